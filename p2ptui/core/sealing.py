@@ -61,6 +61,7 @@ class SealFrame(StrEnum):
     REKEY_RESPONSE = "RekeyResponse"
     REKEY_FINISH = "RekeyFinish"
     MOVED = "Moved"
+    OTHER = "SealFrame"
 
 
 def goes_sealed(peer: Peer, data: bytes) -> bool:

@@ -132,7 +132,7 @@ def _sealed_words(record: Record) -> str:
     if not record.is_sealed:
         return "no: who is on the way can read and alter it"
     if record.is_routed:
-        return "yes, to the next node on the way, which reads it"
+        return "yes, to the next node on the way at least"
     return "yes: who is on the way can neither read nor alter it"
 
 

@@ -66,6 +66,7 @@ FRAME_WORDS: Final[dict[SealFrame, str]] = {
     SealFrame.REKEY_REQUEST: "fresh keys 1 of 3",
     SealFrame.REKEY_RESPONSE: "fresh keys 2 of 3",
     SealFrame.REKEY_FINISH: "fresh keys 3 of 3",
+    SealFrame.OTHER: "belongs to the secured session itself",
 }
 """Frames that belong to a seal hold nothing to read: what each is for."""
 

@@ -7,6 +7,6 @@ under `load` a request comes twice.
 `opening` is the first look at every sealed frame, and `clear` judges what still comes in the clear.
 `roaming` follows a peer to another address, `own_moves` tells peers that this node has moved,
 `restarts` takes up sessions that the other side has forgotten, `rekeying` makes new keys in time;
-`inner` is what these say. What seals is `core.sealing`; the side that asks has its part in
-`core.sessions`.
+`inner` is what these say, `frame_kinds` what that is called. What seals is `core.sealing`; the side
+that asks has its part in `core.sessions`.
 """

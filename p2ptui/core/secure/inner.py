@@ -12,10 +12,7 @@ is answered like one; its sender knows that its own machine has moved. It is as 
 its bytes need to be for that answer and a challenge.
 """
 
-from collections.abc import Mapping
 from typing import Final
-
-from p2ptui.core.sealing import SealFrame
 
 PATH_CHALLENGE: Final = 0xE4
 PATH_RESPONSE: Final = 0xE5
@@ -31,12 +28,4 @@ MOVED_PADDING: Final = bytes(7)
 LONGEST_ADDRESS: Final = 47
 """An IPv6 address in brackets with its port; one of an interface is told to nobody."""
 
-KINDS: Final[Mapping[int, SealFrame]] = {
-    PATH_CHALLENGE: SealFrame.PATH_CHALLENGE,
-    PATH_RESPONSE: SealFrame.PATH_RESPONSE,
-    REKEY_1: SealFrame.REKEY_REQUEST,
-    REKEY_2: SealFrame.REKEY_RESPONSE,
-    REKEY_3: SealFrame.REKEY_FINISH,
-    MOVED: SealFrame.MOVED,
-}
-"""By their first bytes, what they are called."""
+FIRST: Final = frozenset(range(PATH_CHALLENGE, MOVED + 1))

@@ -8,7 +8,9 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
-from p2ptui.core.secure.inner import KINDS, MOVED, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.frame_kinds import kind_of
+from p2ptui.core.secure.inner import FIRST as INNER
+from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE
 from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
@@ -112,7 +114,7 @@ class Opening:
             earned = self._state.gate.earned_by(len(data), address)
             is_told = inner[:1] == _MOVED
             self._roaming.note(owner, address, earned, now, is_told=is_told)
-        if inner and inner[0] in KINDS:
+        if inner and inner[0] in INNER:
             if earned is None:
                 earned = self._state.gate.earned_by(len(data), address)
             self._take_inner(inner, owner, address, earned, now)
@@ -123,7 +125,7 @@ class Opening:
         self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float
     ) -> None:
         kind = inner[0]
-        self._state.trace_from(address, owner.node_id, KINDS[kind], inner, is_sealed=True)
+        self._state.trace_from(address, owner.node_id, kind_of(inner), inner, is_sealed=True)
         if kind in (MOVED, PATH_CHALLENGE):
             self._roaming.answer(owner, inner, address, earned)
         elif kind == PATH_RESPONSE:

@@ -11,7 +11,8 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
-from p2ptui.core.secure.inner import KINDS, REKEY_1, REKEY_2, REKEY_3
+from p2ptui.core.secure.frame_kinds import kind_of
+from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
 from p2ptui.core.sessions.asking import came_without_key
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.offering import make_offer
@@ -168,7 +169,7 @@ class Rekeying:
 
     def _send(self, peer: Peer, inner: bytes) -> None:
         if self._state.gate.send_to(peer, inner):
-            self._state.trace_to(peer, peer.sends_to, KINDS[inner[0]], inner)
+            self._state.trace_to(peer, peer.sends_to, kind_of(inner), inner)
 
     def _forget(self, peer: Peer) -> None:
         self._begun.pop(peer)

@@ -18,8 +18,8 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.events import GOES_ON_AT, Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.frame_kinds import kind_of
 from p2ptui.core.secure.inner import (
-    KINDS,
     LONGEST_ADDRESS,
     MOVED,
     NONCE_BYTES,
@@ -238,7 +238,7 @@ class Roaming:
     def _send(self, peer: Peer, inner: bytes, address: Address, account: Account) -> None:
         frame, gate = self._seals.seal_for(peer, inner), self._state.gate
         if frame and gate.send(frame, address, account):
-            kind = KINDS[inner[0]]
+            kind = kind_of(inner)
             self._state.trace(Direction.OUT, address, peer.node_id, kind, inner, is_sealed=True)
 
     def _move(self, peer: Peer, address: Address, now: float) -> None:
