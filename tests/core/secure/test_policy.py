@@ -12,6 +12,8 @@ from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError
 from p2ptui.secure.identity import STATEMENT_LIFE_S, make_statement
 from p2ptui.secure.secret import Secret
+from tests.core.relaying import ask, relaying, say, seen
+from tests.core.relaying import node as relayed
 from tests.core.secure.test_secured_nodes import peer_of
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
@@ -402,3 +404,32 @@ def test_no_other_statement_lets_anybody_in(world: World, what: str) -> None:
     world.run_for(5)
     assert not any(peer.is_authenticated for peer in server.endpoint.peers)
     assert not any(peer.is_authenticated for peer in command.endpoint.peers)
+
+
+# By way of a server.
+
+
+@pytest.mark.parametrize(("lists", "meet"), [("ab", True), ("", False)])
+def test_two_networks_meet_by_way_of_a_server_where_they_allow_each_other(
+    lists: str, meet: bool
+) -> None:
+    """The server is on no list of theirs: they are on its own, and it has no network key."""
+    world = World(secured=True)
+    keys = [world.keys(network_key=key) for key in (KEY, OTHER)]
+    ids = [each.identity.id for each in keys]
+    server_keys = world.keys()
+    for place in range(2):
+        others = {ids[1 - place]} if lists else set()
+        allowed = frozenset({server_keys.identity.id, *others})
+        keys[place] = replace(keys[place], allowed_ids=allowed)
+        world._keys[ids[place]] = keys[place]
+    world._keys[server_keys.identity.id] = server_keys
+    server = relaying(world, node_id=server_keys.identity.id)
+    one, other = (relayed(world, server, node_id=each) for each in ids)
+    assert seen(one, server).is_secured
+    outcome = one.outcome(ask(one, server, other))
+    world.run_for(2)
+    assert isinstance(outcome, ConnectResult) is meet, outcome
+    if meet:
+        assert seen(one, other).is_secured
+        assert one.outcome(say(one, other, "hello")).delivered
