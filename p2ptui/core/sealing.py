@@ -15,12 +15,18 @@ from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
-from p2ptui.core.peers.seal import Proof, Seal
+from p2ptui.core.peers.seal import Claims, Proof, Seal
 from p2ptui.core.policy import NOT_ALLOWED
 from p2ptui.secure import SecureError, SecureSession, StaticKeys, Transport
 from p2ptui.secure.errors import Reason
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
-from p2ptui.secure.identity import Identity, PublicKeys, load_primitives
+from p2ptui.secure.identity import (
+    Identity,
+    PublicKeys,
+    StatementError,
+    load_primitives,
+    read_short_statement,
+)
 from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
@@ -115,19 +121,50 @@ class OwnKeys:
         identity = self.identity
         return StaticKeys(identity.x_private_bytes.reveal(), identity.x_public)
 
-    def fault_of(self, node_id: str, *, by_network_key: bool) -> str:
+    def fault_of(
+        self, node_id: str, claims: Claims, now_wall: float, *, by_network_key: bool
+    ) -> str:
         """By which rule of `core.policy` a node is refused that has shown the keys of its id; empty
         if by none.
 
         Args:
             node_id: Who has come, or answered.
+            claims: What it says of its keys.
+            now_wall: Unix time, seconds.
             by_network_key: Whether the exchange is one that needs the network key.
         """
-        if by_network_key or node_id in self.allowed_ids:
+        if not self.chooses(by_network_key=by_network_key):
             return ""
-        if self.network_key is not None:
-            return Reason.NETWORK_KEY_WANTED
-        return NOT_ALLOWED if self.mode is Mode.REQUIRE and self.allowed_ids else ""
+        if self.allows(node_id, claims, now_wall):
+            return ""
+        return NOT_ALLOWED if self.network_key is None else Reason.NETWORK_KEY_WANTED
+
+    def chooses(self, *, by_network_key: bool) -> bool:
+        """Whether it depends on the id of a node with keys if it is let in."""
+        if by_network_key:
+            return False
+        return self.network_key is not None or (
+            self.mode is Mode.REQUIRE and bool(self.allowed_ids)
+        )
+
+    def allows(self, node_id: str, claims: Claims, now_wall: float) -> bool:
+        """Whether a node that has shown its keys may come without the network key: by its own id,
+        or, as an ephemeral node, by that of its user, who has signed that it is his.
+
+        Args:
+            node_id: Which.
+            claims: What it says of its keys.
+            now_wall: Unix time, seconds.
+        """
+        if node_id in self.allowed_ids:
+            return True
+        if not (self.allowed_ids and claims.ephemeral and claims.statement):
+            return False
+        try:
+            signer = read_short_statement(claims.statement, node_id, now_wall).signer
+        except StatementError:
+            return False
+        return signer.id in self.allowed_ids
 
     @property
     def psk(self) -> bytes | None:

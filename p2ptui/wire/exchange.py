@@ -60,6 +60,9 @@ class InAnswer(Struct, array_like=True):
     sequence: SequenceNumber
     refusal: Annotated[bytes, Meta(min_length=REFUSAL_BYTES, max_length=REFUSAL_BYTES)]
     """What a refusal of message 3 names: only who has read this can know it."""
+    is_choosy: bool = False
+    """Whether it depends on who asks, which message 3 shows, if there is a session: whoever asks
+    has one when the first frame comes."""
 
 
 class InFinish(Struct, array_like=True):

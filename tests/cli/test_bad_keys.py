@@ -11,6 +11,7 @@ from p2ptui.config.load import load_config
 from p2ptui.errors import ConfigError
 from p2ptui.io.key_files import create_key_file
 from p2ptui.places import user_file
+from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import KeyKind, Secret, write_key
 from tests.installed import headless, run
 
@@ -284,3 +285,21 @@ def test_each_side_says_which_key_is_missing_or_differs(home):
         assert ended.stderr.count("\n") == 1
         assert words in ended.stderr
         assert node.address in ended.stderr
+
+
+def test_a_command_of_an_allowed_user_comes_in_without_the_key(home):
+    """It takes keys of its own, beside the node of the same user, and a statement of that."""
+    key = home / "net.key"
+    create_key_file(key, KeyKind.NETWORK, KEY)
+    create_key_file(user_file("data", "identity.key"), KeyKind.SEED, SEED)
+    allowed = {"P2PTUI_SECURITY_ALLOWED_IDS": Identity(SEED).id, "P2PTUI_SECURITY_MODE": "require"}
+    own = str(home / "server.key")
+    (home / "logs").mkdir()
+    with headless(
+        home / "logs", "--network-key-file", str(key), "--identity", own, env=allowed
+    ) as node:
+        ended = run("ping", node.address)
+        stranger = run("ping", node.address, env={"XDG_DATA_HOME": str(home / "elsewhere")})
+    assert ended.returncode == 0, ended.stderr
+    assert stranger.returncode == 1
+    assert "network key" in stranger.stderr

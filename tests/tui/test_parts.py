@@ -15,6 +15,7 @@ from p2ptui.core.events import (
     MessageTraced,
     Path,
     PeerIntroduced,
+    PeerRefused,
     PeerStatus,
     PeerStatusChanged,
     RelayDataReceived,
@@ -118,6 +119,7 @@ def test_a_message_is_shown_whole_and_indented():
         ),
         (PeerIntroduced("id", BOB, "server"), "info", "introduced by a server"),
         (ErrorReceived("id", BOB, "no\x1bway"), "warn", r"reports: no\x1bway"),
+        (PeerRefused(None, BOB, "it speaks in the open"), "warn", "refused: it speaks in the open"),
         (RelayDataReceived("id", "server", b"hi\xff"), "info", "relayed 3 bytes: hi\ufffd"),
         (StunServed(BOB, "primary", "binding"), "info", "STUN request at primary: binding"),
         (

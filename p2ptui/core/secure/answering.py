@@ -168,6 +168,7 @@ class Answering:
                 self._number_for(request),
                 refusal,
                 now,
+                is_choosy=keys.chooses(by_network_key=responder.pattern.psks > 0),
             )
         except SecureError:
             self._state.counters.drop("malformed")

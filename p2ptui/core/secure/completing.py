@@ -145,7 +145,10 @@ class Completing:
         """What speaks against who has shown its keys, as the name of a rule or in words; empty if
         nothing does."""
         node_id, address = arrival.info.id, arrival.address
-        if fault := self._seals.keys.fault_of(node_id, by_network_key=_is_by_key(pending)):
+        assert arrival.proof is not None
+        by_key, unix = _is_by_key(pending), self._state.unix(now)
+        claims = arrival.proof.claims
+        if fault := self._seals.keys.fault_of(node_id, claims, unix, by_network_key=by_key):
             return fault
         return self._seals.judge_request(address, node_id, keys)
 

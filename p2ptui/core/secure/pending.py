@@ -92,6 +92,8 @@ def write_answer(
     sequence: int,
     refusal: bytes,
     now: float,
+    *,
+    is_choosy: bool = False,
 ) -> Told:
     """Write the answer to a request, with message 2 in it.
 
@@ -104,6 +106,7 @@ def write_answer(
         sequence: Of the answer.
         refusal: What a refusal of message 3 would name.
         now: The time, seconds.
+        is_choosy: Whether it depends on who asks if there is a session.
 
     Raises:
         SecureError: The key of who asks shares no secret.
@@ -130,7 +133,7 @@ def write_answer(
     room = LONGEST_ANSWER - len(written("")) - (0 if is_seen else BROUGHT_BYTES)
     inside = b""
     for one in (account, *shorter_accounts(account)):
-        inside = encode_inside(InAnswer(one, seen, response_id, sequence, refusal))
+        inside = encode_inside(InAnswer(one, seen, response_id, sequence, refusal, is_choosy))
         if _text_length(inside) <= room:
             break
     text = responder.answer(inside, number=number)

@@ -182,8 +182,8 @@ class Handshake(Judging):
         self._lifecycle.suspend(peer, now, reason)
         peer.handshakes.ask(greeting.message_id, greeting.sequence)
         peer.channel.sender.numbering.handle_acknowledged(greeting.sequence)
-        attempt = Asking(peer, greeting, now, peer.node_id, is_kept=True)
-        self._attempts[peer.address] = attempt
+        until = now + self._state.config.security.auth_timeout  # the other side may confirm it
+        self._attempts[peer.address] = Asking(peer, greeting, until, peer.node_id, is_kept=True)
         self._crossings.begin(peer.node_id, peer)
         self.handle_response(peer.address, answer, now)
 
@@ -320,7 +320,7 @@ class Handshake(Judging):
         if info is None:
             self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
             return
-        if sealed is not None and (flaw := sealed.flaw(attempt, answer)):
+        if sealed is not None and (flaw := sealed.flaw(attempt, answer, now)):
             if not self._is_asked_otherwise(attempt, answer, now):
                 self._fail(attempt, now, flaw)
             return

@@ -51,6 +51,8 @@ class Shown:
     claims: Claims
     refusal: bytes
     """What a refusal of message 3 would name."""
+    is_choosy: bool = False
+    """Whether it depends on who this node is if there is a session."""
 
 
 def make_offer(seals: Seals, *, without_key: bool = False) -> Offer:
@@ -89,7 +91,9 @@ def read_inside(
     keys = PublicKeys(answer.remote_static, inside.account.ed_public)
     info = accept_node_info(as_received(inside.account, keys.id, own.network_id), own, brought_for)
     public_address = parse_ip_address(inside.public_addr or "")
-    return Shown(keys, info, public_address, claims_of(inside.account), inside.refusal)
+    return Shown(
+        keys, info, public_address, claims_of(inside.account), inside.refusal, inside.is_choosy
+    )
 
 
 def proof_of(

@@ -2,7 +2,8 @@
 
 The side that asked has its keys when message 2 is good. It sends message 3 before anything else,
 and again until the first frame comes back. Without a network key it goes on at once. With one, it
-waits for that frame: only that shows that the other side knows the key as well.
+waits for that frame: only that shows that the other side knows the key as well. So it does where
+the other side has said that it must see first who asks.
 """
 
 from collections.abc import Callable
@@ -65,7 +66,7 @@ class SealedAnswers:
             return True
         return False
 
-    def flaw(self, attempt: Asking, answer: Answer) -> str:
+    def flaw(self, attempt: Asking, answer: Answer, now: float) -> str:
         """Why this node has no session with who answers; empty if nothing speaks against it."""
         address, shown = attempt.peer.address, answer.shown
         where = address_words(address)
@@ -78,8 +79,8 @@ class SealedAnswers:
             if owner is not None and owner.seal is not None:
                 return f"{where} claims the id of a node that has shown its keys"
         elif offer is not None:
-            by_key = offer.by_network_key
-            if fault := keys.fault_of(shown.keys.id, by_network_key=by_key):
+            by_key, unix = offer.by_network_key, self._state.unix(now)
+            if fault := keys.fault_of(shown.keys.id, shown.claims, unix, by_network_key=by_key):
                 # Where it was asked without the key, that is since it has another one or none.
                 words = RULES[attempt.refused or fault].here
                 return f"{where}: node {shown.keys.id}: {words}"
@@ -96,9 +97,12 @@ class SealedAnswers:
         keys, offer, seal = self._seals.keys, attempt.greeting.offer, attempt.peer.seal
         if attempt.refused or offer is None or keys.network_key is None or not keys.allowed_ids:
             return False
-        shown_id = seal.keys.id if seal is not None and seal.refusal else ""
-        known = [each for each in (attempt.node_id, shown_id) if each]
-        if not keys.allowed_ids.issuperset(known):
+        if seal is not None and seal.refusal:
+            unix = self._state.unix(self._state.gate.now)
+            may_come = keys.allows(seal.keys.id, seal.claims, unix)
+        else:
+            may_come = not attempt.node_id or attempt.node_id in keys.allowed_ids
+        if not may_come:
             return False
         changes = WITHOUT_KEY if offer.by_network_key else WITH_KEY
         if not isinstance(reason, str) or reason not in changes:
@@ -147,7 +151,7 @@ class SealedAnswers:
         seal = self._seals.enter(peer, proof, now)
         seal.refusal = shown.refusal
         attempt.why = UNCONFIRMED
-        waits = offer.by_network_key
+        waits = offer.by_network_key or shown.is_choosy
         if waits:
             attempt.is_paused = True
             seal.on_first = conclude

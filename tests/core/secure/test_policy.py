@@ -10,7 +10,10 @@ from p2ptui.core.events import ConnectResult, PeerRefused
 from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError
+from p2ptui.secure.identity import STATEMENT_LIFE_S, make_statement
 from p2ptui.secure.secret import Secret
+from tests.core.relaying import ask, relaying, say, seen
+from tests.core.relaying import node as relayed
 from tests.core.secure.test_secured_nodes import peer_of
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
@@ -200,6 +203,20 @@ def test_the_second_request_survives_loss(loss: float) -> None:
         assert one.outcome(one.send(other, "hello")).delivered
 
 
+def test_a_session_by_the_key_survives_a_restart(world: World) -> None:
+    one, other = pair(world, KEY, KEY)
+    one.outcome(one.connect(other))
+    world.run_for(1)
+    seals = other.endpoint._state.seals
+    world.remove(other)
+    again = world.host(other.address, keys=seals.keys)
+    token = one.send(again, "again")
+    world.run_for(3)
+    assert again.received() == ["again"]
+    assert one.outcomes[token].delivered
+    assert peer_of(one, again).is_secured
+
+
 @pytest.mark.parametrize("keys", [(KEY, None), (None, KEY), (KEY, OTHER)])
 def test_a_session_without_the_key_gets_new_keys_and_survives_a_restart(
     world: World, keys: tuple[Secret | None, Secret | None]
@@ -323,3 +340,96 @@ def test_a_reason_of_any_form_does_no_harm(world: World, reason: Any) -> None:
         ack_for=request["sequence_number"],
     )
     assert "no" in str(one.outcome(token))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("key", [None, KEY])
+def test_who_is_not_on_the_list_never_has_a_session_for_a_moment(
+    world: World, key: Secret | None, listed: bool
+) -> None:
+    """Whoever asks hears before its call has ended that it depends on who it is."""
+    guest = node(world)
+    allowed = frozenset({guest.id if listed else world.node_id()})
+    server = node(world, network_key=key, allowed_ids=allowed, mode=Mode.REQUIRE)
+    outcome = guest.outcome(guest.connect(server))
+    assert isinstance(outcome, ConnectResult if listed else HandshakeError)
+    if not listed:
+        rule = "not_allowed" if key is None else "network_key_wanted"
+        assert str(outcome).endswith(RULES[rule].there)
+        assert told(server) == [RULES[rule].here]
+
+
+# An ephemeral node, as of a command beside a running node: it comes by the id of its user.
+
+
+def ephemeral(world: World, user: Any, **options: Any) -> Any:
+    """Keys that last as long as a node runs, with a statement of whose they are."""
+    keys = world.keys(**options)
+
+    def stated(now_wall: float) -> bytes:
+        return make_statement(user.identity, keys.identity.id, now_wall).to_bytes()
+
+    return replace(keys, ephemeral=True, statement=stated if user else lambda _: b"")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("asks", [0, 1])
+def test_an_ephemeral_node_comes_by_its_users_id(world: World, mode: Mode, asks: int) -> None:
+    user = world.keys()
+    allowed = frozenset({user.identity.id})
+    server = node(world, network_key=KEY, allowed_ids=allowed, mode=mode)
+    command = world.host(keys=ephemeral(world, user))
+    one, other = (command, server) if asks == 0 else (server, command)
+    assert isinstance(one.outcome(one.connect(other)), ConnectResult)
+    world.run_for(0.1)
+    assert command.outcome(command.send(server, "hello")).delivered
+
+
+@pytest.mark.parametrize("what", ["of somebody else", "about another", "expired", "cut", "lasting"])
+def test_no_other_statement_lets_anybody_in(world: World, what: str) -> None:
+    user, other = world.keys(), world.keys()
+    server = node(world, network_key=KEY, allowed_ids=frozenset({user.identity.id}))
+    keys = ephemeral(world, other if what == "of somebody else" else user)
+    own_id = keys.identity.id if what != "about another" else other.identity.id
+
+    def stated(now_wall: float) -> bytes:
+        when = now_wall - 10 * STATEMENT_LIFE_S if what == "expired" else now_wall
+        data = make_statement(user.identity, own_id, when).to_bytes()
+        return data[:-1] if what == "cut" else data
+
+    if what != "of somebody else":
+        keys = replace(keys, statement=stated, ephemeral=what != "lasting")
+    command = world.host(keys=keys)
+    command.connect(server)
+    world.run_for(5)
+    assert not any(peer.is_authenticated for peer in server.endpoint.peers)
+    assert not any(peer.is_authenticated for peer in command.endpoint.peers)
+
+
+# By way of a server.
+
+
+@pytest.mark.parametrize(("lists", "meet"), [("ab", True), ("", False)])
+def test_two_networks_meet_by_way_of_a_server_where_they_allow_each_other(
+    lists: str, meet: bool
+) -> None:
+    """The server is on no list of theirs: they are on its own, and it has no network key."""
+    world = World(secured=True)
+    keys = [world.keys(network_key=key) for key in (KEY, OTHER)]
+    ids = [each.identity.id for each in keys]
+    server_keys = world.keys()
+    for place in range(2):
+        others = {ids[1 - place]} if lists else set()
+        allowed = frozenset({server_keys.identity.id, *others})
+        keys[place] = replace(keys[place], allowed_ids=allowed)
+        world._keys[ids[place]] = keys[place]
+    world._keys[server_keys.identity.id] = server_keys
+    server = relaying(world, node_id=server_keys.identity.id)
+    one, other = (relayed(world, server, node_id=each) for each in ids)
+    assert seen(one, server).is_secured
+    outcome = one.outcome(ask(one, server, other))
+    world.run_for(2)
+    assert isinstance(outcome, ConnectResult) is meet, outcome
+    if meet:
+        assert seen(one, other).is_secured
+        assert one.outcome(say(one, other, "hello")).delivered
