@@ -37,3 +37,5 @@ class SecureParts:
         self.opening = Opening(state, seals, answering, completing, roaming, restarts, rekeying)
         self.clear = Clear(state, answering, lifecycle, self.opening)
         self.clear.on_answer.append(restarts.take_answer)
+        self.clear.take_secured = restarts.take_answer
+        sessions.liveness.on_beat.append(restarts.secure)
