@@ -38,6 +38,8 @@ class Clear:
         self._answering = answering
         self._lifecycle = sessions.lifecycle
         self._handshake = sessions.handshake
+        self.take_secured: Callable[[Peer, Envelope, float], bool] = lambda *_: False
+        """Takes answers to requests that left beside an open session; whether it was one."""
         self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
         """Take answers to requests that left beside a session; whether it was one."""
 
@@ -72,8 +74,11 @@ class Clear:
             return self._answering.take_request(data, address, message, peer, earned, now)
         if peer is None:
             peer = self._state.peers.authenticated(relayed_node(address) or "")
-        if peer is None or peer.seal is None:
+        if peer is None:
             return False
+        if peer.seal is None:
+            is_answer = kind == MessageType.HANDSHAKE_RESPONSE and peer.is_authenticated
+            return is_answer and self.take_secured(peer, message, now)
         if kind != MessageType.HANDSHAKE_RESPONSE:
             self._state.counters.drop("unsealed")
             return True

@@ -43,3 +43,5 @@ class SecureParts:
         )
         self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.take_answer)
+        self.clear.take_secured = restarts.take_answer
+        sessions.liveness.on_beat.append(restarts.secure)

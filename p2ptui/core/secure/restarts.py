@@ -13,7 +13,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import SealFrame, Seals
+from p2ptui.core.sealing import SealFrame, Seals, is_of_keys
 from p2ptui.core.sessions.asking import Greeting, came_without_key, read_answer, write_request
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
@@ -28,6 +28,7 @@ ASKED_S: Final = 10.0
 """So long it is asked for a new one, at most."""
 
 REASON: Final = "it was restarted, and has shown its keys"
+SECURED: Final = "it is secured from now on"
 
 
 @dataclass(slots=True, eq=False)
@@ -77,10 +78,22 @@ class Restarts:
             self._delivery.ping(peer, now)
             self._state.timers.schedule(now + PATIENCE_S, lambda at: self._try(peer, asked, at))
 
-    def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
-        if self._asked.get(peer) is not asked or self._state.closing or peer.seal is None:
+    def secure(self, peer: Peer, now: float) -> None:
+        """Ask for a secured session in the place of an open one, where a direct path is in use: the
+        server by way of which the two met relays nothing that is sealed. One of them asks."""
+        is_open = peer.seal is None and peer.is_authenticated and peer.path is not None
+        if not is_open or not is_of_keys(peer.node_id) or peer in self._asked:
             return
-        if now >= asked.deadline or peer.seal.session.current.opened > asked.opened:
+        if self._state.identity.id < peer.node_id:
+            asked = _Asked(0, now + ASKED_S)
+            if self._asked.put(peer, asked):
+                self._try(peer, asked, now)
+
+    def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
+        if self._asked.get(peer) is not asked or self._state.closing:
+            return
+        has_opened = peer.seal is not None and peer.seal.session.current.opened > asked.opened
+        if now >= asked.deadline or has_opened:
             self._forget(peer)
             return
         if asked.greeting is None:
@@ -104,11 +117,12 @@ class Restarts:
         where = relayed_node(peer.address)
         answer = read_answer(message, self._state.identity, where, greeting.offer)
         shown = None if answer is None else answer.shown
-        if shown is None or peer.seal is None or shown.keys != peer.seal.keys:
+        if shown is None or shown.keys.id != peer.node_id:
             self._state.counters.drop("another_key" if shown else "stripped_exchange")
             return True
         self._forget(peer)
-        self._handshake.resume(peer, greeting, message, now, REASON)
+        why = REASON if peer.seal is not None else SECURED
+        self._handshake.resume(peer, greeting, message, now, why)
         return True
 
     def _forget(self, peer: Peer) -> None:

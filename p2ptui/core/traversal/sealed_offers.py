@@ -14,7 +14,7 @@ from msgspec import Meta, Raw, Struct
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import OwnKeys
+from p2ptui.core.sealing import OwnKeys, is_of_keys
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.identity import PublicKeys, read_keys
@@ -35,8 +35,6 @@ LATE_MS: Final = 10_000
 """An offer that was written so much before another one that came is one that comes again."""
 
 _LABEL: Final = b"p2ptui offer 1\0"
-_VERSION_AT: Final = 14
-"""Where in the text of a UUID its version stands (RFC 9562, section 4)."""
 
 
 class _Inside(Struct, array_like=True):
@@ -53,11 +51,6 @@ class _Known:
     """When the latest of its offers was written."""
     takes_psk: bool | None = None
     """Whether it uses the network key; None: it has shown nothing so far."""
-
-
-def is_of_keys(node_id: str) -> bool:
-    """Whether an id is made of keys: a UUID of version 8."""
-    return node_id[_VERSION_AT : _VERSION_AT + 1] == "8"
 
 
 class SealedOffers:

@@ -1,9 +1,13 @@
 """A server that relays no sealed datagrams, between two secured nodes."""
 
+import pytest
+
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import P2PError
+from p2ptui.secure.frames import MESSAGE_3
 from p2ptui.wire import frames
+from p2ptui.wire.address import Address
 from tests.core.relaying import ask, node, relaying, say, seen
 from tests.simulation import Host, World
 
@@ -55,3 +59,40 @@ def test_a_node_that_requires_seals_takes_nobody_whom_a_server_brings_in_the_ope
     assert "security.mode is require" in str(refused)
     refused = strict.outcome(ask(strict, server, plain))
     assert "security.mode is require" in str(refused)
+
+
+@pytest.mark.parametrize("lost", [None, *range(6)])
+def test_once_they_reach_each_other_directly_they_are_secured(lost: int | None) -> None:
+    """Nothing is lost or doubled by that, and the server can do nothing against it."""
+    world = World(secured=True)
+    server = of_before(world)
+    one, other = world.host(), world.host()
+    for host in (one, other):
+        host.outcome(host.connect(server))
+    world.run_for(1)
+    assert isinstance(one.outcome(ask(one, server, other)), ConnectResult)
+    assert not seen(one, other).is_secured
+    count = -1
+
+    def lose(
+        data: bytes, source: Address, destination: Address, _now: float
+    ) -> tuple[Address, Address] | None:
+        nonlocal count
+        if b'"exchange"' in data or data[0] == MESSAGE_3:
+            count += 1
+            if count == lost:
+                return None
+        return source, destination
+
+    world.network.translate = lose
+    tokens = []
+    for number in range(600):
+        for host, to in ((one, other), (other, one)):
+            tokens.append((host, say(host, to, number)))
+        world.run_for(0.1)
+    assert all(host.outcome(token).delivered for host, token in tokens)
+    for host in (one, other):
+        assert sorted(host.received()) == list(range(600))
+    assert seen(one, other).is_secured
+    assert seen(other, one).is_secured
+    assert seen(one, other).sends_to == other.address
