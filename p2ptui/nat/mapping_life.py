@@ -18,8 +18,8 @@ SHARE: Final = 0.5
 
 HEADROOM_S: Final = 1.5
 HEADROOM_SHARE: Final = 0.2
-"""So much sooner a keepalive leaves than the way was seen to stay open, the smaller of both: the
-process may stand still for a second, and the first keepalive after that may be lost."""
+"""So much sooner a keepalive leaves, the smaller of both, where a NAT is known to forget before the
+usual time: the process may stand still for a second, and the next keepalive may be lost."""
 
 CLOSE_TO: Final = 0.95
 
@@ -47,6 +47,8 @@ class MappingLife:
     def pause_s(self) -> float:
         """So long after the last datagram a keepalive leaves."""
         interval_s = self.interval_s
+        if interval_s >= USUAL_S:
+            return interval_s
         return interval_s - min(HEADROOM_S, HEADROOM_SHARE * interval_s)
 
     def note_open(self, idle_s: float) -> bool:

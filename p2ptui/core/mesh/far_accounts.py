@@ -3,6 +3,7 @@
 from p2ptui.core.addresses import relay_address, visible_address
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.mesh.sources import Writer
+from p2ptui.core.peers.seal import claims_of
 from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Seals
 from p2ptui.core.state import NodeState
@@ -18,6 +19,7 @@ def accept_account(
     account: Account,
     keys: PublicKeys,
     writer: Writer,
+    now: float,
     *,
     by_network_key: bool,
     is_asked: bool,
@@ -30,6 +32,7 @@ def accept_account(
         account: What was inside the exchange.
         keys: That were shown.
         writer: In whose name it came.
+        now: The time, seconds.
         by_network_key: Whether the exchange was one that needs the network key.
         is_asked: Whether this node was asked: then the words are for the other one.
 
@@ -39,7 +42,9 @@ def accept_account(
     Raises:
         RefusedError: What speaks against it.
     """
-    if fault := seals.keys.fault_of(keys.id, by_network_key=by_network_key):
+    if fault := seals.keys.fault_of(
+        keys.id, claims_of(account), state.unix(now), by_network_key=by_network_key
+    ):
         rule = RULES[fault]
         raise RefusedError(rule.told if is_asked else rule.here)
     received = as_received(account, keys.id, state.identity.network_id)

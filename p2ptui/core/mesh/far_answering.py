@@ -170,6 +170,7 @@ class FarAnswering:
                 account,
                 keys,
                 writer,
+                now,
                 by_network_key=answered.responder.pattern.psks > 0,
                 is_asked=True,
             )

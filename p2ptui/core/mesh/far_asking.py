@@ -242,6 +242,7 @@ class FarAsking:
                 shown.account,
                 keys,
                 writer,
+                now,
                 by_network_key=asking.offer.has_network_key,
                 is_asked=False,
             )

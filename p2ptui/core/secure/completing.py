@@ -117,7 +117,7 @@ class Completing:
             pending.earned,
             proof=proof_of(completed.transport, keys, account, by_network_key=_is_by_key(pending)),
         )
-        words = self._doubt(pending, arrival, keys)
+        words = self._doubt(pending, arrival, keys, now)
         if words:
             self._refusals.refuse_end(pending, words, now, keys.id)
             return
@@ -141,7 +141,7 @@ class Completing:
         self._answering.forget(number)
         self._refusals.refuse_end(pending, words, now)
 
-    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys) -> str:
+    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
         """What speaks against who has shown its keys, as the name of a rule or in words; empty if
         nothing does."""
         node_id, address = arrival.info.id, arrival.address

@@ -6,10 +6,12 @@
     REKEY_2         E7 | second message, as text
     REKEY_3         E8 | receiver's session u32 | third message
     MOVED           E9 | nonce, 8 bytes | 7 zeros
+    SEEN            EA | where the receiver is seen now, as text
 
 A PATH_RESPONSE goes to where the PATH_CHALLENGE came from, and nowhere else (RFC 9000, 8.2). MOVED
-is answered like one; its sender knows that its own machine has moved. It is as long as three times
-its bytes need to be for that answer and a challenge.
+is answered like one; its sender knows that its own machine has moved. SEEN tells a peer whose
+session has moved, as it may not know: its NAT has given it another port, say. MOVED is as long as
+three times its bytes need to be for that answer and a challenge.
 """
 
 from typing import Final
@@ -20,6 +22,7 @@ REKEY_1: Final = 0xE6
 REKEY_2: Final = 0xE7
 REKEY_3: Final = 0xE8
 MOVED: Final = 0xE9
+SEEN: Final = 0xEA
 
 NONCE_BYTES: Final = 8
 
@@ -28,4 +31,4 @@ MOVED_PADDING: Final = bytes(7)
 LONGEST_ADDRESS: Final = 47
 """An IPv6 address in brackets with its port; one of an interface is told to nobody."""
 
-FIRST: Final = frozenset(range(PATH_CHALLENGE, MOVED + 1))
+FIRST: Final = frozenset(range(PATH_CHALLENGE, SEEN + 1))

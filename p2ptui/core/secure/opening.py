@@ -10,7 +10,7 @@ from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.frame_kinds import kind_of
 from p2ptui.core.secure.inner import FIRST as INNER
-from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE, SEEN
 from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
@@ -128,6 +128,8 @@ class Opening:
         self._state.trace_from(address, owner.node_id, kind_of(inner), inner, is_sealed=True)
         if kind in (MOVED, PATH_CHALLENGE):
             self._roaming.answer(owner, inner, address, earned)
+        elif kind == SEEN:
+            self._own_moves.take_seen(owner, inner, now)
         elif kind == PATH_RESPONSE:
             if not self._own_moves.take_answer(owner, inner, now):
                 self._roaming.take_answer(owner, inner, address, now)

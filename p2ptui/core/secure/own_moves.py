@@ -119,6 +119,22 @@ class OwnMoves:
             listener(peer, now)
         return True
 
+    def take_seen(self, peer: Peer, inner: bytes, now: float) -> None:
+        """A peer says where it sees this node now, which has not moved by itself.
+
+        Args:
+            peer: Whose seal it came under.
+            inner: The frame.
+            now: The time, seconds.
+        """
+        seen = _read(inner[1:])
+        if seen is None or not peer.is_plain or peer in self._told:
+            return
+        if seen != peer.public_address:
+            peer.facts.public_address = seen
+            for listener in self.on_confirmed:
+                listener(peer, now)
+
     def _forget(self, peer: Peer) -> None:
         self._told.pop(peer)
 

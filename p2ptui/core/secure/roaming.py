@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Account, Purse
-from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.events import GOES_ON_AT, Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
@@ -25,6 +25,7 @@ from p2ptui.core.secure.inner import (
     NONCE_BYTES,
     PATH_CHALLENGE,
     PATH_RESPONSE,
+    SEEN,
 )
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -46,6 +47,9 @@ FIRST_REST_S: Final = 0.5
 LONGEST_REST_S: Final = 1.5
 """An address that was not followed, since the one in use answers, is asked again so late; each time
 twice as late."""
+
+SEEN_AFTER_S: Final = (0.0, 0.4, 1.2)
+"""A peer is told so often where it is seen now: nobody answers that."""
 
 MAX_MOVES: Final = 4096
 """New addresses of peers that are being asked."""
@@ -190,11 +194,7 @@ class Roaming:
         if len(nonce) != NONCE_BYTES:
             self._state.counters.drop("malformed")
             return
-        seen = b""
-        if inner[0] == MOVED and relayed_node(address) is None:
-            seen = format_address((address[0], address[1])).encode()
-        if len(seen) > LONGEST_ADDRESS:
-            seen = b""
+        seen = _written(address) if inner[0] == MOVED else b""
         self._send(peer, bytes((PATH_RESPONSE,)) + nonce + seen, address, earned)
 
     def take_answer(self, peer: Peer, inner: bytes, address: Address, now: float) -> None:
@@ -271,4 +271,19 @@ class Roaming:
             self._tell(peer, now)
 
     def _tell(self, peer: Peer, now: float) -> None:
+        for later_s in SEEN_AFTER_S:
+            self._state.timers.schedule(now + later_s, lambda _: self._tell_seen(peer))
         self._lifecycle.tell_moved(peer, now, GOES_ON_AT + address_words(peer.sends_to))
+
+    def _tell_seen(self, peer: Peer) -> None:
+        seen = _written(peer.sends_to)
+        if seen and peer.is_authenticated:
+            self._state.gate.send_to(peer, bytes((SEEN,)) + seen)
+
+
+def _written(address: Address) -> bytes:
+    """Where somebody is seen, as that one is told; empty where it would mean nothing to it."""
+    if relayed_node(address) is not None:
+        return b""
+    text = format_address(visible_address((address[0], address[1]))).encode()
+    return text if len(text) <= LONGEST_ADDRESS else b""

@@ -45,6 +45,9 @@ SILENCE_S: Final = 1.25
 """After so many checks without an answer, and so long, a path is dead; by chance alone that
 happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
 
+DOUBTFUL_CHECKS: Final = 3
+"""After so many the server is asked, too."""
+
 MAX_ASKED: Final = 4 * MAX_OUTSTANDING
 """Checks of all rounds whose answers are still known: several birthday rounds at once. Those on
 paths in use are known beside them, so that no search takes a path's answers away."""
@@ -210,6 +213,9 @@ class DirectPaths:
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
             interval = _retry_s(attempt.direct)
+            left_s = attempt.direct.asked_at + SILENCE_S - now
+            if 0 < left_s < interval:
+                interval = left_s  # it is judged when it is time, and no later
             if attempt.direct.unanswered > MAX_GROWTHS:
                 # Nothing better is left, and the session's own heartbeats judge it: the other side
                 # may simply have forgotten this search.
@@ -252,6 +258,11 @@ class DirectPaths:
         if not direct.unanswered:
             direct.asked_at = now
         direct.unanswered += 1
+        server = attempt.server
+        if direct.unanswered == DOUBTFUL_CHECKS and now > server.last_received + SILENCE_S:
+            # What has ended the path may have moved this node for its server as well, which is
+            # needed next: it hears so in time.
+            self._delivery.ping(server, now)
         check = attempt.punching.confirm(direct.pair, now)
         self.send_check(attempt, check, now)
         self._plan_consent(attempt, now)

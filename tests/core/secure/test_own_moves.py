@@ -109,6 +109,18 @@ def test_the_node_learns_where_it_is_seen_now(world: World) -> None:
     assert peer_of(one, other).public_address == one.address
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_it_learns_as_much_if_its_nat_alone_has_changed(seed: int) -> None:
+    world = World(seed, secured=True, loss=0.05)
+    hosts = two_secured(world)
+    for _ in range(4):
+        world.move(hosts[0])
+        token = hosts[0].send(hosts[1], "here")
+        assert hosts[0].outcome(token).delivered
+        world.run_for(2)
+        assert peer_of(*hosts).public_address == hosts[0].address
+
+
 def test_all_peers_are_told_whoever_asked_for_the_session(world: World) -> None:
     server = world.host(max_connections=200)
     clients = [world.host() for _ in range(TOLD_AT_ONCE + 40)]
