@@ -19,6 +19,8 @@ import logging
 import os
 import stat
 import sys
+from dataclasses import astuple
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +71,10 @@ class KeyLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._number: int | None = None
+        self._file: FileIO | None = None
         try:
-            self._number = os.open(path, _FLAGS, OWN_MODE)
-            self._require_own()
+            self._file = FileIO(os.open(path, _FLAGS, OWN_MODE), "ab")
+            self._require_own(self._file)
             self._write(_HEAD)
         except (OSError, ValueError) as error:
             self.close()
@@ -84,9 +86,8 @@ class KeyLog:
             self.close()
             raise
 
-    def _require_own(self) -> None:
-        assert self._number is not None
-        found, name = os.fstat(self._number), shown_path(self.path)
+    def _require_own(self, file: FileIO) -> None:
+        found, name = os.fstat(file.fileno()), shown_path(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise KeyLogError(f"{name}: session keys are written to a regular file only")
         if sys.platform != "win32" and (found.st_mode & _OTHERS or found.st_uid != os.geteuid()):
@@ -103,12 +104,12 @@ class KeyLog:
             other_id: The other end.
             transport: The keys, and the numbers of the session.
         """
-        if self._number is None:
+        if self._file is None:
             return
-        keys = transport.keys
+        sent_by, received_by = astuple(transport.keys)
         line = (
             f"{LABEL} {transport.local_number:08x} {transport.remote_number:08x}"
-            f" {own_id} {other_id} {keys.send.hex()} {keys.receive.hex()}\n"
+            f" {own_id} {other_id} {sent_by.hex()} {received_by.hex()}\n"
         )
         try:
             self._write(line.encode("ascii"))
@@ -123,12 +124,12 @@ class KeyLog:
 
     def _write(self, data: bytes) -> None:
         """One write, so that lines of several programs do not mix."""
-        assert self._number is not None
-        if os.write(self._number, data) != len(data):
+        assert self._file is not None
+        if self._file.write(data) != len(data):
             raise OSError("only a part of a line was written")
 
     def close(self) -> None:
         """Write no more. Twice is fine."""
-        if self._number is not None:
-            os.close(self._number)
-            self._number = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None

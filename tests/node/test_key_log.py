@@ -227,7 +227,7 @@ def test_it_is_closed_with_the_node(tmp_path: Path) -> None:
 
     log = run_virtual(story())
     assert log is not None
-    assert log._number is None
+    assert log._file is None
 
 
 def test_neither_the_identity_nor_the_networks_key_is_in_it(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class _Asked:
     began: float
     let_in: Callable[[float], None]
     refuse: Callable[[str, float], None]
-    pings: int = 0
+    times: int = 0
 
 
 class Displacing:
@@ -78,11 +78,11 @@ class Displacing:
         if before.liveness.signs.shown_at > asked.began:
             self._asked.pop(before)
             asked.refuse(WORDS, now)
-        elif asked.pings == PINGS:
+        elif asked.times == PINGS:
             self._asked.pop(before)
             asked.let_in(now)
         else:
-            asked.pings += 1
+            asked.times += 1
             # Bounded: one newcomer at a time, which has shown that it receives at this address.
             self._delivery.send_ping(before, Reason.OWNER_CHECK, now)
             self._state.timers.schedule(now + PAUSE_S, lambda at: self._ask(before, asked, at))
