@@ -443,6 +443,46 @@ def test_a_restarted_node_is_spoken_to_again(world: World) -> None:
     assert other.outcome(send(other, one, "and back")).delivered
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_what_is_told_as_delivered_was_and_comes_once(seed: int) -> None:
+    """Loss, disorder, sessions forgotten on either side, requests that cross, and a restart."""
+    rng = random.Random(seed)
+    world = World(seed, loss=0.1, duplication=0.1, jitter_s=0.1)
+    one, host, other = line(world)
+    middle = Middle(host)
+    middle.rule = lambda routed: [routed] * rng.choice([0, 1, 1, 1, 1, 2])
+    told: dict[Host, list[tuple[int, int]]] = {one: [], other: []}
+    former: list[int] = []
+    for number in range(60):
+        source, to = rng.choice([(one, other), (other, one)])
+        if source.endpoint._routing.table.peek(to.id, world.now) is not None:
+            told[source].append((send(source, to, number, 90), number))
+        world.run_for(rng.choice([0.0, 0.05, 0.3, 2.0, 30.0]))
+        match rng.randrange(12):
+            case 0:
+                one.endpoint._end_to_end.far.seals.forget(other.id)
+            case 1:
+                other.endpoint._end_to_end.far.seals.forget(one.id)
+            case 2 if not former:
+                former = other.received()
+                world.remove(other)
+                del told[other]
+                other = world.host(other.address, keys=world._keys[other.id])
+                told[other] = []
+                other.outcome(other.connect(host, timeout_s=30), within=60)
+    world.run_for(120)
+    for source, to in ((one, other), (other, one)):
+        received = to.received()
+        assert len(received) == len(set(received))
+        outcomes = [(source.outcomes[token], number) for token, number in told[source]]
+        delivered = {number for outcome, number in outcomes if outcome.delivered}
+        assert delivered <= {*received, *(former if to is other else ())}
+        # Of six tries by such a way one message in fifty has none, in the open as well.
+        assert len(outcomes) - len(delivered) <= 3 + 0.05 * len(outcomes)
+    assert not one.endpoint.sizes()["far_asking"]
+    assert not other.endpoint.sizes()["far_asking"]
+
+
 def test_a_node_that_has_forgotten_says_so_and_is_answered_within_a_second(world: World) -> None:
     one, _, other = line(world)
     assert one.outcome(send(one, other, 1)).delivered
