@@ -22,7 +22,6 @@ from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
     Capability,
@@ -89,12 +88,6 @@ class Endpoint(Parts):
     def routes(self, now: float) -> list[RouteEntry]:
         """All routes that hold."""
         return list(self._routing.entries(now))
-
-    def keys_beyond(self, node_id: str, now: float) -> PublicKeys | None:
-        """The keys that a node without a session has shown by way of others; what is said to it is
-        sealed from end to end. None: it has not, or that was long ago."""
-        far = self._end_to_end.far.seals.get(node_id, now)
-        return None if far is None else far.keys
 
     def relays(self, limit: int) -> RelayReport:
         """What this node relays for others: at most `limit` relays and clients."""

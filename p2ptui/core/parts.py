@@ -36,6 +36,8 @@ class Parts:
         self._mesh = mesh = MeshParts(state, delivery, sessions)
         self._discovery, self._queries, self._routing = mesh.discovery, mesh.queries, mesh.routing
         self._end_to_end, self._rendezvous = mesh.end_to_end, mesh.rendezvous
+        self.far_seals = mesh.end_to_end.far.seals
+        """Secured sessions with nodes that are no peers, by way of others."""
         self.naming = mesh.naming
         """The names of nodes that are no peers."""
         self.watching = mesh.watching

@@ -121,9 +121,9 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
 
 def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:
     """The same node with what was exchanged with it, if anything was."""
-    keys = endpoint.keys_beyond(node.node_id, now)
-    if keys is not None:
-        node = replace(node, keys=keys)
+    far = endpoint.far_seals.get(node.node_id, now)
+    if far is not None:
+        node = replace(node, keys=far.keys)
     contact = endpoint.naming.contact_with(node.node_id)
     if contact is None:
         return node

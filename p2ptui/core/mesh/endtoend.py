@@ -208,9 +208,12 @@ class EndToEnd:
     def _handle_ready(self, node_id: str, now: float, is_restart: bool) -> None:
         """There are keys for a node: what waits for them leaves, and again what met none there."""
         for call in self._to(node_id):
-            if is_restart or call.detail.awaits_keys:
-                call.detail.stop()
-                call.detail.hops = ()
+            pending = call.detail
+            if is_restart or pending.awaits_keys:
+                pending.stop()
+                pending.hops = ()
+                # The try that met none there has shown that the way works.
+                pending.excused += 0 if pending.awaits_keys else 1
                 self._go_on(call, now)
 
     def _go_on(self, call: Call[PendingMessage], now: float) -> None:

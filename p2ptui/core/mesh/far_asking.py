@@ -175,7 +175,7 @@ class FarAsking:
         said = "" if asking is None or not asking.refused else f" ({asking.refused})"
         return (
             f"node {node_id} has not answered the key exchange{tries}{said};"
-            " nothing was sent to it in the open"
+            " nothing was sent to it in the open: connect to it directly, or try again later"
         )
 
     def forget(self, node_id: str) -> None:

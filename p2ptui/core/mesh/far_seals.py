@@ -34,6 +34,10 @@ SEALS_FOR_S: Final = 900.0
 OPENS_FOR_S: Final = 960.0
 """And they open nothing."""
 
+AWAKE: Final = 64
+"""With more sessions than this the objects made from their keys, which take kilobytes, are made
+anew for each message."""
+
 ASK_AGAIN_S: Final = 3.0
 """A node that says again that it knows nothing of a session is not asked again before this."""
 
@@ -92,7 +96,10 @@ class FarSeals:
         seals = self._state.seals
         if seals is None or seals.keys.mode is not Mode.REQUIRE or is_made_of_keys(node_id):
             return ""
-        return f"node {node_id} has no keys, and this node speaks under seal only (security.mode)"
+        return (
+            f"node {node_id} has no keys, and this node speaks under seal only:"
+            " set security.mode to prefer to reach it"
+        )
 
     def is_believed(self, writer: Writer) -> bool:
         """Whether what came in the open may be by who is named as its writer."""
@@ -169,7 +176,7 @@ class FarSeals:
         except SecureError as error:
             self._state.counters.drop(f"far_{error.reason}")
             return None
-        self._sessions.renew(node_id, now)
+        self._note_use(node_id, far, now)
         sealed = Sealed(frames=frames)
         if far.finish:
             sealed.finish = far.finish
@@ -194,8 +201,13 @@ class FarSeals:
             return None
         if session.current.opened:
             far.finish = far.refusal = ""
-        self._sessions.renew(node_id, now)
+        self._note_use(node_id, far, now)
         return message
+
+    def _note_use(self, node_id: str, far: FarSession, now: float) -> None:
+        self._sessions.renew(node_id, now)
+        if len(self._sessions) > AWAKE:
+            far.session.rest()
 
     def has_forgotten(self, node_id: str, text: str, now: float) -> bool:
         """Whether a node says that it knows nothing of the session that there is with it. Who has

@@ -18,7 +18,7 @@ class PendingMessage:
     is_ping: bool
     attempts: int = 0
     excused: int = 0
-    """Of these, those that found the receiver without room."""
+    """Of these, those that found the receiver without room, or without keys."""
     sent_at: float = 0.0
     timer: Timer | None = None
     route_id: str = ""
