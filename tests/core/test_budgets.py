@@ -146,10 +146,12 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "mesh/neighbours.py",  # of strangers nearby: those from afar must not use it up
         "mesh/routing.py",
         "relay/control.py",
+        "secure/refusals.py",  # of lines for the user: everybody is answered all the same
         "traversal/offer_intake.py",
     }
     assert {Path(path).name for path in counting} - judges == {
         "budgets.py",
         "admission.py",
         "neighbours.py",
+        "refusals.py",
     }
