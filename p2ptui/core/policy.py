@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from p2ptui.secure.errors import Reason
 from p2ptui.wire.address import Address
+
+NETWORK_KEY_MISSING: Final = "network_key_missing"
+NETWORK_KEY_WANTED: Final = "network_key_wanted"
+NETWORK_KEY_DIFFERS: Final = "network_key_differs"
+"""These three as in `secure.errors`, which says what is behind each."""
 
 OPEN: Final = "open"
 """It speaks in the open, and is not served so."""
@@ -31,19 +35,19 @@ class Rule(NamedTuple):
 
 
 RULES: Final[Mapping[str, Rule]] = {
-    Reason.NETWORK_KEY_MISSING: Rule(
+    NETWORK_KEY_MISSING: Rule(
         "the other side uses a network key, and this node has none",
         "it has no network key, and this node has one; give both the same key, or put its id on"
         " security.allowed_ids here",
         "it uses a network key, and this node has none; set it with --network-key-file",
     ),
-    Reason.NETWORK_KEY_WANTED: Rule(
+    NETWORK_KEY_WANTED: Rule(
         "this node wants the network key, and the other side has offered none",
         "it wants its network key, and this node has none; set it with --network-key-file, or have"
         " this node's id put on security.allowed_ids there",
         "it has not shown the network key; give it the key, or put its id on security.allowed_ids",
     ),
-    Reason.NETWORK_KEY_DIFFERS: Rule(
+    NETWORK_KEY_DIFFERS: Rule(
         "the other side uses another network key",
         "it uses another network key; give both the same one",
         "it uses another network key; give both the same one",
@@ -60,10 +64,10 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
 }
 
-WITHOUT_KEY: Final = frozenset({Reason.NETWORK_KEY_MISSING, Reason.NETWORK_KEY_DIFFERS, OPEN})
+WITHOUT_KEY: Final = frozenset({NETWORK_KEY_MISSING, NETWORK_KEY_DIFFERS, OPEN})
 """After these a node that may come without the network key is asked without it."""
 
-WITH_KEY: Final = frozenset({Reason.NETWORK_KEY_WANTED})
+WITH_KEY: Final = frozenset({NETWORK_KEY_WANTED})
 """After this one that came without it is asked with it."""
 
 

@@ -16,9 +16,8 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Claims, Proof, Seal
-from p2ptui.core.policy import NOT_ALLOWED
+from p2ptui.core.policy import NETWORK_KEY_WANTED, NOT_ALLOWED
 from p2ptui.secure import SecureError, SecureSession, StaticKeys, Transport
-from p2ptui.secure.errors import Reason
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import (
     Identity,
@@ -146,7 +145,7 @@ class OwnKeys:
             return ""
         if self.allows(node_id, claims, now_wall):
             return ""
-        return NOT_ALLOWED if self.network_key is None else Reason.NETWORK_KEY_WANTED
+        return NOT_ALLOWED if self.network_key is None else NETWORK_KEY_WANTED
 
     def chooses(self, *, by_network_key: bool) -> bool:
         """Whether it depends on the id of a node with keys if it is let in."""

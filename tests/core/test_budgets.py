@@ -147,6 +147,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "mesh/far_answering.py",  # inside what others hand on: no type of its own
         "mesh/routing.py",
         "relay/control.py",
+        "secure/refusals.py",  # of lines for the user: everybody is answered all the same
         "traversal/offer_intake.py",
     }
     assert {Path(path).name for path in counting} - judges == {
@@ -154,4 +155,5 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "admission.py",
         "far_answering.py",
         "neighbours.py",
+        "refusals.py",
     }

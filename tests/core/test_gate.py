@@ -686,6 +686,7 @@ USES: dict[str, set[str]] = {
         GATE,
         "core/messages/arrivals.py",
         "core/secure/clear.py",
+        "core/secure/completing.py",
         "core/secure/opening.py",
         "core/stun.py",
     },
@@ -706,7 +707,7 @@ USES: dict[str, set[str]] = {
         "core/mesh/endtoend.py",
         "core/messages/arrivals.py",
         "core/messages/telling.py",
-        "core/secure/completing.py",
+        "core/secure/refusals.py",
         "core/traversal/check_exchange.py",
     },
     # Who may have one datagram paid by what a purse holds, or by what a standard demands.

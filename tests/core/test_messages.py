@@ -41,6 +41,7 @@ NO_MESSAGES = {
     "Rendezvous.handle_error",
     "Handshake.handle_crossing",  # from the responder
     "Handshake.handle_ack",  # the rest of an Ack, from the inbox
+    "Handshake.ask_otherwise",  # what a refusal draws, of whom it comes from
     "Liveness.say_goodbye",  # these three: what this node says itself
     "Queries.ask_names",
     "Relay.carry",

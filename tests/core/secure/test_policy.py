@@ -10,6 +10,7 @@ from p2ptui.core.events import ConnectResult, PeerRefused
 from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError
+from p2ptui.secure import Reason
 from p2ptui.secure.identity import STATEMENT_LIFE_S, make_statement
 from p2ptui.secure.secret import Secret
 from tests.core.relaying import ask, relaying, say, seen
@@ -50,6 +51,10 @@ def requests(tap: Wiretap, one: Host, other: Host) -> list[bytes]:
 
 def told(host: Host) -> list[str]:
     return [event.reason for event in host.told(PeerRefused)]
+
+
+def test_each_reason_that_is_about_the_network_key_is_a_rule() -> None:
+    assert {each.value for each in Reason if each.value.startswith("network_key")} <= set(RULES)
 
 
 # With a network key.
