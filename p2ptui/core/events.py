@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
 from p2ptui.core.policy import PeerRefused as PeerRefused
+from p2ptui.core.traced import Direction as Direction
+from p2ptui.core.traced import MessageTraced as MessageTraced
 from p2ptui.errors import P2PError
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
@@ -390,28 +392,6 @@ class StunServed:
     place: str
     """The socket that it came to."""
     outcome: str
-
-
-class Direction(enum.Enum):
-    """Which way a message went."""
-
-    IN = "in"
-    OUT = "out"
-
-
-@dataclass(frozen=True, slots=True)
-class MessageTraced:
-    """A message came or went; only emitted while somebody traces."""
-
-    direction: Direction
-    address: Address
-    node_id: str | None
-    message_type: str
-    size_bytes: int
-    data: bytes = field(repr=False, default=b"")
-    """What was inside, where it travelled under seal."""
-    is_sealed: bool = False
-    """Whether nobody on the way could read it, and only that node can have written it."""
 
 
 @dataclass(frozen=True, slots=True)

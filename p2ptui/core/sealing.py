@@ -75,6 +75,7 @@ class SealFrame(StrEnum):
     REKEY_RESPONSE = "RekeyResponse"
     REKEY_FINISH = "RekeyFinish"
     MOVED = "Moved"
+    SEEN = "Seen"
     OTHER = "SealFrame"
 
 

@@ -63,6 +63,7 @@ FRAME_WORDS: Final[dict[SealFrame, str]] = {
     SealFrame.PATH_CHALLENGE: "asks whether the peer receives at its new address",
     SealFrame.PATH_RESPONSE: "the peer receives at its new address",
     SealFrame.MOVED: "its sender's machine has moved",
+    SealFrame.SEEN: "tells a peer that has moved where it is seen now",
     SealFrame.REKEY_REQUEST: "fresh keys 1 of 3",
     SealFrame.REKEY_RESPONSE: "fresh keys 2 of 3",
     SealFrame.REKEY_FINISH: "fresh keys 3 of 3",

@@ -893,6 +893,13 @@ def facts(source: str, name: str) -> set[tuple[str, str, str]]:
     notes = _notes(tree)
     owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     found: set[tuple[str, str]] = set()
+    # Why a message of Noise is wrong is another Reason than why something leaves.
+    is_of_noise = any(
+        isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("p2ptui.secure")
+        and any(each.name == "Reason" for each in node.names)
+        for node in ast.walk(tree)
+    )
     for node in ast.walk(tree):
         if id(node) in notes:
             continue
@@ -908,7 +915,7 @@ def facts(source: str, name: str) -> set[tuple[str, str, str]]:
             found |= {("rename", word) for word in words & (HIDDEN | {"accounts", "gate"})}
         elif isinstance(node, ast.Call):
             found |= set(_of_call(node, name))
-    return {(kind, word, name) for kind, word in found}
+    return {(kind, word, name) for kind, word in found if not (is_of_noise and kind == "reason")}
 
 
 def _of_attribute(node: ast.Attribute, name: str) -> Iterator[tuple[str, str]]:

@@ -17,9 +17,8 @@ from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Responder, SecureError
-from p2ptui.secure.exchange import PATTERNS, is_first_to_rekey
-from p2ptui.secure.frames import decode_message_3
+from p2ptui.secure import PATTERNS, Responder, SecureError, decode_message_3
+from p2ptui.secure.exchange import is_first_to_rekey
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.exchange import (

@@ -10,7 +10,6 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
-from p2ptui.core.identity import shortened
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Mode, Seals
 from p2ptui.core.secure.load import Load
@@ -20,6 +19,7 @@ from p2ptui.core.secure.pending import (
     claimed_id,
     note_answer,
     offered,
+    without_payload,
     write_answer,
 )
 from p2ptui.core.secure.refusals import Refusals
@@ -30,7 +30,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure import PATTERNS, Responder, SecureError
 from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import REFUSAL_BYTES
-from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
+from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, Envelope
 
 MAX_PENDING: Final = 1024
 """Key exchanges that were answered and wait for their last message; the oldest makes room."""
@@ -173,7 +173,7 @@ class Answering:
         except SecureError:
             self._state.counters.drop("malformed")
             return True
-        message = shortened(request.message, NULL)
+        message = without_payload(request.message)
         pending = Pending(
             address, message, request.earned, responder, told, refusal, now, request.earned
         )

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2ptui.core.sealing import SealFrame
-from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE, REKEY_1, REKEY_2, REKEY_3
+from p2ptui.core.secure.inner import (
+    MOVED,
+    PATH_CHALLENGE,
+    PATH_RESPONSE,
+    REKEY_1,
+    REKEY_2,
+    REKEY_3,
+    SEEN,
+)
 
 _KINDS: Final[Mapping[int, SealFrame]] = {
     PATH_CHALLENGE: SealFrame.PATH_CHALLENGE,
@@ -13,6 +21,7 @@ _KINDS: Final[Mapping[int, SealFrame]] = {
     REKEY_2: SealFrame.REKEY_RESPONSE,
     REKEY_3: SealFrame.REKEY_FINISH,
     MOVED: SealFrame.MOVED,
+    SEEN: SealFrame.SEEN,
 }
 
 

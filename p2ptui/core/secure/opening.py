@@ -1,20 +1,13 @@
 """The first look at what comes under seal, and at what still comes in the clear."""
 
-from typing import Final
-
-from p2ptui.core.accounts import Purse
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
-from p2ptui.core.secure.frame_kinds import kind_of
 from p2ptui.core.secure.inner import FIRST as INNER
-from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE, SEEN
-from p2ptui.core.secure.own_moves import OwnMoves
-from p2ptui.core.secure.rekeying import Rekeying
+from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.restarts import Restarts
-from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Reason, SecureError
 from p2ptui.secure.frames import (
@@ -25,8 +18,6 @@ from p2ptui.secure.frames import (
 )
 from p2ptui.wire.address import Address
 
-_MOVED: Final = bytes((MOVED,))
-
 
 class Opening:
     """Opens sealed frames, each once, and hands the frames of key exchanges on.
@@ -36,10 +27,8 @@ class Opening:
         seals: The secured sessions.
         answering: Knows the key exchanges that are pending.
         completing: Takes their last messages.
-        roaming: Follows peers to other addresses.
-        own_moves: Has told peers that this node has moved.
         restarts: Hears of sessions that are unknown elsewhere.
-        rekeying: Makes new keys.
+        inside: Takes frames that are sent under seal only.
     """
 
     def __init__(
@@ -48,19 +37,15 @@ class Opening:
         seals: Seals,
         answering: Answering,
         completing: Completing,
-        roaming: Roaming,
-        own_moves: OwnMoves,
         restarts: Restarts,
-        rekeying: Rekeying,
+        inside: Inside,
     ) -> None:
         self._state = state
         self._seals = seals
         self._answering = answering
         self._completing = completing
-        self._roaming = roaming
-        self._own_moves = own_moves
         self._restarts = restarts
-        self._rekeying = rekeying
+        self._inside = inside
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float
@@ -112,29 +97,13 @@ class Opening:
         if (peer is not owner or address != owner.sends_to) and seal.session.is_newest(data):
             # One purse for all that this datagram draws.
             earned = self._state.gate.earned_by(len(data), address)
-            is_told = inner[:1] == _MOVED
-            self._roaming.note(owner, address, earned, now, is_told=is_told)
+            self._inside.note_place(inner, owner, address, earned, now)
         if inner and inner[0] in INNER:
             if earned is None:
                 earned = self._state.gate.earned_by(len(data), address)
-            self._take_inner(inner, owner, address, earned, now)
+            self._inside.take(inner, owner, address, earned, now)
             return None
         return inner, owner
-
-    def _take_inner(
-        self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float
-    ) -> None:
-        kind = inner[0]
-        self._state.trace_from(address, owner.node_id, kind_of(inner), inner, is_sealed=True)
-        if kind in (MOVED, PATH_CHALLENGE):
-            self._roaming.answer(owner, inner, address, earned)
-        elif kind == SEEN:
-            self._own_moves.take_seen(owner, inner, now)
-        elif kind == PATH_RESPONSE:
-            if not self._own_moves.take_answer(owner, inner, now):
-                self._roaming.take_answer(owner, inner, address, now)
-        else:
-            self._rekeying.take(owner, inner, now)
 
     def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
         """Tell whoever speaks under seal that this node does not know the session any more."""

@@ -6,6 +6,7 @@ from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
 from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.displacing import Displacing
+from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.opening import Opening
 from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
@@ -38,9 +39,8 @@ class SecureParts:
         self.restarts = restarts = Restarts(state, seals, delivery, sessions)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
         sessions.liveness.on_beat.append(rekeying.check)
-        self.opening = Opening(
-            state, seals, answering, completing, roaming, own_moves, restarts, rekeying
-        )
+        inside = Inside(state, roaming, own_moves, rekeying)
+        self.opening = Opening(state, seals, answering, completing, restarts, inside)
         self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.take_answer)
         self.clear.take_secured = restarts.take_answer

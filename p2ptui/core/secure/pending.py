@@ -8,7 +8,7 @@ from msgspec import UNSET
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.events import Direction
-from p2ptui.core.identity import canonical_id
+from p2ptui.core.identity import canonical_id, shortened
 from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
@@ -26,6 +26,7 @@ from p2ptui.wire.exchange import (
 )
 from p2ptui.wire.frames import RELAY_OVERHEAD
 from p2ptui.wire.message import (
+    NULL,
     Envelope,
     ExchangeResponsePayload,
     MessageType,
@@ -196,6 +197,11 @@ def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> 
         state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
     else:
         state.counters.drop("refusal_unsent")
+
+
+def without_payload(message: Envelope) -> Envelope:
+    """A request as it is kept until the exchange is complete: what counts comes with that."""
+    return shortened(message, NULL)
 
 
 def offered(message: Envelope) -> str | None:

@@ -28,7 +28,7 @@ LOOKED_AT: Final = 32
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _Seeker:
     address: Address
     asked_at: float
     shown_at: float
@@ -48,7 +48,7 @@ class Seating:
     def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:
         self._state = state
         self._lifecycle = lifecycle
-        self._waiting: BoundedTable[int, _Waiting] = state.tables.add(
+        self._waiting: BoundedTable[int, _Seeker] = state.tables.add(
             "sealed_unseated",
             BoundedTable(
                 MAX_WAITING_SEALED, full="sealed_newcomer_forgotten", shares=state.tables.shares
@@ -89,7 +89,7 @@ class Seating:
             refuse: Tells it why not, at a time.
             now: The time, seconds.
         """
-        waiting = _Waiting(address, asked_at, now, now + WAITS_S, seat, refuse)
+        waiting = _Seeker(address, asked_at, now, now + WAITS_S, seat, refuse)
         if self._makes_room(waiting, now):
             seat(now)
             return False
@@ -106,7 +106,7 @@ class Seating:
         if waiting is not None:
             waiting.shown_at = now
 
-    def _makes_room(self, waiting: _Waiting, now: float) -> bool:
+    def _makes_room(self, waiting: _Seeker, now: float) -> bool:
         shown = Shown(waiting.asked_at, waiting.shown_at)
         address, lifecycle = waiting.address, self._lifecycle
         if lifecycle.make_room(address, now, in_haste=True, has_shown=True, shown=shown):
