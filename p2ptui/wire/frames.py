@@ -168,7 +168,7 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
 
     What must not be cut on its way must not be on either leg of it. Of a probe the server sees
-    that; of a sealed one it is told, by RELAY_WHOLE.
+    that; of a secured one it is told, by RELAY_WHOLE.
     """
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
     if not whole and type(datagram) is Unfragmented:

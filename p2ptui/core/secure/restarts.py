@@ -80,7 +80,7 @@ class Restarts:
 
     def secure(self, peer: Peer, now: float) -> None:
         """Ask for a secured session in the place of an open one, where a direct path is in use: the
-        server by way of which the two met relays nothing that is sealed. One of them asks."""
+        server by way of which the two met passes on no secured frames. One of them asks."""
         is_open = peer.seal is None and peer.is_authenticated and peer.path is not None
         if not is_open or not is_of_keys(peer.node_id) or peer in self._asked:
             return
