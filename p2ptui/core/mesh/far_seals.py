@@ -148,6 +148,8 @@ class FarSeals:
         Returns:
             Whether there is room for it.
         """
+        if self._state.seals is not None:
+            self._state.seals.keys.note_session_keys(node_id, transport)
         far = self.get(node_id, now)
         if far is None:
             far = FarSession(SecureSession(transport), keys, capabilities, finish, refusal)

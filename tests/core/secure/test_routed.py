@@ -755,3 +755,20 @@ def test_too_large_a_message_is_refused_by_its_size_under_seal(world: World) -> 
     with pytest.raises(LocalError, match="send it in parts"):
         send(one, other, "x" * 800_000)
     assert one.outcome(send(one, other, "x" * 700_000)).delivered
+
+
+def test_its_keys_are_told_to_whoever_debugs_captures(world: World) -> None:
+    told: list[tuple[str, str]] = []
+    keys = [
+        world.keys(on_session_keys=lambda other, transport, who=who: told.append((who, other)))
+        for who in "abc"
+    ]
+    a, b, c = (world.host(keys=each) for each in keys)
+    for left, right in ((a, b), (b, c)):
+        left.outcome(left.connect(right))
+    world.run_for(2)
+    told.clear()
+
+    assert a.outcome(send(a, c, "hello")).delivered
+
+    assert sorted(told) == [("a", c.id), ("c", a.id)]
