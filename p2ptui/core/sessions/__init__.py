@@ -13,5 +13,6 @@ status. `seats` finds who makes room in a full table of peers, also among the `g
 newcomer's own address, and `unseated` are those who are answered in a flood before they have any;
 if nobody does, `arrival` refuses a newcomer, and `handshake` the user's call. `liveness` sends
 heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a
-deployed server still knows this node, and `keepalive` keeps the ways to servers open.
+deployed server still knows this node, and `keepalive` keeps the ways to servers
+open, each a `nat_binding`.
 """

@@ -10,7 +10,6 @@ that for the trial. Whether anybody is still there is not judged here, but by he
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, Share
@@ -18,10 +17,11 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.nat_binding import NatBinding
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.nat.behavior import NatType
-from p2ptui.nat.mapping_life import SHORTEST_S, USUAL_S, MappingLife
+from p2ptui.nat.mapping_life import MappingLife
 from p2ptui.wire.address import Address, is_global_ipv6, is_loopback, parse_ip_address
 from p2ptui.wire.frames import (
     KEEPALIVE_NONCE_BYTES,
@@ -48,48 +48,14 @@ COPY_PAUSE_S: Final = 0.1
 MAX_LATE: Final = 4
 """Late answers that one peer is owed; it asks for one at a time, others may ask in its name."""
 
-MISSES: Final = 2
-"""So many late answers in a row must stay away: at 10 % loss one does now and then."""
-
 SETTLE_S: Final = 0.5
 """After a heartbeat so long is waited before an idle time begins: its answer is under way."""
-
-TRIAL_SHARE: Final = 0.75
-"""A trial that other traffic disturbed is followed by one that is shorter by this."""
 
 MAX_NETWORKS: Final = 16
 """Networks of which it is remembered how long a way may be idle."""
 
 LONGEST_LATE_S: Final = 120.0
 """Nobody is promised an answer later than this."""
-
-
-@dataclass(slots=True, eq=False)
-class _Binding:
-    """The NAT binding towards one server (RFC 8489, section 5, has the word), which is kept."""
-
-    peer: Peer
-    timer: Timer | None = None
-    nonce: bytes = b""
-    tries: int = 0
-    sent_at: float = -math.inf
-    """When the last keepalive left."""
-    idle_before_s: float = 0.0
-    """How long nothing had left before it."""
-    later_s: float = 0.0
-    """After what time it is to be answered once more."""
-    traffic: tuple[int, int] | None = None
-    """Bytes in and out when its first answer came: what comes later disturbs the trial."""
-    sent_by_all: int = 0
-    """What had left for anybody by then: many NATs have one mapping for all, and it stays open."""
-    trial_s: float = USUAL_S
-    """How long the next trial leaves it idle."""
-    misses: int = 0
-    """Late answers in a row that stayed away."""
-
-    @property
-    def last_left(self) -> float:
-        return max(self.peer.traffic.last_sent, self.sent_at)
 
 
 class Keepalives:
@@ -117,7 +83,7 @@ class Keepalives:
         self._nat_type = nat_type
         self._listens_at = parse_ip_address(state.identity.listen_addr)
         tables = state.tables
-        self._bindings: BoundedTable[Address, _Binding] = tables.add(
+        self._bindings: BoundedTable[Address, NatBinding] = tables.add(
             "keepalives", BoundedTable(state.most_peers)
         )
         self._late: BoundedTable[tuple[Peer, bytes], Timer] = tables.add(
@@ -152,14 +118,14 @@ class Keepalives:
             return
         binding = self._bindings.get(peer.address)
         if binding is None:
-            binding = _Binding(peer)
+            binding = NatBinding(peer)
             self._bindings.put(peer.address, binding)
         binding.peer = peer
         self._notice_new_mapping(binding)
-        self._seek_rest(binding)
+        binding.seek_rest()
         self._plan(binding, now + SETTLE_S)
 
-    def _notice_new_mapping(self, binding: _Binding) -> None:
+    def _notice_new_mapping(self, binding: NatBinding) -> None:
         """A session goes on at another port of the same NAT: it had forgotten the one before."""
         before, after = self._seen_at.get(binding.peer.address), binding.peer.public_address
         if after is None:
@@ -185,8 +151,8 @@ class Keepalives:
     def forget_idle(self) -> None:
         """The machine moved: that its mappings are others says nothing of their lifetime."""
         for binding in self._bindings.values():
-            self._seek_rest(binding)
-            binding.misses = 0
+            binding.seek_rest()
+            binding.forget_misses()
         self._seen_at.clear()
 
     # When it is time.
@@ -207,12 +173,12 @@ class Keepalives:
         found = self._nat_type()
         return found is NatType.FIREWALL or (is_global_ipv6(seen[0]) and found is not NatType.OPEN)
 
-    def _plan(self, binding: _Binding, when: float) -> None:
+    def _plan(self, binding: NatBinding, when: float) -> None:
         if binding.timer is not None:
             binding.timer.cancel()
         binding.timer = self._state.timers.schedule(when, lambda now: self._act(binding, now))
 
-    def _act(self, binding: _Binding, now: float) -> None:
+    def _act(self, binding: NatBinding, now: float) -> None:
         peer = binding.peer
         if not peer.is_authenticated:
             return
@@ -232,14 +198,14 @@ class Keepalives:
         else:
             self._plan(binding, self._due(binding, life, now))
 
-    def _due(self, binding: _Binding, life: MappingLife, now: float) -> float:
+    def _due(self, binding: NatBinding, life: MappingLife, now: float) -> float:
         due = binding.last_left + life.pause_s
         behind_beat = _next_beat(binding.peer) + SETTLE_S
         if not life.is_seen and behind_beat > now:
             due = min(due, behind_beat)  # there a trial has room
         return due
 
-    def _is_undisturbed(self, binding: _Binding, life: MappingLife, now: float) -> bool:
+    def _is_undisturbed(self, binding: NatBinding, life: MappingLife, now: float) -> bool:
         binding.trial_s = min(binding.trial_s, life.bound_s)
         return _next_beat(binding.peer) > now + binding.trial_s + self._grace_s(binding.peer)
 
@@ -247,7 +213,7 @@ class Keepalives:
     def _grace_s(peer: Peer) -> float:
         return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
 
-    def _keep_plainly(self, binding: _Binding, life: MappingLife, now: float) -> None:
+    def _keep_plainly(self, binding: NatBinding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
         due = binding.last_left + life.pause_s
         if now >= due:
@@ -262,24 +228,12 @@ class Keepalives:
         if binding is None:
             self._begin(peer, now)  # it may have become a server of this node meanwhile
         elif binding.traffic is not None and not self._life(peer).is_seen:
-            self._shorten(binding)
+            binding.break_off(now)
             self._plan(binding, now + SETTLE_S)
-
-    @staticmethod
-    def _shorten(binding: _Binding) -> None:
-        """A trial was disturbed: the next one is shorter, so that there is a pause for it."""
-        binding.nonce, binding.traffic = b"", None
-        binding.trial_s = max(TRIAL_SHARE * binding.trial_s, SHORTEST_S)
-
-    @staticmethod
-    def _seek_rest(binding: _Binding) -> None:
-        """Nothing is asked any more."""
-        binding.nonce, binding.traffic = b"", None
-        binding.idle_before_s = 0.0
 
     # The exchange.
 
-    def _ask(self, binding: _Binding, later_s: float, now: float) -> None:
+    def _ask(self, binding: NatBinding, later_s: float, now: float) -> None:
         binding.nonce = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES).to_bytes(
             KEEPALIVE_NONCE_BYTES, "big"
         )
@@ -287,7 +241,7 @@ class Keepalives:
         binding.idle_before_s = now - binding.last_left
         self._repeat(binding, now)
 
-    def _repeat(self, binding: _Binding, now: float) -> None:
+    def _repeat(self, binding: NatBinding, now: float) -> None:
         life = self._life(binding.peer)
         if binding.tries == TRIES:
             binding.nonce = b""
@@ -321,7 +275,7 @@ class Keepalives:
         elif binding.traffic is not None and binding.later_s:
             self._handle_late(binding, now)
 
-    def _handle_first(self, binding: _Binding, now: float) -> None:
+    def _handle_first(self, binding: NatBinding, now: float) -> None:
         if binding.traffic is not None:
             return
         if not binding.later_s:
@@ -332,29 +286,27 @@ class Keepalives:
         binding.sent_by_all = self._state.counters.datagrams_out
         self._plan(binding, binding.sent_at + binding.later_s + self._grace_s(binding.peer))
 
-    def _handle_late(self, binding: _Binding, now: float) -> None:
+    def _handle_late(self, binding: NatBinding, now: float) -> None:
         peer = binding.peer
         others_in = peer.bytes_in - self._state.gate.arrived_bytes
         is_clean = binding.traffic == (others_in, peer.bytes_out)
-        binding.nonce, binding.traffic, binding.misses = b"", None, 0
-        if is_clean:
-            binding.trial_s /= TRIAL_SHARE
+        binding.nonce, binding.traffic = b"", None
+        binding.note_arrival(is_clean=is_clean)
         if is_clean and binding.sent_by_all == self._state.counters.datagrams_out:
             self._learn(peer, open_s=now - binding.sent_at)
         self._plan(binding, now + SETTLE_S)
 
-    def _judge_silence(self, binding: _Binding, now: float) -> None:
+    def _judge_silence(self, binding: NatBinding, now: float) -> None:
         """The second answer stayed away."""
         peer = binding.peer
         is_clean = binding.traffic == (peer.bytes_in, peer.bytes_out)
         binding.nonce, binding.traffic = b"", None
         if not is_clean:
-            self._shorten(binding)
+            binding.break_off(now)
             self._plan(binding, now)
             return
-        binding.misses += 1
-        if binding.misses == MISSES:
-            self._learn(peer, closed_s=binding.later_s)
+        if closed_s := binding.note_miss():
+            self._learn(peer, closed_s=closed_s)
         # The way may be closed: it is opened at once, and if there is time, tried again.
         is_tried = self._is_undisturbed(binding, self._life(peer), now)
         self._ask(binding, binding.trial_s if is_tried else 0.0, now)
@@ -377,7 +329,7 @@ class Keepalives:
         is_news = life.note_closed(closed_s) if closed_s else life.note_open(open_s)
         if closed_s:
             for binding in self._bindings.values():  # what was counted was of longer times
-                binding.misses = 0
+                binding.forget_misses()
         self._note(peer, life, is_news)
 
     def _note(self, peer: Peer, life: MappingLife, is_news: bool) -> None:

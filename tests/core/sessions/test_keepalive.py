@@ -361,3 +361,16 @@ def test_few_late_answers_are_owed_to_a_client_and_none_to_one_that_left() -> No
     assert all(
         event.status is not PeerStatus.FAILED for event in home.server.told(PeerStatusChanged)
     )
+
+
+@pytest.mark.parametrize(
+    ("secured", "lifetime_s", "seed"),
+    [(False, 10, 12), (True, 8, 7), (True, 8, 17), (True, 10, 0), (True, 10, 17)],
+)
+def test_it_is_noticed_whenever_heartbeats_come(monkeypatch, secured, lifetime_s, seed) -> None:
+    """In these heartbeats disturbed most trials, and a shorter one that fitted hid a longer one
+    that had failed: the way was left idle for longer than the NAT keeps it, for good."""
+    monkeypatch.setattr(World, "secured", secured)
+    home = Home(lifetime_s, seed=seed)
+    home.world.run_for(300)
+    assert home.interval_s <= 7.5
