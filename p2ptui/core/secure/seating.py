@@ -17,10 +17,10 @@ from p2ptui.wire.address import Address
 MAX_WAITING_SEALED: Final = 256
 """Complete key exchanges that wait for a seat; the oldest makes room."""
 
-WAITS_S: Final = 9.0
-"""So long one may wait: who asked repeats its last message for longer."""
+WAITS_S: Final = 3.0
+"""So long one may wait: by then those who may have gone are found out."""
 
-LOOK_S: Final = 0.25
+LOOK_S: Final = 0.1
 """Between two looks at all that wait."""
 
 LOOKED_AT: Final = 32
