@@ -23,7 +23,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from p2ptui.core.events import DataReceived, ErrorReceived, PathChanged, PeerStatusChanged
+from p2ptui.core.events import (
+    DataReceived,
+    ErrorReceived,
+    PathChanged,
+    PeerRefused,
+    PeerStatusChanged,
+)
 from p2ptui.core.messages import ROWS
 from p2ptui.core.sealing import Mode
 from p2ptui.secure.transport import REKEY_AFTER_S
@@ -441,7 +447,8 @@ def facts_of(host: Host) -> tuple[Any, ...]:
     endpoint = host.endpoint
     counters = endpoint.counters
     return (
-        len(host.events),
+        # That a stranger was refused is told to the user, a few times a second at most.
+        sum(not isinstance(event, PeerRefused) for event in host.events),
         counters.delivered,
         counters.forwarded,
         counters.relayed,

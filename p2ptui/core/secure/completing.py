@@ -121,17 +121,24 @@ class Completing:
         if words:
             self._refusals.refuse_end(pending, words, now, keys.id)
             return
-        before = self._state.peers.at(address)
-        seal = before.seal if before is not None and before.is_authenticated else None
         pending.is_held, pending.final = True, message
-        seat = partial(self._conclude, number, arrival, pending)
-        refuse = partial(self._turn_away, number, pending)
-        if before is not None and seal is not None and seal.keys != keys:
-            self._ask_before(before, seat, refuse, now)
-        elif before is not None or state.peers.with_id(info.id) is not None:
-            seat(now)
+        if state.peers.at(address) is not None or state.peers.with_id(info.id) is not None:
+            self._settle(number, arrival, pending, now)
         else:
-            self._seating.begin(number, address, pending.asked_at, seat, refuse, now)
+            settle = partial(self._settle, number, arrival, pending)
+            refuse = partial(self._turn_away, number, pending)
+            self._seating.begin(number, address, pending.asked_at, settle, refuse, now)
+
+    def _settle(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
+        """Let in who has a seat, or needs none; first asking who may have come to its address."""
+        proof, before = arrival.proof, self._state.peers.at(arrival.address)
+        seal = before.seal if before is not None and before.is_authenticated else None
+        if before is None or seal is None or proof is None or seal.keys == proof.keys:
+            self._conclude(number, arrival, pending, now)
+        else:
+            conclude = partial(self._conclude, number, arrival, pending)
+            refuse = partial(self._turn_away, number, pending)
+            self._ask_before(before, conclude, refuse, now)
 
     def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)

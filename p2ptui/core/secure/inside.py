@@ -27,7 +27,8 @@ class Inside:
         self._state = state
         self._roaming = roaming
         self._own_moves = own_moves
-        self._rekeying = rekeying
+        self.rekeying = rekeying
+        """Makes new keys."""
 
     def note_place(
         self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float
@@ -63,4 +64,4 @@ class Inside:
             if not self._own_moves.take_answer(owner, inner, now):
                 self._roaming.take_answer(owner, inner, address, now)
         else:
-            self._rekeying.take(owner, inner, now)
+            self.rekeying.take(owner, inner, now)

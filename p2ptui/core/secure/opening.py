@@ -45,7 +45,8 @@ class Opening:
         self._answering = answering
         self._completing = completing
         self._restarts = restarts
-        self._inside = inside
+        self.inside = inside
+        """Takes frames that are sent under seal only."""
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float
@@ -97,11 +98,11 @@ class Opening:
         if (peer is not owner or address != owner.sends_to) and seal.session.is_newest(data):
             # One purse for all that this datagram draws.
             earned = self._state.gate.earned_by(len(data), address)
-            self._inside.note_place(inner, owner, address, earned, now)
+            self.inside.note_place(inner, owner, address, earned, now)
         if inner and inner[0] in INNER:
             if earned is None:
                 earned = self._state.gate.earned_by(len(data), address)
-            self._inside.take(inner, owner, address, earned, now)
+            self.inside.take(inner, owner, address, earned, now)
             return None
         return inner, owner
 

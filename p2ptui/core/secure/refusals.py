@@ -80,7 +80,8 @@ class Refusals:
         # has just come, as that to a request is.
         peer = state.peers.at(to)
         crosses = peer is not None and peer.initiated
-        earned = pending.last if crosses else state.gate.answer_purse
+        # One that was held is refused when nothing has just come: its last message pays.
+        earned = pending.last if crosses or pending.is_held else state.gate.answer_purse
         is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
         note_answer(state, data, to, is_out=is_out)
 

@@ -1,7 +1,8 @@
 """Whoever has shown its keys in a full house waits for a seat, as those do who speak in the open.
 
-It has proved its address: who never did so makes room at once. Those who did are asked whether
-they are still there, and the newcomer repeats its last message meanwhile, which shows that it is.
+It has proved its address: who never did so makes room, unless it answers at once. Those who did are
+asked whether they are still there, and the newcomer repeats its last message meanwhile, which shows
+that it is.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,9 @@ MAX_WAITING_SEALED: Final = 256
 
 WAITS_S: Final = 3.0
 """So long one may wait: by then those who may have gone are found out."""
+
+HASTE_AFTER_S: Final = 0.5
+"""So long those who have never answered are given to do so; then the latest of them makes room."""
 
 LOOK_S: Final = 0.1
 """Between two looks at all that wait."""
@@ -78,8 +82,8 @@ class Seating:
         seat: Callable[[float], None],
         refuse: Callable[[str, float], None],
         now: float,
-    ) -> bool:
-        """Take a seat for who has shown its keys, or wait for one; whether it waits.
+    ) -> None:
+        """Take a seat for who has shown its keys, or wait for one.
 
         Args:
             number: Of its exchange.
@@ -92,13 +96,12 @@ class Seating:
         waiting = _Seeker(address, asked_at, now, now + WAITS_S, seat, refuse)
         if self._makes_room(waiting, now):
             seat(now)
-            return False
+            return
         if not self._waiting.put(number, waiting, now, address=address):
             refuse(self._lifecycle.seats.words(address), now)
-            return False
+            return
         if not self._looking:
             self._look_after(now)
-        return True
 
     def show(self, number: int, now: float) -> None:
         """Who waits has shown once more that it is there."""
@@ -109,7 +112,8 @@ class Seating:
     def _makes_room(self, waiting: _Seeker, now: float) -> bool:
         shown = Shown(waiting.asked_at, waiting.shown_at)
         address, lifecycle = waiting.address, self._lifecycle
-        if lifecycle.make_room(address, now, in_haste=True, has_shown=True, shown=shown):
+        in_haste = now >= waiting.asked_at + HASTE_AFTER_S
+        if lifecycle.make_room(address, now, in_haste=in_haste, has_shown=True, shown=shown):
             return True
         lifecycle.seats.ask(address, now)
         return False

@@ -86,7 +86,7 @@ def test_a_move_a_restart_and_fresh_keys_are_traced(world: World) -> None:
     assert kinds(other, Direction.IN)[-1:] == [SealFrame.PATH_RESPONSE]
     rules = one.endpoint._mobility.clear
     assert rules is not None
-    rules.opening._rekeying.begin(peer_of(one, other), world.now)
+    rules.opening.inside.rekeying.begin(peer_of(one, other), world.now)
     world.run_for(1)
     rekeys = [SealFrame.REKEY_REQUEST, SealFrame.REKEY_FINISH]
     assert kinds(one, Direction.OUT)[-2:] == rekeys

@@ -2,7 +2,7 @@
 
 import json
 
-from p2ptui.core.events import ConnectResult
+from p2ptui.core.events import ConnectResult, PeerStatusChanged
 from tests.core.secure.test_secured_nodes import peer_of
 from tests.simulation import Host, World
 
@@ -92,3 +92,32 @@ def test_a_flood_that_shows_keys_holds_no_more_than_the_room() -> None:
     assert server.endpoint.sizes()["sealed_unseated"] == 0
     for each in friends:
         assert each.outcome(each.send(server, "hello")).delivered
+
+
+def test_two_that_wait_at_one_address_are_asked_for_one_another() -> None:
+    """The second has keys of its own: it does not end what the first has just begun."""
+    world = World(secured=True)
+    server = world.host(max_connections=4)
+    pens = [world.puppet((f"{20 + n}.0.0.1", 8080)) for n in range(4)]
+    for pen in pens:
+        pen.answers_pings = True
+        pen.send(pen.handshake_request(), server)
+    world.run_for(5)
+    for pen in pens:
+        pen.answers_pings = False
+    first = world.host(("99.0.0.1", 8080))
+    first.connect(server)
+    world.run_for(0.1)
+    world.network.detach(first.address)
+    second = world.host(first.address)
+    second.connect(server)
+    world.run_for(0.1)
+    world.network.detach(second.address)
+    world.network.attach(first.address)
+    world.hosts[first.address] = first
+
+    world.run_for(10)
+
+    assert server.is_connected_to(first)
+    reasons = [event.reason for event in server.told(PeerStatusChanged) if event.reason]
+    assert not any("replaced" in reason for reason in reasons)

@@ -190,7 +190,7 @@ def test_new_keys_over_a_bad_path(seed: int, crossed: bool) -> None:
     for host, to in ((one, other), (other, one))[: 1 + crossed]:
         rules = host.endpoint._mobility.clear
         assert rules is not None
-        rules.opening._rekeying.begin(peer_of(host, to), world.now)
+        rules.opening.inside.rekeying.begin(peer_of(host, to), world.now)
     tokens = [one.send(other, number) for number in range(50)]
     world.run_for(30)
     assert sum(one.outcome(token).delivered for token in tokens) >= 49
