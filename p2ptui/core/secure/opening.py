@@ -9,7 +9,7 @@ from p2ptui.core.secure.inner import FIRST as INNER
 from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Reason, SecureError
+from p2ptui.secure import SecureError
 from p2ptui.secure.frames import (
     MESSAGE_3,
     SECURED,
@@ -85,9 +85,6 @@ class Opening:
             inner = seal.session.open(data, now)
         except SecureError as error:
             self._state.counters.drop(f"seal_{error.reason}")
-            if error.reason is Reason.ALTERED and peer is not owner:
-                # Its session may be one of before a restart, whose number is another's by now.
-                self._tell_unknown(data, number, address, now)
             return None
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
