@@ -105,17 +105,17 @@ def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> 
         text.append(f"{'trust':<{_LABEL_WIDTH}}", "dim")
         text.append(trust.value, TRUST_STYLES[trust])
         text.append(f": {TRUST_MEANS[trust]}\n")
-    _fact(text, "keys", keys_words(node))
-    if isinstance(node, PeerView) and node.signer_id:
-        _fact(text, "of", f"{node.signer_id}, its user's lasting node")
-    if known is not None:
-        _fact(text, "met first", _time_words(known.first_seen))
     if isinstance(node, PeerView) and node.advice:
         style = TRUST_STYLES[Trust.CHANGED] if trust is Trust.CHANGED else ""
         for line in wrapped(advice_in_bar(node.advice), max(width - _LABEL_WIDTH, 8)):
             text.append(" " * _LABEL_WIDTH).append(f"{line}\n", style)
     elif trust in (Trust.NEW, Trust.KNOWN):
         _fact(text, "", f"once you have compared its id with its user: trust {node.node_id}")
+    _fact(text, "keys", keys_words(node))
+    if isinstance(node, PeerView) and node.signer_id:
+        _fact(text, "of", f"{node.signer_id}, its user's lasting node")
+    if known is not None:
+        _fact(text, "met first", _time_words(known.first_seen))
 
 
 def _time_words(at: float) -> str:
