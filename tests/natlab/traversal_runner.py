@@ -9,6 +9,7 @@ import json
 import socket
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -31,6 +32,10 @@ WINDOW = 16
 """Numbered messages under way at once."""
 STREAMED = 1000
 """The number of the first one of a stream."""
+TICK_S = 0.02
+LATE_S = 0.02
+MAX_STANDSTILLS = 1000
+"""Times at which this process did not run, though it was due by `LATE_S`; the last are known."""
 
 
 _PREDICTED = TraversalSupport._addresses
@@ -61,6 +66,9 @@ class Runner:
         self._reading: asyncio.Task[None] | None = None
         self._stream: asyncio.Task[None] | None = None
         self._flows: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._standstills: deque[tuple[float, float]] = deque(maxlen=MAX_STANDSTILLS)
+        """From when to when."""
         self._received: list[int] = []
         self._came_at: list[float] = []
         """When the streamed ones came."""
@@ -181,6 +189,8 @@ class Runner:
 
     async def stream(self, to: str, count: int, per_second: float) -> dict[str, Any]:
         """Begin to send numbered messages; `report` tells how far it is."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_clock())
         self._stream = asyncio.create_task(self._send_all(to, count, per_second))
         return {}
 
@@ -205,6 +215,20 @@ class Runner:
             return
         self._delivered += result.delivered
         self._undelivered += not result.delivered
+
+    async def _watch_clock(self) -> None:
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if now > due + LATE_S:
+                self._standstills.append((due, now))
+
+    async def stood_still(self, began: float, ended: float) -> dict[str, Any]:
+        """How long this process did not run between two times, although it was due: seconds."""
+        await asyncio.sleep(2 * TICK_S)
+        overlaps = (min(to, ended) - max(since, began) for since, to in self._standstills)
+        return {"seconds": sum(overlap for overlap in overlaps if overlap > 0)}
 
     async def say(self, to: str, number: int, timeout_s: float) -> dict[str, Any]:
         """Send one message; whether it was delivered, and after what time."""
@@ -231,7 +255,9 @@ class Runner:
             "received": len(self._received),
             "distinct_streamed": len({number for number in self._received if number >= STREAMED}),
             "streamed": len(self._came_at),
-            "longest_pause_s": max((b - a for a, b in pairwise(self._came_at)), default=0.0),
+            "longest_pause": max(
+                pairwise(self._came_at), key=lambda pause: pause[1] - pause[0], default=(0.0, 0.0)
+            ),
             "delivered": self._delivered,
             "undelivered": self._undelivered,
             "streaming": self._stream is not None and not self._stream.done(),

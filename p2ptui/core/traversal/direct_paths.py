@@ -4,6 +4,7 @@ A session does not notice: its datagrams take another way, and what was under wa
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable, Share
@@ -211,11 +212,10 @@ class DirectPaths:
     def _plan_consent(self, attempt: Attempt, now: float) -> None:
         interval = CONSENT_INTERVAL_S
         peer = self._state.peers.authenticated(attempt.node_id)
+        judged_at = inf
         if attempt.direct is not None and attempt.direct.unanswered:
             interval = _retry_s(attempt.direct)
-            left_s = attempt.direct.asked_at + SILENCE_S - now
-            if 0 < left_s < interval:
-                interval = left_s  # it is judged when it is time, and no later
+            judged_at = _judged_at(attempt.direct)
             if attempt.direct.unanswered > MAX_GROWTHS:
                 # Nothing better is left, and the session's own heartbeats judge it: the other side
                 # may simply have forgotten this search.
@@ -225,7 +225,10 @@ class DirectPaths:
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
             interval = min(interval, self._state.longest_idle_s)
-        attempt.plan(self._state.timers, now + interval, self._confirm)
+        when = now + interval
+        if now < judged_at < when:
+            when = judged_at  # in time, and no later
+        attempt.plan(self._state.timers, when, self._confirm)
 
     def hurry(self, attempt: Attempt, now: float) -> None:
         """Messages begin to flow: a path that was idle may have died unnoticed."""
@@ -251,8 +254,8 @@ class DirectPaths:
         direct = attempt.direct
         if direct is None or attempt.punching is None:
             return
-        silent = direct.unanswered >= UNANSWERED_LIMIT and now >= direct.asked_at + SILENCE_S
-        if (silent and self._can_fall_back(attempt)) or self._is_unused(attempt, now):
+        is_silent = now >= _judged_at(direct)
+        if (is_silent and self._can_fall_back(attempt)) or self._is_unused(attempt, now):
             self._give_up(attempt, direct, now)
             return
         if not direct.unanswered:
@@ -400,6 +403,11 @@ def _method(attempt: Attempt) -> Method:
     # What the other side names itself needs no guess, whatever round it was in.
     is_plain = attempt.direct.pair.kind in (Kind.HOST, Kind.CLAIMED)
     return Method.PLAIN if is_plain else attempt.account.method
+
+
+def _judged_at(direct: DirectPath) -> float:
+    """When a path counts as dead unless it answers; never while too few checks were sent."""
+    return direct.asked_at + SILENCE_S if direct.unanswered >= UNANSWERED_LIMIT else inf
 
 
 def _retry_s(direct: DirectPath) -> float:
