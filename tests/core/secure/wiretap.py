@@ -64,3 +64,12 @@ def two_secured(world: World, **options: Any) -> tuple[Host, Host]:
     one.outcome(one.connect(other))
     world.run_for(1)
     return one, other
+
+
+def agree_on_new_keys(one: Host, other: Host) -> None:
+    """A node begins an exchange of new keys with a secured peer, as it does when they are due."""
+    clear = one.endpoint._mobility.clear
+    assert clear is not None
+    peer = one.endpoint.peers.authenticated(other.id)
+    assert peer is not None
+    clear.opening._inside._rekeying.begin(peer, one.world.now)
