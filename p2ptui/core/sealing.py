@@ -84,6 +84,12 @@ def goes_sealed(peer: Peer, data: bytes) -> bool:
     return peer.is_secured and type(data) is not Plain
 
 
+def relays_sealed(server: Peer) -> bool:
+    """Whether a server passes on what is sealed: an older one would not. One that is secured can,
+    whatever it says of itself: it must not talk two nodes into an open session by a lie."""
+    return server.seal is not None or Capability.RELAY_SEALED in server.facts.capabilities
+
+
 class Mode(StrEnum):
     """With whom this node speaks; its own kind is secured in each of them."""
 
@@ -250,15 +256,14 @@ class Seals:
                 return number
 
     def offers_to(self, address: Address) -> bool:
-        """Whether a node at an address is offered a key exchange: an older server would not relay
-        what is sealed by it."""
+        """Whether a node at an address is offered a key exchange."""
         if self.keys.mode is Mode.REQUIRE or relayed_node(address) is None:
             return True
         peer = self._peers.at(address)
         if peer is not None and peer.seal is not None:
             return True
         server = self._peers.at(visible_address(address))
-        return server is None or Capability.RELAY_SEALED in server.facts.capabilities
+        return server is None or relays_sealed(server)
 
     def peer_of(self, number: int) -> Peer | None:
         """Whose frames bear a session number."""
