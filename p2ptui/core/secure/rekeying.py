@@ -89,10 +89,13 @@ class Rekeying:
         self._try(peer, begun, now)
 
     def _try(self, peer: Peer, begun: _Begun, now: float) -> None:
-        if self._begun.get(peer) is not begun or peer.seal is None:
+        if self._begun.get(peer) is not begun:
             return
-        if peer.seal.session.current is begun.transport or begun.tries >= TRIES:
+        seal = peer.seal
+        if seal is None or seal.session.current is begun.transport or begun.tries >= TRIES:
             self._begun.pop(peer)
+            if seal is not None:
+                seal.session.give_up()
             return
         begun.tries += 1
         self._send(peer, begun.message)
