@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.wire.address import Address
 from tests.simulation import Host, World
 
@@ -66,10 +67,15 @@ def two_secured(world: World, **options: Any) -> tuple[Host, Host]:
     return one, other
 
 
+def rekeying(host: Host) -> Rekeying:
+    """What agrees on new keys."""
+    clear = host.endpoint._mobility.clear
+    assert clear is not None
+    return clear.opening._inside._rekeying
+
+
 def agree_on_new_keys(one: Host, other: Host) -> None:
     """A node begins an exchange of new keys with a secured peer, as it does when they are due."""
-    clear = one.endpoint._mobility.clear
-    assert clear is not None
     peer = one.endpoint.peers.authenticated(other.id)
     assert peer is not None
-    clear.opening._inside._rekeying.begin(peer, one.world.now)
+    rekeying(one).begin(peer, one.world.now)
