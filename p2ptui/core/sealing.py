@@ -6,6 +6,7 @@ of the core that sends has to think of it. In the clear go only STUN, the messag
 """
 
 import random
+import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,6 +30,7 @@ from p2ptui.secure.identity import (
 from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
+from p2ptui.wire.exchange import BOOT_BYTES
 from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.message import Capability
 
@@ -208,6 +210,8 @@ class Seals:
         self.keys = keys
         self.static = keys.static
         """Made once: what is made ready for its first use stays so."""
+        self.boot: bytes = secrets.token_bytes(BOOT_BYTES)
+        """Made anew each time the node starts."""
         self._peers = peers
         self._counters = counters
         self._rng = rng
