@@ -50,15 +50,6 @@ _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
 
 
-_VERSION_AT: Final = 14
-"""Where in the text of a UUID its version stands (RFC 9562, section 4)."""
-
-
-def is_of_keys(node_id: str) -> bool:
-    """Whether an id is made of keys: a UUID of version 8."""
-    return node_id[_VERSION_AT : _VERSION_AT + 1] == "8"
-
-
 class Plain(bytes):
     """A message of a handshake, which goes in the clear also to the address of a secured peer."""
 

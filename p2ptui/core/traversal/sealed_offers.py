@@ -15,10 +15,10 @@ from msgspec import Meta, Raw, Struct
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import OwnKeys, is_of_keys
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
-from p2ptui.secure.identity import PublicKeys, read_keys
+from p2ptui.secure.identity import PublicKeys, is_made_of_keys, read_keys
 from p2ptui.secure.one_way import open_once, seal_once
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
@@ -96,7 +96,7 @@ class SealedOffers:
 
     def is_wanted(self, server: Peer, node_id: str) -> bool:
         """Whether offers to and from a node by way of a server must be sealed."""
-        return server.seal is not None and is_of_keys(node_id)
+        return server.seal is not None and is_made_of_keys(node_id)
 
     def write(
         self,
