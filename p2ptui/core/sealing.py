@@ -6,6 +6,7 @@ of the core that sends has to think of it. In the clear go only STUN, the messag
 """
 
 import random
+import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,6 +30,7 @@ from p2ptui.secure.identity import (
 from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
+from p2ptui.wire.exchange import BOOT_BYTES
 from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.message import Capability
 
@@ -46,15 +48,6 @@ SEAL_BYTES: Final = SECURED_OVERHEAD
 
 _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
-
-
-_VERSION_AT: Final = 14
-"""Where in the text of a UUID its version stands (RFC 9562, section 4)."""
-
-
-def is_of_keys(node_id: str) -> bool:
-    """Whether an id is made of keys: a UUID of version 8."""
-    return node_id[_VERSION_AT : _VERSION_AT + 1] == "8"
 
 
 class Plain(bytes):
@@ -82,6 +75,12 @@ class SealFrame(StrEnum):
 def goes_sealed(peer: Peer, data: bytes) -> bool:
     """Whether a datagram that leaves for a peer leaves under its seal."""
     return peer.is_secured and type(data) is not Plain
+
+
+def relays_sealed(server: Peer) -> bool:
+    """Whether a server passes on what is sealed: an older one would not. One that is secured can,
+    whatever it says of itself: it must not talk two nodes into an open session by a lie."""
+    return server.seal is not None or Capability.RELAY_SEALED in server.facts.capabilities
 
 
 class Mode(StrEnum):
@@ -202,6 +201,8 @@ class Seals:
         self.keys = keys
         self.static = keys.static
         """Made once: what is made ready for its first use stays so."""
+        self.boot: bytes = secrets.token_bytes(BOOT_BYTES)
+        """Made anew each time the node starts."""
         self._peers = peers
         self._counters = counters
         self._rng = rng
@@ -250,15 +251,14 @@ class Seals:
                 return number
 
     def offers_to(self, address: Address) -> bool:
-        """Whether a node at an address is offered a key exchange: an older server would not relay
-        what is sealed by it."""
+        """Whether a node at an address is offered a key exchange."""
         if self.keys.mode is Mode.REQUIRE or relayed_node(address) is None:
             return True
         peer = self._peers.at(address)
         if peer is not None and peer.seal is not None:
             return True
         server = self._peers.at(visible_address(address))
-        return server is None or Capability.RELAY_SEALED in server.facts.capabilities
+        return server is None or relays_sealed(server)
 
     def peer_of(self, number: int) -> Peer | None:
         """Whose frames bear a session number."""

@@ -22,10 +22,11 @@ class SecureSession:
 
     Who began an exchange of new keys `prepare`s them: it has them after message 2, the other side
     only when message 3 is there. The first frame that these open makes them the keys in use. The
-    other side knows, with message 3, that both have them, and `adopt`s them at once.
+    other side knows, with message 3, that both have them, and `adopt`s them at once. If nothing is
+    heard of the other side, who began must `give_up`: only then it is told to begin anew.
     """
 
-    __slots__ = ("_before", "_before_until", "_next", "current")
+    __slots__ = ("_before", "_before_until", "_is_under_way", "_next", "current")
 
     def __init__(self, transport: Transport) -> None:
         """Begin with the keys of the first exchange, on either side."""
@@ -33,6 +34,8 @@ class SecureSession:
         self._before: Transport | None = None
         self._before_until = 0.0
         self._next: Transport | None = None
+        self._is_under_way = False
+        """Whether this side still asks for the keys that come next."""
 
     def numbers(self) -> Iterator[int]:
         """The session numbers by which the other side may name this session now."""
@@ -93,13 +96,19 @@ class SecureSession:
 
     def prepare(self, transport: Transport) -> None:
         """New keys, which the other side may not have yet: they open, and do not seal so far."""
-        self._next = transport
+        self._next, self._is_under_way = transport, True
+
+    def give_up(self) -> None:
+        """Nobody has shown the prepared keys, and they are asked for no more: others may be made.
+        Until a minute after they were made they still open, as the other side may have them."""
+        self._is_under_way = False
 
     def adopt(self, transport: Transport, now: float) -> None:
         """New keys that both sides have: they seal from now on; those of before only open, until
         10 s after the first frame with the new ones, or for a minute."""
         if transport is self._next:
             self._next = None
+        self._is_under_way = False
         overlap_s = OVERLAP_S if transport.opened else LONGEST_OVERLAP_S
         self._before, self._before_until = self.current, now + overlap_s
         self.current = transport
@@ -124,8 +133,8 @@ class SecureSession:
         return any(one.opened > 0 for one in self._all() if one.local_number == number)
 
     def needs_rekey(self, now: float) -> bool:
-        """Whether this side is to begin an exchange of new keys; not while one is prepared."""
-        return self._next is None and self.current.needs_rekey(now)
+        """Whether this side is to begin an exchange of new keys; not while one is under way."""
+        return not self._is_under_way and self.current.needs_rekey(now)
 
     @property
     def is_confirmed(self) -> bool:
@@ -138,9 +147,13 @@ class SecureSession:
         return self._before_until if self._before is not None else None
 
     def expire(self, now: float) -> None:
-        """Forget the keys of before, if their time is over."""
+        """Forget the keys of before, and those to come that are asked for no more, if their time
+        is over."""
         if self._before is not None and now >= self._before_until:
             self._before = None
+        is_over = self._next is not None and now >= self._next.began_at + LONGEST_OVERLAP_S
+        if is_over and not self._is_under_way:
+            self._next = None
 
     def rest(self) -> None:
         """Let go of the objects made from the keys, until they are used again."""

@@ -21,6 +21,8 @@ REFUSAL_BYTES: Final = 8
 LONGEST_NETWORK_BYTES: Final = 64
 """In UTF-8, of a network's id that stands inside as it is."""
 
+BOOT_BYTES: Final = 8
+
 MAX_STATEMENT: Final = 256
 """Bytes of a statement; those of this version have 136."""
 
@@ -47,6 +49,8 @@ class Account(Struct, array_like=True):
     statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)] = b""
     """Of an ephemeral node: whose it is, signed by its user's identity; empty without one. As
     `secure.identity.Statement.to_bytes` writes it."""
+    boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
+    """Made anew each time the node starts; empty: it names none. An offer for it names this."""
 
 
 class InAnswer(Struct, array_like=True):
@@ -88,7 +92,12 @@ _far_answers: Final = msgspec.msgpack.Decoder(InFarAnswer)
 
 
 def account_of(
-    info: NodeInfo, ed_public: bytes, *, ephemeral: bool = False, statement: bytes = b""
+    info: NodeInfo,
+    ed_public: bytes,
+    *,
+    ephemeral: bool = False,
+    statement: bytes = b"",
+    boot: bytes = b"",
 ) -> Account:
     """What a node says of itself inside.
 
@@ -97,6 +106,7 @@ def account_of(
         ed_public: Its key for statements.
         ephemeral: Whether its keys last no longer than it runs.
         statement: Whose it is then.
+        boot: What it made when it started.
     """
     return Account(
         ed_public,
@@ -108,6 +118,7 @@ def account_of(
         info.metadata,
         ephemeral,
         statement,
+        boot,
     )
 
 

@@ -392,6 +392,8 @@ class P2PConnectPayload(Struct, omit_defaults=True):
     peer_keys: Annotated[str, Meta(max_length=128)] | None = None
     """The public keys of the node that is named, X25519 and Ed25519, as base64url: its id is made
     of them."""
+    peer_boot: Annotated[str, Meta(max_length=32)] | None = None
+    """What that node made when it started, in hexadecimal: an offer for it names this."""
     handshake: str | UnsetType = UNSET
     """Extension, of an introduction: as in `ReceiveWindowPayload`. Only the server that this node
     has joined could know it."""

@@ -831,7 +831,7 @@ REASONS: dict[str, set[str]] = {
     "core/relay/frames.py": {"OWN_SESSION"},
     "core/relay/requests.py": {"USER_ASKED"},
     "core/secure/own_moves.py": {"OWN_PLAN"},
-    "core/secure/restarts.py": {"HANDSHAKE"},
+    "core/secure/beside.py": {"HANDSHAKE"},
     "core/sessions/handshake.py": {"HANDSHAKE"},
     "core/sessions/keepalive.py": {"OWN_PLAN"},
     "core/sessions/liveness.py": {"GOODBYE", "USER_ASKED"},

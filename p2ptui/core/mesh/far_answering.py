@@ -114,7 +114,7 @@ class FarAnswering:
             )
             number = self._seals.new_number(self._answered)
             refusal = self._state.rng.randbytes(REFUSAL_BYTES)
-            account = own_account(self._state.identity, keys, self._state.unix(now))
+            account = own_account(self._state.identity, self._seals, self._state.unix(now))
             inside = encode_inside(InFarAnswer(account, refusal))
             answer = Sealed(answer=responder.answer(inside, number=number))
         except SecureError as error:

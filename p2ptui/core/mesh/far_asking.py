@@ -250,7 +250,7 @@ class FarAsking:
             self._far.forget(node_id)
             self._fail(asking, str(error), is_final=True)
             return
-        account = own_account(self._state.identity, self._seals.keys, self._state.unix(now))
+        account = own_account(self._state.identity, self._seals, self._state.unix(now))
         finished = asking.offer.finish(account, now)
         if finished is None:
             self._state.counters.drop("far_answer_refused")

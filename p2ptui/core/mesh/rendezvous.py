@@ -180,6 +180,7 @@ class Rendezvous:
             about.handshake = receiver.handshake_heard
         if receiver.proved and receiver.seal is not None and other.seal is not None:
             about.peer_keys = other.seal.keys.text
+            about.peer_boot = other.seal.claims.boot.hex()
         payload = encode_payload(about)
         self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 

@@ -17,6 +17,8 @@ class Claims:
     """Whether they last no longer than it runs."""
     statement: bytes = b""
     """Whose it is then, as its user's identity says; not checked."""
+    boot: bytes = b""
+    """What it made when it started: an offer for it names this."""
 
 
 LASTING: Final = Claims()
@@ -24,7 +26,7 @@ LASTING: Final = Claims()
 
 def claims_of(account: Account) -> Claims:
     """What a node says of its keys."""
-    return Claims(ephemeral=account.ephemeral, statement=account.statement)
+    return Claims(account.ephemeral, account.statement, account.boot)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ class Answering:
         try:
             told = write_answer(
                 self._state,
-                own_account(self._state.identity, keys, self._state.unix(now)),
+                own_account(self._state.identity, self._seals, self._state.unix(now)),
                 request,
                 responder,
                 number,

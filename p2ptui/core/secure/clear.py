@@ -38,8 +38,6 @@ class Clear:
         self._answering = answering
         self._lifecycle = sessions.lifecycle
         self._handshake = sessions.handshake
-        self.take_secured: Callable[[Peer, Envelope, float], bool] = lambda *_: False
-        """Takes answers to requests that left beside an open session; whether it was one."""
         self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
         """Take answers to requests that left beside a session; whether it was one."""
 
@@ -78,7 +76,7 @@ class Clear:
             return False
         if peer.seal is None:
             is_answer = kind == MessageType.HANDSHAKE_RESPONSE and peer.is_authenticated
-            return is_answer and self.take_secured(peer, message, now)
+            return is_answer and self._is_awaited(peer, message, now)
         if kind != MessageType.HANDSHAKE_RESPONSE:
             self._state.counters.drop("unsealed")
             return True
@@ -86,9 +84,12 @@ class Clear:
             return True
         if not peer.is_authenticated:
             return False  # it is asked for a session anew
-        if not any(take(peer, message, now) for take in self.on_answer):
+        if not self._is_awaited(peer, message, now):
             self._state.counters.drop("unsealed")
         return True
+
+    def _is_awaited(self, peer: Peer, message: Envelope, now: float) -> bool:
+        return any(take(peer, message, now) for take in self.on_answer)
 
     def _is_refused(self, peer: Peer, message: Envelope, now: float) -> bool:
         """Whether the other side refuses the last message of a key exchange, and nobody else."""

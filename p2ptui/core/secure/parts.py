@@ -12,6 +12,7 @@ from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
+from p2ptui.core.secure.securing import Securing
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 
@@ -36,12 +37,12 @@ class SecureParts:
         completing = Completing(state, seals, answering, sessions, displacing.begin)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
         self.own_moves = own_moves = OwnMoves(state, lifecycle)
-        self.restarts = restarts = Restarts(state, seals, delivery, sessions)
+        self.restarts = restarts = Restarts(state, delivery, sessions)
+        securing = Securing(state, seals, restarts.beside, lifecycle)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
         sessions.liveness.on_beat.append(rekeying.check)
         inside = Inside(state, roaming, own_moves, rekeying)
         self.opening = Opening(state, seals, answering, completing, restarts, inside)
         self.clear = Clear(state, answering, sessions, self.opening)
-        self.clear.on_answer.append(restarts.take_answer)
-        self.clear.take_secured = restarts.take_answer
-        sessions.liveness.on_beat.append(restarts.secure)
+        self.clear.on_answer.append(restarts.beside.take_answer)
+        sessions.liveness.on_beat.append(securing.check)

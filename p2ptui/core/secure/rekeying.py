@@ -26,6 +26,14 @@ REPEAT_S: Final = 1.0
 TRIES: Final = 10
 """Repetitions of one message; then the exchange begins anew at the next heartbeat."""
 
+PAUSE_S: Final = 5.0
+"""So soon after one request of a peer no other one is answered: each costs a key exchange. An
+honest peer asks anew after all its tries."""
+
+ANSWERS_READ: Final = 8
+"""So many answers to one request are read. One by its true sender is right at once, unless it is
+late and answers an earlier one."""
+
 _NUMBER_BYTES: Final = 4
 
 
@@ -38,6 +46,7 @@ class _Begun:
     """What is sent until something comes back: the first, or the third message."""
     transport: Transport | None = None
     tries: int = 0
+    read: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -45,9 +54,16 @@ class _Answered:
     """One that the other side has begun."""
 
     request: bytes
-    answer: bytes
-    responder: Responder
-    number: int
+    at: float
+    """When it came, seconds."""
+    answer: bytes = b""
+    responder: Responder | None = None
+    """None once it has ended, one way or the other."""
+    number: int = -1
+
+    def end(self) -> None:
+        """Nothing more is to come of it."""
+        self.answer, self.responder, self.number = b"", None, -1
 
 
 class Rekeying:
@@ -76,6 +92,9 @@ class Rekeying:
         if seal is not None and peer.is_authenticated:
             seal.session.expire(now)
             self._seals.note_numbers(peer)
+        answered = self._answered.get(peer)
+        if answered is not None and answered.responder is None and now >= answered.at + PAUSE_S:
+            self._answered.pop(peer)
         if seal is not None and peer not in self._begun and seal.session.needs_rekey(now):
             self.begin(peer, now)
 
@@ -89,10 +108,13 @@ class Rekeying:
         self._try(peer, begun, now)
 
     def _try(self, peer: Peer, begun: _Begun, now: float) -> None:
-        if self._begun.get(peer) is not begun or peer.seal is None:
+        if self._begun.get(peer) is not begun:
             return
-        if peer.seal.session.current is begun.transport or begun.tries >= TRIES:
+        seal = peer.seal
+        if seal is None or seal.session.current is begun.transport or begun.tries >= TRIES:
             self._begun.pop(peer)
+            if seal is not None:
+                seal.session.give_up()
             return
         begun.tries += 1
         self._send(peer, begun.message)
@@ -102,7 +124,7 @@ class Rekeying:
         """A message of such an exchange came under a peer's seal."""
         try:
             if inner[0] == REKEY_1:
-                self._answer(peer, inner)
+                self._answer(peer, inner, now)
             elif inner[0] == REKEY_2:
                 self._finish(peer, inner, now)
             else:
@@ -110,7 +132,7 @@ class Rekeying:
         except (SecureError, UnicodeDecodeError):
             self._state.counters.drop("rekey_refused")
 
-    def _answer(self, peer: Peer, inner: bytes) -> None:
+    def _answer(self, peer: Peer, inner: bytes, now: float) -> None:
         keys, answered, seal = self._seals.keys, self._answered.get(peer), peer.seal
         if seal is None:
             return
@@ -120,21 +142,30 @@ class Rekeying:
                 return  # both have begun: this node's goes on
             self._begun.pop(peer)
         if answered is None or answered.request != inner:
+            if answered is not None and now < answered.at + PAUSE_S:
+                self._state.counters.drop("rekey_postponed")
+                return
+            answered = _Answered(inner, now)
+            self._answered.put(peer, answered)
             value = inner[2:-1].decode("ascii")
             # As in the exchange that made the session: one side may not have the network key.
             psk = keys.psk if seal.by_network_key else None
             responder = Responder(inner, value, self._seals.static, psk=psk)
             number = self._seals.new_number([one.number for one in self._answered.values()])
             text = responder.answer(b"", number=number)
-            answer = bytes((REKEY_2,)) + text.encode()
-            answered = _Answered(inner, answer, responder, number)
-            self._answered.put(peer, answered)
-        self._send(peer, answered.answer)
+            answered.answer = bytes((REKEY_2,)) + text.encode()
+            answered.responder, answered.number = responder, number
+        if answered.answer:
+            self._send(peer, answered.answer)
 
     def _finish(self, peer: Peer, inner: bytes, now: float) -> None:
         begun, seal = self._begun.get(peer), peer.seal
         if begun is None or begun.transport is not None or seal is None:
             return
+        if begun.read >= ANSWERS_READ:
+            self._state.counters.drop("rekey_refused")
+            return
+        begun.read += 1
         answer = begun.initiator.read_answer(inner[1:].decode("ascii"))
         if answer.remote_static != seal.keys.x_public:
             self._state.counters.drop("another_key")
@@ -153,15 +184,17 @@ class Rekeying:
         number = int.from_bytes(inner[1 : 1 + _NUMBER_BYTES], "big")
         if seal is None:
             return
-        if answered is None or answered.number != number:
+        responder = None if answered is None else answered.responder
+        if answered is None or responder is None or answered.number != number:
             if seal.session.current.local_number == number:
                 self._state.gate.send_to(peer, b"")  # it was lost, what showed the new keys
             return
-        completed = answered.responder.complete(inner[1 + _NUMBER_BYTES :], now)
+        # It came under seal, so nobody else has spoiled it: there is one try.
+        answered.end()
+        completed = responder.complete(inner[1 + _NUMBER_BYTES :], now)
         if completed.remote_static != seal.keys.x_public:
             self._state.counters.drop("another_key")
             return
-        self._answered.pop(peer)
         self._seals.keys.note_session_keys(seal.keys.id, completed.transport)
         seal.session.adopt(completed.transport, now)
         self._seals.note_numbers(peer)

@@ -5,7 +5,7 @@ from typing import Final
 
 from p2ptui.core.identity import accept_node_info
 from p2ptui.core.peers.seal import Claims, Proof, claims_of
-from p2ptui.core.sealing import OwnKeys, Seals
+from p2ptui.core.sealing import Seals
 from p2ptui.secure import Initiator, SecureError, Transport
 from p2ptui.secure.frames import Message3, encode_message_3
 from p2ptui.secure.identity import PublicKeys
@@ -110,18 +110,19 @@ def proof_of(
     return Proof(transport, keys, claims_of(account), by_network_key)
 
 
-def own_account(own: NodeInfo, keys: OwnKeys, now_wall: float) -> Account:
+def own_account(own: NodeInfo, seals: Seals, now_wall: float) -> Account:
     """What this node says of itself inside.
 
     Args:
         own: Who it is.
-        keys: Its keys.
+        seals: Its keys, and what it made when it started.
         now_wall: Unix time, seconds.
     """
+    keys = seals.keys
     ephemeral = keys.ephemeral
     statement = keys.statement(now_wall) if ephemeral else b""
     ed_public = keys.identity.ed_public
-    return account_of(own, ed_public, ephemeral=ephemeral, statement=statement)
+    return account_of(own, ed_public, ephemeral=ephemeral, statement=statement, boot=seals.boot)
 
 
 def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Proof, bytes] | None:

@@ -141,8 +141,8 @@ class SealedAnswers:
         offer, shown, peer = attempt.greeting.offer, answer.shown, attempt.peer
         if offer is None or shown is None:
             return True
-        state, keys = self._state, self._seals.keys
-        account = own_account(state.identity, keys, state.unix(now))
+        state = self._state
+        account = own_account(state.identity, self._seals, state.unix(now))
         finished = finish(offer, shown, account, now)
         if finished is None:
             state.counters.drop("exchange_over")

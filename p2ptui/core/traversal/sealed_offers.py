@@ -1,9 +1,10 @@
 """Offers that a server brings between two nodes with keys: it sees their sizes, and whose they are.
 
 There is no session yet, so an offer is sealed to the keys of its receiver. The server tells these
-with the node's address; they must hash to the node's id, so it cannot tell its own. By way of a
-server that is spoken to under seal, no offer to or from an id that is made of keys goes in the
-open: a server that keeps the keys back gains nothing by it.
+with the node's address; they must hash to the node's id, so it cannot tell its own. An offer
+counts for the run of its receiver that it names, and there once: a server gains nothing by keeping
+one. By way of a server that is spoken to under seal, no offer to or from an id that is made of keys
+goes in the open: a server that keeps the keys back gains nothing by it.
 """
 
 from dataclasses import dataclass
@@ -14,14 +15,14 @@ from msgspec import Meta, Raw, Struct
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import OwnKeys, is_of_keys
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
-from p2ptui.secure.identity import PublicKeys, read_keys
+from p2ptui.secure.identity import PublicKeys, is_made_of_keys, read_keys
 from p2ptui.secure.one_way import open_once, seal_once
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.exchange import Key
+from p2ptui.wire.exchange import BOOT_BYTES, Key
 from p2ptui.wire.message import P2PConnectPayload
 from p2ptui.wire.offer import TraversalOffer
 
@@ -29,10 +30,17 @@ MAX_KNOWN: Final = 1024
 """Nodes whose keys are known for their next offer."""
 
 KNOWN_S: Final = 3600.0
-"""So long."""
+"""So long it is believed that a node does, or does not, use the network key."""
 
 LATE_MS: Final = 10_000
 """An offer that was written so much before another one that came is one that comes again."""
+
+LATE_S: Final = 60.0
+"""And any that was not written after it, so long after that one came."""
+
+AHEAD_MS: Final = 60_000
+"""So much the clock of a writer may be ahead for its offers not to count again once it is
+forgotten."""
 
 _LABEL: Final = b"p2ptui offer 1\0"
 
@@ -40,17 +48,27 @@ _LABEL: Final = b"p2ptui offer 1\0"
 class _Inside(Struct, array_like=True):
     ed_public: Key
     written_at: Annotated[int, Meta(ge=0, le=2**62)]
-    """On the clock of the writer, in milliseconds: compared with its own ones only."""
+    """On the clock of the writer, in milliseconds: compared with its own ones, and does not go back
+    while that runs."""
     offer: TraversalOffer
+    reader_boot: bytes = b""
+    """For which run of its receiver it is."""
+    boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
+    """Of the writer."""
 
 
 @dataclass(slots=True, eq=False)
 class _Known:
     keys: PublicKeys
+    boot: bytes = b""
+    """Of the run that offers are for; empty: not known."""
     newest: int = 0
     """When the latest of its offers was written."""
+    taken_at: float = 0.0
+    """When that one came, seconds."""
     takes_psk: bool | None = None
     """Whether it uses the network key; None: it has shown nothing so far."""
+    shown_at: float = 0.0
 
 
 class SealedOffers:
@@ -68,14 +86,17 @@ class SealedOffers:
                 MAX_KNOWN,
                 full="offer_keys_forgotten",
                 shares=state.tables.shares,
-                lifetime_s=KNOWN_S,
+                on_evicted=lambda _, known: self._note_forgotten(known),
             ),
         )
+        self._floor = 0
+        """Who is not known here writes later than all that was forgotten: see `_is_again`."""
+        self._written_at = 0
         self._uses_psk = True
 
     def is_wanted(self, server: Peer, node_id: str) -> bool:
         """Whether offers to and from a node by way of a server must be sealed."""
-        return server.seal is not None and is_of_keys(node_id)
+        return server.seal is not None and is_made_of_keys(node_id)
 
     def write(
         self,
@@ -102,27 +123,35 @@ class SealedOffers:
         return encode_payload(P2PConnectPayload(node_id, sealed_offer=sealed)), sealed is not None
 
     def keys_of(self, node_id: str) -> PublicKeys | None:
-        """The keys of a node, as far as they are known."""
-        peer = self._state.peers.with_id(node_id)
-        if peer is not None and peer.seal is not None:
-            return peer.seal.keys
+        """The keys of a node, if enough is known to seal an offer for it."""
+        reader = self._reader(node_id)
+        return None if reader is None else reader[0]
+
+    def _reader(self, node_id: str) -> tuple[PublicKeys, bytes] | None:
+        """The keys of a node, and for which run of it an offer is."""
         known = self._known.get(node_id)
-        return None if known is None else known.keys
+        if known is not None and known.boot:
+            return known.keys, known.boot
+        peer = self._state.peers.with_id(node_id)
+        if peer is None or peer.seal is None or not peer.seal.claims.boot:
+            return None
+        return peer.seal.keys, peer.seal.claims.boot
 
     def _seal(self, node_id: str, offer: TraversalOffer, now: float) -> str | None:
         """An offer that a node alone can read; None where its keys are not known."""
-        keys, seals = self.keys_of(node_id), self._state.seals
-        if keys is None or seals is None:
+        reader, seals = self._reader(node_id), self._state.seals
+        if reader is None or seals is None:
             return None
         own = seals.keys.identity
-        inside = _Inside(own.ed_public, self._wall_ms(now), offer)
+        (keys, boot), self._written_at = reader, max(self._wall_ms(now), self._written_at)
+        inside = _Inside(own.ed_public, self._written_at, offer, boot, seals.boot)
         try:
             return seal_once(
                 seals.static,
                 keys.x_public,
                 _encoder.encode(inside),
                 prologue=_prologue(own.id, node_id),
-                psk=self._psk_for(node_id, seals.keys),
+                psk=self._psk_for(node_id, seals.keys, now),
             )
         except SecureError as error:
             self._state.counters.drop(f"offer_{error.reason}")
@@ -141,7 +170,7 @@ class SealedOffers:
             now: The time, seconds.
         """
         if payload.peer_keys is not None and self._state.seals is not None:
-            self._note(node_id, payload.peer_keys, server.address, now)
+            self._note(node_id, payload.peer_keys, payload.peer_boot, server.address, now)
         if payload.peer_sealed_offer is not None:
             return self._open(node_id, payload.peer_sealed_offer, address, now)
         if payload.peer_offer is not None and self.is_wanted(server, node_id):
@@ -149,21 +178,31 @@ class SealedOffers:
             return None
         return payload.peer_offer
 
-    def _note(self, node_id: str, text: str, address: Address, now: float) -> None:
+    def _note(
+        self, node_id: str, text: str, boot: str | None, address: Address, now: float
+    ) -> None:
         keys = read_keys(text, node_id)
         if keys is None:
             self._state.counters.drop("keys_of_another_id")
-        else:
-            self._keep(node_id, keys, address, now)
+            return
+        known = self._keep(node_id, keys, address, now)
+        if known is not None and boot:
+            known.boot = _boot_in(boot)
 
     def _keep(self, node_id: str, keys: PublicKeys, address: Address, now: float) -> _Known | None:
-        self._known.expire(now)
         known = self._known.get(node_id)
         if known is None:
             known = _Known(keys)
             if not self._known.put(node_id, known, now, address=address):
                 return None
+        else:
+            self._known.renew(node_id, now)
         return known
+
+    def _note_forgotten(self, known: _Known) -> None:
+        # A clock that is far ahead must not shut the others out.
+        latest = self._wall_ms(self._state.gate.now) + AHEAD_MS
+        self._floor = max(self._floor, min(known.newest, latest))
 
     def _open(self, node_id: str, text: str, address: Address, now: float) -> TraversalOffer | None:
         seals = self._state.seals
@@ -188,21 +227,35 @@ class SealedOffers:
         if keys.id != node_id:
             self._state.counters.drop("offer_of_another_id")
             return None
+        if inside.reader_boot != seals.boot:
+            self._state.counters.drop("offer_of_another_run")
+            return None
         known = self._keep(node_id, keys, address, now)
-        if known is not None:
-            if inside.written_at + LATE_MS < known.newest:
-                self._state.counters.drop("offer_replayed")
-                return None
-            known.newest = max(known.newest, inside.written_at)
-            known.takes_psk = text.startswith("Xpsk1")
+        if known is None or self._is_again(inside.written_at, known, now):
+            self._state.counters.drop("offer_replayed")
+            return None
+        if inside.written_at > known.newest:
+            known.newest, known.taken_at = inside.written_at, now
+        known.boot = inside.boot or known.boot
+        known.takes_psk, known.shown_at = text.startswith("Xpsk1"), now
         return inside.offer
 
-    def _psk_for(self, node_id: str, own: OwnKeys) -> bytes | None:
+    def _is_again(self, written_at: int, known: _Known, now: float) -> bool:
+        """Whether an offer has come before: it is not the newest of its writer, and does not come
+        at the same time as that by other ways, or late. Of a writer that is not known any more,
+        none counts that may have come before it was forgotten."""
+        if not known.newest:
+            return written_at <= self._floor
+        is_late = written_at + LATE_MS < known.newest
+        return is_late or (written_at <= known.newest and now > known.taken_at + LATE_S)
+
+    def _psk_for(self, node_id: str, own: OwnKeys, now: float) -> bytes | None:
         """The network key, unless the receiver may come without it, and does."""
         psk, known = own.psk, self._known.get(node_id)
         if psk is None or node_id not in own.allowed_ids:
             return psk
-        if known is not None and known.takes_psk is not None:
+        is_known = known is not None and now < known.shown_at + KNOWN_S
+        if known is not None and is_known and known.takes_psk is not None:
             return psk if known.takes_psk else None
         # An offer is sent several times: one in two is one that it can read.
         self._uses_psk = not self._uses_psk
@@ -214,6 +267,15 @@ class SealedOffers:
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Inside)
+
+
+def _boot_in(text: str) -> bytes:
+    """What a server tells of a node's run; empty if it is none."""
+    try:
+        boot = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return boot if len(boot) <= BOOT_BYTES else b""
 
 
 def _prologue(writer: str, reader: str) -> bytes:

@@ -103,7 +103,7 @@ def test_an_account_of_before_is_that_of_a_lasting_node() -> None:
     world = World(secured=True)
     info = world.host().endpoint.identity
     written = msgspec.msgpack.decode(encode_inside(InFinish(account_of(info, b"k" * 32))))
-    assert len(written[0]) == 9
+    assert len(written[0]) == 10
     before = msgspec.msgpack.encode([written[0][:7]])
     account = decode_finish(before).account
     assert (account.ephemeral, account.statement) == (False, b"")

@@ -88,7 +88,7 @@ class Program:
     def _take_response(self, message: dict[str, Any]) -> None:
         inside = bytes(self.noise.read_message(bytes_of(message["payload"]["exchange"])))
         self.other_number = int.from_bytes(inside[:4], "big")
-        account, _, response_id, sequence, _, *_ = msgspec.msgpack.decode(inside[4:])
+        account, _, response_id, sequence, *_ = msgspec.msgpack.decode(inside[4:])
         assert (response_id, sequence) == (message["id"], message["sequence_number"])
         assert account[1].startswith("node-")
         finish = self.number.to_bytes(4, "big") + msgspec.msgpack.encode([self._account()])

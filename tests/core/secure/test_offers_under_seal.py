@@ -201,6 +201,117 @@ def test_an_offer_of_an_earlier_search_is_not_taken_again() -> None:
     assert drops(meeting, "offer_replayed") == 1
 
 
+class Mailbox:
+    """Two nodes that a server knows, and what it brings from the first to the second."""
+
+    def __init__(self) -> None:
+        self.world = World(secured=True)
+        self.server, self.one, self.other = (self.world.host() for _ in range(3))
+        for host in (self.one, self.other):
+            self.join(host)
+
+    def join(self, host: Host) -> None:
+        host.outcome(host.connect(self.server))
+        self.world.run_for(1)
+
+    def names(self) -> P2PConnectPayload:
+        """What the server tells the first of the second."""
+        peer = self.server.peer(self.other)
+        assert peer is not None
+        assert peer.seal is not None
+        seal = peer.seal
+        return P2PConnectPayload(
+            self.other.id, peer_keys=seal.keys.text, peer_boot=seal.claims.boot.hex()
+        )
+
+    def write(self, later_s: float = 0.0) -> str | None:
+        offers, now = self.one.endpoint.traversal.offers, self.world.now + later_s
+        server = self.one.peer(self.server)
+        assert server is not None
+        offers.sealed.take(server, self.other.id, self.names(), self.other.address, now)
+        return offers.sealed._seal(self.other.id, offers._new_names(), now)
+
+    def brings(self, text: str | None, later_s: float = 0.0, of: Host | None = None) -> bool:
+        """Whether the second takes it."""
+        assert text is not None
+        one = self.one if of is None else of
+        sealed = self.other.endpoint.traversal.offers.sealed
+        server = self.other.peer(self.server)
+        assert server is not None
+        payload = P2PConnectPayload(one.id, peer_sealed_offer=text)
+        now = self.world.now + later_s
+        return sealed.take(server, one.id, payload, one.address, now) is not None
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("later_s", [61.0, 3_700.0, 2 * 3_700.0, 40 * DAY_S])
+@pytest.mark.parametrize("with_newer", [False, True])
+def test_a_server_that_keeps_an_offer_gains_nothing_by_it(later_s: float, with_newer: bool) -> None:
+    box = Mailbox()
+    text = box.write()
+    assert box.brings(text)
+    assert box.brings(text, 5.0), "as it comes by several ways"
+    if with_newer:
+        assert box.brings(box.write(20.0), 20.0)
+    third = box.world.host()
+    box.join(third)
+    assert not box.brings(text, later_s)
+    assert box.other.endpoint.counters.drops["offer_replayed"] == 1
+    assert box.brings(box.write(later_s), later_s)
+
+
+def test_an_offer_for_an_earlier_run_is_not_taken_and_one_for_the_new_run_is() -> None:
+    box = Mailbox()
+    text = box.write()
+    assert box.brings(text)
+    box.world.remove(box.other)
+    seals = box.other.endpoint._state.seals
+    assert seals is not None
+    box.other = box.world.host(box.other.address, keys=seals.keys)
+    box.join(box.other)
+    assert not box.brings(text)
+    assert box.other.endpoint.counters.drops["offer_of_another_run"] == 1
+    assert box.brings(box.write())
+
+
+def test_whom_it_has_forgotten_cannot_be_replayed_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Mailbox()
+    text = box.write()
+    assert box.brings(text)
+    known = box.other.endpoint.traversal.offers.sealed._known
+    monkeypatch.setattr(known, "_fixed_limit", 2)
+    for _ in range(3):
+        keys = box.world.keys().identity.keys
+        about = P2PConnectPayload(keys.id, peer_keys=keys.text, peer_boot="00" * 8)
+        server = box.other.peer(box.server)
+        assert server is not None
+        sealed = box.other.endpoint.traversal.offers.sealed
+        sealed.take(server, keys.id, about, ("10.9.9.9", 9), box.world.now + 100)
+    assert box.one.id not in known
+    assert not box.brings(text, 100.0)
+    assert box.brings(box.write(100.0), 100.0)
+
+
+def test_a_node_that_was_restarted_is_met_again_at_once() -> None:
+    """The one that asks knows it by its former run."""
+    meeting, _ = meet()
+    meeting.connect()
+    meeting.world.run_until(meeting.is_direct, 5)
+    sealed = meeting.a.endpoint.traversal.offers.sealed
+    meeting.world.run_for(1)
+    sealed._known[meeting.b.id].boot = b"former.."
+    for host, to in ((meeting.a, meeting.b), (meeting.b, meeting.a)):
+        peer = host.endpoint.peers.authenticated(to.id)
+        assert peer is not None
+        host.endpoint.disconnect(peer, "anew", meeting.world.now)
+        host.settle()
+    meeting.world.run_for(3)
+    assert isinstance(meeting.connect(), ConnectResult)
+    meeting.world.run_until(meeting.is_direct, 3)
+
+
 def test_by_way_of_an_open_server_offers_are_in_the_open_as_before() -> None:
     world = World(secured=True)
     server = world.host(node_id=world.node_id(), allow_symmetric_nat_relay=False)

@@ -10,7 +10,7 @@ from p2ptui.core.secure.own_moves import FIRST_PAUSE_S, PAUSE_GROWTH, TOLD_AT_ON
 from p2ptui.wire.address import Address
 from tests.core.relaying import ask, node, relaying, say, seen
 from tests.core.secure.test_secured_nodes import peer_of
-from tests.core.secure.wiretap import Seen, Wiretap, two_secured
+from tests.core.secure.wiretap import Seen, Wiretap, agree_on_new_keys, two_secured
 from tests.simulation import Host, World
 
 ROUND_TRIP_S = 0.02
@@ -210,9 +210,7 @@ def test_a_move_in_the_middle_of_a_large_message(at: int, who: int) -> None:
 def test_a_move_in_the_middle_of_new_keys(at: int, who: int, begins: int, noticed: bool) -> None:
     world = World(secured=True)
     hosts = two_secured(world)
-    rules = hosts[begins].endpoint._mobility.clear
-    assert rules is not None
-    rules.opening.inside.rekeying.begin(peer_of(hosts[begins], hosts[1 - begins]), world.now)
+    agree_on_new_keys(hosts[begins], hosts[1 - begins])
     hosts[begins].settle()
     world.run_for(0.005 * at)
     world.move(hosts[who])

@@ -1,6 +1,7 @@
 """Two nodes that a server brings together: it carries what it can neither read nor change."""
 
 import pytest
+from msgspec.structs import replace
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.sealing import SEAL_BYTES
@@ -85,6 +86,24 @@ def test_an_older_server_carries_an_open_session(world: World) -> None:
     assert not seen(one, other).is_secured
     assert one.outcome(say(one, other, "hello")).delivered
     assert other.received() == ["hello"]
+
+
+def test_a_secured_server_that_denies_that_it_relays_sealed_frames_reads_nothing(
+    world: World,
+) -> None:
+    server = relaying(world)
+    state = server.endpoint._state
+    told = [name for name in state.identity.capabilities if name != Capability.RELAY_SEALED]
+    state.identity = replace(state.identity, capabilities=tuple(told))
+    hands = carried(server)
+    one, other = node(world, server), node(world, server)
+    assert Capability.RELAY_SEALED not in seen(one, server).facts.capabilities
+    meet(one, server, other)
+    for host, to in ((one, other), (other, one)):
+        assert seen(host, to).is_secured
+        assert host.outcome(say(host, to, SECRET)).delivered
+    assert hands
+    assert not any(SECRET.encode() in data for data in hands)
 
 
 def test_a_relayed_path_grows_to_what_neither_leg_cuts_and_no_further(world: World) -> None:

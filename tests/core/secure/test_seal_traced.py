@@ -5,8 +5,7 @@ import pytest
 from p2ptui.core.events import Direction, MessageTraced
 from p2ptui.core.sealing import SealFrame
 from tests.core.secure.test_secured_moves import restart
-from tests.core.secure.test_secured_nodes import peer_of
-from tests.core.secure.wiretap import Wiretap, two_secured
+from tests.core.secure.wiretap import Wiretap, agree_on_new_keys, two_secured
 from tests.simulation import Host, World
 
 FRAMES = set(SealFrame)
@@ -84,9 +83,7 @@ def test_a_move_a_restart_and_fresh_keys_are_traced(world: World) -> None:
     assert kinds(other, Direction.OUT) == [SealFrame.PATH_CHALLENGE]
     assert kinds(one, Direction.OUT) == [SealFrame.PATH_RESPONSE]
     assert kinds(other, Direction.IN)[-1:] == [SealFrame.PATH_RESPONSE]
-    rules = one.endpoint._mobility.clear
-    assert rules is not None
-    rules.opening.inside.rekeying.begin(peer_of(one, other), world.now)
+    agree_on_new_keys(one, other)
     world.run_for(1)
     rekeys = [SealFrame.REKEY_REQUEST, SealFrame.REKEY_FINISH]
     assert kinds(one, Direction.OUT)[-2:] == rekeys

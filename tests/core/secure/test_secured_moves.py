@@ -8,7 +8,7 @@ from p2ptui.core.events import SendStatus
 from p2ptui.core.secure.roaming import AGAIN_S
 from p2ptui.secure.transport import REKEY_AFTER_S
 from tests.core.secure.test_secured_nodes import peer_of
-from tests.core.secure.wiretap import Seen, Wiretap, two_secured
+from tests.core.secure.wiretap import Seen, Wiretap, agree_on_new_keys, two_secured
 from tests.simulation import Host, World
 
 
@@ -188,9 +188,7 @@ def test_new_keys_over_a_bad_path(seed: int, crossed: bool) -> None:
     seals = [peer_of(one, other).seal, peer_of(other, one).seal]
     before = [seal.session.current for seal in seals if seal is not None]
     for host, to in ((one, other), (other, one))[: 1 + crossed]:
-        rules = host.endpoint._mobility.clear
-        assert rules is not None
-        rules.opening.inside.rekeying.begin(peer_of(host, to), world.now)
+        agree_on_new_keys(host, to)
     tokens = [one.send(other, number) for number in range(50)]
     world.run_for(30)
     assert sum(one.outcome(token).delivered for token in tokens) >= 49

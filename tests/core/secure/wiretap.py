@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.wire.address import Address
 from tests.simulation import Host, World
 
@@ -64,3 +65,17 @@ def two_secured(world: World, **options: Any) -> tuple[Host, Host]:
     one.outcome(one.connect(other))
     world.run_for(1)
     return one, other
+
+
+def rekeying(host: Host) -> Rekeying:
+    """What agrees on new keys."""
+    clear = host.endpoint._mobility.clear
+    assert clear is not None
+    return clear.opening._inside._rekeying
+
+
+def agree_on_new_keys(one: Host, other: Host) -> None:
+    """A node begins an exchange of new keys with a secured peer, as it does when they are due."""
+    peer = one.endpoint.peers.authenticated(other.id)
+    assert peer is not None
+    rekeying(one).begin(peer, one.world.now)
