@@ -77,6 +77,6 @@ class Inside:
             self._own_moves.take_seen(owner, inner, now)
         elif kind == PATH_RESPONSE:
             if not self._own_moves.take_answer(owner, inner, now):
-                self._roaming.take_answer(owner, inner, address, now)
+                self._roaming.take_answer(owner, inner, now)
         else:
             self.rekeying.take(owner, inner, now)

@@ -98,20 +98,26 @@ class _Move:
     """Whether this one has ever answered, or was in use."""
     credit: int = 0
     """Bytes that may go there before that, besides what each newest frame draws."""
+    carries: bool = False
+    """Whether it was more than answers and the like that came from there; or the session was there,
+    and was not left for carrying nothing."""
     led: int = 0
     """Newest frames that came from there since any came from the address in use."""
     led_since: float = 0.0
 
     @classmethod
-    def resting(cls, now: float, *, is_proved: bool = False) -> "_Move":
+    def resting(cls, now: float, *, carries: bool = True, is_proved: bool = False) -> "_Move":
         """One that nobody has been asked about."""
-        return cls(b"", b"", now, FIRST_REST_S / 2, now, now, rests=True, is_proved=is_proved)
+        move = cls(b"", b"", now, FIRST_REST_S / 2, now, now, rests=True)
+        move.carries, move.is_proved = carries, is_proved
+        return move
 
     def note_led(self, now: float) -> None:
         """One more of the newest frames came from there."""
         if not self.led:
             self.led_since = now
         self.led += 1
+        self.carries = True
 
     def leads(self, now: float) -> bool:
         """Whether what the peer says comes from there alone."""
@@ -201,6 +207,7 @@ class Roaming:
         if move is None:
             move = _Move.resting(now)
             self._moves.put((peer, address), move, peers=(peer,))
+        move.carries = True
         move.credit = min(move.credit + AMPLIFICATION_LIMIT * size, LONGEST_CREDIT)
 
     def note_in_use(self, peer: Peer) -> None:
@@ -245,7 +252,7 @@ class Roaming:
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
         move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
         if last is not None:
-            move.is_proved, move.credit = last.is_proved, last.credit
+            move.is_proved, move.credit, move.carries = last.is_proved, last.credit, last.carries
             move.led, move.led_since = last.led, last.led_since
         self._moves.put((peer, address), move, peers=(peer,))
         if not is_told:
@@ -290,13 +297,12 @@ class Roaming:
         seen = _written(address) if inner[0] == MOVED else b""
         self._send(peer, bytes((PATH_RESPONSE,)) + nonce + seen, address, earned)
 
-    def take_answer(self, peer: Peer, inner: bytes, address: Address, now: float) -> None:
+    def take_answer(self, peer: Peer, inner: bytes, now: float) -> None:
         """The answer to a challenge came under a peer's seal.
 
         Args:
             peer: Whose.
             inner: The frame.
-            address: Where it came from.
             now: The time, seconds.
         """
         nonce = inner[1 : 1 + NONCE_BYTES]
@@ -304,12 +310,12 @@ class Roaming:
             move = self._moves[key]
             if now >= move.until:
                 continue
-            if move.nonce == nonce and key[1] == address:
+            # Each went to one address and nowhere else, wherever its answer comes from (RFC 9000,
+            # section 8.2.3): a copy of that may be sooner than itself.
+            if move.nonce == nonce:
                 move.is_answered = move.is_proved = True
-                self._judge(peer, address, move, now)
+                self._judge(peer, key[1], move, now)
                 return
-            # It went to the address in use and nowhere else, wherever its answer comes from
-            # (RFC 9000, section 8.2.3).
             if move.home_nonce == nonce and not move.is_told and not move.rests:
                 move.rests, move.until = True, now + move.rest_s
                 return
@@ -320,31 +326,36 @@ class Roaming:
             return
         if not move.is_answered or now >= move.until:
             return
-        is_unheard = self.is_unheard(peer, now)
+        is_unheard = move.carries and self.is_unheard(peer, now)
         if not (is_unheard or move.leads(now)):
             if move.rests or not (move.is_told or now >= move.judged_at):
                 return
-        self._go(peer, address, now)
+        self._go(peer, address, move, now, is_unheard=is_unheard)
         if is_unheard:
             self.on_left_unheard(peer, now)
 
-    def _go(self, peer: Peer, address: Address, now: float) -> None:
+    def _go(
+        self, peer: Peer, address: Address, move: _Move, now: float, *, is_unheard: bool
+    ) -> None:
         """Move the session; where it was, and where else the peer may be, is remembered."""
-        before = peer.sends_to
+        before, carried = peer.sends_to, not (is_unheard or move.leads(now))
         for key in self._moves.of_peer(peer):
-            move = self._moves[key]
-            move.rests, move.until = True, min(move.until, now)
+            other = self._moves[key]
+            other.rests, other.until = True, min(other.until, now)
         self._move(peer, address, now)
         if peer.sends_to == address:
             self._moves.pop((peer, address))
             if before != address and relayed_node(before) is None:
-                self._moves.put((peer, before), _Move.resting(now, is_proved=True), peers=(peer,))
+                left = _Move.resting(now, carries=carried, is_proved=True)
+                self._moves.put((peer, before), left, peers=(peer,))
 
     # Where what is sent is not acknowledged.
 
     def has_others(self, peer: Peer) -> bool:
         """Whether it is known where else a peer may be."""
-        return bool(self._moves) and bool(self._moves.of_peer(peer))
+        return bool(self._moves) and any(
+            self._moves[key].carries for key in self._moves.of_peer(peer)
+        )
 
     def ask_others(self, peer: Peer, now: float) -> None:
         """Ask all other addresses where a peer may be; those that answer are judged.
@@ -355,7 +366,9 @@ class Roaming:
         """
         for key in self._moves.of_peer(peer):
             move, address = self._moves[key], key[1]
-            if address == peer.sends_to or (move.is_answered and now < move.until):
+            if address == peer.sends_to or not move.carries:
+                continue
+            if move.is_answered and now < move.until:
                 continue
             if not move.is_proved:
                 if move.credit < CHALLENGE_BYTES:
