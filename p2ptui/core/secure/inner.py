@@ -24,6 +24,9 @@ REKEY_3: Final = 0xE8
 MOVED: Final = 0xE9
 SEEN: Final = 0xEA
 
+OF_PATHS: Final = frozenset((PATH_CHALLENGE, PATH_RESPONSE, MOVED, SEEN))
+"""What is said of ways only: who passes this on need not carry anything else."""
+
 NONCE_BYTES: Final = 8
 
 MOVED_PADDING: Final = bytes(7)

@@ -42,7 +42,22 @@ class Inside:
             earned: What the datagram pays for.
             now: The time, seconds.
         """
-        self._roaming.note(owner, address, earned, now, is_told=inner[:1] == bytes((MOVED,)))
+        self._roaming.note(owner, inner, address, earned, now)
+
+    def note_in_use(self, owner: Peer) -> None:
+        """A frame that says more than where a peer is came from the address in use."""
+        self._roaming.note_in_use(owner)
+
+    def note_copy(self, owner: Peer, address: Address, size: int, now: float) -> None:
+        """A frame with a peer's number came a second time.
+
+        Args:
+            owner: Whose number.
+            address: Where it came from.
+            size: Its bytes.
+            now: The time, seconds.
+        """
+        self._roaming.note_copy(owner, address, size, now)
 
     def take(self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float) -> None:
         """Take one of the frames in `inner`.
@@ -62,6 +77,6 @@ class Inside:
             self._own_moves.take_seen(owner, inner, now)
         elif kind == PATH_RESPONSE:
             if not self._own_moves.take_answer(owner, inner, now):
-                self._roaming.take_answer(owner, inner, address, now)
+                self._roaming.take_answer(owner, inner, now)
         else:
             self.rekeying.take(owner, inner, now)

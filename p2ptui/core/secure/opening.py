@@ -6,10 +6,11 @@ from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.inner import FIRST as INNER
+from p2ptui.core.secure.inner import OF_PATHS
 from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import SecureError
+from p2ptui.secure import Reason, SecureError
 from p2ptui.secure.frames import (
     MESSAGE_3,
     SECURED,
@@ -85,6 +86,8 @@ class Opening:
             inner = seal.session.open(data, now)
         except SecureError as error:
             self._state.counters.drop(f"seal_{error.reason}")
+            if error.reason is Reason.REPLAYED:
+                self.inside.note_copy(owner, address, len(data), now)
             return None
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
@@ -92,10 +95,13 @@ class Opening:
             conclude, seal.on_first = seal.on_first, None
             conclude(now)
         earned = None
-        if (peer is not owner or address != owner.sends_to) and seal.session.is_newest(data):
-            # One purse for all that this datagram draws.
-            earned = self._state.gate.earned_by(len(data), address)
-            self.inside.note_place(inner, owner, address, earned, now)
+        if peer is not owner or address != owner.sends_to:
+            if seal.session.is_newest(data):
+                # One purse for all that this datagram draws.
+                earned = self._state.gate.earned_by(len(data), address)
+                self.inside.note_place(inner, owner, address, earned, now)
+        elif inner and inner[0] not in OF_PATHS:
+            self.inside.note_in_use(owner)
         if inner and inner[0] in INNER:
             if earned is None:
                 earned = self._state.gate.earned_by(len(data), address)

@@ -1,6 +1,7 @@
 """The parts of the secured session within the core."""
 
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
@@ -13,6 +14,7 @@ from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.secure.securing import Securing
+from p2ptui.core.secure.unheard import Unheard
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 
@@ -36,6 +38,13 @@ class SecureParts:
         displacing = Displacing(state, delivery, lifecycle)
         completing = Completing(state, seals, answering, sessions, displacing.begin)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
+        unheard, note_overdue = Unheard(state, roaming, lifecycle), delivery.on_overdue
+
+        def handle_overdue(peer: Peer, now: float) -> None:
+            note_overdue(peer, now)
+            unheard.note_overdue(peer, now)
+
+        delivery.on_overdue = handle_overdue
         self.own_moves = own_moves = OwnMoves(state, lifecycle)
         self.restarts = restarts = Restarts(state, delivery, sessions)
         securing = Securing(state, seals, restarts.beside, lifecycle)

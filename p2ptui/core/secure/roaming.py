@@ -6,6 +6,11 @@ new address has answered a challenge under seal, and the one in use has had its 
 another: an address that still answers is not left (a stricter rule than that of section 9.3.3). A
 peer whose own machine has moved says so under seal, and need not wait. The session moves then, and
 nothing is lost.
+
+Challenges and their answers can be passed on by somebody who passes on nothing else. So an address
+is left though it answers, for another one that answers, too, if it carries nothing: what the peer
+says comes from the other one alone, time after time; or what is sent there is not acknowledged
+(`unheard`). Who carries all of both ways, and first, is a better way as far as can be seen.
 """
 
 from collections.abc import Callable
@@ -13,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable, Share
-from p2ptui.core.accounts import Account, Purse
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT, Account, Purse, Reason
 from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.events import GOES_ON_AT, Direction
 from p2ptui.core.peers import Peer
@@ -23,6 +28,7 @@ from p2ptui.core.secure.inner import (
     LONGEST_ADDRESS,
     MOVED,
     NONCE_BYTES,
+    OF_PATHS,
     PATH_CHALLENGE,
     PATH_RESPONSE,
     SEEN,
@@ -47,6 +53,19 @@ FIRST_REST_S: Final = 0.5
 LONGEST_REST_S: Final = 1.5
 """An address that was not followed, since the one in use answers, is asked again so late; each time
 twice as late."""
+
+LEADS: Final = 3
+LEADS_S: Final = 1.0
+"""An address that answers is left for another one if so many frames came from there alone, over so
+long: newest ones, which are no answers to challenges and the like. A copy of one that comes from
+the address in use, if later, shows that it carries them, too."""
+
+CHALLENGE_BYTES: Final = 38
+LONGEST_CREDIT: Final = 256
+"""Bytes that copies from an address pay for, and what a challenge takes."""
+
+ASKED_S: Final = 1.0
+"""So long an answer counts of an address that is asked since nothing is acknowledged."""
 
 SEEN_AFTER_S: Final = (0.0, 0.4, 1.2)
 """A peer is told so often where it is seen now: nobody answers that."""
@@ -75,6 +94,34 @@ class _Move:
     is_answered: bool = False
     rests: bool = False
     """Whether the address in use has answered."""
+    is_proved: bool = False
+    """Whether this one has ever answered, or was in use."""
+    credit: int = 0
+    """Bytes that may go there before that, besides what each newest frame draws."""
+    carries: bool = False
+    """Whether it was more than answers and the like that came from there; or the session was there,
+    and was not left for carrying nothing."""
+    led: int = 0
+    """Newest frames that came from there since any came from the address in use."""
+    led_since: float = 0.0
+
+    @classmethod
+    def resting(cls, now: float, *, carries: bool = True, is_proved: bool = False) -> "_Move":
+        """One that nobody has been asked about."""
+        move = cls(b"", b"", now, FIRST_REST_S / 2, now, now, rests=True)
+        move.carries, move.is_proved = carries, is_proved
+        return move
+
+    def note_led(self, now: float) -> None:
+        """One more of the newest frames came from there."""
+        if not self.led:
+            self.led_since = now
+        self.led += 1
+        self.carries = True
+
+    def leads(self, now: float) -> bool:
+        """Whether what the peer says comes from there alone."""
+        return self.led >= LEADS and now >= self.led_since + LEADS_S
 
 
 _Step: TypeAlias = Callable[[Peer, Address, _Move, float], None]
@@ -101,35 +148,83 @@ class Roaming:
                 peer_share=Share(MOVES_EACH, makes_room=True),
             ),
         )
+        self.is_unheard: Callable[[Peer, float], bool] = lambda *_: False
+        """Whether what is sent to a peer is not acknowledged; the time is in seconds."""
+        self.on_left_unheard: Callable[[Peer, float], None] = lambda *_: None
+        """Called with a peer whose session has moved for that, and the time."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     # What shows that a peer is elsewhere.
 
-    def note(
-        self, peer: Peer, address: Address, earned: Purse, now: float, *, is_told: bool = False
-    ) -> None:
+    def note(self, peer: Peer, inner: bytes, address: Address, earned: Purse, now: float) -> None:
         """The newest frame of a peer came from another address than the one in use.
 
         Args:
             peer: Whose frame it is, beyond doubt.
+            inner: What is in it: it may say that its sender has moved.
             address: Where it came from.
             earned: What the datagram pays for.
             now: The time, seconds.
-            is_told: Whether it says that its sender has moved.
         """
+        is_told = inner[:1] == bytes((MOVED,))
         if self._is_relayed(peer, address) or not self._may_follow(peer, address):
             return
         move = self._moves.get((peer, address))
-        if move is None or now >= move.until or (is_told and move.rests):
+        is_new = move is None or now >= move.until or (is_told and move.rests)
+        if move is None or is_new:
             move = self._begin(peer, address, move, now, is_told=is_told)
         elif is_told and not move.is_told:
             move.is_told = True
             self._judge(peer, address, move, now)
             return
-        elif move.rests or now < move.asked_at + AGAIN_S:
+        if inner and inner[0] not in OF_PATHS:
+            self._note_led(peer, address, move, now)
+        if not is_new and not self._asks_again(peer, address, move, now):
             return
         move.asked_at = now
         self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, earned)
+
+    def note_copy(self, peer: Peer, address: Address, size: int, now: float) -> None:
+        """A frame came a second time.
+
+        From the address in use it shows that this carries what the peer says, if later than
+        another one. Elsewhere the peer may be: it is asked if nothing else helps.
+
+        Args:
+            peer: Whose number is on it; it was not opened.
+            address: Where it came from.
+            size: Its bytes.
+            now: The time, seconds.
+        """
+        if address == peer.sends_to:
+            self.note_in_use(peer)
+            return
+        if relayed_node(address) is not None or not self._may_follow(peer, address):
+            return
+        move = self._moves.get((peer, address))
+        if move is None:
+            move = _Move.resting(now)
+            self._moves.put((peer, address), move, peers=(peer,))
+        move.carries = True
+        move.credit = min(move.credit + AMPLIFICATION_LIMIT * size, LONGEST_CREDIT)
+
+    def note_in_use(self, peer: Peer) -> None:
+        """A frame of a peer came from the address in use, and was more than an answer."""
+        if self._moves:
+            for key in self._moves.of_peer(peer):
+                self._moves[key].led = 0
+
+    def _note_led(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+        move.note_led(now)
+        if move.led == LEADS:
+            self._plan(max(move.led_since + LEADS_S, now), peer, address, move, self._judge)
+        self._judge(peer, address, move, now)
+
+    @staticmethod
+    def _asks_again(peer: Peer, address: Address, move: _Move, now: float) -> bool:
+        if address == peer.sends_to or now < move.asked_at + AGAIN_S:
+            return False
+        return not move.rests or (move.leads(now) and not move.is_answered)
 
     def _is_relayed(self, peer: Peer, address: Address) -> bool:
         """By way of which server it comes is settled elsewhere; that it does, is known here."""
@@ -154,6 +249,9 @@ class Roaming:
         rest_s = FIRST_REST_S if last is None else min(2 * last.rest_s, LONGEST_REST_S)
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
         move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
+        if last is not None:
+            move.is_proved, move.credit, move.carries = last.is_proved, last.credit, last.carries
+            move.led, move.led_since = last.led, last.led_since
         self._moves.put((peer, address), move, peers=(peer,))
         if not is_told:
             self._ask_home(peer, address, move)
@@ -197,27 +295,26 @@ class Roaming:
         seen = _written(address) if inner[0] == MOVED else b""
         self._send(peer, bytes((PATH_RESPONSE,)) + nonce + seen, address, earned)
 
-    def take_answer(self, peer: Peer, inner: bytes, address: Address, now: float) -> None:
+    def take_answer(self, peer: Peer, inner: bytes, now: float) -> None:
         """The answer to a challenge came under a peer's seal.
 
         Args:
             peer: Whose.
             inner: The frame.
-            address: Where it came from.
             now: The time, seconds.
         """
         nonce = inner[1 : 1 + NONCE_BYTES]
         for key in self._moves.of_peer(peer):
             move = self._moves[key]
-            if move.rests or now >= move.until:
+            if now >= move.until:
                 continue
-            if move.nonce == nonce and key[1] == address:
-                move.is_answered = True
-                self._judge(peer, address, move, now)
+            # Each went to one address and nowhere else, wherever its answer comes from (RFC 9000,
+            # section 8.2.3): a copy of that may be sooner than itself.
+            if move.nonce == nonce:
+                move.is_answered = move.is_proved = True
+                self._judge(peer, key[1], move, now)
                 return
-            # It went to the address in use and nowhere else, wherever its answer comes from
-            # (RFC 9000, section 8.2.3).
-            if move.home_nonce == nonce and not move.is_told:
+            if move.home_nonce == nonce and not move.is_told and not move.rests:
                 move.rests, move.until = True, now + move.rest_s
                 return
         self._state.counters.drop("path_response_unasked")
@@ -225,11 +322,75 @@ class Roaming:
     def _judge(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
         if self._moves.get((peer, address)) is not move or not peer.is_authenticated:
             return
-        if move.rests or not move.is_answered or now >= move.until:
+        if not move.is_answered or now >= move.until:
             return
-        if move.is_told or now >= move.judged_at:
-            self._forget(peer)
-            self._move(peer, address, now)
+        is_unheard = move.carries and self.is_unheard(peer, now)
+        if not (is_unheard or move.leads(now)):
+            if move.rests or not (move.is_told or now >= move.judged_at):
+                return
+        self._go(peer, address, move, now, is_unheard=is_unheard)
+        if is_unheard:
+            self.on_left_unheard(peer, now)
+
+    def _go(
+        self, peer: Peer, address: Address, move: _Move, now: float, *, is_unheard: bool
+    ) -> None:
+        """Move the session; where it was, and where else the peer may be, is remembered."""
+        before, carried = peer.sends_to, not (is_unheard or move.leads(now))
+        for key in self._moves.of_peer(peer):
+            other = self._moves[key]
+            other.rests, other.until = True, min(other.until, now)
+        self._move(peer, address, now)
+        if peer.sends_to == address:
+            self._moves.pop((peer, address))
+            if before != address and relayed_node(before) is None:
+                left = _Move.resting(now, carries=carried, is_proved=True)
+                self._moves.put((peer, before), left, peers=(peer,))
+
+    # Where what is sent is not acknowledged.
+
+    def has_others(self, peer: Peer) -> bool:
+        """Whether it is known where else a peer may be."""
+        return bool(self._moves) and any(
+            self._moves[key].carries for key in self._moves.of_peer(peer)
+        )
+
+    def ask_others(self, peer: Peer, now: float) -> None:
+        """Ask all other addresses where a peer may be; those that answer are judged.
+
+        Args:
+            peer: Whose.
+            now: The time, seconds.
+        """
+        for key in self._moves.of_peer(peer):
+            move, address = self._moves[key], key[1]
+            if address == peer.sends_to or not move.carries:
+                continue
+            if move.is_answered and now < move.until:
+                continue
+            if not move.is_proved:
+                if move.credit < CHALLENGE_BYTES:
+                    continue
+                move.credit -= CHALLENGE_BYTES
+            if now >= move.until:
+                move.nonce = self._state.rng.randbytes(NONCE_BYTES)
+                move.rests, move.until = True, now + ASKED_S
+                move.is_answered = False
+            move.asked_at = now
+            grant = self._state.gate.grant(Reason.OWN_PLAN, address, now)
+            self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
+
+    def judge_others(self, peer: Peer, now: float) -> None:
+        """Move the session if another address has answered, and may have it.
+
+        Args:
+            peer: Whose.
+            now: The time, seconds.
+        """
+        for key in self._moves.of_peer(peer):
+            move = self._moves.get(key)
+            if move is not None and key[1] != peer.sends_to:
+                self._judge(peer, key[1], move, now)
 
     def _forget(self, peer: Peer) -> None:
         for key in self._moves.of_peer(peer):
