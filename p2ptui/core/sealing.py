@@ -57,6 +57,17 @@ def is_of_keys(node_id: str) -> bool:
     return node_id[_VERSION_AT : _VERSION_AT + 1] == "8"
 
 
+def must_show_keys(server: Peer | None, node_id: str) -> bool:
+    """Whether nothing of a node counts that comes in the open by way of a server: its id is made of
+    keys, and the server speaks under seal, so it is one that would pass on what shows them.
+
+    Args:
+        server: Who brings it; None if nobody does.
+        node_id: Whose it is, or is said to be.
+    """
+    return server is not None and server.seal is not None and is_of_keys(node_id)
+
+
 class Plain(bytes):
     """A message of a handshake, which goes in the clear also to the address of a secured peer."""
 
@@ -259,6 +270,14 @@ class Seals:
             return True
         server = self._peers.at(visible_address(address))
         return server is None or Capability.RELAY_SEALED in server.facts.capabilities
+
+    def must_show(self, address: Address) -> bool:
+        """Whether the node at an address is neither answered nor believed in the open: see
+        `must_show_keys`."""
+        node_id = relayed_node(address)
+        if node_id is None:
+            return False
+        return must_show_keys(self._peers.at(visible_address(address)), node_id)
 
     def peer_of(self, number: int) -> Peer | None:
         """Whose frames bear a session number."""

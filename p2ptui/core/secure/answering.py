@@ -11,6 +11,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.peers import Peer
+from p2ptui.core.policy import STRIPPED
 from p2ptui.core.sealing import Mode, Seals
 from p2ptui.core.secure.load import Load
 from p2ptui.core.secure.pending import (
@@ -129,6 +130,10 @@ class Answering:
             words = f"node id {node_id} already exists, and has shown its keys"
         elif self._seals.keys.mode is Mode.REQUIRE:
             self.refusals.refuse_open(request, now)
+            return True
+        elif self._seals.must_show(request.address):
+            self._state.counters.drop("stripped_exchange")
+            self.refusals.refuse_offer(request, STRIPPED, now)
             return True
         if words:
             self.refusals.refuse(request, words, now)

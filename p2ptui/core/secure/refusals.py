@@ -50,7 +50,8 @@ class Refusals:
         self.refuse(request, RULES[OPEN].told, now)
 
     def refuse_offer(self, request: Request, rule: str, now: float) -> None:
-        """A key exchange is refused by a rule; by another name it is merely counted."""
+        """A key exchange, or the lack of one, is refused by a rule; by another name it is merely
+        counted."""
         state, address = self._state, request.address
         if rule not in RULES:
             state.counters.drop(rule)

@@ -79,10 +79,13 @@ class Restarts:
             self._state.timers.schedule(now + PATIENCE_S, lambda at: self._try(peer, asked, at))
 
     def secure(self, peer: Peer, now: float) -> None:
-        """Ask for a secured session in the place of an open one, where a direct path is in use: the
-        server by way of which the two met passes on no secured frames. One of them asks."""
-        is_open = peer.seal is None and peer.is_authenticated and peer.path is not None
-        if not is_open or not is_of_keys(peer.node_id) or peer in self._asked:
+        """Ask for a secured session in the place of an open one, where a direct path is in use, or
+        a server that speaks under seal: the one by way of which the two met passes on no secured
+        frames. One of them asks."""
+        if peer.seal is not None or not peer.is_authenticated:
+            return
+        may_be = peer.path is not None or self._seals.must_show(peer.sends_to)
+        if not may_be or not is_of_keys(peer.node_id) or peer in self._asked:
             return
         if self._state.identity.id < peer.node_id:
             asked = _Asked(0, now + ASKED_S)
