@@ -73,16 +73,18 @@ class Refusals:
         """
         state, to = self._state, pending.address
         state.counters.handshakes_refused += 1
-        if not pending.is_refused:  # it comes again and again
-            pending.is_refused = True
+        if not pending.refused:  # it comes again and again
+            pending.refused = why
             self._tell(to, why, now, node_id)
         data = _write_refusal(state, pending, why, now)
         # Whom this node has asked as well has spent what it was granted: this answer is for what
         # has just come, as that to a request is.
         peer = state.peers.at(to)
         crosses = peer is not None and peer.initiated
-        # One that was held is refused when nothing has just come: its last message pays.
-        earned = pending.last if crosses or pending.is_held else state.gate.answer_purse
+        # One that was held, or doubted, is refused when nothing has just come: its last message
+        # pays.
+        is_late = pending.is_held or pending.is_doubted
+        earned = pending.last if crosses or is_late else state.gate.answer_purse
         is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
         note_answer(state, data, to, is_out=is_out)
 

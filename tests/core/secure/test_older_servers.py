@@ -43,7 +43,7 @@ def test_in_require_such_a_server_is_not_joined_and_the_reason_is_told() -> None
     refused = strict.outcome(strict.connect(server))
     assert isinstance(refused, P2PError)
     where = f"{server.address[0]}:{server.address[1]}"
-    assert str(refused) == f"{where} speaks in the open only (security.mode is require)"
+    assert str(refused) == f"{where}: it speaks in the open only, and security.mode is require"
     assert not list(strict.endpoint.peers)
 
 
