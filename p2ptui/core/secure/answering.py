@@ -11,7 +11,6 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.peers import Peer
-from p2ptui.core.policy import STRIPPED
 from p2ptui.core.sealing import Mode, Seals
 from p2ptui.core.secure.load import Load
 from p2ptui.core.secure.pending import (
@@ -112,9 +111,7 @@ class Answering:
             self._answer(pending, peer, earned, now)
         elif self._is_crossed(peer, message):
             self._state.counters.drop("crossed_exchange")
-        elif not self._load.admits(request, exchange, now):
-            self._load.ask_again(request, exchange, now)
-        else:
+        elif self._load.admits(request, exchange, now):
             return self._begin(request, exchange, peer, now)
         return True
 
@@ -132,8 +129,7 @@ class Answering:
             self.refusals.refuse_open(request, now)
             return True
         elif self._seals.must_show(request.address):
-            self._state.counters.drop("stripped_exchange")
-            self.refusals.refuse_offer(request, STRIPPED, now)
+            self.refusals.refuse_stripped(request, now)
             return True
         if words:
             self.refusals.refuse(request, words, now)

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import UNSET
 
 from p2ptui.bounded import TokenBucket
-from p2ptui.core.policy import OPEN, RULES, PeerRefused
+from p2ptui.core.policy import OPEN, RULES, STRIPPED, PeerRefused
 from p2ptui.core.secure.pending import (
     Pending,
     Request,
@@ -49,9 +49,13 @@ class Refusals:
         self._tell(request.address, OPEN, now)
         self.refuse(request, RULES[OPEN].told, now)
 
+    def refuse_stripped(self, request: Request, now: float) -> None:
+        """A request is refused since a server must have taken the key exchange out of it."""
+        self._state.counters.drop("stripped_exchange")
+        self.refuse_offer(request, STRIPPED, now)
+
     def refuse_offer(self, request: Request, rule: str, now: float) -> None:
-        """A key exchange, or the lack of one, is refused by a rule; by another name it is merely
-        counted."""
+        """A key exchange is refused by a rule; by another name it is merely counted."""
         state, address = self._state, request.address
         if rule not in RULES:
             state.counters.drop(rule)
