@@ -22,6 +22,9 @@ OPEN: Final = "open"
 NOT_ALLOWED: Final = "not_allowed"
 """Its id is not one of those that are let in."""
 
+STRIPPED: Final = "exchange_stripped"
+"""Its id is made of keys, and it has shown none by way of a server that speaks under seal."""
+
 
 class Rule(NamedTuple):
     """Why somebody is refused."""
@@ -61,6 +64,14 @@ RULES: Final[Mapping[str, Rule]] = {
         "this node lets in only the ids on its security.allowed_ids",
         "it lets in only the ids on its security.allowed_ids; have this node's id put there",
         "its id is not on security.allowed_ids, and security.mode is require",
+    ),
+    STRIPPED: Rule(
+        "the id of the other side is made from keys that it has not shown; the server between may"
+        " have taken the key exchange out",
+        "this node's id is made from keys that have not come there; the server between may have"
+        " taken the key exchange out",
+        "its id is made from keys that it has not shown; the server between may have taken the key"
+        " exchange out",
     ),
 }
 

@@ -24,6 +24,7 @@ from p2ptui.secure.identity import (
     Identity,
     PublicKeys,
     StatementError,
+    is_made_of_keys,
     load_primitives,
     read_short_statement,
 )
@@ -48,6 +49,17 @@ SEAL_BYTES: Final = SECURED_OVERHEAD
 
 _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
+
+
+def must_show_keys(server: Peer | None, node_id: str) -> bool:
+    """Whether nothing of a node counts that comes in the open by way of a server: its id is made of
+    keys, and the server speaks under seal, so it is one that would pass on what shows them.
+
+    Args:
+        server: Who brings it; None if nobody does.
+        node_id: Whose it is, or is said to be.
+    """
+    return server is not None and server.seal is not None and is_made_of_keys(node_id)
 
 
 class Plain(bytes):
@@ -259,6 +271,14 @@ class Seals:
             return True
         server = self._peers.at(visible_address(address))
         return server is None or relays_sealed(server)
+
+    def must_show(self, address: Address) -> bool:
+        """Whether the node at an address is neither answered nor believed in the open: see
+        `must_show_keys`."""
+        node_id = relayed_node(address)
+        if node_id is None:
+            return False
+        return must_show_keys(self._peers.at(visible_address(address)), node_id)
 
     def peer_of(self, number: int) -> Peer | None:
         """Whose frames bear a session number."""

@@ -1,11 +1,13 @@
 """A stateless answer to a flood of requests: come again with this token, before any key is used.
 
 A token proves that its bearer receives at the address that it asked from, and nothing else. It is
-good for one key exchange from one address, for 10 to 20 seconds, and until this node restarts.
+good for the ephemeral key that it was asked with, from one address, for 10 to 20 seconds, and until
+this node restarts. It pays for no more exchanges than `EACH_PER_S`: its bearer can repeat the key.
 """
 
 import base64
 import hmac
+import re
 import secrets
 from typing import Final
 
@@ -14,10 +16,23 @@ TOKEN_LIFE_S: Final = 10.0
 
 TOKEN_BYTES: Final = 16
 
+TOKEN_CHARS: Final = 22
+"""Of a token as text: what asks for another length is no node of ours, and is repeated nowhere."""
+
 ASK_ABOVE_PER_S: Final = 200.0
 """More key exchanges a second than this, and tokens are asked for: about 0.4 ms of CPU each."""
 
+EACH_PER_S: Final = 20.0
+"""So many key exchanges a second one address has under load, with tokens; as many at once."""
+
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS}}}")
+
 _LABEL: Final = b"p2ptui retry token 1\0"
+
+
+def is_token(text: str) -> bool:
+    """Whether a text looks like a token, of whatever node: its bytes are for that one to judge."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 class RetryTokens:

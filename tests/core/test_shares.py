@@ -42,6 +42,7 @@ EXEMPT = {
     "Keepalives._late": EACH_PEER,
     "Keepalives._lives": OWN,
     "Keepalives._seen_at": OWN,
+    "Load._rates": "an entry for each address that has shown that it is there",
     "Membership._probes": EACH_PEER,
     "Membership._questions": OWN,
     "Naming._asked_at": OWN,

@@ -111,9 +111,7 @@ class Answering:
             self._answer(pending, peer, earned, now)
         elif self._is_crossed(peer, message):
             self._state.counters.drop("crossed_exchange")
-        elif not self._load.admits(request, exchange, now):
-            self._load.ask_again(request, exchange, now)
-        else:
+        elif self._load.admits(request, exchange, now):
             return self._begin(request, exchange, peer, now)
         return True
 
@@ -129,6 +127,9 @@ class Answering:
             words = f"node id {node_id} already exists, and has shown its keys"
         elif self._seals.keys.mode is Mode.REQUIRE:
             self.refusals.refuse_open(request, now)
+            return True
+        elif self._seals.must_show(request.address):
+            self.refusals.refuse_stripped(request, now)
             return True
         if words:
             self.refusals.refuse(request, words, now)

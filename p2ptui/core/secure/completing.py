@@ -24,6 +24,9 @@ from p2ptui.wire.exchange import as_received, decode_finish
 MAX_TRIES: Final = 1024
 """Last messages that are read for one exchange. All but one are forged by somebody who has seen its
 answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
+DOUBTED_S: Final = 0.8
+"""So long after a last message that does not open a true one is waited for: somebody who sees it on
+the path can be quicker, with its end altered. By then it was sent three times."""
 
 AskBefore: TypeAlias = Callable[
     [Peer, Callable[[float], None], Callable[[str, float], None], float], None
@@ -82,7 +85,11 @@ class Completing:
             pending.tries += 1
             self._state.trace_from(address, "", SealFrame.FINISH, frame)
             pending.last = self._state.gate.earned_by(len(frame), address)
-            self._complete(message.session, pending, message.message, now)
+            if pending.refused:
+                # Its sender may have heard that, and has given up: no other answer is true now.
+                self._refusals.refuse_end(pending, pending.refused, now)
+            else:
+                self._complete(message.session, pending, message.message, now)
 
     def _take_again(self, number: int) -> None:
         """One that was taken before: its sender has heard nothing yet."""
@@ -98,9 +105,10 @@ class Completing:
             completed = pending.responder.complete(message, now)
         except SecureError as error:
             state.counters.drop(f"exchange_{error.reason}")
-            # A message whose end was altered on its way looks the same, and the true one follows.
-            if error.reason == "network_key_differs" and pending.has_come_again(message):
-                self._refusals.refuse_end(pending, error.reason, now)
+            if error.reason == "network_key_differs" and not pending.is_doubted:
+                pending.is_doubted = True
+                end = partial(self._end_doubted, number, pending, error.reason)
+                state.timers.schedule(now + DOUBTED_S, end)
             return
         try:
             account = decode_finish(completed.payload).account
@@ -128,6 +136,12 @@ class Completing:
             settle = partial(self._settle, number, arrival, pending)
             refuse = partial(self._turn_away, number, pending)
             self._seating.begin(number, address, pending.asked_at, settle, refuse, now)
+
+    def _end_doubted(self, number: int, pending: Pending, reason: str, now: float) -> None:
+        """A last message did not open, and no true one has followed: it is by another key."""
+        is_open = self._answering.pending(number) is pending
+        if is_open and not (pending.is_held or pending.refused or self._state.closing):
+            self._refusals.refuse_end(pending, reason, now)
 
     def _settle(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         """Let in who has a seat, or needs none; first asking who may have come to its address."""

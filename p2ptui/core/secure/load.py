@@ -1,11 +1,23 @@
-"""Under load a key is used for nobody who has not shown that it receives where it asks from."""
+"""Under load a key is used for nobody who has not shown that it receives where it asks from, and
+for one address not more often than its share."""
 
+from collections.abc import Hashable
+from typing import Final
+
+from p2ptui.bounded import BoundedTable, TokenBucket, owners_at
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.secure.pending import Request, note_answer, offered_token, write_retry
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.exchange import ephemeral_of
-from p2ptui.secure.retry import LoadMeter, RetryTokens
-from p2ptui.wire.address import format_address
+from p2ptui.secure.retry import EACH_PER_S, LoadMeter, RetryTokens
+from p2ptui.wire.address import Address, format_address
+
+MAX_RATED: Final = 1024
+"""Addresses whose key exchanges are counted under load; the oldest makes room."""
+
+RATED_S: Final = 10.0
+"""So long after its first one: by then an address has its whole share again, or is counted anew."""
 
 
 class Load:
@@ -19,9 +31,14 @@ class Load:
         self._state = state
         self._tokens = RetryTokens(state.rng.randbytes(32))
         self._meter = LoadMeter()
+        self._rates: BoundedTable[Hashable, TokenBucket] = state.tables.add(
+            "exchanges_rated",
+            BoundedTable(MAX_RATED, full="exchange_rate_forgotten", lifetime_s=RATED_S),
+        )
 
     def admits(self, request: Request, exchange: str, now: float) -> bool:
-        """Whether a key is used for a request: under load only if it brings a token.
+        """Whether a key is used for a request: under load only if it brings a token. Without one
+        whoever asks is told to come again with it.
 
         Args:
             request: Which.
@@ -33,11 +50,29 @@ class Load:
             return True
         token, where = offered_token(request.message), format_address(request.address)
         try:
-            return self._tokens.is_good(token, where, ephemeral_of(exchange), now)
+            is_good = self._tokens.is_good(token, where, ephemeral_of(exchange), now)
         except SecureError:
             return True  # it is refused as what it is
+        if not is_good:
+            self._ask_again(request, exchange, now)
+        elif self._has_share(request.address, now):
+            return True
+        else:
+            self._state.counters.drop("exchange_rate")  # who is there repeats it
+        return False
 
-    def ask_again(self, request: Request, exchange: str, now: float) -> None:
+    def _has_share(self, address: Address, now: float) -> bool:
+        """Whether an address has not had its share of key exchanges."""
+        place = visible_address(address)
+        owner: Hashable = owners_at(place[0])[0] or place
+        self._rates.expire(now)
+        rate = self._rates.get(owner)
+        if rate is None:
+            rate = TokenBucket(EACH_PER_S, now)
+            self._rates.put(owner, rate, now)
+        return rate.take(now)
+
+    def _ask_again(self, request: Request, exchange: str, now: float) -> None:
         """Have whoever asks come again with a token; see `admits`."""
         state, address = self._state, request.address
         state.counters.drop("exchange_postponed")

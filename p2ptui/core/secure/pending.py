@@ -59,19 +59,14 @@ class Pending:
     last: Purse
     """What the latest datagram has earned that came for it."""
     tries: int = 0
-    is_refused: bool = False
-    """Whether the user was told that its end was refused: it comes again and again."""
+    refused: str = ""
+    """Why its end was refused: it comes again and again, and is refused again, whatever it is."""
     final: bytes = b""
     """The last message, when it is complete."""
     is_held: bool = False
     """Whether it is complete, and waits for the peer that has the address, or for a seat."""
-    doubted: bytes = b""
-    """A last message that did not open, as by another network key."""
-
-    def has_come_again(self, message: bytes) -> bool:
-        """Whether a last message that does not open is the same as the one before."""
-        before, self.doubted = self.doubted, message
-        return message == before
+    is_doubted: bool = False
+    """Whether a last message came that did not open, as by another network key."""
 
 
 class Request(NamedTuple):

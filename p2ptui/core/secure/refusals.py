@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import UNSET
 
 from p2ptui.bounded import TokenBucket
-from p2ptui.core.policy import OPEN, RULES, PeerRefused
+from p2ptui.core.policy import OPEN, RULES, STRIPPED, PeerRefused
 from p2ptui.core.secure.pending import (
     Pending,
     Request,
@@ -49,6 +49,11 @@ class Refusals:
         self._tell(request.address, OPEN, now)
         self.refuse(request, RULES[OPEN].told, now)
 
+    def refuse_stripped(self, request: Request, now: float) -> None:
+        """A request is refused since a server must have taken the key exchange out of it."""
+        self._state.counters.drop("stripped_exchange")
+        self.refuse_offer(request, STRIPPED, now)
+
     def refuse_offer(self, request: Request, rule: str, now: float) -> None:
         """A key exchange is refused by a rule; by another name it is merely counted."""
         state, address = self._state, request.address
@@ -72,16 +77,18 @@ class Refusals:
         """
         state, to = self._state, pending.address
         state.counters.handshakes_refused += 1
-        if not pending.is_refused:  # it comes again and again
-            pending.is_refused = True
+        if not pending.refused:  # it comes again and again
+            pending.refused = why
             self._tell(to, why, now, node_id)
         data = _write_refusal(state, pending, why, now)
         # Whom this node has asked as well has spent what it was granted: this answer is for what
         # has just come, as that to a request is.
         peer = state.peers.at(to)
         crosses = peer is not None and peer.initiated
-        # One that was held is refused when nothing has just come: its last message pays.
-        earned = pending.last if crosses or pending.is_held else state.gate.answer_purse
+        # One that was held, or doubted, is refused when nothing has just come: its last message
+        # pays.
+        is_late = pending.is_held or pending.is_doubted
+        earned = pending.last if crosses or is_late else state.gate.answer_purse
         is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
         note_answer(state, data, to, is_out=is_out)
 

@@ -325,9 +325,9 @@ class Roaming:
         if not move.is_answered or now >= move.until:
             return
         is_unheard = move.carries and self.is_unheard(peer, now)
-        if not (is_unheard or move.leads(now)):
-            if move.rests or not (move.is_told or now >= move.judged_at):
-                return
+        has_lead = is_unheard or move.leads(now)
+        if not has_lead and (move.rests or not (move.is_told or now >= move.judged_at)):
+            return
         self._go(peer, address, move, now, is_unheard=is_unheard)
         if is_unheard:
             self.on_left_unheard(peer, now)

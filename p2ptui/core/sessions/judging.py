@@ -10,6 +10,7 @@ from p2ptui.core.sessions.asking import Answer, Asking, Contestant, ask_again, g
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
+from p2ptui.secure.retry import is_token
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
@@ -74,6 +75,9 @@ class Judging:
 
     def _take_retry(self, attempt: Asking, retry: str, now: float) -> None:
         """The other side has much to do, and wants to see first that this one is there."""
+        if not is_token(retry):
+            self._state.counters.drop("malformed")
+            return
         if attempt.greeting.offer is None or attempt.retries >= RETRIES:
             self._state.counters.drop("retry_refused")
             return

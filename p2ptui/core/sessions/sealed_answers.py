@@ -13,7 +13,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
-from p2ptui.core.policy import OPEN, RULES, WITH_KEY, WITHOUT_KEY
+from p2ptui.core.policy import OPEN, RULES, STRIPPED, WITH_KEY, WITHOUT_KEY
 from p2ptui.core.sealing import CROSSING_S, Mode, SealFrame, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
 from p2ptui.core.sessions.offering import Shown, finish, own_account
@@ -51,9 +51,13 @@ class SealedAnswers:
         """Whether an answer is as if it had not come: a true one may follow.
 
         Who was secured is not believed in the open, nor another node in its place that nobody
-        has asked for.
+        has asked for. Nor is a node whose keys a server must have taken out.
         """
         peer, shown = attempt.peer, answer.shown
+        if shown is None and answer.response.success and self._must_show(peer):
+            self._state.counters.drop("stripped_exchange")
+            attempt.why = RULES[STRIPPED].here
+            return True
         if peer.seal is None:
             return False
         if attempt.refused and not (attempt.is_kept or answer.response.success):
@@ -65,6 +69,9 @@ class SealedAnswers:
             self._state.counters.drop("another_key" if is_other else "stripped_exchange")
             return True
         return False
+
+    def _must_show(self, peer: Peer) -> bool:
+        return self._seals.must_show(peer.address) or self._seals.must_show(peer.sends_to)
 
     def flaw(self, attempt: Asking, answer: Answer, now: float) -> str:
         """Why this node has no session with who answers; empty if nothing speaks against it."""

@@ -15,10 +15,10 @@ from msgspec import Meta, Raw, Struct
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import OwnKeys
+from p2ptui.core.sealing import OwnKeys, must_show_keys
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
-from p2ptui.secure.identity import PublicKeys, is_made_of_keys, read_keys
+from p2ptui.secure.identity import PublicKeys, read_keys
 from p2ptui.secure.one_way import open_once, seal_once
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
@@ -94,10 +94,6 @@ class SealedOffers:
         self._written_at = 0
         self._uses_psk = True
 
-    def is_wanted(self, server: Peer, node_id: str) -> bool:
-        """Whether offers to and from a node by way of a server must be sealed."""
-        return server.seal is not None and is_made_of_keys(node_id)
-
     def write(
         self,
         server: Peer,
@@ -115,7 +111,7 @@ class SealedOffers:
             nat_type: Of this node's NAT, if it is known: told to servers that see all the rest.
             now: The time, seconds.
         """
-        if not self.is_wanted(server, node_id):
+        if not must_show_keys(server, node_id):
             payload = P2PConnectPayload(node_id, nat_type=nat_type, offer=offer)
             return encode_payload(payload), True
         # Without keys it is asked for these: the server names them with the node's address.
@@ -173,7 +169,7 @@ class SealedOffers:
             self._note(node_id, payload.peer_keys, payload.peer_boot, server.address, now)
         if payload.peer_sealed_offer is not None:
             return self._open(node_id, payload.peer_sealed_offer, address, now)
-        if payload.peer_offer is not None and self.is_wanted(server, node_id):
+        if payload.peer_offer is not None and must_show_keys(server, node_id):
             self._state.counters.drop("offer_stripped")
             return None
         return payload.peer_offer
