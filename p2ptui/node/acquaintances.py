@@ -279,6 +279,7 @@ class Acquaintances:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met = _met_as(peer)
         if met is not None and met.keys is None:
@@ -303,6 +304,7 @@ class Acquaintances:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met, known = _met_as(peer), self.book.known
         if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:

@@ -199,6 +199,7 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is none, or several are meant; or it has no keys, or none that
                 last.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         peer = self._meant(ref)
         return await self._runtime.acquaintances.trust(_text_of(ref, peer), peer)
@@ -211,6 +212,7 @@ class Node(RunningNode):
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         peer = self._meant(ref)
         text = ref if isinstance(ref, str) else _text_of(ref, peer)

@@ -227,7 +227,7 @@ class Runtime:
                 self.endpoint.close(reason, self.now)
                 self.flush()
                 await self._wait_until_sent()
-                await self.acquaintances.book.close()
+            await self.acquaintances.book.close()  # also of a node that broke
         finally:
             self._stop()
             closed = f"the node was closed: {reason}"
