@@ -17,8 +17,6 @@ from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address
 
-__all__ = ["Begin", "KnownNodesBook", "Servers"]
-
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
