@@ -109,6 +109,8 @@ class Servers:
             ),
             driven.endpoint.peers.has_session_at,
         )
+        self.acquaintances.is_kept = self.joining.is_kept
+        self.acquaintances.kept_pin = self.joining.pin_at
 
     def note(self, event: PeerStatusChanged) -> None:
         """A peer's status has changed."""
