@@ -287,7 +287,7 @@ class Acquaintances:
                 continue
             judgement, before = self._judge(judged.met), judged.judgement
             if judgement == Judgement(Trust.KNOWN) and before.trust is Trust.NEW:
-                continue  # by this very session
+                continue  # this session has made it known
             if judgement != before:
                 again = Judged(judged.met, judgement)
                 peer.facts.note_judged(again)

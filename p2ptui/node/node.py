@@ -41,9 +41,11 @@ class Node(RunningNode):
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind.
+        secured: Whether it speaks under seal with its own kind; False plays a program without keys.
         known_nodes: The file of the nodes that its user knows; that of the user without it, and
             none for a node in a simulated network.
+        key_log: A file to which the keys of its sessions are appended, for debugging: whoever has
+            it can read them. See `io.key_log`.
     """
 
     async def connect(
