@@ -7,6 +7,7 @@ from typing import Any
 
 from p2ptui.commands.answer import print_json
 from p2ptui.commands.progress import ProgressLine
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import (
     Event,
     EventsDropped,
@@ -71,7 +72,8 @@ class FileTeller:
                 missing = counted(event.count, "event is", "events are")
                 self._complain(f"{missing} missing, and maybe files among them")
             case TrustChanged() if event.trust is Trust.CHANGED:
-                self._complain(printable(event.advice, 1000))
+                where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
+                self._complain(printable(where + event.advice, 1000))
             case PeerStatusChanged() if event.address in self._servers:
                 self._tell_server(event)
             case _:

@@ -7,7 +7,7 @@ who is on the other side is told with it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -45,6 +45,10 @@ LINES_PER_SECOND: Final = 5.0
 MAX_TOLD: Final = 1_024
 """Warnings that were given, and are not given again."""
 
+REFUSED_PER_S: Final = 1.0
+REFUSED_AT_ONCE: Final = 5.0
+"""Who is refused has shown nothing: a flood of requests must not become one of lines and events."""
+
 _OPEN: Final = Judgement(Trust.OPEN)
 _OWN: Final = Judgement(Trust.VERIFIED)
 """Another node of this node's user: that takes the keys of its identity."""
@@ -67,9 +71,16 @@ class Acquaintances:
         self._tell = tell
         self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
         """How the user named each address that this node has asked."""
+        self.kept_pin: Callable[[Address], str] = lambda _: ""
+        """The id in a configured join that has led to an address; empty without one."""
+        self.is_kept: Callable[[JoinedAddress], bool] = lambda _: False
+        """Whether a join is configured in just these words."""
         self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
+        self._told_refused: BoundedTable[tuple[Address, str], None] = BoundedTable(MAX_TOLD)
+        """Where somebody was refused, and by what."""
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
+        self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
         self._seals = seals = endpoint.seals
         if seals is not None:
             seals.judge, seals.turn_away = self._judge_answer, self._judge_request
@@ -79,7 +90,9 @@ class Acquaintances:
     def ask(self, address: JoinedAddress) -> Address:
         """This node is about to ask an address for a session; that address alone.
 
-        An id that had to be there has to be there still, where this time none is named.
+        The id that has to be there is the one that is named now. Where none is, it is that of a
+        configured join which has led to this address: to connect to a server that was left is to
+        join it again.
 
         Raises:
             LocalError: An id is named, and this node has no keys to check it with.
@@ -90,11 +103,33 @@ class Acquaintances:
                 f"{joined_text(address)}: this node has no keys (node_id is set), and cannot tell"
                 " which node answers; leave node_id out, or the id after the #"
             )
-        before = self._asked.pop(plain)
-        if not address.pin and before is not None and before.pin:
-            address = JoinedAddress(plain, address.given, before.pin)
+        if not address.pin and (pin := self.kept_pin(plain)):
+            address = JoinedAddress(plain, address.given, pin)
+        self._asked.pop(plain)
         self._asked.put(plain, address)
         return plain
+
+    def note_failed(self, addresses: Iterable[Address]) -> None:
+        """Nothing came of asking these: an id that was named for that alone is named no more."""
+        for address in addresses:
+            self._give_up_pin(address)
+
+    def _give_up_pin(self, address: Address) -> None:
+        asked = self._asked.get(address)
+        if asked is not None and asked.pin and not self.is_kept(asked):
+            self._asked.put(address, JoinedAddress(address, asked.given))
+
+    def _pin_at(self, address: Address) -> str:
+        """The id that has to be at an address; empty if any may be.
+
+        It has to while this node asks for a session with it and as long as there is one, or
+        the join in which it stands is configured.
+        """
+        asked = self._asked.get(address)
+        if asked is None or not asked.pin:
+            return ""
+        is_in_use = self._endpoint.peers.at(address) is not None or self.is_kept(asked)
+        return asked.pin if is_in_use else ""
 
     def require_pinned(self, result: ConnectResult) -> None:
         """There may have been a session long since: with the node that must be there?
@@ -104,34 +139,36 @@ class Acquaintances:
         """
         asked, peer = self._asked.get(result.address), self._endpoint.peers.at(result.address)
         keys = peer.seal.keys if peer is not None and peer.seal is not None else None
-        words = _against_pin(asked.pin if asked is not None else "", result.node_id, keys)
+        words = _answers_against(asked.pin if asked is not None else "", result.node_id, keys)
         if words:
             raise HandshakeError(f"{address_words(result.address)}: {words}")
 
     def _judge_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that has answered this one, for this node's user."""
-        asked = self._asked.get(address)
-        words = _against_pin(asked.pin if asked is not None else "", node_id, keys)
+        words = _answers_against(self._pin_at(address), node_id, keys)
         if words:
             return words
         words = self._downgrade(address, node_id, keys)
         if words:
-            self._tell_refused(address, node_id, words)
+            self._tell_refused(address, node_id, "without keys", words)
         return words
 
     def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that asks this one, for that node's user."""
-        asked = self._asked.get(address)
-        pin = asked.pin if asked is not None else ""
-        words = _against_pin(pin, node_id, keys) or self._downgrade(address, node_id, keys)
+        pin = self._pin_at(address)
+        words = _asks_against(pin, node_id, keys)
+        cause = pin if words else "without keys"
+        words = words or self._downgrade(address, node_id, keys, asks=True)
         if not words:
             return ""
-        self._tell_refused(address, node_id, words)
+        self._tell_refused(address, node_id, cause, words)
         if keys is not None:
             return "another node is expected at this address"
         return "this node has met you with keys, and speaks to you in no other way"
 
-    def _downgrade(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+    def _downgrade(
+        self, address: Address, node_id: str, keys: PublicKeys | None, *, asks: bool = False
+    ) -> str:
         """What to say of a node that comes without the keys that it had before, or somebody in its
         place; nothing if that is not so, or the user lets anyone in."""
         if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
@@ -140,27 +177,35 @@ class Acquaintances:
         before = known.get(node_id)
         name = before.name if before is not None else ""
         for joined in (asked.given if asked is not None else None, format_address(address)):
-            judgement = known.judge(Met(node_id, None, name, joined))
+            judgement = known.judge(Met(node_id, None, name, joined, asks=asks))
             if judgement.trust is Trust.CHANGED:
                 return judgement.advice
         return ""
 
-    def _tell_refused(self, address: Address, node_id: str, words: str) -> None:
-        """Say once that somebody was turned away: it will come again and again."""
-        if words in self._told:
+    def _tell_refused(self, address: Address, node_id: str, cause: str, words: str) -> None:
+        """Say that somebody was turned away; once for each address and cause, since it will come
+        again and again, and of many only some: anybody may ask, from any address, in any name."""
+        if (address, cause) in self._told_refused:
             return
+        if not self._refusals.take(self._loop.time()):
+            self._endpoint.counters.drop("refusal_untold")
+            return
+        self._told_refused.put((address, cause), None)
         before = self.book.known.get(node_id)
         name = before.name if before is not None else ""
         where = visible_address(address)
-        self._log(f"{address_words(address)} is refused: {words}", words)
+        self._warn(f"{address_words(address)} is refused: {words}")
         self._tell(TrustChanged(node_id, where, name, Trust.CHANGED, None, words, is_refused=True))
 
     def _log(self, line: str, words: str) -> None:
         """Warn once of what is said in these words."""
         if words not in self._told and self._lines.take(self._loop.time()):
             self._told.put(words, None)
-            # An event tells the same to who reads those.
-            log.warning("%s", printable(line, 1000), extra={"is_event": True})
+            self._warn(line)
+
+    def _warn(self, line: str) -> None:
+        # An event tells the same to who reads those.
+        log.warning("%s", printable(line, 1000), extra={"is_event": True})
 
     # Who has come.
 
@@ -197,9 +242,11 @@ class Acquaintances:
 
     def _met(self, peer: Peer) -> Met:
         asked, seal = self._asked.get(peer.address), peer.seal
+        if asked is not None and asked.pin not in ("", peer.node_id):
+            self._give_up_pin(peer.address)  # it has come itself, after an attempt that was left
         joined = asked.given if asked is not None else None
         if seal is None:
-            return Met(peer.node_id, None, peer.name, joined)
+            return Met(peer.node_id, None, peer.name, joined, asks=not peer.initiated)
         signer = self._signer_of(peer, seal.claims)
         return Met(peer.node_id, seal.keys, peer.name, joined, seal.claims.ephemeral, signer)
 
@@ -240,7 +287,7 @@ class Acquaintances:
                 continue
             judgement, before = self._judge(judged.met), judged.judgement
             if judgement == Judgement(Trust.KNOWN) and before.trust is Trust.NEW:
-                continue  # by this very session
+                continue  # this session has made it known
             if judgement != before:
                 again = Judged(judged.met, judgement)
                 peer.facts.note_judged(again)
@@ -279,6 +326,7 @@ class Acquaintances:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met = _met_as(peer)
         if met is not None and met.keys is None:
@@ -303,6 +351,7 @@ class Acquaintances:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met, known = _met_as(peer), self.book.known
         if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:
@@ -312,9 +361,10 @@ class Acquaintances:
         return node
 
 
-def _against_pin(pin: str, node_id: str, keys: PublicKeys | None) -> str:
-    """What to say where another node is than the one that must be; nothing if it is that one."""
-    if not pin or (pin == node_id and keys is not None):
+def _answers_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
+    """What to say where another node answers than the one that must be there; nothing if it is that
+    one."""
+    if _is_pinned(pin, node_id, keys):
         return ""
     if pin == node_id:
         return (
@@ -325,6 +375,23 @@ def _against_pin(pin: str, node_id: str, keys: PublicKeys | None) -> str:
         f"{who} node {node_id}, and must be node {pin}: ask its user for its id, and give that"
         " after the #"
     )
+
+
+def _asks_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
+    """As `_answers_against`, of a node that asks this one from where another must be."""
+    if _is_pinned(pin, node_id, keys):
+        return ""
+    if pin == node_id:
+        return f"it asks without keys, and cannot show that it is node {pin}: wait, or ask its user"
+    who = "it asks as" if keys is not None else "it asks without keys, and claims to be"
+    return (
+        f"{who} node {node_id}, and you have said that node {pin} is at this address: if its id"
+        " has changed, ask its user for the new one, and connect or join with that"
+    )
+
+
+def _is_pinned(pin: str, node_id: str, keys: PublicKeys | None) -> bool:
+    return not pin or (pin == node_id and keys is not None)
 
 
 def _met_as(peer: Peer | None) -> Met | None:

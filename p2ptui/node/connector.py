@@ -176,10 +176,28 @@ class Connector:
         """As `connect_any`; with `is_given_up` nothing goes on once it is cancelled."""
         self._require_running()
         reached = [one for one in addresses if barrier(one, self._local) is None]
-        if self._acquaintances is not None:
-            reached = [self._acquaintances.ask(as_joined(one)) for one in reached]
         if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
+        if self._acquaintances is None:
+            return await self._ask(addresses, reached, timeout_s, heed_refusals, is_given_up)
+        reached = [self._acquaintances.ask(as_joined(one)) for one in reached]
+        try:
+            result = await self._ask(addresses, reached, timeout_s, heed_refusals, is_given_up)
+            self._acquaintances.require_pinned(result)
+        except P2PError:
+            self._acquaintances.note_failed(reached)
+            raise
+        return result
+
+    async def _ask(
+        self,
+        addresses: Sequence[Address],
+        reached: Sequence[Address],
+        timeout_s: float,
+        heed_refusals: bool,
+        is_given_up: bool,
+    ) -> ConnectResult:
+        """Ask those of the addresses that are in reach, in their order."""
         now = self._clock()
         token = self._endpoint.connect_any(reached, now, timeout_s)
         over = asyncio.Event()
@@ -203,8 +221,6 @@ class Connector:
             raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
         finally:
             over.set()
-        if self._acquaintances is not None:
-            self._acquaintances.require_pinned(result)
         return result
 
     def _out_of_reach(self, addresses: Sequence[Address]) -> str:

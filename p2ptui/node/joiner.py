@@ -13,7 +13,7 @@ from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.joined import parse_joined
+from p2ptui.wire.joined import JoinedAddress, joined_text, parse_joined
 
 log = logging.getLogger("p2ptui.join")
 
@@ -82,6 +82,8 @@ class Joining:
         self._is_there = is_there
         self._came = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, JoinedAddress] = {}
+        """The servers, by how a person would write each."""
         self._timeout_s = 0.0
         self.found_at: dict[Address, Address] = {}
         """Where each server was when it was last joined, by what it was told as."""
@@ -95,6 +97,7 @@ class Joining:
         """
         self._timeout_s = timeout_s
         wanted = dict.fromkeys(servers)
+        self._kept = {joined_text(server): server for server in map(parse_joined, wanted)}
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
             self.found_at.pop(parse_joined(text), None)
@@ -116,6 +119,16 @@ class Joining:
                     elsewhere,
                 )
                 self._tasks[text] = self._begin(work, f"join {text}")
+
+    def is_kept(self, asked: JoinedAddress) -> bool:
+        """Whether an address was asked for a server that is kept joined, with the same id."""
+        return joined_text(asked) in self._kept
+
+    def pin_at(self, address: Address) -> str:
+        """The id of the server that is kept joined and was found at an address, if that has to be
+        there; else empty."""
+        found = (one for one in self._kept.values() if self.found_at.get(one) == address)
+        return next((one.pin for one in found if one.pin), "")
 
     async def wait_for_first(self, timeout_s: float) -> bool | None:
         """Where none of the servers is joined, wait until one is.

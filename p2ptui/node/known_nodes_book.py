@@ -12,8 +12,14 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.node.known_nodes_store import MAX_UNWRITTEN, WRITE_PAUSE_S, KnownNodesStore
+from p2ptui.node.known_nodes_store import KnownNodesStore, NotWrittenError
 from p2ptui.secure.known_nodes import Judgement, KnownNode, KnownNodes, Met
+
+MAX_UNWRITTEN: Final = 1_024
+"""Nodes that were met and are not written down; with half as many they are, at once."""
+
+WRITE_PAUSE_S: Final = 5.0
+"""Whom a node meets is written down no more often than this, and when it ends."""
 
 LOOK_S: Final = 1.0
 """So often it is looked whether the file is another one."""
@@ -45,8 +51,13 @@ class KnownNodesBook:
         self._in_thread = in_thread
         self._alone = threading.Lock()
         """Who has it may use the store."""
+        self._under_way: set[asyncio.Future[None]] = set()
+        """Threads that use the store."""
         self._unwritten: BoundedTable[tuple[str, str | None], Met] = BoundedTable(MAX_UNWRITTEN)
+        """Whoever is not known to be in the file."""
         self._since_write_s = WRITE_PAUSE_S
+        self._is_stuck = False
+        """Whether the file could not be written the last time: it is tried again at leisure."""
         self._known = KnownNodes() if store is None else store.known.copy()
 
     @property
@@ -74,14 +85,14 @@ class KnownNodesBook:
             self._unwritten.put((met.id, met.joined), met)
 
     async def trust(self, ref: str, met: Met | None = None) -> KnownNode:
-        """As `KnownNodesStore.trust`, in the file as well."""
+        """As `KnownNodesStore.trust`, which writes the file where there is one."""
         if self._store is None:
             return self._known.trust(ref, met, self._wall())
         store = self._store
         return await self._change(lambda: store.trust(ref, met))
 
     async def forget(self, ref: str) -> KnownNode:
-        """As `KnownNodesStore.forget`, in the file as well."""
+        """As `KnownNodesStore.forget`, which writes the file where there is one."""
         if self._store is None:
             return self._known.forget(ref)
         store = self._store
@@ -99,36 +110,55 @@ class KnownNodesBook:
             self._since_write_s += LOOK_S
             has_changed = store.has_changed
             waiting = len(self._unwritten)
-            is_due = waiting >= MAX_UNWRITTEN // 2 or (
-                waiting > 0 and self._since_write_s >= WRITE_PAUSE_S
-            )
-            if is_due or has_changed:
-                await self._change(lambda: None)
+            is_crowded = waiting >= MAX_UNWRITTEN // 2 and not self._is_stuck
+            if has_changed or is_crowded or (waiting and self._since_write_s >= WRITE_PAUSE_S):
+                await self._write()
             if has_changed:
                 await on_change()
 
     async def close(self) -> None:
-        """Write down whom this node has met, if the disk takes it in time."""
-        if self._unwritten:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await self._change(lambda: None)
+        """Write down whom this node has met, if the disk takes it in time.
+
+        What is being written when it is called is waited for just as long.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while self._under_way:
+                    await asyncio.wait(self._under_way)
+                if self._unwritten:
+                    await self._write()
+
+    async def _write(self) -> None:
+        """Write down whom this node has met; where that fails, it is said once."""
+        self._is_stuck = False
+        try:
+            await self._change(lambda: None)
+        except NotWrittenError as error:
+            self._is_stuck = True
+            assert self._store is not None
+            self._store.tell(error)
 
     async def _change(self, change: Callable[[], T]) -> T:
-        """Change the file, and know what it says then."""
+        """Change the file, and know what it says then.
+
+        Raises:
+            NotWrittenError: It could not be written.
+        """
         store = self._store
         assert store is not None
-        met = list(self._unwritten.values())
-        self._unwritten = BoundedTable(MAX_UNWRITTEN)
+        met = list(self._unwritten.items())
         if met:
             self._since_write_s = 0.0
 
         def work() -> tuple[T, KnownNodes]:
             with self._alone:
-                store.note_all(met)
+                store.note_all([one for _, one in met])
                 return change(), store.known.copy()
 
         result, self._known = await self._away(work)
+        for key, one in met:
+            if self._unwritten.get(key) is one:
+                self._unwritten.pop(key)
         for one in self._unwritten.values():  # who has come meanwhile
             self._known.note(one, self._wall())
         return result
@@ -139,8 +169,12 @@ class KnownNodesBook:
             return work()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        done: asyncio.Future[None] = loop.create_future()
+        self._under_way.add(done)
+        done.add_done_callback(self._under_way.discard)
 
         def end(result: T | None, error: BaseException | None) -> None:
+            done.set_result(None)
             if future.done():
                 return
             if error is not None:

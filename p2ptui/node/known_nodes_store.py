@@ -1,10 +1,11 @@
 """The known nodes of this user, in a file that all nodes and commands of the user share.
 
 A node notes whom it meets; a command in a shell trusts or forgets meanwhile. So each change is made
-to what the file says at that moment, under a lock, and the file is read anew when it has changed.
+to what the file says at that moment, under a lock, and whoever asks for one is told if it could not
+be written. The file is read anew when it has changed.
 
-A file that cannot be read is kept beside, and said in one line; while it is there, nodes that are
-not known are judged as perhaps met before.
+A damaged file is kept beside, and said in one line; while it is there, nodes that are not known are
+judged as perhaps met before.
 """
 
 import contextlib
@@ -16,20 +17,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.errors import LocalError
 from p2ptui.places import user_file
-from p2ptui.secure.known_nodes import DamagedError, Judgement, KnownNode, KnownNodes, Met
+from p2ptui.secure.known_nodes import DamagedError, KnownNode, KnownNodes, Met
 from p2ptui.text import cause, shown_path
 
 log = logging.getLogger("p2ptui.node")
 
 FILE_NAME: Final = "known_nodes.json"
-
-WRITE_PAUSE_S: Final = 5.0
-"""Whom a node meets is written down no more often than this, and when it ends."""
-
-MAX_UNWRITTEN: Final = 1_024
-"""Nodes that were met since; with more they are written down at once."""
 
 MAX_KNOWN_BYTES: Final = 8 << 20
 """Of the file: more than all that are kept can need, with whatever names."""
@@ -38,7 +33,22 @@ MAX_KEPT_BESIDE: Final = 99
 
 T = TypeVar("T")
 
-Version = tuple[int, int, int]
+Version = tuple[int, int, int, int]
+
+
+class NotWrittenError(LocalError):
+    """The file is as it was before: it cannot be read, or not be written.
+
+    Args:
+        what: The file, and what is wrong with it.
+        why_not_noted: What that means for a node that notes whom it meets, and until when.
+        to_do: What to do about it, for a person who asked for the change.
+    """
+
+    def __init__(self, what: str, why_not_noted: str, to_do: str) -> None:
+        super().__init__(f"{what}: nothing is changed; {to_do}, and try again")
+        self.of_notes = f"{what}: {why_not_noted}"
+        """What to say where nobody asked, and a node has only noted whom it met."""
 
 
 class KnownNodesStore:
@@ -55,33 +65,18 @@ class KnownNodesStore:
         self._path = path or user_file("state", FILE_NAME)
         self._known = KnownNodes()
         self._version: Version | None = None
-        self._is_read = False
-        self._unwritten: BoundedTable[tuple[str, str | None], Met] = BoundedTable(MAX_UNWRITTEN)
-        self._written_at = -WRITE_PAUSE_S
-        self._can_write = self._path is not None
-        self.notices: tuple[str, ...] = ()
-        """What the user should know about the file, a line each."""
-        self._refresh()
+        self._is_read = self._path is None
+        """Whether what is known is what the file of this version says."""
+        self._told: set[str] = set()
 
     @property
     def known(self) -> KnownNodes:
-        """All of them, as the file says now."""
-        self._refresh()
+        """All of them, as the file says now; where it cannot be read, that is said once."""
+        try:
+            self._refresh()
+        except NotWrittenError as error:
+            self.tell(error)
         return self._known
-
-    def judge(self, met: Met) -> Judgement:
-        """What is known of who is on the other side; changes nothing."""
-        return self.known.judge(met)
-
-    def meet(self, met: Met) -> Judgement:
-        """Judge a node, and remember that it was met."""
-        judgement = self.judge(met)
-        if self._known.note(met, self._wall()):
-            self._unwritten.put((met.id, met.joined), met)
-            waited_s = self._wall() - self._written_at
-            if not 0 <= waited_s < WRITE_PAUSE_S or len(self._unwritten) >= MAX_UNWRITTEN:
-                self.flush()
-        return judgement
 
     @property
     def has_changed(self) -> bool:
@@ -89,12 +84,16 @@ class KnownNodesStore:
         return self._path is not None and _version(self._path) != self._version
 
     def note_all(self, met: Iterable[Met]) -> None:
-        """Remember that these were met, and write it down."""
-        known = self.known
-        for one in met:
-            if known.note(one, self._wall()):
-                self._unwritten.put((one.id, one.joined), one)
-        self.flush()
+        """Remember that these were met, and write it down where that is news.
+
+        Raises:
+            NotWrittenError: It could not be written.
+        """
+
+        def note(known: KnownNodes) -> bool:
+            return sum(known.note(one, self._wall()) for one in met) > 0
+
+        self._change(note, bool)
 
     def trust(self, ref: str, met: Met | None = None) -> KnownNode:
         """The user says that a node is the right one.
@@ -105,6 +104,7 @@ class KnownNodesStore:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: It could not be written.
         """
         return self._change(lambda known: known.trust(ref, met, self._wall()))
 
@@ -116,38 +116,52 @@ class KnownNodesStore:
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: It could not be written.
         """
         return self._change(lambda known: known.forget(ref))
 
-    def flush(self) -> None:
-        """Write down whom this node has met."""
-        if self._unwritten:
-            self._change(KnownNodes.__len__)
+    def tell(self, error: NotWrittenError) -> None:
+        """Say once that nobody is remembered; again only when it has worked meanwhile."""
+        self._say(error.of_notes)
 
-    def _change(self, change: Callable[[KnownNodes], T]) -> T:
-        """Change what the file says now, and write it."""
+    def _say(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            log.warning("%s", line)
+
+    def _change(
+        self, change: Callable[[KnownNodes], T], is_news: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """Change what the file says now, and write it if that is news."""
+        self._refresh()  # beside a file that cannot be read no lock is left
         with self._locked():
             self._refresh()
-            result = change(self._known)
-            if self._can_write:
-                self._write()
-            self._unwritten = BoundedTable(MAX_UNWRITTEN)
-            self._written_at = self._wall()
+            try:
+                result = change(self._known)
+                if self._path is not None and is_news(result):
+                    self._write(self._path)
+            except BaseException:
+                self._is_read = self._path is None  # what is at hand may be half a change
+                raise
         return result
 
     # The file.
 
     def _refresh(self) -> None:
-        """Read the file if it is not the one that was read last."""
+        """Read the file if it is not the one that was read last.
+
+        Raises:
+            NotWrittenError: It cannot be read.
+        """
         if self._path is None:
             return
         version = _version(self._path)
         if self._is_read and version == self._version:
             return
-        self._is_read, self._version = True, version
+        self._is_read, self._version = False, version
+        self._known = KnownNodes(is_partial=True)
         self._known = self._read(self._path)
-        for met in self._unwritten.values():
-            self._known.note(met, self._wall())
+        self._is_read = True
 
     def _read(self, path: Path) -> KnownNodes:
         is_partial = bool(_beside(path))
@@ -158,18 +172,22 @@ class KnownNodesStore:
         except FileNotFoundError:
             return KnownNodes(is_partial=is_partial)
         except OSError as error:
-            self._can_write = False
-            self._tell(
-                f"{shown_path(path)}: cannot be read: {cause(error)}: nodes that were known"
-                " seem new, and none is remembered until it can be"
-            )
+            raise NotWrittenError(
+                f"{shown_path(path)}: cannot be read: {cause(error)}",
+                "nodes that were known seem new, and none is remembered until it can be",
+                "repair it or move it away",
+            ) from None
         except (DamagedError, ValueError, RecursionError) as error:
             why = str(error) if isinstance(error, DamagedError) else "is damaged"
             self._keep_beside(path, why)
         return KnownNodes(is_partial=True)
 
     def _keep_beside(self, path: Path, why: str) -> None:
-        """Move a damaged file out of the way, over no other."""
+        """Move a damaged file out of the way, over no other.
+
+        Raises:
+            NotWrittenError: It cannot be moved.
+        """
         for number in range(1, MAX_KEPT_BESIDE + 1):
             other = path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")
             try:
@@ -182,47 +200,43 @@ class KnownNodesStore:
             except OSError:
                 break
             self._version = None
-            self._tell(
+            self._say(
                 f"{shown_path(path)}: {why}: it is kept as {other.name}; until you repair or delete"
                 " that, nodes that were known seem new"
             )
             return
-        self._can_write = False
-        self._tell(
-            f"{shown_path(path)}: {why}: nodes that were known seem new, and none is remembered"
-            " until you repair it or move it away"
+        raise NotWrittenError(
+            f"{shown_path(path)}: {why}",
+            "nodes that were known seem new, and none is remembered until you repair it or move it"
+            " away",
+            "repair it or move it away",
         )
 
-    def _tell(self, line: str) -> None:
-        if line not in self.notices:
-            self.notices += (line,)
-            log.warning("%s", line)
-
-    def _write(self) -> None:
-        assert self._path is not None
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+    def _write(self, path: Path) -> None:
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(json.dumps(self._known.to_dict()).encode("ascii"))
                 file.flush()
                 os.fsync(file.fileno())
-            fresh.replace(self._path)
+            fresh.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 fresh.unlink()
-            self._tell(
-                f"{shown_path(self._path)}: cannot be written: {cause(error)}: whom this"
-                " node meets is forgotten when it ends"
-            )
-            return
-        self._version = _version(self._path)
+            raise NotWrittenError(
+                f"{shown_path(path)}: cannot be written: {cause(error)}",
+                "whom this node meets is forgotten when it ends, unless it can be until then",
+                "mend that",
+            ) from None
+        self._version = _version(path)
+        self._told.clear()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone with the file, as far as the system can tell."""
         lock: IO[bytes] | None = None
-        if self._path is not None and self._can_write:
+        if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = open(self._path.with_name(f".{self._path.name}.lock"), "ab")  # noqa: SIM115
@@ -251,7 +265,8 @@ def _version(path: Path) -> Version | None:
         about = path.stat()
     except OSError:
         return None
-    return about.st_ino, about.st_mtime_ns, about.st_size
+    # With the time of what is allowed as well: what could not be read may be so now.
+    return about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size
 
 
 def _beside(path: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Self
 from p2ptui.config import Config
 from p2ptui.config.reload import take_over
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.key_log import KeyLog, key_log_words
 from p2ptui.io.machine import Machine, RealMachine
@@ -20,7 +21,7 @@ from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
-from p2ptui.node.own_endpoint import OwnKeys
+from p2ptui.node.own_endpoint import Own
 from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
 
@@ -94,14 +95,12 @@ class NodeLife:
             self._own = self._choose_identity()
             self._started = await Runtime.start(
                 self._config,
+                Own(self._open_book(), self._own.id, self._own_keys(self._own)),
                 self._open_socket,
                 self._clock,
                 self._rng,
                 self._wall,
                 self._machine,
-                self._own.id,
-                self._own_keys(self._own),
-                self._open_book(),
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)

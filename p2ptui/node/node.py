@@ -41,9 +41,11 @@ class Node(RunningNode):
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind.
+        secured: Whether it speaks under seal with its own kind; False plays a program without keys.
         known_nodes: The file of the nodes that its user knows; that of the user without it, and
             none for a node in a simulated network.
+        key_log: A file to which the keys of its sessions are appended, for debugging: whoever has
+            it can read them. See `io.key_log`.
     """
 
     async def connect(
@@ -199,6 +201,7 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is none, or several are meant; or it has no keys, or none that
                 last.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         peer = self._meant(ref)
         return await self._runtime.acquaintances.trust(_text_of(ref, peer), peer)
@@ -211,6 +214,7 @@ class Node(RunningNode):
 
         Raises:
             UnknownPeerError: None is known by it, or several are.
+            NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         peer = self._meant(ref)
         text = ref if isinstance(ref, str) else _text_of(ref, peer)

@@ -3,16 +3,31 @@
 import random
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
 from p2ptui.core.sealing import OwnKeys
 from p2ptui.node.idle_store import IdleStore
+from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address
 
-__all__ = ["OwnKeys", "make_endpoint"]
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Who a node is, and whom its user knows.
+
+    Args:
+        book: The known nodes.
+        node_id: Its id; without it the configured one, or else a random one.
+        keys: What it speaks under seal with, and then its id follows from; None: in the open.
+    """
+
+    book: KnownNodesBook
+    node_id: str = ""
+    keys: OwnKeys | None = None
 
 
 def make_endpoint(
@@ -21,8 +36,7 @@ def make_endpoint(
     rng: random.Random,
     wall: Callable[[], float],
     started_at: float,
-    node_id: str = "",
-    keys: OwnKeys | None = None,
+    own: Own,
 ) -> Endpoint:
     """The protocol of a node whose socket is bound.
 
@@ -32,13 +46,12 @@ def make_endpoint(
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         started_at: The time on the node's clock, seconds.
-        node_id: The node's id; without it the configured one, or else one from `rng`.
-        keys: What it speaks under seal with, and then its id follows from; None: in the open.
+        own: Who it is.
     """
-    server = config.server
+    server, keys = config.server, own.keys
     node_id = (
         (keys.identity.id if keys is not None else None)
-        or canonical_id(node_id)
+        or canonical_id(own.node_id)
         or canonical_id(server.node_id)
         or str(uuid.UUID(int=rng.getrandbits(128), version=4))
     )

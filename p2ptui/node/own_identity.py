@@ -138,7 +138,9 @@ class NodeIdentity:
         signer_id: Of an ephemeral one: the id of its user's identity, under which others see it;
             empty without one.
         mode: `open`, `prefer` or `require`: with whom it speaks (`security.mode`).
-        has_network_key: Whether only nodes that know the network's key come in.
+        has_network_key: Whether it has a network key. Other nodes with keys then need it, unless
+            their ids are on `security.allowed_ids`; programs without keys come in all the same, in
+            the open, unless the mode is `require`.
     """
 
     id: str

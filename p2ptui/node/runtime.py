@@ -16,8 +16,8 @@ from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.node.attachment import Attachment
 from p2ptui.node.driven import Driven
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.own_endpoint import OwnKeys, make_endpoint
-from p2ptui.node.servers import KnownNodesBook, Servers
+from p2ptui.node.own_endpoint import Own, make_endpoint
+from p2ptui.node.servers import Servers
 from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription, Subscriptions
 from p2ptui.node.traversal_support import TraversalSupport
@@ -39,36 +39,32 @@ class Runtime:
 
     Args:
         config: Every option.
+        own: Who it is, and whom its user knows.
         sock: The open socket; `close` closes it.
         open_socket: Opens further ones.
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         machine: What the node runs on; without it one that never moves.
-        node_id: The node's id; a random one without it.
-        keys: What it speaks under seal with; without them it speaks in the open.
-        book: The known nodes; without it nobody is known at the start.
     """
 
     def __init__(
         self,
         config: Config,
+        own: Own,
         sock: DatagramSocket,
         open_socket: OpenSocket,
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
-        node_id: str = "",
-        keys: OwnKeys | None = None,
-        book: KnownNodesBook | None = None,
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.socket = sock
         self.started_at = clock()
         local = sock.local_address
-        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, node_id, keys)
+        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, own)
         self._driven = driven = Driven(
             self.endpoint, sock, self._handle_event, clock, wall, self._fail
         )
@@ -92,7 +88,7 @@ class Runtime:
             self.require_running,
             self._attachment.pause_until_moved,
             self.nat.is_node,
-            book or KnownNodesBook(wall),
+            own.book,
             self.tell,
             is_real=open_socket is open_udp,
         )
@@ -115,14 +111,12 @@ class Runtime:
     async def start(
         cls,
         config: Config,
+        own: Own,
         open_socket: OpenSocket,
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
-        node_id: str = "",
-        keys: OwnKeys | None = None,
-        book: KnownNodesBook | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -132,7 +126,7 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         sock = await open_socket(listen)
-        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id, keys, book)
+        runtime = cls(config, own, sock, open_socket, clock, rng, wall, machine)
         runtime.begin(runtime._driven.run(), "pump")
         runtime._attachment.begin(searching=config.server.enable_discovery)
         runtime._attachment.use_ip_versions(
@@ -227,7 +221,7 @@ class Runtime:
                 self.endpoint.close(reason, self.now)
                 self.flush()
                 await self._wait_until_sent()
-                await self.acquaintances.book.close()
+            await self.acquaintances.book.close()  # also of a node that broke
         finally:
             self._stop()
             closed = f"the node was closed: {reason}"

@@ -17,8 +17,6 @@ from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address
 
-__all__ = ["Begin", "KnownNodesBook", "Servers"]
-
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -111,6 +109,8 @@ class Servers:
             ),
             driven.endpoint.peers.has_session_at,
         )
+        self.acquaintances.is_kept = self.joining.is_kept
+        self.acquaintances.kept_pin = self.joining.pin_at
 
     def note(self, event: PeerStatusChanged) -> None:
         """A peer's status has changed."""

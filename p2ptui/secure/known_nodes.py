@@ -64,6 +64,7 @@ class Met:
         joined: The address at which the user joined it, as typed; None if that was not so.
         ephemeral: Whether it says that its keys last no longer than it runs.
         signer: For an ephemeral node: whose it is, by a statement that was checked.
+        asks: Whether it has asked for the session, and not answered.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Met:
     joined: str | None = None
     ephemeral: bool = False
     signer: PublicKeys | None = None
+    asks: bool = False
 
     @property
     def lasting_id(self) -> str:
@@ -200,7 +202,7 @@ class KnownNodes:
         return Judgement(Trust.VERIFIED if known.verified else Trust.KNOWN)
 
     def _judge_open(self, met: Met) -> Judgement:
-        what = f"{_called(met)} answers without its key, which it had before"
+        what = f"{_called(met)} {_does(met)} without its key, which it had before"
         to_do = f"wait, or ask its user; if it has none any more: p2ptui forget {met.id}"
         if met.id in self._nodes:
             return Judgement(Trust.CHANGED, f"{what}: {to_do}")
@@ -217,8 +219,8 @@ class KnownNodes:
         where = printable(met.joined, MAX_ADDRESS_TEXT)
         if met.keys is None:
             return (
-                f"{where} answers without a key, and had one before: wait, or ask its user; if it"
-                f" has none any more: p2ptui forget {before.id}"
+                f"{where} {_does(met)} without a key, and had one before: wait, or ask its user; if"
+                f" it has none any more: p2ptui forget {before.id}"
             )
         return (
             f"{where} is not the node of before: ask its user whether its id is now {met.id}, and"
@@ -514,6 +516,10 @@ def _key_bytes(text: str) -> bytes:
 
 def _called(met: Met) -> str:
     return printable(met.name, MAX_KNOWN_NAME) or met.id
+
+
+def _does(met: Met) -> str:
+    return "asks" if met.asks else "answers"
 
 
 def _agree(met: Met, before: str) -> str:

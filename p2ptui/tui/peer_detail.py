@@ -11,6 +11,7 @@ from rich.text import Text
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.core.sealing import Mode
 from p2ptui.node import Known, Node, OtherNode, PeerView, way_words
+from p2ptui.node.own_identity import NodeIdentity
 from p2ptui.secure.known_nodes import KnownNode, Trust
 from p2ptui.text import counted, printable, shown_path
 from p2ptui.tui.columns import GLYPHS, TRUST_STYLES, ago_text, evidence_of, glyph_of, path_of
@@ -213,10 +214,17 @@ def _own_facts(node: Node) -> list[tuple[str, str]]:
         facts.append(("lasts", _lasts(node)))
         if shown.signer_id:
             facts.append(("of", f"{shown.signer_id}, your lasting node"))
-        key = "set; nobody without it comes in" if shown.has_network_key else "none"
-        facts.append(("network key", key))
+        facts.append(("network key", _key_words(shown)))
     facts.append(("mode", _MODES[shown.mode]))
     return facts
+
+
+def _key_words(shown: NodeIdentity) -> str:
+    """Whether there is a network key, and who comes in without it all the same."""
+    if not shown.has_network_key:
+        return "none"
+    others = "" if shown.mode is Mode.REQUIRE else "; programs without keys, too, in the open"
+    return f"set; without it only ids on security.allowed_ids come in{others}"
 
 
 def _text(key: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import errno
 import json
 import os
 import re
@@ -90,8 +91,7 @@ def test_wrong_usage_is_told(capsys, arguments):
 
 def test_trust_and_forget(capsys):
     store = KnownNodesStore(time.time)
-    store.meet(Met(MINE.id, MINE.keys, "alice", "h:1"))
-    store.flush()
+    store.note_all([Met(MINE.id, MINE.keys, "alice", "h:1")])
     assert main(["trust", "alice"]) == 0
     assert capsys.readouterr().out == f"alice ({MINE.id}) is trusted: it is verified\n"
     assert store.known.find("alice").verified
@@ -101,6 +101,28 @@ def test_trust_and_forget(capsys):
     for command in ("trust", "forget"):
         assert main([command, "alice"]) == 1
         assert capsys.readouterr().err == "p2ptui: no known node is called 'alice'\n"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_could_not_be_written_is_not_said_to_be_done(capsys, monkeypatch, as_json):
+    store = KnownNodesStore(time.time)
+    store.note_all([Met(MINE.id, MINE.keys, "alice", "h:1")])
+    path, really = user_file("state", "known_nodes.json"), os.open
+
+    def refuse(where, *arguments, **options):
+        if str(where).endswith(".new"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(where, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    why = f"{path}: cannot be written: No space left on device: nothing is changed"
+    for command in ("trust", "forget"):
+        assert main([command, "alice", *["--json"] * as_json]) == 1
+        told = capsys.readouterr()
+        (line,) = told.err.splitlines()
+        assert why in line
+        assert json.loads(told.out).keys() == {"error"} if as_json else not told.out
+    assert [one.verified for one in store.known] == [False]
 
 
 # Where a network key comes from, and where it does not go.

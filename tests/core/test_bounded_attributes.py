@@ -191,9 +191,12 @@ EXEMPT = {
     "FirstContact._known": OWN_CALLS,  # cut to MAX_SERVERS
     "FirstContact._tasks": OWN_CALLS,
     "Ground.transactions": OWN_CALLS,
+    "Joining._kept": OWN_CALLS,
     "Joining._tasks": OWN_CALLS,
     "Joining.found_at": OWN_CALLS,
     "KernelChoice.known": HERE,  # MAX_CHOICES
+    "KnownNodesBook._under_way": OWN_CALLS,
+    "KnownNodesStore._told": HERE,  # a line for each fault, and MAX_KEPT_BESIDE
     "KnownServer.contacts": OWN_CALLS,
     "MemoryNetwork._attached": SIMULATED,
     "MemoryNetwork._cuts": SIMULATED,

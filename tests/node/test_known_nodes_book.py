@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from p2ptui.node import known_nodes_book
-from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.node.known_nodes_store import MAX_UNWRITTEN, KnownNodesStore
+from p2ptui.node.known_nodes_book import LOOK_S, MAX_UNWRITTEN, KnownNodesBook
+from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.secure.known_nodes import MAX_KNOWN_NODES, KnownNodes, Met, Trust
 
@@ -28,10 +28,10 @@ class SlowStore(KnownNodesStore):
         self.lets = threading.Event()
         self.writes = threading.Event()
 
-    def _write(self) -> None:
+    def _write(self, path: Path) -> None:
         self.writes.set()
         self.lets.wait(60)
-        super()._write()
+        super()._write(path)
 
 
 @pytest.fixture
@@ -70,12 +70,43 @@ def test_a_disk_that_hangs_keeps_no_node_from_ending(
         book = KnownNodesBook(time.time, store, in_thread=True)
         book.note(someone(1))
         await book.close()
-        assert store.writes.is_set()
+        assert await asyncio.to_thread(store.writes.wait, 60)
         assert not store.lets.is_set()
 
     asyncio.run(story())
     threads = [one for one in threading.enumerate() if one.name == "known nodes"]
+    assert threads
     assert all(one.daemon for one in threads)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_node_that_ends_waits_for_what_is_being_written(
+    store: SlowStore, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    monkeypatch.setattr(known_nodes_book, "CLOSE_S", 60.0)
+    monkeypatch.setattr(known_nodes_book, "LOOK_S", LOOK_S / 100)
+
+    async def story() -> None:
+        book = KnownNodesBook(time.time, store, in_thread=True)
+        book.note(someone(1))
+
+        async def note_change() -> None:
+            raise AssertionError("nobody else writes")
+
+        keeping = asyncio.ensure_future(book.keep(note_change))
+        assert await asyncio.to_thread(store.writes.wait, 60)
+        book.note(someone(2))
+        if is_cancelled:
+            keeping.cancel()
+        closing = asyncio.ensure_future(book.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        store.lets.set()
+        await closing
+        keeping.cancel()
+        assert {one.name for one in store.known} == {"node-1", "node-2"}
+
+    asyncio.run(story())
 
 
 def test_what_cannot_be_done_is_told(store: SlowStore) -> None:

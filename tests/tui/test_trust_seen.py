@@ -176,6 +176,24 @@ def test_the_title_names_the_network_key_and_the_mode_but_never_the_key(tmp_path
     play(story)
 
 
+@pytest.mark.parametrize("mode", ["open", "prefer", "require"])
+def test_the_page_of_the_node_says_who_comes_in_without_the_network_key(mode, tmp_path):
+    async def story(stage: Stage) -> None:
+        from p2ptui.io.key_files import create_key_file
+        from p2ptui.secure.secret import KeyKind, Secret
+
+        create_key_file(tmp_path / "network.key", KeyKind.NETWORK, Secret(b"k" * 32))
+        security = {"network_key_file": str(tmp_path / "network.key"), "mode": mode}
+        await stage.open((160, 40), security=security)
+        await stage.type("key show")
+        await stage.wait()
+        text = " ".join(stage.text().split())
+        assert "without it only ids on security.allowed_ids come in" in text
+        assert ("programs without keys, too, in the open" in text) is (mode != "require")
+
+    play(story)
+
+
 def test_the_page_of_a_peer_says_what_is_known_and_what_to_type(tmp_path):
     async def story(stage: Stage) -> None:
         app = await stage.open((120, 40))
