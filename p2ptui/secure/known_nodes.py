@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from p2ptui.errors import LocalError, UnknownPeerError
 from p2ptui.nearest import nearest
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys, is_made_of_keys
 from p2ptui.text import printable
 
 MAX_KNOWN_NODES: Final = 2_048
@@ -205,7 +205,9 @@ class KnownNodes:
         if met.id in self._nodes:
             return Judgement(Trust.CHANGED, f"{what}: {to_do}")
         changed = self._changed_address(met) or self._changed_name(met)
-        return Judgement(Trust.CHANGED, changed) if changed else Judgement(Trust.OPEN)
+        if changed:
+            return Judgement(Trust.CHANGED, changed)
+        return Judgement(Trust.OPEN, without_keys(met) if is_made_of_keys(met.id) else "")
 
     def _changed_address(self, met: Met) -> str:
         """What to say where another node was at this address before; nothing if that is not so."""
@@ -363,9 +365,7 @@ class KnownNodes:
         by_id = self._nodes.get(ref.lower())
         if by_id is not None:
             return by_id
-        fitting = [self._nodes[one] for one in self._ids_by_name.get(_name_key(ref), ())]
-        if not fitting and len(ref) >= SHORTEST_PREFIX:
-            fitting = [node for node in self if node.id.startswith(ref.lower())]
+        fitting = self.named(ref) or self.beginning(ref)
         shown = printable(ref, 80)
         if not fitting:
             near = nearest(ref, [node.name for node in self])
@@ -376,6 +376,16 @@ class KnownNodes:
             named = ", ".join(node.id for node in newest[:5])
             raise UnknownPeerError(f"{shown!r} could be any of several nodes: {named}; give the id")
         return fitting[0]
+
+    def named(self, name: str) -> list[KnownNode]:
+        """All of this name, those as well that came under another's."""
+        return [self._nodes[one] for one in self._ids_by_name.get(_name_key(name), ())]
+
+    def beginning(self, prefix: str, shortest: int = SHORTEST_PREFIX) -> list[KnownNode]:
+        """All whose id begins so; none where that has fewer characters than `shortest`."""
+        if len(prefix) < shortest:
+            return []
+        return [node for node in self if node.id.startswith(prefix.lower())]
 
     def _put(self, node: KnownNode) -> bool:
         """Keep a node; False if there is no room for a new one."""
@@ -510,6 +520,15 @@ def _key_bytes(text: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError
     return key
+
+
+def without_keys(met: Met) -> str:
+    """What to say of a node that has not shown the keys of which its id is made."""
+    return (
+        f"{_called(met)} claims an id that is made from keys, and has not shown them ({met.id}):"
+        " say nothing secret; somebody on the way may have taken the exchange of keys out: ask its"
+        " user, and try from another network"
+    )
 
 
 def _called(met: Met) -> str:
