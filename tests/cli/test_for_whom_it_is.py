@@ -125,9 +125,7 @@ def test_who_is_reached_by_way_of_others_only_is_the_node_that_is_meant(place: P
 
 
 @pytest.mark.parametrize("digits", [3, 8])
-def test_the_beginning_of_the_id_of_a_known_node_means_that_node(
-    place: Place, digits: int
-) -> None:
+def test_the_beginning_of_the_id_of_a_known_node_means_that_node(place: Place, digits: int) -> None:
     bob_id = place.meet_bob()
     foreign = f"{bob_id[:8]}-0000-4000-8000-000000000001"
     place.make = with_id(foreign)
