@@ -148,6 +148,9 @@ class Acquaintances:
         if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
             return ""
         known, asked = self.book.known, self._asked.get(address)
+        met = self._met_here.get(node_id)
+        if met is not None and met.met.ephemeral and met.met.keys is not None:
+            return f"{_called(met.met)} answers without its key, which it had before: ask its user"
         before = known.get(node_id)
         name = before.name if before is not None else ""
         for joined in (asked.given if asked is not None else None, format_address(address)):

@@ -123,10 +123,13 @@ class KnownAddress:
     Args:
         id: The node that did first, or that the user trusts.
         claimed_by: Another one that has answered there since; empty if there was none.
+        passing_keys: Those of the node, where they lasted no longer than it ran: any other with
+            keys may come in its place.
     """
 
     id: str
     claimed_by: str = ""
+    passing_keys: PublicKeys | None = None
 
 
 class DamagedError(LocalError):
@@ -214,14 +217,17 @@ class KnownNodes:
         if met.joined is None:
             return ""
         before = self._addresses.get(_address_key(met.joined))
-        if before is None or before.id == met.lasting_id:
+        if before is None or (before.id == met.lasting_id and before.passing_keys is None):
             return ""
         where = printable(met.joined, MAX_ADDRESS_TEXT)
         if met.keys is None:
+            named = before.id if before.passing_keys is None else where
             return (
                 f"{where} answers without a key, and had one before: wait, or ask its user; if it"
-                f" has none any more: p2ptui forget {before.id}"
+                f" has none any more: p2ptui forget {named}"
             )
+        if before.passing_keys is not None:
+            return ""
         return (
             f"{where} is not the node of before: ask its user whether its id is now {met.id}, and"
             f" was {before.id}; if so: {_agree(met, before.id)}"
@@ -263,7 +269,8 @@ class KnownNodes:
     # What is kept.
 
     def note(self, met: Met, now_wall: float) -> bool:
-        """Remember a node that was met; open and ephemeral ones are not.
+        """Remember a node that was met; open ones are not, and of ephemeral ones only that there
+        were keys at the address at which the user joined them.
 
         Args:
             met: Who it is; judge it first, since afterwards it is known.
@@ -275,10 +282,12 @@ class KnownNodes:
         Raises:
             ValueError: Its keys do not fit its id.
         """
-        if met.keys is None or met.ephemeral:
+        if met.keys is None:
             return False
         if met.keys.id != met.id:
             raise ValueError("the keys do not fit the id")
+        if met.ephemeral:
+            return self._note_passing(met, met.keys)
         disputed = bool(self._changed_name(met))
         known = self._nodes.get(met.id)
         name = printable(met.name, MAX_KNOWN_NAME)
@@ -299,16 +308,35 @@ class KnownNodes:
             return False
         key = _address_key(met.joined)
         before = self._addresses.get(key)
-        if before is None:
-            if len(self._addresses) >= MAX_KNOWN_ADDRESSES or len(key) > MAX_ADDRESS_TEXT:
-                return False
-            self._addresses[key] = KnownAddress(met.id)
-            self._joined_ids = None
-            return True
+        if before is None or before.passing_keys is not None:
+            return self._put_address(key, KnownAddress(met.id))
         claimed_by = "" if before.id == met.id else met.id
         if not claimed_by or before.claimed_by == claimed_by:
             return False
         self._addresses[key] = KnownAddress(before.id, claimed_by)
+        return True
+
+    def _note_passing(self, met: Met, keys: PublicKeys) -> bool:
+        """An address that the user joined was answered with keys, if only such as do not last."""
+        if met.joined is None:
+            return False
+        key = _address_key(met.joined)
+        if key in self._addresses:
+            return False  # that it had keys is known
+        return self._put_address(key, KnownAddress(met.id, passing_keys=keys))
+
+    def _put_address(self, key: str, known: KnownAddress) -> bool:
+        """Keep who answers at an address; False if there is no room. Those that last go first."""
+        if len(key) > MAX_ADDRESS_TEXT:
+            return False
+        if key not in self._addresses and len(self._addresses) >= MAX_KNOWN_ADDRESSES:
+            passing = (one for one, at in self._addresses.items() if at.passing_keys is not None)
+            oldest = next(passing, None)
+            if oldest is None:
+                return False
+            del self._addresses[oldest]
+        self._addresses[key] = known
+        self._joined_ids = None
         return True
 
     def trust(self, ref: str, met: Met | None = None, now_wall: float = 0.0) -> KnownNode:
@@ -342,10 +370,17 @@ class KnownNodes:
         Args:
             ref: Its name, its id, the beginning of its id, or an address at which it was joined.
 
+        Returns:
+            The node; where there is only an address, whose keys did not last, under that name.
+
         Raises:
             UnknownPeerError: None is known by it, or several are.
         """
         known = self._addresses.get(_address_key(ref))
+        if known is not None and known.passing_keys is not None:
+            del self._addresses[_address_key(ref)]
+            self._joined_ids = None
+            return KnownNode(known.id, known.passing_keys, ref.strip()[:MAX_KNOWN_NAME], 0.0, 0.0)
         node = self.find(ref if known is None else known.id)
         self._drop(node)
         self._joined_ids = None
@@ -353,7 +388,7 @@ class KnownNodes:
             if address.id == node.id:
                 del self._addresses[key]
             elif address.claimed_by == node.id:
-                self._addresses[key] = KnownAddress(address.id)
+                self._addresses[key] = replace(address, claimed_by="")
         return node
 
     def find(self, ref: str) -> KnownNode:
@@ -449,10 +484,7 @@ class KnownNodes:
         return {
             "form": FORM,
             "nodes": [_written(node) for node in self],
-            "addresses": {
-                key: {"id": known.id, "claimed_by": known.claimed_by}
-                for key, known in self._addresses.items()
-            },
+            "addresses": {key: _written_address(at) for key, at in self._addresses.items()},
         }
 
     @classmethod
@@ -472,7 +504,7 @@ class KnownNodes:
             for entry in nodes:
                 known._put(_read_node(entry))
             for key, entry in addresses.items():
-                known._addresses[key] = KnownAddress(str(entry["id"]), str(entry["claimed_by"]))
+                known._addresses[key] = _read_address(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"is damaged ({type(error).__name__} at an entry)") from None
         return known
@@ -489,6 +521,23 @@ def _written(node: KnownNode) -> dict[str, Any]:
         "verified": node.verified,
         "disputed": node.disputed,
     }
+
+
+def _written_address(known: KnownAddress) -> dict[str, Any]:
+    written = {"id": known.id, "claimed_by": known.claimed_by}
+    if known.passing_keys is not None:
+        written["x25519"] = _key_text(known.passing_keys.x_public)
+        written["ed25519"] = _key_text(known.passing_keys.ed_public)
+    return written
+
+
+def _read_address(entry: Any) -> KnownAddress:
+    keys = None
+    if "x25519" in entry:
+        keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
+        if keys.id != entry["id"]:
+            raise ValueError
+    return KnownAddress(str(entry["id"]), str(entry["claimed_by"]), keys)
 
 
 def _read_node(entry: Any) -> KnownNode:
