@@ -54,6 +54,10 @@ class HandshakeError(RemoteError):
     """The other side refused the handshake, or never answered it."""
 
 
+class ImpostorError(RemoteError):
+    """Another node answers than the one that is meant, or one that is not as it was before."""
+
+
 class PeerTimeoutError(RemoteError):
     """No answer within the time given."""
 

@@ -18,7 +18,7 @@ from p2ptui.commands.session import (
     read_way,
     require_reach,
 )
-from p2ptui.commands.target import Deadline, Target
+from p2ptui.commands.target import Deadline, Target, tell_changes
 from p2ptui.config import Config
 from p2ptui.core.data import encode_data
 from p2ptui.core.events import DataReceived, SendResult, SendStatus
@@ -86,7 +86,10 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
 
 async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, payload: Any) -> int:
     deadline = Deadline(options.timeout)
-    async with open_target(config, spec, deadline) as target:
+    async with open_target(config, spec, deadline, tells_changes=False) as target:
+        options.answer.tell({"target": options.target, "delivered": False} | target.trust_fields)
+        target.require_meant()
+        tell_changes(target.node)
         loop = asyncio.get_running_loop()
         events = target.node.events()
         began = loop.time()

@@ -154,9 +154,15 @@ async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator
 
 @contextlib.asynccontextmanager
 async def open_target(
-    config: Config, spec: TargetSpec, deadline: Deadline
+    config: Config, spec: TargetSpec, deadline: Deadline, *, tells_changes: bool = True
 ) -> AsyncIterator[Target]:
     """Run a node, and connect it to the target.
+
+    Args:
+        config: Of the node.
+        spec: How the target is reached.
+        deadline: When to give up.
+        tells_changes: Whether it is said who is not who was there before; else the caller does.
 
     Raises:
         P2PError: The target cannot be found or reached in time.
@@ -165,12 +171,14 @@ async def open_target(
     async with open_node(config, first) as node:
         if spec.wanted is None:
             reached = await reach(node, first, None, deadline)
-            tell_changes(node)
+            if tells_changes:
+                tell_changes(node)
             yield reached
             return
         servers = Servers(node, first, deadline)
         target = await _reach_by(node, servers, spec.wanted, deadline)
-        tell_changes(node)
+        if tells_changes:
+            tell_changes(node)
         keeping = asyncio.create_task(_stay_joined(node, target.server, servers.left))
         try:
             yield target
@@ -236,7 +244,9 @@ async def reach(
     return await _reach_wanted(node, Servers(node, first, deadline), wanted, deadline, began)
 
 
-def _met(node: Node, to: PeerView, server: Address, began: float) -> Target:
+def _met(
+    node: Node, to: PeerView, server: Address, began: float, wanted: str | None = None
+) -> Target:
     return Target(
         node,
         to.node_id,
@@ -246,6 +256,7 @@ def _met(node: Node, to: PeerView, server: Address, began: float) -> Target:
         began=began,
         capabilities=to.capabilities,
         met=to,
+        wanted=wanted or "",
     )
 
 
@@ -256,14 +267,14 @@ async def _reach_wanted(
     if not isinstance(found, NodeInfo):
         return _met(node, await connect(node, found, deadline), peer.address, began)
     if found.node_id == peer.node_id:
-        return _met(node, peer, peer.address, began)
+        return _met(node, peer, peer.address, began, wanted)
     failure = "it takes no session from another client of the server"
     # A program that does not route takes no handshake from a peer: the attempt ends with
     # the introduction, and that is all there is.
     try:
         met = await node.connect(found.node_id, min(DIRECT_ATTEMPT_S, deadline.left_s))
         if Capability.ROUTING in found.capabilities:
-            return _met(node, met, peer.address, began)
+            return _met(node, met, peer.address, began, wanted)
     except P2PError as error:
         if all(one.address != peer.address for one in node.peers):
             raise  # the server has left: there is no other way either
@@ -277,6 +288,7 @@ async def _reach_wanted(
         began=began,
         failure=failure,
         capabilities=found.capabilities,
+        wanted=wanted,
     )
 
 

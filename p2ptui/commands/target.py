@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus, PingResult, SendResult
-from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
+from p2ptui.errors import ImpostorError, LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.node import Node, PeerView
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
@@ -74,6 +74,8 @@ class Target:
     """What it announces."""
     met: PeerView | None = None
     """What was known of it when there was a session first."""
+    wanted: str = ""
+    """By what the user named it; empty where that was its address."""
 
     @property
     def path(self) -> Path:
@@ -134,11 +136,13 @@ class Target:
             raise self._gone(error) from None
 
     async def send(self, payload: Any, timeout_s: float) -> SendResult:
-        """Send one message.
+        """Send one message, if it is the node that the user means.
 
         Raises:
+            ImpostorError: It is not; nothing is sent.
             P2PError: It failed; of a peer that is gone, that it is.
         """
+        self.require_meant()
         if not self.is_peer:
             left_s = await self._wait_for_server(timeout_s)
             return await self.node.send_routed(self.node_id, payload, timeout_s=left_s)
@@ -146,6 +150,16 @@ class Target:
             return await self.node.send(self.node_id, payload, timeout_s=timeout_s)
         except UnknownPeerError as error:
             raise self._gone(error) from None
+
+    def require_meant(self) -> None:
+        """Before anything is given to it: it is the node that the user means, as it was before.
+
+        Raises:
+            ImpostorError: It is not.
+        """
+        words = self.node.against(self.wanted, self.node_id, self.name)
+        if words:
+            raise ImpostorError(f"not sent: {words}")
 
     async def _wait_for_server(self, timeout_s: float) -> float:
         """Wait while it is joined again, at most so long; what is left of the time, seconds."""

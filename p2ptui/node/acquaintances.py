@@ -22,7 +22,16 @@ from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement, signer_in
+from p2ptui.node.lookup import is_name
+from p2ptui.node.meant import against, several
+from p2ptui.node.view import judged_now
+from p2ptui.secure.identity import (
+    PublicKeys,
+    StatementError,
+    is_made_of_keys,
+    read_short_statement,
+    signer_in,
+)
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
     Judgement,
@@ -78,6 +87,8 @@ class Acquaintances:
         self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
         self._told_refused: BoundedTable[tuple[Address, str], None] = BoundedTable(MAX_TOLD)
         """Where somebody was refused, and by what."""
+        self._met_here: BoundedTable[str, Judged] = BoundedTable(MAX_TOLD)
+        """Those that had a session, by id: what they have sent may be read when they are gone."""
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
         self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
@@ -174,6 +185,9 @@ class Acquaintances:
         if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
             return ""
         known, asked = self.book.known, self._asked.get(address)
+        met = self._met_here.get(node_id)
+        if met is not None and met.met.ephemeral and met.met.keys is not None:
+            return f"{_called(met.met)} answers without its key, which it had before: ask its user"
         before = known.get(node_id)
         name = before.name if before is not None else ""
         for joined in (asked.given if asked is not None else None, format_address(address)):
@@ -238,6 +252,7 @@ class Acquaintances:
         if self._seals is not None:
             self.book.note(met)
         peer.facts.note_judged(judged)
+        self._met_here.put(met.id, judged)
         return judged
 
     def _met(self, peer: Peer) -> Met:
@@ -291,6 +306,7 @@ class Acquaintances:
             if judgement != before:
                 again = Judged(judged.met, judgement)
                 peer.facts.note_judged(again)
+                self._met_here.put(again.met.id, again)
                 self._say(peer, again, before.trust)
 
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
@@ -315,6 +331,29 @@ class Acquaintances:
         changed it; until cancelled."""
         await self.book.keep(self.judge_again)
 
+    # Whom the user means.
+
+    def against(self, ref: str, node_id: str, name: str) -> str:
+        """What speaks against giving something to a node, or taking it for its, in a line for the
+        user; empty if nothing does.
+
+        Args:
+            ref: By what the user named it: a name, an id or the beginning of one; empty where it
+                was not named so, but by its address.
+            node_id: The node that is about to get it, or has sent it.
+            name: What that is called.
+        """
+        peer = self._endpoint.peers.authenticated(node_id)
+        judged = judged_now(peer) if peer is not None else None
+        judged = judged or self._met_here.get(node_id)
+        if judged is not None:
+            return against(self.book.known, ref, judged, has_keys=judged.met.keys is not None)
+        # By way of others all is sealed from end to end for an id that is made from keys.
+        met = Met(node_id, None, name)
+        has_keys = self._seals is not None and is_made_of_keys(node_id)
+        judgement = Judgement(Trust.NEW) if has_keys else self.book.judge(met)
+        return against(self.book.known, ref, Judged(met, judgement), has_keys=has_keys)
+
     # What the user says.
 
     async def trust(self, ref: str, peer: Peer | None) -> KnownNode:
@@ -328,7 +367,7 @@ class Acquaintances:
             UnknownPeerError: None is known by it, or several are.
             NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
-        met = _met_as(peer)
+        met = self._only_one(ref, peer)
         if met is not None and met.keys is None:
             raise UnknownPeerError(f"{_called(met)} has no keys: nobody can tell who it is")
         if met is not None and met.ephemeral:
@@ -338,7 +377,7 @@ class Acquaintances:
                     " lasting node"
                 )
             met = Met(met.signer.id, met.signer, met.name)
-        node = await self.book.trust(ref, met)
+        node = await self.book.trust(ref if peer is None else peer.node_id, met)
         await self.judge_again()
         return node
 
@@ -353,12 +392,24 @@ class Acquaintances:
             UnknownPeerError: None is known by it, or several are.
             NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
-        met, known = _met_as(peer), self.book.known
+        met, known = self._only_one(ref, peer), self.book.known
         if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:
             ref = met.lasting_id
         node = await self.book.forget(ref)
         await self.judge_again()
         return node
+
+    def _only_one(self, ref: str, peer: Peer | None) -> Met | None:
+        """The node with a session that is meant, where what was said fits no other.
+
+        Raises:
+            UnknownPeerError: Others are known by it as well; the text names them.
+        """
+        met = _met_as(peer)
+        words = several(self.book.known, ref, met) if met is not None and is_name(ref) else ""
+        if words:
+            raise UnknownPeerError(words)
+        return met
 
 
 def _answers_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:

@@ -142,10 +142,11 @@ class FileReceiver:
         sender = self._names.get(event.node_id) or ""
         self._begin_work()
         try:
-            if is_meant(self._wanted, event.node_id, sender):
-                outcome = await off_loop(keep_file, self._store, payload)
-            else:
+            against = self._against(event.node_id, sender)
+            if against:
                 outcome = Outcome(reason=NOT_TAKEN)
+            else:
+                outcome = await off_loop(keep_file, self._store, payload)
             # The receipt is on its way before anybody is told, who may end the node.
             self._answer(event.node_id, payload, outcome)
         finally:
@@ -159,9 +160,17 @@ class FileReceiver:
                 None if file is None else len(file.content),
                 None if file is None else file.sha256,
                 None if outcome.path is None else str(outcome.path),
-                outcome.reason or None,
+                against or outcome.reason or None,
             )
         )
+
+    def _against(self, node_id: str, sender: str) -> str:
+        """Why no file of a node is taken, in words for the user; empty if it is."""
+        if not self._wanted:
+            return ""
+        if not is_meant(self._wanted, node_id, sender):
+            return NOT_TAKEN
+        return self._runtime.acquaintances.against(self._wanted, node_id, sender)
 
     def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
         told = payload.get(SHA256) if outcome.file is None else outcome.file.sha256

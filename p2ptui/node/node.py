@@ -204,7 +204,8 @@ class Node(RunningNode):
             NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         peer = self._meant(ref)
-        return await self._runtime.acquaintances.trust(_text_of(ref, peer), peer)
+        text = ref if isinstance(ref, str) else _text_of(ref, peer)
+        return await self._runtime.acquaintances.trust(text, peer)
 
     async def forget(self, ref: PeerRef) -> KnownNode:
         """Forget a node, its name and its addresses: who comes next in its place is new.

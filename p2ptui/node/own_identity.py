@@ -18,7 +18,7 @@ from typing import Final
 from p2ptui.config import Config
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices, wish_for_keys
 from p2ptui.core.sealing import Mode, OwnKeys
-from p2ptui.errors import LocalError
+from p2ptui.errors import ConfigError, LocalError
 from p2ptui.io.key_files import (
     KeyFile,
     KeyFileError,
@@ -28,7 +28,13 @@ from p2ptui.io.key_files import (
     read_key_file,
 )
 from p2ptui.places import user_file
-from p2ptui.secure.identity import STATEMENT_LIFE_S, Identity, Statement, make_statement
+from p2ptui.secure.identity import (
+    STATEMENT_LIFE_S,
+    Identity,
+    Statement,
+    is_made_of_keys,
+    make_statement,
+)
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
 
 log = logging.getLogger("p2ptui.node")
@@ -229,6 +235,12 @@ def identity_path(config: Config) -> Path | None:
 def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
     node_id = config.server.node_id
     if node_id:
+        if is_made_of_keys(node_id.lower()):
+            raise ConfigError(
+                f"server.node_id = {node_id}: an id of version 8 is made from keys, and others"
+                " believe it of nobody who cannot show them; take one of version 4, or leave it"
+                " out for an id that follows from keys"
+            )
         return OwnIdentity(None, node_id.lower(), notices=(OPEN_BY_ID,))
     if config.security.identity:
         return _named(Path(config.security.identity))

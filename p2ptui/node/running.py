@@ -88,6 +88,21 @@ class RunningNode(NodeLife):
         """What this node's user knows of an id, from sessions before; None if it was never met."""
         return self._runtime.acquaintances.book.known.get(node_id)
 
+    def against(self, ref: str, node_id: str, name: str) -> str:
+        """What speaks against giving anything to a node that answers to what the user has typed: it
+        is not as it was, or not the node that the user knows by that, or has not shown the keys of
+        its id.
+
+        Args:
+            ref: A name, an id, or the beginning of one; empty for who was named by its address.
+            node_id: Who answers to it.
+            name: What that is called.
+
+        Returns:
+            A line for the user: what happened and what to do; empty if nothing speaks against it.
+        """
+        return self._runtime.acquaintances.against(ref, node_id, name)
+
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from p2ptui.errors import LocalError, UnknownPeerError
 from p2ptui.nearest import nearest
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys, is_made_of_keys
 from p2ptui.text import printable
 
 MAX_KNOWN_NODES: Final = 2_048
@@ -125,10 +125,13 @@ class KnownAddress:
     Args:
         id: The node that did first, or that the user trusts.
         claimed_by: Another one that has answered there since; empty if there was none.
+        passing_keys: Those of the node, where they lasted no longer than it ran: any other with
+            keys may come in its place.
     """
 
     id: str
     claimed_by: str = ""
+    passing_keys: PublicKeys | None = None
 
 
 class DamagedError(LocalError):
@@ -207,21 +210,26 @@ class KnownNodes:
         if met.id in self._nodes:
             return Judgement(Trust.CHANGED, f"{what}: {to_do}")
         changed = self._changed_address(met) or self._changed_name(met)
-        return Judgement(Trust.CHANGED, changed) if changed else Judgement(Trust.OPEN)
+        if changed:
+            return Judgement(Trust.CHANGED, changed)
+        return Judgement(Trust.OPEN, without_keys(met) if is_made_of_keys(met.id) else "")
 
     def _changed_address(self, met: Met) -> str:
         """What to say where another node was at this address before; nothing if that is not so."""
         if met.joined is None:
             return ""
         before = self._addresses.get(_address_key(met.joined))
-        if before is None or before.id == met.lasting_id:
+        if before is None or (before.id == met.lasting_id and before.passing_keys is None):
             return ""
         where = printable(met.joined, MAX_ADDRESS_TEXT)
         if met.keys is None:
+            named = before.id if before.passing_keys is None else where
             return (
                 f"{where} {_does(met)} without a key, and had one before: wait, or ask its user; if"
-                f" it has none any more: p2ptui forget {before.id}"
+                f" it has none any more: p2ptui forget {named}"
             )
+        if before.passing_keys is not None:
+            return ""
         return (
             f"{where} is not the node of before: ask its user whether its id is now {met.id}, and"
             f" was {before.id}; if so: {_agree(met, before.id)}"
@@ -263,7 +271,8 @@ class KnownNodes:
     # What is kept.
 
     def note(self, met: Met, now_wall: float) -> bool:
-        """Remember a node that was met; open and ephemeral ones are not.
+        """Remember a node that was met; open ones are not, and of ephemeral ones only that there
+        were keys at the address at which the user joined them.
 
         Args:
             met: Who it is; judge it first, since afterwards it is known.
@@ -275,10 +284,12 @@ class KnownNodes:
         Raises:
             ValueError: Its keys do not fit its id.
         """
-        if met.keys is None or met.ephemeral:
+        if met.keys is None:
             return False
         if met.keys.id != met.id:
             raise ValueError("the keys do not fit the id")
+        if met.ephemeral:
+            return self._note_passing(met, met.keys)
         disputed = bool(self._changed_name(met))
         known = self._nodes.get(met.id)
         name = printable(met.name, MAX_KNOWN_NAME)
@@ -299,16 +310,35 @@ class KnownNodes:
             return False
         key = _address_key(met.joined)
         before = self._addresses.get(key)
-        if before is None:
-            if len(self._addresses) >= MAX_KNOWN_ADDRESSES or len(key) > MAX_ADDRESS_TEXT:
-                return False
-            self._addresses[key] = KnownAddress(met.id)
-            self._joined_ids = None
-            return True
+        if before is None or before.passing_keys is not None:
+            return self._put_address(key, KnownAddress(met.id))
         claimed_by = "" if before.id == met.id else met.id
         if not claimed_by or before.claimed_by == claimed_by:
             return False
         self._addresses[key] = KnownAddress(before.id, claimed_by)
+        return True
+
+    def _note_passing(self, met: Met, keys: PublicKeys) -> bool:
+        """An address that the user joined was answered with keys, if only such as do not last."""
+        if met.joined is None:
+            return False
+        key = _address_key(met.joined)
+        if key in self._addresses:
+            return False  # that it had keys is known
+        return self._put_address(key, KnownAddress(met.id, passing_keys=keys))
+
+    def _put_address(self, key: str, known: KnownAddress) -> bool:
+        """Keep who answers at an address; False if there is no room. Those that last go first."""
+        if len(key) > MAX_ADDRESS_TEXT:
+            return False
+        if key not in self._addresses and len(self._addresses) >= MAX_KNOWN_ADDRESSES:
+            passing = (one for one, at in self._addresses.items() if at.passing_keys is not None)
+            oldest = next(passing, None)
+            if oldest is None:
+                return False
+            del self._addresses[oldest]
+        self._addresses[key] = known
+        self._joined_ids = None
         return True
 
     def trust(self, ref: str, met: Met | None = None, now_wall: float = 0.0) -> KnownNode:
@@ -342,10 +372,17 @@ class KnownNodes:
         Args:
             ref: Its name, its id, the beginning of its id, or an address at which it was joined.
 
+        Returns:
+            The node; where there is only an address, whose keys did not last, under that name.
+
         Raises:
             UnknownPeerError: None is known by it, or several are.
         """
         known = self._addresses.get(_address_key(ref))
+        if known is not None and known.passing_keys is not None:
+            del self._addresses[_address_key(ref)]
+            self._joined_ids = None
+            return KnownNode(known.id, known.passing_keys, ref.strip()[:MAX_KNOWN_NAME], 0.0, 0.0)
         node = self.find(ref if known is None else known.id)
         self._drop(node)
         self._joined_ids = None
@@ -353,7 +390,7 @@ class KnownNodes:
             if address.id == node.id:
                 del self._addresses[key]
             elif address.claimed_by == node.id:
-                self._addresses[key] = KnownAddress(address.id)
+                self._addresses[key] = replace(address, claimed_by="")
         return node
 
     def find(self, ref: str) -> KnownNode:
@@ -365,9 +402,7 @@ class KnownNodes:
         by_id = self._nodes.get(ref.lower())
         if by_id is not None:
             return by_id
-        fitting = [self._nodes[one] for one in self._ids_by_name.get(_name_key(ref), ())]
-        if not fitting and len(ref) >= SHORTEST_PREFIX:
-            fitting = [node for node in self if node.id.startswith(ref.lower())]
+        fitting = self.named(ref) or self.beginning(ref)
         shown = printable(ref, 80)
         if not fitting:
             near = nearest(ref, [node.name for node in self])
@@ -378,6 +413,16 @@ class KnownNodes:
             named = ", ".join(node.id for node in newest[:5])
             raise UnknownPeerError(f"{shown!r} could be any of several nodes: {named}; give the id")
         return fitting[0]
+
+    def named(self, name: str) -> list[KnownNode]:
+        """All of this name, those as well that came under another's."""
+        return [self._nodes[one] for one in self._ids_by_name.get(_name_key(name), ())]
+
+    def beginning(self, prefix: str, shortest: int = SHORTEST_PREFIX) -> list[KnownNode]:
+        """All whose id begins so; none where that has fewer characters than `shortest`."""
+        if len(prefix) < shortest:
+            return []
+        return [node for node in self if node.id.startswith(prefix.lower())]
 
     def _put(self, node: KnownNode) -> bool:
         """Keep a node; False if there is no room for a new one."""
@@ -441,10 +486,7 @@ class KnownNodes:
         return {
             "form": FORM,
             "nodes": [_written(node) for node in self],
-            "addresses": {
-                key: {"id": known.id, "claimed_by": known.claimed_by}
-                for key, known in self._addresses.items()
-            },
+            "addresses": {key: _written_address(at) for key, at in self._addresses.items()},
         }
 
     @classmethod
@@ -464,7 +506,7 @@ class KnownNodes:
             for entry in nodes:
                 known._put(_read_node(entry))
             for key, entry in addresses.items():
-                known._addresses[key] = KnownAddress(str(entry["id"]), str(entry["claimed_by"]))
+                known._addresses[key] = _read_address(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"is damaged ({type(error).__name__} at an entry)") from None
         return known
@@ -481,6 +523,23 @@ def _written(node: KnownNode) -> dict[str, Any]:
         "verified": node.verified,
         "disputed": node.disputed,
     }
+
+
+def _written_address(known: KnownAddress) -> dict[str, Any]:
+    written = {"id": known.id, "claimed_by": known.claimed_by}
+    if known.passing_keys is not None:
+        written["x25519"] = _key_text(known.passing_keys.x_public)
+        written["ed25519"] = _key_text(known.passing_keys.ed_public)
+    return written
+
+
+def _read_address(entry: Any) -> KnownAddress:
+    keys = None
+    if "x25519" in entry:
+        keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
+        if keys.id != entry["id"]:
+            raise ValueError
+    return KnownAddress(str(entry["id"]), str(entry["claimed_by"]), keys)
 
 
 def _read_node(entry: Any) -> KnownNode:
@@ -512,6 +571,15 @@ def _key_bytes(text: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError
     return key
+
+
+def without_keys(met: Met) -> str:
+    """What to say of a node that has not shown the keys of which its id is made."""
+    return (
+        f"{_called(met)} claims an id that is made from keys, and has not shown them ({met.id}):"
+        " say nothing secret; somebody on the way may have taken the exchange of keys out: ask its"
+        " user, and try from another network"
+    )
 
 
 def _called(met: Met) -> str:

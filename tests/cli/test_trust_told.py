@@ -49,7 +49,7 @@ class Lasting(World):
 
     async def _populate(self, town: Town) -> None:
         keys = {} if self.is_open else {"security": {"identity": self.key(self.server_key)}}
-        ids = {"node_id": self.id_of("server")} if self.is_open else {}
+        ids = {"node_id": self.id_of("server"), "secured": False} if self.is_open else {}
         server = await town.start("server", **keys, **ids)
         alice = await town.start("alice", security={"identity": self.key("alice")})
         await alice.connect(server.address)
@@ -110,13 +110,14 @@ def test_another_node_at_an_address_is_said_with_what_to_do(
     assert world.run(*command).code == 0
     world.server_key = "mallory"
     said = world.run(*command, *options)
-    assert said.code == 0
+    is_given = command[0] == "send"  # what is given goes to nobody who has changed
+    assert said.code == (1 if is_given else 0)
     sentence = (
         f"{SERVER} is not the node of before: ask its user whether its id is now"
         f" {world.id_of('mallory')}, and was {world.id_of('server')}; if so:"
         f" p2ptui trust {world.id_of('mallory')}"
     )
-    assert said.errors == f"p2ptui: {sentence}\n"
+    assert said.errors == f"p2ptui: {'not sent: ' if is_given else ''}{sentence}\n"
     if options:
         answer = said.json["server"] if command[0] == "peers" else said.json
         assert (answer["trust"], answer["advice"]) == ("changed", sentence)
@@ -135,9 +136,12 @@ def test_who_was_secured_once_is_refused_in_the_open(world: Lasting, command: li
     assert f"p2ptui forget {world.id_of('server')}" in said.errors
     KnownNodesStore(lambda: WALL_S, world.file).forget("server")
     said = world.run(*command, "--json")
-    assert (said.code, said.errors) == (0, "")
+    assert said.code == 0
     answer = said.json["server"] if command[0] == "peers" else said.json
     assert answer["trust"] == "open"
+    # Its id is one that is made from keys, and it has none: that is said.
+    assert "claims an id that is made from keys" in answer["advice"]
+    assert said.errors == f"p2ptui: {answer['advice']}\n"
 
 
 @pytest.mark.parametrize("command", [["ping", SERVER], ["send", SERVER, "x"], ["peers", SERVER]])
