@@ -224,6 +224,14 @@ def identity_path(config: Config) -> Path | None:
     return Path(named) if named else user_file("data", FILE_NAME)
 
 
+def key_files(config: Config) -> tuple[Path, ...]:
+    """The files with keys that a node uses, or a later one of this user would; they may be
+    missing."""
+    network_key_file = config.security.network_key_file
+    paths = (identity_path(config), Path(network_key_file) if network_key_file else None)
+    return tuple(path for path in paths if path is not None)
+
+
 def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
     node_id = config.server.node_id
     if node_id:
