@@ -199,6 +199,17 @@ class KnownNodes:
             return Judgement(Trust.NEW, self._doubt(met))
         return Judgement(Trust.VERIFIED if known.verified else Trust.KNOWN)
 
+    def judge_listed(self, node_id: str, name: str) -> Judgement | None:
+        """What is known of a node that others tell of: what a session with it would be judged, if
+        it has the keys of the id. None for an id that was never met.
+
+        Args:
+            node_id: Its id.
+            name: What it is said to be called.
+        """
+        known = self._nodes.get(node_id)
+        return None if known is None else self.judge(Met(node_id, known.keys, name))
+
     def _judge_open(self, met: Met) -> Judgement:
         what = f"{_called(met)} answers without its key, which it had before"
         to_do = f"wait, or ask its user; if it has none any more: p2ptui forget {met.id}"
