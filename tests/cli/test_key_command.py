@@ -284,6 +284,19 @@ def test_a_command_takes_a_new_identity_unless_it_is_told(home):
     assert command_config(options(config=file), {}).security.ephemeral
 
 
+def test_a_command_shows_whose_it_is_unless_that_is_not_wanted(home):
+    file = home / "c.toml"
+    assert command_config(options(), {}).signed_by == ""
+    file.write_text('[security]\nidentity = "of-the-node.key"\n')
+    assert command_config(options(config=file), {}).signed_by == "of-the-node.key"
+    assert command_config(options(config=file, identity="me.key"), {}).signed_by is None
+    file.write_text("[security]\nephemeral = true\n")
+    unsigned = command_config(options(config=file), {})
+    assert (unsigned.signed_by, unsigned.security.ephemeral) == (None, True)
+    named = command_config(options(config=file, identity="me.key"), {})
+    assert (named.security.identity, named.security.ephemeral) == ("me.key", False)
+
+
 def test_a_command_takes_the_networks_key(home):
     told = command_config(options(network_key_file="net.key"), {"P2PTUI_NETWORK_KEY": KEY_TEXT})
     assert told.security.network_key_file == "net.key"
