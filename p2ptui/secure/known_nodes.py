@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from p2ptui.errors import LocalError, UnknownPeerError
+from p2ptui.errors import LocalError, NotMetError, UnknownPeerError
 from p2ptui.nearest import nearest
 from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.text import printable
@@ -381,7 +381,7 @@ class KnownNodes:
         if not fitting:
             near = nearest(ref, [node.name for node in self])
             hint = f"; did you mean {near!r}?" if near else ""
-            raise UnknownPeerError(f"no known node is called {shown!r}{hint}")
+            raise NotMetError(f"no known node is called {shown!r}{hint}")
         if len(fitting) > 1:
             newest = sorted(fitting, key=lambda node: node.last_seen, reverse=True)
             named = ", ".join(node.id for node in newest[:5])

@@ -103,6 +103,16 @@ def test_trust_and_forget(capsys):
         assert capsys.readouterr().err == "p2ptui: no known node is called 'alice'\n"
 
 
+def test_as_json_it_is_said_what_was_done(capsys):
+    store = KnownNodesStore(time.time)
+    store.note_all([Met(MINE.id, MINE.keys, "alice", "h:1")])
+    assert main(["trust", "alice", "--json"]) == 0
+    of_whom = {"id": MINE.id, "name": "alice"}
+    assert json.loads(capsys.readouterr().out) == {**of_whom, "verified": True}
+    assert main(["forget", "alice", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**of_whom, "forgotten": True}
+
+
 # Where a network key comes from, and where it does not go.
 
 
