@@ -30,6 +30,10 @@ class UnknownPeerError(LocalError):
     """The peer that was named is not known here, or the name fits several."""
 
 
+class NotMetError(UnknownPeerError):
+    """No node that was met before is called so."""
+
+
 class NotKnownThereError(UnknownPeerError):
     """The server that was asked knows no such node; another one may."""
 

@@ -29,5 +29,6 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace) -> int:
-    tell_of(options, KnownNodesStore(time.time).forget(options.peer), "is forgotten")
+    node = KnownNodesStore(time.time).forget(options.peer)
+    tell_of(options, node, "is forgotten", {"forgotten": True})
     return 0

@@ -19,6 +19,7 @@ from p2ptui.commands.session import (
     command_config,
     open_node,
     read_address,
+    tell_unsigned,
 )
 from p2ptui.commands.target import Deadline
 from p2ptui.config import Config
@@ -89,6 +90,7 @@ async def _run(
         risked = list(servers)
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
+            tell_unsigned(node)
         else:
             deadline = Deadline(DEFAULT_TIMEOUT_S)
             at = await look_up(join, deadline)

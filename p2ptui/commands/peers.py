@@ -19,7 +19,6 @@ from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError
 from p2ptui.node import Node, PeerView
-from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
@@ -89,10 +88,8 @@ def _as_reached(peer: PeerView) -> dict[str, Any] | None:
 
 def _trust_of(node: Node, listed: NodeInfo) -> str | None:
     """What is known of a listed id; who has it is only shown in a session with it."""
-    known = node.known_node(listed.id)
-    if known is None:
-        return None
-    return (Trust.VERIFIED if known.verified else Trust.KNOWN).value
+    judgement = node.judge_listed(listed.id, listed.name)
+    return None if judgement is None else judgement.trust.value
 
 
 def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> None:

@@ -17,12 +17,13 @@ from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_overrides,
+    load_command,
     open_node,
     read_address,
+    tell_unsigned,
 )
 from p2ptui.commands.target import Deadline, tell_changes
 from p2ptui.config import Config
-from p2ptui.config.load import load_config
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
@@ -85,7 +86,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     overrides |= {path: value for path, value in given.items() if value is not None}
     if options.once:
         overrides["files.max_files"] = 1  # a second may come before the program has ended
-    config = load_config(options.config, environ, overrides)
+    config = load_command(options, environ, overrides)
     if not config.files.receive_into:
         config = config.with_options(receive_into=str(Path.cwd()))
     return lambda: _run(options, config)
@@ -97,6 +98,8 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
     is_free = bool(found) and options.address is None
     opened = open_node(config, [one for each in found for one in each]) if is_free else Node(config)
     async with opened as node:
+        if not is_free:
+            tell_unsigned(node)
         events = node.events(data=False)
         servers = [(await connect(node, each, deadline)).address for each in found]
         stopped: list[signal.Signals] = []

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from p2ptui.config import Config
 from p2ptui.config.load import load_config
 from p2ptui.errors import P2PError, PeerGoneError
 from p2ptui.node import Node, PeerView
+from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
     NoInterfaceError,
@@ -74,7 +76,24 @@ def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> C
     Raises:
         ConfigError: It cannot be used.
     """
-    return load_config(options.config, environ, command_overrides(options))
+    return load_command(options, environ, command_overrides(options))
+
+
+def load_command(
+    options: argparse.Namespace, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Config:
+    """The same with other overrides. Unless it is told another identity, the node takes keys of its
+    own, and shows whose it is, if the user has not asked for no such thing (security.ephemeral).
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    config = load_config(options.config, environ, overrides)
+    if options.identity is not None:
+        return config
+    signed_by = None if config.security.ephemeral else config.security.identity
+    own_keys = {"security.identity": "", "security.ephemeral": True, "signed_by": signed_by}
+    return config.with_values(own_keys)
 
 
 def command_overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -82,13 +101,14 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
     overrides: dict[str, object] = {
         # It comes and goes beside a node that may run with the same file.
         "server.node_id": "",
-        "security.identity": options.identity or "",
-        "security.ephemeral": options.identity is None,
         "server.enable_discovery": False,
         "server.join": [],
         "server.max_connections": Config().server.max_connections,
         "files.receive_into": "",
     }
+    if options.identity is not None:
+        overrides["security.identity"] = options.identity
+        overrides["security.ephemeral"] = False
     if options.network_key_file is not None:
         overrides["security.network_key_file"] = options.network_key_file
     if options.network_id is not None:
@@ -149,7 +169,14 @@ async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator
     has_ipv6 = any(ip_version(host) == 6 for host, _ in servers)
     local = "[::]:0" if has_ipv6 else "0.0.0.0:0"
     async with Node(config.with_options(address=local)) as node:
+        tell_unsigned(node)
         yield node
+
+
+def tell_unsigned(node: Node) -> None:
+    """Say on standard error why the node does not show whose it is, where it would."""
+    if node.own_identity.unsigned:
+        print(f"p2ptui: {printable(node.own_identity.unsigned, 1000)}", file=sys.stderr, flush=True)
 
 
 @contextlib.asynccontextmanager

@@ -29,13 +29,16 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace) -> int:
-    tell_of(options, KnownNodesStore(time.time).trust(options.peer), "is trusted: it is verified")
+    node = KnownNodesStore(time.time).trust(options.peer)
+    tell_of(options, node, "is trusted: it is verified", {"verified": node.verified})
     return 0
 
 
-def tell_of(options: argparse.Namespace, node: KnownNode, what: str) -> None:
-    """Say what was done about a node."""
+def tell_of(
+    options: argparse.Namespace, node: KnownNode, what: str, done: Mapping[str, bool]
+) -> None:
+    """Say what was done about a node, in words and for `--json`."""
     if options.json:
-        options.answer.tell({"id": node.id, "name": node.name, "verified": node.verified})
+        options.answer.tell({"id": node.id, "name": node.name, **done})
     else:
         print(f"{printable(node.name, 64)} ({node.id}) {what}")

@@ -317,6 +317,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ice: IceOptions = IceOptions()
     network_key: Secret | None = None
     """From the environment. No option: it is in no file and on no command line, and never shown."""
+    signed_by: str | None = None
+    """Of a command's node, which is beside that of its user: the file of the user's identity, which
+    signs whose it is; empty: the usual one. None: nothing is signed. No option."""
 
     def __post_init__(self) -> None:
         for option in OPTIONS.options:

@@ -19,6 +19,7 @@ import logging
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple
 from io import FileIO
 from pathlib import Path
@@ -37,7 +38,7 @@ _OTHERS: Final = 0o077
 _HEAD: Final = b"# keys of p2ptui sessions: whoever has this file can read them\n"
 
 _FLAGS: Final = (
-    os.O_WRONLY
+    os.O_RDWR  # what is there is looked at first
     | os.O_CREAT
     | os.O_APPEND
     | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep who opens it waiting
@@ -64,17 +65,21 @@ class KeyLog:
 
     Args:
         path: Where; made if there is none.
+        key_files: Files with keys that the node itself uses: it is none of these.
 
     Raises:
-        KeyLogError: It cannot be written, others can read it, or it is no regular file.
+        KeyLogError: It cannot be written, others can read it, it is no regular file, or there is
+            something else in it than session keys, which stays as it is.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key_files: Sequence[Path] = ()) -> None:
         self.path = path
         self._file: FileIO | None = None
+        self._require_no_key(key_files)  # first: a missing one is not made either
         try:
-            self._file = FileIO(os.open(path, _FLAGS, OWN_MODE), "ab")
+            self._file = FileIO(os.open(path, _FLAGS, OWN_MODE), "ab+")
             self._require_own(self._file)
+            self._require_log(self._file)
             self._write(_HEAD)
         except (OSError, ValueError) as error:
             self.close()
@@ -94,6 +99,22 @@ class KeyLog:
             raise KeyLogError(
                 f"{name}: others can read it, and so the sessions whose keys are written there; run"
                 f" chmod 600 {name}, or name another file with --key-log"
+            )
+
+    def _require_no_key(self, key_files: Sequence[Path]) -> None:
+        if any(_is_same(self.path, each) for each in key_files):
+            raise KeyLogError(
+                f"{shown_path(self.path)}: is where this node has a key, and no session keys are"
+                " written there; name another file with --key-log"
+            )
+
+    def _require_log(self, file: FileIO) -> None:
+        """What is appended to another file than a log would damage that."""
+        file.seek(0)
+        if file.read(len(_HEAD)) not in (b"", _HEAD):
+            raise KeyLogError(
+                f"{shown_path(self.path)}: holds something else than session keys, and nothing is"
+                " written to it; name another file with --key-log"
             )
 
     def note(self, own_id: str, other_id: str, transport: Transport) -> None:
@@ -133,3 +154,11 @@ class KeyLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file, by whatever names, or would be."""
+    try:
+        return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
+    except (OSError, ValueError):
+        return False

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from p2ptui.errors import LocalError
+from p2ptui.io.own_file import read_own_file
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, KnownNode, KnownNodes, Met
 from p2ptui.text import cause, shown_path
@@ -166,8 +167,7 @@ class KnownNodesStore:
     def _read(self, path: Path) -> KnownNodes:
         is_partial = bool(_beside(path))
         try:
-            with path.open("rb") as file:
-                raw = file.read(MAX_KNOWN_BYTES)  # what is cut off is damaged
+            raw = read_own_file(path, MAX_KNOWN_BYTES)  # what is cut off is damaged
             return KnownNodes.from_dict(json.loads(raw), is_partial=is_partial)
         except FileNotFoundError:
             return KnownNodes(is_partial=is_partial)

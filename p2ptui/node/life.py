@@ -22,7 +22,7 @@ from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.node.own_endpoint import Own
-from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
+from p2ptui.node.own_identity import OwnIdentity, choose_identity, key_files, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
 
 log = logging.getLogger("p2ptui.node")
@@ -129,7 +129,7 @@ class NodeLife:
                 "this node speaks in the open, so that there are no session keys to write; leave"
                 " --key-log out"
             )
-        self._key_log = key_log = KeyLog(self._key_log_path)
+        self._key_log = key_log = KeyLog(self._key_log_path, key_files(self._config))
         words = key_log_words(self._key_log_path)
         log.warning("%s", words)
         own.notices += (words,)

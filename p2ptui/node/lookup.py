@@ -177,6 +177,23 @@ def _usefulness(node: Peer | OtherNode) -> int:
     return 2 if node.resumes else 0
 
 
+def not_met_words(endpoint: Endpoint, text: str, now: float) -> str:
+    """What to say of a node that is listed, and of which nothing is known, since it was never met;
+    empty if none is meant.
+
+    Args:
+        endpoint: The node's protocol.
+        text: Its name, its id, or the beginning of that.
+        now: The time on its clock, seconds.
+    """
+    try:
+        node = find_named(text, find_others(endpoint, now))
+    except UnknownPeerError:
+        return ""
+    who = printable(node.name, 64) or node.node_id
+    return f"{who} ({node.node_id}) was never met, and has shown no keys: connect to it first"
+
+
 def find_named(text: str, candidates: Iterable[_Named], now: float = math.inf) -> _Named:
     """The one of many with this name, or whose id begins so; a name that fits goes first.
 

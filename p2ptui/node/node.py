@@ -8,7 +8,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.events import ConnectResult, NodeList, Path, PathChanged, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
+from p2ptui.errors import NotMetError, PeerGoneError, PeerTimeoutError, UnknownPeerError
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import (
     read_address,
@@ -18,7 +18,7 @@ from p2ptui.node.arguments import (
     read_seconds,
 )
 from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
-from p2ptui.node.lookup import PeerRef, SeveralFitError, find_peer, node_id_of
+from p2ptui.node.lookup import PeerRef, SeveralFitError, find_peer, node_id_of, not_met_words
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
@@ -205,7 +205,11 @@ class Node(RunningNode):
         """
         peer = self._meant(ref)
         text = ref if isinstance(ref, str) else _text_of(ref, peer)
-        return await self._runtime.acquaintances.trust(text, peer)
+        try:
+            return await self._runtime.acquaintances.trust(text, peer)
+        except NotMetError as error:
+            words = not_met_words(self._endpoint, text, self._clock())
+            raise NotMetError(words or str(error)) from None
 
     async def forget(self, ref: PeerRef) -> KnownNode:
         """Forget a node, its name and its addresses: who comes next in its place is new.

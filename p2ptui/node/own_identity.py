@@ -12,6 +12,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -51,8 +52,9 @@ class OwnIdentity:
             was asked to be open.
         id: Its node id.
         is_ephemeral: Whether the keys last as long as the node runs.
-        signer_of: For an ephemeral one: finds its user's lasting identity, if it can be read; not
-            before it is needed, since a command that lasts a moment may not need it.
+        signer_of: For an ephemeral one that shows whose it is: makes its user's lasting identity;
+            not before it is needed, since a command that lasts a moment may not need it.
+        unsigned: Why one that would does not show it, and what to do; empty where it does.
         notices: What the user should know about it, a line each.
         network_key: The key that all nodes of the network share; None without one.
     """
@@ -60,9 +62,10 @@ class OwnIdentity:
     identity: Identity | None
     id: str
     is_ephemeral: bool = False
-    signer_of: Callable[[], Identity | None] | None = None
+    signer_of: Callable[[], Identity] | None = None
     notices: tuple[str, ...] = ()
     network_key: Secret | None = None
+    unsigned: str = ""
     file: KeyFile | None = None
     _signer: Identity | None = None
     _stated: bytes = b""
@@ -232,6 +235,14 @@ def identity_path(config: Config) -> Path | None:
     return Path(named) if named else user_file("data", FILE_NAME)
 
 
+def key_files(config: Config) -> tuple[Path, ...]:
+    """The files with keys that a node uses, or a later one of this user would; they may be
+    missing."""
+    network_key_file = config.security.network_key_file
+    paths = (identity_path(config), Path(network_key_file) if network_key_file else None)
+    return tuple(path for path in paths if path is not None)
+
+
 def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
     node_id = config.server.node_id
     if node_id:
@@ -247,7 +258,7 @@ def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdenti
     if simulated:
         return _ephemeral(hashlib.sha256(rng.getrandbits(128).to_bytes(16, "big")).digest())
     if config.security.ephemeral:
-        return _ephemeral(signer_of=lambda: _signer(identity_path(config)))
+        return _ephemeral() if config.signed_by is None else _of_command(config.signed_by)
     path = identity_path(config)
     if path is None:
         return _ephemeral(
@@ -292,17 +303,19 @@ def _usual(path: Path) -> OwnIdentity:
     return own
 
 
-def _signer(path: Path | None) -> Identity | None:
-    """The lasting identity beside an ephemeral one, if there is one that can be read."""
-    if path is None:
-        return None
+def _of_command(signed_by: str) -> OwnIdentity:
+    """That of a command's node: new keys, signed by the user's lasting ones, if there are any."""
+    path = Path(signed_by) if signed_by else user_file("data", FILE_NAME)
     try:
-        return Identity(read_key_file(path, KeyKind.SEED))
+        seed = None if path is None else read_key_file(path, KeyKind.SEED)
     except NoKeyFileError:
-        return None
+        seed = None
     except KeyFileError as error:
-        log.warning("%s; until then nobody sees whose this ephemeral node is", error)
-        return None
+        own = _ephemeral()
+        own.unsigned = f"{error}; until then this command does not show whose it is"
+        log.warning("%s", own.unsigned)
+        return own
+    return _ephemeral() if seed is None else _ephemeral(signer_of=partial(Identity, seed))
 
 
 class _NotKeptError(KeyFileError):
@@ -333,7 +346,7 @@ def _lasting(file: KeyFile, notices: tuple[str, ...] = ()) -> OwnIdentity:
 def _ephemeral(
     seed: bytes | None = None,
     *,
-    signer_of: Callable[[], Identity | None] | None = None,
+    signer_of: Callable[[], Identity] | None = None,
     notice: str = "",
 ) -> OwnIdentity:
     identity = Identity(Secret(seed or secrets.token_bytes(SECRET_BYTES)))

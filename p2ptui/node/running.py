@@ -10,7 +10,7 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
-from p2ptui.secure.known_nodes import KnownNode
+from p2ptui.secure.known_nodes import Judgement, KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
@@ -102,6 +102,19 @@ class RunningNode(NodeLife):
             A line for the user: what happened and what to do; empty if nothing speaks against it.
         """
         return self._runtime.acquaintances.against(ref, node_id, name)
+
+    def judge_listed(self, node_id: str, name: str) -> Judgement | None:
+        """What is known of a node that others tell of, in the words for one with a session; who has
+        the id is only shown in a session with it.
+
+        Args:
+            node_id: Its id.
+            name: What it is said to be called.
+
+        Returns:
+            None if that id was never met.
+        """
+        return self._runtime.acquaintances.book.known.judge_listed(node_id, name)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from p2ptui.errors import LocalError, UnknownPeerError
+from p2ptui.errors import LocalError, NotMetError, UnknownPeerError
 from p2ptui.nearest import nearest
 from p2ptui.secure.identity import KEY_BYTES, PublicKeys, is_made_of_keys
 from p2ptui.text import printable
@@ -203,6 +203,17 @@ class KnownNodes:
         if known is None:
             return Judgement(Trust.NEW, self._doubt(met))
         return Judgement(Trust.VERIFIED if known.verified else Trust.KNOWN)
+
+    def judge_listed(self, node_id: str, name: str) -> Judgement | None:
+        """What is known of a node that others tell of: what a session with it would be judged, if
+        it has the keys of the id. None for an id that was never met.
+
+        Args:
+            node_id: Its id.
+            name: What it is said to be called.
+        """
+        known = self._nodes.get(node_id)
+        return None if known is None else self.judge(Met(node_id, known.keys, name))
 
     def _judge_open(self, met: Met) -> Judgement:
         what = f"{_called(met)} {_does(met)} without its key, which it had before"
@@ -407,7 +418,7 @@ class KnownNodes:
         if not fitting:
             near = nearest(ref, [node.name for node in self])
             hint = f"; did you mean {near!r}?" if near else ""
-            raise UnknownPeerError(f"no known node is called {shown!r}{hint}")
+            raise NotMetError(f"no known node is called {shown!r}{hint}")
         if len(fitting) > 1:
             newest = sorted(fitting, key=lambda node: node.last_seen, reverse=True)
             named = ", ".join(node.id for node in newest[:5])

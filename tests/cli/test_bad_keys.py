@@ -248,6 +248,26 @@ def test_a_bad_identity_of_the_user_is_not_replaced(home):
     assert path.read_text() == SEED_TEXT[:30]
 
 
+def test_a_command_that_cannot_show_whose_it_is_says_so(home):
+    path = user_file("data", "identity.key")
+    path.parent.mkdir(parents=True)
+    write(path, SEED_TEXT[:30])
+    with headless(home, "--identity", str(home / "server.key")) as node:
+        commands = (["ping", node.address, "-n", "1"], ["send", node.address, "x"])
+        commands += (["peers", node.address],)
+        for command in commands:
+            ended = run(*command)
+            assert ended.returncode == 0, ended.stderr
+            assert ended.stderr.count("\n") == 1
+            assert ended.stderr.startswith(f"p2ptui: {path}: ")
+            assert "this command does not show whose it is" in ended.stderr
+        quiet = run(*commands[0], env={"P2PTUI_SECURITY_EPHEMERAL": "true"})
+        named = run(*commands[0], "--identity", str(path))
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert named.returncode == 1
+    assert path.read_text() == SEED_TEXT[:30]
+
+
 def test_both_a_key_and_a_file_the_nearer_one_counts(home):
     """On the command line, over the environment; in one source they contradict each other."""
     path = home / "net.key"

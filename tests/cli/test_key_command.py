@@ -125,6 +125,16 @@ def test_what_could_not_be_written_is_not_said_to_be_done(capsys, monkeypatch, a
     assert [one.verified for one in store.known] == [False]
 
 
+def test_as_json_it_is_said_what_was_done(capsys):
+    store = KnownNodesStore(time.time)
+    store.note_all([Met(MINE.id, MINE.keys, "alice", "h:1")])
+    assert main(["trust", "alice", "--json"]) == 0
+    of_whom = {"id": MINE.id, "name": "alice"}
+    assert json.loads(capsys.readouterr().out) == {**of_whom, "verified": True}
+    assert main(["forget", "alice", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**of_whom, "forgotten": True}
+
+
 # Where a network key comes from, and where it does not go.
 
 
@@ -304,6 +314,19 @@ def test_a_command_takes_a_new_identity_unless_it_is_told(home):
     own_id = '[server]\nnode_id = "0123abcd-0000-4000-8000-000000000001"\n'
     file.write_text(own_id)
     assert command_config(options(config=file), {}).security.ephemeral
+
+
+def test_a_command_shows_whose_it_is_unless_that_is_not_wanted(home):
+    file = home / "c.toml"
+    assert command_config(options(), {}).signed_by == ""
+    file.write_text('[security]\nidentity = "of-the-node.key"\n')
+    assert command_config(options(config=file), {}).signed_by == "of-the-node.key"
+    assert command_config(options(config=file, identity="me.key"), {}).signed_by is None
+    file.write_text("[security]\nephemeral = true\n")
+    unsigned = command_config(options(config=file), {})
+    assert (unsigned.signed_by, unsigned.security.ephemeral) == (None, True)
+    named = command_config(options(config=file, identity="me.key"), {})
+    assert (named.security.identity, named.security.ephemeral) == ("me.key", False)
 
 
 def test_a_command_takes_the_networks_key(home):

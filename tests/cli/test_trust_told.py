@@ -32,7 +32,7 @@ class Lasting(World):
         super().__init__(monkeypatch, capsys)
         self._folder = folder
         self.file = folder / "known.json"
-        self.server_key = "server"
+        self.server_key, self.alice_key = "server", "alice"
         self.is_open = False
 
     def known(self) -> KnownNodes:
@@ -51,7 +51,7 @@ class Lasting(World):
         keys = {} if self.is_open else {"security": {"identity": self.key(self.server_key)}}
         ids = {"node_id": self.id_of("server"), "secured": False} if self.is_open else {}
         server = await town.start("server", **keys, **ids)
-        alice = await town.start("alice", security={"identity": self.key("alice")})
+        alice = await town.start("alice", security={"identity": self.key(self.alice_key)})
         await alice.connect(server.address)
         self._nodes = {"server": server, "alice": alice}
         await asyncio.sleep(1)
@@ -182,6 +182,18 @@ def test_a_list_says_who_of_it_was_met_before(world: Lasting) -> None:
     assert said.lines[2].split()[-1] == "known"
     (listed,) = world.run("peers", SERVER, "--json").json["nodes"]
     assert (listed["name"], listed["trust"]) == ("alice", "known")
+
+
+def test_a_list_says_who_took_the_name_of_another(world: Lasting) -> None:
+    assert world.run("send", "alice", "x", "--join", SERVER).code == 0
+    world.alice_key = "mallory"
+    for _ in range(2):
+        said = world.run("send", "alice", "x", "--join", SERVER)
+        assert "alice is not the alice of before" in said.errors
+        said = world.run("peers", SERVER)
+        assert said.lines[2].split()[-1] == "changed"
+        (listed,) = world.run("peers", SERVER, "--json").json["nodes"]
+        assert (listed["name"], listed["trust"]) == ("alice", "changed")
 
 
 def test_whom_a_command_met_is_remembered(world: Lasting) -> None:

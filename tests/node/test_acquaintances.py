@@ -341,6 +341,31 @@ def test_a_damaged_file_is_said_in_a_line_and_kept(
     assert kept.read_text() == content
 
 
+def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice, server = await street.start("alice"), await street.start("server")
+        await alice.connect(server.address)
+        await asyncio.sleep(1)
+        own = await street.start("alice", name="second", beside=True)
+        await own.connect(alice.address)
+        await asyncio.sleep(1)
+        assert alice.peer("second").trust is Trust.VERIFIED
+        with pytest.raises(UnknownPeerError, match=r"^second is a node of your own"):
+            await alice.trust("second")
+        with pytest.raises(UnknownPeerError, match=r"^alice is a node of your own"):
+            await own.trust("alice")
+        carol = await street.start("carol")
+        await carol.connect(server.address)
+        await carol.find("alice")
+        with pytest.raises(UnknownPeerError, match=rf"^alice \({alice.id}\) was never met"):
+            await carol.trust("alice")
+        with pytest.raises(UnknownPeerError, match=r"^no known node is called 'nobody'"):
+            await carol.trust("nobody")
+        assert alice.known_node(alice.id) is None
+
+    on_street(story, tmp_path)
+
+
 def test_a_command_beside_a_node_is_its_user(tmp_path: Path) -> None:
     async def story(street: Street) -> None:
         alice, server = await street.start("alice"), await street.start("server")

@@ -19,10 +19,13 @@ from p2ptui.cli import main
 from p2ptui.config.load import load_config
 from p2ptui.core.sealing import Seals
 from p2ptui.errors import ConfigError, LocalError
+from p2ptui.io.key_files import create_key_file, read_key_file
 from p2ptui.io.key_log import KeyLog, KeyLogError
 from p2ptui.io.memory import MemorySocket
+from p2ptui.node.own_identity import FILE_NAME
+from p2ptui.places import user_file
 from p2ptui.secure.identity import Identity
-from p2ptui.secure.secret import Secret
+from p2ptui.secure.secret import KeyKind, Secret
 from p2ptui.secure.transport import REKEY_AFTER_S
 from p2ptui.wire.address import Address, format_address
 from tests.node.test_secured import capture
@@ -155,6 +158,52 @@ def test_what_is_no_file_of_its_own_is_refused(tmp_path: Path) -> None:
             KeyLog(tmp_path / name)
         assert "\n" not in str(refused.value)
         assert "session keys" in str(refused.value)
+
+
+@pytest.mark.parametrize("held", ["p2ptui-seed-abc\n", "some notes", "\n"])
+def test_what_holds_something_else_is_left_as_it_is(tmp_path: Path, held: str) -> None:
+    path = tmp_path / "keys.log"
+    path.write_text(held, "ascii")
+    path.chmod(0o600)
+    with pytest.raises(KeyLogError, match=r"something else than session keys.*--key-log"):
+        KeyLog(path)
+    assert path.read_text("ascii") == held
+
+
+def test_an_empty_file_and_a_log_of_before_are_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "keys.log"
+    path.touch(0o600)
+    KeyLog(path).close()
+    before = path.read_bytes()
+    KeyLog(path).close()
+    assert path.read_bytes() == before * 2
+
+
+@posix
+@pytest.mark.parametrize("which", ["identity", "network", "usual", "linked"])
+def test_a_key_in_use_is_never_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    identity, network = tmp_path / "bob.key", tmp_path / "net.key"
+    create_key_file(network, KeyKind.NETWORK, Secret(b"k" * 32))
+    linked = tmp_path / "other.key"
+    if which == "linked":
+        create_key_file(identity, KeyKind.SEED, Secret(b"s" * 32))
+        os.link(identity, linked)
+    usual = user_file("data", FILE_NAME)
+    assert usual is not None
+    path = {"identity": identity, "network": network, "usual": usual, "linked": linked}[which]
+    arguments = ["--no-ui", "-a", "127.0.0.1:0", "--network-key-file", str(network)]
+    arguments += ["--ephemeral"] if which == "usual" else ["--identity", str(identity)]
+    assert main([*arguments, "--key-log", str(path)]) != 0
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert str(path) in line
+    assert "--key-log" in line
+    if which == "usual":
+        assert not usual.exists(), "an empty one would keep the next node from starting"
+        return
+    kind = KeyKind.NETWORK if which == "network" else KeyKind.SEED
+    read_key_file(path, kind)
 
 
 def test_a_node_whose_keys_cannot_be_written_does_not_start(

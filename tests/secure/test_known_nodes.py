@@ -94,6 +94,23 @@ def test_who_came_under_the_name_of_another_owns_no_name(known):
     assert known.judge(met(1, "alice")).trust is Trust.CHANGED
 
 
+def test_who_is_listed_is_judged_as_in_a_session(known):
+    def listed(number: int, name: str):
+        judgement = known.judge_listed(keys(number).id, name)
+        return None if judgement is None else judgement.trust
+
+    assert listed(3, "carol") is None, "never met"
+    assert listed(3, "bob") is None, "it may be another node of the same user"
+    assert (listed(1, "alice"), listed(1, "al")) == (Trust.KNOWN, Trust.KNOWN)
+    assert listed(1, "bob") is Trust.CHANGED
+    known.note(met(3, "Bob"), NOW)
+    assert known.judge(met(3, "bob")).trust is Trust.CHANGED
+    assert listed(3, "bob") is Trust.CHANGED, "met, and in dispute"
+    assert listed(2, "bob") is Trust.KNOWN
+    known.trust(keys(3).id)
+    assert listed(3, "bob") is Trust.VERIFIED
+
+
 def test_an_address_that_another_answers_at_is_changed(known):
     judged = known.judge(met(3, "carol", WHERE.upper()))
     assert judged.trust is Trust.CHANGED

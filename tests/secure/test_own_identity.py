@@ -49,6 +49,11 @@ def taken(config: Config = HERE):
     return choose_identity(config, RNG)
 
 
+def of_command(signed_by: str = "") -> Config:
+    """As a command's node has it, beside that of its user."""
+    return HERE.with_values({"security.ephemeral": True, "signed_by": signed_by})
+
+
 def named(path: Path) -> Config:
     return HERE.with_options(identity=str(path))
 
@@ -132,18 +137,32 @@ def test_an_ephemeral_node_is_new_each_time_and_leaves_no_file(data):
     assert taken(config).statement(NOW) is None
 
 
-def test_an_ephemeral_node_is_shown_as_its_users(data):
+def test_who_asks_to_be_ephemeral_shows_nobody_whose_the_node_is(data):
     lasting = taken()
     own = taken(HERE.with_options(ephemeral=True))
-    assert read_statement(own.statement(NOW).to_text(), own.id, NOW).signer.id == lasting.id
+    assert own.is_ephemeral
+    assert own.statement(NOW) is None
+    assert own.statement_bytes(NOW) == b""
+    assert own.signer_id == own.unsigned == ""
     lasting.release()
 
 
-def test_a_bad_file_costs_an_ephemeral_node_its_statement_alone(data, caplog):
+def test_a_command_is_shown_as_its_users(data, tmp_path):
+    lasting = taken()
+    own = taken(of_command())
+    assert read_statement(own.statement(NOW).to_text(), own.id, NOW).signer.id == lasting.id
+    other = taken(named(tmp_path / "other.key"))
+    assert taken(of_command(str(tmp_path / "other.key"))).signer_id == other.id
+    lasting.release()
+    other.release()
+
+
+def test_a_bad_file_costs_a_command_its_statement_alone(data, caplog):
     data.parent.mkdir(parents=True)
     data.write_text("what is this")
     data.chmod(0o600)
-    own = taken(HERE.with_options(ephemeral=True))
+    own = taken(of_command())
+    assert own.unsigned.startswith(f"{data}: does not hold")
     with caplog.at_level(logging.WARNING, "p2ptui"):
         assert own.statement(NOW) is None
         assert own.statement(NOW) is None
