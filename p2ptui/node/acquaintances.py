@@ -68,6 +68,8 @@ class Acquaintances:
         self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
         """How the user named each address that this node has asked."""
         self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
+        self.on_refused: Callable[[Address, str, PublicKeys | None], None] = lambda *_: None
+        """Told where somebody has answered, as whom, and with which keys, and is turned away."""
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
         self._seals = seals = endpoint.seals
@@ -109,15 +111,22 @@ class Acquaintances:
             raise HandshakeError(f"{address_words(result.address)}: {words}")
 
     def _judge_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
-        """What speaks against a node that has answered this one, for this node's user."""
-        asked = self._asked.get(address)
-        words = _against_pin(asked.pin if asked is not None else "", node_id, keys)
+        words = self.against_answer(address, node_id, keys)
         if words:
-            return words
-        words = self._downgrade(address, node_id, keys)
-        if words:
-            self._tell_refused(address, node_id, words)
+            self.on_refused(address, node_id, keys)
+            if not _against_pin(self.asked_as(address).pin, node_id, keys):
+                self._tell_refused(address, node_id, words)
         return words
+
+    def against_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that has answered this one, for this node's user; nothing if
+        it may come in, as far as is known now."""
+        pin = self.asked_as(address).pin
+        return _against_pin(pin, node_id, keys) or self._downgrade(address, node_id, keys)
+
+    def asked_as(self, address: Address) -> JoinedAddress:
+        """An address as the user gave it, when it was asked last."""
+        return self._asked.get(address) or JoinedAddress(address)
 
     def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that asks this one, for that node's user."""
