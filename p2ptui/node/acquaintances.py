@@ -89,6 +89,8 @@ class Acquaintances:
         """Where somebody was refused, and by what."""
         self._met_here: BoundedTable[str, Judged] = BoundedTable(MAX_TOLD)
         """Those that had a session, by id: what they have sent may be read when they are gone."""
+        self.on_refused: Callable[[Address, str, PublicKeys | None], None] = lambda *_: None
+        """Told where somebody has answered, as whom, and with which keys, and is turned away."""
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
         self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
@@ -156,13 +158,22 @@ class Acquaintances:
 
     def _judge_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that has answered this one, for this node's user."""
-        words = _answers_against(self._pin_at(address), node_id, keys)
+        words = self.against_answer(address, node_id, keys)
         if words:
-            return words
-        words = self._downgrade(address, node_id, keys)
-        if words:
-            self._tell_refused(address, node_id, "without keys", words)
+            self.on_refused(address, node_id, keys)
+            if not _answers_against(self._pin_at(address), node_id, keys):
+                self._tell_refused(address, node_id, "without keys", words)
         return words
+
+    def against_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that has answered this one, for this node's user; nothing if
+        it may come in, as far as is known now."""
+        pin = self._pin_at(address)
+        return _answers_against(pin, node_id, keys) or self._downgrade(address, node_id, keys)
+
+    def asked_as(self, address: Address) -> JoinedAddress:
+        """An address as the user gave it, when it was asked last."""
+        return self._asked.get(address) or JoinedAddress(address)
 
     def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that asks this one, for that node's user."""

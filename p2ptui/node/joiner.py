@@ -130,6 +130,10 @@ class Joining:
         found = (one for one in self._kept.values() if self.found_at.get(one) == address)
         return next((one.pin for one in found if one.pin), "")
 
+    def keeps(self, given: str) -> bool:
+        """Whether a server is kept joined whose address was given so, with an id or without."""
+        return any(parse_joined(text).given == given for text in self._tasks)
+
     async def wait_for_first(self, timeout_s: float) -> bool | None:
         """Where none of the servers is joined, wait until one is.
 

@@ -7,8 +7,10 @@ from typing import Any, Final
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
-from p2ptui.node.lookup import find_node
+from p2ptui.errors import UnknownPeerError
+from p2ptui.node.lookup import SeveralFitError, find_node
 from p2ptui.node.others import Known, OtherNode, find_others
+from p2ptui.node.refused import Refused, rank_of, view_of
 from p2ptui.node.view import PeerView, trust_in, view
 from p2ptui.node.ways import shell_target
 from p2ptui.secure.known_nodes import Trust
@@ -67,16 +69,25 @@ class Roster:
     Args:
         endpoint: The node's protocol.
         clock: Its clock, seconds.
+        refused: The servers that are to be joined and are turned away, by their addresses.
     """
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Callable[[], float],
+        refused: Callable[[], Mapping[str, Refused]] = dict,
+    ) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._refused = refused
         self._others: dict[str, OtherNode] = {}
         self._noted_at = -math.inf
 
     def __len__(self) -> int:
-        return len(self._endpoint.peers) + len(self._others)
+        peers = self._endpoint.peers
+        refused = sum(peers.at(one.address) is None for one in self._refused().values())
+        return len(peers) + refused + len(self._others)
 
     def order(
         self, by: str = "name", *, descending: bool = False, containing: str = ""
@@ -123,6 +134,11 @@ class Roster:
                 of_peer(peer)
             )
         ranks |= {other.node_id: of_other(other) for other in others if _fits(other, containing)}
+        for key, refused in self._refused().items():
+            # Also while it is asked once more: what it is asked for is refused.
+            ranks.pop(key, None)
+            if _fits(view_of(refused, 0.0), containing):
+                ranks[key] = rank_of(refused, by)
         yield []
         keys = sorted(ranks)
         yield []
@@ -134,6 +150,9 @@ class Roster:
         peer = self._endpoint.peers.with_id(key)
         if peer is not None:
             return self._view(peer)
+        refused = self._refused().get(key)
+        if refused is not None:
+            return view_of(refused, self._clock())
         if key in self._others:
             return self._others[key]
         host, _, port = key.rpartition(":")
@@ -163,8 +182,8 @@ class Roster:
 
     @property
     def changed(self) -> int:
-        """Peers with a session that are not who they were before."""
-        return sum(
+        """Peers that are not who they were before, and servers that are turned away for that."""
+        return len(self._refused()) + sum(
             judged.judgement.trust is Trust.CHANGED and trust_in(peer) is Trust.CHANGED
             for peer in self._endpoint.peers
             if (judged := peer.facts.judged) is not None
@@ -193,6 +212,10 @@ class Roster:
             if peer.info is not None:
                 yield peer.node_id
                 yield peer.name
+        for refused in self._refused().values():
+            yield refused.node_id
+            if refused.name:
+                yield refused.name
         for other in self._others.values():
             yield other.node_id
             if other.name:
@@ -204,7 +227,19 @@ class Roster:
         Raises:
             UnknownPeerError: Nobody fits, or several do.
         """
-        found = find_node(self._endpoint, text, self._clock())
+        try:
+            found = find_node(self._endpoint, text, self._clock())
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            refused = [
+                one
+                for key, one in self._refused().items()
+                if text in (key, one.name) or (text and one.node_id.startswith(text.lower()))
+            ]
+            if len(refused) != 1:
+                raise
+            return view_of(refused[0], self._clock())
         return self._view(found) if isinstance(found, Peer) else found
 
     def shell_target(self, node: Known) -> tuple[str, ...]:
@@ -220,11 +255,13 @@ class Roster:
         self._noted_at = self._clock()
 
 
-def _fits(node: Peer | OtherNode, text: str) -> bool:
+def _fits(node: Peer | Known, text: str) -> bool:
     if not text:
         return True
     if text.lower().startswith(TRUST_KEY):
         trust = trust_in(node) if isinstance(node, Peer) else None
+        if isinstance(node, PeerView):
+            trust = node.trust
         return trust is not None and trust.startswith(text.lower().removeprefix(TRUST_KEY))
     address = format_address(node.address) if node.address is not None else ""
     return text.lower() in f"{node.name} {node.node_id} {address}".lower()

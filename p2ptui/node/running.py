@@ -66,7 +66,7 @@ class RunningNode(NodeLife):
     @property
     def roster(self) -> Roster:
         """Peers, and the nodes behind them, for a table that shows a few of many."""
-        return Roster(self._endpoint, self._clock)
+        return Roster(self._endpoint, self._clock, self._runtime.refused)
 
     @property
     def routes(self) -> list[RouteEntry]:

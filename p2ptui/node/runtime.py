@@ -96,6 +96,8 @@ class Runtime:
         self.joining = self._servers.joining
         self.partings = self._servers.partings
         self.acquaintances = self._servers.acquaintances
+        self.refused = self._servers.refusals.shown
+        """The servers that are to be joined, and are turned away."""
         self.nat.found_at = self.joining.found_at
         self._support = TraversalSupport(
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin

@@ -15,6 +15,7 @@ from p2ptui.node.driven import Driven
 from p2ptui.node.joiner import Elsewhere, Joining
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.partings import Partings
+from p2ptui.node.refused import Refusals
 from p2ptui.wire.address import Address
 
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -111,9 +112,16 @@ class Servers:
         )
         self.acquaintances.is_kept = self.joining.is_kept
         self.acquaintances.kept_pin = self.joining.pin_at
+        self.refusals = Refusals(driven.endpoint, self.acquaintances, driven.clock, self._is_wanted)
+        """Whom this node has asked and turned away."""
+
+    def _is_wanted(self, given: str, address: Address) -> bool:
+        return self.joining.keeps(given) and not self.partings.is_parted(address)
 
     def note(self, event: PeerStatusChanged) -> None:
         """A peer's status has changed."""
+        if event.status is PeerStatus.AUTHENTICATED:
+            self.refusals.settle(event.address)
         if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
             self._departures.tell(event.address)
 

@@ -13,6 +13,7 @@ from p2ptui.node.lookup import SeveralFitError
 from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
+from p2ptui.tui.trust_words import advice_in_bar, is_refused
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
 from p2ptui.wire.address import format_address
 from p2ptui.wire.joined import parse_joined_target
@@ -81,6 +82,8 @@ class Executor:
         """
         # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
         node = await self._target(command, progress) if _concerns_a_peer(command) else None
+        if node is not None and is_refused(node):
+            raise RemoteError(f"{_name(node)} is refused: {advice_in_bar(node.advice)}")
         if Kind.MET in _kinds(command):
             node = self._met(command)
         shell = self.in_shell(command, node)

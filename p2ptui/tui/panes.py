@@ -13,7 +13,7 @@ from p2ptui.core.sealing import Mode
 from p2ptui.node import Node, PeerView, Stats
 from p2ptui.text import printable
 from p2ptui.tui.columns import CHANGED_MARK
-from p2ptui.tui.fitting import fitting
+from p2ptui.tui.fitting import GAP, fitting, shortened
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
 
@@ -21,6 +21,12 @@ HISTORY: Final = 120
 """Seconds of rates that are kept."""
 
 _LABEL_WIDTH: Final = 13
+
+KEY_LOG_BADGE: Final = "! key log"
+"""In the title as long as the keys of sessions are written to a file."""
+
+MIN_NAME: Final = 5
+"""Cells of a name that is cut for the sake of what is urgent."""
 
 
 class FactPane(VerticalScroll):
@@ -160,28 +166,32 @@ def title_text(
     """
     info = node.info
     local = format_address(node.address)
-    name = printable(info.name, 40)
+    key_log = KEY_LOG_BADGE if node.key_log is not None else ""
     alarm = f"{CHANGED_MARK}{changed} changed" if changed else ""
+    badges = sum(len(badge) + GAP for badge in (key_log, alarm) if badge)
+    # A long name is cut before it takes the room of what is urgent.
+    name = shortened(printable(info.name, 40), max(width - badges, MIN_NAME))
     protection = protection_words(node)
     parts = fitting(
         (
-            (0, name),
-            (7, info.id[:8]),
-            (2, local),
-            (5, _outside_words(node.address, public)),
-            (3, f"{connected} connected"),
+            (2, name),
+            (8, info.id[:8]),
+            (3, local),
+            (6, _outside_words(node.address, public)),
+            (4, f"{connected} connected"),
+            (0, key_log),
             (1, alarm),
-            (4, protection),
-            (6, f"network {printable(info.network_id, 32)}"),
+            (5, protection),
+            (7, f"network {printable(info.network_id, 32)}"),
         ),
         width,
     )
-    styles = {alarm: "bold reverse"}
+    styles = {name: "bold", key_log: "bold reverse", alarm: "bold reverse"}
     if not node.identity.secured:
         styles[protection] = "yellow"
-    text = Text(parts[0], "bold")
-    for part in parts[1:]:
-        text.append("  ").append(part, styles.get(part, ""))
+    text = Text()
+    for number, part in enumerate(parts):
+        text.append("  " if number else "").append(part, styles.get(part, ""))
     return text
 
 

@@ -17,7 +17,7 @@ from p2ptui.text import counted, printable, shown_path
 from p2ptui.tui.columns import GLYPHS, TRUST_STYLES, ago_text, evidence_of, glyph_of, path_of
 from p2ptui.tui.series import sparkline
 from p2ptui.tui.trends import STEP_S, highest_of_each
-from p2ptui.tui.trust_words import TRUST_MEANS, advice_in_bar, keys_words
+from p2ptui.tui.trust_words import TRUST_MEANS, advice_in_bar, is_refused, keys_words
 from p2ptui.tui.two_columns import beside, wrapped
 from p2ptui.wire.address import format_address
 
@@ -59,6 +59,7 @@ def node_text(
         text.append("It has gone; this is what was known last.\n\n", "yellow")
     glyph, colour = GLYPHS[PeerStatus.DISCONNECTED] if has_gone else glyph_of(node)
     status = path_of(node) if isinstance(node, OtherNode) else node.status.value
+    status = "refused" if is_refused(node) else status
     status = f"gone, it was {status}" if has_gone else status
     _fact(text, "name", printable(node.name) or "(nobody told)")
     _fact(text, "id", node.node_id or "(not told yet)")

@@ -1,8 +1,8 @@
 """What is known of who a node is, in words for the screen."""
 
-from typing import Final
+from typing import Final, TypeGuard
 
-from p2ptui.core.events import TrustChanged
+from p2ptui.core.events import PeerStatus, TrustChanged
 from p2ptui.node import OtherNode
 from p2ptui.node.view import PeerView
 from p2ptui.secure.known_nodes import Trust
@@ -27,9 +27,16 @@ def advice_in_bar(advice: str) -> str:
     return printable(advice, MAX_ADVICE)
 
 
+def is_refused(node: PeerView | OtherNode) -> TypeGuard[PeerView]:
+    """Whether it is a server that is to be joined, and is turned away for who it is."""
+    return isinstance(node, PeerView) and node.status is PeerStatus.FAILED and bool(node.advice)
+
+
 def keys_words(node: PeerView | OtherNode) -> str:
     """Whether a node has shown keys."""
     if isinstance(node, OtherNode):
+        return "not shown: there is no session with it"
+    if is_refused(node):
         return "not shown: there is no session with it"
     if not node.secured:
         return "none: all is said in the open"

@@ -5,6 +5,7 @@ import functools
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
@@ -35,25 +36,36 @@ class Stage:
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.alice: Node
+        self.alice_name = "alice"
         self.app: P2PApp
         self.pilot: Pilot[int]
 
     def wall(self) -> float:
         return unix_time(self.loop)
 
-    async def node(self, name: str, host: str, *, secured: bool = True, **options: Any) -> Node:
+    async def node(
+        self,
+        name: str,
+        host: str,
+        *,
+        secured: bool = True,
+        key_log: Path | None = None,
+        **options: Any,
+    ) -> Node:
         # No names: a look-up would take real time.
         options.setdefault("nat_detection", {"stun_servers": ["203.0.113.1:3478"]})
         config = Config().with_options(
             name=name, address=f"{host}:8080", enable_discovery=False, **options
         )
-        return await self._stack.enter_async_context(self.make(config, secured=secured))
+        return await self._stack.enter_async_context(
+            self.make(config, secured=secured, key_log=key_log)
+        )
 
     def at_end(self, action: Callable[[], None]) -> None:
         """Do something before all ends."""
         self._stack.callback(action)
 
-    def make(self, config: Config, *, secured: bool = True) -> Node:
+    def make(self, config: Config, *, secured: bool = True, key_log: Path | None = None) -> Node:
         """A node in this network that is not started."""
         return Node(
             config,
@@ -62,6 +74,7 @@ class Stage:
             rng=random.Random(config.server.name),
             wall=self.wall,
             secured=secured,
+            key_log=key_log,
         )
 
     async def friend(self, name: str, number: int, **options: Any) -> Node:
@@ -81,7 +94,7 @@ class Stage:
         diagnose: bool = False,
         **alice: Any,
     ) -> P2PApp:
-        self.alice = await self.node("alice", ALICE[0], **alice)
+        self.alice = await self.node(self.alice_name, ALICE[0], **alice)
         self.app = P2PApp(self.alice, history, self.wall, options, settings, diagnose=diagnose)
         self.app.animation_level = "none"
         self.pilot = await self._stack.enter_async_context(self.app.run_test(size=size))
