@@ -291,7 +291,7 @@ class Keepalives:
         others_in = peer.bytes_in - self._state.gate.arrived_bytes
         is_clean = binding.traffic == (others_in, peer.bytes_out)
         binding.nonce, binding.traffic = b"", None
-        binding.note_arrival(is_clean=is_clean)
+        binding.note_late_answer(is_clean=is_clean)
         if is_clean and binding.sent_by_all == self._state.counters.datagrams_out:
             self._learn(peer, open_s=now - binding.sent_at)
         self._plan(binding, now + SETTLE_S)

@@ -57,7 +57,7 @@ class NatBinding:
         if now - self.sent_at >= self.later_s / 2:
             self.trial_s = max(TRIAL_SHARE * self.trial_s, SHORTEST_S)
 
-    def note_arrival(self, *, is_clean: bool) -> None:
+    def note_late_answer(self, *, is_clean: bool) -> None:
         """The late answer has come; cleanly, if nothing else came or left meanwhile."""
         if self.later_s >= self.missed_s:  # those that stayed away were lost
             self.forget_misses()
