@@ -85,7 +85,7 @@ class Lifecycle:
 
     def _channel_for(self, address: Address) -> Channel:
         channel = self._state.new_channel()
-        departed = self._departed.pop(address, None)
+        departed = self._departed.get(address)  # until a session comes of it, which knows as much
         if departed is not None:
             channel.follow(departed)
         return channel
@@ -160,6 +160,7 @@ class Lifecycle:
         """The handshake is complete."""
         peer.liveness.begin(now)
         peer.session.begin(now)
+        self._departed.pop(peer.address, None)
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)
@@ -247,11 +248,12 @@ class Lifecycle:
         self._state.gate.debts.close_purse(peer.purse, peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
+        proved, channel = peer.proved, peer.channel
+        # What came may come again, also where its session was over before this and no other came
+        # of it. Who only shook hands may be nobody: nothing of it may still arrive.
+        if (was_authenticated or channel.numbers) and (proved or channel.has_heard):
+            self._departed.put(peer.address, channel, address=peer.address, proved=proved)
         if was_authenticated:
-            proved = peer.proved
-            # Who only shook hands may be nobody: nothing of it may still arrive.
-            if proved or peer.channel.has_heard:
-                self._departed.put(peer.address, peer.channel, address=peer.address, proved=proved)
             self._tell_left(peer, now)
 
     def give_way(self, peer: Peer, now: float, reason: str) -> None:
