@@ -15,7 +15,7 @@ TOKEN_LIFE_S: Final = 10.0
 TOKEN_BYTES: Final = 16
 
 ASK_ABOVE_PER_S: Final = 200.0
-"""More key exchanges a second than this, and tokens are asked for: about 0.4 ms of CPU each."""
+"""More key exchanges a second than this, and tokens are asked for: about 0.2 ms of CPU each."""
 
 _LABEL: Final = b"p2ptui retry token 1\0"
 
