@@ -54,9 +54,6 @@ NUMBER_BYTES: Final = 4
 MESSAGE_2_OVERHEAD: Final = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
 """Bytes of message 2 besides its payload: 100. As text it has 4 for each 3 of them."""
 
-MESSAGE_3_OVERHEAD: Final = (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
-"""Bytes of message 3 besides its payload: 68."""
-
 PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3)}
 """Those of a session, by name."""
 
@@ -86,8 +83,6 @@ class Finished:
     """What was inside message 2."""
     remote_static: bytes
     """The other side's X25519 public key: it has the private one."""
-    handshake_hash: bytes
-    """Names this exchange, on both sides alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,6 @@ class Completed:
     payload: bytes
     """What was inside message 3."""
     remote_static: bytes
-    handshake_hash: bytes
 
 
 def prologue_of(datagram: bytes, value: str) -> bytes:
@@ -226,8 +220,7 @@ class Initiator:
             is_initiator=True,
             began_at=now,
         )
-        named = state.get_handshake_hash()
-        return Finished(transport, message_3, answer.payload, answer.remote_static, named)
+        return Finished(transport, message_3, answer.payload, answer.remote_static)
 
 
 class Responder:
@@ -309,7 +302,7 @@ class Responder:
             is_initiator=False,
             began_at=now,
         )
-        return Completed(transport, payload, _static_of(state), state.get_handshake_hash())
+        return Completed(transport, payload, _static_of(state))
 
     @property
     def _takes_psk(self) -> bool:

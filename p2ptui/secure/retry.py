@@ -20,7 +20,7 @@ TOKEN_CHARS: Final = 22
 """Of a token as text: what asks for another length is no node of ours, and is repeated nowhere."""
 
 ASK_ABOVE_PER_S: Final = 200.0
-"""More key exchanges a second than this, and tokens are asked for: about 0.4 ms of CPU each."""
+"""More key exchanges a second than this, and tokens are asked for: about 0.2 ms of CPU each."""
 
 EACH_PER_S: Final = 20.0
 """So many key exchanges a second one address has under load, with tokens; as many at once."""

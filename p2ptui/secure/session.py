@@ -141,11 +141,6 @@ class SecureSession:
         """Whether a frame came with the newest keys: message 3 need not be sent again."""
         return self._next is None and (self.current.opened > 0 or not self.current.is_initiator)
 
-    @property
-    def expires_at(self) -> float | None:
-        """When the keys of before are to be forgotten; None if there are none."""
-        return self._before_until if self._before is not None else None
-
     def expire(self, now: float) -> None:
         """Forget the keys of before, and those to come that are asked for no more, if their time
         is over."""

@@ -133,15 +133,14 @@ class Transport:
 
     def needs_rekey(self, now: float) -> bool:
         """Whether this side is to begin a new key exchange within the session."""
-        patience_s = 0.0 if self.is_initiator else REKEY_GRACE_S
         used = max(self.sealed, self._window.highest + 1)
-        return used >= REKEY_DATAGRAMS or now >= self.rekey_at + patience_s
+        return used >= REKEY_DATAGRAMS or now >= self.rekey_at
 
     @property
     def rekey_at(self) -> float:
-        """When the initiator is to begin a new key exchange at the latest; the responder waits
-        `REKEY_GRACE_S` longer."""
-        return self.began_at + REKEY_AFTER_S
+        """When this side is to begin a new key exchange at the latest."""
+        patience_s = 0.0 if self.is_initiator else REKEY_GRACE_S
+        return self.began_at + REKEY_AFTER_S + patience_s
 
     def rest(self) -> None:
         """Let go of the objects that are made from the keys; they come back by themselves."""

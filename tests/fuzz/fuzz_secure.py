@@ -234,6 +234,5 @@ def _talk(choices: Choices) -> None:
             both[side].rest()
         else:
             both[side].expire(now)
-            expires = both[side].expires_at
-            assert expires is None or expires > now
+            assert both[side]._before is None or both[side]._before_until > now
         assert len(set(both[side].numbers())) <= 3

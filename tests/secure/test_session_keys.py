@@ -306,20 +306,20 @@ def test_a_forged_frame_does_not_bring_new_keys_into_use():
 def test_old_keys_open_for_a_while_and_are_forgotten():
     a, b = sessions()
     frames = [a.seal(TEXT) for _ in range(3)]
-    assert b.expires_at is None
+    assert b._before is None
     new_a, new_b = pair(numbers=(3, 4), keys=(b"3" * 32, b"4" * 32))
     b.adopt(new_b, 90.0)
     assert b.open(new_a.seal(TEXT), 100.0) == TEXT
-    assert b.expires_at == 100.0 + OVERLAP_S
+    assert b._before_until == 100.0 + OVERLAP_S
     assert set(b.numbers()) == {2, 4}
     assert b.open(new_a.seal(TEXT), 105.0) == TEXT
-    assert b.expires_at == 100.0 + OVERLAP_S
+    assert b._before_until == 100.0 + OVERLAP_S
     assert b.open(frames[0], 100.0 + OVERLAP_S - 0.1) == TEXT
     assert refused(b.open, frames[0], 101.0) is Reason.REPLAYED
     assert refused(b.open, frames[1], 100.0 + OVERLAP_S) is Reason.UNKNOWN_SESSION
     assert set(b.numbers()) == {4}
     b.expire(1_000.0)
-    assert b.expires_at is None
+    assert b._before is None
     assert refused(b.open, frames[2], 100.0) is Reason.UNKNOWN_SESSION
 
 
@@ -334,8 +334,8 @@ def test_who_began_is_heard_with_the_old_keys_until_it_knows_of_the_new_ones():
         assert b.open(a.seal(TEXT), second) == TEXT
     assert a.open(b.seal(TEXT), 59.0) == TEXT
     assert b.open(a.seal(TEXT), 59.5) == TEXT
-    assert b.expires_at == LONGEST_OVERLAP_S
-    assert a.expires_at == 59.0 + OVERLAP_S
+    assert b._before_until == LONGEST_OVERLAP_S
+    assert a._before_until == 59.0 + OVERLAP_S
 
 
 def test_two_exchanges_that_cross_leave_both_sides_able_to_talk_for_a_while():

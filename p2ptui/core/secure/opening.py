@@ -1,4 +1,4 @@
-"""The first look at what comes under seal, and at what still comes in the clear."""
+"""The first look at what comes under seal, and at the frames that belong to a seal."""
 
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer

@@ -24,7 +24,10 @@ REPEAT_S: Final = 1.0
 """From one message of the exchange to its repetition, if nothing came back."""
 
 TRIES: Final = 10
-"""Repetitions of one message; then the exchange begins anew at the next heartbeat."""
+"""Repetitions of one message; then the exchange begins anew."""
+
+LOOKS_S: Final = 10.0
+"""While new keys are due, and not there, it is looked so often whether to begin anew."""
 
 PAUSE_S: Final = 5.0
 """So soon after one request of a peer no other one is answered: each costs a key exchange. An
@@ -84,18 +87,36 @@ class Rekeying:
         self._answered: BoundedTable[Peer, _Answered] = state.tables.add(
             "rekeys", BoundedTable(state.most_peers)
         )
+        self._due: BoundedTable[Peer, float] = state.tables.add(
+            "rekeys", BoundedTable(state.most_peers)
+        )
+        """When each secured peer is looked at: heartbeats may be rarer than new keys."""
+        lifecycle.on_joined.append(self._plan)
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
+    def _plan(self, peer: Peer, now: float) -> None:
+        if peer.seal is None:
+            return
+        due = max(peer.seal.session.current.rekey_at, now + LOOKS_S)
+        if self._due.put(peer, due):
+            self._state.timers.schedule(due, lambda at: self._look(peer, due, at))
+
+    def _look(self, peer: Peer, due: float, now: float) -> None:
+        if self._due.get(peer) == due and not self._state.closing:
+            self.check(peer, now)
+            self._plan(peer, now)
+
     def check(self, peer: Peer, now: float) -> None:
-        """A heartbeat of a peer: are new keys due, and is the time of the former over?"""
+        """A heartbeat, or the time: are new keys due, and is the time of those before over?"""
         seal = peer.seal
-        if seal is not None and peer.is_authenticated:
-            seal.session.expire(now)
-            self._seals.note_numbers(peer)
+        if seal is None or not peer.is_authenticated:
+            return
+        seal.session.expire(now)
+        self._seals.note_numbers(peer)
         answered = self._answered.get(peer)
         if answered is not None and answered.responder is None and now >= answered.at + PAUSE_S:
             self._answered.pop(peer)
-        if seal is not None and peer not in self._begun and seal.session.needs_rekey(now):
+        if peer not in self._begun and seal.session.needs_rekey(now):
             self.begin(peer, now)
 
     def begin(self, peer: Peer, now: float) -> None:
@@ -207,3 +228,4 @@ class Rekeying:
     def _forget(self, peer: Peer) -> None:
         self._begun.pop(peer)
         self._answered.pop(peer)
+        self._due.pop(peer)

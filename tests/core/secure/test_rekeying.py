@@ -99,6 +99,28 @@ def test_keys_are_never_older_than_a_quarter_of_an_hour_however_much_is_lost(see
     assert one.endpoint.counters.handshakes_accepted == 0, "all within the session"
 
 
+@pytest.mark.parametrize("interval_s", [0.5, 30.0, 700.0, 3_000.0])
+@pytest.mark.parametrize("mute", [None, 0, 1], ids=["both", "who asked is mute", "other is mute"])
+def test_keys_are_new_in_time_however_seldom_heartbeats_are(
+    interval_s: float, mute: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is enough that one of the two begins."""
+    world = World(secured=True)
+    options = {"heartbeat_interval": interval_s, "connection_timeout": 3 * interval_s + 5}
+    hosts = world.host(**options), world.host(**options)
+    one, other = hosts
+    one.outcome(one.connect(other))
+    world.run_for(1)
+    if mute is not None:
+        monkeypatch.setattr(rekeying(hosts[mute]), "begin", lambda peer, now: None)
+    before = session_of(one, other), session_of(other, one)
+    for _ in range(300):
+        world.run_for(10)
+        for session in before:
+            assert world.now <= session.current.began_at + QUARTER_HOUR_S
+    assert (session_of(one, other), session_of(other, one)) == before
+
+
 def flood(one: Host, other: Host, frames: list[bytes]) -> None:
     """A secured peer says all that at once."""
     session = session_of(one, other)
