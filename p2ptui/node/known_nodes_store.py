@@ -226,7 +226,7 @@ class KnownNodesStore:
                 fresh.unlink()
             raise NotWrittenError(
                 f"{shown_path(path)}: cannot be written: {cause(error)}",
-                "whom this node meets is forgotten when it ends, unless it can be until then",
+                "whom this node meets is forgotten when it ends, unless it can be written by then",
                 "mend that",
             ) from None
         self._version = _version(path)

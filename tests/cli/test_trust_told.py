@@ -1,7 +1,9 @@
 """What ping, send and peers say of who is on the other side, and how an id is asked for."""
 
+import argparse
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
+from p2ptui.commands.file_teller import FileTeller
+from p2ptui.core.events import TrustChanged
 from p2ptui.io.key_files import create_key_file, read_key_file
 from p2ptui.io.memory import MemorySocket
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.identity import Identity
-from p2ptui.secure.known_nodes import KnownNodes
+from p2ptui.secure.known_nodes import KnownNodes, Trust
 from p2ptui.secure.secret import KeyKind, Secret
 from tests.cli.test_commands import COMMAND_HOST, World
 from tests.town import Town
@@ -201,3 +205,14 @@ def test_whom_a_command_met_is_remembered(world: Lasting) -> None:
     (known,) = world.known()
     assert (known.id, known.name) == (world.id_of("server"), "server")
     assert world.known().at(SERVER) == known.id
+
+
+def test_receive_says_who_was_refused_and_where(capsys: pytest.CaptureFixture[str]) -> None:
+    teller = FileTeller(argparse.Namespace(once=False, json=False), [], None, None)  # type: ignore[arg-type]
+    words = "it asks as node A, and you have said that node B is at this address"
+    event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, words)
+    teller._tell(event)
+    teller._tell(replace(event, is_refused=True))
+    assert capsys.readouterr().err == (
+        f"p2ptui: {words}\np2ptui: 10.0.0.3:8080 is refused: {words}\n"
+    )

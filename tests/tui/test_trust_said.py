@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.tui.completion import completions
 from p2ptui.tui.palette import GrammarProvider
@@ -39,6 +40,29 @@ def test_trust_says_what_changed_and_the_same_for_a_shell(named_by, tmp_path):
         assert trust_in(stage, "bob") is Trust.NEW
 
     play(story)
+
+
+def test_what_is_not_written_is_not_said_to_be_done(tmp_path, monkeypatch):
+    async def story(stage: Stage) -> None:
+        app = await stage.open((160, 40))
+        bob = await lasting(stage, tmp_path, "bob", 2)
+        await stage.wait()
+        path = tmp_path / "known"
+        path.mkdir()  # a file that cannot be read
+        monkeypatch.setattr(stage.alice._runtime.acquaintances.book, "_store", store_at(path))
+        for line in ("trust bob", f"forget {bob.id}"):
+            said = await stage.type(line)
+            assert said == (
+                f"{path}: cannot be read: Is a directory: nothing is changed;"
+                " repair it or move it away, and try again"
+            )
+            assert app.roster.find("bob").trust is Trust.NEW
+
+    play(story)
+
+
+def store_at(path: Path) -> KnownNodesStore:
+    return KnownNodesStore(lambda: 1_000_000.0, path)
 
 
 def test_a_change_is_settled_from_the_bar(tmp_path):
