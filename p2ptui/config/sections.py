@@ -103,7 +103,11 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         About("The name that others see; empty: p2ptui- and the start of the id.", max_length=64),
     ] = ""
     node_id: Annotated[
-        str, About("The node's id, a UUID; empty: the one of its identity.", form=_NODE_ID)
+        str,
+        About(
+            "The node's id, a UUID, but none of version 8; empty: the one of its identity.",
+            form=_NODE_ID,
+        ),
     ] = ""
     join: Annotated[
         tuple[str, ...],

@@ -18,13 +18,10 @@ from p2ptui.core.addresses import address_words, visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged
 from p2ptui.core.peers import Peer
-from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.node.lookup import is_name
 from p2ptui.node.meant import against, several
-from p2ptui.node.view import judged_now
 from p2ptui.secure.identity import (
     PublicKeys,
     StatementError,
@@ -273,12 +270,13 @@ class Acquaintances:
         joined = asked.given if asked is not None else None
         if seal is None:
             return Met(peer.node_id, None, peer.name, joined, asks=not peer.initiated)
-        signer = self._signer_of(peer, seal.claims)
+        signer = self._signer_of(peer)
         return Met(peer.node_id, seal.keys, peer.name, joined, seal.claims.ephemeral, signer)
 
-    def _signer_of(self, peer: Peer, claims: Claims) -> PublicKeys | None:
+    def _signer_of(self, peer: Peer) -> PublicKeys | None:
         """Whose an ephemeral node is, if that is shown."""
-        if not claims.ephemeral or not claims.statement:
+        claims = peer.seal.claims if peer.seal is not None else None
+        if claims is None or not claims.ephemeral or not claims.statement:
             return None
         try:
             return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
@@ -355,8 +353,9 @@ class Acquaintances:
             name: What that is called.
         """
         peer = self._endpoint.peers.authenticated(node_id)
-        judged = judged_now(peer) if peer is not None else None
-        judged = judged or self._met_here.get(node_id)
+        judged = peer.facts.judged if peer is not None else None
+        if judged is None or judged.met.id != node_id:
+            judged = self._met_here.get(node_id)
         if judged is not None:
             return against(self.book.known, ref, judged, has_keys=judged.met.keys is not None)
         # By way of others all is sealed from end to end for an id that is made from keys.
@@ -422,7 +421,7 @@ class Acquaintances:
             UnknownPeerError: Others are known by it as well; the text names them.
         """
         met = _met_as(peer)
-        words = several(self.book.known, ref, met) if met is not None and is_name(ref) else ""
+        words = several(self.book.known, ref, met) if met is not None else ""
         if words:
             raise UnknownPeerError(words)
         return met

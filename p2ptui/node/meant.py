@@ -8,6 +8,7 @@ from typing import Final
 
 from p2ptui.core.acquaintance import Judged
 from p2ptui.core.identity import canonical_id
+from p2ptui.node.lookup import is_name
 from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.secure.known_nodes import (
     SHORTEST_PREFIX,
@@ -65,7 +66,7 @@ def several(known: KnownNodes, ref: str, met: Met) -> str:
         ref: What was said.
         met: The node that is here.
     """
-    if canonical_id(ref) is not None:
+    if not is_name(ref):
         return ""
     fitting = {node.id: node for node in (*known.named(ref), *known.beginning(ref))}
     others = [node for node in fitting.values() if node.id != met.lasting_id]
