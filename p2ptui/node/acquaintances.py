@@ -30,7 +30,7 @@ from p2ptui.secure.known_nodes import (
     Met,
     Trust,
 )
-from p2ptui.text import printable
+from p2ptui.text import about, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress, joined_text
 
@@ -249,7 +249,7 @@ class Acquaintances:
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
         met, judgement = judged.met, judged.judgement
         if judgement.advice:
-            self._log(f"{address_words(peer.address)}: {judgement.advice}", judgement.advice)
+            self._log(about(address_words(peer.address), judgement.advice), judgement.advice)
         signer_id = met.signer.id if met.signer is not None else ""
         self._tell(
             TrustChanged(

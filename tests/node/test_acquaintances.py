@@ -350,16 +350,16 @@ def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:
         await own.connect(alice.address)
         await asyncio.sleep(1)
         assert alice.peer("second").trust is Trust.VERIFIED
-        with pytest.raises(UnknownPeerError, match="^second is a node of your own"):
+        with pytest.raises(UnknownPeerError, match=r"^second is a node of your own"):
             await alice.trust("second")
-        with pytest.raises(UnknownPeerError, match="^alice is a node of your own"):
+        with pytest.raises(UnknownPeerError, match=r"^alice is a node of your own"):
             await own.trust("alice")
         carol = await street.start("carol")
         await carol.connect(server.address)
         await carol.find("alice")
         with pytest.raises(UnknownPeerError, match=rf"^alice \({alice.id}\) was never met"):
             await carol.trust("alice")
-        with pytest.raises(UnknownPeerError, match="^no known node is called 'nobody'"):
+        with pytest.raises(UnknownPeerError, match=r"^no known node is called 'nobody'"):
             await carol.trust("nobody")
         assert alice.known_node(alice.id) is None
 
