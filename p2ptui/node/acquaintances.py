@@ -22,6 +22,7 @@ from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
+from p2ptui.node.view import judged_now
 from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement, signer_in
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
@@ -175,12 +176,18 @@ class Acquaintances:
         judged = None
         if event.status is PeerStatus.AUTHENTICATED and peer is not None and peer.is_authenticated:
             judged = self._meet(peer, is_first=event.previous is not None)
-        if peer is None or judged is None:
-            tell(event)
-            return
-        tell(replace(event, trust=judged.judgement.trust.value))
-        if judged.judgement.advice:
+        trust = self._trust_now(peer) if event.status is PeerStatus.AUTHENTICATED else None
+        tell(event if trust is None else replace(event, trust=trust.value))
+        if peer is not None and judged is not None and judged.judgement.advice:
             self._say(peer, judged, None)
+
+    def _trust_now(self, peer: Peer | None) -> Trust | None:
+        """What is known of who has a session, also where that only goes on elsewhere; None of one
+        that has gone by now."""
+        if self._seals is None:
+            return Trust.OPEN
+        judged = judged_now(peer) if peer is not None and peer.is_authenticated else None
+        return None if judged is None else judged.judgement.trust
 
     def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
         """Look at who has a session now; None where that has been done, and it only moves."""
