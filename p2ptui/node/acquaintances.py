@@ -22,7 +22,6 @@ from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.node.view import judged_now
 from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement, signer_in
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
@@ -186,8 +185,9 @@ class Acquaintances:
         that has gone by now."""
         if self._seals is None:
             return Trust.OPEN
-        judged = judged_now(peer) if peer is not None and peer.is_authenticated else None
-        return None if judged is None else judged.judgement.trust
+        judged = peer.facts.judged if peer is not None and peer.is_authenticated else None
+        is_its = judged is not None and peer is not None and judged.met.id == peer.node_id
+        return judged.judgement.trust if judged is not None and is_its else None
 
     def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
         """Look at who has a session now; None where that has been done, and it only moves."""
