@@ -26,7 +26,7 @@ from p2ptui.core.events import (
 from p2ptui.core.identity import short_id
 from p2ptui.logs import TRACE
 from p2ptui.node.files import sender_words
-from p2ptui.text import printable
+from p2ptui.text import about, printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, read_file
 
@@ -72,7 +72,8 @@ def log_event(event: Event) -> None:
 
 def _log_trust(event: TrustChanged | PeerRefused) -> None:
     if isinstance(event, PeerRefused):
-        where, who = address_words(event.address), short_id(event.node_id or "unknown")
+        where = address_words(event.address)
+        who = short_id(event.node_id) if event.node_id else "a node that has not shown its id,"
         log.warning("refused %s at %s: %s", who, where, event.reason)
     elif event.previous is not None:
         who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
@@ -104,7 +105,7 @@ def _log_status(event: PeerStatusChanged) -> None:
         why = (event.reason or "").removeprefix("disconnected: ")
         log.info("disconnected: %s: %s", who, printable(why))
     elif event.status is PeerStatus.FAILED:
-        log.info("failed: %s: %s", where, printable(event.reason or ""))
+        log.info("failed: %s", about(where, printable(event.reason or "no reason given")))
     else:
         log.debug("%s: %s", event.status.value, where)
 

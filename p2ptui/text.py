@@ -78,6 +78,17 @@ def cause(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def about(where: str, words: str) -> str:
+    """Words about a place, which is named first; once, where they begin with it themselves.
+
+    Args:
+        where: As people write it.
+        words: What is said of it.
+    """
+    is_named = words.startswith((f"{where} ", f"{where}: "))
+    return words if is_named or not words else f"{where}: {words}"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts: `1 try`, `2 tries`.
 

@@ -86,7 +86,7 @@ def _own(config: Config) -> tuple[Path, Identity]:
         return path, Identity(read_key_file(path, KeyKind.SEED))
     except NoKeyFileError:
         raise LocalError(
-            f"{path}: there is no identity yet; it is made when a node starts"
+            f"{path}: there is no identity yet; start p2ptui once, which makes it"
         ) from None
 
 

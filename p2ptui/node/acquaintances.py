@@ -36,7 +36,7 @@ from p2ptui.secure.known_nodes import (
     Met,
     Trust,
 )
-from p2ptui.text import printable
+from p2ptui.text import about, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress, joined_text
 
@@ -242,12 +242,19 @@ class Acquaintances:
         judged = None
         if event.status is PeerStatus.AUTHENTICATED and peer is not None and peer.is_authenticated:
             judged = self._meet(peer, is_first=event.previous is not None)
-        if peer is None or judged is None:
-            tell(event)
-            return
-        tell(replace(event, trust=judged.judgement.trust.value))
-        if judged.judgement.advice:
+        trust = self._trust_now(peer) if event.status is PeerStatus.AUTHENTICATED else None
+        tell(event if trust is None else replace(event, trust=trust.value))
+        if peer is not None and judged is not None and judged.judgement.advice:
             self._say(peer, judged, None)
+
+    def _trust_now(self, peer: Peer | None) -> Trust | None:
+        """What is known of who has a session, also where that only goes on elsewhere; None of one
+        that has gone by now."""
+        if self._seals is None:
+            return Trust.OPEN
+        judged = peer.facts.judged if peer is not None and peer.is_authenticated else None
+        is_its = judged is not None and peer is not None and judged.met.id == peer.node_id
+        return judged.judgement.trust if judged is not None and is_its else None
 
     def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
         """Look at who has a session now; None where that has been done, and it only moves."""
@@ -321,7 +328,7 @@ class Acquaintances:
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
         met, judgement = judged.met, judged.judgement
         if judgement.advice:
-            self._log(f"{address_words(peer.address)}: {judgement.advice}", judgement.advice)
+            self._log(about(address_words(peer.address), judgement.advice), judgement.advice)
         signer_id = met.signer.id if met.signer is not None else ""
         self._tell(
             TrustChanged(

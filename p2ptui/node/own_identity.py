@@ -277,8 +277,10 @@ def _named(path: Path) -> OwnIdentity:
             f"{path}: another running node uses this identity; end that one, or leave --identity"
             " out"
         )
-    notices = (f"a new identity was made in {path}, with another id",) if is_new else ()
-    return _lasting(file, notices)
+    own = _lasting(file)
+    if is_new:
+        own.notices = (f"a new identity was made in {path}: the id of this node is {own.id}",)
+    return own
 
 
 def _usual(path: Path) -> OwnIdentity:
@@ -338,9 +340,9 @@ def _open_or_create(path: Path) -> tuple[KeyFile, bool]:
     return KeyFile(path, KeyKind.SEED), is_new
 
 
-def _lasting(file: KeyFile, notices: tuple[str, ...] = ()) -> OwnIdentity:
+def _lasting(file: KeyFile) -> OwnIdentity:
     identity = Identity(file.key)
-    return OwnIdentity(identity, identity.id, notices=notices, file=file)
+    return OwnIdentity(identity, identity.id, file=file)
 
 
 def _ephemeral(

@@ -275,8 +275,8 @@ class KnownNodes:
         if not self.is_partial:
             return ""
         return (
-            f"{_called(met)} may have been met before, as the known nodes of before cannot be"
-            f" read: compare its id with its user; if it is right: p2ptui trust {met.lasting_id}"
+            f"{_called(met)} may have been met before, since not all known nodes can be read:"
+            f" compare its id with its user; if it is right: p2ptui trust {met.lasting_id}"
         )
 
     # What is kept.
@@ -518,8 +518,8 @@ class KnownNodes:
                 known._put(_read_node(entry))
             for key, entry in addresses.items():
                 known._addresses[key] = _read_address(entry)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"is damaged ({type(error).__name__} at an entry)") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise DamagedError("is damaged: something is missing or wrong in it") from None
         return known
 
 

@@ -9,11 +9,20 @@ from textual.binding import Binding
 
 from p2ptui.tui.filters import EXPLAINED
 from p2ptui.tui.two_columns import INDENT, beside, wrapped
-from p2ptui.verbs import VERBS, Verb
+from p2ptui.verbs import VERBS, Kind, Verb
 
 _COLUMN: Final = 31
 _KEY_COLUMN: Final = 19
 _DESCRIPTION: Final = 27
+
+
+PEER_WORDS: Final = {
+    Kind.PEER: "PEER is an id, the beginning of one, a name or an address. Left out, it is the"
+    " selected node: send . TEXT where TEXT has several words.",
+    Kind.MET: "PEER is a node that is here, or was met before: its name, its id, or the beginning"
+    " of that; . is the selected node.",
+}
+"""How a node is named, by who may be."""
 
 
 def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) -> Text:
@@ -29,12 +38,7 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) 
     for verb in VERBS.values():
         text.append_text(beside(verb.usage, verb.summary, _COLUMN, width))
     text.append("\n")
-    _words(
-        text,
-        "PEER is an id, the beginning of one, a name or an address. Left out, it is the selected"
-        " node: send . TEXT where TEXT has several words.",
-        width,
-    )
+    _words(text, PEER_WORDS[Kind.PEER], width)
     _words(text, "Tab completes, up and down go through what was typed.", width)
     _heading(text, "\nfilter EXPR: all of these that are given must hold")
     _filter_words(text, width)
@@ -60,6 +64,10 @@ def verb_text(verb: Verb, width: int) -> Text:
     """
     text = beside(verb.usage, "", 0, width)
     _words(text, verb.summary, width)
+    kinds = {parameter.kind for parameter in verb.parameters}
+    if meaning := next((words for kind, words in PEER_WORDS.items() if kind in kinds), ""):
+        text.append("\n")
+        _words(text, meaning, width)
     if verb.options:
         text.append("\n")
     for option, meaning in verb.options:

@@ -836,7 +836,7 @@ REASONS: dict[str, set[str]] = {
     "core/sessions/keepalive.py": {"OWN_PLAN"},
     "core/sessions/liveness.py": {"GOODBYE", "USER_ASKED"},
     "core/sessions/membership.py": {"OWN_PLAN"},
-    "core/sessions/race.py": {"GOODBYE"},
+    "core/sessions/parting.py": {"GOODBYE"},
     "core/secure/displacing.py": {"OWNER_CHECK"},
     "core/sessions/sealed_answers.py": {"HANDSHAKE"},
     "core/sessions/takeover.py": {"OWNER_CHECK"},

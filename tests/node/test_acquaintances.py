@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from p2ptui import Node
-from p2ptui.core.events import PeerStatusChanged, TrustChanged
+from p2ptui.core.events import PeerStatus, PeerStatusChanged, TrustChanged
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.io.key_files import read_key_file
 from p2ptui.io.memory import MemorySocket
@@ -339,6 +339,24 @@ def test_a_damaged_file_is_said_in_a_line_and_kept(
     on_street(story, tmp_path)
     (kept,) = tmp_path.glob("alice-known.damaged-*")
     assert kept.read_text() == content
+
+
+@pytest.mark.parametrize("secured", [True, False], ids=["keys", "open"])
+def test_a_session_that_goes_on_is_told_with_what_is_known(tmp_path: Path, secured: bool) -> None:
+    async def story(street: Street) -> None:
+        alice = await street.start("alice", secured=secured)
+        bob = await street.start("bob")
+        await alice.connect(bob.address)
+        await asyncio.sleep(1)
+        events = alice.events()
+        peer = alice.peer("bob")
+        status = PeerStatus.AUTHENTICATED
+        on = PeerStatusChanged(bob.id, peer.address, "bob", status, None, "it goes on")
+        alice._runtime._handle_event(on)
+        (told,) = taken(events, PeerStatusChanged)
+        assert told.trust == ("new" if secured else "open")
+
+    on_street(story, tmp_path)
 
 
 def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:

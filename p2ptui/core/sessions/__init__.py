@@ -4,8 +4,9 @@
 `answers` writes what answers them; `greetings` are what is said and `handshake_messages` what
 comes while it runs; `asking` is one request, `offering` the key exchange in it, `sealed_answers`
 what the answer to that begins, `repetition` when it is sent again, `race` one to several addresses
-of a node, `other_ways` one that came from several addresses, `crossings` two
-nodes that ask each other. `hearing` decides which answer that names no request is believed,
+of a node, `parting` the goodbye to who answers and is no peer, `other_ways` one that came from
+several addresses, `crossings` two nodes that ask each other. `hearing` decides which answer that
+names no request is believed,
 `judging` acts on that, and `newcomers` holds each `newcomer` at an address in use until it shows
 that it is there, and those whose numbers are guessed are `doubted`. `takeover` decides who owns an
 id, by its `disputes`; `admission` what strangers may cost. `lifecycle` makes every change of

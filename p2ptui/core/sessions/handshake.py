@@ -318,11 +318,12 @@ class Handshake(Judging):
             self._handle_refusal(attempt, response, now)
             return
         if info is None:
-            self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
+            flaw = f"{address_words(address)} cannot be a peer: {answer.flaw}"
+            self._end_flawed(attempt, message, answer, flaw, now)
             return
         if sealed is not None and (flaw := sealed.flaw(attempt, answer, now)):
             if not self._is_asked_otherwise(attempt, answer, now):
-                self._fail(attempt, now, flaw)
+                self._end_flawed(attempt, message, answer, flaw, now)
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:

@@ -8,11 +8,12 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.policy import OPEN, RULES, words_there
 from p2ptui.core.sessions.asking import Answer, Asking, Contestant, ask_again, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
+from p2ptui.core.sessions.parting import part
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
 from p2ptui.secure.retry import is_token
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import ErrorPayload
+from p2ptui.wire.message import Envelope, ErrorPayload
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 __all__ = ["Judging", "Unnamed"]
@@ -24,6 +25,9 @@ UNOPENED: Final = (
     "answers that do not open came from there: they were altered on the way, or are of another"
     " request"
 )
+
+
+NO_PEER: Final = "its answer does not make it a peer"
 
 
 class Judging:
@@ -130,6 +134,16 @@ class Judging:
     def _is_asked_otherwise(self, attempt: Asking, answer: Answer, now: float) -> bool:
         """Whether one is asked once more that answers in the open, and must not."""
         return answer.shown is None and self.ask_otherwise(attempt.peer, OPEN, now)
+
+    def _end_flawed(
+        self, attempt: Asking, message: Envelope, answer: Answer, flaw: str, now: float
+    ) -> None:
+        """Who has answered is no peer of this node, which may be one of its own there by now; under
+        seal it is none before its last message."""
+        address, is_in = attempt.peer.address, answer.shown is None
+        self._fail(attempt, now, flaw)
+        if is_in and self._state.peers.at(address) is None:
+            part(self._state, self._delivery, address, message, NO_PEER, now)
 
     def _end_refused(self, attempt: Asking, response: Response, now: float) -> None:
         """The other side refuses: it is asked otherwise, or the attempt has failed.

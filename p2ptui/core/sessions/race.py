@@ -10,21 +10,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import REACHED_AT, ConnectResult, Direction
-from p2ptui.core.identity import canonical_id, dialect_of
+from p2ptui.core.events import REACHED_AT, ConnectResult
+from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.asking import Greeting
 from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.parting import part
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import HandshakeError, LocalError, P2PError
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
-    DisconnectPayload,
     Envelope,
     MessageType,
     ReceivedHandshakeResponse,
@@ -165,14 +164,7 @@ class Races:
             return
         if not response.success:
             return
-        goodbye = DisconnectPayload(GOODBYE)
-        if dialect_of(message) is Dialect.SPEC:
-            goodbye.handshake = message.id
-        kind = MessageType.DISCONNECT
-        _, data = self._delivery.build(kind, encode_payload(goodbye), now)
-        self._state.trace(Direction.OUT, address, "", kind, data)
-        gate = self._state.gate
-        gate.send(data, address, gate.grant(Reason.GOODBYE, address, now))
+        part(self._state, self._delivery, address, message, GOODBYE, now)
         if not loser.is_parted and winner is not None:
             loser.is_parted = True
             self._recover(winner, response, now)

@@ -19,6 +19,7 @@ from p2ptui.core.sessions.asking import Answer, Asking
 from p2ptui.core.sessions.offering import Shown, finish, own_account
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Transport
+from p2ptui.text import about
 
 REPEAT_S: Final = 0.25
 """From message 3 to its first repetition."""
@@ -92,7 +93,7 @@ class SealedAnswers:
                 words = RULES[attempt.refused or fault].here
                 return f"{where}: node {shown.keys.id}: {words}"
         words = self._seals.judge(address, answer.info.id, None if shown is None else shown.keys)
-        return f"{where}: {words}" if words else ""
+        return about(where, words)
 
     def may_ask_otherwise(self, attempt: Asking, reason: object) -> bool:
         """Whether a node that refuses is asked once more, without the network key or with it; then

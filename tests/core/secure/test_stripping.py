@@ -93,6 +93,27 @@ def test_it_is_refused_by_who_asks_and_knew_the_other(what: str) -> None:
     assert not [peer for peer in one.endpoint.peers if peer.is_authenticated]
 
 
+def test_who_is_refused_after_it_has_let_this_node_in_is_told_goodbye() -> None:
+    """Else it would list a node that has gone until that is silent for too long."""
+    world = World()
+    one, other = hosts_of(world)
+    knows(one, other)
+    Wiretap(world).rules.append(without("HandshakeRequest"))
+    outcome = one.outcome(one.connect(other, timeout_s=3))
+    world.run_for(1)
+    assert isinstance(outcome, HandshakeError)
+    assert not list(other.endpoint.peers)
+
+
+def test_another_network_is_told_goodbye_too() -> None:
+    world = World()
+    one, other = world.host(), world.host(network_id="another")
+    outcome = one.outcome(one.connect(other, timeout_s=3))
+    world.run_for(1)
+    assert isinstance(outcome, HandshakeError)
+    assert not list(other.endpoint.peers)
+
+
 def test_it_is_refused_by_who_is_asked_and_knew_the_other() -> None:
     world = World()
     one, other = hosts_of(world)
