@@ -95,6 +95,7 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
         began = loop.time()
         result = await target.send(payload, deadline.left_s)
         path, trust = target.path.value, target.trust_fields
+        how = "" if target.is_sealed else "in the open: "
         echo = receipt = None
         of_file = is_file(payload) and SHA256 in payload
         is_answered = of_file and Capability.FILES in target.capabilities
@@ -107,11 +108,13 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
         _report(options, result, echo, trust) | (_report_receipt(receipt) if of_file else {})
     )
     if not options.json and result.delivered:
-        _print_delivered(target, path, result, receipt, keeps_no_files=of_file and not is_answered)
+        _print_delivered(
+            target, path, how, result, receipt, keeps_no_files=of_file and not is_answered
+        )
     name = printable(target.name, 64)
     if result.status is SendStatus.UNCONFIRMED:
         print(
-            f"sent {result.size_bytes} bytes to {name}, unconfirmed: {result.reason}",
+            f"sent {how}{result.size_bytes} bytes to {name}, unconfirmed: {result.reason}",
             file=sys.stderr if options.json else sys.stdout,
         )
     elif not result.delivered:
@@ -273,6 +276,7 @@ def _report_receipt(receipt: Receipt | None) -> dict[str, Any]:
 def _print_delivered(
     target: Target,
     path: str,
+    how: str,
     result: SendResult,
     receipt: Receipt | None,
     *,
@@ -285,4 +289,4 @@ def _print_delivered(
         more = f", kept as {printable(receipt.kept_as, 255)}"
     elif keeps_no_files:
         more = "; it does not keep files"
-    print(f"delivered {result.size_bytes} bytes to {name} ({path}){time}{more}")
+    print(f"delivered {how}{result.size_bytes} bytes to {name} ({path}){time}{more}")

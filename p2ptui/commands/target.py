@@ -103,6 +103,11 @@ class Target:
         return trust_fields(self.trust, self.advice)
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether nobody on the way can read what it is sent."""
+        return self.node.seals_for(self.node_id)
+
+    @property
     def echoes(self) -> bool:
         """Whether it is expected to answer Data with an echo."""
         return self.is_peer and Capability.NO_ECHO not in self._view.capabilities

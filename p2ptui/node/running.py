@@ -10,6 +10,7 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.secure.known_nodes import Judgement, KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
@@ -115,6 +116,18 @@ class RunningNode(NodeLife):
             None if that id was never met.
         """
         return self._runtime.acquaintances.book.known.judge_listed(node_id, name)
+
+    def seals_for(self, node_id: str) -> bool:
+        """Whether what is sent to a node now is sealed for it: in its session, or from end to end
+        by way of others. Else it goes in the open: who is on the way can read and alter it.
+
+        Args:
+            node_id: Its id.
+        """
+        peer = self._endpoint.peers.authenticated(node_id)
+        if peer is not None:
+            return peer.is_secured
+        return self._endpoint.seals is not None and is_made_of_keys(node_id)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.

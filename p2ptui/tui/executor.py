@@ -205,15 +205,24 @@ class Executor:
             raise failed or LocalError("nothing was sent")
         return (
             f"{_name(peer)}: {len(times)} of {sent} answered, min {min(times):.2f},"
-            f" avg {sum(times) / len(times):.2f}, max {max(times):.2f} ms"
+            f" avg {sum(times) / len(times):.2f}, max {max(times):.2f} ms{self._in_the_open(peer)}"
         )
 
     async def _send(self, command: Command, peer: Known, progress: Progress) -> str:
         payload = read_payload(command.text)
         progress(f"sending to {_name(peer)}")
         if isinstance(peer, OtherNode):
-            return _told(await self._node.send_routed(peer.node_id, payload), peer, payload)
-        return _told(await self._node.send(peer, payload), peer, payload)
+            result = await self._node.send_routed(peer.node_id, payload)
+        else:
+            result = await self._node.send(peer, payload)
+        return _told(result, peer, payload) + self._in_the_open(peer)
+
+    def _in_the_open(self, *peers: Known) -> str:
+        """That others can read what was sent; of several, to how many of them."""
+        open_ones = sum(not self._node.seals_for(peer.node_id) for peer in peers)
+        if not open_ones:
+            return ""
+        return ", in the open" if len(peers) == 1 else f", to {open_ones} in the open"
 
     async def _broadcast(self, command: Command, _node: Known | None, progress: Progress) -> str:
         peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
@@ -225,7 +234,8 @@ class Executor:
             *(self._node.send(peer, payload) for peer in peers), return_exceptions=True
         )
         delivered = sum(isinstance(r, SendResult) and r.delivered for r in results)
-        return f"delivered to {delivered} of {counted(len(peers), 'peer')}"
+        told = f"delivered to {delivered} of {counted(len(peers), 'peer')}"
+        return told + self._in_the_open(*peers)
 
     async def _relay(self, command: Command, target: Known, progress: Progress) -> str:
         servers = [server for server in self._roster.servers() if server.node_id != target.node_id]

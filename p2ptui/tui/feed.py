@@ -155,9 +155,16 @@ class FeedApp(DressedApp):
             self.messages.take(records)
         if is_recounted:
             self._changed = self.roster.changed
-        alarm = self._alarms.take(asyncio.get_running_loop().time())
+        # A page that is read is not covered: the alarm waits until it is closed.
+        is_covered = len(self.screen_stack) > 1
+        alarm = "" if is_covered else self._alarms.take(asyncio.get_running_loop().time())
         if alarm:
             self.notify(alarm, severity="warning", markup=False, timeout=ALARM_S)
+
+    def clear_alarms(self) -> None:
+        """Take away what is shown above the panes: who types has seen it, or looks there."""
+        if len(self._notifications):
+            self.clear_notifications()
 
     def _take_peers_when_due(self) -> None:
         self._peers_due -= PEERS_INTERVAL_S

@@ -39,7 +39,7 @@ from p2ptui.tui.records import (
     inner_message,
 )
 from p2ptui.tui.trust_words import event_words, level_of
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
 from p2ptui.wire.exchange import ExchangeKey
 from p2ptui.wire.message import ROUTED_KEY, MessageType
@@ -272,6 +272,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return None
         case PeerStatusChanged():
             why = (event.reason or "").removeprefix(f"{event.status.value}: ")
+            # Whose line it is, stands beside it.
+            why = why.removeprefix(f"{format_address(event.address)}: ")
             reason = f": {why}" if why else ""
             level = "info" if event.is_expected else _GRAVE.get(event.status, "info")
             return level, event.address, event.node_id or "", event.status.value + reason

@@ -31,6 +31,7 @@ class Keyboard:
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             return False
         self._app.app_focus = True
+        self._app.clear_alarms()
         if isinstance(event, events.Key):
             return await self._press(event)
         self._paste(event.text)

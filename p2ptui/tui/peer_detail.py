@@ -17,7 +17,7 @@ from p2ptui.text import counted, printable, shown_path
 from p2ptui.tui.columns import GLYPHS, TRUST_STYLES, ago_text, evidence_of, glyph_of, path_of
 from p2ptui.tui.series import sparkline
 from p2ptui.tui.trends import STEP_S, highest_of_each
-from p2ptui.tui.trust_words import TRUST_MEANS, advice_in_bar, is_refused, keys_words
+from p2ptui.tui.trust_words import MAX_ADVICE, TRUST_MEANS, advice_in_bar, is_refused, keys_words
 from p2ptui.tui.two_columns import beside, wrapped
 from p2ptui.wire.address import format_address
 
@@ -29,6 +29,9 @@ _EVIDENCE_MEANS = {
 
 
 _LABEL_WIDTH = 15
+ID_CELLS: Final = 36
+"""Where a line has no room for an id beside the names of the facts, it stands below them."""
+
 _BARS = 75
 """At most; two samples each fill it with five minutes."""
 
@@ -88,6 +91,19 @@ def _fact(text: Text, name: str, value: str) -> None:
     text.append(f"{value}\n")
 
 
+def _long_fact(
+    text: Text, name: str, value: str, width: int, style: str = "", styled: int = MAX_ADVICE
+) -> None:
+    """One that may take several lines, with ids in it; `styled` is how much of it is in `style`."""
+    column = _LABEL_WIDTH if width - _LABEL_WIDTH >= ID_CELLS else 0
+    entry = beside(name, value, column, width, "dim")
+    if not name and not column:
+        entry = entry[1:]  # there is nothing to stand below
+    start = entry.plain.index(value.split()[0])
+    entry.stylize(style, start, min(start + styled, len(entry)))
+    text.append_text(entry)
+
+
 def _say_trend(
     text: Text, rtts_ms: Sequence[float], minutes_ms: Sequence[float], width: int
 ) -> None:
@@ -103,16 +119,17 @@ def _say_trend(
 def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> None:
     """Who it is beyond doubt, and what its user is to do about it."""
     trust = node.trust if isinstance(node, PeerView) else None
-    if trust is not None:
-        text.append(f"{'trust':<{_LABEL_WIDTH}}", "dim")
-        text.append(trust.value, TRUST_STYLES[trust])
-        text.append(f": {TRUST_MEANS[trust]}\n")
-    if isinstance(node, PeerView) and node.advice:
-        style = TRUST_STYLES[Trust.CHANGED] if trust is Trust.CHANGED else ""
-        for line in wrapped(advice_in_bar(node.advice), max(width - _LABEL_WIDTH, 8)):
-            text.append(" " * _LABEL_WIDTH).append(f"{line}\n", style)
-    elif trust in (Trust.NEW, Trust.KNOWN):
-        _fact(text, "", f"once you have compared its id with its user: trust {node.node_id}")
+    advice = advice_in_bar(node.advice) if isinstance(node, PeerView) else ""
+    if trust is Trust.CHANGED and advice:
+        _long_fact(text, "trust", f"{trust.value}: {advice}", width, TRUST_STYLES[trust])
+    elif trust is not None:
+        words = f"{trust.value}: {TRUST_MEANS[trust]}"
+        _long_fact(text, "trust", words, width, TRUST_STYLES[trust], len(trust.value))
+        if advice:
+            _long_fact(text, "", advice, width)
+        elif trust in (Trust.NEW, Trust.KNOWN):
+            words = f"once you have compared its id with its user: trust {node.node_id}"
+            _long_fact(text, "", words, width)
     _fact(text, "keys", keys_words(node))
     if isinstance(node, PeerView) and node.signer_id:
         _fact(text, "of", f"{node.signer_id}, its user's lasting node")
@@ -146,6 +163,11 @@ def _hop_of(node: OtherNode) -> str:
 
 
 def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
+    if is_refused(peer):
+        yield "address", way_words(peer)
+        yield "role", "server: this node is to join it"
+        yield "refused last", ago_text(peer.last_received_ago_s)
+        return
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", way_words(peer)

@@ -37,6 +37,7 @@ class Stage:
         self.loop = loop
         self.alice: Node
         self.alice_name = "alice"
+        self.with_toasts = False
         self.app: P2PApp
         self.pilot: Pilot[int]
 
@@ -97,7 +98,9 @@ class Stage:
         self.alice = await self.node(self.alice_name, ALICE[0], **alice)
         self.app = P2PApp(self.alice, history, self.wall, options, settings, diagnose=diagnose)
         self.app.animation_level = "none"
-        self.pilot = await self._stack.enter_async_context(self.app.run_test(size=size))
+        self.pilot = await self._stack.enter_async_context(
+            self.app.run_test(size=size, notifications=self.with_toasts)
+        )
         return self.app
 
     async def wait(self, seconds: float = 0.5) -> None:
