@@ -61,7 +61,7 @@ long: newest ones, which are no answers to challenges and the like. A copy of on
 the address in use, if later, shows that it carries them, too."""
 
 CHALLENGE_BYTES: Final = 38
-LONGEST_CREDIT: Final = 256
+MOST_PAID: Final = 256
 """Bytes that copies from an address pay for, and what a challenge takes."""
 
 ASKED_S: Final = 1.0
@@ -96,7 +96,7 @@ class _Move:
     """Whether the address in use has answered."""
     is_proved: bool = False
     """Whether this one has ever answered, or was in use."""
-    credit: int = 0
+    paid_bytes: int = 0
     """Bytes that may go there before that, besides what each newest frame draws."""
     carries: bool = False
     """Whether it was more than answers and the like that came from there; or the session was there,
@@ -156,9 +156,7 @@ class Roaming:
 
     # What shows that a peer is elsewhere.
 
-    def note(
-        self, peer: Peer, inner: bytes, address: Address, earned: Purse, now: float
-    ) -> None:
+    def note(self, peer: Peer, inner: bytes, address: Address, earned: Purse, now: float) -> None:
         """The newest frame of a peer came from another address than the one in use.
 
         Args:
@@ -208,7 +206,7 @@ class Roaming:
             move = _Move.resting(now)
             self._moves.put((peer, address), move, peers=(peer,))
         move.carries = True
-        move.credit = min(move.credit + AMPLIFICATION_LIMIT * size, LONGEST_CREDIT)
+        move.paid_bytes = min(move.paid_bytes + AMPLIFICATION_LIMIT * size, MOST_PAID)
 
     def note_in_use(self, peer: Peer) -> None:
         """A frame of a peer came from the address in use, and was more than an answer."""
@@ -252,7 +250,11 @@ class Roaming:
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
         move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
         if last is not None:
-            move.is_proved, move.credit, move.carries = last.is_proved, last.credit, last.carries
+            move.is_proved, move.paid_bytes, move.carries = (
+                last.is_proved,
+                last.paid_bytes,
+                last.carries,
+            )
             move.led, move.led_since = last.led, last.led_since
         self._moves.put((peer, address), move, peers=(peer,))
         if not is_told:
@@ -327,9 +329,9 @@ class Roaming:
         if not move.is_answered or now >= move.until:
             return
         is_unheard = move.carries and self.is_unheard(peer, now)
-        if not (is_unheard or move.leads(now)):
-            if move.rests or not (move.is_told or now >= move.judged_at):
-                return
+        may_move = not move.rests and (move.is_told or now >= move.judged_at)
+        if not (may_move or is_unheard or move.leads(now)):
+            return
         self._go(peer, address, move, now, is_unheard=is_unheard)
         if is_unheard:
             self.on_left_unheard(peer, now)
@@ -371,9 +373,9 @@ class Roaming:
             if move.is_answered and now < move.until:
                 continue
             if not move.is_proved:
-                if move.credit < CHALLENGE_BYTES:
+                if move.paid_bytes < CHALLENGE_BYTES:
                     continue
-                move.credit -= CHALLENGE_BYTES
+                move.paid_bytes -= CHALLENGE_BYTES
             if now >= move.until:
                 move.nonce = self._state.rng.randbytes(NONCE_BYTES)
                 move.rests, move.until = True, now + ASKED_S

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -38,11 +39,14 @@ class Unheard:
 
     Args:
         state: The shared ground.
+        delivery: Notices what is not acknowledged in time.
         roaming: Asks, and moves sessions.
         lifecycle: Tells of peers that are gone.
     """
 
-    def __init__(self, state: NodeState, roaming: Roaming, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, roaming: Roaming, lifecycle: Lifecycle
+    ) -> None:
         self._state = state
         self._roaming = roaming
         self._doubts: BoundedTable[Peer, _Doubt] = state.tables.add(
@@ -50,24 +54,20 @@ class Unheard:
         )
         roaming.is_unheard = self._is_unheard
         roaming.on_left_unheard = self._note_left
+        self._and_then, delivery.on_overdue = delivery.on_overdue, self._handle_overdue
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
-    def note_overdue(self, peer: Peer, now: float) -> None:
-        """Something that was sent to a peer has not been acknowledged in time.
-
-        Args:
-            peer: To whom.
-            now: The time, seconds.
-        """
+    def _handle_overdue(self, peer: Peer, now: float) -> None:
+        """Something that was sent to a peer has not been acknowledged in time."""
+        self._and_then(peer, now)
         if not peer.is_secured or not self._roaming.has_others(peer):
             return
-        doubt = self._doubts.get(peer)
-        if doubt is not None and peer.answered_at <= doubt.since + LEFT_AFTER_S + LATE_S:
-            if now < doubt.since + LEFT_AFTER_S and peer.answered_at <= doubt.since:
+        last, doubt = self._doubts.get(peer), _Doubt(now)
+        if last is not None:
+            if peer.answered_at <= last.since and now < last.since + LEFT_AFTER_S:
                 return
-        last, doubt = doubt, _Doubt(now)
-        if last is not None and peer.answered_at <= last.moved_at:
-            doubt.moves, doubt.moved_at = last.moves, last.moved_at
+            if peer.answered_at <= last.moved_at:
+                doubt.moves, doubt.moved_at = last.moves, last.moved_at
         if doubt.moves >= MOST_MOVES:
             return
         self._doubts.put(peer, doubt)
