@@ -217,8 +217,18 @@ class Roaming:
     def _note_led(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
         move.note_led(now)
         if move.led == LEADS:
-            self._plan(max(move.led_since + LEADS_S, now), peer, address, move, self._judge)
+            when = max(move.led_since + LEADS_S, now)
+            self._state.timers.schedule(when, lambda at: self._judge_leader(peer, address, at))
         self._judge(peer, address, move, now)
+
+    def _judge_leader(self, peer: Peer, address: Address, now: float) -> None:
+        move = self._moves.get((peer, address))
+        if move is None or not move.leads(now) or not peer.is_authenticated:
+            return
+        if move.is_answered and now < move.until:
+            self._judge(peer, address, move, now)
+        else:
+            self._ask_unpaid(peer, address, move, now)
 
     @staticmethod
     def _asks_again(peer: Peer, address: Address, move: _Move, now: float) -> bool:
@@ -372,17 +382,21 @@ class Roaming:
                 continue
             if move.is_answered and now < move.until:
                 continue
-            if not move.is_proved:
-                if move.paid_bytes < CHALLENGE_BYTES:
-                    continue
-                move.paid_bytes -= CHALLENGE_BYTES
-            if now >= move.until:
-                move.nonce = self._state.rng.randbytes(NONCE_BYTES)
-                move.rests, move.until = True, now + ASKED_S
-                move.is_answered = False
-            move.asked_at = now
-            grant = self._state.gate.grant(Reason.OWN_PLAN, address, now)
-            self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
+            self._ask_unpaid(peer, address, move, now)
+
+    def _ask_unpaid(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+        """Ask an address from which no datagram has just come that pays for it."""
+        if not move.is_proved:
+            if move.paid_bytes < CHALLENGE_BYTES:
+                return
+            move.paid_bytes -= CHALLENGE_BYTES
+        if now >= move.until:
+            move.nonce = self._state.rng.randbytes(NONCE_BYTES)
+            move.rests, move.until = True, now + ASKED_S
+            move.is_answered = False
+        move.asked_at = now
+        grant = self._state.gate.grant(Reason.OWN_PLAN, address, now)
+        self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
 
     def judge_others(self, peer: Peer, now: float) -> None:
         """Move the session if another address has answered, and may have it.
