@@ -832,6 +832,7 @@ REASONS: dict[str, set[str]] = {
     "core/relay/requests.py": {"USER_ASKED"},
     "core/secure/own_moves.py": {"OWN_PLAN"},
     "core/secure/beside.py": {"HANDSHAKE"},
+    "core/secure/roaming.py": {"OWN_PLAN"},
     "core/sessions/handshake.py": {"HANDSHAKE"},
     "core/sessions/keepalive.py": {"OWN_PLAN"},
     "core/sessions/liveness.py": {"GOODBYE", "USER_ASKED"},

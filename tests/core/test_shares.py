@@ -80,6 +80,7 @@ EXEMPT = {
     "ServerWatch._looks": OWN,
     "Slowness._servers": OWN,
     "Takeover._settled": EACH_PEER,
+    "Unheard._doubts": EACH_PEER,
     "Watching._due": OWN,
     "Way.asked": ONE_PEER,
     "WayChecks.servers": OWN,

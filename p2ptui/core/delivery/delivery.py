@@ -55,6 +55,8 @@ class Delivery(Outlet):
         super().__init__(state)
         self._extensions = extensions
         self._following = following
+        self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
+        """Called with the sender and the id of a message that came again, and the time."""
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""

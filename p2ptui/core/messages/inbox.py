@@ -121,6 +121,7 @@ class Inbox:
         if verdict is Verdict.DUPLICATE:
             self._state.counters.duplicates += 1
             self._delivery.acknowledge(peer, message, now)
+            self._delivery.on_repeated(peer, message.id, now)
             return _Outcome.TAKEN
         entry, content, error = self._table.read(message)
         accepted: Entry | None = None

@@ -4,6 +4,7 @@ Whatever anybody on the way does to the request, or answers, the session stays a
 answer that shows the keys of the peer's id begins the new one, in which what waits goes on.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +53,9 @@ class Beside:
     def __contains__(self, peer: Peer) -> bool:
         return peer in self._asked
 
-    def ask(self, peer: Peer, why: str, now: float, after_s: float = 0.0) -> bool:
+    def ask(
+        self, peer: Peer, why: str, now: float, after_s: float = 0.0, *, is_overdue: bool = False
+    ) -> bool:
         """Ask a peer for a new session; whether there is room for that.
 
         Args:
@@ -60,8 +63,11 @@ class Beside:
             why: What the user is told when the new session begins.
             now: The time, seconds.
             after_s: So long a sealed frame is waited for first, seconds.
+            is_overdue: Whether it is asked though sealed frames open.
         """
         opened = 0 if peer.seal is None else peer.seal.session.current.opened
+        if is_overdue:
+            opened = sys.maxsize
         asked = _Asked(opened, now + ASKED_S, why)
         if not self._asked.put(peer, asked):
             return False

@@ -1,7 +1,6 @@
 """The parts of the secured session within the core."""
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
@@ -38,17 +37,11 @@ class SecureParts:
         displacing = Displacing(state, delivery, lifecycle)
         completing = Completing(state, seals, answering, sessions, displacing.begin)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
-        unheard, note_overdue = Unheard(state, roaming, lifecycle), delivery.on_overdue
-
-        def handle_overdue(peer: Peer, now: float) -> None:
-            note_overdue(peer, now)
-            unheard.note_overdue(peer, now)
-
-        delivery.on_overdue = handle_overdue
+        Unheard(state, delivery, roaming, lifecycle)
         self.own_moves = own_moves = OwnMoves(state, lifecycle)
         self.restarts = restarts = Restarts(state, delivery, sessions)
         securing = Securing(state, seals, restarts.beside, lifecycle)
-        self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
+        self.rekeying = rekeying = Rekeying(state, seals, lifecycle, restarts.beside)
         sessions.liveness.on_beat.append(rekeying.check)
         inside = Inside(state, roaming, own_moves, rekeying)
         self.opening = Opening(state, seals, answering, completing, restarts, inside)

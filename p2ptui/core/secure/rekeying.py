@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.beside import Beside
 from p2ptui.core.secure.frame_kinds import kind_of
 from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
 from p2ptui.core.sessions.asking import came_without_key
@@ -28,6 +30,21 @@ TRIES: Final = 10
 
 LOOKS_S: Final = 10.0
 """While new keys are due, and not there, it is looked so often whether to begin anew."""
+
+OVERDUE_S: Final = 870.0
+"""Keys of this age should have been replaced: somebody may be keeping back what asks for others. A
+new session is asked for beside this one."""
+
+LATER_S: Final = 12.0
+"""So much later the side of the larger id asks: the requests of the two would cross."""
+
+REJECT_S: Final = 900.0
+"""Keys of this age are used no more: a session that has no others by then ends."""
+
+RENEWED: Final = "new keys did not come in time; it has shown its keys once more"
+TOO_OLD: Final = (
+    "no new keys came in 15 minutes, though it was there: something on the way keeps them back"
+)
 
 PAUSE_S: Final = 5.0
 """So soon after one request of a peer no other one is answered: each costs a key exchange. An
@@ -76,11 +93,16 @@ class Rekeying:
         state: The shared ground.
         seals: The secured sessions.
         lifecycle: Tells of peers that are gone.
+        beside: Asks for new sessions.
     """
 
-    def __init__(self, state: NodeState, seals: Seals, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, seals: Seals, lifecycle: Lifecycle, beside: Beside
+    ) -> None:
         self._state = state
         self._seals = seals
+        self._lifecycle = lifecycle
+        self._beside = beside
         self._begun: BoundedTable[Peer, _Begun] = state.tables.add(
             "rekeys", BoundedTable(state.most_peers)
         )
@@ -118,6 +140,15 @@ class Rekeying:
             self._answered.pop(peer)
         if peer not in self._begun and seal.session.needs_rekey(now):
             self.begin(peer, now)
+        self._judge_age(peer, now - seal.session.current.began_at, now)
+
+    def _judge_age(self, peer: Peer, age_s: float, now: float) -> None:
+        is_first = self._state.identity.id < peer.node_id
+        if age_s >= REJECT_S:
+            self._state.counters.drop("keys_overdue")
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, TOO_OLD)
+        elif age_s >= OVERDUE_S + (0.0 if is_first else LATER_S) and peer not in self._beside:
+            self._beside.ask(peer, RENEWED, now, is_overdue=True)
 
     def begin(self, peer: Peer, now: float) -> None:
         """Begin an exchange with a secured peer."""

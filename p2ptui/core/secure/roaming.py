@@ -61,7 +61,7 @@ long: newest ones, which are no answers to challenges and the like. A copy of on
 the address in use, if later, shows that it carries them, too."""
 
 CHALLENGE_BYTES: Final = 38
-LONGEST_CREDIT: Final = 256
+MOST_PAID: Final = 256
 """Bytes that copies from an address pay for, and what a challenge takes."""
 
 ASKED_S: Final = 1.0
@@ -96,7 +96,7 @@ class _Move:
     """Whether the address in use has answered."""
     is_proved: bool = False
     """Whether this one has ever answered, or was in use."""
-    credit: int = 0
+    paid_bytes: int = 0
     """Bytes that may go there before that, besides what each newest frame draws."""
     carries: bool = False
     """Whether it was more than answers and the like that came from there; or the session was there,
@@ -206,7 +206,7 @@ class Roaming:
             move = _Move.resting(now)
             self._moves.put((peer, address), move, peers=(peer,))
         move.carries = True
-        move.credit = min(move.credit + AMPLIFICATION_LIMIT * size, LONGEST_CREDIT)
+        move.paid_bytes = min(move.paid_bytes + AMPLIFICATION_LIMIT * size, MOST_PAID)
 
     def note_in_use(self, peer: Peer) -> None:
         """A frame of a peer came from the address in use, and was more than an answer."""
@@ -217,8 +217,18 @@ class Roaming:
     def _note_led(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
         move.note_led(now)
         if move.led == LEADS:
-            self._plan(max(move.led_since + LEADS_S, now), peer, address, move, self._judge)
+            when = max(move.led_since + LEADS_S, now)
+            self._state.timers.schedule(when, lambda at: self._judge_leader(peer, address, at))
         self._judge(peer, address, move, now)
+
+    def _judge_leader(self, peer: Peer, address: Address, now: float) -> None:
+        move = self._moves.get((peer, address))
+        if move is None or not move.leads(now) or not peer.is_authenticated:
+            return
+        if move.is_answered and now < move.until:
+            self._judge(peer, address, move, now)
+        else:
+            self._ask_unpaid(peer, address, move, now)
 
     @staticmethod
     def _asks_again(peer: Peer, address: Address, move: _Move, now: float) -> bool:
@@ -250,7 +260,11 @@ class Roaming:
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
         move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
         if last is not None:
-            move.is_proved, move.credit, move.carries = last.is_proved, last.credit, last.carries
+            move.is_proved, move.paid_bytes, move.carries = (
+                last.is_proved,
+                last.paid_bytes,
+                last.carries,
+            )
             move.led, move.led_since = last.led, last.led_since
         self._moves.put((peer, address), move, peers=(peer,))
         if not is_told:
@@ -325,8 +339,8 @@ class Roaming:
         if not move.is_answered or now >= move.until:
             return
         is_unheard = move.carries and self.is_unheard(peer, now)
-        has_lead = is_unheard or move.leads(now)
-        if not has_lead and (move.rests or not (move.is_told or now >= move.judged_at)):
+        may_move = not move.rests and (move.is_told or now >= move.judged_at)
+        if not (may_move or is_unheard or move.leads(now)):
             return
         self._go(peer, address, move, now, is_unheard=is_unheard)
         if is_unheard:
@@ -368,17 +382,21 @@ class Roaming:
                 continue
             if move.is_answered and now < move.until:
                 continue
-            if not move.is_proved:
-                if move.credit < CHALLENGE_BYTES:
-                    continue
-                move.credit -= CHALLENGE_BYTES
-            if now >= move.until:
-                move.nonce = self._state.rng.randbytes(NONCE_BYTES)
-                move.rests, move.until = True, now + ASKED_S
-                move.is_answered = False
-            move.asked_at = now
-            grant = self._state.gate.grant(Reason.OWN_PLAN, address, now)
-            self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
+            self._ask_unpaid(peer, address, move, now)
+
+    def _ask_unpaid(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+        """Ask an address from which no datagram has just come that pays for it."""
+        if not move.is_proved:
+            if move.paid_bytes < CHALLENGE_BYTES:
+                return
+            move.paid_bytes -= CHALLENGE_BYTES
+        if now >= move.until:
+            move.nonce = self._state.rng.randbytes(NONCE_BYTES)
+            move.rests, move.until = True, now + ASKED_S
+            move.is_answered = False
+        move.asked_at = now
+        grant = self._state.gate.grant(Reason.OWN_PLAN, address, now)
+        self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
 
     def judge_others(self, peer: Peer, now: float) -> None:
         """Move the session if another address has answered, and may have it.

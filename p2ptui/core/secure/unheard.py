@@ -1,15 +1,17 @@
 """Nothing is acknowledged where a secured session goes: the peer may be elsewhere.
 
 Who passes on challenges and their answers, and nothing else, keeps an address answering. So where
-nothing is acknowledged for a while, the other addresses from which the peer came are asked, and the
-session goes to one that answers. If nothing is acknowledged there either, it goes on, but not
-without end: then it is not the way.
+nothing is acknowledged for a while, or a message comes time and again that was acknowledged, the
+other addresses from which the peer came are asked, and the session goes to one that answers. If
+nothing is acknowledged there either it goes on, but not without end: then it is not the way.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -22,15 +24,27 @@ LEFT_AFTER_S: Final = 0.8
 LATE_S: Final = 1.0
 """So much later an answer still moves the session."""
 
+REPEATS: Final = 3
+"""So often a message comes again though it was acknowledged each time: no Ack arrives."""
+
+REMEMBERED_S: Final = 8.0
+"""So long it is the same message that is counted."""
+
 MOST_MOVES: Final = 4
 """From one address to another, until something is acknowledged."""
 
 
 @dataclass(slots=True, eq=False)
 class _Doubt:
-    since: float
+    since: float = -math.inf
+    """When something was overdue and nothing has been acknowledged since."""
+    message_id: str = ""
+    """Of the message that comes again."""
+    repeats: int = 0
+    began_at: float = 0.0
+    repeated_at: float = -math.inf
     moves: int = 0
-    moved_at: float = 0.0
+    moved_at: float = -math.inf
 
 
 class Unheard:
@@ -38,11 +52,14 @@ class Unheard:
 
     Args:
         state: The shared ground.
+        delivery: Notices what is not acknowledged in time, and what comes again.
         roaming: Asks, and moves sessions.
         lifecycle: Tells of peers that are gone.
     """
 
-    def __init__(self, state: NodeState, roaming: Roaming, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, roaming: Roaming, lifecycle: Lifecycle
+    ) -> None:
         self._state = state
         self._roaming = roaming
         self._doubts: BoundedTable[Peer, _Doubt] = state.tables.add(
@@ -50,54 +67,76 @@ class Unheard:
         )
         roaming.is_unheard = self._is_unheard
         roaming.on_left_unheard = self._note_left
+        self._and_then, delivery.on_overdue = delivery.on_overdue, self._handle_overdue
+        delivery.on_repeated = self._handle_repeated
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
-    def note_overdue(self, peer: Peer, now: float) -> None:
-        """Something that was sent to a peer has not been acknowledged in time.
-
-        Args:
-            peer: To whom.
-            now: The time, seconds.
-        """
+    def _doubt_of(self, peer: Peer) -> _Doubt | None:
+        """What is known against where a peer is; None if it may be nowhere else, or has moved too
+        often."""
         if not peer.is_secured or not self._roaming.has_others(peer):
-            return
+            return None
         doubt = self._doubts.get(peer)
-        if doubt is not None and peer.answered_at <= doubt.since + LEFT_AFTER_S + LATE_S:
-            if now < doubt.since + LEFT_AFTER_S and peer.answered_at <= doubt.since:
-                return
-        last, doubt = doubt, _Doubt(now)
-        if last is not None and peer.answered_at <= last.moved_at:
-            doubt.moves, doubt.moved_at = last.moves, last.moved_at
-        if doubt.moves >= MOST_MOVES:
+        if doubt is None:
+            doubt = _Doubt()
+            self._doubts.put(peer, doubt)
+        if peer.answered_at > doubt.moved_at:
+            doubt.moves = 0
+        return doubt if doubt.moves < MOST_MOVES else None
+
+    def _handle_overdue(self, peer: Peer, now: float) -> None:
+        """Something that was sent to a peer has not been acknowledged in time."""
+        self._and_then(peer, now)
+        doubt = self._doubt_of(peer)
+        if doubt is None:
             return
-        self._doubts.put(peer, doubt)
-        schedule = self._state.timers.schedule
+        if peer.answered_at <= doubt.since and now < doubt.since + LEFT_AFTER_S:
+            return
+        doubt.since, schedule = now, self._state.timers.schedule
         for later_s in ASKED_AFTER_S:
-            schedule(now + later_s, lambda at: self._ask(peer, doubt, at))
-        schedule(now + LEFT_AFTER_S, lambda at: self._conclude(peer, doubt, at))
+            schedule(now + later_s, lambda at: self._ask(peer, doubt, now, at))
+        schedule(now + LEFT_AFTER_S, lambda at: self._conclude(peer, doubt, now, at))
+
+    def _handle_repeated(self, peer: Peer, message_id: str, now: float) -> None:
+        """A message came again, and was acknowledged before."""
+        doubt = self._doubt_of(peer)
+        if doubt is None:
+            return
+        if not doubt.repeats or now >= doubt.began_at + REMEMBERED_S:
+            doubt.message_id, doubt.repeats, doubt.began_at = message_id, 0, now
+        if message_id != doubt.message_id:
+            return
+        doubt.repeats, doubt.repeated_at = doubt.repeats + 1, now
+        if doubt.repeats + 1 >= REPEATS:
+            self._roaming.ask_others(peer, now)
+            self._roaming.judge_others(peer, now)
 
     def _holds(self, peer: Peer, doubt: _Doubt) -> bool:
         is_current = self._doubts.get(peer) is doubt and peer.is_authenticated
         return is_current and peer.answered_at <= doubt.since and bool(len(peer.channel.sender))
 
-    def _ask(self, peer: Peer, doubt: _Doubt, now: float) -> None:
-        if self._holds(peer, doubt):
+    def _ask(self, peer: Peer, doubt: _Doubt, since: float, now: float) -> None:
+        if doubt.since == since and self._holds(peer, doubt):
             self._roaming.ask_others(peer, now)
 
-    def _conclude(self, peer: Peer, doubt: _Doubt, now: float) -> None:
-        if self._holds(peer, doubt):
+    def _conclude(self, peer: Peer, doubt: _Doubt, since: float, now: float) -> None:
+        if doubt.since == since and self._holds(peer, doubt):
             self._roaming.judge_others(peer, now)
 
     def _is_unheard(self, peer: Peer, now: float) -> bool:
         doubt = self._doubts.get(peer)
-        if doubt is None or not self._holds(peer, doubt):
+        if doubt is None or doubt.moves >= MOST_MOVES:
             return False
-        return LEFT_AFTER_S <= now - doubt.since + 1e-9 <= LEFT_AFTER_S + LATE_S
+        if doubt.repeats >= REPEATS and now <= doubt.repeated_at + LATE_S:
+            return True
+        until = doubt.since + LEFT_AFTER_S + LATE_S
+        return self._holds(peer, doubt) and doubt.since + LEFT_AFTER_S <= now <= until
 
     def _note_left(self, peer: Peer, now: float) -> None:
         doubt = self._doubts.get(peer)
         if doubt is not None:
             doubt.moves, doubt.moved_at = doubt.moves + 1, now
+            doubt.repeats = 0
 
     def _forget(self, peer: Peer) -> None:
         self._doubts.pop(peer)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.events import PeerStatusChanged
 from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
 from p2ptui.core.secure.rekeying import ANSWERS_READ, PAUSE_S
 from p2ptui.core.sessions.offering import make_offer
@@ -204,3 +205,38 @@ def test_what_ends_no_exchange_is_tried_a_few_times(
     keys = session_of(one, other).current
     world.run_for(QUARTER_HOUR_S)
     assert session_of(one, other).current is not keys
+
+
+def kept_back(host: Host) -> None:
+    """Somebody on the way drops what asks for new keys, and nothing else."""
+    agreeing = rekeying(host)
+    take = agreeing.take
+    agreeing.take = lambda peer, inner, now: (  # type: ignore[method-assign]
+        None if inner[0] == REKEY_1 else take(peer, inner, now)
+    )
+
+
+def test_where_new_keys_are_kept_back_a_new_session_brings_them(world: World) -> None:
+    one, other = two_secured(world)
+    for host in (one, other):
+        kept_back(host)
+    before = session_of(one, other).current.keys.send
+    sent = []
+    for _ in range(100):
+        sent.append(one.send(other, len(sent)))
+        world.run_for(10)
+    assert session_of(one, other).current.keys.send != before
+    assert all(one.outcome(token).delivered for token in sent)
+    assert other.received() == list(range(100))
+
+
+def test_where_that_is_kept_back_too_the_session_ends_with_the_reason(world: World) -> None:
+    tap = Wiretap(world)
+    one, other = two_secured(world)
+    for host in (one, other):
+        kept_back(host)
+    tap.rules.append(lambda seen: None if b"HandshakeRe" in seen.data else seen.data)
+    world.run_for(QUARTER_HOUR_S + 20)
+    assert one.endpoint.peers.authenticated(other.id) is None
+    reasons = [event.reason for event in one.told(PeerStatusChanged) if event.reason]
+    assert any("no new keys came in 15 minutes" in reason for reason in reasons)

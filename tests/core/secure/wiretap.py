@@ -71,7 +71,7 @@ def rekeying(host: Host) -> Rekeying:
     """What agrees on new keys."""
     clear = host.endpoint._mobility.clear
     assert clear is not None
-    return clear.opening._inside._rekeying
+    return clear.opening.inside.rekeying
 
 
 def agree_on_new_keys(one: Host, other: Host) -> None:
