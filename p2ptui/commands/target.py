@@ -141,13 +141,11 @@ class Target:
             raise self._gone(error) from None
 
     async def send(self, payload: Any, timeout_s: float) -> SendResult:
-        """Send one message, if it is the node that the user means.
+        """Send one message; see first that it is the node that is meant (`require_meant`).
 
         Raises:
-            ImpostorError: It is not; nothing is sent.
             P2PError: It failed; of a peer that is gone, that it is.
         """
-        self.require_meant()
         if not self.is_peer:
             left_s = await self._wait_for_server(timeout_s)
             return await self.node.send_routed(self.node_id, payload, timeout_s=left_s)
