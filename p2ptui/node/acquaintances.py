@@ -387,11 +387,6 @@ class Acquaintances:
         met = self._only_one(ref, peer)
         if met is not None and met.keys is None:
             raise UnknownPeerError(f"{_called(met)} has no keys: nobody can tell who it is")
-        if met is not None and met.lasting_id == self._user_id:
-            raise UnknownPeerError(
-                f"{_called(met)} is a node of your own: it has your keys, or is signed with them,"
-                " and needs no trust"
-            )
         if met is not None and met.ephemeral:
             if met.signer is None:
                 raise UnknownPeerError(

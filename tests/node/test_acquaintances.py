@@ -359,7 +359,7 @@ def test_a_session_that_goes_on_is_told_with_what_is_known(tmp_path: Path, secur
     on_street(story, tmp_path)
 
 
-def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:
+def test_who_was_never_met_cannot_be_trusted_and_that_is_said(tmp_path: Path) -> None:
     async def story(street: Street) -> None:
         alice, server = await street.start("alice"), await street.start("server")
         await alice.connect(server.address)
@@ -368,10 +368,6 @@ def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:
         await own.connect(alice.address)
         await asyncio.sleep(1)
         assert alice.peer("second").trust is Trust.VERIFIED
-        with pytest.raises(UnknownPeerError, match=r"^second is a node of your own"):
-            await alice.trust("second")
-        with pytest.raises(UnknownPeerError, match=r"^alice is a node of your own"):
-            await own.trust("alice")
         carol = await street.start("carol")
         await carol.connect(server.address)
         await carol.find("alice")
@@ -379,7 +375,8 @@ def test_whose_a_node_is_that_cannot_be_trusted_is_said(tmp_path: Path) -> None:
             await carol.trust("alice")
         with pytest.raises(UnknownPeerError, match=r"^no known node is called 'nobody'"):
             await carol.trust("nobody")
-        assert alice.known_node(alice.id) is None
+        trusted = await alice.trust("second")
+        assert (trusted.id, trusted.verified) == (alice.id, True), "its user is meant"
 
     on_street(story, tmp_path)
 
