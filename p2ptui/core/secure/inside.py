@@ -1,12 +1,16 @@
 """Who takes the frames that two nodes send each other under seal only."""
 
 from p2ptui.core.accounts import Purse
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.frame_kinds import kind_of
 from p2ptui.core.secure.inner import MOVED, PATH_CHALLENGE, PATH_RESPONSE, SEEN
 from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.roaming import Roaming
+from p2ptui.core.secure.unheard import Unheard
+from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -16,17 +20,26 @@ class Inside:
 
     Args:
         state: The shared ground.
-        roaming: Follows peers to other addresses.
-        own_moves: Has told peers that this node has moved.
+        seals: The secured sessions.
+        delivery: The way out.
+        lifecycle: Tells of peers that come and go.
         rekeying: Makes new keys.
     """
 
     def __init__(
-        self, state: NodeState, roaming: Roaming, own_moves: OwnMoves, rekeying: Rekeying
+        self,
+        state: NodeState,
+        seals: Seals,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        rekeying: Rekeying,
     ) -> None:
         self._state = state
-        self._roaming = roaming
-        self._own_moves = own_moves
+        self.roaming = Roaming(state, seals, lifecycle)
+        """Follows peers to other addresses."""
+        Unheard(state, delivery, self.roaming, lifecycle)
+        self.own_moves = OwnMoves(state, lifecycle)
+        """Has told peers that this node has moved."""
         self.rekeying = rekeying
         """Makes new keys."""
 
@@ -42,11 +55,11 @@ class Inside:
             earned: What the datagram pays for.
             now: The time, seconds.
         """
-        self._roaming.note(owner, inner, address, earned, now)
+        self.roaming.note(owner, inner, address, earned, now)
 
     def note_in_use(self, owner: Peer) -> None:
         """A frame that says more than where a peer is came from the address in use."""
-        self._roaming.note_in_use(owner)
+        self.roaming.note_in_use(owner)
 
     def note_copy(self, owner: Peer, address: Address, size: int, now: float) -> None:
         """A frame with a peer's number came a second time.
@@ -57,7 +70,7 @@ class Inside:
             size: Its bytes.
             now: The time, seconds.
         """
-        self._roaming.note_copy(owner, address, size, now)
+        self.roaming.note_copy(owner, address, size, now)
 
     def take(self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float) -> None:
         """Take one of the frames in `inner`.
@@ -72,11 +85,11 @@ class Inside:
         kind = inner[0]
         self._state.trace_from(address, owner.node_id, kind_of(inner), inner, is_sealed=True)
         if kind in (MOVED, PATH_CHALLENGE):
-            self._roaming.answer(owner, inner, address, earned)
+            self.roaming.answer(owner, inner, address, earned)
         elif kind == SEEN:
-            self._own_moves.take_seen(owner, inner, now)
+            self.own_moves.take_seen(owner, inner, now)
         elif kind == PATH_RESPONSE:
-            if not self._own_moves.take_answer(owner, inner, now):
-                self._roaming.take_answer(owner, inner, now)
+            if not self.own_moves.take_answer(owner, inner, now):
+                self.roaming.take_answer(owner, inner, now)
         else:
             self.rekeying.take(owner, inner, now)

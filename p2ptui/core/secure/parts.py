@@ -8,12 +8,9 @@ from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.displacing import Displacing
 from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.opening import Opening
-from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
-from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.secure.securing import Securing
-from p2ptui.core.secure.unheard import Unheard
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 
@@ -36,14 +33,12 @@ class SecureParts:
         self.answering = answering = Answering(state, seals, sessions)
         displacing = Displacing(state, delivery, lifecycle)
         completing = Completing(state, seals, answering, sessions, displacing.begin)
-        self.roaming = roaming = Roaming(state, seals, lifecycle)
-        Unheard(state, delivery, roaming, lifecycle)
-        self.own_moves = own_moves = OwnMoves(state, lifecycle)
         self.restarts = restarts = Restarts(state, delivery, sessions)
         securing = Securing(state, seals, restarts.beside, lifecycle)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle, restarts.beside)
         sessions.liveness.on_beat.append(rekeying.check)
-        inside = Inside(state, roaming, own_moves, rekeying)
+        inside = Inside(state, seals, delivery, lifecycle, rekeying)
+        self.roaming, self.own_moves = inside.roaming, inside.own_moves
         self.opening = Opening(state, seals, answering, completing, restarts, inside)
         self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.beside.take_answer)

@@ -14,7 +14,6 @@ says comes from the other one alone, time after time; or what is sent there is n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable, Share
@@ -33,6 +32,7 @@ from p2ptui.core.secure.inner import (
     PATH_RESPONSE,
     SEEN,
 )
+from p2ptui.core.secure.move import FIRST_REST_S, LEADS, LEADS_S, LONGEST_REST_S, Move
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
@@ -48,17 +48,6 @@ WAIT_ROUND_TRIPS: Final = 2.5
 
 VALID_S: Final = 5.0
 """An answer to a challenge counts for so long: somebody may have kept it back."""
-
-FIRST_REST_S: Final = 0.5
-LONGEST_REST_S: Final = 1.5
-"""An address that was not followed, since the one in use answers, is asked again so late; each time
-twice as late."""
-
-LEADS: Final = 3
-LEADS_S: Final = 1.0
-"""An address that answers is left for another one if so many frames came from there alone, over so
-long: newest ones, which are no answers to challenges and the like. A copy of one that comes from
-the address in use, if later, shows that it carries them, too."""
 
 CHALLENGE_BYTES: Final = 38
 MOST_PAID: Final = 256
@@ -77,54 +66,7 @@ MOVES_EACH: Final = 4
 """Of one peer; the oldest makes room."""
 
 
-@dataclass(slots=True, eq=False)
-class _Move:
-    nonce: bytes
-    """For the new address."""
-    home_nonce: bytes
-    """For the one in use."""
-    until: float
-    """So long answers count; or the rest goes on."""
-    rest_s: float
-    judged_at: float
-    """When the address in use has had its time."""
-    asked_at: float
-    is_told: bool = False
-    """Whether the peer itself says that it has moved."""
-    is_answered: bool = False
-    rests: bool = False
-    """Whether the address in use has answered."""
-    is_proved: bool = False
-    """Whether this one has ever answered, or was in use."""
-    paid_bytes: int = 0
-    """Bytes that may go there before that, besides what each newest frame draws."""
-    carries: bool = False
-    """Whether it was more than answers and the like that came from there; or the session was there,
-    and was not left for carrying nothing."""
-    led: int = 0
-    """Newest frames that came from there since any came from the address in use."""
-    led_since: float = 0.0
-
-    @classmethod
-    def resting(cls, now: float, *, carries: bool = True, is_proved: bool = False) -> "_Move":
-        """One that nobody has been asked about."""
-        move = cls(b"", b"", now, FIRST_REST_S / 2, now, now, rests=True)
-        move.carries, move.is_proved = carries, is_proved
-        return move
-
-    def note_led(self, now: float) -> None:
-        """One more of the newest frames came from there."""
-        if not self.led:
-            self.led_since = now
-        self.led += 1
-        self.carries = True
-
-    def leads(self, now: float) -> bool:
-        """Whether what the peer says comes from there alone."""
-        return self.led >= LEADS and now >= self.led_since + LEADS_S
-
-
-_Step: TypeAlias = Callable[[Peer, Address, _Move, float], None]
+_Step: TypeAlias = Callable[[Peer, Address, Move, float], None]
 
 
 class Roaming:
@@ -140,7 +82,7 @@ class Roaming:
         self._state = state
         self._seals = seals
         self._lifecycle = lifecycle
-        self._moves: BoundedTable[tuple[Peer, Address], _Move] = state.tables.add(
+        self._moves: BoundedTable[tuple[Peer, Address], Move] = state.tables.add(
             "sessions_moving",
             BoundedTable(
                 MAX_MOVES,
@@ -203,7 +145,7 @@ class Roaming:
             return
         move = self._moves.get((peer, address))
         if move is None:
-            move = _Move.resting(now)
+            move = Move.resting(now)
             self._moves.put((peer, address), move, peers=(peer,))
         move.carries = True
         move.paid_bytes = min(move.paid_bytes + AMPLIFICATION_LIMIT * size, MOST_PAID)
@@ -214,7 +156,7 @@ class Roaming:
             for key in self._moves.of_peer(peer):
                 self._moves[key].led = 0
 
-    def _note_led(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+    def _note_led(self, peer: Peer, address: Address, move: Move, now: float) -> None:
         move.note_led(now)
         if move.led == LEADS:
             when = max(move.led_since + LEADS_S, now)
@@ -231,7 +173,7 @@ class Roaming:
             self._ask_unpaid(peer, address, move, now)
 
     @staticmethod
-    def _asks_again(peer: Peer, address: Address, move: _Move, now: float) -> bool:
+    def _asks_again(peer: Peer, address: Address, move: Move, now: float) -> bool:
         if address == peer.sends_to or now < move.asked_at + AGAIN_S:
             return False
         return not move.rests or (move.leads(now) and not move.is_answered)
@@ -253,12 +195,12 @@ class Roaming:
         return not is_known or (relayed_node(peer.home) is None and "#" not in address[0])
 
     def _begin(
-        self, peer: Peer, address: Address, last: _Move | None, now: float, *, is_told: bool
-    ) -> _Move:
+        self, peer: Peer, address: Address, last: Move | None, now: float, *, is_told: bool
+    ) -> Move:
         random, wait_s = self._state.rng.randbytes, self._wait_s(peer)
         rest_s = FIRST_REST_S if last is None else min(2 * last.rest_s, LONGEST_REST_S)
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
-        move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
+        move = Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
         if last is not None:
             move.is_proved, move.paid_bytes, move.carries = (
                 last.is_proved,
@@ -273,7 +215,7 @@ class Roaming:
                 self._plan(now + share * wait_s, peer, address, move, action)
         return move
 
-    def _plan(self, when: float, peer: Peer, address: Address, move: _Move, action: _Step) -> None:
+    def _plan(self, when: float, peer: Peer, address: Address, move: Move, action: _Step) -> None:
         self._state.timers.schedule(when, lambda now: action(peer, address, move, now))
 
     @staticmethod
@@ -283,11 +225,11 @@ class Roaming:
             return USUAL_WAIT_S
         return min(max(WAIT_ROUND_TRIPS * rtt_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)
 
-    def _ask_again(self, peer: Peer, address: Address, move: _Move, _now: float) -> None:
+    def _ask_again(self, peer: Peer, address: Address, move: Move, _now: float) -> None:
         if self._moves.get((peer, address)) is move and not move.rests:
             self._ask_home(peer, address, move)
 
-    def _ask_home(self, peer: Peer, address: Address, move: _Move) -> None:
+    def _ask_home(self, peer: Peer, address: Address, move: Move) -> None:
         if peer.sends_to != address:
             self._state.gate.send_to(peer, bytes((PATH_CHALLENGE,)) + move.home_nonce)
 
@@ -333,7 +275,7 @@ class Roaming:
                 return
         self._state.counters.drop("path_response_unasked")
 
-    def _judge(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+    def _judge(self, peer: Peer, address: Address, move: Move, now: float) -> None:
         if self._moves.get((peer, address)) is not move or not peer.is_authenticated:
             return
         if not move.is_answered or now >= move.until:
@@ -347,7 +289,7 @@ class Roaming:
             self.on_left_unheard(peer, now)
 
     def _go(
-        self, peer: Peer, address: Address, move: _Move, now: float, *, is_unheard: bool
+        self, peer: Peer, address: Address, move: Move, now: float, *, is_unheard: bool
     ) -> None:
         """Move the session; where it was, and where else the peer may be, is remembered."""
         before, carried = peer.sends_to, not (is_unheard or move.leads(now))
@@ -358,7 +300,7 @@ class Roaming:
         if peer.sends_to == address:
             self._moves.pop((peer, address))
             if before != address and relayed_node(before) is None:
-                left = _Move.resting(now, carries=carried, is_proved=True)
+                left = Move.resting(now, carries=carried, is_proved=True)
                 self._moves.put((peer, before), left, peers=(peer,))
 
     # Where what is sent is not acknowledged.
@@ -384,7 +326,7 @@ class Roaming:
                 continue
             self._ask_unpaid(peer, address, move, now)
 
-    def _ask_unpaid(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+    def _ask_unpaid(self, peer: Peer, address: Address, move: Move, now: float) -> None:
         """Ask an address from which no datagram has just come that pays for it."""
         if not move.is_proved:
             if move.paid_bytes < CHALLENGE_BYTES:
