@@ -212,7 +212,7 @@ def test_a_move_in_the_middle_of_new_keys(at: int, who: int, begins: int, notice
     hosts = two_secured(world)
     rules = hosts[begins].endpoint._mobility.clear
     assert rules is not None
-    rules.opening._rekeying.begin(peer_of(hosts[begins], hosts[1 - begins]), world.now)
+    rules.opening._inside._rekeying.begin(peer_of(hosts[begins], hosts[1 - begins]), world.now)
     hosts[begins].settle()
     world.run_for(0.005 * at)
     world.move(hosts[who])
