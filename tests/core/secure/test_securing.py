@@ -127,9 +127,7 @@ def stripping(server: Host, rule: Callable[[Seen], bytes | None]) -> list[object
     return switch
 
 
-def test_by_way_of_a_secured_server_there_is_no_open_session_in_the_first_place(
-    world: World,
-) -> None:
+def test_by_way_of_a_secured_server_no_open_session_begins(world: World) -> None:
     server = relaying(world)
     switch = stripping(server, without("HandshakeRequest"))
     one, other = node(world, server), node(world, server)
