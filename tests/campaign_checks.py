@@ -26,8 +26,8 @@ MAX_TIMER_STEPS_PER_S: Final = 4 * 1200
 QUIET_STEPS_PER_S: Final = 13.0
 """Heartbeats, and of each direct path two consent checks in five seconds, each with its answer."""
 
-MAX_TIMERS_OF_A_PEER: Final = 2
-"""At rest: its heartbeat and its channel."""
+MAX_TIMERS_OF_A_PEER: Final = 3
+"""At rest: its heartbeat, its channel, and when its keys are to be replaced."""
 
 MOST_READER_BYTES: Final = (1 << 20) + 100_000
 """The largest message alone, and what may wait beside others."""

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -124,9 +123,6 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec) ->
                 options.answer.tell(_report(options, target, samples))
             else:
                 _print_summary(target, samples)
-                if samples.rtts_s and not target.is_sealed:
-                    words = f"p2ptui: {printable(target.name, 64)} was pinged in the open"
-                    print(words, file=sys.stderr, flush=True)
     if not samples.rtts_s:
         raise P2PError(samples.last_error)
     return 0

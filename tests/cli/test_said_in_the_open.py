@@ -23,15 +23,6 @@ def test_a_message_that_went_in_the_open_says_so(world, to):
 
 
 @pytest.mark.parametrize("to", WAYS)
-def test_a_ping_that_went_in_the_open_says_so_once(world, to):
-    said = world.run("ping", *to, "-n", "2")
-    name = "server" if to[0] == SERVER else "bob"
-    assert said.errors == f"p2ptui: {name} was pinged in the open\n"
-    said = world.run("ping", *to, "-n", "2", "--json")
-    assert said.errors == ""
-
-
-@pytest.mark.parametrize("to", WAYS)
 def test_of_what_is_sealed_nothing_is_said(sealed, to):
     """Holds before as well."""
     for command in (("send", to[0], "hello", *to[1:]), ("ping", *to, "-n", "1")):

@@ -70,7 +70,7 @@ EXEMPT = {
     "Confirming._open": OWN,
     "Rekeying._answered": EACH_PEER,
     "Rekeying._begun": EACH_PEER,
-    "Rekeying._due": EACH_PEER,
+    "Rekeying._looks": EACH_PEER,
     "Resumptions._asked": OWN,
     "Roaming._moves": EACH_PEER,
     "Seals._by_number": EACH_PEER,

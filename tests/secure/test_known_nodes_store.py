@@ -304,7 +304,7 @@ def test_a_file_that_may_be_read_again_is_seen_at_once(path, monkeypatch, told):
         def refuse(*_: object) -> None:
             raise OSError(errno.EACCES, "Permission denied")
 
-        patch.setattr(type(path), "open", refuse)
+        patch.setattr("p2ptui.node.known_nodes_store.read_own_file", refuse)
         store = KnownNodesStore(Clock(), path)
         assert not list(store.known)
         assert not store.has_changed

@@ -50,6 +50,8 @@ class Seal:
     claims: Claims = LASTING
     on_first: Callable[[float], None] | None = None
     """Called with the time when the first frame by the newest keys opens, if somebody waits."""
+    due_since: float | None = None
+    """Since when new keys are due, and asked for, if they are; seconds."""
     refusal: bytes = b""
     """What the peer names that refuses this node's last message of the key exchange; empty where
     nothing waits for the end of one."""

@@ -11,6 +11,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.seal import Seal
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.beside import Beside
 from p2ptui.core.secure.frame_kinds import kind_of
@@ -19,6 +20,7 @@ from p2ptui.core.sessions.asking import came_without_key
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.offering import make_offer
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.secure import Initiator, Responder, SecureError, Transport
 from p2ptui.secure.exchange import is_first_to_rekey
 
@@ -28,18 +30,19 @@ REPEAT_S: Final = 1.0
 TRIES: Final = 10
 """Repetitions of one message; then the exchange begins anew."""
 
-LOOKS_S: Final = 10.0
+LOOKS_S: Final = 4.0
 """While new keys are due, and not there, it is looked so often whether to begin anew."""
 
-OVERDUE_S: Final = 870.0
-"""Keys of this age should have been replaced: somebody may be keeping back what asks for others. A
-new session is asked for beside this one."""
+OVERDUE_S: Final = 42.0
+"""New keys that have been due for so long, and asked for, should be there: somebody may be keeping
+back what asks for them. A new session is asked for beside this one."""
 
-LATER_S: Final = 12.0
+LATER_S: Final = 8.0
 """So much later the side of the larger id asks: the requests of the two would cross."""
 
-REJECT_S: Final = 900.0
-"""Keys of this age are used no more: a session that has no others by then ends."""
+REJECT_S: Final = 60.0
+"""Where none have come by then, the keys are used no more: the session ends. They are 15 minutes
+old, unless the machine slept."""
 
 RENEWED: Final = "new keys did not come in time; it has shown its keys once more"
 TOO_OLD: Final = (
@@ -109,7 +112,7 @@ class Rekeying:
         self._answered: BoundedTable[Peer, _Answered] = state.tables.add(
             "rekeys", BoundedTable(state.most_peers)
         )
-        self._due: BoundedTable[Peer, float] = state.tables.add(
+        self._looks: BoundedTable[Peer, Timer] = state.tables.add(
             "rekeys", BoundedTable(state.most_peers)
         )
         """When each secured peer is looked at: heartbeats may be rarer than new keys."""
@@ -119,14 +122,23 @@ class Rekeying:
     def _plan(self, peer: Peer, now: float) -> None:
         if peer.seal is None:
             return
+        self._cancel(peer)
         due = max(peer.seal.session.current.rekey_at, now + LOOKS_S)
-        if self._due.put(peer, due):
-            self._state.timers.schedule(due, lambda at: self._look(peer, due, at))
+        timer = self._state.timers.schedule(due, lambda at: self._look(peer, at))
+        if not self._looks.put(peer, timer):
+            timer.cancel()
 
-    def _look(self, peer: Peer, due: float, now: float) -> None:
-        if self._due.get(peer) == due and not self._state.closing:
+    def _cancel(self, peer: Peer) -> None:
+        timer = self._looks.pop(peer)
+        if timer is not None:
+            timer.cancel()
+
+    def _look(self, peer: Peer, now: float) -> None:
+        self._looks.pop(peer)
+        if not self._state.closing:
             self.check(peer, now)
-            self._plan(peer, now)
+            if peer.is_authenticated:
+                self._plan(peer, now)
 
     def check(self, peer: Peer, now: float) -> None:
         """A heartbeat, or the time: are new keys due, and is the time of those before over?"""
@@ -140,14 +152,20 @@ class Rekeying:
             self._answered.pop(peer)
         if peer not in self._begun and seal.session.needs_rekey(now):
             self.begin(peer, now)
-        self._judge_age(peer, now - seal.session.current.began_at, now)
+        self._judge_delay(peer, seal, now)
 
-    def _judge_age(self, peer: Peer, age_s: float, now: float) -> None:
+    def _judge_delay(self, peer: Peer, seal: Seal, now: float) -> None:
+        if now < seal.session.current.rekey_at:
+            seal.due_since = None
+            return
+        if seal.due_since is None:
+            seal.due_since = now
+        waited_s = now - seal.due_since
         is_first = self._state.identity.id < peer.node_id
-        if age_s >= REJECT_S:
+        if waited_s >= REJECT_S:
             self._state.counters.drop("keys_overdue")
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, TOO_OLD)
-        elif age_s >= OVERDUE_S + (0.0 if is_first else LATER_S) and peer not in self._beside:
+        elif waited_s >= OVERDUE_S + (0.0 if is_first else LATER_S) and peer not in self._beside:
             self._beside.ask(peer, RENEWED, now, is_overdue=True)
 
     def begin(self, peer: Peer, now: float) -> None:
@@ -259,4 +277,4 @@ class Rekeying:
     def _forget(self, peer: Peer) -> None:
         self._begun.pop(peer)
         self._answered.pop(peer)
-        self._due.pop(peer)
+        self._cancel(peer)
