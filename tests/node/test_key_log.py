@@ -195,12 +195,14 @@ def test_a_key_in_use_is_never_written_to(
     path = {"identity": identity, "network": network, "usual": usual, "linked": linked}[which]
     arguments = ["--no-ui", "-a", "127.0.0.1:0", "--network-key-file", str(network)]
     arguments += ["--ephemeral"] if which == "usual" else ["--identity", str(identity)]
+    before = usual.read_bytes() if usual.exists() else None
     assert main([*arguments, "--key-log", str(path)]) != 0
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert str(path) in line
     assert "--key-log" in line
     if which == "usual":
-        assert not usual.exists(), "an empty one would keep the next node from starting"
+        after = usual.read_bytes() if usual.exists() else None
+        assert after == before, "an empty one would keep the next node from starting"
         return
     kind = KeyKind.NETWORK if which == "network" else KeyKind.SEED
     read_key_file(path, kind)
