@@ -18,7 +18,14 @@ from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Claims, Proof, Seal
 from p2ptui.core.policy import NETWORK_KEY_WANTED, NOT_ALLOWED
-from p2ptui.secure import SecureError, SecureSession, StaticKeys, Transport
+from p2ptui.secure import (
+    PATTERNS,
+    Responder,
+    SecureError,
+    SecureSession,
+    StaticKeys,
+    Transport,
+)
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import (
     Identity,
@@ -261,6 +268,21 @@ class Seals:
             number = self._rng.getrandbits(32)
             if number not in self._by_number and number not in taken:
                 return number
+
+    def respond(self, request: bytes, exchange: str) -> Responder:
+        """Read the key exchange that a request offers.
+
+        Args:
+            request: What both ends hash of it.
+            exchange: Its value.
+
+        Raises:
+            SecureError: It is malformed, or none that this node takes part in.
+        """
+        keys = self.keys
+        # With the network key, XX is for those alone who may come without it.
+        accepts = PATTERNS if keys.network_key is not None and keys.allowed_ids else None
+        return Responder(request, exchange, self.static, psk=keys.psk, accepts=accepts)
 
     def offers_to(self, address: Address) -> bool:
         """Whether a node at an address is offered a key exchange."""

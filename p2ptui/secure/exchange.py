@@ -153,6 +153,11 @@ class Initiator:
         self._is_over = False
 
     @property
+    def by_network_key(self) -> bool:
+        """Whether it is an exchange that needs the network key."""
+        return self.pattern.psks > 0
+
+    @property
     def placeholder(self) -> str:
         """What stands for the value in the request that `fill` is given: as many zeros."""
         return "0" * len(_write_value(self.pattern, bytes(_FIRST_BYTES[self.pattern.name])))
@@ -289,7 +294,7 @@ class Responder:
         try:
             read = state.read_message(message_3)
         except SecureError as error:
-            if error.reason is Reason.ALTERED and state.has_read_static and self._takes_psk:
+            if error.reason is Reason.ALTERED and state.has_read_static and self.by_network_key:
                 text = "the other side uses another network key"
                 raise SecureError(Reason.NETWORK_KEY_DIFFERS, text) from None
             raise
@@ -305,7 +310,8 @@ class Responder:
         return Completed(transport, payload, _static_of(state))
 
     @property
-    def _takes_psk(self) -> bool:
+    def by_network_key(self) -> bool:
+        """Whether it is an exchange that needs the network key."""
         return self.pattern.psks > 0
 
 

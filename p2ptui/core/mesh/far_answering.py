@@ -17,7 +17,7 @@ from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.state import NodeState
-from p2ptui.secure import PATTERNS, Responder, SecureError, decode_message_3
+from p2ptui.secure import Responder, SecureError, decode_message_3
 from p2ptui.secure.exchange import is_first_to_rekey
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.codec import MalformedError
@@ -72,10 +72,6 @@ class FarAnswering:
         self._seals = seals
         self._far = far
         self._asking = asking
-        keys = seals.keys
-        # With the network key, XX is for those alone who may come without it.
-        both = keys.psk is not None and keys.allowed_ids
-        self._accepts = tuple(PATTERNS) if both else None
         self._answered: BoundedTable[int, _Answered] = state.tables.add(
             "far_answered",
             BoundedTable(
@@ -89,7 +85,7 @@ class FarAnswering:
         self._by_request: BoundedTable[tuple[str, str], int] = BoundedTable(
             2 * MAX_ANSWERED, full="far_exchange_forgotten", count=state.counters.drop
         )
-        self._rate: TokenBucket | None = None
+        self._rate = TokenBucket(EXCHANGES_PER_S, 0.0)
         self._rates: BoundedTable[str, TokenBucket] = BoundedTable(
             state.most_peers, full="far_rate_forgotten", count=state.counters.drop
         )
@@ -107,11 +103,7 @@ class FarAnswering:
             self._state.counters.drop("far_exchange_postponed")
             return None
         try:
-            request = request_bytes(node_id, own, value)
-            keys = self._seals.keys
-            responder = Responder(
-                request, value, self._seals.static, psk=keys.psk, accepts=self._accepts
-            )
+            responder = self._seals.respond(request_bytes(node_id, own, value), value)
             number = self._seals.new_number(self._answered)
             refusal = self._state.rng.randbytes(REFUSAL_BYTES)
             account = own_account(self._state.identity, self._seals, self._state.unix(now))
@@ -129,8 +121,6 @@ class FarAnswering:
 
     def admits(self, writer: Writer, now: float) -> bool:
         """Whether a key is used for a request, or a session said to be unknown: see above."""
-        if self._rate is None:
-            self._rate = TokenBucket(EXCHANGES_PER_S, now)
         hop = writer.origin.node_id or ""
         of_hop = self._rates.get(hop)
         if of_hop is None:
@@ -170,7 +160,7 @@ class FarAnswering:
                 keys,
                 writer,
                 now,
-                by_network_key=answered.responder.pattern.psks > 0,
+                by_network_key=answered.responder.by_network_key,
                 is_asked=True,
             )
         except RefusedError as error:

@@ -202,7 +202,7 @@ class FarAsking:
         if asking is not None:
             asking.refusals += 1
             asking.refused = f"somebody says: {words}"
-            if asking.offer.has_network_key and node_id in self._seals.keys.allowed_ids:
+            if asking.offer.by_network_key and node_id in self._seals.keys.allowed_ids:
                 self.forget(node_id)
                 is_restart = asking.is_restart
                 self._begin(node_id, now, asking.deadline, None, is_restart=is_restart)
@@ -243,7 +243,7 @@ class FarAsking:
                 keys,
                 writer,
                 now,
-                by_network_key=asking.offer.has_network_key,
+                by_network_key=asking.offer.by_network_key,
                 is_asked=False,
             )
         except RefusedError as error:

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from p2ptui.core.mesh.far_accounts import request_bytes
 from p2ptui.core.sealing import Seals
+from p2ptui.core.sessions.offering import last_message
 from p2ptui.secure import Initiator, SecureError, Transport
-from p2ptui.secure.frames import Message3, encode_message_3
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.codec import MalformedError
-from p2ptui.wire.exchange import Account, InFinish, decode_far_answer, encode_inside
+from p2ptui.wire.exchange import Account, decode_far_answer
 from p2ptui.wire.sealed import Sealed, to_text
 
 
@@ -39,9 +39,9 @@ class FarOffer:
         """What is sent."""
 
     @property
-    def has_network_key(self) -> bool:
+    def by_network_key(self) -> bool:
         """Whether only who knows the network key can answer."""
-        return self._initiator.pattern.psks > 0
+        return self._initiator.by_network_key
 
     def read(self, text: str) -> Shown | None:
         """Read an answer; None if it is none to this request."""
@@ -63,9 +63,5 @@ class FarOffer:
         Returns:
             The keys of the session, and the last message; None if nobody was read.
         """
-        try:
-            finished = self._initiator.finish(encode_inside(InFinish(own)), now)
-        except SecureError:
-            return None
-        message = Message3(finished.transport.remote_number, finished.message_3)
-        return finished.transport, to_text(encode_message_3(message))
+        last = last_message(self._initiator, own, now)
+        return None if last is None else (last[0].transport, to_text(last[1]))

@@ -16,9 +16,7 @@ from p2ptui.core.secure.load import Load
 from p2ptui.core.secure.pending import (
     Pending,
     Request,
-    claimed_id,
     note_answer,
-    offered,
     without_payload,
     write_answer,
 )
@@ -27,7 +25,7 @@ from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import PATTERNS, Responder, SecureError
+from p2ptui.secure import SecureError
 from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import REFUSAL_BYTES
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, Envelope
@@ -54,10 +52,6 @@ class Answering:
         self.seating = Seating(state, sessions.lifecycle)
         """Where who has shown its keys waits in a full house."""
         self._crossings = sessions.crossings
-        keys = seals.keys
-        # With the network key, XX is for those alone who may come without it.
-        both = keys.psk is not None and keys.allowed_ids
-        self._accepts = tuple(PATTERNS) if both else None
         self._load = Load(state)
         self.refusals = Refusals(state, sessions.newcomers.answers)
         """Writes them, and tells the user."""
@@ -102,14 +96,14 @@ class Answering:
             if peer.seal is not None:
                 self._state.counters.duplicates += 1
             return peer.seal is not None
-        exchange = offered(message)
+        exchange = request.exchange
         if exchange is None:
             return self._take_plain(request, peer, now)
         number = self._by_request.get((address, message.id))
         pending = None if number is None else self._pending.get(number)
         if pending is not None:
             self._answer(pending, peer, earned, now)
-        elif self._is_crossed(peer, message):
+        elif self._is_crossed(peer, request):
             self._state.counters.drop("crossed_exchange")
         elif self._load.admits(request, exchange, now):
             return self._begin(request, exchange, peer, now)
@@ -120,7 +114,7 @@ class Answering:
         if peer is not None and peer.seal is not None:
             self._state.counters.drop("unsealed")
             return True
-        node_id = claimed_id(request.message)
+        node_id = request.claimed_id
         owner = self._state.peers.with_id(node_id)
         words = self._seals.judge_request(request.address, node_id, None)
         if owner is not None and owner.seal is not None:
@@ -135,19 +129,17 @@ class Answering:
             self.refusals.refuse(request, words, now)
         return bool(words)
 
-    def _is_crossed(self, peer: Peer | None, message: Envelope) -> bool:
+    def _is_crossed(self, peer: Peer | None, request: Request) -> bool:
         """Whether this node asks the same node as well: of two requests that cross, that of the
         smaller id makes the session."""
         if peer is None or not peer.initiated or peer.is_authenticated:
             return False
-        return self._state.identity.id < claimed_id(message)
+        return self._state.identity.id < request.claimed_id
 
     def _begin(self, request: Request, exchange: str, peer: Peer | None, now: float) -> bool:
         keys, address = self._seals.keys, request.address
         try:
-            responder = Responder(
-                request.data, exchange, self._seals.static, psk=keys.psk, accepts=self._accepts
-            )
+            responder = self._seals.respond(request.data, exchange)
         except SecureError as error:
             if error.reason == "unknown_pattern":
                 return self._take_plain(request, peer, now)
@@ -169,7 +161,7 @@ class Answering:
                 self._number_for(request),
                 refusal,
                 now,
-                is_choosy=keys.chooses(by_network_key=responder.pattern.psks > 0),
+                is_choosy=keys.chooses(by_network_key=responder.by_network_key),
             )
         except SecureError:
             self._state.counters.drop("malformed")
@@ -185,7 +177,7 @@ class Answering:
 
     def _lack_of_room(self, request: Request, peer: Peer | None, now: float) -> str:
         """Why there is no seat for who asks; empty if there may be one."""
-        is_known = peer is not None or self._state.peers.with_id(claimed_id(request.message))
+        is_known = peer is not None or self._state.peers.with_id(request.claimed_id)
         return "" if is_known else self.seating.lacks_room(request.address, now)
 
     def _number_for(self, request: Request) -> int:
@@ -195,7 +187,7 @@ class Answering:
         peer = state.peers.at(address)
         if peer is not None and peer.initiated and not peer.is_authenticated and not peer.resumes:
             return (peer.channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
-        channel = self._crossings.channel(claimed_id(request.message), address)
+        channel = self._crossings.channel(request.claimed_id, address)
         if channel is None:
             return state.rng.getrandbits(32)
         return (channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER

@@ -118,14 +118,15 @@ class Completing:
         except (ValueError, RefusedError) as error:
             self._refusals.refuse_end(pending, str(error), now)
             return
+        by_key = pending.responder.by_network_key
         arrival = Arrival(
             address,
             pending.message,
             info,
             pending.earned,
-            proof=proof_of(completed.transport, keys, account, by_network_key=_is_by_key(pending)),
+            proof=proof_of(completed.transport, keys, account, by_network_key=by_key),
         )
-        words = self._doubt(pending, arrival, keys, now)
+        words = self._doubt(arrival, now)
         if words:
             self._refusals.refuse_end(pending, words, now, keys.id)
             return
@@ -162,16 +163,14 @@ class Completing:
         self._answering.forget(number)
         self._refusals.refuse_end(pending, words, now)
 
-    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
+    def _doubt(self, arrival: Arrival, now: float) -> str:
         """What speaks against who has shown its keys, as the name of a rule or in words; empty if
         nothing does."""
-        node_id, address = arrival.info.id, arrival.address
-        assert arrival.proof is not None
-        by_key, unix = _is_by_key(pending), self._state.unix(now)
-        claims = arrival.proof.claims
-        if fault := self._seals.keys.fault_of(node_id, claims, unix, by_network_key=by_key):
-            return fault
-        return self._seals.judge_request(address, node_id, keys)
+        node_id, proof = arrival.info.id, arrival.proof
+        assert proof is not None
+        unix, by_key = self._state.unix(now), proof.by_network_key
+        fault = self._seals.keys.fault_of(node_id, proof.claims, unix, by_network_key=by_key)
+        return fault or self._seals.judge_request(arrival.address, node_id, proof.keys)
 
     def _let_in(self, arrival: Arrival, pending: Pending, now: float) -> None:
         state = self._state
@@ -213,8 +212,3 @@ class Completing:
         owner.handshakes.note_request(arrival.message.id)
         owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
         self._state.gate.send_to(owner, b"")
-
-
-def _is_by_key(pending: Pending) -> bool:
-    """Whether an exchange is one that needs the network key."""
-    return pending.responder.pattern.psks > 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket, owners_at
 from p2ptui.core.addresses import visible_address
-from p2ptui.core.secure.pending import Request, note_answer, offered_token, write_retry
+from p2ptui.core.secure.pending import Request, note_answer, write_retry
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.exchange import ephemeral_of
@@ -48,7 +48,7 @@ class Load:
         self._meter.note(now)
         if not self._meter.is_high(now):
             return True
-        token, where = offered_token(request.message), format_address(request.address)
+        token, where = request.token, format_address(request.address)
         try:
             is_good = self._tokens.is_good(token, where, ephemeral_of(exchange), now)
         except SecureError:

@@ -1,7 +1,7 @@
 """One key exchange as the side that answers has it, and what it is told."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import UNSET
 
@@ -69,14 +69,44 @@ class Pending:
     """Whether a last message came that did not open, as by another network key."""
 
 
-class Request(NamedTuple):
-    """One that is being looked at."""
+@dataclass(slots=True, eq=False)
+class Request:
+    """One that is being looked at; what it says is read once, when it is asked for."""
 
     data: bytes
     """As it came."""
     address: Address
     message: Envelope
     earned: Purse
+    _offer: ExchangeKey | None = None
+    _claimed_id: str | None = None
+
+    def _read_offer(self) -> ExchangeKey:
+        if self._offer is None:
+            try:
+                self._offer = decode_payload(self.message.payload, ExchangeKey)
+            except MalformedError:
+                self._offer = ExchangeKey()
+        return self._offer
+
+    @property
+    def exchange(self) -> str | None:
+        """The key exchange that it offers."""
+        exchange = self._read_offer().exchange
+        return None if exchange is UNSET else exchange
+
+    @property
+    def token(self) -> str:
+        """The retry token in it; empty if there is none."""
+        retry = self._read_offer().retry
+        return retry if isinstance(retry, str) else ""
+
+    @property
+    def claimed_id(self) -> str:
+        """The id that it names; empty if it names none."""
+        if self._claimed_id is None:
+            self._claimed_id = _claimed_id(self.message)
+        return self._claimed_id
 
 
 def write_answer(
@@ -199,27 +229,7 @@ def without_payload(message: Envelope) -> Envelope:
     return shortened(message, NULL)
 
 
-def offered(message: Envelope) -> str | None:
-    """The key exchange that a request offers."""
-    exchange = _read_offer(message).exchange
-    return None if exchange is UNSET else exchange
-
-
-def offered_token(message: Envelope) -> str:
-    """The retry token in a request; empty if there is none."""
-    retry = _read_offer(message).retry
-    return retry if isinstance(retry, str) else ""
-
-
-def _read_offer(message: Envelope) -> ExchangeKey:
-    try:
-        return decode_payload(message.payload, ExchangeKey)
-    except MalformedError:
-        return ExchangeKey()
-
-
-def claimed_id(message: Envelope) -> str:
-    """The id that a request names; empty if it names none."""
+def _claimed_id(message: Envelope) -> str:
     try:
         info = decode_payload(message.payload, ReceivedNodeInfo)
     except MalformedError:

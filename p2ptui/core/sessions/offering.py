@@ -6,7 +6,7 @@ from typing import Final
 from p2ptui.core.identity import accept_node_info
 from p2ptui.core.peers.seal import Claims, Proof, claims_of
 from p2ptui.core.sealing import Seals
-from p2ptui.secure import Initiator, SecureError, Transport
+from p2ptui.secure import Finished, Initiator, SecureError, Transport
 from p2ptui.secure.frames import Message3, encode_message_3
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address, parse_ip_address
@@ -37,7 +37,7 @@ class Offer:
     @property
     def by_network_key(self) -> bool:
         """Whether it is an exchange that needs the network key."""
-        return self.initiator.pattern.psks > 0
+        return self.initiator.by_network_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,29 @@ def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Pr
     Returns:
         The keys of the session, and the frame with message 3.
     """
-    inside = encode_inside(InFinish(account))
+    last = last_message(offer.initiator, account, now)
+    if last is None or last[0].remote_static != shown.keys.x_public:
+        return None
+    transport, frame = last[0].transport, last[1]
+    return Proof(transport, shown.keys, shown.claims, offer.by_network_key), frame
+
+
+def last_message(
+    initiator: Initiator, account: Account, now: float
+) -> tuple[Finished, bytes] | None:
+    """Say who this node is, to whose answer was read last; None if none was.
+
+    Args:
+        initiator: The exchange, which is over then.
+        account: Who this node is.
+        now: The time, seconds.
+
+    Returns:
+        What came of the exchange, and the frame with message 3.
+    """
     try:
-        finished = offer.initiator.finish(inside, now)
+        finished = initiator.finish(encode_inside(InFinish(account)), now)
     except SecureError:
         return None
-    if finished.remote_static != shown.keys.x_public:
-        return None
-    transport = finished.transport
-    frame = encode_message_3(Message3(transport.remote_number, finished.message_3))
-    return Proof(transport, shown.keys, shown.claims, offer.by_network_key), frame
+    number = finished.transport.remote_number
+    return finished, encode_message_3(Message3(number, finished.message_3))
