@@ -22,6 +22,7 @@ from p2ptui.commands.session import (
     tell_unsigned,
 )
 from p2ptui.commands.target import Deadline
+from p2ptui.commands.warning import warn
 from p2ptui.config import Config
 from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
@@ -163,7 +164,7 @@ def _print_error(error: P2PError, options: argparse.Namespace) -> None:
     if options.json:
         print_json({ERROR: printable(str(error), LONGEST_ERROR)})
     else:
-        print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr, flush=True)
+        warn(str(error))
 
 
 def _print_table(report: NatReport) -> None:

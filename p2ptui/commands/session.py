@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,11 +11,11 @@ from typing import Final
 from p2ptui.commands import CommandParser
 from p2ptui.commands.servers import Servers, connect, look_all_up
 from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target, tell_changes
+from p2ptui.commands.warning import warn
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
 from p2ptui.errors import P2PError, PeerGoneError
 from p2ptui.node import Node, PeerView
-from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
     NoInterfaceError,
@@ -176,7 +175,7 @@ async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator
 def tell_unsigned(node: Node) -> None:
     """Say on standard error why the node does not show whose it is, where it would."""
     if node.own_identity.unsigned:
-        print(f"p2ptui: {printable(node.own_identity.unsigned, 1000)}", file=sys.stderr, flush=True)
+        warn(node.own_identity.unsigned)
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,10 @@
 """The target of a one-shot command, once it is reached, and the time for it."""
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
+from p2ptui.commands.warning import warn
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus, PingResult, SendResult
 from p2ptui.errors import ImpostorError, LocalError, P2PError, PeerGoneError, UnknownPeerError
@@ -52,7 +52,7 @@ def tell_changes(node: Node) -> None:
     """Say on standard error who of the peers is not who was there before, and what to do."""
     for peer in node.peers:
         if peer.advice:
-            print(f"p2ptui: {printable(peer.advice, 1000)}", file=sys.stderr, flush=True)
+            warn(peer.advice)
 
 
 @dataclass(frozen=True, slots=True)

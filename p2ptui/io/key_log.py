@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import LocalError
+from p2ptui.io.own_file import OWN_MODE, is_for_others
 from p2ptui.secure import Transport
 from p2ptui.text import cause, shown_path
 
 log = logging.getLogger("p2ptui.io")
 
 LABEL: Final = "P2PTUI_SESSION"
-OWN_MODE: Final = 0o600
-_OTHERS: Final = 0o077
 
 _HEAD: Final = b"# keys of p2ptui sessions: whoever has this file can read them\n"
 
@@ -95,7 +94,8 @@ class KeyLog:
         found, name = os.fstat(file.fileno()), shown_path(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise KeyLogError(f"{name}: session keys are written to a regular file only")
-        if sys.platform != "win32" and (found.st_mode & _OTHERS or found.st_uid != os.geteuid()):
+        is_theirs = sys.platform != "win32" and found.st_uid != os.geteuid()
+        if is_theirs or is_for_others(found):
             raise KeyLogError(
                 f"{name}: others can read it, and so the sessions whose keys are written there; run"
                 f" chmod 600 {name}, or name another file with --key-log"

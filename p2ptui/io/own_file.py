@@ -1,4 +1,4 @@
-"""A file that is believed, since nobody but its user can have written it."""
+"""Files of their user alone: what others may do with one, and one that is believed."""
 
 import errno
 import os
@@ -10,6 +10,17 @@ from typing import Final
 from p2ptui.text import shown_path
 
 _WRITERS: Final = stat.S_IWGRP | stat.S_IWOTH
+
+OWN_MODE: Final = 0o600
+"""Of a file that its user alone reads and writes."""
+
+_OTHERS: Final = 0o077
+"""What nobody else may do with such a file."""
+
+
+def is_for_others(about: os.stat_result, rights: int = _OTHERS) -> bool:
+    """Whether others than its user have any of these rights to a file; not known on Windows."""
+    return sys.platform != "win32" and bool(about.st_mode & rights)
 
 
 def _open_at_once(name: str, flags: int) -> int:
@@ -28,8 +39,9 @@ def read_own_file(path: Path, limit: int) -> bytes:
         OSError: It cannot be read; or others can change it, and it is not looked at (POSIX).
     """
     with open(path, "rb", opener=_open_at_once) as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if sys.platform != "win32" and mode & _WRITERS:
+        about = os.fstat(file.fileno())
+        if is_for_others(about, _WRITERS):
+            mode = stat.S_IMODE(about.st_mode)
             raise OSError(
                 errno.EPERM,
                 f"others can change it (mode {mode:04o}), and it is not believed; if nobody has,"

@@ -25,7 +25,6 @@ from p2ptui.node.meant import against, several
 from p2ptui.secure.identity import (
     PublicKeys,
     StatementError,
-    is_made_of_keys,
     read_short_statement,
     signer_in,
 )
@@ -196,8 +195,7 @@ class Acquaintances:
         met = self._met_here.get(node_id)
         if met is not None and met.met.ephemeral and met.met.keys is not None:
             return f"{_called(met.met)} answers without its key, which it had before: ask its user"
-        before = known.get(node_id)
-        name = before.name if before is not None else ""
+        name = known.name_of(node_id)
         for joined in (asked.given if asked is not None else None, format_address(address)):
             judgement = known.judge(Met(node_id, None, name, joined, asks=asks))
             if judgement.trust is Trust.CHANGED:
@@ -213,9 +211,7 @@ class Acquaintances:
             self._endpoint.counters.drop("refusal_untold")
             return
         self._told_refused.put((address, cause), None)
-        before = self.book.known.get(node_id)
-        name = before.name if before is not None else ""
-        where = visible_address(address)
+        name, where = self.book.known.name_of(node_id), visible_address(address)
         self._warn(f"{address_words(address)} is refused: {words}")
         self._tell(TrustChanged(node_id, where, name, Trust.CHANGED, None, words, is_refused=True))
 
@@ -367,7 +363,7 @@ class Acquaintances:
             return against(self.book.known, ref, judged, has_keys=judged.met.keys is not None)
         # By way of others all is sealed from end to end for an id that is made from keys.
         met = Met(node_id, None, name)
-        has_keys = self._seals is not None and is_made_of_keys(node_id)
+        has_keys = self._endpoint.far_seals.is_needed(node_id)
         judgement = Judgement(Trust.NEW) if has_keys else self.book.judge(met)
         return against(self.book.known, ref, Judged(met, judgement), has_keys=has_keys)
 

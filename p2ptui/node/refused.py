@@ -83,8 +83,7 @@ class Refusals:
             if words:
                 known = self._acquaintances.book.known
                 wanted = asked.pin or known.at(asked.given) or node_id
-                before = known.get(wanted)
-                name = before.name if before is not None else ""
+                name = known.name_of(wanted)
                 shown[format_address(address)] = Refused(address, wanted, name, words, at)
         return shown
 

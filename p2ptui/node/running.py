@@ -10,7 +10,6 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
-from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.secure.known_nodes import Judgement, KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
@@ -127,7 +126,7 @@ class RunningNode(NodeLife):
         peer = self._endpoint.peers.authenticated(node_id)
         if peer is not None:
             return peer.is_secured
-        return self._endpoint.seals is not None and is_made_of_keys(node_id)
+        return self._endpoint.far_seals.is_needed(node_id)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.

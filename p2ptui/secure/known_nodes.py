@@ -169,6 +169,11 @@ class KnownNodes:
         """One node, by its whole id."""
         return self._nodes.get(node_id)
 
+    def name_of(self, node_id: str) -> str:
+        """What a node called itself when it was last seen; empty if it is not known."""
+        known = self._nodes.get(node_id)
+        return known.name if known is not None else ""
+
     def at(self, joined: str) -> str | None:
         """The id that belongs to an address as it was typed."""
         known = self._addresses.get(_address_key(joined))

@@ -61,6 +61,10 @@ class FarMessages:
             asking.on_made = self._finish
             self._answering = FarAnswering(state, state.seals, self.seals, asking)
 
+    @property
+    def _max_hops(self) -> int:
+        return self._state.config.routing.max_hops
+
     def is_needed(self, node_id: str, hops: Sequence[Peer] = ()) -> bool:
         """Whether what goes to a node must be sealed for it; see `FarSeals.is_needed`."""
         return self.asking is not None and self.seals.is_needed(node_id, hops)
@@ -141,11 +145,7 @@ class FarMessages:
     def _ask(self, asking: Asking, now: float) -> Refusal | None:
         node_id, routing = asking.node_id, self._routing
         hops = self.tries.hops(node_id, asking.hops, now)
-        message, max_hops = (
-            self._write(asking.offer.request, now),
-            self._state.config.routing.max_hops,
-        )
-        routed = routing.wrap(node_id, message, max_hops)
+        routed = routing.wrap(node_id, self._write(asking.offer.request, now), self._max_hops)
         asking.hops, asking.route_id = tuple(hops), routed.route_id
         return routing.originate(routed, now, hops)
 
@@ -153,11 +153,8 @@ class FarMessages:
         """New keys are there: if nothing was said with them, the node does not know so far."""
         far = self.seals.get(node_id, now)
         if far is not None and not far.session.current.sealed:
-            hops, max_hops = (
-                self._routing.next_hops(node_id, now),
-                self._state.config.routing.max_hops,
-            )
-            routed = self.wrap(node_id, b"", max_hops, (), now)
+            hops = self._routing.next_hops(node_id, now)
+            routed = self.wrap(node_id, b"", self._max_hops, (), now)
             if routed is not None:
                 self._note(self._routing.originate(routed, now, hops))
 
@@ -222,17 +219,17 @@ class FarMessages:
 
     def _answer(self, writer: Writer, sealed: Sealed | None, now: float) -> None:
         if sealed is not None:
-            max_hops = self._state.config.routing.max_hops
-            routed = self._routing.wrap(writer.node_id, self._write(sealed, now), max_hops)
+            message = self._write(sealed, now)
+            routed = self._routing.wrap(writer.node_id, message, self._max_hops)
             self._note(self._routing.originate(routed, now, _way_back(writer)))
 
     def reply(self, writer: Writer, message: bytes, now: float) -> None:
         """Answer an inner message by the way that it came, and under seal if it was."""
-        hops, max_hops = _way_back(writer), self._state.config.routing.max_hops
+        hops = _way_back(writer)
         if writer.is_sealed:
-            routed = self.wrap(writer.node_id, message, max_hops, (), now)
+            routed = self.wrap(writer.node_id, message, self._max_hops, (), now)
         else:
-            routed = self._routing.wrap(writer.node_id, message, max_hops)
+            routed = self._routing.wrap(writer.node_id, message, self._max_hops)
         if routed is None:
             self._state.counters.drop("far_unanswered")
         else:

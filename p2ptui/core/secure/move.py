@@ -52,6 +52,11 @@ class Move:
         move.carries, move.is_proved = carries, is_proved
         return move
 
+    def go_on_from(self, last: "Move") -> None:
+        """The same address was asked before: what was seen of it holds."""
+        self.is_proved, self.paid_bytes = last.is_proved, last.paid_bytes
+        self.carries, self.led, self.led_since = last.carries, last.led, last.led_since
+
     def note_led(self, now: float) -> None:
         """One more of the newest frames came from there."""
         if not self.led:

@@ -202,12 +202,7 @@ class Roaming:
         nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
         move = Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
         if last is not None:
-            move.is_proved, move.paid_bytes, move.carries = (
-                last.is_proved,
-                last.paid_bytes,
-                last.carries,
-            )
-            move.led, move.led_since = last.led, last.led_since
+            move.go_on_from(last)
         self._moves.put((peer, address), move, peers=(peer,))
         if not is_told:
             self._ask_home(peer, address, move)
