@@ -99,13 +99,17 @@ class Town:
     ) -> Node:
         """A node that is not started; its machine never moves, unless one is given. With `same_as`
         it has the keys, and so the id, of another one: that node, once more."""
+        config = self.configured(name, address, **options)
+        return self.make_from(config, machine, same_as, secured=secured)
+
+    def configured(self, name: str = "", address: Address | None = None, **options: Any) -> Config:
+        """The configuration of a node that stays within the town."""
         options.setdefault("enable_discovery", False)
         where = format_address(address or self.free_address())
         # Nobody is looked up outside the town.
         options.setdefault("nat_detection", {"enable": False, "stun_servers": []})
         options.setdefault("ice", {"stun_servers": []})
-        config = Config().with_options(name=name, address=where, **options)
-        return self.make_from(config, machine, same_as, secured=secured)
+        return Config().with_options(name=name, address=where, **options)
 
     def make_from(
         self,
@@ -114,8 +118,9 @@ class Town:
         same_as: Node | None = None,
         *,
         secured: bool = True,
+        **how: Any,
     ) -> Node:
-        """A node with this configuration, that is not started."""
+        """A node with this configuration, that is not started; `how` as for `Node`."""
         seed = f"{self._seed} {config.server.name} {len(self._nodes)}"
         drawn = same_as._rng if same_as is not None else None
         node = Node(
@@ -125,6 +130,7 @@ class Town:
             rng=_Drawn(seed, drawn.first if isinstance(drawn, _Drawn) else None),
             machine=machine,
             secured=secured,
+            **how,
         )
         self._nodes.append(node)
         return node

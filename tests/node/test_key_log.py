@@ -21,13 +21,12 @@ from p2ptui.core.sealing import Seals
 from p2ptui.errors import ConfigError, LocalError
 from p2ptui.io.key_files import create_key_file, read_key_file
 from p2ptui.io.key_log import KeyLog, KeyLogError
-from p2ptui.io.memory import MemorySocket
 from p2ptui.node.own_identity import FILE_NAME
 from p2ptui.places import user_file
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import KeyKind, Secret
 from p2ptui.secure.transport import REKEY_AFTER_S
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import format_address
 from tests.node.test_secured import capture
 from tests.town import Town
 from tests.virtual_loop import run_virtual
@@ -39,23 +38,8 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="files have other rig
 
 def logged(town: Town, name: str, path: Path, **how: Any) -> Node:
     """A node that writes the keys of its sessions."""
-    base = town.make(name)
-
-    async def open_socket(address: Address) -> MemorySocket:
-        return await MemorySocket.open(town.network, address)
-
-    loop = asyncio.get_running_loop()
-    node = Node(
-        base._config,
-        open_socket=open_socket,
-        clock=loop.time,
-        rng=base._rng,
-        wall=loop.time,
-        key_log=path,
-        **how,
-    )
-    town._nodes.append(node)
-    return node
+    wall = asyncio.get_running_loop().time
+    return town.make_from(town.configured(name), wall=wall, key_log=path, **how)
 
 
 def lines_of(path: Path) -> list[list[str]]:

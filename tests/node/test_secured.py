@@ -6,12 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from p2ptui import Config, Node
+from p2ptui import Node
 from p2ptui.errors import HandshakeError
-from p2ptui.io.memory import MemorySocket
 from p2ptui.secure.identity import id_of
 from p2ptui.secure.secret import Secret
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import format_address
 from tests.town import Town
 from tests.virtual_loop import run_virtual
 
@@ -20,25 +19,10 @@ SECRET = "nobody else reads this line"
 
 def secured(town: Town, name: str, network_key: Secret | None = None, **options: Any) -> Node:
     """A node with keys of its own."""
-    base = town.make(name, **options)
-    config: Config = base._config
+    config = town.configured(name, **options)
     if network_key is not None:
         config = msgspec.structs.replace(config, network_key=network_key)
-
-    async def open_socket(address: Address) -> MemorySocket:
-        return await MemorySocket.open(town.network, address)
-
-    loop = asyncio.get_running_loop()
-    node = Node(
-        config,
-        open_socket=open_socket,
-        clock=loop.time,
-        rng=base._rng,
-        wall=loop.time,
-        secured=True,
-    )
-    town._nodes.append(node)
-    return node
+    return town.make_from(config, wall=asyncio.get_running_loop().time)
 
 
 def capture(town: Town) -> list[bytes]:

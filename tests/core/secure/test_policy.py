@@ -15,7 +15,7 @@ from p2ptui.secure.identity import STATEMENT_LIFE_S, make_statement
 from p2ptui.secure.secret import Secret
 from tests.core.relaying import ask, relaying, say, seen
 from tests.core.relaying import node as relayed
-from tests.core.secure.test_secured_nodes import peer_of
+from tests.core.secure.test_secured_nodes import meet_at_once, peer_of
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
 
@@ -189,14 +189,7 @@ def test_allowed_ones_that_ask_each_other_at_once_meet(
         world = World(seed)
         hosts = pair(world, *keys, lists="ab")
         one, other = hosts[::-1] if swap else hosts
-        tokens = [(one, one.connect(other)), (other, other.connect(one))]
-        for host, token in tokens:
-            assert isinstance(host.outcome(token), ConnectResult)
-        for host, to in ((one, other), (other, one)):
-            assert host.outcome(host.send(to, "hello")).delivered
-            assert peer_of(host, to).is_secured
-        world.run_for(60)
-        assert one.received() == other.received() == ["hello"]
+        meet_at_once(one, other)
 
 
 @pytest.mark.parametrize("loss", [0.1, 0.3])

@@ -111,16 +111,21 @@ def test_loss_and_disorder_cost_nothing_but_time(loss: float) -> None:
         assert peer_of(one, other).is_secured
 
 
-def test_both_ask_at_once(world: World) -> None:
-    one, other = world.host(keys=world.keys()), world.host(keys=world.keys())
+def meet_at_once(one: Host, other: Host) -> None:
+    """Both ask at once, and there is one session, which is secured."""
     tokens = [(one, one.connect(other)), (other, other.connect(one))]
     for host, token in tokens:
         assert isinstance(host.outcome(token), ConnectResult)
     for host, to in ((one, other), (other, one)):
         assert host.outcome(host.send(to, "hello")).delivered
         assert peer_of(host, to).is_secured
-    world.run_for(60)
+    one.world.run_for(60)
     assert one.received() == other.received() == ["hello"]
+
+
+def test_both_ask_at_once(world: World) -> None:
+    one, other = world.host(keys=world.keys()), world.host(keys=world.keys())
+    meet_at_once(one, other)
 
 
 @pytest.mark.parametrize("asks", [0, 1])

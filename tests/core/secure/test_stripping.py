@@ -150,14 +150,19 @@ def test_it_is_refused_where_the_mode_requires_keys(what: str) -> None:
     assert not [peer for host in (one, other) for peer in host.endpoint.peers]
 
 
-def test_without_message_3_nobody_speaks_in_the_open() -> None:
-    """What was said meanwhile arrives when it comes through."""
-    world = World()
+def said_without_message_3(world: World) -> tuple[Wiretap, Host, Host, int]:
+    """One node has asked another, and says something; its last message does not come through."""
     tap = Wiretap(world)
     one, other = hosts_of(world)
     tap.rules.append(no_message_3)
     one.outcome(one.connect(other))
-    token = one.send(other, "not in the clear")
+    return tap, one, other, one.send(other, "not in the clear")
+
+
+def test_without_message_3_nobody_speaks_in_the_open() -> None:
+    """What was said meanwhile arrives when it comes through."""
+    world = World()
+    tap, one, other, token = said_without_message_3(world)
     world.run_for(1)
     assert not tap.has("not in the clear")
     assert not list(other.endpoint.peers)
@@ -170,11 +175,7 @@ def test_without_message_3_nobody_speaks_in_the_open() -> None:
 
 def test_without_message_3_ever_nothing_is_open_either() -> None:
     world = World()
-    tap = Wiretap(world)
-    one, other = hosts_of(world)
-    tap.rules.append(no_message_3)
-    one.outcome(one.connect(other))
-    token = one.send(other, "not in the clear")
+    tap, one, other, token = said_without_message_3(world)
     world.run_for(200)
     assert not one.outcomes[token].delivered
     assert not tap.has("not in the clear")
