@@ -155,19 +155,20 @@ def test_no_text_is_on_the_wire_or_with_the_server(
     serve = ("--no-ui", "--relay", "--TRACE", "-a", f"0.0.0.0:{PORT}", "--name", "server")
     stay = ("--no-ui", "--DEBUG", "-a", "0.0.0.0:0", "--join", site.at, "--name", "bob")
     keep = ("receive", "--into", str(kept), "--join", site.at, "--name", "carol")
-    with (
-        site.program(site.server, "server", *site.config("server"), *serve) as server,
-        site.program(site.bob, "bob", *site.config("bob"), *stay),
-        site.program(site.carol, "carol", keep[0], *site.config("carol"), *keep[1:]),
-    ):
-        for name in ("bob", "carol"):
-            site.wait_for("server", f"connected: {name}")
-        capture = Capture(laboratory)
-        site.send("bob", text)
-        site.wait_for("bob", text)
-        site.send("carol", "--file", str(sent))
-        wire, memory = capture.end(), memory_of(server)
-        said = site.log("server").read_bytes()
+    with site.program(site.server, "server", *site.config("server"), *serve) as server:
+        site.wait_for("server", "is listening")
+        with (
+            site.program(site.bob, "bob", *site.config("bob"), *stay),
+            site.program(site.carol, "carol", keep[0], *site.config("carol"), *keep[1:]),
+        ):
+            for name in ("bob", "carol"):
+                site.wait_for("server", f"connected: {name}")
+            capture = Capture(laboratory)
+            site.send("bob", text)
+            site.wait_for("bob", text)
+            site.send("carol", "--file", str(sent))
+            wire, memory = capture.end(), memory_of(server)
+            said = site.log("server").read_bytes()
     assert (kept / "lines.txt").read_bytes() == sent.read_bytes()
     assert b'"HandshakeRequest"' in wire, "the capture sees what is in the clear"
     assert b"carol" in memory

@@ -10,6 +10,7 @@ from p2ptui.core.traversal.candidates import Believed, believed, claims_of
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.round_plans import PLANNERS, RoundPlan, Situation
+from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Technique
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
@@ -69,6 +70,7 @@ def plan_round(
         len(attempt.sockets),
         remote.sockets,
         flow_limit,
+        can_be_met=attempt.offer.nat_type != NatType.SYMMETRIC,
     )
     plan = PLANNERS[way](here)
     attempt.account.method = plan.method

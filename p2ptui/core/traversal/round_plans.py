@@ -15,6 +15,11 @@ all do so at the first try (measured for libp2p's DCUtR)."""
 
 OPENER_MARGIN_S: Final = 0.02
 
+MET_MARGIN_S: Final = 0.25
+"""The same where the other side's checks can come in by what was opened: they are answered at
+once, so that waiting costs nothing unless one is lost. A busy machine takes such a while for its
+own, and what overtook it there could move the mapping that this side was told of."""
+
 OPENED_SHARE: Final = 0.25
 """Of the time of a first birthday round the many sockets only open this node's NAT, and wait to be
 met: what went to the other NAT before that one's host sent there could move its mapping. After
@@ -40,6 +45,8 @@ class Situation:
     """Those of the other side."""
     flow_limit: float | None = None
     """New flows a second that the guessing side's NAT lets pass; None: no limit is known."""
+    can_be_met: bool = False
+    """Whether this side's NAT may send to everybody from the port that the other side knows of."""
 
     @property
     def opens(self) -> bool:
@@ -51,7 +58,8 @@ class Situation:
     @property
     def opener_pause_s(self) -> float | None:
         """From such a datagram to one that goes all the way, seconds; None: the first one does."""
-        return 2 * self.server_rtt_s + OPENER_MARGIN_S if self.opens else None
+        margin_s = MET_MARGIN_S if self.can_be_met else OPENER_MARGIN_S
+        return 2 * self.server_rtt_s + margin_s if self.opens else None
 
     @property
     def repeats(self) -> int:

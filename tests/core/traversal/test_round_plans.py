@@ -10,6 +10,7 @@ from p2ptui.core.connection import Method
 from p2ptui.core.traversal.attempt import MAX_ROUNDS
 from p2ptui.core.traversal.round_plans import (
     LIMITED_ROUND_S,
+    MET_MARGIN_S,
     OPENED_SHARE,
     OPENER_MARGIN_S,
     PLAIN_S,
@@ -71,6 +72,12 @@ def test_the_side_that_answers_opens_its_nat_for_outside_addresses_first() -> No
     plan = plan_plain(here(controlling=False))
     assert plan.outside_first
     assert plan.sockets_pause_s == pytest.approx(2 * RTT_S + OPENER_MARGIN_S)
+
+
+def test_who_can_be_met_waits_for_the_other_side_even_on_a_busy_machine() -> None:
+    situation = here(controlling=False, can_be_met=True)
+    assert situation.opener_pause_s == pytest.approx(2 * RTT_S + MET_MARGIN_S)
+    assert here(controlling=True, can_be_met=True).opener_pause_s is None
 
 
 def test_without_short_lived_datagrams_nothing_is_opened_first() -> None:
