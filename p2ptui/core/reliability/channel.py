@@ -114,6 +114,13 @@ class Channel:
             self._reliable_ids = earlier._reliable_ids
             self._unreliable_ids = earlier._unreliable_ids
 
+    def recall(self, earlier: "Channel") -> None:
+        """Know what came in an earlier session of the same node as well, wherever that was; of whom
+        it is known is said in `follow`."""
+        if earlier is not self and earlier._numbers:
+            self._reliable_ids.recall(earlier._reliable_ids)
+            self._unreliable_ids.recall(earlier._unreliable_ids)
+
     @property
     def numbers(self) -> ReceivedNumbers | None:
         """The window of the session, once the peer has told its first number."""

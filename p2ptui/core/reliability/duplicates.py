@@ -74,6 +74,14 @@ class RecentIds:
             self.marks.discard(order.popleft())
         return True
 
+    def recall(self, earlier: "RecentIds") -> None:
+        """Remember what another one does, as older than all that is remembered here."""
+        if earlier is self or not earlier.marks:
+            return
+        older = [mark for mark in earlier._order or () if mark not in self.marks]
+        self._order = deque((*older, *(self._order or ()))[-self._limit :])
+        self.marks = set(self._order)
+
     def __len__(self) -> int:
         return len(self.marks)
 

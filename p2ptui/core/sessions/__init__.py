@@ -10,10 +10,10 @@ names no request is believed,
 `judging` acts on that, and `newcomers` holds each `newcomer` at an address in use until it shows
 that it is there, and those whose numbers are guessed are `doubted`. `takeover` decides who owns an
 id, by its `disputes`; `admission` what strangers may cost. `lifecycle` makes every change of
-status. `seats` finds who makes room in a full table of peers, also among the `ghosts` at a
-newcomer's own address, and `unseated` are those who are answered in a flood before they have any;
-if nobody does, `arrival` refuses a newcomer, and `handshake` the user's call. `liveness` sends
-heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a
-deployed server still knows this node, and `keepalive` keeps the ways to servers
-open, each a `nat_binding`.
+status, and `former` knows what came in sessions that are over. `seats` finds who makes room in a
+full table of peers, also among the `ghosts` at a newcomer's own address, and `unseated` are those
+who are answered in a flood before they have any; if nobody does, `arrival` refuses a newcomer, and
+`handshake` the user's call. `liveness` sends heartbeats and doubts, `server_watch` looks at servers
+more closely, `membership` asks whether a deployed server still knows this node, and `keepalive`
+keeps the ways to servers open, each a `nat_binding`.
 """

@@ -1,9 +1,8 @@
 """How a peer comes and goes: every change of its status passes here, and all who care are told."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from p2ptui.bounded import BoundedTable
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
@@ -12,6 +11,7 @@ from p2ptui.core.peers import Held, Peer
 from p2ptui.core.peers.liveness import PeerLiveness, Shown
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.sessions.former import FormerSessions
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.seats import Seats
 from p2ptui.core.state import NodeState
@@ -23,10 +23,6 @@ Listener: TypeAlias = Callable[[Peer, float], None]
 
 LetIn: TypeAlias = Callable[[float, Channel | None], None]
 """Lets a node in, at a time, with the channel that it had at its last address, if there is one."""
-
-MAX_DEPARTED: Final = 256
-"""Peers gone of whose last session is remembered what it received; or as many as there may be, for
-all may lose this node at once and come back."""
 
 
 class Lifecycle:
@@ -46,11 +42,7 @@ class Lifecycle:
         """Called when a peer has become authenticated."""
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
-        # What a peer sent in its last session may still arrive after it has come back.
-        self._departed: BoundedTable[Address, Channel] = BoundedTable(
-            lambda: max(MAX_DEPARTED, state.config.server.max_connections),
-            shares=state.tables.shares,
-        )
+        self._former = FormerSessions(state)
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
         self.on_moved: list[Listener] = []
@@ -85,9 +77,7 @@ class Lifecycle:
 
     def _channel_for(self, address: Address) -> Channel:
         channel = self._state.new_channel()
-        departed = self._departed.get(address)  # until a session comes of it, which knows as much
-        if departed is not None:
-            channel.follow(departed)
+        self._former.recall_at(address, channel)
         return channel
 
     def make_room(
@@ -141,6 +131,7 @@ class Lifecycle:
             # What waits is for the one that was here, and for nobody else at its address.
             reason = f"another node is at its address now: {info.id}"
             self._fail_messages(peer.channel, now, reason)
+            self._former.keep_sent(peer, peer.channel)
             self._state.readers.forget(peer.node_id)
         was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)
@@ -160,7 +151,7 @@ class Lifecycle:
         """The handshake is complete."""
         peer.liveness.begin(now)
         peer.session.begin(now)
-        self._departed.pop(peer.address, None)
+        self._former.recall(peer)
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)
@@ -201,6 +192,8 @@ class Lifecycle:
             left, peer.channel = peer.channel, self._state.new_channel()
         waiting = self._delivery.take_deferred(peer)
         self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        if left is not None:
+            self._former.keep_sent(peer, left)
         grant(now, left)
         successor = self._state.peers.with_id(peer.node_id)
         self._hand_on(waiting, successor, reason, now)
@@ -248,11 +241,11 @@ class Lifecycle:
         self._state.gate.debts.close_purse(peer.purse, peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
-        proved, channel = peer.proved, peer.channel
         # What came may come again, also where its session was over before this and no other came
         # of it. Who only shook hands may be nobody: nothing of it may still arrive.
-        if (was_authenticated or channel.numbers) and (proved or channel.has_heard):
-            self._departed.put(peer.address, channel, address=peer.address, proved=proved)
+        has_begun = was_authenticated or peer.channel.numbers is not None
+        if has_begun and (peer.proved or peer.channel.has_heard):
+            self._former.keep(peer)
         if was_authenticated:
             self._tell_left(peer, now)
 

@@ -1,0 +1,81 @@
+"""What came in sessions that are over: it may come again, wherever its sender is by then.
+
+What was not acknowledged goes on in the sender's next session, and that may begin elsewhere: it has
+moved meanwhile, or is reached by another way. So what came is known by who has sent it. It is known
+by the address as well, whoever is there next: what is still on its way says only where it left.
+"""
+
+from typing import Final, TypeAlias
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.peers import Peer
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+MAX_DEPARTED: Final = 256
+"""Peers gone of whose last session is remembered what it received; or as many as there may be, for
+all may lose this node at once and come back."""
+
+_Sender: TypeAlias = tuple[str, bool]
+"""The id of a node, and whether it has shown the keys of that: who merely claims an id replaces
+nothing that its owner has sent."""
+
+
+class FormerSessions:
+    """Remembers what came in them.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        shares = state.tables.shares
+
+        def limit() -> int:
+            return max(MAX_DEPARTED, state.config.server.max_connections)
+
+        self._at: BoundedTable[Address, Channel] = BoundedTable(limit, shares=shares)
+        self._of: BoundedTable[_Sender, Channel] = BoundedTable(limit, shares=shares)
+
+    def keep(self, peer: Peer) -> None:
+        """A peer has gone: what it sent may still arrive, or come again."""
+        address = peer.address
+        self._at.put(address, peer.channel, address=address, proved=peer.proved)
+        self.keep_sent(peer, peer.channel)
+
+    def keep_sent(self, peer: Peer, channel: Channel) -> None:
+        """A node goes on elsewhere, or another one has its place: what it sent may come again.
+
+        Args:
+            peer: As it was.
+            channel: What it had.
+        """
+        if not peer.node_id or channel.numbers is None:
+            return  # other programs use an id twice, see `Channel.follow`
+        sender = _sender(peer)
+        if peer.proved or sender not in self._of:
+            self._of.put(sender, channel, address=peer.address, proved=peer.proved)
+
+    def recall_at(self, address: Address, channel: Channel) -> None:
+        """Somebody may be at an address again, and nobody knows who."""
+        departed = self._at.get(address)
+        if departed is not None:
+            channel.follow(departed)
+
+    def recall(self, peer: Peer) -> None:
+        """A session begins: what its peer sent in others is known in it."""
+        self._at.pop(peer.address, None)  # the session knows as much
+        node_id, is_shown = _sender(peer)
+        for sender in ((node_id, True), (node_id, False)):
+            earlier = self._of.get(sender)
+            if earlier is None:
+                continue
+            peer.channel.recall(earlier)
+            if is_shown:
+                del self._of[sender]
+
+
+def _sender(peer: Peer) -> _Sender:
+    seal = peer.seal
+    return peer.node_id, seal is not None and seal.keys.id == peer.node_id
