@@ -345,10 +345,17 @@ class Seals:
             now: The time, seconds.
         """
         current = seal.session.current
-        is_crossed = current.is_initiator is not proof.transport.is_initiator
-        if not is_crossed or now > current.began_at + CROSSING_S:
+        if not self.has_crossed(seal, proof, now):
             return False
         return current.is_initiator is (self.keys.identity.id < proof.keys.id)
+
+    @staticmethod
+    def has_crossed(seal: Seal, proof: Proof, now: float) -> bool:
+        """Whether the other side has begun one exchange of two that end within a short time, and
+        this one the other; arguments as of `has_lost`."""
+        current = seal.session.current
+        is_other_way = current.is_initiator is not proof.transport.is_initiator
+        return is_other_way and now <= current.began_at + CROSSING_S
 
     def note_numbers(self, peer: Peer) -> None:
         """The keys of a peer's session have changed: its numbers are those of now."""

@@ -8,6 +8,9 @@ tell nothing, since the session before answers them as well.
 So the request is repeated, byte for byte, until its Ack comes, for some minutes at most. If the
 answer is the same as before, it is acknowledged again. If it is another one, the other side has
 forgotten the first: this node shakes hands anew.
+
+Under seal a session is certain with the first frame that opens by its keys. The same request draws
+another answer there if it comes from another address, or late: that says nothing about the session.
 """
 
 from collections.abc import Callable
@@ -98,7 +101,7 @@ class Confirming:
     def _look(self, peer: Peer, session: _Open, now: float) -> None:
         if self._open.get(peer) is not session:
             return
-        if peer.facts.acks or not peer.is_authenticated or self._state.closing:
+        if _is_certain(peer) or not peer.is_authenticated or self._state.closing:
             self._forget(peer)
             return
         session.repeated += 1
@@ -121,7 +124,7 @@ class Confirming:
             now: The time, seconds.
         """
         session = self._open.get(peer)
-        if session is None or not session.repeated or peer.facts.acks:
+        if session is None or not session.repeated or _is_certain(peer):
             return False
         # Of the request that nobody else can name; before the repetition another way may have
         # been answered as well.
@@ -135,3 +138,11 @@ class Confirming:
         session = self._open.pop(peer)
         if session is not None and session.timer is not None:
             session.timer.cancel()
+
+
+def _is_certain(peer: Peer) -> bool:
+    """Whether the other side has shown that it has the session as well."""
+    if peer.facts.acks or peer.seal is None:
+        return peer.facts.acks
+    current = peer.seal.session.current
+    return not current.is_initiator or current.opened > 0

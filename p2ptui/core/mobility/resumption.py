@@ -46,9 +46,16 @@ class _Asked:
     """None: the address is private, and is not asked."""
     reason: str
     deadline: float
+    joined_at: float
+    """When the session began that goes on."""
     timer: Timer | None = None
     is_wrong: bool = False
     """Whether another node is at the address now."""
+
+    def is_over(self, peer: Peer) -> bool:
+        """Whether the peer has begun a new session by itself: an answer that comes then begins
+        none."""
+        return peer.session.joined_at != self.joined_at
 
 
 class Resumptions:
@@ -116,7 +123,7 @@ class Resumptions:
         self._forget(peer)
         deadline = now + self._state.config.security.auth_timeout
         greeting = self._greet(peer, now) if is_one_place(peer.address) else None
-        asked = _Asked(greeting, reason, deadline)
+        asked = _Asked(greeting, reason, deadline, peer.session.joined_at)
         self._asked.put(peer, asked)
         peer.forget_pair()
         self._failover.hold(peer, reason, now)
@@ -139,7 +146,8 @@ class Resumptions:
             self._failover.let_go(peer, now)
             return
         greeting = asked.greeting
-        if greeting is not None and self._failover.is_held(peer) and not asked.is_wrong:
+        is_open = self._failover.is_held(peer) and not (asked.is_wrong or asked.is_over(peer))
+        if greeting is not None and is_open:
             self._put(peer, greeting.data, MessageType.HANDSHAKE_REQUEST, Reason.OWN_PLAN, now)
         pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
         asked.timer = self._state.timers.schedule(
@@ -160,6 +168,9 @@ class Resumptions:
             return self.take_second_answer(peer, message, now)
         if message.ack_for is None or not greeting.is_named_by(message):
             return False
+        if asked.is_over(peer):
+            self._state.counters.drop("late_handshake")
+            return True
         answer = read_answer(message, self._state.identity, offer=greeting.offer)
         if answer is None or answer.info is None:
             self._state.counters.drop("malformed")

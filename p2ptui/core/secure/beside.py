@@ -29,7 +29,14 @@ class _Asked:
     """How many frames had opened when the question came up."""
     deadline: float
     why: str
+    joined_at: float
+    """When the session began that goes on meanwhile."""
     greeting: Greeting | None = None
+
+    def is_over(self, peer: Peer) -> bool:
+        """Whether the peer has begun a new session by itself: that one is the next, on both sides,
+        and an answer to this request, which may still come, begins none."""
+        return peer.session.joined_at != self.joined_at
 
 
 class Beside:
@@ -51,7 +58,8 @@ class Beside:
         sessions.lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def __contains__(self, peer: Peer) -> bool:
-        return peer in self._asked
+        asked = self._asked.get(peer)
+        return asked is not None and not asked.is_over(peer)
 
     def ask(
         self, peer: Peer, why: str, now: float, after_s: float = 0.0, *, is_overdue: bool = False
@@ -68,7 +76,7 @@ class Beside:
         opened = 0 if peer.seal is None else peer.seal.session.current.opened
         if is_overdue:
             opened = sys.maxsize
-        asked = _Asked(opened, now + ASKED_S, why)
+        asked = _Asked(opened, now + ASKED_S, why, peer.session.joined_at)
         if not self._asked.put(peer, asked):
             return False
         if after_s:
@@ -78,7 +86,7 @@ class Beside:
         return True
 
     def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
-        if self._asked.get(peer) is not asked or self._state.closing:
+        if self._asked.get(peer) is not asked or self._state.closing or asked.is_over(peer):
             return
         has_opened = peer.seal is not None and peer.seal.session.current.opened > asked.opened
         if now >= asked.deadline or has_opened:
@@ -104,6 +112,9 @@ class Beside:
             return False
         if not greeting.is_named_by(message):
             return False
+        if asked.is_over(peer):
+            self._state.counters.drop("late_handshake")
+            return True
         where = relayed_node(peer.address)
         answer = read_answer(message, self._state.identity, where, greeting.offer)
         shown = None if answer is None else answer.shown

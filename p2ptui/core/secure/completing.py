@@ -179,7 +179,9 @@ class Completing:
             # A relayed node may come by another server than the one in its address.
             arrival = replace(arrival, address=peer.address, came_by=arrival.address)
         owner = state.peers.with_id(arrival.info.id)
-        if owner is not None and self._is_way_to(owner, arrival, now):
+        if owner is not None and (
+            self._is_way_to(owner, arrival, now) or self._have_crossed(owner, arrival, pending, now)
+        ):
             self._join_crossed(owner, arrival, pending, now)
             return
         self._newcomers.let_in(arrival, pending.told, now, is_proved=True)
@@ -197,14 +199,30 @@ class Completing:
             return peers.add_relay(owner, address)
         return peers.add_alias(owner, address, Standing.ANSWERED)
 
+    def _have_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> bool:
+        """Whether a node has asked for a session where it has one, and did not know of that yet:
+        this node has asked for it, and the other one had asked before, or has said nothing in it.
+        """
+        seal, proof = owner.seal, arrival.proof
+        if seal is None or proof is None or seal.keys != proof.keys:
+            return False
+        if owner.address != arrival.address or not owner.is_authenticated:
+            return False
+        current = seal.session.current
+        is_unknown = current.opened == 0 or pending.asked_at < current.began_at
+        return is_unknown and self._seals.has_crossed(seal, proof, now)
+
     def _join_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> None:
-        """Two nodes asked each other by two ways: one session, and both its keys open."""
+        """Two nodes asked each other: one session, and both its keys open."""
         proof, number, told = arrival.proof, arrival.message.sequence_number, pending.told
         assert proof is not None
         assert owner.seal is not None
-        if not self._seals.has_lost(owner.seal, proof, now) and told.sequence is not None:
-            # The other one may never hear of this node's own request: it knows this answer.
-            owner.channel.sender.begin_at(told.sequence)
+        if not self._seals.has_lost(owner.seal, proof, now):
+            # The other one may never hear of this node's own request: it knows its own, and the
+            # answer to that.
+            owner.handshakes.heard = arrival.message.id
+            if told.sequence is not None:
+                owner.channel.sender.begin_at(told.sequence)
         if number is not None:
             owner.channel.begin(number)
         self._seals.enter(owner, proof, now)
