@@ -53,9 +53,9 @@ class _Asked:
     """Whether another node is at the address now."""
 
     def is_over(self, peer: Peer) -> bool:
-        """Whether the peer has begun a new session by itself: an answer that comes then begins
-        none."""
-        return peer.session.joined_at != self.joined_at
+        """Whether the peer has begun a new session by itself, with its keys: an answer that comes
+        then begins none."""
+        return peer.is_secured and peer.session.joined_at != self.joined_at
 
 
 class Resumptions:

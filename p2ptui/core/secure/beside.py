@@ -34,9 +34,9 @@ class _Asked:
     greeting: Greeting | None = None
 
     def is_over(self, peer: Peer) -> bool:
-        """Whether the peer has begun a new session by itself: that one is the next, on both sides,
-        and an answer to this request, which may still come, begins none."""
-        return peer.session.joined_at != self.joined_at
+        """Whether the peer has begun a new session by itself, with its keys: that one is the next,
+        on both sides, and an answer to this request, which may still come, begins none."""
+        return peer.is_secured and peer.session.joined_at != self.joined_at
 
 
 class Beside:
