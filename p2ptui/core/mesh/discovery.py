@@ -77,11 +77,11 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
 
 def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
     """What a list says of a peer; to an unproved receiver as little as possible."""
+    if not (receiver.purse.proved or receiver.is_ours):
+        info = peer_info(peer, now, unix)
+        return PeerInfo(info.id, info.addr, info.last_seen)
     named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
-    info = peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
-    if receiver.proved or receiver.is_ours:
-        return info
-    return PeerInfo(info.id, info.addr, info.last_seen)
+    return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
 @dataclass(frozen=True, slots=True)
