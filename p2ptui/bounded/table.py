@@ -251,6 +251,9 @@ class BoundedTable(Generic[K, V]):
             host: Where.
             whole: Of how many entries the shares are.
         """
+        shares = [each.share for each in (self._by_address, self._by_prefix) if each is not None]
+        if all(len(self._values) < share.limit(whole) for share in shares):
+            return None  # all of them together are less than any share
         self._index()
         for holdings, owner in self._owners((), (host, 0)):
             if not holdings.has_room(owner, whole, 0, 0):

@@ -212,7 +212,7 @@ def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
 
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
     """The same names, of which the usual ones are in memory only once."""
-    return tuple(_USUAL_CAPABILITIES.get(name, name) for name in capabilities)
+    return tuple([_USUAL_CAPABILITIES.get(name, name) for name in capabilities])
 
 
 def shortened(message: Envelope, payload: Raw) -> Envelope:

@@ -315,12 +315,13 @@ class Seals:
             proof: What came of the exchange.
             now: The time, seconds.
         """
-        self.keys.note_session_keys(proof.keys.id, proof.transport)
+        node_id = proof.keys.id
+        self.keys.note_session_keys(node_id, proof.transport)
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
             self.forget(peer, now)
             self._departed.expire(now)
-            seal = self._departed.pop(proof.keys.id)
+            seal = self._departed.pop(node_id)
         if seal is None:
             seal = Seal(SecureSession(proof.transport), proof.keys)
             seal.by_network_key = proof.by_network_key

@@ -54,7 +54,8 @@ def id_of(x_public: bytes, ed_public: bytes) -> str:
     digest = bytearray(hashlib.sha256(_ID_LABEL + x_public + ed_public).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(digest)))
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def is_made_of_keys(node_id: str) -> bool:

@@ -1,23 +1,21 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from msgspec import UNSET, Raw
-from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
-from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager, pages
+from p2ptui.core.mesh.news import News
+from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager
 from p2ptui.core.peers import Dialect, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
 from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_ip_address
@@ -77,22 +75,11 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
 
 def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
     """What a list says of a peer; to an unproved receiver as little as possible."""
+    if not (receiver.purse.proved or receiver.is_ours):
+        info = peer_info(peer, now, unix)
+        return PeerInfo(info.id, info.addr, info.last_seen)
     named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
-    info = peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
-    if receiver.proved or receiver.is_ours:
-        return info
-    return PeerInfo(info.id, info.addr, info.last_seen)
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """Who joined and who left, with the payloads that tell it to whoever is not among them."""
-
-    joined: list[PeerInfo]
-    left: list[str]
-    ids: frozenset[str]
-    lists: list[Raw]
-    deltas: list[Raw]
+    return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
 def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
@@ -124,8 +111,9 @@ class Discovery:
         self._left: BoundedTable[str, None] = self._changes()
         self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
         """Peers whose joining was news."""
-        self._changed_at = 0.0
-        self._timer: Timer | None = None
+        self._due = self._latest = 0.0
+        """When the next update leaves, and when at the latest; seconds."""
+        self._is_planned = False
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
         """What is still to be told to whom; no payload to those that are told what there is room
         for."""
@@ -330,20 +318,26 @@ class Discovery:
 
     def _note_change(self, now: float) -> None:
         server = self._state.config.server
-        if self._timer is None:
-            self._changed_at = now
-        else:
-            self._timer.cancel()
+        if not self._is_planned:
+            self._latest = now + server.peerlist_broadcast_max_wait_ms / 1000
         debounced = now + server.peerlist_broadcast_debounce_ms / 1000
-        latest = self._changed_at + server.peerlist_broadcast_max_wait_ms / 1000
-        self._timer = self._state.timers.schedule(min(debounced, latest), self._flush)
+        self._due = min(debounced, self._latest)
+        if not self._is_planned:
+            self._plan(self._due)
+
+    def _plan(self, when: float) -> None:
+        self._is_planned = True
+        self._state.timers.schedule(when, self._flush)
 
     def _flush(self, now: float) -> None:
+        if now < self._due:
+            self._plan(self._due)  # put off meanwhile: one timer for all changes, however many
+            return
         if self._update is not None:
             # The last update is still leaving: this one waits, and gathers more.
-            self._timer = self._state.timers.schedule(now + TICK_S, self._flush)
+            self._plan(now + TICK_S)
             return
-        self._timer = None
+        self._is_planned = False
         unix = self._state.unix(now)
         peers = self._state.peers
         joined = [
@@ -363,62 +357,39 @@ class Discovery:
         recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]
         if len(recipients) > MAX_RECIPIENTS:
             recipients = self._state.rng.sample(recipients, MAX_RECIPIENTS)
-        news = _News(
-            joined=joined,
-            left=left,
-            ids=frozenset(entry.id for entry in joined),
-            lists=self._list_payloads(joined),
-            deltas=self._delta_payloads(joined, left),
-        )
+        news = News(joined, left, self._state.datagram_bytes - ENVELOPE_BYTES)
         self._update = self._messages(news, recipients)
         self._tick(now)
 
-    def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
-        if not joined:
-            return []
-        budget = self._state.datagram_bytes - ENVELOPE_BYTES
-        # Deployed programs have no use for names here, and little allowance for them.
-        joined = [replace(entry, name=UNSET) for entry in joined]
-        return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
-
-    def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:
-        budget = self._state.datagram_bytes - ENVELOPE_BYTES
-        came = [b'{"joined":[%s],"left":[]}' % page for page, _ in pages(iter(joined), budget)]
-        went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
-        return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]
-
     def _messages(
-        self, news: _News, recipients: list[str]
+        self, news: News, recipients: list[str]
     ) -> Iterator[tuple[Peer, str, Raw | None]]:
+        rng = self._state.rng
         for node_id in recipients:
             peer = self._state.peers.authenticated(node_id)
             if peer is None:
                 continue
-            joined = news.joined
-            is_named = node_id in news.ids
-            if is_named:
-                joined = [entry for entry in joined if entry.id != node_id]
-            payloads: Sequence[Raw | None]
             if Capability.PEER_UPDATES in peer.facts.capabilities:
-                payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
-                kind = MessageType.DISCOVERY_UPDATE
-            elif not peer.purse.proved:
-                if not joined:
-                    continue  # the news is that it is here
-                self._note_untold(peer, joined)
-                payloads, kind = [None], MessageType.DISCOVERY_RESPONSE
-            else:
-                payloads = self._list_payloads(joined) if is_named else news.lists
-                kind = MessageType.DISCOVERY_RESPONSE
-            for payload in payloads:
-                yield peer, kind, payload
+                for update in news.updates_for(node_id, rng):
+                    yield peer, MessageType.DISCOVERY_UPDATE, update
+            elif peer.purse.proved:
+                for listed in news.lists_for(node_id, rng):
+                    yield peer, MessageType.DISCOVERY_RESPONSE, listed
+            elif self._note_untold(peer, news.joined):
+                yield peer, MessageType.DISCOVERY_RESPONSE, None
 
-    def _note_untold(self, peer: Peer, joined: list[PeerInfo]) -> None:
+    def _note_untold(self, peer: Peer, joined: Sequence[PeerInfo]) -> bool:
+        """Note whom a peer is to be told of; whether it is anybody but itself."""
+        is_any = False
         for entry in joined:
+            if entry.id == peer.node_id:
+                continue
             if len(peer.untold) >= MAX_UNTOLD and entry.id not in peer.untold:
                 self._state.counters.drop("untold_full")
-                return
+                return True
             peer.untold[entry.id] = None
+            is_any = True
+        return is_any
 
     def _tick(self, now: float) -> None:
         if self._update is None:

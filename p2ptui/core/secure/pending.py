@@ -1,6 +1,7 @@
 """One key exchange as the side that answers has it, and what it is told."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from msgspec import UNSET
@@ -41,6 +42,10 @@ LONGEST_ANSWER: Final = 1200
 
 BROUGHT_BYTES: Final = RELAY_OVERHEAD + SECURED_OVERHEAD
 """So much longer is an answer that a server brings, with which this node is secured."""
+
+
+_NO_EXCHANGE: Final = b'"exchange":""'
+"""Of a response, where message 2 goes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,29 +146,29 @@ def write_answer(
     is_seen = relayed_node(request.address) is None
     seen = format_address(visible_address(request.address)) if is_seen else None
 
-    def written(text: str) -> bytes:
-        payload = ExchangeResponsePayload(
-            node_info={"id": state.identity.id}, success=True, public_addr=seen, exchange=text
-        )
-        envelope = Envelope(
-            response_id,
-            MessageType.HANDSHAKE_RESPONSE,
-            state.unix(now),
-            encode_payload(payload),
-            sequence,
-            True,
-            request.message.sequence_number,
-        )
-        return encode_envelope(envelope)
-
-    room = LONGEST_ANSWER - len(written("")) - (0 if is_seen else BROUGHT_BYTES)
+    payload = ExchangeResponsePayload(
+        node_info={"id": state.identity.id}, success=True, public_addr=seen, exchange=""
+    )
+    envelope = Envelope(
+        response_id,
+        MessageType.HANDSHAKE_RESPONSE,
+        state.unix(now),
+        encode_payload(payload),
+        sequence,
+        True,
+        request.message.sequence_number,
+    )
+    response = encode_envelope(envelope)
+    room = LONGEST_ANSWER - len(response) - (0 if is_seen else BROUGHT_BYTES)
     inside = b""
-    for one in (account, *shorter_accounts(account)):
+    for one in chain((account,), shorter_accounts(account)):
         inside = encode_inside(InAnswer(one, seen, response_id, sequence, refusal, is_choosy))
         if _text_length(inside) <= room:
             break
-    text = responder.answer(inside, number=number)
-    return Told(response_id, sequence, Plain(written(text)))
+    text = responder.answer(inside, number=number).encode("ascii")
+    # It is written once, since base64url needs no escapes; nothing else in it can look so.
+    response = response.replace(_NO_EXCHANGE, b'"exchange":"%s"' % text)
+    return Told(response_id, sequence, Plain(response))
 
 
 def _text_length(inside: bytes) -> int:

@@ -85,7 +85,7 @@ class Arrival:
 
     def read_again(self) -> "Arrival":
         """The same, as it was before it was `kept`, but for the message."""
-        return replace(self, node=self.info)
+        return replace(self, node=self.info) if isinstance(self.node, bytes) else self
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""

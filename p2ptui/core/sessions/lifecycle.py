@@ -51,7 +51,13 @@ class Lifecycle:
         """Called with a peer that has made room: somebody may have waited longer for it."""
 
     def open(
-        self, address: Address, now: float, *, initiated: bool, inherited: Channel | None = None
+        self,
+        address: Address,
+        now: float,
+        *,
+        initiated: bool,
+        inherited: Channel | None = None,
+        is_proved: bool = False,
     ) -> Peer:
         """Enter a new peer into the table.
 
@@ -60,6 +66,7 @@ class Lifecycle:
             now: The time, seconds.
             initiated: Whether this node asks for the session.
             inherited: What it had at its last address, if it goes on here.
+            is_proved: Whether it has shown that it receives there.
         """
         if inherited is not None:
             inherited.renew(now)
@@ -72,6 +79,7 @@ class Lifecycle:
             liveness=PeerLiveness(last_received=now),
         )
         self._state.gate.debts.open_purse(peer.purse, address)
+        peer.purse.proved = is_proved
         self._state.peers.add(peer)
         return peer
 

@@ -345,6 +345,7 @@ class Responder:
             initiated=False,
             inherited=arrival.legacy.channel
             or self._crossings.channel(arrival.info.id, arrival.address),
+            is_proved=arrival.proof is not None,  # it has read what was sent there
         )
         peer.purse.absorb(arrival.earned)
         # A late copy of what the one before it sent must not bring that one back.

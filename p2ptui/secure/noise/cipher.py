@@ -78,6 +78,6 @@ class CipherState:
 
     def copy(self) -> "CipherState":
         """Another one that goes on from here."""
-        other = CipherState(self._k)
-        other._n = self._n
+        other = CipherState.__new__(CipherState)
+        other._k, other._n = self._k, self._n
         return other

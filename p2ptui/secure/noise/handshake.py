@@ -1,14 +1,18 @@
 """The HandshakeState of Noise, section 5.3: reads and writes the messages of a pattern."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from p2ptui.secure.errors import Reason, SecureError
 from p2ptui.secure.noise.cipher import CipherState
 from p2ptui.secure.noise.patterns import Pattern
 from p2ptui.secure.noise.primitives import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES, KeyPair
 from p2ptui.secure.noise.symmetric import SymmetricState
+
+_Before: TypeAlias = tuple[
+    SymmetricState, bytes | None, bytes | None, KeyPair | None, bool, tuple[bytes, ...]
+]
+"""What a message changes, as it was."""
 
 
 class HandshakeState:
@@ -93,15 +97,19 @@ class HandshakeState:
         the other side's key is bad.
         """
         tokens = self._turn(is_writing=True)
-        with self._unchanged_if_refused():
+        before = self._noted()
+        try:
             parts: list[bytes] = []
             for token in tokens:
                 self._write(token, parts)
             parts.append(self._symmetric.encrypt_and_hash(payload))
             message = b"".join(parts)
             _require_length(message)
-            self._done += 1
-            return message
+        except BaseException:
+            self._go_back(before)
+            raise
+        self._done += 1
+        return message
 
     def read_message(self, message: bytes) -> bytes:
         """What is inside the other side's next message.
@@ -112,15 +120,17 @@ class HandshakeState:
         tokens = self._turn(is_writing=False)
         _require_length(message)
         self._has_read_static = False
-        with self._unchanged_if_refused():
+        before = self._noted()
+        try:
             rest = message
             for token in tokens:
                 rest = self._read(token, rest)
-            if self._symmetric.has_key() and len(rest) < TAG_BYTES:
-                raise SecureError(Reason.MALFORMED, "a handshake message is cut short")
-            payload = self._symmetric.decrypt_and_hash(rest)
-            self._done += 1
-            return payload
+            payload = self._read_payload(rest)
+        except BaseException:
+            self._go_back(before)
+            raise
+        self._done += 1
+        return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
         """The ciphers from initiator to responder, and back; the second one has no use in a
@@ -143,14 +153,13 @@ class HandshakeState:
             raise SecureError(Reason.OUT_OF_TURN, "that handshake message does not come next")
         return self.pattern.messages[self._done]
 
-    @contextmanager
-    def _unchanged_if_refused(self) -> Iterator[None]:
-        before = (self._symmetric.copy(), self._rs, self._re, self._e, self._is_e_sent, self._psks)
-        try:
-            yield
-        except BaseException:
-            self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks = before
-            raise
+    def _noted(self) -> _Before:
+        symmetric = self._symmetric.copy()
+        return symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks
+
+    def _go_back(self, before: _Before) -> None:
+        """A message was refused: all is as before."""
+        self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks = before
 
     def _write(self, token: str, parts: list[bytes]) -> None:
         if token == "e":
@@ -178,6 +187,11 @@ class HandshakeState:
             return rest
         self._mix(token)
         return message
+
+    def _read_payload(self, sealed: bytes) -> bytes:
+        if self._symmetric.has_key() and len(sealed) < TAG_BYTES:
+            raise SecureError(Reason.MALFORMED, "a handshake message is cut short")
+        return self._symmetric.decrypt_and_hash(sealed)
 
     def _mix_ephemeral(self, public: bytes) -> None:
         self._symmetric.mix_hash(public)

@@ -1,6 +1,6 @@
 """Handshake patterns as data (Noise, sections 7 and 9): who sends which token in which message."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -14,16 +14,16 @@ class Pattern:
     """The tokens of each message; the initiator writes the first one, then they alternate."""
     is_static_known: bool = False
     """Whether the initiator must know the responder's static key before (`<- s`)."""
+    protocol_name: bytes = field(init=False)
+    """The full name, which both sides hash (section 8)."""
+    psks: int = field(init=False)
+    """How many pre-shared keys it takes."""
 
-    @property
-    def protocol_name(self) -> bytes:
-        """The full name, which both sides hash (section 8)."""
-        return f"Noise_{self.name}_25519_ChaChaPoly_SHA256".encode()
-
-    @property
-    def psks(self) -> int:
-        """How many pre-shared keys it takes."""
-        return sum(tokens.count("psk") for tokens in self.messages)
+    def __post_init__(self) -> None:
+        name = f"Noise_{self.name}_25519_ChaChaPoly_SHA256".encode()
+        object.__setattr__(self, "protocol_name", name)
+        psks = sum(tokens.count("psk") for tokens in self.messages)
+        object.__setattr__(self, "psks", psks)
 
     @property
     def is_one_way(self) -> bool:

@@ -134,8 +134,8 @@ def hash_of(data: bytes) -> bytes:
 def hkdf(chaining_key: bytes, material: bytes, outputs: int) -> tuple[bytes, ...]:
     """`HKDF` of section 4.3: two or three keys."""
     temporary = hmac.digest(chaining_key, material, "sha256")
-    keys: list[bytes] = []
-    for number in range(1, outputs + 1):
-        before = keys[-1] if keys else b""
-        keys.append(hmac.digest(temporary, before + bytes((number,)), "sha256"))
-    return tuple(keys)
+    first = hmac.digest(temporary, b"\x01", "sha256")
+    second = hmac.digest(temporary, first + b"\x02", "sha256")
+    if outputs == 2:
+        return first, second
+    return first, second, hmac.digest(temporary, second + b"\x03", "sha256")

@@ -1,0 +1,114 @@
+"""What an update tells: who joined and who left, written once for all who are told.
+
+A storm of joins is told as one, and each of those who joined is told of it too. So nothing is
+written for each of them: all are sent the same pages, but for the one page on which it would read
+of itself. Nobody is sent more pages of one update than a few: then the pages are shared out among
+all who are told, and what one of them needs besides it asks for.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import PeerInfo
+
+PAGES_EACH: Final = 128
+"""Of who joined, and likewise of who left, each is sent so many pages of an update, at most: some
+500 nodes. What all are sent grows no more from there on, however many have come at once."""
+
+
+class _Cut:
+    """Entries in pages, each written once.
+
+    Args:
+        entries: What is told, by the id of whom it tells.
+        budget_bytes: Of a page, at most.
+    """
+
+    def __init__(self, entries: dict[str, bytes], budget_bytes: int) -> None:
+        pages: list[dict[str, bytes]] = []
+        room = -1
+        for node_id, entry in entries.items():
+            room -= len(entry) + 1
+            if room < 0:
+                pages.append({})
+                room = budget_bytes - len(entry)
+            pages[-1][node_id] = entry
+        self._pages = tuple(pages)
+        self._joined = tuple(b",".join(page.values()) for page in pages)
+        on = {node_id: number for number, page in enumerate(pages) for node_id in page}
+        self._on = on
+        """On which page an id is."""
+
+    def pages_for(self, node_id: str, rng: random.Random) -> Iterator[bytes]:
+        """What one node is told: of no more pages than `PAGES_EACH`, and not of itself.
+
+        Args:
+            node_id: Which.
+            rng: Draws which pages.
+        """
+        count = len(self._joined)
+        told = min(count, PAGES_EACH)
+        first = rng.randrange(count) if told < count else 0
+        own = self._on.get(node_id)
+        for number in range(first, first + told):
+            number %= count
+            page = self._joined[number]
+            if number == own:
+                others = (entry for key, entry in self._pages[number].items() if key != node_id)
+                page = b",".join(others)
+            if page:
+                yield page
+
+
+class News:
+    """Who joined and who left.
+
+    Args:
+        joined: Who joined, as nodes of our kind are told.
+        left: The ids of those who left.
+        budget_bytes: Of the entries in a message, at most.
+    """
+
+    def __init__(self, joined: Sequence[PeerInfo], left: Sequence[str], budget_bytes: int) -> None:
+        self.joined: Final = joined
+        """Who joined."""
+        self._budget_bytes = budget_bytes
+        self._came = _Cut({one.id: _written(one) for one in joined}, budget_bytes)
+        self._went = _Cut({one: _written(one) for one in left}, budget_bytes)
+        self._bare: _Cut | None = None
+        """As `_came`, without names; made for the first who is told so."""
+
+    def updates_for(self, node_id: str, rng: random.Random) -> Iterator[Raw]:
+        """The payloads of the DiscoveryUpdates for a node of our kind.
+
+        Args:
+            node_id: Which.
+            rng: Draws what it is told of much.
+        """
+        for page in self._came.pages_for(node_id, rng):
+            yield Raw(b'{"joined":[%s],"left":[]}' % page)
+        for page in self._went.pages_for(node_id, rng):
+            yield Raw(b'{"joined":[],"left":[%s]}' % page)
+
+    def lists_for(self, node_id: str, rng: random.Random) -> Iterator[Raw]:
+        """The payloads of the DiscoveryResponses for another program.
+
+        Args:
+            node_id: Of whom.
+            rng: Draws what it is told of much.
+        """
+        if self._bare is None:
+            # Deployed programs have no use for names here, and little allowance for them.
+            bare = {one.id: _written(replace(one, name=UNSET)) for one in self.joined}
+            self._bare = _Cut(bare, self._budget_bytes)
+        for page in self._bare.pages_for(node_id, rng):
+            yield Raw(b"[%s]" % page)
+
+
+def _written(entry: PeerInfo | str) -> bytes:
+    return bytes(encode_payload(entry))
