@@ -378,11 +378,12 @@ class Seals:
             to: Where it goes.
             peer: To whom, if that is known; else whoever is there.
         """
+        # STUN, which strangers ask for, is told by its first byte: nobody need be looked up.
+        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+            return data
         if peer is None:
             peer = self._peers.at(to)
-        if peer is None or peer.seal is None or type(data) is Plain:
-            return data
-        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+        if peer is None or peer.session.seal is None or type(data) is Plain:
             return data
         return self.seal_for(peer, data)
 
