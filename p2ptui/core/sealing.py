@@ -389,10 +389,11 @@ class Seals:
 
     def seal_for(self, peer: Peer, data: bytes) -> bytes:
         """A datagram sealed for a secured peer, wherever it goes; empty where that is refused."""
-        if peer.seal is None:
+        seal = peer.session.seal
+        if seal is None:
             return b""
         try:
-            frame = peer.seal.session.seal(data)
+            frame = seal.session.current.seal(data)
         except SecureError as error:
             self._counters.drop(f"seal_{error.reason}")
             return b""
