@@ -45,18 +45,19 @@ class SecureSession:
         """The frame with this datagram inside. SecureError: see `Transport.seal`."""
         return self.current.seal(datagram)
 
-    def open(self, frame: bytes, now: float, read: tuple[int, int] | None = None) -> bytes:
+    def open(self, frame: bytes, now: float, number: int | None = None) -> bytes:
         """The datagram inside. SecureError as from `Transport.open`; then nothing has changed.
 
         Args:
             frame: As it came.
             now: The time, seconds.
-            read: What `frames.read_secured` says of it, if it was asked already.
+            number: The session that it names, if that was read already.
         """
-        number = session_of(frame) if read is None else read[0]
+        if number is None:
+            number = session_of(frame)
         current = self.current
         if number == current.local_number:
-            datagram = current.open(frame, read)
+            datagram = current.open(frame)
             if current.opened == 1:
                 self._before_until = min(self._before_until, now + OVERLAP_S)
             return datagram

@@ -102,16 +102,10 @@ class Transport:
         header = secured_header(self.remote_number, counter)
         return header + self._sealer.encrypt(nonce_of(counter), datagram, header)
 
-    def open(self, frame: bytes, read: tuple[int, int] | None = None) -> bytes:
+    def open(self, frame: bytes) -> bytes:
         """The datagram inside. SecureError if it is malformed, of another session, came before,
-        or does not authenticate; then nothing has changed.
-
-        Args:
-            frame: As it came.
-            read: What `read_secured` says of it, if it was asked already.
-        """
-        if read is None:
-            read = read_secured(frame)
+        or does not authenticate; then nothing has changed."""
+        read = read_secured(frame)
         if read is None:
             raise SecureError(Reason.MALFORMED, "that is no secured datagram")
         number, counter = read

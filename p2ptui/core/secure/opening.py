@@ -17,7 +17,6 @@ from p2ptui.secure.frames import (
     MESSAGE_3,
     SECURED,
     encode_unknown_session,
-    read_secured,
     session_of,
 )
 from p2ptui.wire.address import Address
@@ -73,8 +72,7 @@ class Opening:
             else:
                 self._restarts.hear(data, peer, now)
             return None
-        read = read_secured(data)  # once, for all that look at it
-        number = session_of(data) if read is None else read[0]
+        number = session_of(data)
         owner = self._seals.peer_of(number)
         seal = None if owner is None else owner.session.seal
         if owner is None or seal is None:
@@ -84,7 +82,7 @@ class Opening:
         session = seal.session
         before = session.current
         try:
-            inner = session.open(data, now, read)
+            inner = session.open(data, now, number)
         except SecureError as error:
             self._state.counters.drop(f"seal_{error.reason}")
             if error.reason is Reason.REPLAYED:
