@@ -30,9 +30,12 @@ class TokenBucket:
 
     def wait_s(self, now: float, amount: float) -> float:
         """Seconds until `amount` may pass; what is larger than a burst passes after one."""
-        self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
+        tokens = self._tokens + (now - self._updated) * self._rate
+        if tokens > self._burst:
+            tokens = self._burst
+        self._tokens = tokens
         self._updated = now
-        missing = min(amount, self._burst) - self._tokens
+        missing = (amount if amount < self._burst else self._burst) - tokens
         return missing / self._rate if missing > 1e-6 else 0.0
 
     def use(self, amount: float) -> None:

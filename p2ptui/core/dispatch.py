@@ -107,7 +107,7 @@ class Dispatch:
                 self._checks.receive(data, address, 0, now)
                 or self._probes.notice(data, address, now)
             ):
-                self._stun.receive(data, address, Place.OWN, now)
+                self._stun.answer(data, address, Place.OWN, peer, now)
         else:
             counters.drops["junk"] += 1
 

@@ -300,7 +300,7 @@ class Gate:
 
     def _use(self, reason: Reason) -> GrantUse:
         grants = self._counters.grants
-        use = grants.get(reason.value)
+        use = grants.get(reason._value_)  # as `value`, which is a call
         if use is None:
             use = grants[reason.value] = GrantUse()
         return use
@@ -405,10 +405,10 @@ class Gate:
 
     def reply(self, place: Place, data: bytes, to: Address, account: Account) -> bool:
         """Let an answer of the STUN server out by one of its sockets; see `send`."""
-        if place is Place.OWN:
-            return self.send(data, to, account)
         if not self.lets_out(len(data), to, account):
             return False
+        if place is Place.OWN:
+            return self._leave(data, to)
         self._count(data)
         self._emit(StunReplyDue(place, data, to))
         return True

@@ -386,20 +386,22 @@ class Seals:
             to: Where it goes.
             peer: To whom, if that is known; else whoever is there.
         """
+        # STUN, which strangers ask for, is told by its first byte: nobody need be looked up.
+        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+            return data
         if peer is None:
             peer = self._peers.at(to)
-        if peer is None or peer.seal is None or type(data) is Plain:
-            return data
-        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+        if peer is None or peer.session.seal is None or type(data) is Plain:
             return data
         return self.seal_for(peer, data)
 
     def seal_for(self, peer: Peer, data: bytes) -> bytes:
         """A datagram sealed for a secured peer, wherever it goes; empty where that is refused."""
-        if peer.seal is None:
+        seal = peer.session.seal
+        if seal is None:
             return b""
         try:
-            frame = peer.seal.session.seal(data)
+            frame = seal.session.current.seal(data)
         except SecureError as error:
             self._counters.drop(f"seal_{error.reason}")
             return b""

@@ -147,24 +147,40 @@ class StunService:
             place: The socket that it came to.
             now: The time, seconds.
         """
-        counters = self._state.counters
+        state = self._state
         if place is not Place.OWN:
-            counters.datagrams_in += 1
-            counters.bytes_in += len(data)
-        if self._state.closing:
-            counters.drop("closing")
+            state.counters.datagrams_in += 1
+            state.counters.bytes_in += len(data)
+        if state.closing:
+            state.counters.drop("closing")
             return
+        self.answer(data, source, place, state.peers.at(source), now)
+
+    def answer(
+        self, data: bytes, source: Address, place: Place, peer: Peer | None, now: float
+    ) -> None:
+        """The same of a datagram that is counted, and of whom it is known who sent it.
+
+        Args:
+            data: Its bytes.
+            source: Where it came from.
+            place: The socket that it came to.
+            peer: Who is there, if anybody is.
+            now: The time, seconds.
+        """
+        counters = self._state.counters
         if self._server is None:
             counters.drops["stun_disabled"] += 1
             return
-        if self._state.peers.at(source) is None and not self._admission.admits(source, now):
+        if peer is None and not self._admission.admits(source, now):
             counters.drop("rate_limited")
             return
         answer = self._server.answer(data, source, place)
         if isinstance(answer, Reply):
             gate = self._state.gate
             account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
-            self._send(answer.place, answer.data, answer.to, account)
+            if gate.reply(answer.place, answer.data, answer.to, account):
+                counters.stun_replies += 1
             if self._options.verbose_logging:
                 self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):

@@ -7,10 +7,11 @@ limits the rate, and hands a `Delegation` to the partner node that can send from
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.wire.address import Address, ip_version, like, own_host
 from p2ptui.wire.stun import (
     BINDING,
@@ -23,6 +24,7 @@ from p2ptui.wire.stun import (
     decode,
     encode,
 )
+from p2ptui.wire.stun_binding import BindingResponse, read_plain_binding
 
 AMPLIFICATION_LIMIT: Final = 3
 """What is optional or asked for (SOFTWARE, PADDING, an error) never makes a reply longer than
@@ -43,6 +45,10 @@ FINGERPRINT_BYTES: Final = 8
 MAX_UNKNOWN_LISTED: Final = 64
 """Types listed in UNKNOWN-ATTRIBUTES: 128 bytes, so that an error is never cut into IP
 fragments."""
+
+MAX_USUAL: Final = 64
+"""Responses that are kept but for their client: one for each socket and each address of this
+machine that is asked; the one made first goes first."""
 
 _ATTRIBUTE_HEAD_BYTES: Final = 4
 _CHANGES: Final = (Change.PORT, Change.IP, Change.BOTH)
@@ -144,14 +150,30 @@ def told_address(place: Address | None, client: Address) -> Address | None:
     return None if own is None else (own, place[1])
 
 
-class StunServer:
-    """Decides what a datagram is answered with; holds no state between two of them."""
+_Seen: TypeAlias = tuple[Place, bool, str | None]
+"""What a response says of the server depends on: the socket that was asked, whether by IPv6, and
+which address of this machine, if that is known."""
 
-    __slots__ = ("abilities",)
+
+class StunServer:
+    """Decides what a datagram is answered with; holds nothing of those who ask."""
+
+    __slots__ = ("_abilities", "_usual")
 
     def __init__(self, abilities: Abilities) -> None:
-        self.abilities = abilities
-        """May be exchanged at any time, as a partner comes or goes."""
+        self._abilities = abilities
+        self._usual: BoundedTable[_Seen, BindingResponse] = BoundedTable(MAX_USUAL)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What it can do; may be exchanged at any time, as a partner comes or goes."""
+        return self._abilities
+
+    @abilities.setter
+    def abilities(self, abilities: Abilities) -> None:
+        """Exchange it: what plain requests are answered with is made anew."""
+        self._abilities = abilities
+        self._usual.clear()
 
     def answer(self, data: bytes, source: Address, place: Place) -> Reply | Delegation | None:
         """What a datagram is answered with.
@@ -173,6 +195,9 @@ class StunServer:
         Returns:
             What to send, what to have sent by the partner, or None.
         """
+        fingerprint = read_plain_binding(data)
+        if fingerprint is not None:
+            return self._answer_plainly(data, source, place, fingerprint=fingerprint)
         try:
             request = decode(data)
         except StunError:
@@ -213,6 +238,20 @@ class StunServer:
             fingerprint=request.fingerprint,
         )
         return Reply(self._complete(response, request, len(data)), to, target)
+
+    def _answer_plainly(
+        self, data: bytes, source: Address, place: Place, *, fingerprint: bool
+    ) -> Reply:
+        """The reply to a request that wants nothing but to be answered from where it was asked."""
+        seen = place, ":" in source[0], own_host(source)
+        response = self._usual.get(seen)
+        if response is None:
+            origin = _same_family(told_address(self._abilities.places[place], source), source)
+            other = self._other_address(source, place)
+            response = BindingResponse(self._abilities.software, origin, other)
+            self._usual.put(seen, response)
+        most = AMPLIFICATION_LIMIT * len(data)
+        return Reply(response.fill(data, source, most, fingerprint=fingerprint), source, place)
 
     def _target(self, request: StunMessage, source: Address, place: Place) -> Place | None:
         """The place that a reply leaves by, or None where nobody can change what is asked."""

@@ -45,9 +45,16 @@ class SecureSession:
         """The frame with this datagram inside. SecureError: see `Transport.seal`."""
         return self.current.seal(datagram)
 
-    def open(self, frame: bytes, now: float) -> bytes:
-        """The datagram inside. SecureError as from `Transport.open`; then nothing has changed."""
-        number = session_of(frame)
+    def open(self, frame: bytes, now: float, number: int | None = None) -> bytes:
+        """The datagram inside. SecureError as from `Transport.open`; then nothing has changed.
+
+        Args:
+            frame: As it came.
+            now: The time, seconds.
+            number: The session that it names, if that was read already.
+        """
+        if number is None:
+            number = session_of(frame)
         current = self.current
         if number == current.local_number:
             datagram = current.open(frame)

@@ -66,6 +66,8 @@ _PROBE_ANSWER: Final = struct.Struct("!B8s")
 
 _PROBE_START: Final = bytes((PROBE,))
 _WHOLE: Final = b"\1"
+_WHOLE_AT: Final = RELAY_OVERHEAD + _PROBE.size - 1
+"""Where a probe says so that is relayed."""
 
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
 
@@ -176,6 +178,38 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
         kind = RELAY_WHOLE if kind == RELAY else kind
     wrapped = bytes((kind,)) + node_id + datagram
     return Unfragmented(wrapped) if whole else wrapped
+
+
+def relay_head(kind: int, node_id: str) -> bytes:
+    """How a RELAY or RELAYED frame begins, up to its datagram.
+
+    Args:
+        kind: Which of them.
+        node_id: Of whom it is for, or from; in canonical form.
+    """
+    return bytes((kind,)) + bytes.fromhex(node_id.replace("-", ""))
+
+
+def pass_on_relay(data: bytes, head: bytes) -> bytes:
+    """The RELAYED frame that a server makes of a RELAY or RELAY_WHOLE one; empty if that may not be
+    relayed, see `decode_relay`.
+
+    The datagram is the same bytes behind another head: nothing of it is read but where it must not
+    be cut.
+
+    Args:
+        data: The frame as it came.
+        head: Of the new one, from `relay_head`: who sent it.
+    """
+    if len(data) <= RELAY_OVERHEAD:
+        return b""
+    first = data[RELAY_OVERHEAD]
+    if first not in _RELAYED:
+        return b""
+    passed_on = head + data[RELAY_OVERHEAD:]
+    if data[0] == RELAY_WHOLE or (first == PROBE and data[_WHOLE_AT : _WHOLE_AT + 1] == _WHOLE):
+        return Unfragmented(passed_on)
+    return passed_on
 
 
 def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:

@@ -88,7 +88,7 @@ def with_integrity_sha256(data: bytes, key: bytes) -> bytes:
 def with_fingerprint(data: bytes) -> bytes:
     """The message with a FINGERPRINT at its end (RFC 8489, section 14.7)."""
     longer = _with_room(data, _FINGERPRINT_BYTES)
-    return _append(data, AttributeType.FINGERPRINT, _fingerprint(longer))
+    return _append(data, AttributeType.FINGERPRINT, fingerprint_of(longer))
 
 
 def check_fingerprint(data: bytes, start: int, size: int) -> None:
@@ -99,7 +99,7 @@ def check_fingerprint(data: bytes, start: int, size: int) -> None:
     """
     if size != _FINGERPRINT_BYTES or start + size != len(data):
         raise StunError("FINGERPRINT is not the last four bytes")
-    if data[start:] != _fingerprint(data[: start - 4]):
+    if data[start:] != fingerprint_of(data[: start - 4]):
         raise StunError("FINGERPRINT does not fit the message")
 
 
@@ -128,7 +128,8 @@ def _append(data: bytes, kind: int, value: bytes) -> bytes:
     return _with_room(data, len(value)) + write_attribute(kind, value)
 
 
-def _fingerprint(before: bytes) -> bytes:
+def fingerprint_of(before: bytes) -> bytes:
+    """The value of FINGERPRINT after so much of a message, whose length counts it already."""
     return (zlib.crc32(before) ^ _FINGERPRINT_XOR).to_bytes(_FINGERPRINT_BYTES, "big")
 
 

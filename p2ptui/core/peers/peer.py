@@ -260,7 +260,8 @@ class Peer:
     @property
     def is_plain(self) -> bool:
         """Whether its address means the same to others: it is not relayed to this node."""
-        return "@" not in self.address[0] and "#" not in self.address[0]
+        host = self.address[0]
+        return "@" not in host and "#" not in host
 
     def is_settled(self, now: float) -> bool:
         """Whether the session goes to its node's own address, and is heard there: what a server

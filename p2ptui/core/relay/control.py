@@ -66,6 +66,8 @@ class RelayControl:
         self._delivery = delivery
         self._options_read: TrafficForwardingOptions | None = None
         self._allowed = self._denied = frozenset[str]()
+        self._chooses = False
+        """Whether either of them names anybody."""
         self._accounts: BoundedTable[str, _Account] = state.tables.add(
             "relay_clients", BoundedTable(state.most_peers)
         )
@@ -96,6 +98,7 @@ class RelayControl:
             self._options_read = options
             self._allowed = frozenset(map(str.lower, options.allow))
             self._denied = frozenset(map(str.lower, options.deny))
+            self._chooses = bool(self._allowed or self._denied)
             for account in (*self._accounts.values(), *self._departed.values()):
                 account.meter.set_rate(options.max_relay_rate_per_client)
         return options
@@ -138,13 +141,13 @@ class RelayControl:
     def submit(self, client: Peer, parcel: Parcel, now: float) -> None:
         """Relay a parcel now or in a moment, or refuse it; its form hears of the end."""
         account = self._account(client, now)
-        objection = self._objection(client, parcel, now)
-        if objection is not None:
-            self._conclude(account, client, parcel, objection, now)
+        target = self._judge(client, parcel, now)
+        if isinstance(target, Refused):
+            self._conclude(account, client, parcel, target, now)
         elif account.waiting.used_bytes or account.meter.wait_s(now, parcel.size_bytes):
             self._keep_waiting(account, client, parcel, now)
         else:
-            self._carry(account, client, parcel, now)
+            self._carry(account, client, target, parcel, now)
 
     def may_tell(self, client: Peer, now: float, *, lasting: bool = False) -> bool:
         """Whether a client that asked for no answer is told of a refusal.
@@ -176,19 +179,18 @@ class RelayControl:
         self._accounts.put(node_id, account)
         return account
 
-    def _objection(self, client: Peer, parcel: Parcel, now: float) -> Refused | None:
-        """Why a parcel cannot be relayed, whatever the rate; opens its relay otherwise."""
+    def _judge(self, client: Peer, parcel: Parcel, now: float) -> Peer | Refused:
+        """Whom a parcel goes to, whatever the rate, by a relay that is open then; or why not."""
         if not self._read_options().allow_symmetric_nat_relay:
             text = "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
             return Refused(Refusal.DISABLED, text)
-        target = self._state.peers.authenticated(parcel.target_id)
+        target_id = parcel.target_id
+        target = self._state.peers.authenticated(target_id)
         if target is None or target is client:
-            return Refused(Refusal.UNKNOWN, f"node not found: {parcel.target_id[:64]}")
-        client_id = client.node_id
-        for node_id in (client_id, parcel.target_id):
-            if node_id in self._denied or (self._allowed and node_id not in self._allowed):
-                text = f"this server does not relay for node {node_id}; ask its operator"
-                return Refused(Refusal.DENIED, text)
+            return Refused(Refusal.UNKNOWN, f"node not found: {target_id[:64]}")
+        denied = self._chooses and self._denial(client.node_id, target_id)
+        if denied:
+            return Refused(Refusal.DENIED, denied)
         capability = parcel.capability
         if capability is not None:
             if capability not in client.facts.capabilities:
@@ -200,7 +202,7 @@ class RelayControl:
             text = "one of the two nodes reaches this server through another; join it by address"
             return Refused(Refusal.CHAINED, text)
         if client.purse.proved and target.purse.proved:
-            return self._open(client, parcel.target_id, now)
+            return self._open(client, target_id, now) or target
         for peer in (client, target):
             self._delivery.challenge(peer, now)
         if parcel.capability is not None:
@@ -208,7 +210,14 @@ class RelayControl:
             return Refused(Refusal.UNPROVED, text)
         # Deployed clients prove nothing unless they are asked. What reaches them counts against
         # what they may be sent, and opens no relay: forged addresses must not use these up.
-        return None
+        return target
+
+    def _denial(self, *node_ids: str) -> str:
+        """What is said where one of two nodes is not relayed for; empty where both are."""
+        for node_id in node_ids:
+            if node_id in self._denied or (self._allowed and node_id not in self._allowed):
+                return f"this server does not relay for node {node_id}; ask its operator"
+        return ""
 
     def _keep_waiting(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
         if not account.waiting.append(parcel):
@@ -233,21 +242,22 @@ class RelayControl:
         account.timer = None
         while account.waiting and not account.meter.wait_s(now, account.waiting[0].size_bytes):
             parcel = account.waiting.popleft()
-            objection = self._objection(client, parcel, now)  # much may have changed
-            if objection is not None:
-                self._conclude(account, client, parcel, objection, now)
+            target = self._judge(client, parcel, now)  # much may have changed
+            if isinstance(target, Refused):
+                self._conclude(account, client, parcel, target, now)
             else:
-                self._carry(account, client, parcel, now)
+                self._carry(account, client, target, parcel, now)
         if account.waiting:
             self._plan(account, client, now)
 
-    def _carry(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
-        target = self._state.peers.authenticated(parcel.target_id)
-        if target is None or not parcel.form.carry(target, parcel, now):
+    def _carry(
+        self, account: _Account, client: Peer, target: Peer, parcel: Parcel, now: float
+    ) -> None:
+        if not parcel.form.carry(target, parcel, now):
             refused = Refused(
                 Refusal.UNSENDABLE, "the target cannot be sent to at present; send less at once"
             )
-            if target is not None and not target.purse.proved:
+            if not target.purse.proved:
                 refused = Refused(Refusal.UNPROVED, "the target has not answered yet")
             self._conclude(account, client, parcel, refused, now)
             return

@@ -42,7 +42,8 @@ class Refused(NamedTuple):
     text: str
 
 
-class Parcel(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Parcel:
     """One thing to relay."""
 
     form: "Form"

@@ -57,10 +57,6 @@ class Inside:
         """
         self.roaming.note(owner, inner, address, earned, now)
 
-    def note_in_use(self, owner: Peer) -> None:
-        """A frame that says more than where a peer is came from the address in use."""
-        self.roaming.note_in_use(owner)
-
     def note_copy(self, owner: Peer, address: Address, size: int, now: float) -> None:
         """A frame with a peer's number came a second time.
 

@@ -1,7 +1,9 @@
 """The first look at what comes under seal, and at the frames that belong to a seal."""
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.seal import Seal
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
@@ -10,7 +12,7 @@ from p2ptui.core.secure.inner import OF_PATHS
 from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Reason, SecureError
+from p2ptui.secure import Reason, SecureError, Transport
 from p2ptui.secure.frames import (
     MESSAGE_3,
     SECURED,
@@ -48,6 +50,7 @@ class Opening:
         self._restarts = restarts
         self.inside = inside
         """Takes frames that are sent under seal only."""
+        self._note_in_use = inside.roaming.note_in_use  # of nearly each frame: no call more
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float
@@ -63,51 +66,68 @@ class Opening:
         Returns:
             What was inside, and from whom; None if there is nothing to be handled further.
         """
-        if data[0] == SECURED:
-            return self._open(data, address, peer, now)
-        if data[0] == MESSAGE_3:
-            self._completing.take_message_3(data, address, now)
-        else:
-            self._restarts.hear(data, peer, now)
-        return None
-
-    def _open(
-        self, data: bytes, address: Address, peer: Peer | None, now: float
-    ) -> tuple[bytes, Peer] | None:
+        if data[0] != SECURED:
+            if data[0] == MESSAGE_3:
+                self._completing.take_message_3(data, address, now)
+            else:
+                self._restarts.hear(data, peer, now)
+            return None
         number = session_of(data)
         owner = self._seals.peer_of(number)
-        if owner is None or owner.seal is None:
+        seal = None if owner is None else owner.session.seal
+        if owner is None or seal is None:
             self._state.counters.drop("seal_unknown_session")
             self._tell_unknown(data, number, address, now)
             return None
-        seal = owner.seal
-        before = seal.session.current
+        session = seal.session
+        before = session.current
         try:
-            inner = seal.session.open(data, now)
+            inner = session.open(data, now, number)
         except SecureError as error:
             self._state.counters.drop(f"seal_{error.reason}")
             if error.reason is Reason.REPLAYED:
                 self.inside.note_copy(owner, address, len(data), now)
             return None
+        if seal.on_first is not None or session.current is not before:
+            self._note_new_keys(owner, seal, before, now)
+        if peer is not owner or address != owner.sends_to:
+            earned = None
+            if session.is_newest(data):
+                # One purse for all that this datagram draws.
+                earned = self._state.gate.earned_by(len(data), address)
+                self.inside.note_place(inner, owner, address, earned, now)
+            return self._pass_on(inner, len(data), owner, address, earned, now)
+        if inner and inner[0] not in INNER:
+            self._note_in_use(owner)
+            return inner, owner
+        if inner and inner[0] not in OF_PATHS:
+            self._note_in_use(owner)
+        return self._pass_on(inner, len(data), owner, address, None, now)
+
+    def _note_new_keys(self, owner: Peer, seal: Seal, before: Transport, now: float) -> None:
+        """The first frame by the keys that came last has opened."""
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
         if seal.on_first is not None:
             conclude, seal.on_first = seal.on_first, None
             conclude(now)
-        earned = None
-        if peer is not owner or address != owner.sends_to:
-            if seal.session.is_newest(data):
-                # One purse for all that this datagram draws.
-                earned = self._state.gate.earned_by(len(data), address)
-                self.inside.note_place(inner, owner, address, earned, now)
-        elif inner and inner[0] not in OF_PATHS:
-            self.inside.note_in_use(owner)
-        if inner and inner[0] in INNER:
-            if earned is None:
-                earned = self._state.gate.earned_by(len(data), address)
-            self.inside.take(inner, owner, address, earned, now)
-            return None
-        return inner, owner
+
+    def _pass_on(
+        self,
+        inner: bytes,
+        size: int,
+        owner: Peer,
+        address: Address,
+        earned: Purse | None,
+        now: float,
+    ) -> tuple[bytes, Peer] | None:
+        """Hand over what is sent under seal only; anything else is for the caller of `receive`."""
+        if not inner or inner[0] not in INNER:
+            return inner, owner
+        if earned is None:
+            earned = self._state.gate.earned_by(size, address)
+        self.inside.take(inner, owner, address, earned, now)
+        return None
 
     def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
         """Tell whoever speaks under seal that this node does not know the session any more."""
