@@ -51,7 +51,9 @@ def path_at(address: Address) -> Path:
 def visible_address(address: Address) -> Address:
     """An address as others know it: of a relayed node the server's."""
     host, port = address
-    return host.rpartition("@")[2].partition("#")[0], port
+    if "@" in host or "#" in host:
+        host = host.rpartition("@")[2].partition("#")[0]
+    return host, port
 
 
 def is_one_place(address: Address) -> bool:

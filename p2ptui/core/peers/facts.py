@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from p2ptui.core.acquaintance import Judged
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NodeInfo
+from p2ptui.wire.message import Capability, NodeInfo
 
 
 class Dialect(enum.Enum):
@@ -64,6 +64,13 @@ class Facts:
     def note_vouched_list(self) -> None:
         """A list came that names a handshake message."""
         self.vouches_lists = True
+
+    @property
+    def wants_no_echo(self) -> bool:
+        """Whether it announced that it expects no echo, however little else it says is believed."""
+        if self.dialect is Dialect.SPEC or self.info is None:
+            return Capability.NO_ECHO in self.capabilities  # it is believed
+        return Capability.NO_ECHO in self.info.capabilities
 
     @property
     def is_expected_to_ack(self) -> bool:

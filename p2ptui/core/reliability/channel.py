@@ -154,7 +154,8 @@ class Channel:
             numbered: Whether the peer numbers without holes what needs an Ack.
         """
         # Whoever alters what passes may have taken the wish for an Ack from a copy.
-        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
+        mark = hash(message.id)
+        if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
             return Verdict.DUPLICATE
         number = message.sequence_number
         if not numbered or number is None or self.covers(number):
@@ -192,14 +193,17 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
+        mark = hash(message.id)
+        if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
             return True
         number = message.sequence_number
         if number is not None and any(window.covers(number) for window in self._numbers):
             # Whoever numbers asks for an Ack: it was altered, and comes again as it was. The many
             # messages without a number must not make it forgotten meanwhile.
-            return not self._reliable_ids.add(message.id)
-        return not self._unreliable_ids.add(message.id)
+            self._reliable_ids.add_mark(mark)
+        else:
+            self._unreliable_ids.add_mark(mark)
+        return False
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""

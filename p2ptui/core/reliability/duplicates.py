@@ -65,6 +65,11 @@ class RecentIds:
         mark = hash(key)
         if mark in self.marks:
             return False
+        self.add_mark(mark)
+        return True
+
+    def add_mark(self, mark: int) -> None:
+        """Remember an id that is not in `marks`, by its hash."""
         self.marks.add(mark)
         order = self._order
         if order is None:
@@ -72,7 +77,6 @@ class RecentIds:
         order.append(mark)
         if len(order) > self._limit:
             self.marks.discard(order.popleft())
-        return True
 
     def __len__(self) -> int:
         return len(self.marks)
