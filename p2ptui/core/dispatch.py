@@ -84,8 +84,7 @@ class Dispatch:
         purse = None
         if peer is not None:
             purse = peer.purse
-            if peer.seal is None:
-                peer.note_asked(address)
+            peer.note_asked_in_the_open(address)
         first = data[0] if size else -1
         if first == JSON_START:
             self._gate.note_arrival(purse, address, size)

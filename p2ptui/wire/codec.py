@@ -128,9 +128,12 @@ def check_any(raw: Raw | bytes) -> bytes:
         MalformedError: It holds what Python cannot represent (`1e999`).
     """
     # Its syntax was checked, so that only a number can be wrong: it is too large for one.
-    data = bytes(raw)
+    data = raw if type(raw) is bytes else bytes(raw)
     plain = data.translate(_PLAIN)
-    if _EXPONENT in plain or (len(plain) > len(_MANY_DIGITS) and _MANY_DIGITS in plain):
+    # `find`, since `in` would try the bytes as a number first, and fail by an exception each time.
+    if plain.find(_EXPONENT) >= 0 or (
+        len(plain) > len(_MANY_DIGITS) and plain.find(_MANY_DIGITS) >= 0
+    ):
         for found in _LARGE_NUMBER.finditer(_STRING.sub(b"", data)):
             number = found[0]
             if number.lstrip(b"-").isdigit():

@@ -1,7 +1,7 @@
 """Data: what its payload means, and what is done with it here."""
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET, Raw, Struct
 
@@ -43,6 +43,12 @@ class DataKind(enum.Enum):
     ROUTES = "routes"
 
 
+# A member of an enum is looked up in Python.
+_PLAIN: Final = DataKind.PLAIN
+_ECHO: Final = DataKind.ECHO
+_ROUTES: Final = DataKind.ROUTES
+
+
 class DataContent(Struct):
     """A Data payload, understood."""
 
@@ -68,12 +74,12 @@ def read_data(message: Envelope) -> DataContent:
     data = bytes(raw)  # the one copy: delivered and echoed as it is, decoded by whoever reads it
     if data[0] != JSON_START:
         check_any(data)
-        return DataContent(DataKind.PLAIN, data, message)
+        return DataContent(_PLAIN, data, message)
     keys = decode_payload(data, DataKeys)
     if keys.original_message is not UNSET:
         routed = decode_payload(data, ReceivedRoutedPayload)
         return DataContent(DataKind.ROUTED, routed, message)
-    kind = DataKind.PLAIN
+    kind = _PLAIN
     if keys.echo is not UNSET:
         kind = DataKind.ECHO
     elif keys.routes is not UNSET:
@@ -149,7 +155,7 @@ class DataService:
         """Data for those who read here; it is no duplicate, and there is room for it."""
         peer.traffic.data_at = now
         kind, data, message = content.kind, content.value, content.message
-        if kind is DataKind.ROUTES:
+        if kind is _ROUTES:
             self._handle_routes(peer, message)
         state = self._state
         state.counters.delivered += 1
@@ -161,11 +167,11 @@ class DataService:
                 Encoded(data),
                 message.id,
                 path_at(at),
-                kind is DataKind.ECHO,
+                kind is _ECHO,
                 len(data),
             )
         )
-        if kind is DataKind.PLAIN and peer.session.accepted and self._expects_echo(peer):
+        if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
             self._echo(peer, message, data, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:

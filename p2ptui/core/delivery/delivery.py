@@ -28,6 +28,7 @@ from p2ptui.wire.message import (
     RetransmitPayload,
     SequenceSkipPayload,
 )
+from p2ptui.wire.templates import Unnumbered
 
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
@@ -193,11 +194,11 @@ class Delivery(Outlet):
         if kind in self._extensions:
             self._require_announced(peer, kind)
         sender = peer.channel.sender
-        message_id, unix = self._state.ids.uuid(), self._state.unix(now)
-        envelope = Envelope(message_id, kind, unix, payload, None, True, ack_for)
-        whole = Capability.FRAGMENTS not in peer.facts.capabilities
-        message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
-        self.check_size(peer, message.size_bytes)
+        name = self._ids.uuid_bytes()
+        draft = Unnumbered(name, kind, self._state.unix(now), payload, ack_for)
+        size, whole = draft.longest_bytes, Capability.FRAGMENTS not in peer.facts.capabilities
+        message = OutgoingMessage(draft, name.decode("ascii"), kind, size, token, whole, for_reader)
+        self.check_size(peer, size)
         if not (peer.facts.is_expected_to_ack and self._may_insist(peer, token)):
             message.write(sender.numbering.take())
             # What a call of the user waits for leaves at once; what answers the peer, it pays for.

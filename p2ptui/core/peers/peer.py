@@ -22,6 +22,9 @@ from p2ptui.wire.message import Capability, NodeInfo
 
 MAX_ACKS_OWED: Final = 16
 
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+"""A member of an enum is looked up in Python."""
+
 
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
@@ -222,8 +225,15 @@ class Peer:
     def note_asked(self, address: Address) -> None:
         """A datagram came from `address`: does it still go to the same address of this machine?"""
         known = self._path or self.address
-        if address is not known and address == known and own_host(address) != own_host(known):
+        if address is known or (type(address) is tuple and type(known) is tuple):
+            return  # neither tells which
+        if address == known and own_host(address) != own_host(known):
             self.reach.beside = address
+
+    def note_asked_in_the_open(self, address: Address) -> None:
+        """The same of what came as it is: of a secured peer anybody can have sent that."""
+        if self.session.seal is None:
+            self.note_asked(address)
 
     def take_pair(self, address: Address) -> None:
         """From `address` came what nobody else could send: so it knows this node by the address
@@ -322,7 +332,7 @@ class Peer:
     @property
     def is_authenticated(self) -> bool:
         """Whether messages are taken from it and sent to it."""
-        return self.status is PeerStatus.AUTHENTICATED
+        return self.status is _AUTHENTICATED
 
     @property
     def proved(self) -> bool:

@@ -20,6 +20,11 @@ from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import FragmentAck
 from p2ptui.wire.message import Envelope
 
+# A member of an enum is looked up in Python.
+_NEW: Final = Verdict.NEW
+_DUPLICATE: Final = Verdict.DUPLICATE
+_UNKNOWN: Final = Verdict.UNKNOWN
+
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
 must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
@@ -127,7 +132,8 @@ class Channel:
     @property
     def has_gaps(self) -> bool:
         """Whether a number of this session is missing."""
-        return bool(self._numbers) and bool(self._numbers[0].gaps)
+        numbers = self._numbers
+        return len(numbers) > 0 and numbers[0].gaps.are_there
 
     def begin(self, sequence: int) -> None:
         """The peer begins a session, with a message of this number."""
@@ -156,11 +162,11 @@ class Channel:
         # Whoever alters what passes may have taken the wish for an Ack from a copy.
         mark = hash(message.id)
         if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
-            return Verdict.DUPLICATE
+            return _DUPLICATE
         number = message.sequence_number
         if not numbered or number is None or self.covers(number):
-            return Verdict.NEW
-        return Verdict.UNKNOWN
+            return _NEW
+        return _UNKNOWN
 
     def remember(
         self, message: Envelope, *, numbered: bool, now: float, is_odd: bool = False
@@ -181,8 +187,7 @@ class Channel:
         number = message.sequence_number
         if numbered and number is not None:
             for window in self._numbers:
-                if window.covers(number):
-                    window.add(number, now)
+                if window.take(number, now):
                     if window is not self._numbers[0]:
                         # The one in use comes first.
                         self._numbers.remove(window)
