@@ -55,6 +55,7 @@ class Dispatch:
         self._state = state
         self._gate = state.gate
         self._counters = state.counters
+        self._own_address = state.peers.own
         self._peer_at = state.peers.at
         self._receivers = receivers
         self._arrivals = receivers.arrivals
@@ -80,7 +81,7 @@ class Dispatch:
         if self._state.closing:
             counters.drop("closing")
             return
-        peer = self._peer_at(address)
+        peer = self._own_address(address) or self._peer_at(address)
         purse = None
         if peer is not None:
             purse = peer.purse

@@ -103,10 +103,11 @@ class Inbox:
             entry, content, error = self._table.read(message)
             if entry is None or error is not None or not entry.is_open:
                 entry = self._accept(peer, message, entry, content, error, now)
-            if entry is not None and (
-                entry.admits is None or self._admits(peer, entry, content, now)
-            ):
-                entry.handle(peer, content, now)
+            if entry is not None:
+                if entry.admits is None or entry.admits(peer, content, now):
+                    entry.handle(peer, content, now)
+                elif entry.refuse is not None:
+                    entry.refuse(peer, content, now)
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
@@ -149,8 +150,11 @@ class Inbox:
                 accepted = self._accept(peer, message, entry, content, error, now)
             if accepted is None:
                 return _Outcome.DROPPED
-            if accepted.admits is not None and not self._admits(peer, accepted, content, now):
-                return _Outcome.DROPPED if accepted.refuse is None else _Outcome.REFUSED
+            if accepted.admits is not None and not accepted.admits(peer, content, now):
+                if accepted.refuse is None:
+                    return _Outcome.DROPPED
+                accepted.refuse(peer, content, now)
+                return _Outcome.REFUSED
         is_odd = numbers and not numbered
         channel.remember(message, numbered=numbered, now=now, is_odd=is_odd)
         self._count(peer)
@@ -206,15 +210,6 @@ class Inbox:
         else:
             self._state.counters.drop(entry.row.distrusted)
         return None
-
-    @staticmethod
-    def _admits(peer: Peer, entry: Entry, content: Any, now: float) -> bool:
-        """Whether a message can be taken now; if not, whom that concerns was told."""
-        if entry.admits is None or entry.admits(peer, content, now):
-            return True
-        if entry.refuse is not None:
-            entry.refuse(peer, content, now)
-        return False
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: Entry, error: MalformedError, now: float

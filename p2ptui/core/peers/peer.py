@@ -225,14 +225,12 @@ class Peer:
     def note_asked(self, address: Address) -> None:
         """A datagram came from `address`: does it still go to the same address of this machine?"""
         known = self._path or self.address
-        if address is known or (type(address) is tuple and type(known) is tuple):
-            return  # neither tells which
-        if address == known and own_host(address) != own_host(known):
+        if address is not known and address == known and own_host(address) != own_host(known):
             self.reach.beside = address
 
     def note_asked_in_the_open(self, address: Address) -> None:
         """The same of what came as it is: of a secured peer anybody can have sent that."""
-        if self.session.seal is None:
+        if address is not (self._path or self.address) and self.session.seal is None:
             self.note_asked(address)
 
     def take_pair(self, address: Address) -> None:

@@ -183,7 +183,9 @@ class Channel:
         if is_odd:
             self._unreliable_ids.add(message.id)
             return
-        self._reliable_ids.add(message.id)
+        mark = hash(message.id)
+        if mark not in self._reliable_ids.marks:
+            self._reliable_ids.add_mark(mark)
         number = message.sequence_number
         if numbered and number is not None:
             for window in self._numbers:
