@@ -4,10 +4,14 @@ The peer table knows a node by one address. That of a relayed node names it and 
 of one that is reached from a further socket has the number of the socket behind the host.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from p2ptui.core.events import Path
 from p2ptui.wire.address import Address, bare_ip, format_address, like
+
+# A member of an enum is looked up in Python.
+_DIRECT: Final = Path.DIRECT
+_RELAY: Final = Path.RELAY
 
 
 class Route(Protocol):
@@ -45,13 +49,15 @@ def socket_number(address: Address) -> int:
 
 def path_at(address: Address) -> Path:
     """How datagrams reach an address."""
-    return Path.RELAY if "@" in address[0] else Path.DIRECT
+    return _RELAY if "@" in address[0] else _DIRECT
 
 
 def visible_address(address: Address) -> Address:
     """An address as others know it: of a relayed node the server's."""
     host, port = address
-    return host.rpartition("@")[2].partition("#")[0], port
+    if "@" in host or "#" in host:
+        host = host.rpartition("@")[2].partition("#")[0]
+    return host, port
 
 
 def is_one_place(address: Address) -> bool:

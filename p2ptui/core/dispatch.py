@@ -55,6 +55,7 @@ class Dispatch:
         self._state = state
         self._gate = state.gate
         self._counters = state.counters
+        self._own_address = state.peers.own
         self._peer_at = state.peers.at
         self._receivers = receivers
         self._arrivals = receivers.arrivals
@@ -80,12 +81,11 @@ class Dispatch:
         if self._state.closing:
             counters.drop("closing")
             return
-        peer = self._peer_at(address)
+        peer = self._own_address(address) or self._peer_at(address)
         purse = None
         if peer is not None:
             purse = peer.purse
-            if peer.seal is None:
-                peer.note_asked(address)
+            peer.note_asked_in_the_open(address)
         first = data[0] if size else -1
         if first == JSON_START:
             self._gate.note_arrival(purse, address, size)

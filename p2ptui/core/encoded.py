@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from msgspec import Struct
+
 from p2ptui.wire.codec import decode_any
 
 
-class Encoded:
+class Encoded(Struct, gc=False, eq=False):
     """The JSON of a payload: it can be a hundredth of the values that it stands for.
 
     It equals what it is decoded to.
@@ -14,10 +16,7 @@ class Encoded:
         data: A copy of what came: a part of a datagram would keep all of it.
     """
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    data: bytes
 
     def decoded(self) -> Any:
         """Plain JSON values, made anew each time."""

@@ -308,15 +308,12 @@ class Gate:
     # What goes out.
 
     def send_to(self, peer: Payee, data: bytes, grant: Grant | None = None) -> bool:
-        """Let a datagram out to a peer, if that peer's purse pays for it.
+        """Let a datagram out to a peer, if that peer's purse pays for it; whether it leaves.
 
         Args:
             peer: To whom.
             data: Its bytes.
             grant: What pays before the peer has proved its address; None for its purse alone.
-
-        Returns:
-            Whether it was paid for, and leaves.
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
@@ -420,18 +417,19 @@ class Gate:
     def _leave(self, data: bytes, to: Address, peer: Payee | None = None) -> bool:
         if self.sealer is not None and not (data := self.sealer(data, to, peer)):
             return False
-        if self.source == to:
-            to = self.source
+        source, counters = self.source, self._counters
+        if source == to:
+            to = source
         if self.detours and (detour := self.detours.get(to)) is not None:
             return detour(data) is not False
         if "@" in to[0]:  # relayed, and the server is gone
-            self._counters.drop("no_relay")
+            counters.drop("no_relay")
             return False
         if len(self.outgoing) >= MAX_OUTGOING:
-            self._counters.drop("outgoing_full")
+            counters.drop("outgoing_full")
             return False
-        self._counters.datagrams_out += 1
-        self._counters.bytes_out += len(data)
+        counters.datagrams_out += 1
+        counters.bytes_out += len(data)
         self.outgoing.append((data, to))
         return True
 

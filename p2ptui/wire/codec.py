@@ -25,6 +25,12 @@ MAX_PAYLOAD_NESTING: Final = MAX_NESTING - 4
 """Deepest payload sent: it still fits when it is routed, within two envelopes and the routed
 form, and when it comes back as an echo."""
 
+_SHALLOW_BYTES: Final = 2 * MAX_NESTING
+"""What is no longer cannot be nested too deeply: each level takes two brackets."""
+_FLAT_BYTES: Final = 5 * MAX_NESTING
+"""Nor what is no longer and has no list: an object within another has a key and a colon, too."""
+_OPENS_LIST: Final = b"["[0]
+
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -67,7 +73,7 @@ def decode_envelope(data: bytes) -> Envelope:
         message = _envelope_decoder.decode(data)
         if not data.isascii():
             data.decode("utf-8")  # a raw payload is not looked at by the decoder
-        if data.count(b"[") + data.count(b"{") > MAX_NESTING:  # else it cannot be too deep
+        if len(data) > _FLAT_BYTES or (_OPENS_LIST in data and len(data) > _SHALLOW_BYTES):
             _check_nesting(data, MAX_NESTING)
     except _NOT_JSON as error:
         raise MalformedError(str(error)) from None
@@ -122,9 +128,12 @@ def check_any(raw: Raw | bytes) -> bytes:
         MalformedError: It holds what Python cannot represent (`1e999`).
     """
     # Its syntax was checked, so that only a number can be wrong: it is too large for one.
-    data = bytes(raw)
+    data = raw if type(raw) is bytes else bytes(raw)
     plain = data.translate(_PLAIN)
-    if _EXPONENT in plain or (len(plain) > len(_MANY_DIGITS) and _MANY_DIGITS in plain):
+    # `find`, since `in` would try the bytes as a number first, and fail by an exception each time.
+    if plain.find(_EXPONENT) >= 0 or (
+        len(plain) > len(_MANY_DIGITS) and plain.find(_MANY_DIGITS) >= 0
+    ):
         for found in _LARGE_NUMBER.finditer(_STRING.sub(b"", data)):
             number = found[0]
             if number.lstrip(b"-").isdigit():

@@ -191,6 +191,7 @@ EXEMPT = {
     "FirstContact._known": OWN_CALLS,  # cut to MAX_SERVERS
     "FirstContact._tasks": OWN_CALLS,
     "Ground.transactions": OWN_CALLS,
+    "IdSource._left": NAMED_IN_CODE,  # _BATCH
     "Joining._kept": OWN_CALLS,
     "Joining._tasks": OWN_CALLS,
     "Joining.found_at": OWN_CALLS,
@@ -260,6 +261,7 @@ EXEMPT = {
     "OutgoingTransfer._lost": OWN_CALLS,
     "OutgoingTransfer._sent_at": OWN_CALLS,
     "OwnNetworks._places": OWN_MACHINE,
+    "Outlet._templates": NAMED_IN_CODE,
     "Peer.deferred": HERE,  # MAX_DEFERRED and MAX_DEFERRED_BYTES
     "Peer.untold": HERE,  # MAX_UNTOLD
     "PeerTable._statuses": NAMED_IN_CODE,
@@ -389,6 +391,7 @@ COUNTED_OTHERWISE = {
     "DirectPaths._asked": KEYS,
     "DirectPaths._consents": KEYS,
     "FilterProbes._armed": KEYS,
+    "IdSource._left": KEYS,
     "Keepalives._late": KEYS,
     "PktinfoStream._earlier": KEYS,
     "PktinfoStream._sources": KEYS,

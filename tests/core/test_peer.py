@@ -362,7 +362,7 @@ MAY_STORE = {
     "core/delivery/delivery.py: peer.traffic.data_at",
     "core/delivery/delivery.py: peer.traffic.messages_out",
     "core/delivery/outlet.py: liveness.last_ping_sent",
-    "core/delivery/outlet.py: peer.traffic.messages_out",
+    "core/delivery/outlet.py: traffic.messages_out",
     "core/delivery/outlet.py: traffic.last_sent",
     "core/endpoint.py: peer.session.parted",
     "core/messages/inbox.py: peer.traffic.messages_in",
@@ -390,12 +390,12 @@ MAY_STORE = {
 
 OF_OTHERS = {
     "core/delivery/delivery.py: self._state.counters.messages_out",
-    "core/delivery/outlet.py: self._state.counters.messages_out",
+    "core/delivery/outlet.py: self._counters.messages_out",
     "core/mesh/contacts.py: contact.last_received",
     "core/mesh/contacts.py: contact.messages_in",
     "core/mesh/contacts.py: self._touch(node_id).messages_out",
     "core/mesh/rendezvous.py: introduction.capabilities",
-    "core/messages/inbox.py: self._state.counters.messages_in",
+    "core/messages/inbox.py: self._counters.messages_in",
     "core/relay/surveys.py: session.heard",
     "core/sessions/server_watch.py: look.pings",
     "core/traversal/standing_sockets.py: self._offers.beside",

@@ -1,7 +1,7 @@
 """Data: what its payload means, and what is done with it here."""
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET, Raw, Struct
 
@@ -43,6 +43,12 @@ class DataKind(enum.Enum):
     ROUTES = "routes"
 
 
+# A member of an enum is looked up in Python.
+_PLAIN: Final = DataKind.PLAIN
+_ECHO: Final = DataKind.ECHO
+_ROUTES: Final = DataKind.ROUTES
+
+
 class DataContent(Struct):
     """A Data payload, understood."""
 
@@ -65,20 +71,23 @@ def read_data(message: Envelope) -> DataContent:
         MalformedError: It is a broken routed message, or holds what Python cannot represent.
     """
     raw = message.payload
-    if memoryview(raw)[0] != JSON_START:
-        return DataContent(DataKind.PLAIN, check_any(raw), message)
-    keys = decode_payload(raw, DataKeys)
+    data = bytes(raw)  # the one copy: delivered and echoed as it is, decoded by whoever reads it
+    if data[0] != JSON_START:
+        check_any(data)
+        return DataContent(_PLAIN, data, message)
+    keys = decode_payload(data, DataKeys)
     if keys.original_message is not UNSET:
-        routed = decode_payload(raw, ReceivedRoutedPayload)
+        routed = decode_payload(data, ReceivedRoutedPayload)
         return DataContent(DataKind.ROUTED, routed, message)
-    kind = DataKind.PLAIN
+    kind = _PLAIN
     if keys.echo is not UNSET:
         kind = DataKind.ECHO
     elif keys.routes is not UNSET:
         kind = DataKind.ROUTES
     elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
         kind = DataKind.ROUTES_REQUEST
-    return DataContent(kind, check_any(raw), message)
+    check_any(data)
+    return DataContent(kind, data, message)
 
 
 def encode_data(payload: object) -> Raw:
@@ -140,29 +149,30 @@ class DataService:
 
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        return self._state.admits_data(peer.node_id, len(content.message.payload), now)
+        return self._state.admits_data(peer.node_id, len(content.value), now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
         """Data for those who read here; it is no duplicate, and there is room for it."""
         peer.traffic.data_at = now
-        message = content.message
-        if content.kind is DataKind.ROUTES:
+        kind, data, message = content.kind, content.value, content.message
+        if kind is _ROUTES:
             self._handle_routes(peer, message)
-        self._state.counters.delivered += 1
-        is_echo = content.kind is DataKind.ECHO
-        self._state.emit(
+        state = self._state
+        state.counters.delivered += 1
+        at = peer.sends_to
+        state.emit(
             DataReceived(
                 peer.node_id,
-                visible_address(peer.sends_to),
-                Encoded(content.value),
+                visible_address(at),
+                Encoded(data),
                 message.id,
-                path_at(peer.sends_to),
-                is_echo,
-                len(message.payload),
+                path_at(at),
+                kind is _ECHO,
+                len(data),
             )
         )
-        if content.kind is DataKind.PLAIN and peer.session.accepted and self._expects_echo(peer):
-            self._echo(peer, message, now)
+        if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
+            self._echo(peer, message, data, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
         """A peer refuses something; it may be a message that was to be handed on."""
@@ -178,15 +188,15 @@ class DataService:
 
     def _expects_echo(self, peer: Peer) -> bool:
         option = self._state.config.server.echo
-        info = peer.facts.info
-        announced = info.capabilities if info is not None else ()
-        return option == "all" or (option == "deployed" and Capability.NO_ECHO not in announced)
+        return option == "all" or (option == "deployed" and not peer.facts.wants_no_echo)
 
-    def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
-        echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))
+    def _echo(self, peer: Peer, message: Envelope, data: bytes, now: float) -> None:
+        echo = b'{"echo":%b,"timestamp":%d}' % (data, self._state.unix(now))
         # To whoever may never prove its address the echo goes once, within what that allows.
-        surely = peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities
-        if not (message.requires_ack and surely and peer.facts.is_expected_to_ack):
+        surely = message.requires_ack and (
+            peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities
+        )
+        if not (surely and peer.facts.is_expected_to_ack):
             self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
             return
         try:

@@ -8,10 +8,9 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.accounts import Grant, Reason
-from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.deferred import Deferred
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
-from p2ptui.core.delivery.sizes import why_lost
+from p2ptui.core.delivery.sizes import ALWAYS_FITS_BYTES, why_lost
 from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
@@ -29,6 +28,7 @@ from p2ptui.wire.message import (
     RetransmitPayload,
     SequenceSkipPayload,
 )
+from p2ptui.wire.templates import Unnumbered
 
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
@@ -41,20 +41,12 @@ MAX_DEFERRED_BYTES: Final = 64 * 1024
 
 
 class Delivery(Outlet):
-    """Sends messages to peers.
-
-    Args:
-        state: The shared ground.
-        extensions: Types that only those understand who announced a capability, and which.
-        following: Those of them that are sent also to who has sent one of the same capability.
-    """
+    """Sends messages to peers; its arguments are those of `Outlet`."""
 
     def __init__(
         self, state: NodeState, extensions: Mapping[str, str], following: Collection[str] = ()
     ) -> None:
-        super().__init__(state)
-        self._extensions = extensions
-        self._following = following
+        super().__init__(state, extensions, following)
         self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
         """Called with the sender and the id of a message that came again, and the time."""
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
@@ -84,9 +76,12 @@ class Delivery(Outlet):
             Whether it left, or is on its way, or waits for the peer's proof of its address.
         """
         try:
-            return self.send_once(
-                peer, kind, payload, now, ack_for=ack_for, reason=reason, waits=waits
-            )
+            if kind in self._extensions:
+                self._require_announced(peer, kind)
+            data = self.write(kind, payload, now, ack_for)
+            if peer.purse.proved and len(data) <= ALWAYS_FITS_BYTES:
+                return self._put(peer, data, kind, now)  # as nearly always
+            return self._send_written(peer, kind, payload, data, now, reason, waits=waits)
         except MessageTooLargeError:
             self._state.counters.drop("message_too_large")
         except QueueFullError:
@@ -132,7 +127,24 @@ class Delivery(Outlet):
         """
         if kind in self._extensions:
             self._require_announced(peer, kind)
-        _, data = self.build(kind, payload, now, ack_for=ack_for)
+        data = self.write(kind, payload, now, ack_for)
+        return self._send_written(
+            peer, kind, payload, data, now, reason, waits=waits, for_reader=for_reader, lost=on_lost
+        )
+
+    def _send_written(
+        self,
+        peer: Peer,
+        kind: str,
+        payload: Raw,
+        data: bytes,
+        now: float,
+        reason: Reason | None,
+        *,
+        waits: bool,
+        for_reader: bool = False,
+        lost: OnLost | None = None,
+    ) -> bool:
         self.check_size(peer, len(data))
         if for_reader:
             peer.traffic.data_at = now
@@ -141,7 +153,7 @@ class Delivery(Outlet):
                 return False
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
-        return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=on_lost)
+        return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=lost)
 
     def send_at_once(
         self, peer: Peer, kind: str, payload: Raw, now: float, *, for_reader: bool = False
@@ -182,11 +194,11 @@ class Delivery(Outlet):
         if kind in self._extensions:
             self._require_announced(peer, kind)
         sender = peer.channel.sender
-        message_id, unix = self._state.ids.uuid(), self._state.unix(now)
-        envelope = Envelope(message_id, kind, unix, payload, None, True, ack_for)
-        whole = Capability.FRAGMENTS not in peer.facts.capabilities
-        message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
-        self.check_size(peer, message.size_bytes)
+        name = self._ids.uuid_bytes()
+        draft = Unnumbered(name, kind, self._state.unix(now), payload, ack_for)
+        size, whole = draft.longest_bytes, Capability.FRAGMENTS not in peer.facts.capabilities
+        message = OutgoingMessage(draft, name.decode("ascii"), kind, size, token, whole, for_reader)
+        self.check_size(peer, size)
         if not (peer.facts.is_expected_to_ack and self._may_insist(peer, token)):
             message.write(sender.numbering.take())
             # What a call of the user waits for leaves at once; what answers the peer, it pays for.
@@ -214,15 +226,6 @@ class Delivery(Outlet):
         for is. All else may answer what anybody has written: it goes once, and the peer pays.
         """
         return token is not None or peer.purse.proved or self._is_held(peer)
-
-    def _require_announced(self, peer: Peer, kind: str) -> None:
-        capability = self._extensions[kind]
-        if capability in peer.facts.capabilities:
-            return
-        if kind not in self._following or capability not in peer.facts.used:
-            self._state.counters.drop("not_announced")
-            where = address_words(peer.address)
-            raise NotAnnouncedError(f"the node at {where} did not announce {capability}")
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
         """Whether a message must be reliable, for its size."""
@@ -307,7 +310,11 @@ class Delivery(Outlet):
         Deployed clients ignore it: where bytes are scarce it is the first thing to leave out.
         """
         data = self._build_ack(message, now)
-        if not self.transmit(peer, data, MessageType.ACK, now, waits=False):
+        if peer.purse.proved:
+            sent = self._put(peer, data, MessageType.ACK, now)
+        else:
+            sent = self.transmit(peer, data, MessageType.ACK, now, waits=False)
+        if not sent:
             peer.acks_owed.append(data)
             self.challenge(peer, now)
 

@@ -1,6 +1,6 @@
 """One message to one peer, on the wire at once; and the Pings by which a peer is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from msgspec import Raw
@@ -12,11 +12,12 @@ from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.state import NodeState
-from p2ptui.errors import QueueFullError
+from p2ptui.errors import NotAnnouncedError, QueueFullError
 from p2ptui.wire.address import own_host
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
+from p2ptui.wire.templates import NOTHING, Template, encode_key
 
 CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
@@ -34,11 +35,20 @@ class Outlet:
 
     Args:
         state: The shared ground.
+        extensions: Types that only those understand who announced a capability, and which.
+        following: Those of them that are sent also to who has sent one of the same capability.
     """
 
-    def __init__(self, state: NodeState) -> None:
+    def __init__(
+        self, state: NodeState, extensions: Mapping[str, str], following: Collection[str] = ()
+    ) -> None:
         self._state = state
+        self._extensions = extensions
+        self._following = following
         self._gate = state.gate
+        self._ids = state.ids
+        self._counters = state.counters
+        self._templates: dict[str, Template] = {}
         self.transmit_frame = state.gate.send_to
         """Puts a datagram on the wire that is no message of its own; as `Gate.send_to`."""
         self.on_busy: Callable[[Peer, float], None] | None = None
@@ -49,6 +59,15 @@ class Outlet:
     def _tell_proved(self, peer: Peer, now: float) -> None:
         for listener in self.on_proved:
             listener(peer, now)
+
+    def _require_announced(self, peer: Peer, kind: str) -> None:
+        capability = self._extensions[kind]
+        if capability in peer.facts.capabilities:
+            return
+        if kind not in self._following or capability not in peer.facts.used:
+            self._state.counters.drop("not_announced")
+            where = address_words(peer.address)
+            raise NotAnnouncedError(f"the node at {where} did not announce {capability}")
 
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
@@ -81,23 +100,39 @@ class Outlet:
         envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
         return message_id, encode_envelope(envelope)
 
+    def write(self, kind: str, payload: Raw, now: float, ack_for: int | str | None = None) -> bytes:
+        """The bytes of a new message that has no number and asks for no Ack; as `build`."""
+        template = self._templates.get(kind)
+        if template is None:
+            template = self._templates[kind] = Template(kind)
+        key = NOTHING if ack_for is None else encode_key(ack_for)
+        unix = int(now + self._state.unix_offset)
+        return template.write(self._ids.uuid_bytes(), unix, payload, key)
+
     def _build_ack(self, message: Envelope, now: float) -> bytes:
-        key = message.id if message.speaks_reference else message.sequence_number
-        is_answer = message.message_type == MessageType.HANDSHAKE_RESPONSE
-        # Among guesses of its number this tells that the answer itself was received.
-        own_id = id_of_ack(message.id) if is_answer else ""
-        return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
+        number = message.sequence_number
+        key = message.id if number is None or message.speaks_reference else number
+        if message.message_type == MessageType.HANDSHAKE_RESPONSE:
+            # Among guesses of its number this tells that the answer itself was received.
+            own_id = id_of_ack(message.id)
+            return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
+        return self.write(MessageType.ACK, NULL, now, key)
 
     def _put(
         self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None
     ) -> bool:
         """Put one message on the wire; whether it leaves."""
-        self._gate.now = now
-        if not self._gate.send_to(peer, data, grant):
+        gate = self._gate
+        gate.now = now
+        if not gate.send_to(peer, data, grant):
             return False
-        self._note_sent(peer, now)
-        peer.traffic.messages_out += 1
-        self._state.counters.messages_out += 1
+        traffic = peer.traffic
+        was_quiet = now - traffic.last_sent > QUIET_S
+        traffic.last_sent = now
+        if was_quiet:
+            self._tell_busy(peer, now)
+        traffic.messages_out += 1
+        self._counters.messages_out += 1
         if self._state.tracing:
             self._state.trace_to(peer, peer.sends_to, kind, data)
         return True
@@ -106,7 +141,11 @@ class Outlet:
         traffic = peer.traffic
         was_quiet = now - traffic.last_sent > QUIET_S
         traffic.last_sent = now
-        if was_quiet and self.on_busy is not None and peer.path is not None:
+        if was_quiet:
+            self._tell_busy(peer, now)
+
+    def _tell_busy(self, peer: Peer, now: float) -> None:
+        if self.on_busy is not None and peer.path is not None:
             self.on_busy(peer, now)
 
     def grant(self, peer: Peer, reason: Reason | None, now: float) -> Grant | None:

@@ -4,11 +4,16 @@ from typing import Final
 
 from p2ptui.core.addresses import address_words
 from p2ptui.core.peers import Peer
+from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
+from p2ptui.core.sealing import SEAL_BYTES
 from p2ptui.errors import MessageTooLargeError
 from p2ptui.wire.message import Capability
 
 MAX_DATAGRAM_BYTES: Final = 65_507
 """What UDP over IPv4 can carry."""
+
+ALWAYS_FITS_BYTES: Final = FLOOR_BYTES - SEAL_BYTES
+"""A message that is no longer fits whatever limits and paths there are, also under seal."""
 
 
 def check_size(peer: Peer, size: int, limit: int) -> None:

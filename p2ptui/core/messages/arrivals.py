@@ -1,6 +1,6 @@
 """Messages as they arrive, before it is known from whom: decoded, and handed to who takes them."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.messages.inbox import Inbox
@@ -13,6 +13,9 @@ from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope
+
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+"""A member of an enum is looked up in Python."""
 
 
 class Takers(NamedTuple):
@@ -89,7 +92,7 @@ class Arrivals:
             peer = state.peers.at(address)  # the word that shows a newcomer is its own
         if peer is None:
             self._strangers.receive(address, message, state.gate.answer_purse, now)
-        elif peer.status is PeerStatus.AUTHENTICATED:
+        elif peer.status is _AUTHENTICATED:
             self._inbox.receive(peer, message, now)
         else:
             earned = state.gate.earned_by(len(data), peer.address)

@@ -36,6 +36,10 @@ LOST_TRACK_S: Final = 1.0
 """A peer whose numbers are unknown is told so this often, at most."""
 
 
+_ACK: Final = MessageType.ACK
+_PONG: Final = MessageType.PONG
+_HANDSHAKE_RESPONSE: Final = MessageType.HANDSHAKE_RESPONSE
+
 _NO_SIGN: Final = frozenset({MessageType.ERROR, MessageType.DISCONNECT})
 """What shows nothing of the session: a restarted server says that it knows nobody here, and anybody
 says goodbye."""
@@ -49,6 +53,12 @@ class _Outcome(enum.Enum):
     """There is no room for it now."""
     DROPPED = "dropped"
     """Nothing is known of it, or it is not believed."""
+
+
+# A member of an enum is looked up in Python.
+_TAKEN: Final = _Outcome.TAKEN
+_DUPLICATE: Final = Verdict.DUPLICATE
+_UNKNOWN: Final = Verdict.UNKNOWN
 
 
 class Inbox:
@@ -65,6 +75,8 @@ class Inbox:
         self, state: NodeState, delivery: Delivery, services: Services, table: MessageTable
     ) -> None:
         self._state = state
+        self._counters = state.counters
+        self._peers = state.peers
         self._delivery = delivery
         self._services = services
         self._table = table
@@ -72,41 +84,47 @@ class Inbox:
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
         kind = message.message_type
-        is_response = kind == MessageType.HANDSHAKE_RESPONSE
-        if is_response and self._services.resumptions.take_answer(peer, message, now):
-            return
-        if is_response and message.ack_for not in peer.handshake_keys:
-            # What answers no request of this node is not acknowledged either: that would let in
-            # whoever has forged one.
-            self._state.counters.drop("unsolicited_handshake_response")
+        if kind == _HANDSHAKE_RESPONSE and not self._is_response(peer, message, now):
             return
         if kind not in _NO_SIGN:
             peer.liveness.hear(now)
-        self._state.peers.touch(peer)
-        if kind == MessageType.ACK:
+        self._peers.touch(peer)
+        if kind == _ACK:
             self._count(peer)
             self._receive_ack(peer, message, now)
             return
         if message.requires_ack:
             self._receive_reliable(peer, message, now)
-        elif peer.channel.is_repeated(message) and kind != MessageType.PONG:
-            self._state.counters.duplicates += 1
+        elif peer.channel.is_repeated(message) and kind != _PONG:
+            self._counters.duplicates += 1
             return
         else:
             self._count(peer)
             entry, content, error = self._table.read(message)
             if entry is None or error is not None or not entry.is_open:
                 entry = self._accept(peer, message, entry, content, error, now)
-            if entry is not None and (
-                entry.admits is None or self._admits(peer, entry, content, now)
-            ):
-                entry.handle(peer, content, now)
+            if entry is not None:
+                if entry.admits is None or entry.admits(peer, content, now):
+                    entry.handle(peer, content, now)
+                elif entry.refuse is not None:
+                    entry.refuse(peer, content, now)
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
+    def _is_response(self, peer: Peer, message: Envelope, now: float) -> bool:
+        """Whether a HandshakeResponse is to be taken here, as other messages are."""
+        if self._services.resumptions.take_answer(peer, message, now):
+            return False
+        if message.ack_for in peer.handshake_keys:
+            return True
+        # What answers no request of this node is not acknowledged either: that would let in
+        # whoever has forged one.
+        self._counters.drop("unsolicited_handshake_response")
+        return False
+
     def _count(self, peer: Peer) -> None:
         peer.traffic.messages_in += 1
-        self._state.counters.messages_in += 1
+        self._counters.messages_in += 1
 
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
         # What is acknowledged is where it was to go, or was there before.
@@ -115,11 +133,11 @@ class Inbox:
         numbers = Capability.RETRANSMIT in peer.facts.capabilities
         numbered = numbers and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
-        if verdict is Verdict.UNKNOWN:
+        if verdict is _UNKNOWN:
             self._handle_unknown_number(peer, now)
             return _Outcome.DROPPED
-        if verdict is Verdict.DUPLICATE:
-            self._state.counters.duplicates += 1
+        if verdict is _DUPLICATE:
+            self._counters.duplicates += 1
             self._delivery.acknowledge(peer, message, now)
             self._delivery.on_repeated(peer, message.id, now)
             return _Outcome.TAKEN
@@ -132,13 +150,17 @@ class Inbox:
                 accepted = self._accept(peer, message, entry, content, error, now)
             if accepted is None:
                 return _Outcome.DROPPED
-            if accepted.admits is not None and not self._admits(peer, accepted, content, now):
-                return _Outcome.DROPPED if accepted.refuse is None else _Outcome.REFUSED
-        is_odd = numbers and (message.speaks_reference or message.sequence_number is None)
+            if accepted.admits is not None and not accepted.admits(peer, content, now):
+                if accepted.refuse is None:
+                    return _Outcome.DROPPED
+                accepted.refuse(peer, content, now)
+                return _Outcome.REFUSED
+        is_odd = numbers and not numbered
         channel.remember(message, numbered=numbered, now=now, is_odd=is_odd)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
-        pays_for_both = peer.purse.has_room(ANSWERED_BYTES)
+        purse = peer.purse
+        pays_for_both = purse.proved or purse.has_room(ANSWERED_BYTES)
         if pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if accepted is not None:
@@ -149,7 +171,7 @@ class Inbox:
             self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:
             self._delivery.flush(peer, now)  # a gap is to be asked for in time
-        return _Outcome.TAKEN
+        return _TAKEN
 
     def _handle_unknown_number(self, peer: Peer, now: float) -> None:
         # Nothing is known of it, so nothing is acknowledged. But if it is the peer's, then somebody
@@ -188,15 +210,6 @@ class Inbox:
         else:
             self._state.counters.drop(entry.row.distrusted)
         return None
-
-    @staticmethod
-    def _admits(peer: Peer, entry: Entry, content: Any, now: float) -> bool:
-        """Whether a message can be taken now; if not, whom that concerns was told."""
-        if entry.admits is None or entry.admits(peer, content, now):
-            return True
-        if entry.refuse is not None:
-            entry.refuse(peer, content, now)
-        return False
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: Entry, error: MalformedError, now: float

@@ -2,10 +2,11 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from p2ptui.core.acquaintance import Judged
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NodeInfo
+from p2ptui.wire.message import Capability, NodeInfo
 
 
 class Dialect(enum.Enum):
@@ -13,6 +14,10 @@ class Dialect(enum.Enum):
 
     SPEC = "spec"
     REFERENCE = "reference"
+
+
+_SPEC: Final = Dialect.SPEC
+"""A member of an enum is looked up in Python."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +71,13 @@ class Facts:
         self.vouches_lists = True
 
     @property
+    def wants_no_echo(self) -> bool:
+        """Whether it announced that it expects no echo, however little else it says is believed."""
+        if self.dialect is _SPEC or self.info is None:
+            return Capability.NO_ECHO in self.capabilities  # it is believed
+        return Capability.NO_ECHO in self.info.capabilities
+
+    @property
     def is_expected_to_ack(self) -> bool:
         """Whether it will acknowledge; programs of the reference's kind may never do so."""
-        return self.dialect is Dialect.SPEC or self.acks
+        return self.dialect is _SPEC or self.acks

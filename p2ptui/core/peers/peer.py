@@ -22,6 +22,9 @@ from p2ptui.wire.message import Capability, NodeInfo
 
 MAX_ACKS_OWED: Final = 16
 
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+"""A member of an enum is looked up in Python."""
+
 
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
@@ -225,6 +228,11 @@ class Peer:
         if address is not known and address == known and own_host(address) != own_host(known):
             self.reach.beside = address
 
+    def note_asked_in_the_open(self, address: Address) -> None:
+        """The same of what came as it is: of a secured peer anybody can have sent that."""
+        if address is not (self._path or self.address) and self.session.seal is None:
+            self.note_asked(address)
+
     def take_pair(self, address: Address) -> None:
         """From `address` came what nobody else could send: so it knows this node by the address
         of this machine that it went to, and hears what leaves from there.
@@ -323,7 +331,7 @@ class Peer:
     @property
     def is_authenticated(self) -> bool:
         """Whether messages are taken from it and sent to it."""
-        return self.status is PeerStatus.AUTHENTICATED
+        return self.status is _AUTHENTICATED
 
     @property
     def proved(self) -> bool:

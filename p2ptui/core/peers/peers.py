@@ -38,7 +38,8 @@ class PeerTable:
             limit, refuses=True, full="peers_full", shares=shares or Shares(), count=count
         )
         self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
-        self._own = self._by_address.get
+        self.own = self._by_address.get
+        """The peer whose own address that is, or None: as quick as of a dict."""
         self._aliases: Aliases[Peer] = Aliases(count, limit)
         self._alias = self._aliases.known
         self._initiated: BoundedTable[Address, Peer] = BoundedTable(limit)
@@ -58,7 +59,7 @@ class PeerTable:
 
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
-        peer = self._own(address)
+        peer = self.own(address)
         if peer is None:
             alias = self._alias(address)
             peer = self._relayed_owner(address) if alias is None else alias[0]
@@ -66,7 +67,7 @@ class PeerTable:
 
     def sender(self, address: Address) -> Peer | None:
         """The peer with a session that sends from `address`, unless that is a mere claim."""
-        peer = self._own(address)
+        peer = self.own(address)
         if peer is None:
             owner, standing = self._alias(address) or (self._relayed_owner(address), None)
             peer = None if standing is Standing.CLAIMED else owner

@@ -20,6 +20,11 @@ from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import FragmentAck
 from p2ptui.wire.message import Envelope
 
+# A member of an enum is looked up in Python.
+_NEW: Final = Verdict.NEW
+_DUPLICATE: Final = Verdict.DUPLICATE
+_UNKNOWN: Final = Verdict.UNKNOWN
+
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
 must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
@@ -134,7 +139,8 @@ class Channel:
     @property
     def has_gaps(self) -> bool:
         """Whether a number of this session is missing."""
-        return bool(self._numbers) and bool(self._numbers[0].gaps)
+        numbers = self._numbers
+        return len(numbers) > 0 and numbers[0].gaps.are_there
 
     def begin(self, sequence: int) -> None:
         """The peer begins a session, with a message of this number."""
@@ -161,12 +167,13 @@ class Channel:
             numbered: Whether the peer numbers without holes what needs an Ack.
         """
         # Whoever alters what passes may have taken the wish for an Ack from a copy.
-        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
-            return Verdict.DUPLICATE
+        mark = hash(message.id)
+        if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
+            return _DUPLICATE
         number = message.sequence_number
         if not numbered or number is None or self.covers(number):
-            return Verdict.NEW
-        return Verdict.UNKNOWN
+            return _NEW
+        return _UNKNOWN
 
     def remember(
         self, message: Envelope, *, numbered: bool, now: float, is_odd: bool = False
@@ -183,12 +190,13 @@ class Channel:
         if is_odd:
             self._unreliable_ids.add(message.id)
             return
-        self._reliable_ids.add(message.id)
+        mark = hash(message.id)
+        if mark not in self._reliable_ids.marks:
+            self._reliable_ids.add_mark(mark)
         number = message.sequence_number
         if numbered and number is not None:
             for window in self._numbers:
-                if window.covers(number):
-                    window.add(number, now)
+                if window.take(number, now):
                     if window is not self._numbers[0]:
                         # The one in use comes first.
                         self._numbers.remove(window)
@@ -199,14 +207,17 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
+        mark = hash(message.id)
+        if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
             return True
         number = message.sequence_number
         if number is not None and any(window.covers(number) for window in self._numbers):
             # Whoever numbers asks for an Ack: it was altered, and comes again as it was. The many
             # messages without a number must not make it forgotten meanwhile.
-            return not self._reliable_ids.add(message.id)
-        return not self._unreliable_ids.add(message.id)
+            self._reliable_ids.add_mark(mark)
+        else:
+            self._unreliable_ids.add_mark(mark)
+        return False
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""

@@ -66,10 +66,8 @@ class Deadlines:
         self._heap.clear()
 
 
-def earliest(*times: float | None) -> float | None:
-    """The first of some times, of which any may not be set."""
-    first = None
-    for time in times:
-        if time is not None and (first is None or time < first):
-            first = time
-    return first
+def earliest(one: float | None, other: float | None) -> float | None:
+    """The first of two times, of which either may not be set."""
+    if other is None:
+        return one
+    return other if one is None or other < one else one

@@ -65,6 +65,11 @@ class RecentIds:
         mark = hash(key)
         if mark in self.marks:
             return False
+        self.add_mark(mark)
+        return True
+
+    def add_mark(self, mark: int) -> None:
+        """Remember an id that is not in `marks`, by its hash."""
         self.marks.add(mark)
         order = self._order
         if order is None:
@@ -72,7 +77,6 @@ class RecentIds:
         order.append(mark)
         if len(order) > self._limit:
             self.marks.discard(order.popleft())
-        return True
 
     def recall(self, earlier: "RecentIds") -> None:
         """Remember what another one does, as older than all that is remembered here."""
@@ -123,6 +127,19 @@ class ReceivedNumbers:
         ahead = (number - self._highest + _HALF) % _MODULUS - _HALF
         return -SEQUENCE_WINDOW <= ahead <= SEQUENCE_WINDOW
 
+    def take(self, number: int, now: float) -> bool:
+        """A message with this number was taken; False, and nothing is changed, if the window does
+        not cover it."""
+        ahead = (number - self._highest + _HALF) % _MODULUS - _HALF
+        if ahead == 1 and not self.gaps.are_there:  # as nearly always
+            self.is_used = True
+            self._highest += 1
+            return True
+        if not -SEQUENCE_WINDOW <= ahead <= SEQUENCE_WINDOW:
+            return False
+        self.add(number, now)
+        return True
+
     def add(self, number: int, now: float) -> None:
         """A message with this number, which the window covers, was taken."""
         self.is_used = True
@@ -133,7 +150,7 @@ class ReceivedNumbers:
         if ahead > 1:
             self.gaps.open(self._highest + 1, self._highest + ahead - 1, now)
         self._highest += ahead
-        if self.gaps:
+        if self.gaps.are_there:
             self.gaps.drop_below(self._highest - SEQUENCE_WINDOW)
 
     def skip_to(self, number: int) -> None:

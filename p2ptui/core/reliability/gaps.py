@@ -59,6 +59,11 @@ class Gaps:
         return bool(self._stretches)
 
     @property
+    def are_there(self) -> bool:
+        """Whether any number is missing; quicker than to ask for the truth of the whole."""
+        return len(self._stretches) > 0
+
+    @property
     def missing(self) -> tuple[int, ...]:
         """All missing numbers, oldest first."""
         return tuple(

@@ -35,6 +35,11 @@ class Lane:
         """Bytes that the receiver may have to keep: of all that is under way."""
         return self._small_in_flight + self.large.bytes_under_way
 
+    @property
+    def may_have_more(self) -> bool:
+        """Whether anything may be to be sent; if not, nothing is, and nobody need look closer."""
+        return self.large.is_busy or (self._small is not None and len(self._small) > 0)
+
     def first_small(self) -> OutgoingMessage | None:
         """The message in one datagram that leaves next, if there is one."""
         small = self._small
@@ -130,6 +135,16 @@ class Outbox:
         return len(self._by_id)
 
     @property
+    def may_have_more(self) -> bool:
+        """As of its lanes."""
+        return self.for_readers.may_have_more or self.for_node.may_have_more
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether there are messages, and none has left."""
+        return len(self._by_id) > 0 and not len(self._by_sequence)
+
+    @property
     def messages(self) -> list[OutgoingMessage]:
         """All of them, in the order in which they came."""
         return list(self._by_id.values())
@@ -204,6 +219,8 @@ class Outbox:
 
     def take_begun(self) -> list[OutgoingMessage]:
         """The messages that have left for the first time since this was asked."""
+        if not self._begun:
+            return []
         begun, self._begun = self._begun, []
         return begun
 

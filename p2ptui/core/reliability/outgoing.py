@@ -9,7 +9,7 @@ from p2ptui.core.events import SendResult
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
 from p2ptui.wire.codec import decode_envelope, encode_envelope
-from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
+from p2ptui.wire.templates import Unnumbered
 
 MAX_TRANSFER_BYTES: Final = 1 << 20
 """And their bytes together, so that a receiver has room to assemble them all."""
@@ -23,7 +23,7 @@ class OutgoingMessage:
     would tell the receiver of gaps that nothing fills.
     """
 
-    envelope: Envelope | None
+    draft: Unnumbered | None
     """What is to be sent; None once it has been written."""
     message_id: str
     kind: str
@@ -65,14 +65,6 @@ class OutgoingMessage:
             return self.attempts > 0
         return self.transfer.has_left
 
-    @classmethod
-    def of(
-        cls, envelope: Envelope, token: int | None, *, whole: bool, for_reader: bool
-    ) -> "OutgoingMessage":
-        """A message that waits for its number."""
-        kind = envelope.message_type
-        return cls(envelope, envelope.id, kind, longest_size(envelope), token, whole, for_reader)
-
     @property
     def tries(self) -> int:
         """Transmissions that count: to a receiver with room, by the way in use."""
@@ -94,11 +86,11 @@ class OutgoingMessage:
 
     def write(self, sequence: int) -> None:
         """Give it its number, and with that its bytes."""
-        assert self.envelope is not None
-        self.sequence = self.envelope.sequence_number = sequence
-        self.data = encode_envelope(self.envelope)
+        assert self.draft is not None
+        self.sequence = sequence
+        self.data = self.draft.write(sequence)
         self.size_bytes = len(self.data)
-        self.envelope = None
+        self.draft = None
 
     def renumber(self, sequence: int) -> None:
         """Give it another number: it has left, and belongs to another session from now on."""
@@ -106,15 +98,6 @@ class OutgoingMessage:
         self.sequence = envelope.sequence_number = sequence
         self.data = encode_envelope(envelope)
         self.size_bytes = len(self.data)
-
-
-def longest_size(envelope: Envelope) -> int:
-    """The bytes of a message with whatever number."""
-    payload, number = envelope.payload, envelope.sequence_number
-    envelope.payload, envelope.sequence_number = NULL, MAX_SEQUENCE_NUMBER
-    size = len(encode_envelope(envelope)) - len(NULL) + len(payload)
-    envelope.payload, envelope.sequence_number = payload, number
-    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +123,11 @@ class TransferQueue:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._under_way)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is any."""
+        return len(self._waiting) > 0 or len(self._under_way) > 0
 
     def append(self, message: OutgoingMessage) -> None:
         """Queue a message that has a transfer."""

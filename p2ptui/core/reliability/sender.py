@@ -91,7 +91,9 @@ class ReliableSender:
 
     def take_withdrawn(self) -> list[int]:
         """Numbers of messages that were given up with fragments at the other end, each once."""
-        withdrawn, self._withdrawn = self._withdrawn, []
+        withdrawn = self._withdrawn
+        if withdrawn:
+            self._withdrawn = []
         return withdrawn
 
     def check_room(self, size: int) -> None:
@@ -120,7 +122,7 @@ class ReliableSender:
         if self._is_probe_due(now):
             yield from self._probe(now)
         window, turns = self.window, self._turns
-        while window.has_room and window.next_send(now) <= now:
+        while self._outbox.may_have_more and window.has_room and window.next_send(now) <= now:
             small, large = turns.next_small(), turns.next_large()
             if small is not None and (large is None or turns.may_overtake):
                 turns.overtaken += 1
@@ -136,8 +138,7 @@ class ReliableSender:
     def needs_skip(self) -> bool:
         """Whether the receiver must be told that numbers are passed over: see `skips`."""
         # While one is under way, its Ack may make room.
-        waiting = bool(len(self)) and not self._outbox.count_left
-        return self.skips.is_needed(waiting=waiting)
+        return self.skips.is_needed(waiting=self._outbox.only_waits)
 
     def _begin(self, message: OutgoingMessage, now: float) -> None:
         self._outbox.begin(message, self.numbering.take())
@@ -405,14 +406,14 @@ class ReliableSender:
 
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
-        path, kept = self.path.next_timeout(), self._resend.due
-        due = earliest(self._deadlines.earliest(), self.skips.next_timeout(), path, kept)
+        due = earliest(self._deadlines.earliest(), self._resend.due)
+        due = earliest(earliest(due, self.path.next_timeout()), self.skips.next_timeout())
         if self.room.paused and self._outbox.for_readers.count:
             due = earliest(due, self.room.probe_at)
-        waiting = self._turns.next_small() is not None or self._turns.next_large() is not None
-        if waiting and self.window.has_room:
-            return earliest(due, self.window.next_send(now))
-        return due
+        if not (self._outbox.may_have_more and self.window.has_room):
+            return due
+        waits = self._turns.next_small() is not None or self._turns.next_large() is not None
+        return earliest(due, self.window.next_send(now)) if waits else due
 
     def _finish(
         self,

@@ -54,6 +54,8 @@ class Turns:
 
     def next_large(self) -> OutgoingMessage | None:
         """The message of which a fragment may leave next, if there is one."""
+        if not (self._outbox.for_readers.large.is_busy or self._outbox.for_node.large.is_busy):
+            return None
         lanes = self._lanes()
         for lane in lanes:
             if (large := lane.large.under_way()) is not None:
@@ -65,8 +67,10 @@ class Turns:
         return None
 
     def _has_receiver_room(self, message: OutgoingMessage) -> bool:
+        if not message.for_reader or self._room.limit_bytes is None:
+            return True
         under_way = self._outbox.for_readers.unacknowledged_bytes
-        return not message.for_reader or self._room.admits(message.size_bytes, under_way)
+        return self._room.admits(message.size_bytes, under_way)
 
     def may_begin(self) -> bool:
         """Whether a message may leave that has not left yet."""
