@@ -4,7 +4,7 @@ import errno
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from p2ptui.wire.address import Address
 
@@ -62,15 +62,20 @@ class Traffic:
     bytes_out: int = 0
     dropped_out: int = 0
 
-    def note_received(self, received: Sequence[tuple[bytes, Any]]) -> None:
-        """Datagrams were taken, with their sources."""
-        self.datagrams_in += len(received)
-        self.bytes_in += sum([len(data) for data, _ in received])
+    def note_received(self, datagrams: int, size_bytes: int) -> None:
+        """So many datagrams were taken, with so many bytes."""
+        self.datagrams_in += datagrams
+        self.bytes_in += size_bytes
 
     def note_sent(self, data: bytes) -> None:
         """A datagram left."""
         self.datagrams_out += 1
         self.bytes_out += len(data)
+
+    def note_all_sent(self, datagrams: Sequence[bytes]) -> None:
+        """Several left."""
+        self.datagrams_out += len(datagrams)
+        self.bytes_out += sum(map(len, datagrams))
 
     def counters(
         self,
@@ -134,6 +139,12 @@ class DatagramSocket(Protocol):
                 as long as that is one.
             ttl: Hops that it may travel; None: as many as the system gives.
             unfragmented: Whether it is lost rather than cut where it does not fit the way.
+        """
+
+    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send each of several datagrams as `send` would, to each destination in order.
+
+        One that is `Unfragmented` is lost rather than cut.
         """
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:

@@ -13,7 +13,6 @@ from p2ptui.io.fair_inbox import FairInbox
 from p2ptui.io.heap import Heap
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
-from p2ptui.wire.frames import Unfragmented
 
 BATCH: Final = 256
 """Datagrams read and processed at a time, with one look at the clock."""
@@ -166,11 +165,9 @@ class Driver:
 
     def _transmit(self, now: float) -> bool:
         """Send all that is to leave now; whether the system found any of it too long."""
-        for data, address in self._endpoint.datagrams_to_send(now):
-            if type(data) is Unfragmented:
-                self._socket.send(data, address, unfragmented=True)
-            else:
-                self._socket.send(data, address)
+        datagrams = self._endpoint.datagrams_to_send(now)
+        if datagrams:
+            self._socket.send_all(datagrams)
         too_long = False
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure

@@ -11,6 +11,7 @@ from p2ptui.io.datagrams import SendFailures, SocketCounters, Traffic
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.io.udp import INBOX_DATAGRAMS
 from p2ptui.wire.address import Address, AskedAddress, ip_version, is_wildcard, own_host
+from p2ptui.wire.frames import Unfragmented
 
 MAX_PAYLOAD_BYTES = 65507
 """The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
@@ -124,7 +125,7 @@ class MemorySocket:
         received = [self._inbox.popleft() for _ in range(min(budget, len(self._inbox)))]
         if not self._inbox and not self._closed:
             self._readable.clear()
-        self._traffic.note_received(received)
+        self._traffic.note_received(len(received), sum([len(data) for data, _ in received]))
         return received
 
     def send(
@@ -161,6 +162,11 @@ class MemorySocket:
             expires=ttl is not None,
             unfragmented=unfragmented,
         )
+
+    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send one after the other."""
+        for data, address in datagrams:
+            self.send(data, address, unfragmented=type(data) is Unfragmented)
 
     def _source_for(self, address: Address) -> Address | None:
         """Where it leaves from; None where this machine has no address for it, as a kernel."""

@@ -9,7 +9,7 @@ import errno
 import functools
 import logging
 import operator
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from p2ptui.errors import BindError
@@ -221,6 +221,16 @@ class SocketPerAddress:
         member = self._member_towards(address)
         if member is not None:
             member.socket.send(data, address, ttl=ttl, unfragmented=unfragmented)
+
+    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send each from the address that was asked, and what leaves from one of them together."""
+        by_member: dict[_Member, list[tuple[bytes, Address]]] = {}
+        for datagram in datagrams:
+            member = self._member_towards(datagram[1])
+            if member is not None:
+                by_member.setdefault(member, []).append(datagram)
+        for member, batch in by_member.items():
+            member.socket.send_all(batch)
 
     def _member_towards(self, address: Address) -> _Member | None:
         version, scope = ip_version(address[0]), address[0].partition("%")[2]

@@ -12,12 +12,15 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from asyncio_dgram import aio
 
+from p2ptui.io.batch_reader import BatchReader
+from p2ptui.io.batch_writer import Way
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
 from p2ptui.io.kernel_choice import KernelChoice
+from p2ptui.io.mmsg import Ancillary, is_batched, packed_name
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address, AskedAddress, own_host
 
@@ -42,8 +45,6 @@ _SOURCE_REFUSED: Final = frozenset(
 )
 """What Linux says when an address is no longer this machine's, or no route begins there."""
 
-_Ancillary: TypeAlias = list[tuple[int, int, bytes]]
-
 
 def ask_for_pktinfo(sock: socket.socket) -> None:
     """Have the system tell of each datagram where it went.
@@ -63,6 +64,8 @@ class HeardAddress(AskedAddress):
     """One from which a socket has read, also in the form that a socket of that family takes."""
 
     sockaddr: Any
+    name: bytes = b""
+    """What begins with it as the system has it; empty when it was not read in a batch."""
     reader: "PktinfoStream"
     """Whose socket takes that form."""
     certain: object = None
@@ -93,8 +96,8 @@ class PktinfoStream:
         self._choice = KernelChoice()
         self._sources: dict[Any, tuple[bytes, Address]] = {}
         self._earlier: dict[Any, tuple[bytes, Address]] = {}
-        self.receive_errors = 0
-        """Met while nobody was reading."""
+        self._errors = 0
+        self._batch = BatchReader(sock, self._hear, _ANCILLARY_BYTES) if is_batched(sock) else None
         self._is_reading = False
         self._is_closed = False
         self._resume()
@@ -114,7 +117,7 @@ class PktinfoStream:
             self._pause()  # nobody has taken the last one: the rest waits with the system
             return
         received: list[tuple[bytes, Address]] = []
-        self.receive_errors += self.read(received, 1)
+        self.read(received, 1)
         for item in received:
             self._inbox.put_nowait(item)
 
@@ -138,9 +141,11 @@ class PktinfoStream:
             budget: So many at most.
 
         Returns:
-            How many errors of earlier datagrams were met.
+            The bytes of them.
         """
-        recvmsg, known_as, errors = self._recvmsg, self._sources.get, 0
+        if self._batch is not None:
+            return self._batch.read(received, budget)
+        recvmsg, known_as, total = self._recvmsg, self._sources.get, 0
         size, room, append = MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES, received.append
         for _ in range(budget):
             try:
@@ -148,17 +153,29 @@ class PktinfoStream:
             except BlockingIOError:
                 break
             except OSError:
-                errors += 1
+                self._errors += 1
                 continue
+            total += len(data)
             # Few have written from one address to several of ours, and those are told apart here.
             known = known_as(sockaddr)
             if known is None or not ancillary or known[0] != ancillary[0][2]:
                 known = self._learn(sockaddr, ancillary)
                 known_as = self._sources.get
             append((data, known[1]))
-        return errors
+        return total
 
-    def _learn(self, sockaddr: Any, ancillary: _Ancillary) -> tuple[bytes, Address]:
+    @property
+    def receive_errors(self) -> int:
+        """Errors of earlier datagrams that were met."""
+        return self._errors + (self._batch.errors if self._batch is not None else 0)
+
+    def _hear(self, sockaddr: Any, ancillary: Ancillary, name: bytes) -> Address:
+        heard = _source(sockaddr, self, ancillary)
+        if isinstance(heard, HeardAddress):
+            heard.name = name
+        return heard
+
+    def _learn(self, sockaddr: Any, ancillary: Ancillary) -> tuple[bytes, Address]:
         if len(self._sources) >= MAX_SOURCES:
             self._earlier, self._sources = self._sources, {}
         first = ancillary[0][2] if ancillary else b""
@@ -179,22 +196,49 @@ class PktinfoStream:
         Raises:
             OSError: As `socket.sendto`, and as `sockaddr_of`.
         """
-        if isinstance(address, HeardAddress) and address.reader is self:
-            sockaddr, own = address.sockaddr, address.own_host
-        else:
-            sockaddr, own = sockaddr_of(address, self._family), own_host(address) or ""
-        if own and self._choice.is_certain(address[0], own):
-            if isinstance(address, HeardAddress) and address.reader is self:
-                address.certain = self._choice.period
-        elif own:
+        heard = self._heard(address)
+        sockaddr = sockaddr_of(address, self._family) if heard is None else heard.sockaddr
+        named = self._named(address, heard)
+        if named:
             try:
-                self._sendmsg([data], _named_source(own), 0, sockaddr)
+                self._sendmsg([data], named, 0, sockaddr)
             except OSError as error:
                 if error.errno not in _SOURCE_REFUSED:
                     raise
             else:
                 return
         self._sendto(data, sockaddr)
+
+    def way_to(self, address: Address) -> Way:
+        """How an address is reached from the one that it asked.
+
+        Raises:
+            OSError: As `sockaddr_of`.
+        """
+        heard = self._heard(address)
+        if heard is None or not heard.name:
+            name = packed_name(address, self._family)
+        elif heard.certain is self._choice.period:
+            return heard.name, ()
+        else:
+            name = heard.name
+        return name, self._named(address, heard)
+
+    def _heard(self, address: Address) -> HeardAddress | None:
+        if isinstance(address, HeardAddress) and address.reader is self:
+            return address
+        return None
+
+    def _named(self, address: Address, heard: HeardAddress | None) -> Ancillary:
+        """What names the source; nothing where the system is known to choose that one itself."""
+        own = own_host(address)
+        if not own:
+            return ()
+        if not self._choice.is_certain(address[0], own):
+            return _named_source(own)
+        if heard is not None:
+            heard.certain = self._choice.period
+        return ()
 
     def close(self) -> None:
         """Stop reading, release the address and wake whoever waits; again is harmless."""
@@ -205,11 +249,13 @@ class PktinfoStream:
         self._choice.forget()
         self._sources.clear()
         self._earlier.clear()
+        if self._batch is not None:
+            self._batch.close()
         self._sock.close()
         self._inbox.put_nowait((None, None))
 
 
-def _source(sockaddr: Any, reader: PktinfoStream, ancillary: _Ancillary) -> Address:
+def _source(sockaddr: Any, reader: PktinfoStream, ancillary: Ancillary) -> Address:
     address = address_of(sockaddr)
     own = _asked_host(ancillary)
     if own is None:
@@ -221,7 +267,7 @@ def _source(sockaddr: Any, reader: PktinfoStream, ancillary: _Ancillary) -> Addr
     return heard
 
 
-def _asked_host(ancillary: _Ancillary) -> str | None:
+def _asked_host(ancillary: Ancillary) -> str | None:
     """The address of this machine that answers a datagram; None where the system should choose."""
     found: str | None = None
     for level, kind, data in ancillary:
@@ -237,7 +283,7 @@ def _asked_host(ancillary: _Ancillary) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _named_source(own: str) -> _Ancillary:
+def _named_source(own: str) -> Ancillary:
     if ":" in own:
         # The interface of a link-local address is the one that the destination names.
         packed = _PKTINFO6.pack(socket.inet_pton(socket.AF_INET6, own), 0)

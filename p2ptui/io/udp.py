@@ -13,11 +13,14 @@ import asyncio
 import errno
 import socket
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from asyncio_dgram import aio
 
+from p2ptui.io.batch_reader import READ_AT_ONCE, BatchReader
+from p2ptui.io.batch_writer import BatchWriter, Way
 from p2ptui.io.bind import (
     RECEIVE_BUFFER_BYTES,
     SEND_BUFFER_BYTES,
@@ -33,10 +36,12 @@ from p2ptui.io.datagrams import (
     SocketCounters,
     Traffic,
 )
+from p2ptui.io.mmsg import is_batched, packed_name
 from p2ptui.io.own_sockets import SocketPerAddress
 from p2ptui.io.pktinfo import HAS_PKTINFO, HeardAddress, PktinfoStream, ask_for_pktinfo
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address
+from p2ptui.wire.frames import Unfragmented
 
 __all__ = [
     "BACKLOG_DATAGRAMS",
@@ -61,8 +66,6 @@ BACKLOG_BYTES = 4 << 20
 DRAIN_BYTES = 256 << 10
 """A drain ends after so many bytes, however few datagrams that are: what was read is held until it
 is processed."""
-_READ_AT_ONCE = 16
-"""Datagrams read before the next look at their bytes."""
 BACKLOG_RETRY_S = 0.005
 """A full send buffer empties in about this time at 100 Mbit/s and 64 KiB."""
 
@@ -90,7 +93,6 @@ class UdpSocket:
         self._reads_directly = _reads_directly(self._loop)
         self._pktinfo = stream if isinstance(stream, PktinfoStream) else None
         self._choice = self._pktinfo.choice if self._pktinfo is not None else None
-        self._recvfrom = sock.recvfrom
         self._sendto = sock.sendto if self._reads_directly else self._send_through_transport
         self._local_address = address_of(sock.getsockname())
         self._closed = False
@@ -102,6 +104,12 @@ class UdpSocket:
         self._failures = SendFailures()
         self._traffic = Traffic()
         self._receive_errors = 0
+        self._reader: BatchReader | None = None
+        self._writer: BatchWriter | None = None
+        if self._reads_directly and is_batched(sock):
+            if self._pktinfo is None:
+                self._reader = BatchReader(sock, lambda sockaddr, *_: address_of(sockaddr))
+            self._writer = BatchWriter(sock, self._way_to, self._send_alone, self._traffic)
 
     @property
     def local_address(self) -> Address:
@@ -126,24 +134,32 @@ class UdpSocket:
         """Take at most `budget` datagrams, oldest first; see `DatagramSocket.drain`."""
         if self._backlog:
             self._flush()
-        received: list[tuple[bytes, Any]] = []
+        received: list[tuple[bytes, Address]] = []
         if self._closed or budget < 1:
             return received
+        size = self._take_read(received, budget)
+        if self._reads_directly and not self._closed:
+            size += self._read(received, budget - len(received))
+        self._traffic.note_received(len(received), size)
+        return received
+
+    def _take_read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
+        """Take what the event loop has read; the bytes of it."""
+        size = 0
+        taken: list[tuple[bytes, Any]] = []
         if self._first is not None:
-            received.append(self._first)
+            taken.append(self._first)
             self._first = None
-        for _ in range(min(budget - len(received), self._inbox.qsize())):
+        for _ in range(min(budget - len(taken), self._inbox.qsize())):
             item = self._inbox.get_nowait()
             if item[0] is None:
                 self._closed = True
                 break
-            received.append(item)
-        if self._reads_directly and not self._closed:
-            self._read(received, budget - len(received))
-        self._traffic.note_received(received)
-        if self._family == socket.AF_INET6 and self._pktinfo is None:
-            return [(data, address_of(sockaddr)) for data, sockaddr in received]
-        return received
+            taken.append(item)
+        for data, source in taken:
+            size += len(data)
+            received.append((data, source if self._pktinfo is not None else address_of(source)))
+        return size
 
     def send(
         self,
@@ -195,6 +211,26 @@ class UdpSocket:
         self._backlog_bytes += len(data)
         self._retry_soon()
 
+    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send several datagrams; see `DatagramSocket.send_all`."""
+        if self._backlog:
+            self._flush()
+        if self._writer is None or len(datagrams) < 2 or self._backlog or self._closed:
+            for data, address in datagrams:
+                self.send(data, address, unfragmented=type(data) is Unfragmented)
+            return
+        self._writer.write(datagrams)
+
+    def _way_to(self, address: Address) -> Way:
+        if self._pktinfo is not None:
+            return self._pktinfo.way_to(address)
+        return packed_name(address, self._family), ()
+
+    def _send_alone(self, data: bytes, address: Address) -> bool:
+        """Send one of several by itself; whether the next may overtake nothing."""
+        self.send(data, address, unfragmented=type(data) is Unfragmented)
+        return not self._backlog
+
     def next_send_failure(self) -> tuple[Address, OSError] | None:
         """Take the oldest failure that was not asked for; at most `SEND_FAILURES` are kept."""
         return self._failures.next()
@@ -204,7 +240,9 @@ class UdpSocket:
         return self._traffic.counters(
             self._failures,
             receive_errors=self._receive_errors
-            + (self._errors.count if self._pktinfo is None else self._pktinfo.receive_errors),
+            + (self._errors.count if self._pktinfo is None else self._pktinfo.receive_errors)
+            + (self._reader.errors if self._reader is not None else 0)
+            + (self._writer.errors if self._writer is not None else 0),
             dropped_in=self._inbox.dropped,
             backlog=len(self._backlog),
         )
@@ -221,32 +259,39 @@ class UdpSocket:
             self._retry = None
         self._closed = True
         self._first = None
+        for each in (self._reader, self._writer):
+            if each is not None:
+                each.close()
         self._stream.close()
 
-    def _read(self, received: list[tuple[bytes, Any]], budget: int) -> None:
-        size = before = 0
+    def _read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
+        """Read what the system has; the bytes of it."""
+        size = 0
         most = len(received) + budget
         while size <= DRAIN_BYTES and len(received) < most:
-            wanted = min(most, len(received) + _READ_AT_ONCE)
-            self._read_some(received, wanted - len(received))
+            wanted = min(most, len(received) + READ_AT_ONCE)
+            size += self._read_some(received, wanted - len(received))
             if len(received) < wanted:
-                return
-            size += sum(map(len, [data for data, _ in received[before:]]))
-            before = wanted
+                break
+        return size
 
-    def _read_some(self, received: list[tuple[bytes, Any]], budget: int) -> None:
-        if self._pktinfo is not None:
-            self._receive_errors += self._pktinfo.read(received, budget)
-            return
-        recvfrom = self._recvfrom
+    def _read_some(self, received: list[tuple[bytes, Address]], budget: int) -> int:
+        reader = self._reader or self._pktinfo
+        if reader is not None:
+            return reader.read(received, budget)
+        size, recvfrom = 0, self._sock.recvfrom
         for _ in range(budget):
             try:
-                received.append(recvfrom(MAX_DATAGRAM_BYTES))
+                data, sockaddr = recvfrom(MAX_DATAGRAM_BYTES)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 # An ICMP refusal (10054 on Windows) ends this read, never the reading.
                 self._receive_errors += 1
+                continue
+            size += len(data)
+            received.append((data, address_of(sockaddr)))
+        return size
 
     def _transmit(
         self, data: bytes, address: Address, *, unfragmented: bool = False, again: bool = True

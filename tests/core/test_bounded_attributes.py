@@ -210,6 +210,10 @@ EXEMPT = {
     "NetworkMonitor._ways": HERE,  # MAX_DESTINATIONS, looked up anew each time
     "Partings._kept": OWN_CALLS,
     "Partings._wanted": OWN_CALLS,
+    "BatchReader._earlier": HERE,  # MAX_SENDERS
+    "BatchReader._senders": HERE,  # MAX_SENDERS
+    "BatchWriter._entries": HERE,  # CALL_ENTRIES
+    "OfThread._kinds": NAMED_IN_CODE,
     "PktinfoStream._earlier": HERE,  # MAX_SOURCES
     "PktinfoStream._sources": HERE,  # MAX_SOURCES
     "Roster._others": "a copy of what the tables of the core hold, made anew each time",
@@ -393,6 +397,9 @@ COUNTED_OTHERWISE = {
     "FilterProbes._armed": KEYS,
     "IdSource._left": KEYS,
     "Keepalives._late": KEYS,
+    "BatchReader._earlier": KEYS,
+    "BatchReader._senders": KEYS,
+    "BatchWriter._entries": "CALL_BYTES, and it is empty after each call",
     "PktinfoStream._earlier": KEYS,
     "PktinfoStream._sources": KEYS,
     "Punching._sent": KEYS,

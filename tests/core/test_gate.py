@@ -852,12 +852,13 @@ REASONS: dict[str, set[str]] = {
 
 SENDERS: dict[str, set[str]] = {
     # Sockets.
-    "io/driver.py": {"self._socket.send"},  # what the gate of its endpoint let out
+    "io/driver.py": {"self._socket.send_all"},  # what the gate of its endpoint let out
     "io/exits.py": {"sock.send"},  # asks a gate
-    "io/udp.py": {"self._pktinfo.send", "self._transport.sendto", "sock.sendto"},
+    "io/mmsg.py": {"library.sendmmsg"},
+    "io/udp.py": {"self._pktinfo.send", "self._transport.sendto", "self.send", "sock.sendto"},
     "io/pktinfo.py": {"sock.sendmsg", "sock.sendto"},
-    "io/own_sockets.py": {"member.socket.send"},
-    "io/memory_socket.py": {"self._clockwork.send", "self._network.send"},
+    "io/own_sockets.py": {"member.socket.send", "member.socket.send_all"},
+    "io/memory_socket.py": {"self._clockwork.send", "self._network.send", "self.send"},
     "io/netlink.py": {"link.send"},  # asks the kernel
     # What has a `send` of its own, which leads to the gate or to no network.
     "node/runtime.py": {"self._stun.send"},
@@ -870,7 +871,10 @@ SENDERS: dict[str, set[str]] = {
 }
 """What is sent by, outside of the core, which holds no socket."""
 
-SENDS = {"send", "sendto", "sendmsg", "sendall", "sock_sendto", "sock_sendall", "sendfile"}
+SENDS = {
+    *("send", "sendto", "sendmsg", "sendmmsg", "send_all"),
+    *("sendall", "sock_sendto", "sock_sendall", "sendfile"),
+}
 HIDDEN = SENDS | USES.keys() | STORES.keys()
 BY_NAME = {"getattr", "setattr", "attrgetter", "hasattr"}
 

@@ -1,0 +1,171 @@
+"""Reads many datagrams by one system call, and knows who has sent before.
+
+What a datagram brings beside its bytes, the sender's address and which of this machine's addresses
+was asked, lies side by side in memory. All of it is the key under which the sender is known: who is
+known is found by one look-up, as the same object each time, and nothing is taken apart.
+"""
+
+import ctypes
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
+from p2ptui.io.mmsg import (
+    CALLS,
+    ENTRY_BYTES,
+    ENTRY_WORDS,
+    NAME_BYTES,
+    NAME_ROOM,
+    PART_WORDS,
+    SIZE_OF_ANCILLARY,
+    SIZE_OF_DATAGRAM,
+    WORD_BYTES,
+    Ancillary,
+    OfThread,
+    ancillary_in,
+    mapped,
+    sockaddr_in,
+    words,
+)
+from p2ptui.wire.address import Address
+
+Learn: TypeAlias = Callable[[Any, Ancillary, bytes], Address]
+"""What a sender is called, by its address as the socket module has it, the ancillary data, and what
+begins with its address as the system has it."""
+
+READ_AT_ONCE: Final = 16
+"""Datagrams of one call: twice as many save less than a tenth of a microsecond for each, and what
+was read may be so many times the largest."""
+
+MAX_SENDERS: Final = 10_240
+"""Senders that are known at a time. As many again are known that were heard before them; those of
+them that are not heard again meanwhile are forgotten."""
+
+_SLOT_BYTES: Final = MAX_DATAGRAM_BYTES + 1
+_NOTHING_THERE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+
+
+class _ReadSlots:
+    """Where a call puts what it read; one for all sockets of a kind in a thread."""
+
+    def __init__(self, family: int, ancillary_bytes: int) -> None:
+        self.stride = NAME_ROOM + ancillary_bytes
+        self.data, data_at = mapped(READ_AT_ONCE * _SLOT_BYTES)
+        self.keys, keys_at = mapped(READ_AT_ONCE * self.stride)
+        self.vector, self.vector_at = mapped(READ_AT_ONCE * ENTRY_BYTES)
+        parts, parts_at = mapped(READ_AT_ONCE * PART_WORDS * WORD_BYTES)
+        self._parts = words(parts)
+        entries = words(self.vector)
+        for number in range(READ_AT_ONCE):
+            part = PART_WORDS * number
+            self._parts[part] = data_at + number * _SLOT_BYTES
+            self._parts[part + 1] = _SLOT_BYTES
+            key_at = keys_at + number * self.stride
+            for word, value in enumerate(
+                (
+                    key_at,
+                    NAME_BYTES[socket.AddressFamily(family)],
+                    parts_at + part * WORD_BYTES,
+                    1,
+                    key_at + NAME_ROOM if ancillary_bytes else 0,
+                    ancillary_bytes,
+                    0,
+                    0,
+                )
+            ):
+                entries[number * ENTRY_WORDS + word] = value
+        self.places = tuple(
+            (number * _SLOT_BYTES, number * self.stride) for number in range(READ_AT_ONCE)
+        )
+        self.sizes = entries[SIZE_OF_DATAGRAM::ENTRY_WORDS]
+        self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
+        self.blank = bytes(self.vector)
+        """The vector before a call, which notes in it what it used of the room for names and
+        ancillary data."""
+
+
+_SLOTS: Final = OfThread(_ReadSlots)
+
+
+class BatchReader:
+    """Reads one socket; for the thread that makes it alone.
+
+    Args:
+        sock: The socket; it must be one of which `is_batched` is true.
+        learn: Called once for each sender that is not known.
+        ancillary_bytes: Room for what the system tells beside each datagram.
+    """
+
+    def __init__(self, sock: socket.socket, learn: Learn, ancillary_bytes: int = 0) -> None:
+        assert CALLS is not None
+        self._receive = CALLS[0]
+        self._fd = sock.fileno()
+        self._family = sock.family
+        self._learn = learn
+        self._slots = _SLOTS.get(sock.family, ancillary_bytes)
+        self._has_ancillary = ancillary_bytes > 0
+        self._senders: dict[bytes, Address] = {}
+        self._earlier: dict[bytes, Address] = {}
+        self.errors = 0
+        """Errors of earlier datagrams that were met; they name no peer."""
+
+    def read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
+        """Read what there is; the bytes of it.
+
+        Args:
+            received: Takes the datagrams, and who sent each.
+            budget: So many at most, errors included.
+        """
+        slots, size = self._slots, 0
+        while budget > 0:
+            wanted = min(budget, READ_AT_ONCE)
+            count = self._receive(self._fd, slots.vector_at, wanted)
+            if count < 0:
+                if ctypes.get_errno() in _NOTHING_THERE:
+                    return size
+                # An ICMP refusal ends this read, never the reading.
+                self.errors += 1
+                budget -= 1
+                continue
+            size += self._take(received, count)
+            if count < wanted:
+                return size
+            budget -= count
+        return size
+
+    def _take(self, received: list[tuple[bytes, Address]], count: int) -> int:
+        slots = self._slots
+        data, keys, known_as, append = slots.data, slots.keys, self._senders.get, received.append
+        sizes = slots.sizes[:count].tolist()
+        if self._has_ancillary:
+            used = slots.ancillary_sizes[:count].tolist()
+            slots.vector[: count * ENTRY_BYTES] = slots.blank[: count * ENTRY_BYTES]
+        else:
+            used = [0] * count
+        for (place, key_at), size, more in zip(slots.places, sizes, used, strict=False):
+            key = keys[key_at : key_at + NAME_ROOM + more]
+            address = known_as(key)
+            if address is None:
+                address = self._note(key)
+                known_as = self._senders.get
+            append((data[place : place + size], address))
+        return sum(sizes)
+
+    def _note(self, key: bytes) -> Address:
+        if len(self._senders) >= MAX_SENDERS:
+            self._earlier, self._senders = self._senders, {}
+        address = self._earlier.get(key)
+        if address is None:
+            address = self._learn(
+                sockaddr_in(key, self._family), ancillary_in(key[NAME_ROOM:]), key
+            )
+        self._senders[key] = address
+        return address
+
+    def close(self) -> None:
+        """The socket is closed: its number may be another one's."""
+        self._fd = -1
+        self._senders.clear()
+        self._earlier.clear()
