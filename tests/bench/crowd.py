@@ -24,7 +24,7 @@ from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.bench.load import message
 from tests.bench.machine import deaf_to_interrupts
 
-QUIET_S: Final = 0.3
+QUIET_S: Final = 0.2
 """Nothing has come for so long: what belongs to the beginning is over."""
 
 LONGEST_S: Final = 10.0

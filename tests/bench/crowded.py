@@ -45,7 +45,7 @@ ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
 
 LOOKS, LOOK_S = 3, 0.7
-"""How often and for how long the pages are counted; shorter than the shortest list takes."""
+"""How often and for how long the pages are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +251,10 @@ class Crowded:
         with contextlib.closing(crowd), self._watched(60.0):
             askers = [OpenPeer(crowd, number).join(port, PLAIN, 0.02) for number in ASKERS]
             crowd.drain()
-            for asker in askers:
-                crowd.send(asker.host, asker.message("DiscoveryRequest", None), port)
             for _ in range(LOOKS):
                 before = cpu_s(self._node.pid)
+                for asker in askers:  # while its last list is under way, nothing new begins
+                    crowd.send(asker.host, asker.message("DiscoveryRequest", None), port)
                 count, page = _pages(crowd, page)
                 if not count:
                     return Row("paging", title, skipped="no page of a list came")

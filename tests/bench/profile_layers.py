@@ -10,7 +10,7 @@ import linecache
 import re
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -114,9 +114,11 @@ def measure(row: str, python: str | None = None, cpu_s: float = CPU_S) -> Profil
         with cores.of_server():
             told = {"role": "serve", "options": OPTIONS}
             node = stack.enter_context(machine.served(interpreter, told))
-        stage = Stage(
-            node.port, lambda: Crowd(program, home), lambda n, at: endpoint(n, at, secured=True)
-        )
+
+        def new_crowd() -> Crowd:
+            return stack.enter_context(closing(Crowd(program, home)))
+
+        stage = Stage(node.port, new_crowd, lambda n, at: endpoint(n, at, secured=True))
         (load,) = stage.loads(lambda key: key == row)
         target = Target(node.pid, node.port)
         node.ask("sample")

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -69,6 +69,7 @@ class Bench:
     """What all rows share.
 
     Args:
+        stack: Ends what is begun.
         interpreter: Whose p2ptui is measured.
         program: The compiled echo and generator.
         folder: For what a run writes.
@@ -79,6 +80,7 @@ class Bench:
 
     def __init__(
         self,
+        stack: ExitStack,
         interpreter: machine.Interpreter,
         program: str,
         folder: Path,
@@ -87,18 +89,19 @@ class Bench:
         tell: Callable[[str], None],
     ) -> None:
         self.cores = machine.Cores()
+        self._stack = stack
         self._interpreter, self._program, self._folder = interpreter, program, folder
         self._plan, self._wanted, self._tell = plan, wanted, tell
 
     def new_crowd(self) -> Crowd:
         """A socket of a load."""
-        return Crowd(self._program, self._folder)
+        return self._stack.enter_context(closing(Crowd(self._program, self._folder)))
 
-    def run(self, stack: ExitStack, node: machine.Served) -> list[Row]:
+    def run(self, node: machine.Served) -> list[Row]:
         """All rows that are wanted, beside a bare echo that runs meanwhile."""
         with self.cores.of_server():
-            echo = Target(*stack.enter_context(machine.bare_echo(self._program)))
-        rows = self._in_rounds(stack, Target(node.pid, node.port), echo)
+            echo = Target(*self._stack.enter_context(machine.bare_echo(self._program)))
+        rows = self._in_rounds(Target(node.pid, node.port), echo)
         if self._wanted("memory"):
             rows.append(self._memory())
         self._tell(f"a crowd of {self._plan.crowd.peers:,}")
@@ -107,11 +110,11 @@ class Bench:
         )
         return rows
 
-    def _in_rounds(self, stack: ExitStack, node: Target, echo: Target) -> list[Row]:
+    def _in_rounds(self, node: Target, echo: Target) -> list[Row]:
         if not any(map(self._wanted, (*IN_ROUNDS, "stun-beside"))):
             return []
         self._tell("peers join")
-        beside, no_coturn = self._coturn(stack)
+        beside, no_coturn = self._coturn()
         stage = Stage(node.port, self.new_crowd, lambda n, at: endpoint(n, at, secured=True))
         is_in = lambda key: self._wanted(key) or (key == "stun" and self._wanted("stun-beside"))  # noqa: E731
         matches = [
@@ -131,23 +134,23 @@ class Bench:
                     else Row("stun-beside", "STUN, coturn", skipped=no_coturn)
                 )
         if self._wanted("transfer"):
-            rows.append(self._transfer(stack, node, echo))
+            rows.append(self._transfer(node, echo))
         return rows
 
-    def _coturn(self, stack: ExitStack) -> tuple[Target | None, str]:
+    def _coturn(self) -> tuple[Target | None, str]:
         """It, where it runs, else why not."""
         if why := coturn.reason_to_skip():
             return None, why
         try:
             with self.cores.of_server():
-                return stack.enter_context(coturn.running(self._folder)), ""
+                return self._stack.enter_context(coturn.running(self._folder)), ""
         except RuntimeError as error:
             return None, str(error)
 
-    def _transfer(self, stack: ExitStack, node: Target, echo: Target) -> Row:
+    def _transfer(self, node: Target, echo: Target) -> Row:
         crowd = self.new_crowd()
         ready = transfer.ready(self._interpreter, node, echo, crowd, self.cores)
-        sent = stack.enter_context(ready)
+        sent = self._stack.enter_context(ready)
         for _ in range(self._plan.rounds):
             sent.play()
         return sent.row()
@@ -180,12 +183,12 @@ def measure(
         program = stack.enter_context(compiled())
         assert program is not None
         interpreter = machine.Interpreter(python, home)
-        bench = Bench(interpreter, program, home, plan, set(rows).__contains__, tell)
+        bench = Bench(stack, interpreter, program, home, plan, set(rows).__contains__, tell)
         about = machine.this_machine(bench.cores)
         with bench.cores.of_server():
             told = {"role": "serve", "options": OPTIONS}
             node = stack.enter_context(machine.served(interpreter, told))
-        measured = bench.run(stack, node)
+        measured = bench.run(node)
         about.load_after = round(machine.load_average(), 2)
         order = {key: number for number, key in enumerate(ROWS)}
         return Report(
