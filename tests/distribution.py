@@ -37,6 +37,7 @@ WAITING_S: Final = {
     "tests/terminal/test_stalled.py": 14,
     "tests/terminal/test_two_screens.py": 10,
     "tests/terminal/test_typing.py": 20,
+    "tests/test_benchmark.py": 20,
     "tests/test_headless.py": 3,
     "tests/test_packaging.py": 8,
 }

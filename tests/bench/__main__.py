@@ -1,10 +1,22 @@
-"""How fast it is: `python -m tests.bench` prints two tables; it is no part of the test run."""
+"""How fast it is: `python -m tests.bench` prints one table; it is no part of the test run.
+
+Every row stands beside a bare echo in C that returned the same datagrams in the same round. What
+the columns mean is in docs/performance.md.
+"""
 
 import argparse
 import platform
 import sys
+from pathlib import Path
 
-from tests.bench import core, loopback
+import msgspec
+
+from tests.bench import core, loopback, profile_layers, table
+from tests.bench.report import Report, heading, verdict
+from tests.bench.report import table as written
+
+OLDER = ("core", "loopback")
+"""Tables that were there before: the core without sockets, and event loops beside each other."""
 
 
 def _print_core(rounds: int) -> None:
@@ -37,19 +49,79 @@ def _print_loopback(rounds: int, seconds: float) -> None:
     print()
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of each measurement (5)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of one load, at most (1)")
-    parser.add_argument("--only", choices=("core", "loopback"), help="one of the two tables")
-    options = parser.parse_args()
-    print(f"{platform.python_implementation()} {platform.python_version()}, {sys.platform}\n")
-    if options.only != "loopback":
-        _print_core(options.rounds)
-    if options.only != "core":
-        _print_loopback(options.rounds, options.seconds)
+def _print_table(options: argparse.Namespace, rows: tuple[str, ...]) -> int:
+    if why := table.reason_to_skip():
+        print(f"the table is skipped: {why}")
+        return 0
+    plan = table.with_rounds(table.QUICK if options.quick else table.Plan(), options.rounds)
+    tell = lambda words: print(f"... {words}", file=sys.stderr, flush=True)  # noqa: E731
+    report = table.measure(plan, rows, options.python, tell)
+    print(f"{heading(report)}\n\n{written(report.rows)}\n\n{verdict(report)}")
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="rows: " + " ".join(table.ROWS),
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, help="of each measurement (9; quick 3; of the older tables 5)")
+    add("--seconds", type=float, default=1.0, help="of one load of the older tables, at most (1)")
+    add(
+        "--only",
+        choices=(*OLDER, *table.ROWS),
+        action="append",
+        metavar="WHAT",
+        help="a row (may be given several times), or an older table: core, loopback",
+    )
+    add("--quick", action="store_true", help="under a minute: fewer rounds, a smaller crowd")
+    add("--json", type=Path, metavar="FILE", help="write the figures for machines, too")
+    add("--schema", action="store_true", help="print the JSON Schema of that file")
+    add("--python", metavar="PROGRAM", help="measure the p2ptui of this interpreter instead")
+    add(
+        "--profile",
+        nargs="?",
+        const="echo",
+        choices=profile_layers.ROWS,
+        metavar="ROW",
+        help=f"where the time of a row goes: {', '.join(profile_layers.ROWS)} (echo)",
+    )
+    return parser
+
+
+def main() -> int:
+    """The command line; the exit code."""
+    options = _parser().parse_args()
+    if options.schema:
+        schema = msgspec.json.encode(msgspec.json.schema(Report))
+        print(msgspec.json.format(schema, indent=2).decode())
+        return 0
+    if options.profile:
+        if why := table.reason_to_skip():
+            print(f"the profile is skipped: {why}")
+            return 0
+        print(profile_layers.written(profile_layers.measure(options.profile, options.python)))
+        return 0
+    only = tuple(options.only or ())
+    if older := [name for name in OLDER if name in only]:
+        print(f"{platform.python_implementation()} {platform.python_version()}, {sys.platform}\n")
+        if "core" in older:
+            _print_core(options.rounds or 5)
+        if "loopback" in older:
+            _print_loopback(options.rounds or 5, options.seconds)
+    rows = tuple(name for name in only if name not in OLDER)
+    if only and not rows:
+        return 0
+    return _print_table(options, rows or table.ROWS)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

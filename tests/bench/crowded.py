@@ -1,0 +1,385 @@
+"""A node with ten thousand peers: how they come, what they take, and what each datagram costs then.
+
+The node is the program itself without its screen, as a user runs it; the peers are addresses of
+one socket, played by the compiled generator, which acknowledges and answers Pings.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from tests.bench.crowd import OWN, PLAIN, Crowd, OpenPeer, handshake_request, host_of
+from tests.bench.loads import Load, of_many
+from tests.bench.machine import Cores, Interpreter, cpu_s, ended, rss_mb
+from tests.bench.report import Row, spread
+from tests.bench.rounds import Match, Target, play
+
+STEPS: Final = 10
+"""Parts of the ramp; growth is that of the cost from the first to the last one."""
+
+RAMP_WINDOW: Final = 32
+"""Handshakes under way: fewer than may be unfinished."""
+
+RAMP_S: Final = 20.0
+"""A step takes at most."""
+
+START_S: Final = 20.0
+"""Until the program says where it listens, at most."""
+
+REST_S: Final = 1.0
+"""After its start, until its memory is looked at."""
+
+LATER_MS: Final = 3_600_000
+"""When news of newcomers leave, where they would hide what is measured."""
+
+NO_NEWS: Final = "news of newcomers put off"
+
+ASKERS: Final = range(40_000, 40_016)
+"""The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
+
+LOOKS, LOOK_S = 3, 0.7
+"""How often and for how long the pages are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is done.
+
+    Args:
+        peers: How many come.
+        storm: How many come at once where others are told of it.
+        storm_s: For how long they are told.
+        idle_s: For how long they are watched doing nothing.
+        rounds: Of the loads.
+        load_s: What one of them takes.
+    """
+
+    peers: int = 10_000
+    storm: int = 1_000
+    storm_s: float = 15.0
+    idle_s: float = 30.0
+    rounds: int = 5
+    load_s: float = 0.2
+
+
+@contextlib.contextmanager
+def program(
+    interpreter: Interpreter, peers: int, *arguments: str, tells: bool = True
+) -> Iterator[Target]:
+    """Run the program without its screen for as long as the block.
+
+    Args:
+        interpreter: By which.
+        peers: How many come, at most.
+        arguments: Of its command line.
+        tells: Whether it tells the others of newcomers at once, as by default.
+
+    Raises:
+        RuntimeError: It does not say where it listens.
+    """
+    server: dict[str, object] = {"max_connections": peers + 100, "enable_discovery": False}
+    if not tells:
+        server |= dict.fromkeys(
+            ("peerlist_broadcast_debounce_ms", "peerlist_broadcast_max_wait_ms"), LATER_MS
+        )
+    config = {
+        "server": server,
+        "security": {"unvouched_bytes_per_minute": 10**9, "ephemeral": True},
+    }
+    path = interpreter.home / f"crowded-{time.monotonic_ns()}.json"
+    path.write_text(json.dumps(config))
+    log = path.with_suffix(".log")
+    command = ["-m", "p2ptui", "--no-ui", "-a", "127.0.0.1:0", "-c", str(path), *arguments]
+    with log.open("wb") as errors:
+        process = interpreter.start(
+            *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+        )
+    with ended(process):
+        yield Target(process.pid, _port_told(process, log))
+
+
+def _port_told(process: "subprocess.Popen[Any]", log: Path) -> int:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end and process.poll() is None:
+        if found := re.search(r"is listening on \S+:(\d+)", log.read_text("utf-8", "replace")):
+            return int(found[1])
+        time.sleep(0.02)
+    raise RuntimeError("the program did not start: " + log.read_text("utf-8", "replace")[-500:])
+
+
+def at_rest(interpreter: Interpreter, cores: Cores, *arguments: str) -> float:
+    """The memory of the program that has just started, megabytes."""
+    with cores.of_server():
+        running = program(interpreter, 100, *arguments)
+        with running as target:
+            time.sleep(REST_S)
+            return rss_mb(target.pid)
+
+
+class Crowded:
+    """The node, and what is measured of it.
+
+    Args:
+        node: The program that runs.
+        echo: The bare C echo.
+        crowd: The socket of the peers.
+        plan: How much is done.
+        cores: Where.
+    """
+
+    def __init__(self, node: Target, echo: Target, crowd: Crowd, plan: Plan, cores: Cores) -> None:
+        self._node, self._echo, self._crowd = node, echo, crowd
+        self._plan, self._cores = plan, cores
+        self._rest_mb = rss_mb(node.pid)
+
+    @property
+    def _many(self) -> str:
+        return f"{self._plan.peers:,} peers"
+
+    @contextlib.contextmanager
+    def _watched(self, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+        """Have all peers stay polite for so many seconds, or until the block ends."""
+        self._crowd.write([])
+        with (
+            self._cores.of_load(),
+            self._crowd.driving(self._node.port, seconds=0, window=1, linger_s=seconds) as process,
+        ):
+            yield process
+
+    def ramp(self) -> Row:
+        """All peers shake hands."""
+        title = f"handshakes, 1 to {self._many}"
+        size = max(self._plan.peers // STEPS, 1)
+        rates, cpu_us, echo_rates, echo_us, lost = [], [], [], [], 0
+        for first in range(0, size * STEPS, size):
+            self._crowd.write(
+                [
+                    (host_of(number), handshake_request(number, OWN))
+                    for number in range(first, first + size)
+                ]
+            )
+            before = cpu_s(self._node.pid)
+            with self._cores.of_load():
+                driven = self._crowd.drive(
+                    self._node.port,
+                    seconds=RAMP_S,
+                    window=RAMP_WINDOW,
+                    match='"HandshakeResponse"',
+                )
+            if not driven.answers:
+                return Row("handshakes", title, skipped="no handshake was answered")
+            rates.append(driven.rate)
+            cpu_us.append((cpu_s(self._node.pid) - before) / driven.answers * 1e6)
+            lost += driven.lost
+            before = cpu_s(self._echo.pid)
+            with self._cores.of_load():
+                driven = self._crowd.drive(self._echo.port, seconds=RAMP_S, window=RAMP_WINDOW)
+            echo_rates.append(driven.rate)
+            echo_us.append((cpu_s(self._echo.pid) - before) / max(driven.answers, 1) * 1e6)
+        return Row(
+            "handshakes",
+            title,
+            rate=spread(rates),
+            by_clock=spread([a / b for a, b in zip(rates, echo_rates, strict=True)]),
+            cpu_us=spread(cpu_us),
+            by_cpu=spread([b / a for a, b in zip(cpu_us, echo_us, strict=True)]),
+            echo_rate=spread(echo_rates),
+            echo_cpu_us=spread(echo_us),
+            lost=lost,
+            figures={
+                "first_tenth_us": cpu_us[0],
+                "last_tenth_us": cpu_us[-1],
+                "handshake_growth": cpu_us[-1] / cpu_us[0],
+            },
+            note=NO_NEWS,
+        )
+
+    def memory(self) -> Row:
+        """What the peers take that have come."""
+        now_mb = rss_mb(self._node.pid)
+        return Row(
+            "memory-crowd",
+            f"memory at {self._many}",
+            figures={
+                "whole_mb": now_mb,
+                "peer_kb": (now_mb - self._rest_mb) * 1000 / self._plan.peers,
+            },
+        )
+
+    def idle(self) -> Row:
+        """What it costs that they are there."""
+        with self._watched(self._plan.idle_s + 5.0):
+            before, began = cpu_s(self._node.pid), time.monotonic()
+            time.sleep(self._plan.idle_s)
+            used = (cpu_s(self._node.pid) - before) / (time.monotonic() - began)
+        return Row(
+            "idle",
+            f"idle, {self._many}, heartbeats of 30 s",
+            figures={"core_percent": used * 100},
+            note=f"over {self._plan.idle_s:g} s",
+        )
+
+    def growth(self) -> list[Row]:
+        """An echo and a Ping of one of them, and of any."""
+        rows = []
+        matches = {}
+        for kind, match in (("Data", '"echo"'), ("Ping", '"Pong"')):
+            for peers in (1, self._plan.peers):
+                make = of_many(self._crowd, peers, kind)
+                load = Load(f"{kind}-{peers}", "", self._crowd, make, match)
+                matches[kind, peers] = Match(load, self._node, self._echo)
+        play(list(matches.values()), self._plan.rounds, self._plan.load_s, self._cores)
+        for kind, key in (("Data", "echo"), ("Ping", "ping")):
+            one, many = matches[kind, 1], matches[kind, self._plan.peers]
+            title = f"{'echo' if key == 'echo' else 'Ping'}, {self._many}"
+            rows.append(_grown(one, many, f"{key}-crowd", title))
+        return rows
+
+    def paging(self) -> Row:
+        """Some peers more ask for the list of all."""
+        title = f"discovery paging, lists of {self._many}, a page"
+        crowd = self._crowd.sibling()
+        port = self._node.port
+        counts, cpu_us, page = [], [], b""
+        with contextlib.closing(crowd), self._watched(60.0):
+            askers = [OpenPeer(crowd, number).join(port, PLAIN, 0.02) for number in ASKERS]
+            crowd.drain()
+            for _ in range(LOOKS):
+                before = cpu_s(self._node.pid)
+                for asker in askers:  # while its last list is under way, nothing new begins
+                    crowd.send(asker.host, asker.message("DiscoveryRequest", None), port)
+                count, page = _pages(crowd, page)
+                if not count:
+                    return Row("paging", title, skipped="no page of a list came")
+                counts.append(count)
+                cpu_us.append((cpu_s(self._node.pid) - before) / count * 1e6)
+        echo_us, echo_rates = self._echoes(page, counts)
+        return Row(
+            "paging",
+            title,
+            rate=spread([count / LOOK_S for count in counts]),
+            cpu_us=spread(cpu_us),
+            by_cpu=spread([b / a for a, b in zip(cpu_us, echo_us, strict=True)]),
+            echo_rate=spread(echo_rates),
+            echo_cpu_us=spread(echo_us),
+            figures={"page_kb": len(page) / 1000},
+            note=f"{len(ASKERS)} ask at once; the pace is by design",
+        )
+
+    def _echoes(self, page: bytes, counts: list[int]) -> tuple[list[float], list[float]]:
+        """As many datagrams of that size, returned by the bare echo: CPU time of each, and rate."""
+        cpu_us, rates = [], []
+        for count in counts:
+            self._crowd.write([(host_of(0), page)] * count)
+            before = cpu_s(self._echo.pid)
+            with self._cores.of_load():
+                driven = self._crowd.drive(self._echo.port, seconds=RAMP_S, window=RAMP_WINDOW)
+            cpu_us.append((cpu_s(self._echo.pid) - before) / max(driven.answers, 1) * 1e6)
+            rates.append(driven.rate)
+        return cpu_us, rates
+
+
+def _pages(crowd: Crowd, page: bytes) -> tuple[int, bytes]:
+    """How many pages come during a look, and the longest of them."""
+    end = time.monotonic() + LOOK_S
+    count = 0
+    while (left := end - time.monotonic()) > 0 and (came := crowd.receive(left)) is not None:
+        if b'"DiscoveryResponse"' in came[1]:
+            count += 1
+            page = max(page, came[1], key=len)
+    return count, page
+
+
+def _grown(one: Match, many: Match, key: str, title: str) -> Row:
+    failed = one.failed or many.failed
+    if failed:
+        return Row(key, title, skipped=failed)
+    node, alone, echo = many.taken["node"], one.taken["node"], many.taken["echo"]
+    pairs = zip(node.cpu_us, alone.cpu_us, strict=True)
+    return Row(
+        key,
+        title,
+        rate=spread(node.rates),
+        by_clock=spread([a / b for a, b in zip(node.rates, echo.rates, strict=True)]),
+        cpu_us=spread(node.cpu_us),
+        by_cpu=spread([b / a for a, b in zip(node.cpu_us, echo.cpu_us, strict=True)]),
+        echo_rate=spread(echo.rates),
+        echo_cpu_us=spread(echo.cpu_us),
+        lost=node.lost,
+        figures={"one_to_all_growth": median(a / b for a, b in pairs)},
+    )
+
+
+def storm(interpreter: Interpreter, crowd: Crowd, plan: Plan, cores: Cores) -> Row:
+    """Many come at once, and all hear of each other as they do by default."""
+    title = f"join storm of {plan.storm:,} peers, a newcomer"
+    with cores.of_server():
+        running = program(interpreter, plan.storm)
+        with running as node:
+            crowd.write([(host_of(n), handshake_request(n, OWN)) for n in range(plan.storm)])
+            before = cpu_s(node.pid)
+            with cores.of_load():
+                driven = crowd.drive(
+                    node.port,
+                    seconds=RAMP_S,
+                    window=RAMP_WINDOW,
+                    match='"HandshakeResponse"',
+                    linger_s=plan.storm_s,
+                )
+            cpu = cpu_s(node.pid) - before
+    if not driven.answers:
+        return Row("storm", title, skipped="no handshake was answered")
+    return Row(
+        "storm",
+        title,
+        figures={
+            "CPU_us": cpu / driven.answers * 1e6,
+            "messages_and_Acks_ratio": driven.polite / driven.answers,
+        },
+        lost=driven.lost,
+        note=f"with all that is told within {plan.storm_s:g} s",
+    )
+
+
+PARTS: Final = ("storm", "handshakes", "memory-crowd", "idle", "echo-crowd", "ping-crowd", "paging")
+
+
+def measure(
+    interpreter: Interpreter,
+    echo: Target,
+    new_crowd: Callable[[], Crowd],
+    plan: Plan,
+    cores: Cores,
+    wanted: Callable[[str], bool],
+) -> Iterator[Row]:
+    """The rows of a crowd that are wanted; the handshakes come before all others."""
+    if wanted("storm"):
+        with contextlib.closing(new_crowd()) as crowd:
+            yield storm(interpreter, crowd, plan, cores)
+    if not any(map(wanted, PARTS[1:])):
+        return
+    with contextlib.ExitStack() as stack:
+        with cores.of_server():
+            node = stack.enter_context(program(interpreter, plan.peers, tells=False))
+        time.sleep(REST_S)
+        crowded = Crowded(node, echo, new_crowd(), plan, cores)
+        ramp = crowded.ramp()
+        if wanted("handshakes"):
+            yield ramp
+        if ramp.skipped:
+            return
+        if wanted("memory-crowd"):
+            yield crowded.memory()
+        if wanted("idle"):
+            yield crowded.idle()
+        if wanted("echo-crowd") or wanted("ping-crowd"):
+            yield from (row for row in crowded.growth() if wanted(row.key))
+        if wanted("paging"):
+            yield crowded.paging()

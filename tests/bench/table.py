@@ -1,0 +1,208 @@
+"""The one table: every row of the benchmark, measured in one run."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from tests.bench import coturn, crowded, machine, transfer
+from tests.bench.crowd import Crowd
+from tests.bench.loads import LOADS, OPTIONS, Stage
+from tests.bench.loopback import compiled
+from tests.bench.report import FORM, Report, Row, judged
+from tests.bench.rounds import Match, Target, play, row_beside, row_of
+from tests.bench.secured import endpoint
+
+ROWS: Final = (
+    "echo",
+    "ping",
+    "reliable",
+    "secured",
+    "relay",
+    "relay-secured",
+    "routed",
+    "stun",
+    "stun-beside",
+    "latency",
+    "transfer",
+    "memory",
+    *crowded.PARTS,
+)
+"""The keys of all rows, in the order of the table."""
+
+IN_ROUNDS: Final = (*LOADS, "transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is done.
+
+    Args:
+        rounds: Of each row.
+        load_s: What a row takes in a round, about.
+        crowd: What is done with many peers.
+    """
+
+    rounds: int = 9
+    load_s: float = 0.25
+    crowd: crowded.Plan = field(default_factory=crowded.Plan)
+
+
+QUICK: Final = Plan(
+    3, 0.1, crowded.Plan(peers=1_000, storm=200, storm_s=3.0, idle_s=5.0, rounds=3, load_s=0.1)
+)
+"""Under a minute: fewer rounds, and a crowd of a thousand."""
+
+
+def reason_to_skip() -> str:
+    """Why nothing can be measured here; empty if all can."""
+    if not sys.platform.startswith("linux"):
+        return "the load generator and the CPU times of processes are those of Linux"
+    with compiled() as program:
+        return "" if program else "there is no C compiler for the bare echo and the load"
+
+
+class Bench:
+    """What all rows share.
+
+    Args:
+        stack: Ends what is begun.
+        interpreter: Whose p2ptui is measured.
+        program: The compiled echo and generator.
+        folder: For what a run writes.
+        plan: How much is done.
+        wanted: Whether a row is to be measured.
+        tell: Told what is being done.
+    """
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        interpreter: machine.Interpreter,
+        program: str,
+        folder: Path,
+        plan: Plan,
+        wanted: Callable[[str], bool],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.cores = machine.Cores()
+        self._stack = stack
+        self._interpreter, self._program, self._folder = interpreter, program, folder
+        self._plan, self._wanted, self._tell = plan, wanted, tell
+
+    def new_crowd(self) -> Crowd:
+        """A socket of a load."""
+        return self._stack.enter_context(closing(Crowd(self._program, self._folder)))
+
+    def run(self, node: machine.Served) -> list[Row]:
+        """All rows that are wanted, beside a bare echo that runs meanwhile."""
+        with self.cores.of_server():
+            echo = Target(*self._stack.enter_context(machine.bare_echo(self._program)))
+        rows = self._in_rounds(Target(node.pid, node.port), echo)
+        if self._wanted("memory"):
+            rows.append(self._memory())
+        self._tell(f"a crowd of {self._plan.crowd.peers:,}")
+        rows += crowded.measure(
+            self._interpreter, echo, self.new_crowd, self._plan.crowd, self.cores, self._wanted
+        )
+        return rows
+
+    def _in_rounds(self, node: Target, echo: Target) -> list[Row]:
+        if not any(map(self._wanted, (*IN_ROUNDS, "stun-beside"))):
+            return []
+        self._tell("peers join")
+        beside, no_coturn = self._coturn()
+        stage = Stage(node.port, self.new_crowd, lambda n, at: endpoint(n, at, secured=True))
+        is_in = lambda key: self._wanted(key) or (key == "stun" and self._wanted("stun-beside"))  # noqa: E731
+        matches = [
+            Match(load, node, echo, beside if load.key == "stun" else None)
+            for load in stage.loads(is_in)
+        ]
+        self._tell(f"{self._plan.rounds} rounds of {len(matches)} rows")
+        play(matches, self._plan.rounds, self._plan.load_s, self.cores)
+        rows = []
+        for match in matches:
+            if self._wanted(match.load.key):
+                rows.append(row_of(match))
+            if match.load.key == "stun" and self._wanted("stun-beside"):
+                rows.append(
+                    row_beside(match, "STUN, coturn")
+                    if beside
+                    else Row("stun-beside", "STUN, coturn", skipped=no_coturn)
+                )
+        if self._wanted("transfer"):
+            rows.append(self._transfer(node, echo))
+        return rows
+
+    def _coturn(self) -> tuple[Target | None, str]:
+        """It, where it runs, else why not."""
+        if why := coturn.reason_to_skip():
+            return None, why
+        try:
+            with self.cores.of_server():
+                return self._stack.enter_context(coturn.running(self._folder)), ""
+        except RuntimeError as error:
+            return None, str(error)
+
+    def _transfer(self, node: Target, echo: Target) -> Row:
+        crowd = self.new_crowd()
+        ready = transfer.ready(self._interpreter, node, echo, crowd, self.cores)
+        sent = self._stack.enter_context(ready)
+        for _ in range(self._plan.rounds):
+            sent.play()
+        return sent.row()
+
+    def _memory(self) -> Row:
+        return Row(
+            "memory",
+            "memory at rest, the program without its screen",
+            figures={"whole_mb": crowded.at_rest(self._interpreter, self.cores)},
+        )
+
+
+def measure(
+    plan: Plan,
+    rows: Sequence[str] = ROWS,
+    python: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Run the benchmark; `reason_to_skip` must be empty.
+
+    Args:
+        plan: How much is done.
+        rows: The keys of those to measure.
+        python: An interpreter whose p2ptui is measured instead of that of this folder.
+        tell: Told what is being done.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        home = stack.enter_context(machine.folder())
+        program = stack.enter_context(compiled())
+        assert program is not None
+        interpreter = machine.Interpreter(python, home)
+        bench = Bench(stack, interpreter, program, home, plan, set(rows).__contains__, tell)
+        about = machine.this_machine(bench.cores)
+        with bench.cores.of_server():
+            told = {"role": "serve", "options": OPTIONS}
+            node = stack.enter_context(machine.served(interpreter, told))
+        measured = bench.run(node)
+        about.load_after = round(machine.load_average(), 2)
+        order = {key: number for number, key in enumerate(ROWS)}
+        return Report(
+            FORM,
+            about,
+            machine.this_program(interpreter, node.about),
+            plan.rounds,
+            plan.crowd.peers < crowded.Plan().peers,
+            round(time.monotonic() - began, 1),
+            sorted(measured, key=lambda row: order[row.key]),
+            judged(measured, about),
+        )
+
+
+def with_rounds(plan: Plan, rounds: int | None) -> Plan:
+    """The same with another number of rounds, where one is given."""
+    return plan if rounds is None else replace(plan, rounds=rounds)
