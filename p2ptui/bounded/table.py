@@ -251,8 +251,10 @@ class BoundedTable(Generic[K, V]):
             host: Where.
             whole: Of how many entries the shares are.
         """
-        shares = [each.share for each in (self._by_address, self._by_prefix) if each is not None]
-        if all(len(self._values) < share.limit(whole) for share in shares):
+        held, by_address, by_prefix = len(self._values), self._by_address, self._by_prefix
+        if (by_address is None or held < by_address.share.limit(whole)) and (
+            by_prefix is None or held < by_prefix.share.limit(whole)
+        ):
             return None  # all of them together are less than any share
         self._index()
         for holdings, owner in self._owners((), (host, 0)):

@@ -1,6 +1,6 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -36,6 +36,9 @@ FIRST_PAGE_ENTRIES: Final = 8
 MAX_RECIPIENTS: Final = 256
 """Peers told of a change: all while they are no more than this, else a random sample. The others
 ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
+
+DRAWN_FOR_EACH: Final = 2
+"""So many peers are drawn for each that may be told."""
 
 MAX_CHANGES: Final = 1024
 """Joins, and likewise leaves, that may wait for the next update, or as many as there may be peers;
@@ -242,15 +245,10 @@ class Discovery:
 
     def push(self, peer: Peer, now: float) -> None:
         """Send a newcomer the first page of the list: those heard of last."""
-        recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
         unix = self._state.unix(now)
-        others = [
-            other
-            for other in recent
-            if other is not peer and other.status is PeerStatus.AUTHENTICATED and other.is_plain
-        ][:FIRST_PAGE_ENTRIES]
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
-        if others and not peer.purse.proved and not is_reliable:
+        others = self._most_recent(peer)
+        if not is_reliable and not peer.purse.proved and (others := list(others)):
             peer.untold |= dict.fromkeys(other.node_id for other in others)
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
@@ -268,6 +266,16 @@ class Discovery:
         else:
             self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
+
+    def _most_recent(self, peer: Peer) -> Iterable[Peer]:
+        """Those heard of last, besides a peer: as many as may fit a page."""
+        looked_at = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
+        listed = (
+            other
+            for other in looked_at
+            if other is not peer and other.status is PeerStatus.AUTHENTICATED and other.is_plain
+        )
+        return islice(listed, FIRST_PAGE_ENTRIES)
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
         """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
@@ -354,9 +362,12 @@ class Discovery:
             self._begin_update(joined, left, now)
 
     def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
-        recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]
-        if len(recipients) > MAX_RECIPIENTS:
-            recipients = self._state.rng.sample(recipients, MAX_RECIPIENTS)
+        told = list(self._state.peers)
+        if len(told) > MAX_RECIPIENTS:
+            # Some may have no session. Only those that are drawn are looked at, not all for each
+            # change that is told.
+            told = self._state.rng.sample(told, min(DRAWN_FOR_EACH * MAX_RECIPIENTS, len(told)))
+        recipients = [peer.node_id for peer in told if peer.is_authenticated][:MAX_RECIPIENTS]
         news = News(joined, left, self._state.datagram_bytes - ENVELOPE_BYTES)
         self._update = self._messages(news, recipients)
         self._tick(now)

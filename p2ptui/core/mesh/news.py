@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import PeerInfo
 
-PAGES_EACH: Final = 128
+PAGES_EACH: Final = 64
 """Of who joined, and likewise of who left, each is sent so many pages of an update, at most: some
-500 nodes. What all are sent grows no more from there on, however many have come at once."""
+250 nodes. What all are sent grows no more from there on, however many have come at once."""
 
 
 class _Cut:

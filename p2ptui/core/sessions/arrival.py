@@ -170,6 +170,8 @@ class Requests:
         try:
             received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
+            if self._is_seated_at_once(address, info):
+                return Arrival(address, message, info, earned, legacy, received.continues)
             message = shortened(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S, now)
             before = self._waiting.get(address)
@@ -193,6 +195,12 @@ class Requests:
                 asked_at=None if before is None else before.asked_at,
             )
         return None
+
+    def _is_seated_at_once(self, address: Address, info: NodeInfo) -> bool:
+        """Whether a request is of somebody new, and there is room: then nothing of it is kept."""
+        peers = self._state.peers
+        is_new = peers.at(address) is None and peers.with_id(info.id) is None
+        return is_new and address not in self._waiting and self._lifecycle.seats.is_free(address)
 
     def _finds_room(self, address: Address, info: NodeInfo, request: _Waiting, now: float) -> bool:
         """Whether there is room; False while that is looked at, or cannot be for many do so."""

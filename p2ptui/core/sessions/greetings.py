@@ -88,15 +88,12 @@ def response_payloads(
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
-    for node_info in (own, replace(own, capabilities=(), metadata=named)):
-        yield encode_payload(
-            HandshakeResponsePayload(
-                node_info=node_info,
-                success=reason is None,
-                error_message=reason,
-                public_addr=seen,
-            )
-        )
+    payload = HandshakeResponsePayload(
+        node_info=own, success=reason is None, error_message=reason, public_addr=seen
+    )
+    yield encode_payload(payload)
+    short = replace(own, capabilities=(), metadata=named)
+    yield encode_payload(replace(payload, node_info=short))
 
 
 def shortest_response_bytes(own: NodeInfo) -> int:

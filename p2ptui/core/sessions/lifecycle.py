@@ -160,10 +160,12 @@ class Lifecycle:
         peer.liveness.begin(now)
         peer.session.begin(now)
         self._former.recall(peer)
+        has_waited = len(peer.channel.sender) > 0
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)
-        self._delivery.flush(peer, now)
+        if has_waited or not peer.accepted:  # else what it is greeted with has left, or is planned
+            self._delivery.flush(peer, now)
         self.seats.greet(peer, now)
 
     def restart(self, peer: Peer, now: float, reason: str) -> None:

@@ -1,5 +1,6 @@
 """Who is still there: heartbeats, expiry, answers to Pings, and doubts settled by a Ping."""
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -18,6 +19,11 @@ from p2ptui.wire.message import NULL, Capability, DisconnectPayload, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
+
+MANY_PEERS: Final = 64
+TICKS_PER_S: Final = 16
+"""With more peers than that, what is due for them waits for the next of so many ticks a second: the
+process wakes up for all of them together, and not for each by itself."""
 
 UNANSWERED_SHARE: Final = 0.2
 """After a Ping that nothing followed the next comes after this share of the interval, from the
@@ -131,9 +137,10 @@ class Liveness:
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
-        peer.session.schedule(
-            self._state.timers, min(heartbeat, expiry), lambda now: self._beat(peer, now)
-        )
+        when = min(heartbeat, expiry)
+        if len(self._state.peers) > MANY_PEERS and not self._may_be_timed(peer):
+            when = math.ceil(when * TICKS_PER_S) / TICKS_PER_S
+        peer.session.schedule(self._state.timers, when, lambda now: self._beat(peer, now))
 
     def _last_chance(self, peer: Peer) -> float:
         """When the last Pings to a silent peer begin."""
