@@ -408,6 +408,14 @@ class RelayRequestPayload(Struct):
     """Extension: comes back in the response, since responses may be lost or overtake."""
 
 
+class ReceivedRelayRequest(Struct):
+    """The same as received, with its bytes unread."""
+
+    target_peer_id: str
+    data: Raw
+    request_id: MessageId | UnsetType = UNSET
+
+
 class RelayedText(Struct):
     """A RelayRequest, as far as a server needs it."""
 

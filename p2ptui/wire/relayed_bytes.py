@@ -7,21 +7,19 @@ checked, and goes on as the same text. Any other one is read and written anew.
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET
 
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import Byte, Envelope, MessageId, RelayedText, RelayRequestPayload
+from p2ptui.wire.message import (
+    Byte,
+    Envelope,
+    ReceivedRelayRequest,
+    RelayedText,
+    RelayRequestPayload,
+)
 
 _AS_WRITTEN: Final = b"0123456789,[]"
 _bytes_decoder: Final = msgspec.json.Decoder(list[Byte])
-
-
-class _AsItCame(Struct):
-    """As `RelayRequestPayload`, with its bytes unread."""
-
-    target_peer_id: str
-    data: Raw
-    request_id: MessageId | UnsetType = UNSET
 
 
 def read_relay_request(message: Envelope) -> RelayedText:
@@ -32,7 +30,7 @@ def read_relay_request(message: Envelope) -> RelayedText:
     """
     payload = message.payload
     try:
-        request = decode_payload(payload, _AsItCame)
+        request = decode_payload(payload, ReceivedRelayRequest)
         written = bytes(request.data)
         if not written.translate(None, _AS_WRITTEN):
             _bytes_decoder.decode(written)
