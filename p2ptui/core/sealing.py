@@ -238,6 +238,8 @@ class Seals:
             peer_share=INDEXED,
             count=counters.drop,
         )
+        self.peer_of: Callable[[int], Peer | None] = self._by_number.get
+        """Whose frames bear a session number."""
         self._departed: BoundedTable[str, Seal] = BoundedTable(
             MAX_DEPARTED,
             full="seal_forgotten",
@@ -301,10 +303,6 @@ class Seals:
         if node_id is None:
             return False
         return must_show_keys(self._peers.at(visible_address(address)), node_id)
-
-    def peer_of(self, number: int) -> Peer | None:
-        """Whose frames bear a session number."""
-        return self._by_number.get(number)
 
     def enter(self, peer: Peer, proof: Proof, now: float) -> Seal:
         """From now on a peer is spoken to by the keys of an exchange, or of a better one that it

@@ -408,11 +408,38 @@ class RelayRequestPayload(Struct):
     """Extension: comes back in the response, since responses may be lost or overtake."""
 
 
+class ReceivedRelayRequest(Struct):
+    """The same as received, with its bytes unread."""
+
+    target_peer_id: str
+    data: Raw
+    request_id: MessageId | UnsetType = UNSET
+
+
+class RelayedText(Struct):
+    """A RelayRequest, as far as a server needs it."""
+
+    target_peer_id: str
+    written: bytes
+    """The list of integers, as JSON."""
+    request_id: str | None
+
+
 class RelayDataPayload(Struct):
     """Relayed bytes as they reach their target."""
 
     from_peer_id: str
     data: list[Byte]
+
+
+def relay_data_payload(sender_id: str, written: bytes) -> bytes:
+    """A RelayDataPayload as JSON.
+
+    Args:
+        sender_id: Whose bytes they are; an id in canonical form.
+        written: As `RelayedText` has them.
+    """
+    return b'{"from_peer_id":"%b","data":%b}' % (sender_id.encode("ascii"), written)
 
 
 class RelayResponsePayload(Struct, omit_defaults=True):

@@ -94,3 +94,20 @@ def test_asking_changes_nothing():
     window.update(0)  # too old to keep: no harm
     assert window.highest == WINDOW * 2
     assert window.check(WINDOW * 2 - 1)
+
+
+def test_what_comes_in_order_costs_no_memory():
+    window = ReplayWindow()
+    for counter in range(3 * WINDOW):
+        assert take(window, counter)
+    assert window._seen == 0
+    assert not any(window.check(counter) for counter in range(3 * WINDOW))
+
+
+@pytest.mark.parametrize("gap", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1])
+@pytest.mark.parametrize("run", [1, WINDOW - 1, WINDOW, WINDOW + 1])
+def test_a_gap_after_a_run_without_one(run, gap):
+    window, model = ReplayWindow(), Model()
+    order = [*range(run), *range(run + gap, run + gap + 3), *range(run + gap + 3)]
+    for counter in order:
+        assert take(window, counter) == model.take(counter)

@@ -363,17 +363,20 @@ class Routing:
     ) -> Refusal | None:
         payload = encode_payload(routed)
         destination = routed.destination_node
-        refusal, sent = Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}"), False
+        refusal, sent = None, False
         for peer in hops:
             on_lost = None
-            if writer is not None:  # without the message itself, which may be long
+            # Only for who has proved nothing it may wait; without itself, which may be long.
+            if writer is not None and not peer.purse.proved:
                 on_lost = partial(self._handle_lost, writer, destination, routed.route_id, peer)
             problem = self._hand_on(peer, payload, on_lost, now)
             if problem is None:
                 sent = True
             else:
                 refusal = Refusal(problem.code, f"message for node {destination}: {problem.text}")
-        return None if sent else refusal
+        if sent:
+            return None
+        return refusal or Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}")
 
     def _hand_on(
         self, peer: Peer, payload: Raw, on_lost: OnLost | None, now: float

@@ -52,11 +52,11 @@ from p2ptui.wire.message import (
     PeerInfo,
     ReceivedHandshakeResponse,
     ReceiveWindowPayload,
-    RelayRequestPayload,
     RelayResponsePayload,
     RetransmitPayload,
     SequenceSkipPayload,
 )
+from p2ptui.wire.relayed_bytes import read_relay_request
 from p2ptui.wire.stun_partner import (
     StunDelegatedPayload,
     StunDelegationPayload,
@@ -242,7 +242,7 @@ ROWS: Final = (
     Row(
         MessageType.RELAY_REQUEST,
         Relay.handle_request,
-        _as(RelayRequestPayload),
+        read_relay_request,
         budget=RELAYED,
         refusal=Refusal.ALWAYS,
         short="Relay?",

@@ -24,8 +24,10 @@ from p2ptui.wire.message import (
     Envelope,
     MessageType,
     RelayDataPayload,
+    RelayedText,
     RelayRequestPayload,
     RelayResponsePayload,
+    relay_data_payload,
 )
 
 MAX_WAITING: Final = 64
@@ -89,12 +91,11 @@ class Relay:
 
     # The server's part.
 
-    def handle_request(self, peer: Peer, request: RelayRequestPayload, now: float) -> None:
+    def handle_request(self, peer: Peer, request: RelayedText, now: float) -> None:
         """A peer wants bytes brought to another."""
         target_id = canonical_id(request.target_peer_id) or request.target_peer_id
-        payload = bytes(encode_payload(RelayDataPayload(peer.node_id, request.data)))
-        request_id = None if request.request_id is UNSET else request.request_id
-        parcel = Parcel(self, target_id, len(payload), payload, request_id=request_id)
+        payload = relay_data_payload(peer.node_id, request.written)
+        parcel = Parcel(self, target_id, len(payload), payload, request_id=request.request_id)
         self._control.submit(peer, parcel, now)
 
     def carry(self, target: Peer, parcel: Parcel, now: float) -> bool:

@@ -1,0 +1,43 @@
+"""Relayed bytes as deployed programs write them, a JSON list of integers: passed on as they came.
+
+A list that is written as this node would write it itself (digits, commas and nothing else) is
+checked, and goes on as the same text. Any other one is read and written anew.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import (
+    Byte,
+    Envelope,
+    ReceivedRelayRequest,
+    RelayedText,
+    RelayRequestPayload,
+)
+
+_AS_WRITTEN: Final = b"0123456789,[]"
+_bytes_decoder: Final = msgspec.json.Decoder(list[Byte])
+
+
+def read_relay_request(message: Envelope) -> RelayedText:
+    """Read a RelayRequest.
+
+    Raises:
+        MalformedError: It is none; the message says where.
+    """
+    payload = message.payload
+    try:
+        request = decode_payload(payload, ReceivedRelayRequest)
+        written = bytes(request.data)
+        if not written.translate(None, _AS_WRITTEN):
+            _bytes_decoder.decode(written)
+            request_id = None if request.request_id is UNSET else request.request_id
+            return RelayedText(request.target_peer_id, written, request_id)
+    except (MalformedError, msgspec.DecodeError):
+        pass  # what is wrong is found below
+    whole = decode_payload(payload, RelayRequestPayload)
+    request_id = None if whole.request_id is UNSET else whole.request_id
+    return RelayedText(whole.target_peer_id, bytes(encode_payload(whole.data)), request_id)
