@@ -132,8 +132,7 @@ class ProbeReport:
 Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(Struct, frozen=True):
     """A call made on the endpoint has come to its end."""
 
     token: int
