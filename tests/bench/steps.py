@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, Path
 from p2ptui.wire.codec import decode_envelope
 from p2ptui.wire.message import Envelope, MessageType
@@ -16,6 +17,8 @@ from tests.bench.core import TEXT, Bench
 
 ROUNDS: Final = 60
 CALLS: Final = 256
+
+DIRECT: Final = Path.DIRECT
 
 KINDS: Final[dict[str, tuple[str, Any, bool]]] = {
     "Ping": ("Ping", {"nonce": f"{1:016x}"}, False),
@@ -102,7 +105,9 @@ class Steps:
             step["told"] = self.least(
                 lambda: content,
                 lambda c: self.state.emit(
-                    DataReceived(peer.node_id, address, c.value, "", Path.DIRECT, False)
+                    DataReceived._make(
+                        (peer.node_id, address, Encoded(c.value), "", DIRECT, False, 1, "")
+                    )
                 ),
             )
         named = sum(step[each] for each in ("decoded", "known", "read", "written", "left", "told"))
