@@ -170,7 +170,7 @@ class DataService:
             len(data),
             "",
         )
-        state.emit(DataReceived._make(told))  # quicker than to call the class
+        state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
         if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
             self._echo(peer, message, data, now)
 
