@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from msgspec import Struct
-
 from p2ptui.wire.codec import decode_any
 
 
-class Encoded(Struct, gc=False, eq=False):
+class Encoded:
     """The JSON of a payload: it can be a hundredth of the values that it stands for.
 
     It equals what it is decoded to.
@@ -16,7 +14,10 @@ class Encoded(Struct, gc=False, eq=False):
         data: A copy of what came: a part of a datagram would keep all of it.
     """
 
-    data: bytes
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
     def decoded(self) -> Any:
         """Plain JSON values, made anew each time."""

@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -132,8 +132,7 @@ class ProbeReport:
 Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError
 
 
-@dataclass(frozen=True, slots=True)
-class CallFinished:
+class CallFinished(Struct, frozen=True):
     """A call made on the endpoint has come to its end."""
 
     token: int
@@ -168,20 +167,7 @@ class PeerStatusChanged:
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
 
-class DataReceived(Struct, frozen=True):
-    """Data for this node; never twice."""
-
-    __match_args__ = (
-        "node_id",
-        "address",
-        "payload",
-        "message_id",
-        "path",
-        "is_echo",
-        "size_bytes",
-        "carrier_id",
-    )
-
+class _Data(NamedTuple):
     node_id: str
     """Who sent it."""
     address: Address
@@ -196,6 +182,28 @@ class DataReceived(Struct, frozen=True):
     """Bytes of the payload as JSON."""
     carrier_id: str = ""
     """The peer that brought it, if not the sender itself: anybody can invent a sender."""
+
+
+class DataReceived(_Data):
+    """Data for this node; never twice."""
+
+    __slots__ = ()
+    __match_args__ = ("node_id", "address", "payload", *_Data.__match_args__[3:])
+
+    def __new__(
+        cls,
+        node_id: str,
+        address: Address,
+        payload: Any,
+        message_id: str,
+        path: Path,
+        is_echo: bool,
+        size_bytes: int = 0,
+        carrier_id: str = "",
+    ) -> Self:
+        """The payload as values, or `Encoded`."""
+        told = (node_id, address, payload, message_id, path, is_echo, size_bytes, carrier_id)
+        return tuple.__new__(cls, told)
 
     @property
     def payload(self) -> Any:

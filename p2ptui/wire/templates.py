@@ -22,14 +22,14 @@ class Template:
         kind: Their `message_type`.
     """
 
-    __slots__ = ("_after_id", "_kind", "_unix")
+    __slots__ = ("_after_id", "_kind", "_second")
 
     def __init__(self, kind: str) -> None:
         self._kind = _encode(kind)
         self._begin(0)
 
     def _begin(self, unix: int) -> None:
-        self._unix = unix
+        self._second = unix
         self._after_id = _after_id(self._kind, unix)
 
     def write(
@@ -43,7 +43,7 @@ class Template:
             payload: Its payload, encoded.
             ack_for: What it acknowledges, encoded.
         """
-        if unix != self._unix:
+        if unix != self._second:
             self._begin(unix)
         return b"".join(
             (b'{"id":"', message_id, self._after_id, payload, _BEFORE_KEY, ack_for, b"}")

@@ -160,17 +160,17 @@ class DataService:
         state = self._state
         state.counters.delivered += 1
         at = peer.sends_to
-        state.emit(
-            DataReceived(
-                peer.node_id,
-                visible_address(at),
-                Encoded(data),
-                message.id,
-                path_at(at),
-                kind is _ECHO,
-                len(data),
-            )
+        told = (
+            peer.node_id,
+            visible_address(at),
+            Encoded(data),
+            message.id,
+            path_at(at),
+            kind is _ECHO,
+            len(data),
+            "",
         )
+        state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
         if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
             self._echo(peer, message, data, now)
 

@@ -35,11 +35,6 @@ class Lane:
         """Bytes that the receiver may have to keep: of all that is under way."""
         return self._small_in_flight + self.large.bytes_under_way
 
-    @property
-    def may_have_more(self) -> bool:
-        """Whether anything may be to be sent; if not, nothing is, and nobody need look closer."""
-        return self.large.is_busy or (self._small is not None and len(self._small) > 0)
-
     def first_small(self) -> OutgoingMessage | None:
         """The message in one datagram that leaves next, if there is one."""
         small = self._small
@@ -136,8 +131,11 @@ class Outbox:
 
     @property
     def may_have_more(self) -> bool:
-        """As of its lanes."""
-        return self.for_readers.may_have_more or self.for_node.may_have_more
+        """Whether anything may be to be sent; if not, nothing is, and nobody need look closer."""
+        readers, node = self.for_readers, self.for_node
+        if readers._small or node._small:
+            return True
+        return readers.large.count + node.large.count > 0
 
     @property
     def only_waits(self) -> bool:

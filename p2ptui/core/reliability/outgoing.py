@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from p2ptui.core.events import SendResult
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
@@ -100,8 +102,7 @@ class OutgoingMessage:
         self.size_bytes = len(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """A message that is done with, and what became of it."""
 
     message: OutgoingMessage
@@ -111,7 +112,7 @@ class Finished:
 class TransferQueue:
     """Large messages: some under way, the others in the order in which they came."""
 
-    __slots__ = ("_under_way", "_waiting", "bytes_under_way")
+    __slots__ = ("_under_way", "_waiting", "bytes_under_way", "count")
 
     def __init__(self) -> None:
         # A list, which is small while it is empty: there are two of these for each peer.
@@ -120,18 +121,19 @@ class TransferQueue:
         self._under_way: OrderedDict[str, OutgoingMessage] = OrderedDict()
         self.bytes_under_way = 0
         """Bytes of all messages of which a fragment has left."""
+        self.count = 0
+        """How many there are; read for each datagram."""
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._under_way)
+        return self.count
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether there is any."""
-        return len(self._waiting) > 0 or len(self._under_way) > 0
+    def _note_count(self) -> None:
+        self.count = len(self._waiting) + len(self._under_way)
 
     def append(self, message: OutgoingMessage) -> None:
         """Queue a message that has a transfer."""
         self._waiting.append(message)
+        self._note_count()
 
     def under_way(self) -> OutgoingMessage | None:
         """The message under way of which a fragment leaves next, or None."""
@@ -151,11 +153,13 @@ class TransferQueue:
         del self._waiting[0]
         self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
+        self._note_count()
 
     def adopt(self, message: OutgoingMessage) -> None:
         """A message that left in one datagram goes on in fragments."""
         self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
+        self._note_count()
 
     def recount(self) -> None:
         """Messages have other numbers, which may be longer or shorter."""
@@ -177,9 +181,11 @@ class TransferQueue:
             self.bytes_under_way -= message.size_bytes
         elif message in self._waiting:
             self._waiting.remove(message)
+        self._note_count()
 
     def clear(self) -> None:
         """Forget all."""
         self._waiting.clear()
         self._under_way.clear()
         self.bytes_under_way = 0
+        self._note_count()

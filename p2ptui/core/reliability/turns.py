@@ -54,7 +54,7 @@ class Turns:
 
     def next_large(self) -> OutgoingMessage | None:
         """The message of which a fragment may leave next, if there is one."""
-        if not (self._outbox.for_readers.large.is_busy or self._outbox.for_node.large.is_busy):
+        if not (self._outbox.for_readers.large.count or self._outbox.for_node.large.count):
             return None
         lanes = self._lanes()
         for lane in lanes:

@@ -228,7 +228,8 @@ class Keepalives:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""
         binding = self._bindings.get(peer.address)
         if binding is None:
-            self._begin(peer, now)  # it may have become a server of this node meanwhile
+            if peer.initiated:
+                self._begin(peer, now)  # it may have become a server of this node meanwhile
         elif binding.traffic is not None and not self._life(peer).is_seen:
             binding.break_off(now, self._state.rng)
             self._plan(binding, now + SETTLE_S)
