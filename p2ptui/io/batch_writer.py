@@ -46,7 +46,9 @@ TRAIN_BYTES: Final = 65_000
 WORTH_A_BATCH: Final = 4
 """So many datagrams to as many destinations cost no more one by one."""
 REFUSED_TRAINS: Final = 8
-"""Trains refused one after the other, after which none is tried any more at this socket."""
+"""Trains refused one after the other, after which none is tried for a while."""
+BATCHES_WITHOUT: Final = 256
+"""Batches until then."""
 
 _UDP_SEGMENT: Final = 103
 """Linux's number; Python has no name for it."""
@@ -115,6 +117,7 @@ class BatchWriter:
         self._slots = _SLOTS.get(sock.family)
         self._longest_train = TRAIN_LENGTH if _has_trains(sock) else 1
         self._refusals = 0
+        self._batches_without = 0
         self._entries: list[tuple[list[bytes], Address]] = []
         self._used_bytes = 0
         self.errors = 0
@@ -122,6 +125,10 @@ class BatchWriter:
 
     def write(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         """Send all, to each destination in order; what fails loses nothing that comes after it."""
+        if self._batches_without:
+            self._batches_without -= 1
+            if not self._batches_without:
+                self._longest_train = TRAIN_LENGTH
         groups: dict[Address, tuple[Address, list[bytes]]] = {}
         last: Address | None = None
         for data, address in datagrams:
@@ -228,10 +235,10 @@ class BatchWriter:
             self.errors += 1
         elif is_train and error not in _NO_ROOM:
             # It may be the way of this one: a datagram that does not fit it would be cut, and the
-            # datagrams of a train are not. It may also be the network card.
+            # datagrams of a train are not. It may also be the network card, or that of the route.
             self._refusals += 1
             if self._refusals >= REFUSED_TRAINS:
-                self._longest_train = 1
+                self._longest_train, self._batches_without = 1, BATCHES_WITHOUT
 
     def _send_each(self, train: list[bytes], address: Address) -> bool:
         has_room = True
