@@ -154,16 +154,21 @@ class BatchWriter:
             for address, group in groups.values():
                 self._send_alone(group[0], address)
             return
+        way_to, put = self._way_to, self._put
         for address, group in groups.values():
             try:
-                name, source = self._way_to(address)
+                name, source = way_to(address)
             except OSError:
                 self._send_each(group, address)
+                continue
+            if len(group) == 1:
+                put(group, group[0], address, name, source)
                 continue
             start = 0
             while start < len(group):
                 end = self._end_of_train(group, start)
-                self._put(group[start:end], address, name, source)
+                train = group[start:end]
+                put(train, b"".join(train), address, name, source)
                 start = end
         self._flush()
 
@@ -180,29 +185,34 @@ class BatchWriter:
             end += 1
         return end
 
-    def _put(self, train: list[bytes], address: Address, name: bytes, source: Ancillary) -> None:
-        data = train[0] if len(train) == 1 else b"".join(train)
-        if len(data) > TRAIN_BYTES:
+    def _put(
+        self, train: list[bytes], data: bytes, address: Address, name: bytes, source: Ancillary
+    ) -> None:
+        size = len(data)
+        if size > TRAIN_BYTES:
             self._flush()
             self._send_each(train, address)
             return
-        if len(self._entries) >= CALL_ENTRIES or self._used_bytes + len(data) > CALL_BYTES:
+        if len(self._entries) >= CALL_ENTRIES or self._used_bytes + size > CALL_BYTES:
             # Where there is no room for those, `send_alone` has it wait behind them.
             self._flush()
-        number, begin, slots = len(self._entries), self._used_bytes, self._slots
-        end = self._used_bytes = begin + len(data)
+        entries, begin, slots = self._entries, self._used_bytes, self._slots
+        number, end = len(entries), begin + size
+        self._used_bytes = end
         slots.data[begin:end] = data
-        slots.parts[PART_WORDS * number] = slots.data_at + begin
-        slots.parts[PART_WORDS * number + 1] = end - begin
+        part = PART_WORDS * number
+        slots.parts[part] = slots.data_at + begin
+        slots.parts[part + 1] = size
         at = number * NAME_ROOM
         slots.names[at : at + self._name_bytes] = name[: self._name_bytes]
-        more = b""
         if source or len(train) > 1:
             more = _ancillary(tuple(source), len(train[0]) if len(train) > 1 else 0)
             at = number * _ANCILLARY_ROOM
             slots.ancillary[at : at + len(more)] = more
-        slots.ancillary_sizes[number] = len(more)
-        self._entries.append((train, address))
+            slots.ancillary_sizes[number] = len(more)
+        else:
+            slots.ancillary_sizes[number] = 0
+        entries.append((train, address))
 
     def _flush(self) -> None:
         """Send what was put together."""
@@ -225,10 +235,10 @@ class BatchWriter:
             has_room = self._send_each(train, address)
 
     def _note_sent(self, entries: list[tuple[list[bytes], Address]]) -> None:
-        for train, _ in entries:
-            self._traffic.note_all_sent(train)
-            if len(train) > 1:
-                self._refusals = 0
+        sent = [data for train, _ in entries for data in train]
+        self._traffic.note_all_sent(sent)
+        if len(sent) > len(entries):
+            self._refusals = 0  # a train was taken
 
     def _note_error(self, error: int, *, is_train: bool) -> None:
         if error in _OF_EARLIER:
