@@ -46,7 +46,9 @@ TRAIN_BYTES: Final = 65_000
 WORTH_A_BATCH: Final = 4
 """So many datagrams to as many destinations cost no more one by one."""
 REFUSED_TRAINS: Final = 8
-"""Trains refused one after the other, after which none is tried any more at this socket."""
+"""Trains refused one after the other, after which none is tried for a while."""
+BATCHES_WITHOUT: Final = 256
+"""Batches until then."""
 
 _UDP_SEGMENT: Final = 103
 """Linux's number; Python has no name for it."""
@@ -115,6 +117,7 @@ class BatchWriter:
         self._slots = _SLOTS.get(sock.family)
         self._longest_train = TRAIN_LENGTH if _has_trains(sock) else 1
         self._refusals = 0
+        self._batches_without = 0
         self._entries: list[tuple[list[bytes], Address]] = []
         self._used_bytes = 0
         self.errors = 0
@@ -122,6 +125,10 @@ class BatchWriter:
 
     def write(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         """Send all, to each destination in order; what fails loses nothing that comes after it."""
+        if self._batches_without:
+            self._batches_without -= 1
+            if not self._batches_without:
+                self._longest_train = TRAIN_LENGTH
         groups: dict[Address, tuple[Address, list[bytes]]] = {}
         last: Address | None = None
         for data, address in datagrams:
@@ -147,16 +154,21 @@ class BatchWriter:
             for address, group in groups.values():
                 self._send_alone(group[0], address)
             return
+        way_to, put = self._way_to, self._put
         for address, group in groups.values():
             try:
-                name, source = self._way_to(address)
+                name, source = way_to(address)
             except OSError:
                 self._send_each(group, address)
+                continue
+            if len(group) == 1:
+                put(group, group[0], address, name, source)
                 continue
             start = 0
             while start < len(group):
                 end = self._end_of_train(group, start)
-                self._put(group[start:end], address, name, source)
+                train = group[start:end]
+                put(train, b"".join(train), address, name, source)
                 start = end
         self._flush()
 
@@ -173,29 +185,34 @@ class BatchWriter:
             end += 1
         return end
 
-    def _put(self, train: list[bytes], address: Address, name: bytes, source: Ancillary) -> None:
-        data = train[0] if len(train) == 1 else b"".join(train)
-        if len(data) > TRAIN_BYTES:
+    def _put(
+        self, train: list[bytes], data: bytes, address: Address, name: bytes, source: Ancillary
+    ) -> None:
+        size = len(data)
+        if size > TRAIN_BYTES:
             self._flush()
             self._send_each(train, address)
             return
-        if len(self._entries) >= CALL_ENTRIES or self._used_bytes + len(data) > CALL_BYTES:
+        if len(self._entries) >= CALL_ENTRIES or self._used_bytes + size > CALL_BYTES:
             # Where there is no room for those, `send_alone` has it wait behind them.
             self._flush()
-        number, begin, slots = len(self._entries), self._used_bytes, self._slots
-        end = self._used_bytes = begin + len(data)
+        entries, begin, slots = self._entries, self._used_bytes, self._slots
+        number, end = len(entries), begin + size
+        self._used_bytes = end
         slots.data[begin:end] = data
-        slots.parts[PART_WORDS * number] = slots.data_at + begin
-        slots.parts[PART_WORDS * number + 1] = end - begin
+        part = PART_WORDS * number
+        slots.parts[part] = slots.data_at + begin
+        slots.parts[part + 1] = size
         at = number * NAME_ROOM
         slots.names[at : at + self._name_bytes] = name[: self._name_bytes]
-        more = b""
         if source or len(train) > 1:
             more = _ancillary(tuple(source), len(train[0]) if len(train) > 1 else 0)
             at = number * _ANCILLARY_ROOM
             slots.ancillary[at : at + len(more)] = more
-        slots.ancillary_sizes[number] = len(more)
-        self._entries.append((train, address))
+            slots.ancillary_sizes[number] = len(more)
+        else:
+            slots.ancillary_sizes[number] = 0
+        entries.append((train, address))
 
     def _flush(self) -> None:
         """Send what was put together."""
@@ -218,20 +235,20 @@ class BatchWriter:
             has_room = self._send_each(train, address)
 
     def _note_sent(self, entries: list[tuple[list[bytes], Address]]) -> None:
-        for train, _ in entries:
-            self._traffic.note_all_sent(train)
-            if len(train) > 1:
-                self._refusals = 0
+        sent = [data for train, _ in entries for data in train]
+        self._traffic.note_all_sent(sent)
+        if len(sent) > len(entries):
+            self._refusals = 0  # a train was taken
 
     def _note_error(self, error: int, *, is_train: bool) -> None:
         if error in _OF_EARLIER:
             self.errors += 1
         elif is_train and error not in _NO_ROOM:
             # It may be the way of this one: a datagram that does not fit it would be cut, and the
-            # datagrams of a train are not. It may also be the network card.
+            # datagrams of a train are not. It may also be the network card, or that of the route.
             self._refusals += 1
             if self._refusals >= REFUSED_TRAINS:
-                self._longest_train = 1
+                self._longest_train, self._batches_without = 1, BATCHES_WITHOUT
 
     def _send_each(self, train: list[bytes], address: Address) -> bool:
         has_room = True

@@ -116,7 +116,9 @@ class Driver:
                 return False
             if len(batch) <= DIRECT:
                 self._take_directly(batch, now)
-                return inbox.waiting > 0
+                # A look at the socket costs less than another turn of the event loop, and while
+                # these were processed others may have come.
+                return True
         for _ in range(READS):
             inbox.put(batch)
             if len(batch) < BATCH:

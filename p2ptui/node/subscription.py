@@ -211,8 +211,10 @@ class Subscriptions:
 
     def tell(self, event: Event) -> None:
         """Tell all of them."""
-        for subscription in self:
-            subscription.put(event)
+        for reference in tuple(self._references):
+            subscription = reference()
+            if subscription is not None:
+                subscription.put(event)
 
     def close(self) -> None:
         """End all of them."""

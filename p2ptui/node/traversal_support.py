@@ -38,6 +38,11 @@ MAX_SOCKETS: Final = 2048
 BATCH: Final = 64
 SAMPLES: Final = 8
 
+WISHES: Final = frozenset(
+    {DatagramDue, NatFactsWanted, SocketsWanted, FlowProbeWanted, SocketsDone}
+)
+"""The events that ask for something."""
+
 
 class TraversalSupport:
     """Carries out what a traversal asks for; `close` ends all of it.
@@ -82,6 +87,8 @@ class TraversalSupport:
 
     def handle(self, event: Event) -> bool:
         """Carry out what an event asks for; whether it asked for anything."""
+        if type(event) not in WISHES:
+            return False  # as nearly all are
         match event:
             case DatagramDue(0, data, to, ttl):
                 carry_out(self._socket, data, to, ttl)

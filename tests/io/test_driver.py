@@ -166,6 +166,44 @@ def test_what_came_by_the_time_of_a_timer_is_read_first():
     run_virtual(story())
 
 
+def test_what_comes_while_others_are_processed_is_taken_in_the_same_turn_of_the_loop():
+    async def story():
+        async with Bench() as bench:
+            receive = bench.endpoint.receive_datagram
+
+            def receive_datagram(data, address, now):
+                receive(data, address, now)
+                if len(bench.endpoint.received) < 5:
+                    bench.socket.receive(b"meanwhile", THERE)
+
+            bench.endpoint.receive_datagram = receive_datagram
+            bench.socket.receive(b"first", THERE)
+            bench.driver._pump()
+            assert len(bench.endpoint.received) == 5
+            assert len(bench.events) == 5
+
+    run_virtual(story())
+
+
+def test_who_never_stops_sending_does_not_keep_the_loop():
+    async def story():
+        async with Bench() as bench:
+            spent = itertools.count()
+            bench.driver._clock = lambda: bench.now() + 0.001 * next(spent)
+            receive = bench.endpoint.receive_datagram
+
+            def receive_datagram(data, address, now):
+                receive(data, address, now)
+                bench.socket.receive(b"again", THERE)
+
+            bench.endpoint.receive_datagram = receive_datagram
+            bench.socket.receive(b"first", THERE)
+            bench.driver._pump()
+            assert 1 < len(bench.endpoint.received) < 10
+
+    run_virtual(story())
+
+
 def test_a_flood_does_not_keep_a_timer_from_its_turn():
     async def story():
         async with Bench() as bench:
