@@ -54,6 +54,7 @@ class Plan:
 
     Args:
         peers: How many come.
+        secured: How many peers have keys, at another node.
         storm: How many come at once where others are told of it.
         storm_s: For how long they are told.
         idle_s: For how long they are watched doing nothing.
@@ -62,6 +63,7 @@ class Plan:
     """
 
     peers: int = 10_000
+    secured: int = 500
     storm: int = 1_000
     storm_s: float = 15.0
     idle_s: float = 30.0
