@@ -69,10 +69,11 @@ def test_latency_is_told_beside_that_of_the_echo(rows: dict[str, Row]) -> None:
 
 
 def test_a_crowd_has_memory_and_growth(rows: dict[str, Row]) -> None:
-    assert rows["memory-crowd"].figures["whole_mb"] > 0
-    assert rows["handshakes"].figures["handshake_growth"] > 0
+    for kind in ("own", "plain"):
+        assert rows[f"memory-{kind}"].figures["whole_mb"] > 0
+        assert rows[f"handshakes-{kind}"].figures["handshake_growth"] > 0
+        assert f"20 {kind} peers" in rows[f"idle-{kind}"].title
     assert rows["echo-crowd"].figures["one_to_all_growth"] > 0
-    assert "20 peers" in rows["idle"].title
 
 
 def test_the_figures_for_machines_keep_their_schema(report: Report) -> None:
