@@ -26,7 +26,7 @@ from tests.patience import PATIENCE_S
 WHY_NOT = table.reason_to_skip()
 needs_load = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be measured")
 
-TINY = table.Plan(1, 0.001, crowded.Plan(20, 5, 0.2, 0.2, 1, 0.001))
+TINY = table.Plan(1, 0.001, crowded.Plan(20, 3, 5, 0.2, 0.2, 1, 0.001))
 COUNTED = ("echo", "ping", "reliable", "secured", "relay", "relay-secured", "routed", "stun")
 
 
@@ -69,10 +69,11 @@ def test_latency_is_told_beside_that_of_the_echo(rows: dict[str, Row]) -> None:
 
 
 def test_a_crowd_has_memory_and_growth(rows: dict[str, Row]) -> None:
-    assert rows["memory-crowd"].figures["whole_mb"] > 0
-    assert rows["handshakes"].figures["handshake_growth"] > 0
+    for kind in ("own", "plain"):
+        assert rows[f"memory-{kind}"].figures["whole_mb"] > 0
+        assert rows[f"handshakes-{kind}"].figures["handshake_growth"] > 0
+        assert f"20 {kind} peers" in rows[f"idle-{kind}"].title
     assert rows["echo-crowd"].figures["one_to_all_growth"] > 0
-    assert "20 peers" in rows["idle"].title
 
 
 def test_the_figures_for_machines_keep_their_schema(report: Report) -> None:
@@ -116,7 +117,7 @@ def a_row(rates: list[float], cpu_us: list[float], share: float = 0.9) -> Row:
     )
 
 
-QUIET = Machine("Linux", "a CPU", 2, True, 0.1)
+QUIET = Machine("Linux", "a CPU", 2, True, False, 0.1)
 STEADY = a_row([100.0, 110.0], [5.0, 5.1])
 
 
@@ -130,14 +131,18 @@ def test_a_steady_echo_on_a_quiet_machine_is_judged() -> None:
         (a_row([50.0, 110.0], [5.0, 5.1]), QUIET, "rate"),
         (a_row([100.0, 110.0], [5.0, 9.0]), QUIET, "all ratios"),
         (a_row([100.0, 110.0], [5.0, 5.1], 0.3), QUIET, "30% of its core"),
-        (STEADY, Machine("Linux", "a CPU", 2, True, 3.0), "load"),
-        (STEADY, Machine("Linux", "a CPU", 1, False, 0.1), "one core"),
+        (STEADY, Machine("Linux", "a CPU", 2, True, False, 3.0), "load"),
+        (STEADY, Machine("Linux", "a CPU", 1, False, False, 0.1), "one core"),
     ],
 )
 def test_a_busy_machine_is_named(row: Row, where: Machine, word: str) -> None:
     why = judged([row], where)
     assert len(why) == 1
     assert word in why[0]
+
+
+def test_others_that_had_to_wait_do_not_matter() -> None:
+    assert judged([STEADY], Machine("Linux", "a CPU", 2, True, True, 8.0)) == []
 
 
 def test_one_disturbed_row_makes_no_busy_machine() -> None:
@@ -311,7 +316,8 @@ def children_of(pid: int) -> list[int]:
 
 
 @needs_load
-def test_an_interrupt_ends_all_that_was_started() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_that_was_started(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "tests.bench", "--only", "echo", "--rounds", "1000"]
     process = subprocess.Popen(
         command,
@@ -327,8 +333,8 @@ def test_an_interrupt_ends_all_that_was_started() -> None:
             assert process.poll() is None
         children = children_of(process.pid)
         assert len(children) >= 2, "the node and the bare echo"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
+        process.send_signal(number)
+        assert process.wait(PATIENCE_S) == 128 + number
     deadline = time.monotonic() + PATIENCE_S
     while any(Path(f"/proc/{pid}").exists() for pid in children):
         assert time.monotonic() < deadline

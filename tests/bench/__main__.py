@@ -6,12 +6,14 @@ the columns mean is in docs/performance.md.
 
 import argparse
 import platform
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from tests.bench import core, loopback, profile_layers, table
+from tests.bench import core, loopback, machine, profile_layers, table
 from tests.bench.report import Report, heading, verdict
 from tests.bench.report import table as written
 
@@ -53,7 +55,8 @@ def _print_table(options: argparse.Namespace, rows: tuple[str, ...]) -> int:
     if why := table.reason_to_skip():
         print(f"the table is skipped: {why}")
         return 0
-    plan = table.with_rounds(table.QUICK if options.quick else table.Plan(), options.rounds)
+    plan = table.QUICK if options.quick else table.Plan()
+    plan = replace(plan, rounds=options.rounds or plan.rounds, alone=options.alone)
     tell = lambda words: print(f"... {words}", file=sys.stderr, flush=True)  # noqa: E731
     report = table.measure(plan, rows, options.python, tell)
     print(f"{heading(report)}\n\n{written(report.rows)}\n\n{verdict(report)}")
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a row (may be given several times), or an older table: core, loopback",
     )
     add("--quick", action="store_true", help="under a minute: fewer rounds, a smaller crowd")
+    add("--alone", action="store_true", help="have other programs wait meanwhile (needs root)")
     add("--json", type=Path, metavar="FILE", help="write the figures for machines, too")
     add("--schema", action="store_true", help="print the JSON Schema of that file")
     add("--python", metavar="PROGRAM", help="measure the p2ptui of this interpreter instead")
@@ -96,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """The command line; the exit code."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.alone and not machine.may_be_alone():
+        parser.error("--alone: this user may not have other programs wait; be root")
     if options.schema:
         schema = msgspec.json.encode(msgspec.json.schema(Report))
         print(msgspec.json.format(schema, indent=2).decode())
@@ -105,7 +112,8 @@ def main() -> int:
         if why := table.reason_to_skip():
             print(f"the profile is skipped: {why}")
             return 0
-        print(profile_layers.written(profile_layers.measure(options.profile, options.python)))
+        seen = profile_layers.measure(options.profile, options.python, alone=options.alone)
+        print(profile_layers.written(seen))
         return 0
     only = tuple(options.only or ())
     if older := [name for name in OLDER if name in only]:
@@ -120,8 +128,14 @@ def main() -> int:
     return _print_table(options, rows or table.ROWS)
 
 
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    # By an exception, so that all that was started ends too.
+    signal.signal(signal.SIGTERM, _end)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)

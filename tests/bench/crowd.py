@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.peers import Peer
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.bench.load import message
@@ -290,6 +291,7 @@ class SecuredPeer:
         self.crowd = crowd
         self.host = host_of(number)
         self.core = make(number + 1000, (self.host, crowd.port))
+        self.peer: Peer | None = None
 
     @property
     def id(self) -> str:
@@ -305,20 +307,20 @@ class SecuredPeer:
         self.core.connect(("127.0.0.1", port), time.monotonic(), 5.0)
         self.flush(port)
         end = time.monotonic() + LONGEST_S
-        server = "127.0.0.1", port
         while time.monotonic() < end:
-            known = self.core.peers.at(server)
-            is_joined = known is not None and known.is_secured
-            came = self.crowd.receive(QUIET_S if is_joined else LONGEST_S)
+            came = self.crowd.receive(QUIET_S if self.is_secured(port) else LONGEST_S)
             if came is None:
                 break
             if came[0] == self.host:
                 self.take(came[1], port)
-        peer = self.core.peers.at(server)
-        if peer is None or not peer.is_secured:
+        if not self.is_secured(port):
             raise RuntimeError("the measured node began no secured session")
-        self.peer = peer
         return self
+
+    def is_secured(self, port: int) -> bool:
+        """Whether it has its session."""
+        self.peer = self.core.peers.at(("127.0.0.1", port))
+        return self.peer is not None and self.peer.is_secured
 
     def take(self, data: bytes, port: int) -> None:
         """What came for it, and what it answers."""
@@ -334,6 +336,7 @@ class SecuredPeer:
 
     def sealed(self, datagrams: Sequence[bytes]) -> list[Datagram]:
         """Datagrams of this session."""
+        assert self.peer is not None
         assert self.peer.seal is not None
         seal = self.peer.seal.session.seal
         return [(self.host, seal(data)) for data in datagrams]

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tests.bench.crowd import OWN, PLAIN, Crowd, OpenPeer, handshake_request, host_of
 from tests.bench.loads import Load, of_many
 from tests.bench.machine import Cores, Interpreter, cpu_s, ended, rss_mb
 from tests.bench.report import Row, spread
-from tests.bench.rounds import Match, Target, play
+from tests.bench.rounds import Match, Target, drive, play
 
 STEPS: Final = 10
 """Parts of the ramp; growth is that of the cost from the first to the last one."""
@@ -41,6 +41,9 @@ LATER_MS: Final = 3_600_000
 
 NO_NEWS: Final = "news of newcomers put off"
 
+FIRST: Final = 3
+"""Datagrams of each peer, about, before any is measured."""
+
 ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
 
@@ -54,6 +57,7 @@ class Plan:
 
     Args:
         peers: How many come.
+        secured: How many peers have keys, at another node.
         storm: How many come at once where others are told of it.
         storm_s: For how long they are told.
         idle_s: For how long they are watched doing nothing.
@@ -62,6 +66,7 @@ class Plan:
     """
 
     peers: int = 10_000
+    secured: int = 500
     storm: int = 1_000
     storm_s: float = 15.0
     idle_s: float = 30.0
@@ -132,16 +137,27 @@ class Crowded:
         crowd: The socket of the peers.
         plan: How much is done.
         cores: Where.
+        kind: What the peers are: `own`, which announce all that p2ptui does, or `plain`, which
+            announce nothing beyond a session, as the deployed clients.
     """
 
-    def __init__(self, node: Target, echo: Target, crowd: Crowd, plan: Plan, cores: Cores) -> None:
+    def __init__(
+        self,
+        node: Target,
+        echo: Target,
+        crowd: Crowd,
+        plan: Plan,
+        cores: Cores,
+        kind: Literal["own", "plain"],
+    ) -> None:
+        self._kind: Final = kind
         self._node, self._echo, self._crowd = node, echo, crowd
         self._plan, self._cores = plan, cores
         self._rest_mb = rss_mb(node.pid)
 
     @property
     def _many(self) -> str:
-        return f"{self._plan.peers:,} peers"
+        return f"{self._plan.peers:,} {self._kind} peers"
 
     @contextlib.contextmanager
     def _watched(self, seconds: float) -> Iterator["subprocess.Popen[str]"]:
@@ -153,15 +169,32 @@ class Crowded:
         ):
             yield process
 
+    def rows(self, wanted: Callable[[str], bool]) -> Iterator[Row]:
+        """What is wanted of it, and perhaps more."""
+        ramp = self.ramp()
+        yield ramp
+        if ramp.skipped:
+            return
+        yield self.memory()
+        if wanted(f"idle-{self._kind}"):
+            yield self.idle()
+        if self._kind == "plain":
+            return
+        if wanted("echo-crowd") or wanted("ping-crowd"):
+            yield from self.growth()
+        if wanted("paging"):
+            yield self.paging()
+
     def ramp(self) -> Row:
         """All peers shake hands."""
-        title = f"handshakes, 1 to {self._many}"
+        key, title = f"handshakes-{self._kind}", f"handshakes, 1 to {self._many}"
+        capabilities = OWN if self._kind == "own" else PLAIN
         size = max(self._plan.peers // STEPS, 1)
         rates, cpu_us, echo_rates, echo_us, lost = [], [], [], [], 0
         for first in range(0, size * STEPS, size):
             self._crowd.write(
                 [
-                    (host_of(number), handshake_request(number, OWN))
+                    (host_of(number), handshake_request(number, capabilities))
                     for number in range(first, first + size)
                 ]
             )
@@ -174,7 +207,7 @@ class Crowded:
                     match='"HandshakeResponse"',
                 )
             if not driven.answers:
-                return Row("handshakes", title, skipped="no handshake was answered")
+                return Row(key, title, skipped="no handshake was answered")
             rates.append(driven.rate)
             cpu_us.append((cpu_s(self._node.pid) - before) / driven.answers * 1e6)
             lost += driven.lost
@@ -184,7 +217,7 @@ class Crowded:
             echo_rates.append(driven.rate)
             echo_us.append((cpu_s(self._echo.pid) - before) / max(driven.answers, 1) * 1e6)
         return Row(
-            "handshakes",
+            key,
             title,
             rate=spread(rates),
             by_clock=spread([a / b for a, b in zip(rates, echo_rates, strict=True)]),
@@ -205,7 +238,7 @@ class Crowded:
         """What the peers take that have come."""
         now_mb = rss_mb(self._node.pid)
         return Row(
-            "memory-crowd",
+            f"memory-{self._kind}",
             f"memory at {self._many}",
             figures={
                 "whole_mb": now_mb,
@@ -215,15 +248,19 @@ class Crowded:
 
     def idle(self) -> Row:
         """What it costs that they are there."""
-        with self._watched(self._plan.idle_s + 5.0):
-            before, began = cpu_s(self._node.pid), time.monotonic()
-            time.sleep(self._plan.idle_s)
-            used = (cpu_s(self._node.pid) - before) / (time.monotonic() - began)
+        self._crowd.write([])
+        before, began = cpu_s(self._node.pid), time.monotonic()
+        with self._cores.of_load():
+            driven = self._crowd.drive(
+                self._node.port, seconds=0, window=1, linger_s=self._plan.idle_s
+            )
+        took = time.monotonic() - began
+        used = (cpu_s(self._node.pid) - before) / took
         return Row(
-            "idle",
+            f"idle-{self._kind}",
             f"idle, {self._many}, heartbeats of 30 s",
             figures={"core_percent": used * 100},
-            note=f"over {self._plan.idle_s:g} s",
+            note=f"over {took:.0f} s, in which {driven.polite / took:,.0f} messages a second came",
         )
 
     def growth(self) -> list[Row]:
@@ -235,6 +272,9 @@ class Crowded:
                 make = of_many(self._crowd, peers, kind)
                 load = Load(f"{kind}-{peers}", "", self._crowd, make, match)
                 matches[kind, peers] = Match(load, self._node, self._echo)
+                # What a peer's first datagram makes once is there by then.
+                self._crowd.write(make(FIRST * peers))
+                drive(load, self._node, self._cores)
         play(list(matches.values()), self._plan.rounds, self._plan.load_s, self._cores)
         for kind, key in (("Data", "echo"), ("Ping", "ping")):
             one, many = matches[kind, 1], matches[kind, self._plan.peers]
@@ -348,7 +388,12 @@ def storm(interpreter: Interpreter, crowd: Crowd, plan: Plan, cores: Cores) -> R
     )
 
 
-PARTS: Final = ("storm", "handshakes", "memory-crowd", "idle", "echo-crowd", "ping-crowd", "paging")
+PLAIN_PARTS: Final = ("handshakes-plain", "memory-plain", "idle-plain")
+OWN_PARTS: Final = (
+    *("handshakes-own", "memory-own", "idle-own"),
+    *("echo-crowd", "ping-crowd", "paging"),
+)
+PARTS: Final = ("storm", *PLAIN_PARTS, *OWN_PARTS)
 
 
 def measure(
@@ -361,25 +406,15 @@ def measure(
 ) -> Iterator[Row]:
     """The rows of a crowd that are wanted; the handshakes come before all others."""
     if wanted("storm"):
-        with contextlib.closing(new_crowd()) as crowd:
-            yield storm(interpreter, crowd, plan, cores)
-    if not any(map(wanted, PARTS[1:])):
-        return
-    with contextlib.ExitStack() as stack:
-        with cores.of_server():
-            node = stack.enter_context(program(interpreter, plan.peers, tells=False))
-        time.sleep(REST_S)
-        crowded = Crowded(node, echo, new_crowd(), plan, cores)
-        ramp = crowded.ramp()
-        if wanted("handshakes"):
-            yield ramp
-        if ramp.skipped:
-            return
-        if wanted("memory-crowd"):
-            yield crowded.memory()
-        if wanted("idle"):
-            yield crowded.idle()
-        if wanted("echo-crowd") or wanted("ping-crowd"):
-            yield from (row for row in crowded.growth() if wanted(row.key))
-        if wanted("paging"):
-            yield crowded.paging()
+        yield storm(interpreter, new_crowd(), plan, cores)
+    kinds: tuple[tuple[Literal["own", "plain"], tuple[str, ...]], ...]
+    kinds = ("plain", PLAIN_PARTS), ("own", OWN_PARTS)
+    for kind, parts in kinds:
+        if not any(map(wanted, parts)):
+            continue
+        with contextlib.ExitStack() as stack:
+            with cores.of_server():
+                node = stack.enter_context(program(interpreter, plan.peers, tells=False))
+            time.sleep(REST_S)
+            crowded = Crowded(node, echo, new_crowd(), plan, cores, kind)
+            yield from (row for row in crowded.rows(wanted) if wanted(row.key))

@@ -22,10 +22,32 @@ PATIENCE_S: Final = 30.0
 """For whatever a child process is asked."""
 
 
-class Cores:
-    """One core for what is measured, and another one for who loads it, where there are two."""
+PRIORITY: Final = 5
+"""Among programs in real time; those of the usual kind wait for any of them."""
 
-    def __init__(self) -> None:
+
+def may_be_alone() -> bool:
+    """Whether this process may have others wait for what it starts."""
+    if not hasattr(os, "sched_setscheduler"):
+        return False
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, before, parameters)
+    return True
+
+
+class Cores:
+    """One core for what is measured, and another one for who loads it, where there are two.
+
+    Args:
+        alone: Whether other programs wait for both: they run in real time (SCHED_FIFO).
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
         able = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.pinned = len(able) > 1
         self._server = {able[-1]} if self.pinned else set(able)
@@ -33,15 +55,18 @@ class Cores:
 
     @contextlib.contextmanager
     def _on(self, cores: set[int]) -> Iterator[None]:
-        if not self.pinned:
+        if not (self.pinned or self.alone):
             yield
             return
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, cores)
-        try:
+        with contextlib.ExitStack() as stack:
+            if self.pinned:
+                stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+                os.sched_setaffinity(0, cores)
+            if self.alone:
+                before = os.sched_getscheduler(0), os.sched_getparam(0)
+                stack.callback(os.sched_setscheduler, 0, *before)
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
             yield
-        finally:
-            os.sched_setaffinity(0, before)
 
     def of_server(self) -> contextlib.AbstractContextManager[None]:
         """Processes that are started meanwhile share the core of the servers."""
@@ -213,6 +238,8 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True):
     cores: int
     pinned: bool
     """Whether servers and load had a core each."""
+    alone: bool
+    """Whether other programs had to wait for them."""
     load_before: float
     """Programs that ran or waited to, on average of the last minute."""
     load_after: float = 0.0
@@ -246,7 +273,9 @@ def this_machine(cores: Cores) -> Machine:
                 cpu = line.partition(":")[2].strip()
                 break
     count = os.cpu_count() or 1
-    return Machine(platform.platform(), cpu, count, cores.pinned, round(load_average(), 2))
+    return Machine(
+        platform.platform(), cpu, count, cores.pinned, cores.alone, round(load_average(), 2)
+    )
 
 
 def this_program(interpreter: Interpreter, about: dict[str, Any]) -> Program:

@@ -95,13 +95,16 @@ def layer_of(file: str, line: str, package: str) -> str:
     return f"core/{rest[0].removesuffix('.py')}" if len(rest) > 1 else "core"
 
 
-def measure(row: str, python: str | None = None, cpu_s: float = CPU_S) -> Profile:
+def measure(
+    row: str, python: str | None = None, cpu_s: float = CPU_S, *, alone: bool = False
+) -> Profile:
     """Load a node with a row, and see where its time goes.
 
     Args:
         row: Its key.
         python: An interpreter whose p2ptui is looked at instead of that of this folder.
         cpu_s: For how much CPU time of the node it is loaded, seconds.
+        alone: Whether other programs wait meanwhile.
 
     Raises:
         RuntimeError: The node does not answer.
@@ -110,7 +113,7 @@ def measure(row: str, python: str | None = None, cpu_s: float = CPU_S) -> Profil
         home = stack.enter_context(machine.folder())
         program = stack.enter_context(compiled())
         assert program is not None
-        interpreter, cores = machine.Interpreter(python, home), machine.Cores()
+        interpreter, cores = machine.Interpreter(python, home), machine.Cores(alone=alone)
         with cores.of_server():
             told = {"role": "serve", "options": OPTIONS}
             node = stack.enter_context(machine.served(interpreter, told))

@@ -101,7 +101,7 @@ def judged(rows: Sequence[Row], machine: Machine) -> list[str]:
             f"the bare C echo had {usual:.0%} of its core while it was loaded"
             f" ({LEAST_SHARE:.0%} at least on a quiet machine): doubt ratios by the clock"
         )
-    if machine.load_before > machine.cores / 2:
+    if machine.load_before > machine.cores / 2 and not machine.alone:
         why.append(
             f"the load was {machine.load_before:.1f} on {machine.cores} cores before the run:"
             " others were at work"
@@ -167,6 +167,7 @@ def heading(report: Report) -> str:
     machine, program = report.machine, report.program
     commit = f", commit {program.commit}" if program.commit else ""
     pinned = "one for the servers, one for the load" if machine.pinned else "shared by all"
+    pinned += "; other programs waited" if machine.alone else ""
     return "\n".join(
         [
             f"{program.says} ({program.build}{commit}), {program.python}",

@@ -62,15 +62,18 @@ sys.exit(main(sys.argv[1:]))
 """A command whose node has no keys."""
 
 
-def endpoint(number: int, address: Address, *, secured: bool) -> Endpoint:
-    """A core without a socket; a peer that says nothing is kept for a day."""
-    config = Config().with_options(
-        max_connections=10_000,
-        heartbeat_interval=DAY_S,
-        connection_timeout=DAY_S,
-        enable_rate_limiting=False,
-        echo="all",
-    )
+PATIENT: Final = Config().with_options(
+    max_connections=10_000,
+    heartbeat_interval=DAY_S,
+    connection_timeout=DAY_S,
+    enable_rate_limiting=False,
+    echo="all",
+)
+"""A peer that says nothing is kept for a day."""
+
+
+def endpoint(number: int, address: Address, *, secured: bool, config: Config = PATIENT) -> Endpoint:
+    """A core without a socket."""
     keys = OwnKeys(Identity(Secret(number.to_bytes(32, "big")))) if secured else None
     node_id = keys.identity.id if keys else f"{number:08x}-0000-4000-8000-{number:012x}"
     identity = own_node_info(

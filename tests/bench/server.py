@@ -62,7 +62,7 @@ class Sampler:
     def _look(self, _number: int, frame: FrameType | None) -> None:
         if frame is not None and len(self._seen) < MOST_PLACES:
             code = frame.f_code
-            self._seen[code.co_filename, code.co_qualname, frame.f_lineno] += 1
+            self._seen[code.co_filename, code.co_qualname, frame.f_lineno or 0] += 1
 
     def stop(self) -> list[tuple[str, str, int, int]]:
         """File, function, line, and how often it was seen."""

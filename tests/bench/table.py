@@ -4,11 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bench import coturn, crowded, machine, transfer
+from tests.bench import coturn, crowded, machine, secured_crowd, transfer
 from tests.bench.crowd import Crowd
 from tests.bench.loads import LOADS, OPTIONS, Stage
 from tests.bench.loopback import compiled
@@ -30,6 +30,7 @@ ROWS: Final = (
     "transfer",
     "memory",
     *crowded.PARTS,
+    *secured_crowd.PARTS,
 )
 """The keys of all rows, in the order of the table."""
 
@@ -44,15 +45,21 @@ class Plan:
         rounds: Of each row.
         load_s: What a row takes in a round, about.
         crowd: What is done with many peers.
+        alone: Whether other programs wait meanwhile.
     """
 
     rounds: int = 9
     load_s: float = 0.25
     crowd: crowded.Plan = field(default_factory=crowded.Plan)
+    alone: bool = False
 
 
 QUICK: Final = Plan(
-    3, 0.1, crowded.Plan(peers=1_000, storm=200, storm_s=3.0, idle_s=5.0, rounds=3, load_s=0.1)
+    rounds=3,
+    load_s=0.1,
+    crowd=crowded.Plan(
+        peers=1_000, secured=50, storm=200, storm_s=3.0, idle_s=5.0, rounds=3, load_s=0.1
+    ),
 )
 """Under a minute: fewer rounds, and a crowd of a thousand."""
 
@@ -88,7 +95,7 @@ class Bench:
         wanted: Callable[[str], bool],
         tell: Callable[[str], None],
     ) -> None:
-        self.cores = machine.Cores()
+        self.cores = machine.Cores(alone=plan.alone)
         self._stack = stack
         self._interpreter, self._program, self._folder = interpreter, program, folder
         self._plan, self._wanted, self._tell = plan, wanted, tell
@@ -107,6 +114,10 @@ class Bench:
         self._tell(f"a crowd of {self._plan.crowd.peers:,}")
         rows += crowded.measure(
             self._interpreter, echo, self.new_crowd, self._plan.crowd, self.cores, self._wanted
+        )
+        self._tell(f"{self._plan.crowd.secured:,} secured peers")
+        rows += secured_crowd.measure(
+            self._interpreter, self.new_crowd, self._plan.crowd, self.cores, self._wanted
         )
         return rows
 
@@ -201,8 +212,3 @@ def measure(
             sorted(measured, key=lambda row: order[row.key]),
             judged(measured, about),
         )
-
-
-def with_rounds(plan: Plan, rounds: int | None) -> Plan:
-    """The same with another number of rounds, where one is given."""
-    return plan if rounds is None else replace(plan, rounds=rounds)

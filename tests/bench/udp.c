@@ -1,7 +1,7 @@
 /* A bare UDP echo, and load generators that are bounded in count and in time.
 
    udp echo FD
-       Sends every datagram back, until it is killed.
+       Sends every datagram back, until it is killed, or who started it has ended.
    udp load FD HOST PORT COUNT SECONDS WINDOW TEMPLATE
        Sends TEMPLATE, with the first eight zeros in it counted up, and waits for one datagram
        for each, WINDOW of them under way. Prints: answers, seconds, losses.
@@ -23,6 +23,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <signal.h>
+#include <sys/prctl.h>
+#endif
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -45,6 +49,9 @@ static void wait_at_most(int fd, long microseconds)
 static void echo(int fd)
 {
     struct sockaddr_in from;
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
     for (;;) {
         socklen_t size = sizeof from;
         ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (struct sockaddr *)&from, &size);
