@@ -4,7 +4,10 @@ It copies the modules to `build/lib*` and packs what it finds there, so what an 
 the checkout left behind would be installed with the new one: here each wheel begins without it.
 And it looks for `MANIFEST.in`, which says what a source distribution holds, beside this module.
 
-It writes into the checkout, too: where that is read-only, all is done in a copy of it.
+It writes into the checkout, too: where that is read-only, all is done in a copy of it. So it is
+where the wheel is to be compiled (`compiled.py`): no compiled module is ever left in the checkout,
+where it would be imported in place of a source that was changed since. For that reason an editable
+installation is never compiled.
 """
 
 import os
@@ -15,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import compiled
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -45,8 +49,10 @@ _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
     """As setuptools builds it, and of nothing but what is in the checkout now."""
     wheel_directory = str(Path(wheel_directory).resolve())
-    with where_one_can_write():
+    with in_a_copy() if compiled.is_wanted() else where_one_can_write():
         forget_earlier_builds()
+        if compiled.is_wanted():
+            Path("setup.py").write_text(compiled.SETUP, "utf-8")
         name: str = build_meta.build_wheel(wheel_directory, *arguments, **options)
         return name
 
@@ -68,9 +74,10 @@ def prepare_metadata_for_build_wheel(metadata_directory: str, *arguments: Any) -
 
 
 def get_requires_for_build_wheel(*arguments: Any) -> list[str]:
-    """As setuptools finds it out."""
+    """As setuptools finds it out, and the compiler if it is asked for."""
+    more = compiled.REQUIREMENTS if compiled.is_wanted() else ()
     with where_one_can_write():
-        return list(build_meta.get_requires_for_build_wheel(*arguments))
+        return [*build_meta.get_requires_for_build_wheel(*arguments), *more]
 
 
 def get_requires_for_build_sdist(*arguments: Any) -> list[str]:
@@ -85,6 +92,13 @@ def where_one_can_write() -> Iterator[None]:
     if is_writable():
         yield
         return
+    with in_a_copy():
+        yield
+
+
+@contextmanager
+def in_a_copy() -> Iterator[None]:
+    """Work in a copy of the checkout, which is gone afterwards."""
     checkout = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="p2ptui-build-") as temporary:
         copy = Path(temporary) / "p2ptui"

@@ -18,7 +18,7 @@ from p2ptui.errors import ConfigError, P2PError
 from p2ptui.nearest import nearest
 from p2ptui.text import printable
 from p2ptui.verbs import VERBS
-from p2ptui.version import VERSION
+from p2ptui.version import described
 
 if TYPE_CHECKING:
     from p2ptui.config import Config
@@ -177,7 +177,7 @@ def _node_parser() -> CommandParser:
         )
     add("--check-config", action="store_true", help="check the configuration, and exit")
     add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
-    add("--version", action="version", version=f"p2ptui {VERSION}")
+    add("--version", action="version", version=f"p2ptui {described()}")
     add("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 

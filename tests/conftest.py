@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from p2ptui import version
 from p2ptui.core.counters import Counters
 from tests import virtual_time
 
@@ -43,6 +44,21 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.simulation import World
 
         World.secured = True
+
+
+def pytest_report_header() -> str:
+    """Which of the two the tests run on."""
+    return f"p2ptui {version.described()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On the compiled package some tests have nothing to look at."""
+    if version.is_compiled():
+        from tests.compiled.chosen import why_not
+
+        for item in items:
+            if (reason := why_not(item.nodeid)) is not None:
+                item.add_marker(pytest.mark.skip(reason=f"compiled: {reason}"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -18,7 +18,6 @@ from collections.abc import (
     KeysView,
     ValuesView,
 )
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
@@ -46,14 +45,16 @@ UNTOLD: Final = ("", -1)
 """For a table that need not know whose its entries are."""
 
 
-@dataclass(frozen=True, slots=True)
 class Crowd(Generic[K]):
     """An owner that holds all of its share."""
 
-    holdings: Holdings[K]
-    owner: Hashable
-    is_prefix: bool
-    """Whether it is a prefix, and not an address."""
+    __slots__ = ("holdings", "is_prefix", "owner")
+
+    def __init__(self, holdings: Holdings[K], owner: Hashable, is_prefix: bool) -> None:
+        self.holdings = holdings
+        self.owner = owner
+        self.is_prefix = is_prefix
+        """Whether it is a prefix, and not an address."""
 
 
 class BoundedTable(Generic[K, V]):
@@ -308,7 +309,7 @@ class BoundedTable(Generic[K, V]):
         Raises:
             TypeError: The table is shared, and nobody said by whom: a mistake of the caller.
         """
-        if self._is_shared and address is UNTOLD:
+        if self._is_shared and address == UNTOLD:
             raise TypeError("a shared table must be told whose an entry is")
         values = self._values
         if key in values:
@@ -472,7 +473,7 @@ class BoundedTable(Generic[K, V]):
         owned: list[tuple[Holdings[K], Hashable]] = []
         if self._by_peer is not None:
             owned += [(self._by_peer, peer) for peer in peers]
-        owners = owners_at(address[0]) if address is not UNTOLD else (None, None)
+        owners = owners_at(address[0]) if address != UNTOLD else (None, None)
         if owners[0] is not None:
             owned.append((by_address, owners[0]))
         if by_prefix is not None and owners[1] is not None:

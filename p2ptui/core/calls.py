@@ -1,7 +1,6 @@
 """Calls that wait for an answer: each ends once, with that, a refusal, or its time."""
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from p2ptui.core.events import Outcome
@@ -11,19 +10,29 @@ from p2ptui.errors import HandshakeError, LocalError
 Detail = TypeVar("Detail")
 
 
-@dataclass(slots=True, eq=False)
 class Call(Generic[Detail]):
     """One call that waits."""
 
-    token: int
-    """By which its end is told."""
-    key: Hashable
-    """What its answer will name, or who gives it."""
-    deadline: float
-    detail: Detail
-    overdue: "Callable[[Call[Detail]], Outcome]"
-    """Tells what becomes of it if nothing came by its deadline."""
-    timer: Timer
+    __slots__ = ("deadline", "detail", "key", "overdue", "timer", "token")
+
+    def __init__(
+        self,
+        token: int,
+        key: Hashable,
+        deadline: float,
+        detail: Detail,
+        overdue: "Callable[[Call[Detail]], Outcome]",
+        timer: Timer,
+    ) -> None:
+        self.token = token
+        """By which its end is told."""
+        self.key = key
+        """What its answer will name, or who gives it."""
+        self.deadline = deadline
+        self.detail = detail
+        self.overdue = overdue
+        """Tells what becomes of it if nothing came by its deadline."""
+        self.timer = timer
 
 
 def forgotten(_call: Call[None]) -> HandshakeError:

@@ -12,6 +12,7 @@ from p2ptui.core.policy import PeerRefused as PeerRefused
 from p2ptui.core.traced import Direction as Direction
 from p2ptui.core.traced import MessageTraced as MessageTraced
 from p2ptui.errors import P2PError
+from p2ptui.interpreted import interpreted
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, PeerInfo, RouteEntry
@@ -184,6 +185,7 @@ class _Data(NamedTuple):
     """The peer that brought it, if not the sender itself: anybody can invent a sender."""
 
 
+@interpreted
 class DataReceived(_Data):
     """Data for this node; never twice."""
 

@@ -80,7 +80,7 @@ class Gate:
         """Bytes that may still go back to the proved peer whose datagram is being handled."""
         self.now = 0.0
         """The time, seconds, of what is done at present."""
-        self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
+        self.admits_answer: Callable[[int, int, float], bool] = lambda _, __, ___: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
         self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
@@ -126,7 +126,7 @@ class Gate:
             self._arrived_from = source
         else:
             purse.earn_bytes(size)
-            self._free = AMPLIFICATION_LIMIT * size
+            self._free = float(AMPLIFICATION_LIMIT * size)
 
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers

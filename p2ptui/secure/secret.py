@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final, NoReturn
 
 from p2ptui.errors import LocalError
+from p2ptui.interpreted import interpreted
 
 SECRET_BYTES: Final = 32
 _CHECK_BYTES: Final = 4
@@ -20,6 +21,7 @@ class KeyTextError(LocalError):
     """A text that is not the key it should be; what it says never shows the text."""
 
 
+@interpreted
 class Hidden(bytes):
     """The bytes of a secret: what is computed with them sees them, and what shows them does not.
 

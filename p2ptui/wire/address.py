@@ -5,11 +5,14 @@ import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
+from p2ptui.interpreted import interpreted
+
 Address: TypeAlias = tuple[str, int]
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 """A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
 
 
+@interpreted
 class AskedAddress(tuple[str, int]):
     """A remote address that remembers which of this machine's addresses it wrote to.
 
@@ -25,7 +28,7 @@ class AskedAddress(tuple[str, int]):
 
     def __new__(cls, address: Iterable[str | int], own_host: str = "") -> "AskedAddress":
         """See the class."""
-        made = super().__new__(cls, address)
+        made = tuple.__new__(cls, address)
         made.own_host = own_host
         return made
 

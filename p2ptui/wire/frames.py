@@ -32,6 +32,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.interpreted import interpreted
+
 FRAME_START: Final = 0xC0
 """First byte values from here on are binary frames."""
 
@@ -149,6 +151,7 @@ class PathProbeAnswer:
     key: bytes
 
 
+@interpreted
 class Unfragmented(bytes):
     """A datagram that is lost rather than cut where it does not fit the way."""
 

@@ -4,11 +4,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
+from p2ptui.interpreted import interpreted
 from p2ptui.wire.address import Address, format_address, parse_address, require_interface
 
 ID_MARK: Final = "#"
 
 
+@interpreted
 class JoinedAddress(tuple[str, int]):
     """An address that remembers how a person gave it.
 
@@ -27,7 +29,7 @@ class JoinedAddress(tuple[str, int]):
         cls, address: Iterable[str | int], given: str = "", pin: str = ""
     ) -> "JoinedAddress":
         """See the class."""
-        made = super().__new__(cls, address)
+        made = tuple.__new__(cls, address)
         host, port = made
         made.given = given or format_address((host, port))
         made.pin = pin

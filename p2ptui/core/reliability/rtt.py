@@ -12,6 +12,18 @@ _BETA: Final = 1 / 4
 _K: Final = 4
 # RFC 6298, section 2: SRTT gains an eighth of each sample, RTTVAR a quarter, RTO = SRTT + 4 RTTVAR.
 
+_WHAT_IT_KNOWS: Final = (
+    "_held_rto_s",
+    "_initial_rto_s",
+    "_is_supposed",
+    "_max_rto_s",
+    "_min_rto_s",
+    "latest",
+    "minimum",
+    "srtt",
+    "var",
+)
+
 
 class RttEstimator:
     """Smoothed round trip of one path.
@@ -26,17 +38,7 @@ class RttEstimator:
         max_rto_s: Its ceiling.
     """
 
-    __slots__ = (
-        "_held_rto_s",
-        "_initial_rto_s",
-        "_is_supposed",
-        "_max_rto_s",
-        "_min_rto_s",
-        "latest",
-        "minimum",
-        "srtt",
-        "var",
-    )
+    __slots__ = _WHAT_IT_KNOWS
 
     def __init__(self, initial_rto_s: float, min_rto_s: float, max_rto_s: float) -> None:
         self._initial_rto_s = initial_rto_s
@@ -53,7 +55,7 @@ class RttEstimator:
 
     def learn(self, other: "RttEstimator") -> None:
         """Take over what another estimator knows of the same path."""
-        for name in self.__slots__:
+        for name in _WHAT_IT_KNOWS:
             setattr(self, name, getattr(other, name))
 
     def suppose(self, rtt_s: float) -> None:

@@ -1,0 +1,142 @@
+"""What is compiled where `P2PTUI_COMPILE=1` asks for it, and how; see docs/compiling.md.
+
+The floors on a datagram's way are compiled by mypyc, all into one shared library, so that calls
+between their modules are calls of C. The source stays beside them: tracebacks show its lines.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+VARIABLE: Final = "P2PTUI_COMPILE"
+"""Environment: "1" compiles; empty, "0" or unset does not."""
+
+LEVEL_VARIABLE: Final = "MYPYC_OPT_LEVEL"
+"""Environment: the compiler's `-O` level, for a build that is quick rather than fast."""
+
+REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3",)
+"""What a compiled build needs, and no other."""
+
+FLOORS: Final = ("bounded", "core", "nat", "secure", "wire")
+"""Rooms of the package that are compiled, with all below them."""
+
+_STRUCT: Final = "defines msgspec structs: a compiled class loses the options of its metaclass"
+
+PURE: Final = {
+    "core/data/service.py": _STRUCT,
+    "core/mesh/evidence.py": _STRUCT,
+    "core/mesh/introduction.py": _STRUCT,
+    "core/mesh/routes.py": _STRUCT,
+    "core/mesh/sources.py": _STRUCT,
+    "core/traversal/sealed_offers.py": _STRUCT,
+    "secure/noise/handshake.py": "copies itself by the dictionary of its attributes",
+    "wire/address.py": "its alias is not the same to who checks and to who compiles, see below",
+    "wire/exchange.py": _STRUCT,
+    "wire/message.py": _STRUCT,
+    "wire/offer.py": _STRUCT,
+    "wire/sealed.py": _STRUCT,
+    "wire/stun.py": _STRUCT,
+    "wire/stun_partner.py": _STRUCT,
+}
+"""Modules of those floors that stay as they are, and why; so does each `__init__`, which only
+names what is below it."""
+
+_TUPLE: Final = "\nAddress: TypeAlias = tuple[str, int]\n"
+_OBJECT: Final = "\nfrom typing import Any\nAddress: TypeAlias = Any\n"
+_LIBRARY: Final = "p2ptui"
+_GENERATED: Final = "generated"
+
+SETUP: Final = """\
+import compiled
+from setuptools import setup
+
+setup(ext_modules=compiled.extensions(), cmdclass={"build_ext": compiled.build_ext()})
+"""
+"""The `setup.py` of a compiled build, which is made in a copy of the checkout."""
+
+
+def is_wanted() -> bool:
+    """Whether the environment asks for a compiled build."""
+    return os.environ.get(VARIABLE, "") not in ("", "0")
+
+
+def modules(package: Path) -> list[Path]:
+    """The modules to compile, in order.
+
+    Args:
+        package: The folder of the package.
+    """
+    pure = {package / name for name in PURE}
+    sources = (path for floor in FLOORS for path in sorted((package / floor).rglob("*.py")))
+    return [path for path in sources if path not in pure and path.name != "__init__.py"]
+
+
+def extensions() -> list[Any]:
+    """Translate the modules below the current folder to C; what is generated is left there.
+
+    Returns:
+        Extensions for `setuptools.setup`.
+
+    Raises:
+        SystemExit: A module does not compile; what is wrong with it has been printed.
+    """
+    from mypyc.build import mypycify
+
+    package = Path("p2ptui")
+    keep_addresses_whole(package)
+    return list(
+        mypycify(
+            [
+                "--config-file=",
+                "--ignore-missing-imports",
+                f"--cache-dir={_GENERATED}/types",
+                *map(str, modules(package)),
+            ],
+            opt_level=os.environ.get(LEVEL_VARIABLE, "2"),
+            debug_level="0",
+            multi_file=True,
+            target_dir=_GENERATED,
+            group_name=_LIBRARY,
+        )
+    )
+
+
+def keep_addresses_whole(package: Path) -> None:
+    """Make an address, to the compiler, an object like others.
+
+    It takes what is declared as a tuple of so many values apart, and makes a new one where one is
+    needed: an address that remembers how it was asked or heard would forget it on its way. It is
+    faster, too: an address is the key of many tables.
+
+    Args:
+        package: Its folder in the copy from which the build is made.
+    """
+    alias = package / "wire" / "address.py"
+    text = alias.read_text("utf-8")
+    if text.count(_TUPLE) != 1:
+        raise SystemExit(f"p2ptui: {alias} must say {_TUPLE.strip()!r} once")
+    alias.write_text(text.replace(_TUPLE, _OBJECT), "utf-8")
+
+
+def build_ext() -> type[Any]:
+    """The command that compiles what was generated, on all cores."""
+    from setuptools.command.build_ext import build_ext as BuildExt  # noqa: N812
+
+    class OnAllCores(BuildExt):  # type: ignore[misc]
+        """Libraries beside each other, and the files of one beside each other, too."""
+
+        def build_extensions(self) -> None:
+            cores = os.cpu_count() or 1
+            self.parallel = cores
+            compile_in_turn = self.compiler.compile
+
+            def compile_together(sources: list[str], **options: Any) -> list[str]:
+                with ThreadPoolExecutor(cores) as pool:
+                    made = pool.map(lambda source: compile_in_turn([source], **options), sources)
+                    return [name for names in made for name in names]
+
+            self.compiler.compile = compile_together
+            super().build_extensions()
+
+    return OnAllCores

@@ -1,0 +1,66 @@
+"""Runs tests on the compiled package.
+
+    python -m tests.compiled                    build, and run the chosen part
+    python -m tests.compiled tests/core -x      build, and run these: arguments are pytest's
+    python -m tests.compiled --build FOLDER     only build, into a folder
+    python -m tests.compiled --from FOLDER ...  run on what was built there
+
+What was built is thrown away, or kept in the folder that is named: there it is refused once the
+sources have changed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.compiled.build import ROOT, BuildError, build, copy_tests, is_of_now, missing
+from tests.compiled.chosen import CHOSEN
+
+
+def run(folder: Path, arguments: list[str]) -> int:
+    """Run pytest on the package in a folder; its exit code."""
+    copy_tests(folder)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *(arguments or CHOSEN)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        check=False,
+    ).returncode
+
+
+def main() -> int:
+    """The command line; its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.compiled",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--build", type=Path, metavar="FOLDER", help="build there, and run nothing")
+    only.add_argument("--from", dest="built", type=Path, metavar="FOLDER", help="was built there")
+    options, arguments = parser.parse_known_args()
+    if (lacking := missing()) is not None:
+        print(f"nothing was compiled: {lacking}", file=sys.stderr)
+        return 3
+    if options.built is not None:
+        if not is_of_now(options.built):
+            print(f"{options.built} is of other sources: build it again", file=sys.stderr)
+            return 1
+        return run(options.built.resolve(), arguments)
+    with tempfile.TemporaryDirectory(prefix="p2ptui-compiled-") as temporary:
+        folder = options.build or Path(temporary) / "p2ptui"
+        try:
+            build(folder.resolve())
+        except BuildError as error:
+            print(error, file=sys.stderr)
+            return 1
+        return 0 if options.build else run(folder, arguments)
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())

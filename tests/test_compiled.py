@@ -1,0 +1,219 @@
+"""Compiled where it is asked for: what is built, what it says of itself, and who meets whom."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2ptui.core.peers import Peer
+from p2ptui.version import VERSION, described, is_compiled
+from p2ptui.wire.address import AskedAddress
+from tests.compiled.build import ROOT, build_wheel, missing
+from tests.compiled.chosen import INTERPRETED_ONLY
+from tests.installed import environment
+from tests.patience import PATIENCE_S
+
+sys.path.insert(0, str(ROOT / ".build_backend"))
+import compiled
+
+PACKAGE = ROOT / "p2ptui"
+COMPILED = [path.relative_to(PACKAGE).as_posix() for path in compiled.modules(PACKAGE)]
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for name in COMPILED:
+        yield name, ast.parse((PACKAGE / name).read_text("utf-8"))
+
+
+# --- what is compiled, and what is not
+
+
+def test_no_compiled_module_stands_beside_its_source() -> None:
+    """It would be imported in its place, also when that was changed since."""
+    if is_compiled():
+        pytest.skip("these tests run on the compiled package")
+    left = [path for pattern in ("*.so", "*.pyd") for path in PACKAGE.rglob(pattern)]
+    assert left == [], "take them away: Python would run them in place of the source"
+
+
+def test_a_module_that_stays_pure_is_there_and_says_why() -> None:
+    for name, reason in compiled.PURE.items():
+        assert (PACKAGE / name).is_file(), f"{name} is gone: take it from the list"
+        assert reason
+
+
+def test_no_module_with_structs_is_compiled() -> None:
+    """A compiled class statement hands no options to the metaclass, and nothing would say so."""
+    with_structs = [
+        name
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any("Struct" in ast.unparse(b) for b in node.bases)
+    ]
+    assert with_structs == [], "name them in PURE of .build_backend/compiled.py"
+
+
+def test_a_class_that_extends_a_built_in_type_is_marked() -> None:
+    built_in = re.compile(r"(bytes|str|int|float|tuple|dict|list|set|frozenset)\b")
+    bare = [
+        f"{name}: {node.name}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any(built_in.match(ast.unparse(base)) for base in node.bases)
+        and "interpreted" not in map(ast.unparse, node.decorator_list)
+    ]
+    assert bare == []
+
+
+def test_no_dataclass_that_is_compiled_is_generic() -> None:
+    """It fails where it is imported."""
+    generic = [
+        f"{name}: {node.name}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        and any(ast.unparse(base).startswith("Generic") for base in node.bases)
+    ]
+    assert generic == [], "write its __init__"
+
+
+def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
+    """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
+    is declared as an `Address` is not: the build makes an object of it."""
+    spelled = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg | ast.AnnAssign)
+        and node.annotation is not None
+        and "tuple[str, int]" in ast.unparse(node.annotation)
+        and "address" in (node.arg if isinstance(node, ast.arg) else ast.unparse(node.target))
+        and not name.startswith("bounded/")  # it knows none, and reads the host alone
+    ]
+    assert spelled == []
+
+
+def test_an_address_keeps_what_it_remembers_on_its_way() -> None:
+    """Also where the modules that it passes are compiled."""
+    address = AskedAddress(("192.0.2.1", 9), "198.51.100.1")
+    peer = Peer(address)
+    assert peer.address is address
+
+
+def test_tests_that_are_left_out_are_there() -> None:
+    for name, reason in INTERPRETED_ONLY.items():
+        assert (ROOT / name.partition("::")[0]).exists(), name
+        assert reason
+
+
+# --- the wheel
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python of its own with the compiled wheel, beside what is installed here."""
+    if (lacking := missing()) is not None:
+        pytest.skip(lacking)
+    folder = tmp_path_factory.mktemp("compiled")
+    built = os.environ.get("P2PTUI_COMPILED_WHEEL")
+    wheel = Path(built) if built else build_wheel(folder / "dist")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    [site] = (folder / "venv").glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    [here] = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text(here + "\n")
+    return folder / "venv" / "bin" / "python"
+
+
+def ran(python: Path | str, *arguments: str) -> str:
+    done = subprocess.run(
+        [python, *arguments],
+        cwd=ROOT if python == sys.executable else Path(python).parent,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_wheel_is_for_this_platform_and_holds_the_source_too(
+    python: Path, request: pytest.FixtureRequest
+) -> None:
+    [site] = python.parents[1].glob("lib/python*/site-packages")
+    [info] = site.glob("p2ptui-*.dist-info")
+    about = (info / "WHEEL").read_text("utf-8")
+    assert "Root-Is-Purelib: false" in about
+    assert "none-any" not in about
+    for name in COMPILED:
+        source = site / "p2ptui" / name
+        assert source.is_file()
+        assert [*source.parent.glob(f"{source.stem}.*.so"), *source.parent.glob("*.pyd")]
+    for name in compiled.PURE:
+        stem = Path(name).stem
+        assert not [*(site / "p2ptui" / name).parent.glob(f"{stem}.*.so")]
+
+
+def test_it_says_that_it_is_compiled(python: Path) -> None:
+    assert ran(python, "-m", "p2ptui", "--version") == f"p2ptui {VERSION} (compiled)\n"
+    assert ran(sys.executable, "-m", "p2ptui", "--version") == f"p2ptui {described()}\n"
+
+
+def test_a_traceback_names_the_line_of_the_source(python: Path) -> None:
+    code = (
+        "import traceback\nfrom p2ptui.wire.frames import encode_relay\n"
+        "try: encode_relay(None, b'', b'')\n"
+        "except TypeError: traceback.print_exc(file=__import__('sys').stdout)\n"
+    )
+    assert re.search(
+        r'File "p2ptui/wire/frames.py", line \d+, in encode_relay', ran(python, "-c", code)
+    )
+
+
+@pytest.mark.parametrize("compiled_serves", [True, False])
+def test_compiled_and_pure_nodes_meet(python: Path, compiled_serves: bool, tmp_path: Path) -> None:
+    serving, asking = python, Path(sys.executable)
+    if not compiled_serves:
+        serving, asking = asking, serving
+    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    command = [serving, "-m", "p2ptui", "--no-ui", "-a", "127.0.0.1:0", "--ephemeral"]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        server = subprocess.Popen(
+            [*command, "--enable-discovery", "false"],
+            cwd=ROOT if serving == Path(sys.executable) else serving.parent,
+            env=environment(home),
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while (found := re.search(r"is listening on (\S+),", log.read_text("utf-8"))) is None:
+            assert server.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        asked = subprocess.run(
+            [asking, "-m", "p2ptui", "ping", found[1], "-n", "2", "--interval", "0.1"],
+            cwd=ROOT if asking == Path(sys.executable) else asking.parent,
+            env=environment(home),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stdout + asked.stderr
+        assert "secured" in asked.stdout or "2 answered" in asked.stdout
+    finally:
+        server.terminate()
+        assert server.wait(PATIENCE_S) == 0
