@@ -379,7 +379,6 @@ MAY_STORE = {
     "core/relay/rescue.py: peer.reach.connection",
     "core/secure/own_moves.py: peer.facts.public_address",
     "core/sessions/handshake.py: peer.facts.public_address",
-    "core/sessions/lifecycle.py: peer.handshakes.heard",
     "core/sessions/liveness.py: peer.liveness.heartbeat_due",
     "core/sessions/responder.py: peer.handshakes.requests",
     "core/sessions/responder.py: peer.liveness.last_ping_sent",

@@ -47,6 +47,10 @@ class Handshakes:
         """The peer asks for a session, and is let in."""
         self.requests = (*self.requests[1 - HANDSHAKES_REMEMBERED :], request_id)
 
+    def hear(self, message_id: str) -> None:
+        """A handshake message of the peer, of that id, is the one that counts for the session."""
+        self.heard = message_id
+
     def answer(
         self, response: bytes, response_id: str, keys: Collection[int | str], *, crossed: bool
     ) -> None:

@@ -86,7 +86,11 @@ class Beside:
         return True
 
     def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
-        if self._asked.get(peer) is not asked or self._state.closing or asked.is_over(peer):
+        if self._asked.get(peer) is not asked or self._state.closing:
+            return
+        if asked.is_over(peer) and now < asked.deadline:
+            # Until then it is known, so that its answer is not taken for another one.
+            self._state.timers.schedule(asked.deadline, lambda at: self._try(peer, asked, at))
             return
         has_opened = peer.seal is not None and peer.seal.session.current.opened > asked.opened
         if now >= asked.deadline or has_opened:

@@ -220,7 +220,7 @@ class Completing:
         if not self._seals.has_lost(owner.seal, proof, now):
             # The other one may never hear of this node's own request: it knows its own, and the
             # answer to that.
-            owner.handshakes.heard = arrival.message.id
+            owner.handshakes.hear(arrival.message.id)
             if told.sequence is not None:
                 owner.channel.sender.begin_at(told.sequence)
         if number is not None:

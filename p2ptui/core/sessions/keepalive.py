@@ -207,8 +207,6 @@ class Keepalives:
 
     def _is_undisturbed(self, binding: NatBinding, life: MappingLife, now: float) -> bool:
         binding.trial_s = min(binding.trial_s, life.bound_s)
-        if now < binding.rests_until:
-            return False
         return _next_beat(binding.peer) > now + binding.trial_s + self._grace_s(binding.peer)
 
     @staticmethod
@@ -231,7 +229,7 @@ class Keepalives:
             if peer.initiated:
                 self._begin(peer, now)  # it may have become a server of this node meanwhile
         elif binding.traffic is not None and not self._life(peer).is_seen:
-            binding.break_off(now, self._state.rng)
+            binding.break_off(now)
             self._plan(binding, now + SETTLE_S)
 
     # The exchange.
@@ -294,7 +292,7 @@ class Keepalives:
         others_in = peer.bytes_in - self._state.gate.arrived_bytes
         is_clean = binding.traffic == (others_in, peer.bytes_out)
         binding.nonce, binding.traffic = b"", None
-        binding.note_late_answer(now, self._state.rng, is_clean=is_clean)
+        binding.note_late_answer(is_clean=is_clean)
         if is_clean and binding.sent_by_all == self._state.counters.datagrams_out:
             self._learn(peer, open_s=now - binding.sent_at)
         self._plan(binding, now + SETTLE_S)
@@ -305,7 +303,7 @@ class Keepalives:
         is_clean = binding.traffic == (peer.bytes_in, peer.bytes_out)
         binding.nonce, binding.traffic = b"", None
         if not is_clean:
-            binding.break_off(now, self._state.rng)
+            binding.break_off(now)
             self._plan(binding, now)
             return
         if closed_s := binding.note_miss():

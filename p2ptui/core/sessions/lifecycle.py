@@ -143,7 +143,7 @@ class Lifecycle:
             self._state.readers.forget(peer.node_id)
         was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)
-        peer.handshakes.heard = handshake.id
+        peer.handshakes.hear(handshake.id)
         dialect = dialect_of(handshake)
         peer.facts.describe(dialect, believed_capabilities(info, dialect))
         numbered = Capability.RETRANSMIT in peer.capabilities

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from random import Random
 from typing import Final
 
 from p2ptui.core.peers import Peer
@@ -14,15 +13,6 @@ MISSES: Final = 2
 
 TRIAL_SHARE: Final = 0.75
 """A trial that other traffic disturbed is followed by one that is shorter by this."""
-
-FIRST_REST_S: Final = 15.0
-LONGEST_REST_S: Final = 900.0
-"""So long no trial begins after one that was as short as they get, and was disturbed all the same:
-each time twice as long. There is always something else on that way, such as the trials of the other
-side, which end sooner if these rest. It is all of a battery that a phone would spend on it."""
-
-REST_JITTER: Final = 0.4
-"""Of a rest: two that disturb each other must not do so again and again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,10 +39,6 @@ class NatBinding:
     """Late answers that stayed away."""
     missed_s: float = 0.0
     """The longest time after which one did."""
-    rest_s: float = 0.0
-    """How long the last rest between two trials was."""
-    rests_until: float = -math.inf
-    """Until then no trial begins; seconds."""
 
     @property
     def last_left(self) -> float:
@@ -64,28 +50,21 @@ class NatBinding:
         self.nonce, self.traffic = b"", None
         self.idle_before_s = 0.0
 
-    def break_off(self, now: float, rng: Random) -> None:
+    def break_off(self, now: float) -> None:
         """A trial was disturbed. The next one is shorter, so that there is a pause for it; but not
         if this one had only begun: that was a bad moment, and behind it is a better one."""
         self.nonce, self.traffic = b"", None
         if now - self.sent_at >= self.later_s / 2:
-            self._shorten(now, rng)
-
-    def _shorten(self, now: float, rng: Random) -> None:
-        if self.trial_s > SHORTEST_S:
             self.trial_s = max(TRIAL_SHARE * self.trial_s, SHORTEST_S)
-            return
-        self.rest_s = min(max(2 * self.rest_s, FIRST_REST_S), LONGEST_REST_S)
-        self.rests_until = now + self.rest_s * rng.uniform(1 - REST_JITTER, 1.0)
 
-    def note_late_answer(self, now: float, rng: Random, *, is_clean: bool) -> None:
+    def note_late_answer(self, *, is_clean: bool) -> None:
         """The late answer has come; cleanly, if nothing else came or left meanwhile."""
         if self.later_s >= self.missed_s:  # those that stayed away were lost
             self.forget_misses()
         if is_clean:
             self.trial_s /= TRIAL_SHARE
         else:
-            self._shorten(now, rng)
+            self.trial_s = max(TRIAL_SHARE * self.trial_s, SHORTEST_S)
 
     def note_miss(self) -> float:
         """The late answer stayed away; how long an idle time closes the way by that, seconds, or 0
