@@ -212,8 +212,9 @@ class EndToEnd:
             if is_restart or pending.awaits_keys:
                 pending.stop()
                 pending.hops = ()
-                # The try that met none there has shown that the way works.
-                pending.excused += 0 if pending.awaits_keys else 1
+                if is_restart:
+                    # None of its tries may have met keys there, and the way works.
+                    pending.excused = pending.attempts
                 self._go_on(call, now)
 
     def _go_on(self, call: Call[PendingMessage], now: float) -> None:

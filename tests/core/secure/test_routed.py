@@ -444,7 +444,7 @@ def test_a_restarted_node_is_spoken_to_again(world: World) -> None:
     assert other.outcome(send(other, one, "and back")).delivered
 
 
-@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("seed", range(12))
 def test_whatever_happens_what_is_told_as_delivered_was_and_comes_once(seed: int) -> None:
     """Loss, disorder, sessions forgotten on either side, requests that cross, and a restart."""
     rng = random.Random(seed)
