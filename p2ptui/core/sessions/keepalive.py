@@ -207,6 +207,8 @@ class Keepalives:
 
     def _is_undisturbed(self, binding: NatBinding, life: MappingLife, now: float) -> bool:
         binding.trial_s = min(binding.trial_s, life.bound_s)
+        if any(self._late.of_peer(binding.peer)):
+            return False
         return _next_beat(binding.peer) > now + binding.trial_s + self._grace_s(binding.peer)
 
     @staticmethod
@@ -360,13 +362,32 @@ class Keepalives:
             self._state.counters.drop("bad_frame")
             return
         if asked.later_s:
-            before = self._late.pop((peer, asked.nonce))
-            if before is not None:
-                before.cancel()
+            if not self._makes_way(peer, now):
+                return
+            self._forget_late(peer, asked)
             due = now + min(asked.later_s, LONGEST_LATE_S)
             if not self._owe(peer, asked, LATE_COPIES, due):
                 return  # what is not promised is not missed: no first answer, nothing is learnt
-        self._send_answer(peer, KeptAlive(asked.nonce, is_late=False))
+        self._send_answer(peer, KeptAlive(asked.nonce, is_late=False), now)
+
+    def _forget_late(self, peer: Peer, asked: Keepalive) -> None:
+        """What a peer was promised before it asked again; others may ask in its name, but not
+        under seal: there an earlier answer would only disturb the trial that follows."""
+        for key in list(self._late.of_peer(peer)):
+            if peer.is_secured or key[1] == asked.nonce:
+                self._late[key].cancel()
+                del self._late[key]
+
+    def _makes_way(self, peer: Peer, now: float) -> bool:
+        """Whether a trial of a peer may begin; one of this node on the same way may have to end."""
+        binding = self._bindings.get(peer.address)
+        if binding is None or not binding.is_tried:
+            return True
+        if self._state.identity.id < peer.node_id:
+            return False
+        binding.seek_rest()
+        self._plan(binding, now + SETTLE_S)
+        return True
 
     def _owe(self, peer: Peer, asked: Keepalive, copies: int, due: float) -> bool:
         """Answer late, with so many copies from `due` on; whether there was room for that."""
@@ -379,16 +400,23 @@ class Keepalives:
         return False
 
     def _answer_late(self, peer: Peer, asked: Keepalive, left: int, now: float) -> None:
-        self._send_answer(peer, KeptAlive(asked.nonce, is_late=True))
+        self._send_answer(peer, KeptAlive(asked.nonce, is_late=True), now)
         if left > 1:
             self._owe(peer, asked, left - 1, now + COPY_PAUSE_S)
-        else:
-            del self._late[peer, asked.nonce]
+            return
+        del self._late[peer, asked.nonce]
+        binding = self._bindings.get(peer.address)
+        if binding is not None and not binding.nonce:  # a trial of this node has waited for this
+            self._plan(binding, now + SETTLE_S)
 
-    def _send_answer(self, peer: Peer, answer: KeptAlive) -> None:
+    def _send_answer(self, peer: Peer, answer: KeptAlive, now: float) -> None:
         data = encode_kept_alive(answer)
-        if peer.has_room(len(data)):
-            self._delivery.transmit_frame(peer, data)
+        if not peer.has_room(len(data)):
+            return
+        self._delivery.transmit_frame(peer, data)
+        binding = self._bindings.get(peer.address)
+        if binding is not None:
+            binding.answered_at = now
 
 
 def _next_beat(peer: Peer) -> float:

@@ -25,6 +25,8 @@ class NatBinding:
     tries: int = 0
     sent_at: float = -math.inf
     """When the last keepalive left."""
+    answered_at: float = -math.inf
+    """When a keepalive of the server's own was answered last."""
     idle_before_s: float = 0.0
     """How long nothing had left before it."""
     later_s: float = 0.0
@@ -41,9 +43,14 @@ class NatBinding:
     """The longest time after which one did."""
 
     @property
+    def is_tried(self) -> bool:
+        """Whether a late answer is asked for, or awaited."""
+        return bool(self.nonce) and self.later_s > 0
+
+    @property
     def last_left(self) -> float:
         """When anything left last, seconds."""
-        return max(self.peer.traffic.last_sent, self.sent_at)
+        return max(self.peer.traffic.last_sent, self.sent_at, self.answered_at)
 
     def seek_rest(self) -> None:
         """Nothing is asked any more."""
