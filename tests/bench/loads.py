@@ -13,7 +13,6 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import RELAY, encode_relay
 from tests.bench.crowd import (
-    OWN,
     PLAIN,
     Crowd,
     Datagram,
@@ -79,7 +78,6 @@ class Stage:
 
     Args:
         port: Of the node.
-        program: The compiled generator.
         new_crowd: Opens another socket.
         make_endpoint: Makes the core of a secured peer.
     """
@@ -263,6 +261,3 @@ def of_many(crowd: Crowd, peers: int, kind: str) -> Callable[[int], list[Datagra
         return [(hosts[number], data) for number, (_, data) in zip(order, fresh, strict=True)]
 
     return make
-
-
-__all__ = ["LOADS", "OPTIONS", "OWN", "PLAIN", "Load", "Stage", "of_many"]
