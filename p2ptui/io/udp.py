@@ -259,9 +259,8 @@ class UdpSocket:
             self._retry = None
         self._closed = True
         self._first = None
-        for each in (self._reader, self._writer):
-            if each is not None:
-                each.close()
+        if self._reader is not None:
+            self._reader.close()
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
