@@ -101,7 +101,7 @@ class BatchReader:
     def __init__(self, sock: socket.socket, learn: Learn, ancillary_bytes: int = 0) -> None:
         assert CALLS is not None
         self._receive = CALLS[0]
-        self._fd = sock.fileno()
+        self._fileno = sock.fileno
         self._family = sock.family
         self._learn = learn
         self._slots = _SLOTS.get(sock.family, ancillary_bytes)
@@ -121,7 +121,7 @@ class BatchReader:
         slots, size = self._slots, 0
         while budget > 0:
             wanted = min(budget, READ_AT_ONCE)
-            count = self._receive(self._fd, slots.vector_at, wanted)
+            count = self._receive(self._fileno(), slots.vector_at, wanted)
             if count < 0:
                 if ctypes.get_errno() in _NOTHING_THERE:
                     return size
@@ -165,7 +165,6 @@ class BatchReader:
         return address
 
     def close(self) -> None:
-        """The socket is closed: its number may be another one's."""
-        self._fd = -1
+        """Forget who has sent."""
         self._senders.clear()
         self._earlier.clear()

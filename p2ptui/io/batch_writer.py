@@ -109,7 +109,7 @@ class BatchWriter:
     ) -> None:
         assert CALLS is not None
         self._send = CALLS[1]
-        self._fd = sock.fileno()
+        self._fileno = sock.fileno
         self._name_bytes = NAME_BYTES[sock.family]
         self._way_to = way_to
         self._send_alone = send_alone
@@ -223,7 +223,7 @@ class BatchWriter:
             done = 0
             if has_room:
                 at = self._slots.vector_at + sent * ENTRY_BYTES
-                done = self._send(self._fd, at, len(entries) - sent)
+                done = self._send(self._fileno(), at, len(entries) - sent)
             if done > 0:
                 self._note_sent(entries[sent : sent + done])
                 sent += done
@@ -255,10 +255,6 @@ class BatchWriter:
         for data in train:
             has_room = self._send_alone(data, address)
         return has_room
-
-    def close(self) -> None:
-        """The socket is closed: its number may be another one's."""
-        self._fd = -1
 
 
 def _differ(one: Address, other: Address) -> bool:

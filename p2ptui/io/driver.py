@@ -149,7 +149,8 @@ class Driver:
             waiting = inbox.next()
             if waiting is None:
                 return
-            receive(*waiting, now)
+            data, address = waiting
+            receive(data, address, now)
             ended = clock()
             inbox.spend(ended - last)
             if ended - began > SLICE_S:

@@ -111,11 +111,10 @@ class _Queue:
 
     def use(self, change: int) -> None:
         """It takes so many bytes more, or less."""
-        pool = self.pool
-        before = self.used_bytes.bit_length()
-        self.used_bytes += change
+        pool, used = self.pool, self.used_bytes + change
+        before, after = self.used_bytes.bit_length(), used.bit_length()
+        self.used_bytes = used
         pool.used_bytes += change
-        after = self.used_bytes.bit_length()
         if after != before:
             if before:
                 del pool.by_size[before][self]
@@ -176,8 +175,9 @@ class FairInbox:
                 self._drop_one(queue, datagram, size)
             else:
                 self._append(queue, datagram, size)
-            while queue.pool.used_bytes > queue.pool.limit_bytes:
-                self._drop_of_long_one(queue.pool)
+            pool = queue.pool
+            while pool.used_bytes > pool.limit_bytes:
+                self._drop_of_long_one(pool)
 
     def next(self) -> Datagram | None:
         """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
@@ -195,7 +195,11 @@ class FairInbox:
         """What the datagram took that `next` returned last, seconds."""
         queue = self._served
         if queue is not None:
-            queue.credit_s -= min(max(cost_s, LEAST_COST_S), MOST_COST_S)
+            if cost_s < LEAST_COST_S:
+                cost_s = LEAST_COST_S
+            elif cost_s > MOST_COST_S:
+                cost_s = MOST_COST_S
+            queue.credit_s -= cost_s
         if not self.waiting:
             self._forgive()
 

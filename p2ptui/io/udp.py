@@ -3,7 +3,8 @@
 Used as it comes, asyncio-dgram queues received datagrams without a limit and raises the
 error of one send at the next call, to somebody else. Here its stream only wakes the reader:
 datagrams are then read from the same non-blocking socket, and sent with its own `sendto`,
-which costs half as much and says at once which destination failed.
+which costs half as much and says at once which destination failed. Where the system has calls for
+many datagrams, these are used: `batch_reader` and `batch_writer`.
 
 A socket on every address of the machine must also know which one was asked: `pktinfo` reads and
 sends for it where the system tells, `own_sockets` is one for each address elsewhere.
@@ -259,9 +260,8 @@ class UdpSocket:
             self._retry = None
         self._closed = True
         self._first = None
-        for each in (self._reader, self._writer):
-            if each is not None:
-                each.close()
+        if self._reader is not None:
+            self._reader.close()
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Address]], budget: int) -> int:

@@ -475,6 +475,26 @@ def test_a_socket_that_was_closed_sends_and_reads_nothing(run: Any, way: str, cl
     run(story)
 
 
+def test_a_socket_that_the_loop_lost_touches_nobody_elses(way: str, client: Any) -> None:
+    async def story() -> None:
+        sock: Any = await open_udp((HERE, 0))
+        one = client(HERE)
+        sock._sock.close()
+        with bind_udp((HERE, 0)) as other:  # it may have the number of the lost one
+            one.sendto(b"x", other.getsockname())
+            sock.send_all([(b"late", address_of(one))] * 9)
+            assert sock.drain(10) == []
+            assert other.recv(10) == b"x"
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            one.recv(10)
+        assert sock.counters().datagrams_out == 0
+        assert sock.counters().send_errors == {"EBADF": 9}
+        sock.close()
+
+    asyncio.run(story())
+
+
 # How often the system is called.
 
 
