@@ -105,8 +105,9 @@ class Steps:
             step["told"] = self.least(
                 lambda: content,
                 lambda c: self.state.emit(
-                    DataReceived._make(
-                        (peer.node_id, address, Encoded(c.value), "", DIRECT, False, 1, "")
+                    tuple.__new__(
+                        DataReceived,
+                        (peer.node_id, address, Encoded(c.value), "", DIRECT, False, 1, ""),
                     )
                 ),
             )
