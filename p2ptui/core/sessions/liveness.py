@@ -138,7 +138,8 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
         when = min(heartbeat, expiry)
-        if len(self._state.peers) > MANY_PEERS and not self._may_be_timed(peer):
+        # But where the moment itself is what nobody may guess.
+        if len(self._state.peers) > MANY_PEERS and not peer.proves_by_timing:
             when = math.ceil(when * TICKS_PER_S) / TICKS_PER_S
         peer.session.schedule(self._state.timers, when, lambda now: self._beat(peer, now))
 

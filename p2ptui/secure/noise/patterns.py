@@ -1,6 +1,6 @@
 """Handshake patterns as data (Noise, sections 7 and 9): who sends which token in which message."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -12,18 +12,12 @@ class Pattern:
     """With its modifiers: "XXpsk3"."""
     messages: tuple[tuple[str, ...], ...]
     """The tokens of each message; the initiator writes the first one, then they alternate."""
-    is_static_known: bool = False
-    """Whether the initiator must know the responder's static key before (`<- s`)."""
-    protocol_name: bytes = field(init=False)
+    protocol_name: bytes
     """The full name, which both sides hash (section 8)."""
-    psks: int = field(init=False)
+    psks: int
     """How many pre-shared keys it takes."""
-
-    def __post_init__(self) -> None:
-        name = f"Noise_{self.name}_25519_ChaChaPoly_SHA256".encode()
-        object.__setattr__(self, "protocol_name", name)
-        psks = sum(tokens.count("psk") for tokens in self.messages)
-        object.__setattr__(self, "psks", psks)
+    is_static_known: bool
+    """Whether the initiator must know the responder's static key before (`<- s`)."""
 
     @property
     def is_one_way(self) -> bool:
@@ -31,10 +25,16 @@ class Pattern:
         return len(self.messages) == 1
 
 
-XX: Final = Pattern("XX", (("e",), ("e", "ee", "s", "es"), ("s", "se")))
-XXpsk3: Final = Pattern("XXpsk3", (("e",), ("e", "ee", "s", "es"), ("s", "se", "psk")))
-X: Final = Pattern("X", (("e", "es", "s", "ss"),), is_static_known=True)
-Xpsk1: Final = Pattern("Xpsk1", (("e", "es", "s", "ss", "psk"),), is_static_known=True)
+def _pattern(name: str, *messages: tuple[str, ...], is_static_known: bool = False) -> Pattern:
+    full = f"Noise_{name}_25519_ChaChaPoly_SHA256".encode()
+    psks = sum(tokens.count("psk") for tokens in messages)
+    return Pattern(name, messages, full, psks, is_static_known)
+
+
+XX: Final = _pattern("XX", ("e",), ("e", "ee", "s", "es"), ("s", "se"))
+XXpsk3: Final = _pattern("XXpsk3", ("e",), ("e", "ee", "s", "es"), ("s", "se", "psk"))
+X: Final = _pattern("X", ("e", "es", "s", "ss"), is_static_known=True)
+Xpsk1: Final = _pattern("Xpsk1", ("e", "es", "s", "ss", "psk"), is_static_known=True)
 
 PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3, X, Xpsk1)}
 """By name."""
