@@ -22,8 +22,14 @@ _AS_WRITTEN: Final = b"0123456789,[]"
 _bytes_decoder: Final = msgspec.json.Decoder(list[Byte])
 
 
-def read_relay_request(message: Envelope) -> RelayedText:
+def read_relay_request(
+    message: Envelope, kind: type[RelayRequestPayload] = RelayRequestPayload
+) -> RelayedText:
     """Read a RelayRequest.
+
+    Args:
+        message: It.
+        kind: As what its payload is read where it must be read whole.
 
     Raises:
         MalformedError: It is none; the message says where.
@@ -38,6 +44,6 @@ def read_relay_request(message: Envelope) -> RelayedText:
             return RelayedText(request.target_peer_id, written, request_id)
     except (MalformedError, msgspec.DecodeError):
         pass  # what is wrong is found below
-    whole = decode_payload(payload, RelayRequestPayload)
+    whole = decode_payload(payload, kind)
     request_id = None if whole.request_id is UNSET else whole.request_id
     return RelayedText(whole.target_peer_id, bytes(encode_payload(whole.data)), request_id)

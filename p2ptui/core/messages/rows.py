@@ -52,6 +52,7 @@ from p2ptui.wire.message import (
     PeerInfo,
     ReceivedHandshakeResponse,
     ReceiveWindowPayload,
+    RelayRequestPayload,
     RelayResponsePayload,
     RetransmitPayload,
     SequenceSkipPayload,
@@ -66,6 +67,11 @@ from p2ptui.wire.stun_partner import (
 
 def _as(kind: Any) -> Reader:
     return lambda message: decode_payload(message.payload, kind)
+
+
+def _passed_on(kind: Any) -> Reader:
+    """Of bytes that go on as they came."""
+    return lambda message: read_relay_request(message, kind)
 
 
 def _told_as(kind: Any) -> Reader:
@@ -242,7 +248,7 @@ ROWS: Final = (
     Row(
         MessageType.RELAY_REQUEST,
         Relay.handle_request,
-        read_relay_request,
+        _passed_on(RelayRequestPayload),
         budget=RELAYED,
         refusal=Refusal.ALWAYS,
         short="Relay?",
