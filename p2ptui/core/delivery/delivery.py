@@ -331,11 +331,6 @@ class Delivery(Outlet):
             peer.take_pair(self._gate.source)
         self.trust_address(peer, now)
 
-    def note_proved(self, peer: Peer) -> None:
-        """A new peer, which is in no table yet, has read what was sent to its address: so nothing
-        waits for a proof of it."""
-        peer.purse.proved = True
-
     def trust_address(self, peer: Peer, now: float) -> None:
         """Somebody receives at the peer's address, whoever it is in the session."""
         if peer.purse.proved:

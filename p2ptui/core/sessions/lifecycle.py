@@ -88,7 +88,7 @@ class Lifecycle:
         )
         self._state.gate.debts.open_purse(peer.purse, address)
         if is_proved:
-            self._delivery.note_proved(peer)
+            peer.enter_proved()
         self._state.peers.add(peer)
         return peer
 
