@@ -278,6 +278,11 @@ class Peer:
         is_known = self.is_authenticated and not self.is_claim
         return is_known and goes_plainly and not self.is_silent(now)
 
+    def enter_proved(self) -> None:
+        """It is in no table yet, and has read what was sent to its address: so nothing waits for a
+        proof of it."""
+        self.purse.proved = True
+
     @property
     def is_claim(self) -> bool:
         """Whether its session may be a mere claim: a forged handshake may have begun it, and

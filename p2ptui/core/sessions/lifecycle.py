@@ -79,7 +79,8 @@ class Lifecycle:
             liveness=PeerLiveness(last_received=now),
         )
         self._state.gate.debts.open_purse(peer.purse, address)
-        peer.purse.proved = is_proved
+        if is_proved:
+            peer.enter_proved()
         self._state.peers.add(peer)
         return peer
 
