@@ -416,7 +416,7 @@ class Keepalives:
         self._delivery.transmit_frame(peer, data)
         binding = self._bindings.get(peer.address)
         if binding is not None:
-            binding.answered_at = now
+            binding.note_answered(now)
 
 
 def _next_beat(peer: Peer) -> float:

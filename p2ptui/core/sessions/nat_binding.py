@@ -52,6 +52,10 @@ class NatBinding:
         """When anything left last, seconds."""
         return max(self.peer.traffic.last_sent, self.sent_at, self.answered_at)
 
+    def note_answered(self, now: float) -> None:
+        """A keepalive of the server's own was answered: that opens the way, too."""
+        self.answered_at = now
+
     def seek_rest(self) -> None:
         """Nothing is asked any more."""
         self.nonce, self.traffic = b"", None
