@@ -260,7 +260,6 @@ EXEMPT = {
     "OutgoingTransfer._lost": OWN_CALLS,
     "OutgoingTransfer._sent_at": OWN_CALLS,
     "OwnNetworks._places": OWN_MACHINE,
-    "Peer.deferred": HERE,  # MAX_DEFERRED and MAX_DEFERRED_BYTES
     "Peer.untold": HERE,  # MAX_UNTOLD
     "PeerTable._statuses": NAMED_IN_CODE,
     "Pings._pings": HERE,  # its limit, and MAX_WAITING_PINGS
@@ -273,10 +272,11 @@ EXEMPT = {
     "Races._running": OWN_CALLS,
     "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
     "Readers._rooms": "readers of this node's own user",
-    "RecentIds._order": HOT,
-    "RecentIds.marks": HOT,
+    "_NO_MARKS": "never changed",
+    "_NO_ORDER": "never changed",
     "RelayedSession.ways": "servers that this node joined",
     "ReliableSender._withdrawn": OWN_CALLS,
+    "SenderParts._withdrawn": OWN_CALLS,
     "ResendBuffer._messages": OWN_CALLS,  # within its bytes
     "StunService._partner_places": OWN_MACHINE,
     "StunService._ports": OWN_MACHINE,

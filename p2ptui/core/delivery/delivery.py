@@ -308,17 +308,17 @@ class Delivery(Outlet):
         """
         data = self._build_ack(message, now)
         if not self.transmit(peer, data, MessageType.ACK, now, waits=False):
-            peer.acks_owed.append(data)
+            peer.owe_ack(data)
             self.challenge(peer, now)
 
     def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message once what matters more has left."""
-        peer.acks_owed.append(self._build_ack(message, now))
+        peer.owe_ack(self._build_ack(message, now))
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""
         while peer.acks_owed and peer.has_room(len(peer.acks_owed[0]) + leave_bytes):
-            self.transmit(peer, peer.acks_owed.popleft(), MessageType.ACK, now)
+            self.transmit(peer, peer.take_ack_owed(), MessageType.ACK, now)
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
         """The peer has returned what only somebody at its address could know; or, if it is
@@ -355,6 +355,9 @@ class Delivery(Outlet):
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
+            return
+        if peer.channel.rests:
+            self._plan(peer, peer.channel.next_receive_timeout(), now)
             return
         sender = peer.channel.sender
         if not self._is_held(peer):
@@ -416,9 +419,9 @@ class Delivery(Outlet):
         if not peer.is_authenticated:
             return
         channel = peer.channel
-        if channel.sender.is_overdue(now):
+        if not channel.rests and channel.sender.is_overdue(now):
             self.on_overdue(peer, now)
-        if not peer.is_stranded:
+        if not channel.rests and not peer.is_stranded:
             for finished in channel.sender.handle_timeout(now):
                 self.report(finished, peer)
         if channel.numbers is not None:
@@ -431,6 +434,7 @@ class Delivery(Outlet):
         if expired:
             self._state.counters.drops["reassembly_expired"] += expired
         self.flush(peer, now)
+        channel.rest(now)
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""

@@ -1,6 +1,5 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
@@ -60,9 +59,10 @@ class Peer:
     traffic: Traffic = field(default_factory=Traffic)
     purse: Purse = field(default_factory=Purse)
     """What it has earned and may still be sent."""
-    deferred: deque[Held] = field(default_factory=deque)
+    # Of most peers nothing waits: an empty tuple takes nothing, and these are short.
+    deferred: tuple[Held, ...] = ()
     """Messages that wait until its address is proved or it has sent enough itself."""
-    acks_owed: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ACKS_OWED))
+    acks_owed: tuple[bytes, ...] = ()
     """Acks that wait until its address is proved."""
     untold: dict[str, None] = field(default_factory=dict)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
@@ -78,6 +78,16 @@ class Peer:
     def is_secured(self) -> bool:
         """Whether its id is that of keys that it has shown, and all that is said is sealed."""
         return self.session.seal is not None
+
+    def owe_ack(self, data: bytes) -> None:
+        """An Ack waits until its address is proved; of too many the oldest is left out."""
+        self.acks_owed = (*self.acks_owed[1 - MAX_ACKS_OWED :], data)
+
+    def take_ack_owed(self) -> bytes:
+        """The Ack that waits longest; there must be one."""
+        first, *rest = self.acks_owed
+        self.acks_owed = tuple(rest)
+        return first
 
     # What it says of itself, and what it asked for.
 

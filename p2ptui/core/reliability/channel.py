@@ -14,7 +14,10 @@ from p2ptui.core.reliability.duplicates import (
     RecentIds,
     Verdict,
 )
+from p2ptui.core.reliability.numbering import Numbering
+from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability.resting import Resting
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import FragmentAck
@@ -44,11 +47,12 @@ class Channel:
         "_reassembly",
         "_reassembly_budget",
         "_reliable_ids",
+        "_resting",
+        "_sender",
         "_unreliable_ids",
         "busy_told_at",
         "lost_track_at",
         "rtt",
-        "sender",
         "skips_heard",
         "windows_told",
     )
@@ -60,13 +64,9 @@ class Channel:
         self.rtt = RttEstimator(
             options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
         )
-        self.sender = ReliableSender(
-            options,
-            self.rtt,
-            first_sequence,
-            config.server.datagram_budget,
-            config.server.datagram_ceiling,
-        )
+        # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
+        self._sender: ReliableSender | None = None
+        self._resting: Resting | None = Resting(Numbering(first_sequence))
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
         self._reassembly_budget = reassembly_budget
@@ -84,6 +84,84 @@ class Channel:
         self._numbers: list[ReceivedNumbers] = []
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+
+    @property
+    def sender(self) -> ReliableSender:
+        """The half that sends, at work: who only asks what rests takes the questions below."""
+        sender = self._sender
+        return self._wake() if sender is None else sender
+
+    def _wake(self) -> ReliableSender:
+        resting, config = self._resting, self._config
+        assert resting is not None
+        self._resting = None
+        self._sender = ReliableSender(
+            config.reliability,
+            self.rtt,
+            0,
+            config.server.datagram_budget,
+            config.server.datagram_ceiling,
+            resting,
+        )
+        return self._sender
+
+    def rest(self, now: float) -> None:
+        """Give back what the half that sends takes, if it has nothing to do.
+
+        Args:
+            now: The time, seconds.
+        """
+        sender = self._sender
+        resting = None if sender is None else sender.rest(now)
+        if resting is not None:
+            self._sender, self._resting = None, resting
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing waits to be sent, or to be acknowledged."""
+        return self._sender is None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not acknowledged."""
+        return 0 if self._sender is None else len(self._sender)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Their bytes."""
+        return 0 if self._sender is None else self._sender.queued_bytes
+
+    @property
+    def retransmissions(self) -> int:
+        """Datagrams that were sent again."""
+        if self._resting is not None:
+            return self._resting.retransmissions
+        return self.sender.retransmissions
+
+    @property
+    def size_on_wire(self) -> tuple[int, int | None]:
+        """As `PathMtu.on_wire`."""
+        path = self._path
+        return (self._config.server.datagram_budget, None) if path is None else path.on_wire
+
+    def within(self, budget_bytes: int) -> int:
+        """As `PathMtu.within`."""
+        path = self._path
+        if path is not None:
+            return path.within(budget_bytes)
+        assert self._resting is not None
+        return min(budget_bytes, self._config.server.datagram_budget) - self._resting.sealed_bytes
+
+    @property
+    def _path(self) -> PathMtu | None:
+        """None where nothing is known of it."""
+        resting = self._resting
+        return self.sender.path if resting is None else resting.kept.path
+
+    @property
+    def _numbering(self) -> Numbering:
+        resting = self._resting
+        return self.sender.numbering if resting is None else resting.numbering
 
     @property
     def reassembly(self) -> Reassembly:
@@ -144,7 +222,7 @@ class Channel:
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self.sender.numbering.bounded)
+        return not (self._numbers and self._numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.
@@ -203,7 +281,8 @@ class Channel:
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""
-        return earliest(self.sender.next_timeout(now), self.next_receive_timeout())
+        sending = None if self._sender is None else self._sender.next_timeout(now)
+        return earliest(sending, self.next_receive_timeout())
 
     def next_receive_timeout(self) -> float | None:
         """When something of the receiving half is due next, or None."""

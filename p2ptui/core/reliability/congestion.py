@@ -58,6 +58,16 @@ class CongestionWindow:
         """Bytes under way."""
 
     @property
+    def is_as_new(self) -> bool:
+        """Whether a new one would let as much go: of the losses before, which the next one is not
+        counted with, nothing matters once nothing is under way."""
+        return (
+            not self.in_flight
+            and self.window == self._initial
+            and self._threshold == self._maximum == self._most_bytes
+        )
+
+    @property
     def has_room(self) -> bool:
         """Whether another datagram may go, as far as the window is concerned."""
         return self.in_flight + self._datagram_bytes <= self.window or self.in_flight == 0

@@ -6,7 +6,6 @@ neither new nor a duplicate: nothing is known of it, and it is not acknowledged.
 """
 
 import enum
-from collections import deque
 from typing import Final
 
 from p2ptui.core.reliability.gaps import Gaps
@@ -43,16 +42,22 @@ class Verdict(enum.Enum):
     have come before or not."""
 
 
+# Of which nothing has come so far: shared by all of these, and never changed.
+_NO_ORDER: Final[list[int]] = []
+_NO_MARKS: Final[set[int]] = set()
+
+
 class RecentIds:
     """The last ids seen, in bounded memory."""
 
-    __slots__ = ("_limit", "_order", "marks")
+    __slots__ = ("_limit", "_next", "_order", "marks")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Made for the first of them: from many peers nothing comes that is remembered.
-        self._order: deque[int] | None = None
-        self.marks: set[int] = set()
+        # A ring: it grows to its limit, and from then on the oldest makes place.
+        self._order: list[int] = _NO_ORDER
+        self._next = 0
+        self.marks: set[int] = _NO_MARKS
         """Their hashes."""
 
     def __contains__(self, key: str) -> bool:
@@ -63,15 +68,21 @@ class RecentIds:
         # The hash alone is kept, a fifth of the memory of the text; it is salted for
         # each process, so nobody can build two ids that collide.
         mark = hash(key)
-        if mark in self.marks:
+        marks, order = self.marks, self._order
+        if mark in marks:
             return False
-        self.marks.add(mark)
-        order = self._order
-        if order is None:
-            order = self._order = deque()
-        order.append(mark)
-        if len(order) > self._limit:
-            self.marks.discard(order.popleft())
+        if len(order) < self._limit:
+            if not order:
+                self._order, self.marks = [mark], {mark}
+            else:
+                order.append(mark)
+                marks.add(mark)
+            return True
+        at = self._next
+        marks.discard(order[at])
+        marks.add(mark)
+        order[at] = mark
+        self._next = at + 1 if at + 1 < self._limit else 0
         return True
 
     def __len__(self) -> int:

@@ -306,7 +306,7 @@ class Lifecycle:
             where = address_words(peer.address)
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = self._delivery.take_deferred(peer)
-        peer.acks_owed.clear()
+        peer.acks_owed = ()
         peer.untold.clear()
         for message in held:
             if message.on_lost is not None:

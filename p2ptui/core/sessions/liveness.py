@@ -148,6 +148,7 @@ class Liveness:
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
+        peer.channel.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
             has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
