@@ -411,11 +411,12 @@ class Delivery(Outlet):
             if timer.when <= when:
                 return
             timer.cancel()
-        peer.session.channel_timer = self._state.timers.schedule(
-            when, lambda at: self._handle_channel_timeout(peer, at)
+        peer.session.channel_timer = self._state.timers.schedule_about(
+            when, self._handle_channel_timeout, peer
         )
 
     def _handle_channel_timeout(self, peer: Peer, now: float) -> None:
+        peer.session.channel_timer = None
         if not peer.is_authenticated:
             return
         channel = peer.channel
@@ -434,7 +435,7 @@ class Delivery(Outlet):
         if expired:
             self._state.counters.drops["reassembly_expired"] += expired
         self.flush(peer, now)
-        channel.rest(now)
+        peer.rest(now)
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""

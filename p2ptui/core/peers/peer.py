@@ -21,6 +21,10 @@ from p2ptui.wire.message import Capability, NodeInfo
 
 MAX_ACKS_OWED: Final = 16
 
+ANSWER_KEPT_S: Final = 20.0
+"""So long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
+than any program asks for it."""
+
 
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
@@ -88,6 +92,18 @@ class Peer:
         first, *rest = self.acks_owed
         self.acks_owed = tuple(rest)
         return first
+
+    def rest(self, now: float) -> None:
+        """Give back what nothing is needed for while nothing is said.
+
+        Args:
+            now: The time, seconds.
+        """
+        self.channel.rest(now)
+        # Who acknowledges anything of the session has the answer with which it began.
+        is_old = now >= self.session.joined_at + ANSWER_KEPT_S
+        if self.facts.acks or (is_old and self.purse.proved):
+            self.handshakes.forget_response()
 
     # What it says of itself, and what it asked for.
 

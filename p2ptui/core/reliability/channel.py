@@ -1,8 +1,9 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
 import math
+from functools import lru_cache
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from p2ptui.bounded import Shares
 from p2ptui.config import Config
@@ -23,9 +24,32 @@ from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import FragmentAck
 from p2ptui.wire.message import Envelope
 
+NEVER: Final = -math.inf
+
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
 must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
+
+
+class _Terms(NamedTuple):
+    """What all channels of a node have in common: each value is there once."""
+
+    rto_s: tuple[float, float, float]
+    gaps: tuple[float, int]
+
+
+def _terms(config: Config) -> _Terms:
+    options = config.reliability
+    rto_ms = options.initial_rto_ms, options.min_rto_ms, options.max_rto_ms
+    return _terms_of(*rto_ms, options.reorder_wait_ms, options.retransmit_requests)
+
+
+@lru_cache(1)
+def _terms_of(
+    initial_rto_ms: float, min_rto_ms: float, max_rto_ms: float, wait_ms: float, requests: int
+) -> _Terms:
+    rto_s = initial_rto_ms / 1000, min_rto_ms / 1000, max_rto_ms / 1000
+    return _Terms(rto_s, (wait_ms / 1000, requests))
 
 
 class Channel:
@@ -60,10 +84,8 @@ class Channel:
     def __init__(
         self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
-        options = config.reliability
-        self.rtt = RttEstimator(
-            options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
-        )
+        terms = _terms(config)
+        self.rtt = RttEstimator(*terms.rto_s)
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = Resting(Numbering(first_sequence))
@@ -73,13 +95,13 @@ class Channel:
         self._config = config
         self.windows_told = 0
         """How often the peer was told what the readers here have room for."""
-        self.busy_told_at = -math.inf
+        self.busy_told_at = NEVER
         """When it was last told that there is none."""
         self.skips_heard = 0
         """How often the peer has said that it skips numbers, in this session."""
-        self.lost_track_at = -math.inf
+        self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
-        self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
+        self._gap_options = terms.gaps
         # Newest first; empty for a peer that does not number without holes.
         self._numbers: list[ReceivedNumbers] = []
         self._reliable_ids = RecentIds(RELIABLE_IDS)
@@ -178,7 +200,7 @@ class Channel:
 
     def renew(self, now: float) -> None:
         """A new session with the same node begins: what waits for it is sent in that one."""
-        self.busy_told_at = -math.inf
+        self.busy_told_at = NEVER
         self.sender.renew(now)
 
     def follow(self, earlier: "Channel") -> None:
@@ -205,14 +227,14 @@ class Channel:
     @property
     def has_gaps(self) -> bool:
         """Whether a number of this session is missing."""
-        return bool(self._numbers) and bool(self._numbers[0].gaps)
+        return bool(self._numbers) and self._numbers[0].has_gaps
 
     def begin(self, sequence: int) -> None:
         """The peer begins a session, with a message of this number."""
         if self._numbers and self._numbers[0].highest == sequence:
             return
         self.skips_heard = 0
-        self._numbers.insert(0, ReceivedNumbers(sequence, *self._gap_options))
+        self._numbers = [ReceivedNumbers(sequence, *self._gap_options), *self._numbers]
         if len(self._numbers) > WINDOWS:
             unused = [each for each in self._numbers[1:] if not each.is_used]
             self._numbers.remove(unused[-1] if unused else self._numbers[-1])

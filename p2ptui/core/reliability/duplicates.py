@@ -42,9 +42,7 @@ class Verdict(enum.Enum):
     have come before or not."""
 
 
-# Of which nothing has come so far: shared by all of these, and never changed.
-_NO_ORDER: Final[list[int]] = []
-_NO_MARKS: Final[set[int]] = set()
+_FEW: Final = 4
 
 
 class RecentIds:
@@ -54,10 +52,11 @@ class RecentIds:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # A ring: it grows to its limit, and from then on the oldest makes place.
-        self._order: list[int] = _NO_ORDER
+        # A ring: it grows to its limit, and from then on the oldest makes place. None while there
+        # are few: from most peers nothing comes that is remembered, and these take least so.
+        self._order: list[int] | None = None
         self._next = 0
-        self.marks: set[int] = _NO_MARKS
+        self.marks: set[int] | tuple[int, ...] = ()
         """Their hashes."""
 
     def __contains__(self, key: str) -> bool:
@@ -71,12 +70,14 @@ class RecentIds:
         marks, order = self.marks, self._order
         if mark in marks:
             return False
+        if order is None or isinstance(marks, tuple):
+            if len(marks) < min(_FEW, self._limit):
+                self.marks = (*marks, mark)
+                return True
+            order, marks = self._order, self.marks = list(marks), set(marks)
         if len(order) < self._limit:
-            if not order:
-                self._order, self.marks = [mark], {mark}
-            else:
-                order.append(mark)
-                marks.add(mark)
+            order.append(mark)
+            marks.add(mark)
             return True
         at = self._next
         marks.discard(order[at])
@@ -98,14 +99,29 @@ class ReceivedNumbers:
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_highest", "gaps", "is_used")
+    __slots__ = ("_gaps", "_highest", "_reorder_wait_s", "_requests", "is_used")
 
     def __init__(self, first: int, reorder_wait_s: float, requests: int) -> None:
         # Not wrapped: it goes on counting, and its last 32 bits are the number on the wire.
         self._highest = first
         self.is_used = False
         """Whether a message in it was taken: anybody can begin a session in a peer's name."""
-        self.gaps = Gaps(reorder_wait_s, requests)
+        self._reorder_wait_s = reorder_wait_s
+        self._requests = requests
+        # Made for the first of them: most numbers come in their order.
+        self._gaps: Gaps | None = None
+
+    @property
+    def gaps(self) -> Gaps:
+        """The missing numbers, on a count that does not wrap."""
+        if self._gaps is None:
+            self._gaps = Gaps(self._reorder_wait_s, self._requests)
+        return self._gaps
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a number is missing."""
+        return bool(self._gaps)
 
     @property
     def highest(self) -> int:
@@ -131,31 +147,37 @@ class ReceivedNumbers:
         self.is_used = True
         ahead = self._ahead(number)
         if ahead <= 0:
-            self.gaps.close(self._highest + ahead)
+            if self._gaps:
+                self._gaps.close(self._highest + ahead)
             return
         if ahead > 1:
             self.gaps.open(self._highest + 1, self._highest + ahead - 1, now)
         self._highest += ahead
-        if self.gaps:
-            self.gaps.drop_below(self._highest - SEQUENCE_WINDOW)
+        if self._gaps:
+            self._gaps.drop_below(self._highest - SEQUENCE_WINDOW)
 
     def skip_to(self, number: int) -> None:
         """The peer, and nobody in its name, says that the next new message has this number."""
         self._highest += self._ahead(number) - 1
-        self.gaps.clear()
+        if self._gaps is not None:
+            self._gaps.clear()
 
     def give_up(self, number: int) -> None:
         """The peer no longer has `number`: it is not asked for again."""
-        self.gaps.close(self._highest + self._ahead(number))
+        if self._gaps:
+            self._gaps.close(self._highest + self._ahead(number))
 
     def postpone(self, number: int, until: float) -> None:
         """The message `number` is arriving in fragments: it is not lost before `until`."""
-        self.gaps.postpone(self._highest + self._ahead(number), until)
+        if self._gaps:
+            self._gaps.postpone(self._highest + self._ahead(number), until)
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
         """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
-        return [number % _MODULUS for number in self.gaps.to_request(now, backoff_s)]
+        if not self._gaps:
+            return []
+        return [number % _MODULUS for number in self._gaps.to_request(now, backoff_s)]
 
     def next_timeout(self) -> float | None:
         """When `to_request` is to be called next, or None."""
-        return self.gaps.next_timeout()
+        return None if self._gaps is None else self._gaps.next_timeout()

@@ -100,6 +100,7 @@ class SenderParts:
 
     def _resting(self, now: float) -> Resting:
         path, second_acks = self.path, self._second_acks
+        self.numbering.join()
         kept = Kept(
             None if path.is_as_new else path,
             None if self.window.is_as_new else self.window,

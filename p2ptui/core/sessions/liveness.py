@@ -90,6 +90,7 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
+        self._heartbeat = self._beat  # one for all peers
         self.is_asked_anew: Callable[[Peer], bool] = lambda _: False
         """Whether a peer is asked for a new session while the old one goes on."""
         self.on_beat: list[Callable[[Peer, float], None]] = []
@@ -131,8 +132,8 @@ class Liveness:
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
-        peer.session.schedule(
-            self._state.timers, min(heartbeat, expiry), lambda now: self._beat(peer, now)
+        peer.session.schedule_about(
+            self._state.timers, min(heartbeat, expiry), self._heartbeat, peer
         )
 
     def _last_chance(self, peer: Peer) -> float:
@@ -148,7 +149,7 @@ class Liveness:
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
-        peer.channel.rest(now)  # if something else than a message has put it to work
+        peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
             has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
