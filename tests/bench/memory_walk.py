@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
-_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
-"""Code is there once, however many peers there are."""
+_SHARED = (type, ModuleType, BuiltinFunctionType)
+"""Code is there once, however many peers there are; what a function has closed over is not."""
 
 
 def held_by(roots: Iterable[object]) -> "tuple[Counter[str], Counter[str]]":
@@ -28,5 +28,8 @@ def held_by(roots: Iterable[object]) -> "tuple[Counter[str], Counter[str]]":
         kind = type(one).__qualname__
         sizes[kind] += sys.getsizeof(one)
         numbers[kind] += 1
-        waiting += gc.get_referents(one)
+        if isinstance(one, FunctionType):
+            waiting += one.__closure__ or ()
+        else:
+            waiting += gc.get_referents(one)
     return sizes, numbers

@@ -260,7 +260,6 @@ EXEMPT = {
     "OutgoingTransfer._lost": OWN_CALLS,
     "OutgoingTransfer._sent_at": OWN_CALLS,
     "OwnNetworks._places": OWN_MACHINE,
-    "Peer.untold": HERE,  # MAX_UNTOLD
     "PeerTable._statuses": NAMED_IN_CODE,
     "Pings._pings": HERE,  # its limit, and MAX_WAITING_PINGS
     "PortPredictor._trust": NAMED_IN_CODE,
@@ -272,6 +271,7 @@ EXEMPT = {
     "Races._running": OWN_CALLS,
     "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
     "Readers._rooms": "readers of this node's own user",
+    "NOBODY": "never changed",
     "NO_METADATA": "never changed",
     "_NO_PINGS": "never changed",
     "RelayedSession.ways": "servers that this node joined",

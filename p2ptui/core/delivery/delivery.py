@@ -53,6 +53,7 @@ class Delivery(Outlet):
         self, state: NodeState, extensions: Mapping[str, str], following: Collection[str] = ()
     ) -> None:
         super().__init__(state)
+        self._on_channel_timeout = self._handle_channel_timeout  # one for all peers
         self._extensions = extensions
         self._following = following
         self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
@@ -412,7 +413,7 @@ class Delivery(Outlet):
                 return
             timer.cancel()
         peer.session.channel_timer = self._state.timers.schedule_about(
-            when, self._handle_channel_timeout, peer
+            when, self._on_channel_timeout, peer
         )
 
     def _handle_channel_timeout(self, peer: Peer, now: float) -> None:

@@ -26,6 +26,9 @@ ANSWER_KEPT_S: Final = 20.0
 than any program asks for it."""
 
 
+NOBODY: Final[dict[str, None]] = {}
+"""Of whom a peer is to be told, most of the time; never changed, but replaced."""
+
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
 
@@ -68,7 +71,7 @@ class Peer:
     """Messages that wait until its address is proved or it has sent enough itself."""
     acks_owed: tuple[bytes, ...] = ()
     """Acks that wait until its address is proved."""
-    untold: dict[str, None] = field(default_factory=dict)
+    untold: dict[str, None] = field(default_factory=lambda: NOBODY)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     _path: Address | None = None
     _home: Address | None = None

@@ -61,7 +61,7 @@ class SenderParts:
         self._options = options
         self._rtt = rtt
         self.path = kept.path or PathMtu(datagram_bytes, ceiling_bytes or datagram_bytes, rtt)
-        self.window = kept.window or CongestionWindow(
+        self.window = CongestionWindow(
             datagram_bytes, options.initial_window, options.max_window, rtt
         )
         self.numbering = Numbering(first_sequence) if resting is None else resting.numbering
@@ -81,6 +81,7 @@ class SenderParts:
         if resting is not None:
             self._retransmissions = resting.retransmissions
             self.path.resume(resting.sealed_bytes, resting.passed_bytes, grows=resting.grows)
+            self.window.resume(self.path.size_bytes, resting.window)
         self._fitting = Fitting(self._outbox, self.window, self._transfers, self.room, self.path)
 
     @property
@@ -103,7 +104,6 @@ class SenderParts:
         self.numbering.join()
         kept = Kept(
             None if path.is_as_new else path,
-            None if self.window.is_as_new else self.window,
             None if self.room.is_as_new else self.room,
             None if self.skips.is_as_new else self.skips,
             None if second_acks.is_as_new(now) else second_acks,
@@ -113,6 +113,7 @@ class SenderParts:
             grows=path.grows,
             sealed_bytes=path.sealed_bytes,
             passed_bytes=path.passed_bytes,
+            window=self.window.learnt(),
             retransmissions=self.retransmissions,
             kept=NOTHING_KEPT if kept.is_empty else kept,
         )

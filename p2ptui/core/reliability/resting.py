@@ -7,7 +7,6 @@ what was learnt or agreed stays. It is put together again for the next message.
 
 from typing import Final
 
-from p2ptui.core.reliability.congestion import CongestionWindow
 from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
@@ -21,18 +20,16 @@ class Kept:
     Few senders have any: of most nothing but a `Resting` is left.
     """
 
-    __slots__ = ("path", "room", "second_acks", "skips", "window")
+    __slots__ = ("path", "room", "second_acks", "skips")
 
     def __init__(
         self,
         path: PathMtu | None = None,
-        window: CongestionWindow | None = None,
         room: ReceiverRoom | None = None,
         skips: Skips | None = None,
         second_acks: SecondAcks | None = None,
     ) -> None:
         self.path = path
-        self.window = window
         self.room = room
         self.skips = skips
         self.second_acks = second_acks
@@ -42,12 +39,14 @@ class Kept:
         """Whether no part has learnt anything."""
         return (
             self.path is None
-            and self.window is None
             and self.room is None
             and self.skips is None
             and self.second_acks is None
         )
 
+
+NEW_WINDOW: Final = (0.0, 0.0)
+"""Of a congestion window that has learnt nothing."""
 
 NOTHING_KEPT: Final = Kept()
 
@@ -60,6 +59,7 @@ class Resting:
         grows: As of its `PathMtu`.
         sealed_bytes: Likewise.
         passed_bytes: The largest datagram that is known to have arrived.
+        window: What its congestion window has learnt.
         retransmissions: Datagrams that were sent again so far.
         kept: Its parts that have learnt something.
     """
@@ -71,6 +71,7 @@ class Resting:
         "passed_bytes",
         "retransmissions",
         "sealed_bytes",
+        "window",
     )
 
     def __init__(
@@ -80,6 +81,7 @@ class Resting:
         grows: bool = False,
         sealed_bytes: int = 0,
         passed_bytes: int = 0,
+        window: tuple[float, float] = NEW_WINDOW,
         retransmissions: int = 0,
         kept: Kept = NOTHING_KEPT,
     ) -> None:
@@ -87,5 +89,6 @@ class Resting:
         self.grows = grows
         self.sealed_bytes = sealed_bytes
         self.passed_bytes = passed_bytes
+        self.window = NEW_WINDOW if window == NEW_WINDOW else window
         self.retransmissions = retransmissions
         self.kept = kept
