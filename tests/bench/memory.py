@@ -51,6 +51,7 @@ AT_ONCE: Final = 100
 
 SETTLE_S: Final = 3.0
 
+SETTLED_WITHIN_S: Final = 60.0
 JOINED_WITHIN_S: Final = 15.0
 
 IP_PKTINFO: Final = 8
@@ -173,7 +174,7 @@ class Town:
         self._secured = secured
         self._clients: dict[str, Endpoint] = {}
         self._quiet: dict[str, Quiet] = {}
-        self._asked = 0
+        self._asked = self._heard = 0
         self.joined = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
@@ -202,6 +203,16 @@ class Town:
             self._quiet[host] = Quiet(client, self._server)
         self._clients.clear()
 
+    def settle(self) -> None:
+        """All has been said: nothing comes for a while."""
+        late = time.monotonic() + SETTLED_WITHIN_S
+        until = 0.0
+        heard = -1
+        while time.monotonic() < min(until or late, late):
+            self._turn()
+            if self._heard != heard:
+                heard, until = self._heard, time.monotonic() + SETTLE_S
+
     def _is_in(self, client: Endpoint) -> bool:
         peer = client.peers.at(self._server)
         return peer is not None and peer.is_authenticated
@@ -216,6 +227,7 @@ class Town:
         with contextlib.suppress(TimeoutError):
             for _ in range(2_000):
                 data, told, _, _ = self._socket.recvmsg(65_535, 64)
+                self._heard += 1
                 host = socket.inet_ntoa(struct.unpack("=I4s4s", told[0][2])[2])
                 client = self._clients.get(host)
                 if client is not None:
@@ -274,7 +286,7 @@ def over_loopback(count: int, *, secured: bool) -> Iterator[Figure]:
             rounds += 1
             if rounds > 2 * count // AT_ONCE + 10:
                 raise RuntimeError(f"no more than {town.joined} peers joined")
-        town.join(0)  # until all has been said
+        town.settle()
         full, peak = _mb(pid, "VmRSS"), _mb(pid, "VmHWM")
     a_peer = (full - at_rest) * 1e6 / count
     is_bounded = count == 10_000 and not secured
