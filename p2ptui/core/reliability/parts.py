@@ -71,7 +71,7 @@ class SenderParts:
         self._turns = Turns(self._outbox, self.numbering, self.room)
         self._withdrawn: list[int] = []
         self._deadlines = Deadlines()
-        self._second_acks = kept.second_acks or SecondAcks(rtt)
+        self._second_acks = SecondAcks(rtt)
         self._resend = ResendBuffer(options.resend_buffer_bytes)
         self._transfers = Transfers(
             self._outbox, self.window, rtt, self._deadlines, self.path, options.max_tries
@@ -99,14 +99,14 @@ class SenderParts:
             or self.skips.next_timeout() is not None
         )
 
-    def _resting(self, now: float) -> Resting:
-        path, second_acks = self.path, self._second_acks
+    def _resting(self) -> Resting:
+        # No second Ack comes any more: what was acknowledged is kept longer than that takes.
+        path = self.path
         self.numbering.join()
         kept = Kept(
             None if path.is_as_new else path,
             None if self.room.is_as_new else self.room,
             None if self.skips.is_as_new else self.skips,
-            None if second_acks.is_as_new(now) else second_acks,
         )
         return Resting(
             self.numbering,

@@ -10,7 +10,6 @@ from typing import Final
 from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
-from p2ptui.core.reliability.rtt import SecondAcks
 from p2ptui.core.reliability.skips import Skips
 
 
@@ -20,29 +19,22 @@ class Kept:
     Few senders have any: of most nothing but a `Resting` is left.
     """
 
-    __slots__ = ("path", "room", "second_acks", "skips")
+    __slots__ = ("path", "room", "skips")
 
     def __init__(
         self,
         path: PathMtu | None = None,
         room: ReceiverRoom | None = None,
         skips: Skips | None = None,
-        second_acks: SecondAcks | None = None,
     ) -> None:
         self.path = path
         self.room = room
         self.skips = skips
-        self.second_acks = second_acks
 
     @property
     def is_empty(self) -> bool:
         """Whether no part has learnt anything."""
-        return (
-            self.path is None
-            and self.room is None
-            and self.skips is None
-            and self.second_acks is None
-        )
+        return self.path is None and self.room is None and self.skips is None
 
 
 NEW_WINDOW: Final = (0.0, 0.0)

@@ -7,9 +7,6 @@ from p2ptui.bounded import BoundedTable
 SECOND_ACKS: Final = 256
 """Messages that were sent again and acknowledged, of which a second Ack may come."""
 
-SECOND_ACKS_S: Final = 60.0
-"""None takes so long: a sender that rests later forgets them."""
-
 _ALPHA: Final = 1 / 8
 _BETA: Final = 1 / 4
 _K: Final = 4
@@ -110,24 +107,18 @@ class SecondAcks:
         rtt: What learns from that.
     """
 
-    __slots__ = ("_expected", "_rtt", "_until")
+    __slots__ = ("_expected", "_rtt")
 
     def __init__(self, rtt: RttEstimator) -> None:
         self._rtt = rtt
         # Made for the first of them: most peers acknowledge everything in time.
         self._expected: BoundedTable[int | str, float] | None = None
-        self._until = 0.0
 
-    def expect(self, key: int | str, timeout_s: float, now: float) -> None:
+    def expect(self, key: int | str, timeout_s: float) -> None:
         """A message that was sent again after `timeout_s` was acknowledged."""
         if self._expected is None:
             self._expected = BoundedTable(SECOND_ACKS)
-        self._until = now + SECOND_ACKS_S
         self._expected.put(key, timeout_s)
-
-    def is_as_new(self, now: float) -> bool:
-        """Whether none is expected, or any more."""
-        return not self._expected or now >= self._until
 
     def handle(self, key: int | str) -> bool:
         """An Ack of nothing that waits; whether it is the second one of a message."""

@@ -31,7 +31,7 @@ class ReliableSender(SenderParts):
         if not self._is_idle:
             return None
         self._settle_path(now)
-        return self._resting(now) if self.path.is_settled else None
+        return self._resting() if self.path.is_settled else None
 
     def take_retransmissions(self) -> int:
         """`retransmissions`, which count from 0 again."""
@@ -167,7 +167,7 @@ class ReliableSender(SenderParts):
             elif self._rtt.srtt is None:
                 self._rtt.hold(message.timeout_s)
             else:
-                self._second_acks.expect(key, message.timeout_s, now)
+                self._second_acks.expect(key, message.timeout_s)
         return self._finish(message, SendStatus.DELIVERED, now)
 
     def awaits_report(self, sequence: int) -> bool:
