@@ -140,6 +140,74 @@ class Ranks:
         self.most = 0
 
 
+class Groups(Generic[K]):
+    """Keys by their owner, of each the oldest first.
+
+    Most owners have one key, which takes no container of its own.
+    """
+
+    __slots__ = ("_several", "_single")
+
+    def __init__(self) -> None:
+        self._single: dict[Hashable, K] = {}
+        self._several: dict[Hashable, OrderedDict[K, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._single or self._several)
+
+    def __contains__(self, owner: Hashable) -> bool:
+        return owner in self._single or owner in self._several
+
+    def count(self, owner: Hashable) -> int:
+        """How many keys an owner has."""
+        several = self._several.get(owner)
+        return int(owner in self._single) if several is None else len(several)
+
+    def get(self, owner: Hashable) -> "OrderedDict[K, None] | None":
+        """The keys of an owner, for reading and to renew them; None if there are none."""
+        several = self._several.get(owner)
+        if several is None and owner in self._single:
+            return OrderedDict({self._single[owner]: None})
+        return several
+
+    def add(self, owner: Hashable, key: K) -> None:
+        """A key is this owner's, as its newest."""
+        several = self._several.get(owner)
+        if several is not None:
+            several[key] = None
+        elif owner not in self._single:
+            self._single[owner] = key
+        elif self._single[owner] != key:
+            self._several[owner] = OrderedDict({self._single.pop(owner): None, key: None})
+
+    def discard(self, owner: Hashable, key: K) -> bool:
+        """A key is this owner's no more; whether it was."""
+        several = self._several.get(owner)
+        if several is None:
+            is_held = owner in self._single and self._single[owner] == key
+            if is_held:
+                del self._single[owner]
+            return is_held
+        if key not in several:
+            return False
+        del several[key]
+        if len(several) == 1:
+            del self._several[owner]
+            self._single[owner] = next(iter(several))
+        return True
+
+    def renew(self, owner: Hashable, key: K) -> None:
+        """A key is the newest of its owner's, if it is one of them."""
+        several = self._several.get(owner)
+        if several is not None and key in several:
+            several.move_to_end(key)
+
+    def clear(self) -> None:
+        """Nobody has any."""
+        self._single.clear()
+        self._several.clear()
+
+
 class Holdings(Generic[K]):
     """The entries of each owner of one kind, the oldest first.
 
@@ -155,26 +223,26 @@ class Holdings(Generic[K]):
         self.share = share
         self.ranks: Ranks | None = Ranks() if is_ranked else None
         """Who holds most entries."""
-        self.of: dict[Hashable, OrderedDict[K, None]] = {}
-        self.doubted: dict[Hashable, OrderedDict[K, None]] = {}
+        self.of: Groups[K] = Groups()
+        self.doubted: Groups[K] = Groups()
         """Of these the unproved ones."""
         self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
         """Bytes of each owner's entries, if they are counted."""
 
     def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry is this owner's."""
-        held = self.of.setdefault(owner, OrderedDict())
-        held[key] = None
+        self.of.add(owner, key)
         if not proved:
-            self.doubted.setdefault(owner, OrderedDict())[key] = None
+            self.doubted.add(owner, key)
         if self.sizes is not None:
             self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
         if self.ranks is not None:
-            self.ranks.note(owner, owner, len(held) - 1, len(held))
+            count = self.of.count(owner)
+            self.ranks.note(owner, owner, count - 1, count)
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries an owner has."""
-        return len(self.of.get(owner, ()))
+        return self.of.count(owner)
 
     def used_by(self, owner: Hashable) -> int:
         """How many bytes."""
@@ -191,44 +259,30 @@ class Holdings(Generic[K]):
 
     def keys_of(self, owner: Hashable) -> tuple[K, ...]:
         """The entries of one owner, the oldest first."""
-        return tuple(self.of.get(owner, ()))
+        return tuple(self.of.get(owner) or ())
 
     def discard(self, owner: Hashable, key: K, size_bytes: int) -> None:
         """An entry is this owner's no more."""
-        held = self.of.get(owner)
-        if held is None or key not in held:
+        if not self.of.discard(owner, key):
             return
-        del held[key]
+        count = self.of.count(owner)
         if self.ranks is not None:
-            self.ranks.note(owner, owner, len(held) + 1, len(held))
+            self.ranks.note(owner, owner, count + 1, count)
         if self.doubted:
             self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
-        if not held:
-            del self.of[owner]
-            if self.sizes is not None:
-                del self.sizes[owner]
+        if not count and self.sizes is not None:
+            del self.sizes[owner]
 
     def prove(self, owner: Hashable, key: K) -> None:
         """An entry is not doubted any more."""
-        doubted = self.doubted_of(owner)
-        if doubted is not None and key in doubted:
-            del doubted[key]
-            if not doubted:
-                self._forget_doubted(owner)
-
-    def _forget_doubted(self, owner: Hashable) -> None:
-        del self.doubted[owner]
+        self.doubted.discard(owner, key)
 
     def renew(self, owner: Hashable, key: K) -> None:
         """An entry is the newest of these, and of the doubted ones if it is one."""
-        held = self.of.get(owner)
-        if held is not None and key in held:
-            held.move_to_end(key)
-        doubted = self.doubted_of(owner)
-        if doubted is not None and key in doubted:
-            doubted.move_to_end(key)
+        self.of.renew(owner, key)
+        self.doubted.renew(owner, key)
 
     def has_room(self, owner: Hashable, whole: int, size_bytes: int, whole_bytes: int) -> bool:
         """Whether an owner may have one entry more.
@@ -285,7 +339,7 @@ class Sites(Holdings[K]):
         count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
         self._addresses_of.setdefault(prefix, {})[address] = None
         if not proved:
-            self.doubted.setdefault(prefix, OrderedDict())[key] = None
+            self.doubted.add(prefix, key)
         if self.sizes is not None:
             self.sizes[prefix] = self.sizes.get(prefix, 0) + size_bytes
         if self.ranks is not None:
@@ -308,8 +362,13 @@ class Sites(Holdings[K]):
             if self.sizes is not None:
                 del self.sizes[prefix]
 
-    def _forget_doubted(self, owner: Any) -> None:
-        del self.doubted[owner[1]]
+    def prove(self, owner: Any, key: K) -> None:
+        """An entry is not doubted any more."""
+        self.doubted.discard(owner[1], key)
+
+    def renew(self, owner: Any, key: K) -> None:
+        """An entry is the newest of the doubted ones, if it is one."""
+        self.doubted.renew(owner[1], key)
 
     def held_by(self, owner: Any) -> int:
         """How many entries a prefix has."""
@@ -325,7 +384,8 @@ class Sites(Holdings[K]):
 
     def held_of(self, owner: Any) -> "Iterator[OrderedDict[K, None]]":
         """Its entries: of one address after the other, in the order in which these came."""
-        return (self._addresses.of[address] for address in self._addresses_of.get(owner[1], ()))
+        groups = map(self._addresses.of.get, self._addresses_of.get(owner[1], ()))
+        return (held for held in groups if held is not None)
 
     def clear(self) -> None:
         """All entries are gone."""

@@ -98,6 +98,7 @@ class BoundedTable(Generic[K, V]):
         "_limit_now",
         "_on_evicted",
         "_owned",
+        "_peers",
         "_refuses",
         "_since",
         "_sizes",
@@ -170,9 +171,11 @@ class BoundedTable(Generic[K, V]):
         """Until then, where those are that caused its entries; None: how much each holds is
         known."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
-        self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
+        # Whose each entry is, as `put` was told: that is there anyway, and its owners follow.
+        self._owned: dict[K, tuple[str, int] | None] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
         )
+        self._peers: dict[K, tuple[Hashable, ...]] | None = {} if self._by_peer else None
         self._is_aged = any(
             holdings is not None and holdings.share.makes_room for holdings in of_owners
         )
@@ -237,7 +240,7 @@ class BoundedTable(Generic[K, V]):
     def of_peer(self, owner: Hashable) -> tuple[K, ...]:
         """The keys of one peer's entries, the oldest first; see `peer_share`."""
         held = None if self._by_peer is None else self._by_peer.of.get(owner)
-        return () if held is None else tuple(held)
+        return tuple(held or ())
 
     def of_address(self, host: str) -> tuple[K, ...]:
         """The keys of one host's entries, the oldest first; see `address_share`."""
@@ -275,7 +278,7 @@ class BoundedTable(Generic[K, V]):
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries one peer has; see `peer_share`."""
-        return 0 if self._by_peer is None else len(self._by_peer.of.get(owner, ()))
+        return 0 if self._by_peer is None else self._by_peer.held_by(owner)
 
     # The one way in.
 
@@ -337,6 +340,7 @@ class BoundedTable(Generic[K, V]):
             self._sizes[key] = size_bytes
             self.used_bytes += size_bytes
         if owned:
+            self._note_origin(key, peers, address)
             self._note_owners(key, owned, size_bytes, proved=proved)
         elif hosts is not None:
             hosts[key] = None if address is None else address[0]
@@ -347,11 +351,17 @@ class BoundedTable(Generic[K, V]):
             self._unproved = OrderedDict()
         self._unproved[key] = None
 
+    def _note_origin(
+        self, key: K, peers: tuple[Hashable, ...], address: tuple[str, int] | None
+    ) -> None:
+        assert self._owned is not None
+        self._owned[key] = address
+        if peers and self._peers is not None:
+            self._peers[key] = peers
+
     def _note_owners(
         self, key: K, owned: list[tuple[Holdings[K], Hashable]], size_bytes: int, *, proved: bool
     ) -> None:
-        assert self._owned is not None
-        self._owned[key] = owned
         for holdings, owner in owned:
             holdings.add(owner, key, size_bytes, proved=proved)
 
@@ -360,8 +370,10 @@ class BoundedTable(Generic[K, V]):
         hosts, self._hosts = self._hosts, None
         unproved = self._unproved or ()
         for key, host in (hosts or {}).items():
-            owned = self._owners((), None if host is None else (host, 0))
+            address = None if host is None else (host, 0)
+            owned = self._owners((), address)
             if owned:
+                self._note_origin(key, (), address)
                 self._note_owners(key, owned, 0, proved=key not in unproved)
 
     def replace(self, key: K, value: V) -> None:
@@ -380,8 +392,8 @@ class BoundedTable(Generic[K, V]):
         self._values.move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
-        if self._is_aged and self._owned:
-            for holdings, owner in self._owned.get(key, ()):
+        if self._is_aged:
+            for holdings, owner in self._owners_of(key):
                 holdings.renew(owner, key)
         if self._since is not None:
             self._since[key] = now
@@ -390,7 +402,7 @@ class BoundedTable(Generic[K, V]):
         """The owner of an entry has shown that it is where it says; nothing if it had."""
         if self._unproved and key in self._unproved:
             del self._unproved[key]
-            for holdings, owner in (self._owned or {}).get(key, ()):
+            for holdings, owner in self._owners_of(key):
                 holdings.prove(owner, key)
 
     def admit(self) -> bool:
@@ -434,7 +446,7 @@ class BoundedTable(Generic[K, V]):
         self._values.clear()
         self._unproved = None
         self.used_bytes = 0
-        for each in (self._since, self._sizes, self._owned):
+        for each in (self._since, self._sizes, self._owned, self._peers):
             if each:
                 each.clear()
         for holdings in filter(None, (self._by_peer, self._by_address, self._by_prefix)):
@@ -463,6 +475,12 @@ class BoundedTable(Generic[K, V]):
         return lifetime_s() if callable(lifetime_s) else lifetime_s
 
     # Room.
+
+    def _owners_of(self, key: K) -> list[tuple[Holdings[K], Hashable]]:
+        """Who has an entry; nobody, if it counts for no share."""
+        if not self._owned or key not in self._owned:
+            return []
+        return self._owners((self._peers or {}).get(key, ()), self._owned[key])
 
     def _owners(
         self, peers: tuple[Hashable, ...], address: tuple[str, int] | None
@@ -631,6 +649,9 @@ class BoundedTable(Generic[K, V]):
             self.used_bytes -= size_bytes
         if self._hosts is not None:
             del self._hosts[key]
-        elif self._owned:
-            for holdings, owner in self._owned.pop(key, ()):
+        elif self._owned and key in self._owned:
+            for holdings, owner in self._owners_of(key):
                 holdings.discard(owner, key, size_bytes)
+            del self._owned[key]
+            if self._peers:
+                self._peers.pop(key, None)

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -33,6 +34,12 @@ MAX_TOLD_NAME_BYTES: Final = 2 * MAX_TOLD_NAME + 2
 MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
+
+LISTS_SHARED: Final = 256
+"""Lists of capabilities, and what else nodes say alike, of which there is one for all peers."""
+
+NO_METADATA: Final[dict[str, str]] = {}
+"""Of all nodes that tell none; never changed."""
 
 _USUAL_CAPABILITIES: Final = {name: name for name in OWN_CAPABILITIES}
 
@@ -162,11 +169,11 @@ def accept_node_info(
         id=node_id,
         node_id=node_id,
         name=name,
-        version=version,
+        version=_one_word(version) if len(version) <= MAX_CAPABILITY else version,
         listen_addr=received.listen_addr or "",
         capabilities=_shared(received.capabilities),
-        metadata=received.metadata,
-        network_id=network_id,
+        metadata=received.metadata or NO_METADATA,
+        network_id=own.network_id,
     )
     size = len(encode_payload(info))
     if size > MAX_NODE_INFO_BYTES:
@@ -211,8 +218,25 @@ def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
 
 
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
-    """The same names, of which the usual ones are in memory only once."""
-    return tuple([_USUAL_CAPABILITIES.get(name, name) for name in capabilities])
+    """The same names, of which the usual ones are in memory only once, and equal lists too."""
+    names = tuple([_USUAL_CAPABILITIES.get(name, name) for name in capabilities])
+    return _once(names) if _is_short(names) else names
+
+
+def _is_short(names: tuple[str, ...]) -> bool:
+    if len(names) > MAX_CAPABILITIES:
+        return False
+    return all(len(name) <= MAX_CAPABILITY for name in names)
+
+
+@lru_cache(LISTS_SHARED)
+def _once(capabilities: tuple[str, ...]) -> tuple[str, ...]:
+    return capabilities
+
+
+@lru_cache(LISTS_SHARED)
+def _one_word(word: str) -> str:
+    return word
 
 
 def shortened(message: Envelope, payload: Raw) -> Envelope:

@@ -15,6 +15,8 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import NULL, PingPayload
 
+NEVER: Final = -math.inf
+
 OUTSTANDING_S: Final = 10.0
 """A Ping that nobody waits for counts as outstanding this long."""
 
@@ -51,6 +53,10 @@ class OutstandingPing:
             on_end(outcome)
 
 
+_NO_PINGS: Final[OrderedDict[str, OutstandingPing]] = OrderedDict()
+"""Shared by all to whom none is under way, and never changed."""
+
+
 class Pings:
     """The Pings sent to one address, bounded: the oldest is forgotten, but no call's.
 
@@ -70,12 +76,13 @@ class Pings:
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
-        self._pings: OrderedDict[str, OutstandingPing] = OrderedDict()
+        # None are under way most of the time.
+        self._pings: OrderedDict[str, OutstandingPing] = _NO_PINGS
         self.unanswered = 0
         """Pings that left since one was answered."""
         self.unanswered_since = 0.0
         """When the first of these left."""
-        self.insists_until = -math.inf
+        self.insists_until = NEVER
         """So long it is asked for a proof, since a message began to wait for that; seconds."""
         self.answer_s = 0.0
         """How long it took lately until one was answered by name, from the first of those that were
@@ -148,6 +155,8 @@ class Pings:
             is_bare: Whether it carries nothing that its Pong could name.
         """
         self._expire(now)
+        if not self._pings:
+            self._pings = OrderedDict()
         ping = self._pings[nonce] = OutstandingPing(now, is_bare)
         self._pings.move_to_end(nonce, last=last)
         if not self.unanswered:
@@ -201,6 +210,7 @@ class Pings:
             if payload != NULL:
                 self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
         self.unanswered = 0
+        self._give_back()
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain
@@ -213,11 +223,16 @@ class Pings:
         ]
         for nonce in old:
             del self._pings[nonce]
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if not self._pings:
+            self._pings = _NO_PINGS
 
     def end_all(self, error: P2PError) -> None:
         """Forget all; calls that wait for one end with `error`."""
         pings = list(self._pings.values())
-        self._pings.clear()
+        self._pings = _NO_PINGS
         for ping in pings:
             ping.end(error)
 

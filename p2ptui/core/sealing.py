@@ -246,6 +246,7 @@ class Seals:
             MAX_DEPARTED,
             full="seal_forgotten",
             lifetime_s=LONGEST_OVERLAP_S,
+            on_evicted=lambda _, seal: seal.session.rest(),
             count=counters.drop,
         )
 
@@ -374,6 +375,7 @@ class Seals:
         """The peer has gone: nothing opens any more, unless it comes back by another way at once.
         What is still said to it stays sealed."""
         if peer.seal is not None:
+            peer.seal.session.rest()
             self._departed.put(peer.seal.keys.id, peer.seal, now)
         for number in self._by_number.of_peer(peer):
             del self._by_number[number]

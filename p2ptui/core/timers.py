@@ -3,7 +3,9 @@
 import heapq
 from collections.abc import Callable
 from itertools import count
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
+
+SubjectT = TypeVar("SubjectT")
 
 Action: TypeAlias = Callable[[float], None]
 """Called with the time, in seconds, at which it is run."""
@@ -15,17 +17,21 @@ _COMPACT_ABOVE: Final = 64
 class Timer:
     """One planned action; `cancel()` makes it never happen."""
 
-    __slots__ = ("_timers", "action", "when")
+    __slots__ = ("_timers", "action", "subject", "when")
 
-    def __init__(self, when: float, action: Action, timers: "Timers") -> None:
+    def __init__(
+        self, when: float, action: Callable[..., None], timers: "Timers", subject: object = None
+    ) -> None:
         self.when = when
-        self.action: Action | None = action
+        self.action: Callable[..., None] | None = action
+        self.subject = subject
+        """What it is about, which the action is called with first; None: about nothing."""
         self._timers = timers
 
     def cancel(self) -> None:
         """Take the action back; harmless when it has run or was cancelled."""
         if self.action is not None:
-            self.action = None
+            self.action = self.subject = None
             self._timers.forget_one()
 
 
@@ -45,7 +51,17 @@ class Timers:
 
     def schedule(self, when: float, action: Action) -> Timer:
         """Plan `action` for the time `when` (seconds, same clock as `run`)."""
-        timer = Timer(when, action, self)
+        return self._enter(Timer(when, action, self))
+
+    def schedule_about(
+        self, when: float, action: Callable[[SubjectT, float], None], subject: SubjectT
+    ) -> Timer:
+        """The same of an action that is the same for many: it is called with what it is about,
+        and the time. That takes a third of the memory of a function of its own."""
+        return self._enter(Timer(when, action, self, subject))
+
+    def _enter(self, timer: Timer) -> Timer:
+        when = timer.when
         heapq.heappush(self._heap, (when, next(self._order), timer))
         self._live += 1
         return timer
@@ -78,11 +94,14 @@ class Timers:
         remaining = iter(due)
         try:
             for _, _, timer in remaining:
-                action = timer.action
+                action, subject = timer.action, timer.subject
                 if action is not None:  # else it was taken back, perhaps by an earlier one
-                    timer.action = None
+                    timer.action = timer.subject = None
                     self._live -= 1
-                    action(now)
+                    if subject is None:
+                        action(now)
+                    else:
+                        action(subject, now)
         finally:
             for entry in remaining:
                 heapq.heappush(self._heap, entry)

@@ -10,7 +10,7 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.udp import DatagramSocket, SocketCounters
 
 # Of ten thousand peers, once a second: bytecode for each would hold the loop for 40 ms.
-_SENT_AGAIN: Final = attrgetter("channel.sender.retransmissions")
+_SENT_AGAIN: Final = attrgetter("channel.retransmissions")
 
 
 @dataclass(frozen=True, slots=True)

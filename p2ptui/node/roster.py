@@ -40,8 +40,7 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
     ),
     "loss": (
         lambda peer: (
-            peer.channel.sender.retransmissions
-            / ((peer.messages_out + peer.channel.sender.retransmissions) or 1)
+            peer.channel.retransmissions / ((peer.messages_out + peer.channel.retransmissions) or 1)
         ),
         lambda _: 0.0,
     ),

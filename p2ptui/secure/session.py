@@ -117,8 +117,14 @@ class SecureSession:
             self._next = None
         self._is_under_way = False
         overlap_s = OVERLAP_S if transport.opened else LONGEST_OVERLAP_S
-        self._before, self._before_until = self.current, now + overlap_s
+        self._keep_before(self.current, now + overlap_s)
         self.current = transport
+
+    def _keep_before(self, transport: Transport | None, until: float) -> None:
+        # Of keys that are forgotten nothing is left ready for use.
+        if self._before is not None:
+            self._before.rest()
+        self._before, self._before_until = transport, until
 
     def hold(self, transport: Transport, now: float) -> None:
         """New keys that came of an exchange which crossed a better one. Where the other side has
@@ -127,7 +133,7 @@ class SecureSession:
         if self.awaits(self.current):
             self._next, self.current = self.current, transport
         else:
-            self._before, self._before_until = transport, now + OVERLAP_S
+            self._keep_before(transport, now + OVERLAP_S)
 
     def awaits(self, transport: Transport) -> bool:
         """Whether keys are good of which the other side has shown nothing: message 3, which this
@@ -152,9 +158,10 @@ class SecureSession:
         """Forget the keys of before, and those to come that are asked for no more, if their time
         is over."""
         if self._before is not None and now >= self._before_until:
-            self._before = None
+            self._keep_before(None, now)
         is_over = self._next is not None and now >= self._next.began_at + LONGEST_OVERLAP_S
-        if is_over and not self._is_under_way:
+        if self._next is not None and is_over and not self._is_under_way:
+            self._next.rest()
             self._next = None
 
     def rest(self) -> None:

@@ -177,7 +177,7 @@ class ReceivedNodeInfo(Struct):
     continues: str | UnsetType = UNSET
 
 
-class NodeInfo(Struct, frozen=True, kw_only=True):
+class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
     """Who a node is: the union of the spec's and the reference's form."""
 
     id: str

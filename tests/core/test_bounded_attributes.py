@@ -266,8 +266,6 @@ EXEMPT = {
     "OutgoingTransfer._sent_at": OWN_CALLS,
     "OwnNetworks._places": OWN_MACHINE,
     "Outlet._templates": NAMED_IN_CODE,
-    "Peer.deferred": HERE,  # MAX_DEFERRED and MAX_DEFERRED_BYTES
-    "Peer.untold": HERE,  # MAX_UNTOLD
     "PeerTable._statuses": NAMED_IN_CODE,
     "Pings._pings": HERE,  # its limit, and MAX_WAITING_PINGS
     "PortPredictor._trust": NAMED_IN_CODE,
@@ -279,10 +277,12 @@ EXEMPT = {
     "Races._running": OWN_CALLS,
     "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
     "Readers._rooms": "readers of this node's own user",
-    "RecentIds._order": HOT,
-    "RecentIds.marks": HOT,
+    "NOBODY": "never changed",
+    "NO_METADATA": "never changed",
+    "_NO_PINGS": "never changed",
     "RelayedSession.ways": "servers that this node joined",
     "ReliableSender._withdrawn": OWN_CALLS,
+    "SenderParts._withdrawn": OWN_CALLS,
     "ResendBuffer._messages": OWN_CALLS,  # within its bytes
     "StunService._partner_places": OWN_MACHINE,
     "StunService._ports": OWN_MACHINE,

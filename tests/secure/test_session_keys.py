@@ -15,6 +15,7 @@ from p2ptui.secure.frames import (
 from p2ptui.secure.replay import WINDOW
 from p2ptui.secure.session import LONGEST_OVERLAP_S, OVERLAP_S, RECENT_DATAGRAMS
 from p2ptui.secure.transport import (
+    MAX_AWAKE,
     MAX_DATAGRAMS,
     REKEY_AFTER_S,
     REKEY_DATAGRAMS,
@@ -394,3 +395,27 @@ def test_an_unknown_session_counts_only_for_a_frame_that_was_sent_lately():
     assert not a.is_ours(UnknownSession(2, RECENT_DATAGRAMS + 1))  # not sent yet
     assert not a.is_ours(UnknownSession(1, RECENT_DATAGRAMS))
     assert not b.is_ours(answer_to(frames[-1]))
+
+
+def test_of_many_sessions_only_those_at_work_are_ready() -> None:
+    sessions = [pair() for _ in range(MAX_AWAKE)]
+    for a, b in sessions:
+        assert b.open(a.seal(TEXT)) == TEXT
+    ready = [one for both in sessions for one in both if one._sealer or one._opener]
+    assert ready == [one for both in sessions[-MAX_AWAKE // 2 :] for one in both]
+    first_a, first_b = sessions[0]
+    assert first_b.open(first_a.seal(TEXT)) == TEXT  # it comes back by itself
+
+
+def test_of_keys_that_are_forgotten_nothing_is_left_ready() -> None:
+    a, _ = pair()
+    session, others = SecureSession(a), [pair()[0] for _ in range(2)]
+    session.seal(TEXT)
+    for now, other in enumerate(others):
+        session.adopt(other, float(now))
+        session.seal(TEXT)
+    assert a._sealer is None
+    assert others[0]._sealer is not None  # it still opens
+    session.expire(LONGEST_OVERLAP_S + 1)
+    assert others[0]._sealer is None
+    assert others[1]._sealer is not None

@@ -48,12 +48,13 @@ class Deferred:
         size = len(held.data) + HELD_BYTES
         if not self._all.put(number, peer, now, address=writer, size_bytes=size, proved=False):
             return False
-        peer.deferred.append(held._replace(number=number))
+        peer.deferred = (*peer.deferred, held._replace(number=number))
         return True
 
     def take(self, peer: Peer) -> Held:
         """The next one that waits for a peer; there must be one."""
-        held = peer.deferred.popleft()
+        held, *rest = peer.deferred
+        peer.deferred = tuple(rest)
         self._all.pop(held.number)
         return held
 
@@ -66,7 +67,7 @@ class Deferred:
         lost = next((held for held in peer.deferred if held.number == number), None)
         if lost is None:
             return
-        peer.deferred.remove(lost)
+        peer.deferred = tuple(held for held in peer.deferred if held is not lost)
         if lost.on_lost is not None:
             reason = "too many wait for nodes that have not shown that they are there"
             on_lost = lost.on_lost  # later: whoever writes is answered by itself

@@ -47,6 +47,7 @@ class Delivery(Outlet):
         self, state: NodeState, extensions: Mapping[str, str], following: Collection[str] = ()
     ) -> None:
         super().__init__(state, extensions, following)
+        self._on_channel_timeout = self._handle_channel_timeout  # one for all peers
         self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
         """Called with the sender and the id of a message that came again, and the time."""
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
@@ -315,17 +316,17 @@ class Delivery(Outlet):
         else:
             sent = self.transmit(peer, data, MessageType.ACK, now, waits=False)
         if not sent:
-            peer.acks_owed.append(data)
+            peer.owe_ack(data)
             self.challenge(peer, now)
 
     def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message once what matters more has left."""
-        peer.acks_owed.append(self._build_ack(message, now))
+        peer.owe_ack(self._build_ack(message, now))
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""
         while peer.acks_owed and peer.has_room(len(peer.acks_owed[0]) + leave_bytes):
-            self.transmit(peer, peer.acks_owed.popleft(), MessageType.ACK, now)
+            self.transmit(peer, peer.take_ack_owed(), MessageType.ACK, now)
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
         """The peer has returned what only somebody at its address could know; or, if it is
@@ -362,6 +363,9 @@ class Delivery(Outlet):
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
+            return
+        if peer.channel.rests:
+            self._plan(peer, peer.channel.next_receive_timeout(), now)
             return
         sender = peer.channel.sender
         if not self._is_held(peer):
@@ -415,17 +419,18 @@ class Delivery(Outlet):
             if timer.when <= when:
                 return
             timer.cancel()
-        peer.session.channel_timer = self._state.timers.schedule(
-            when, lambda at: self._handle_channel_timeout(peer, at)
+        peer.session.channel_timer = self._state.timers.schedule_about(
+            when, self._on_channel_timeout, peer
         )
 
     def _handle_channel_timeout(self, peer: Peer, now: float) -> None:
+        peer.session.channel_timer = None
         if not peer.is_authenticated:
             return
         channel = peer.channel
-        if channel.sender.is_overdue(now):
+        if not channel.rests and channel.sender.is_overdue(now):
             self.on_overdue(peer, now)
-        if not peer.is_stranded:
+        if not channel.rests and not peer.is_stranded:
             for finished in channel.sender.handle_timeout(now):
                 self.report(finished, peer)
         if channel.numbers is not None:
@@ -438,6 +443,7 @@ class Delivery(Outlet):
         if expired:
             self._state.counters.drops["reassembly_expired"] += expired
         self.flush(peer, now)
+        peer.rest(now)
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""

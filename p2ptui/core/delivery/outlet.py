@@ -166,7 +166,7 @@ class Outlet:
 
     def datagram_bytes(self, peer: Peer) -> int:
         """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return peer.channel.sender.path.within(self._state.config.server.datagram_budget)
+        return peer.channel.within(self._state.config.server.datagram_budget)
 
     def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
         """Tell a peer which fragments have arrived; nobody would notice that this is too large."""

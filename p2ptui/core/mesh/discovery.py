@@ -13,7 +13,7 @@ from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager
-from p2ptui.core.peers import Dialect, Peer, peer_info
+from p2ptui.core.peers import NOBODY, Dialect, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher
@@ -145,7 +145,7 @@ class Discovery:
 
     def handle_request(self, peer: Peer, _content: object, now: float) -> None:
         """Send the whole peer list, without the one who asks."""
-        peer.untold.clear()  # what it asks for holds that too
+        peer.untold = NOBODY  # what it asks for holds that too
         entries = self._entries(peer, now)
         self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
 
@@ -159,7 +159,7 @@ class Discovery:
 
     def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
         """Send who is here with names, each at the address that this node sees."""
-        peer.untold.clear()
+        peer.untold = NOBODY
         self._pager.start(
             peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
         )
@@ -249,7 +249,7 @@ class Discovery:
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
         others = self._most_recent(peer)
         if not is_reliable and not peer.purse.proved and (others := list(others)):
-            peer.untold |= dict.fromkeys(other.node_id for other in others)
+            peer.untold = {**peer.untold, **dict.fromkeys(other.node_id for other in others)}
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
@@ -398,6 +398,8 @@ class Discovery:
             if len(peer.untold) >= MAX_UNTOLD and entry.id not in peer.untold:
                 self._state.counters.drop("untold_full")
                 return True
+            if not peer.untold:
+                peer.untold = {}
             peer.untold[entry.id] = None
             is_any = True
         return is_any

@@ -75,6 +75,7 @@ class FarSeals:
                 full="far_session_forgotten",
                 shares=state.tables.shares,
                 lifetime_s=FAR_IDLE_S,
+                on_evicted=lambda _, far: far.session.rest(),
             ),
         )
 
@@ -117,7 +118,7 @@ class FarSeals:
         self._sessions.expire(now)
         far = self._sessions.get(node_id)
         if far is not None and now >= far.session.current.began_at + OPENS_FOR_S:
-            self._sessions.pop(node_id)
+            self.forget(node_id)
             return None
         return far
 
@@ -161,7 +162,9 @@ class FarSeals:
 
     def forget(self, node_id: str) -> None:
         """There is no session with a node any more."""
-        self._sessions.pop(node_id)
+        far = self._sessions.pop(node_id)
+        if far is not None:
+            far.session.rest()
 
     def needs_rekey(self, node_id: str, now: float) -> bool:
         """Whether new keys are due for the session with a node."""

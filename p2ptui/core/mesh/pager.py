@@ -286,7 +286,7 @@ class Pager:
 
     @staticmethod
     def _waits_in_queue(peer: Peer) -> bool:
-        return _is_reliable(peer) and peer.channel.sender.queued_bytes > MAX_QUEUED_FOR_PAGES
+        return _is_reliable(peer) and peer.channel.queued_bytes > MAX_QUEUED_FOR_PAGES
 
     def _send(self, job: _Job, payload: Raw, now: float) -> bool:
         peer = job.peer

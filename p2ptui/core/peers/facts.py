@@ -2,11 +2,15 @@
 
 import enum
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from p2ptui.core.acquaintance import Judged
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, NodeInfo
+
+NOTHING: Final[frozenset[str]] = frozenset()
+"""One for all: each empty set takes 216 bytes."""
 
 
 class Dialect(enum.Enum):
@@ -20,6 +24,12 @@ _SPEC: Final = Dialect.SPEC
 """A member of an enum is looked up in Python."""
 
 
+@lru_cache(256)
+def _with(used: frozenset[str], capability: str) -> frozenset[str]:
+    # One for all peers that have used the same.
+    return used | {capability}
+
+
 @dataclass(slots=True, eq=False)
 class Facts:
     """What is known of a peer, as far as it is believed."""
@@ -28,9 +38,9 @@ class Facts:
     """Who it says it is; None until its handshake. `PeerTable.identify` changes it, which finds
     peers by it."""
     dialect: Dialect = Dialect.SPEC
-    capabilities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = NOTHING
     """What it announced; of our extensions none that a peer of the reference's kind claims."""
-    used: frozenset[str] = frozenset()
+    used: frozenset[str] = NOTHING
     """Capabilities of which it has sent a message since its latest handshake: that says as much as
     an announcement."""
     vouches_lists: bool = False
@@ -47,7 +57,7 @@ class Facts:
         """Note the habits that its handshake message shows: one goes by the other."""
         self.dialect = dialect
         self.capabilities = capabilities
-        self.used = frozenset()
+        self.used = NOTHING
         self.vouches_lists = False
 
     def note_judged(self, judged: Judged) -> None:
@@ -64,7 +74,8 @@ class Facts:
 
     def note_used(self, capability: str) -> None:
         """A message came that this node takes, and that belongs to a capability."""
-        self.used |= {capability}
+        if capability not in self.used:
+            self.used = _with(self.used, capability)
 
     def note_vouched_list(self) -> None:
         """A list came that names a handshake message."""

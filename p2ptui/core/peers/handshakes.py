@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+NEVER: Final = -math.inf
+
 HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
 
@@ -71,6 +73,10 @@ class Handshakes:
         self.note_request(request_id)
         self.response = response
 
+    def forget_response(self) -> None:
+        """The peer has its answer, and does not ask for it again."""
+        self.response = b""
+
     def take_over(self, other: "Handshakes") -> None:
         """What went to another address of the same node began the same session."""
         self.keys = (*self.keys[-_FORMER_KEYS:], *other.keys[-_FORMER_KEYS:])
@@ -90,7 +96,7 @@ class Handshakes:
 
     def decide(self) -> None:
         """The peer has taken the answer: the session is where that went."""
-        self.undecided_until = -math.inf
+        self.undecided_until = NEVER
 
     def is_undecided(self, request_id: str, now: float) -> bool:
         """Whether a request may still move the session to another address that it comes from."""

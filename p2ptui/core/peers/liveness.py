@@ -53,8 +53,23 @@ class Signs:
     """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
     alarmed_at: float = -math.inf
     """When a goodbye in its name last turned out to be nobody's; seconds."""
-    timing: TimingProof = field(default_factory=TimingProof)
-    """What its answers to heartbeats have shown, where they name no Ping."""
+    _timing: TimingProof | None = None
+
+    @property
+    def timing(self) -> TimingProof:
+        """What its answers to heartbeats have shown, where they name no Ping."""
+        if self._timing is None:
+            self._timing = TimingProof()
+        return self._timing
+
+    def slowest_s(self, now: float) -> float:
+        """As of `timing`, which most peers do not need."""
+        return 0.0 if self._timing is None else self._timing.slowest_s(now)
+
+    def start_over(self) -> None:
+        """Likewise."""
+        if self._timing is not None:
+            self._timing.start_over()
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +122,7 @@ class PeerLiveness:
         """A handshake is complete: all doubts are over."""
         self.last_received = self.answered_at = self.known_at = now
         self.suspicion = None
-        self.signs.timing.start_over()
+        self.signs.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
         """Nobody listened for so many seconds: they do not count as silence."""
@@ -123,7 +138,7 @@ class PeerLiveness:
             is_proved: Whether it is at its address: then all its answers count.
         """
         answer_s = self.pings.guessed_s if is_proved else self.pings.answer_s
-        slowest_s = max(answer_s, self.signs.timing.slowest_s(now))
+        slowest_s = max(answer_s, self.signs.slowest_s(now))
         return max(least_s, min(PATIENCE * slowest_s, LONGEST_ANSWER_S))
 
     @property

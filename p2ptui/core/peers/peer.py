@@ -1,6 +1,5 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
@@ -25,6 +24,13 @@ MAX_ACKS_OWED: Final = 16
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 """A member of an enum is looked up in Python."""
 
+ANSWER_KEPT_S: Final = 20.0
+"""So long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
+than any program asks for it."""
+
+
+NOBODY: Final[dict[str, None]] = {}
+"""Of whom a peer is to be told, most of the time; never changed, but replaced."""
 
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
@@ -63,11 +69,12 @@ class Peer:
     traffic: Traffic = field(default_factory=Traffic)
     purse: Purse = field(default_factory=Purse)
     """What it has earned and may still be sent."""
-    deferred: deque[Held] = field(default_factory=deque)
+    # Of most peers nothing waits: an empty tuple takes nothing, and these are short.
+    deferred: tuple[Held, ...] = ()
     """Messages that wait until its address is proved or it has sent enough itself."""
-    acks_owed: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ACKS_OWED))
+    acks_owed: tuple[bytes, ...] = ()
     """Acks that wait until its address is proved."""
-    untold: dict[str, None] = field(default_factory=dict)
+    untold: dict[str, None] = field(default_factory=lambda: NOBODY)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     _path: Address | None = None
     _home: Address | None = None
@@ -81,6 +88,28 @@ class Peer:
     def is_secured(self) -> bool:
         """Whether its id is that of keys that it has shown, and all that is said is sealed."""
         return self.session.seal is not None
+
+    def owe_ack(self, data: bytes) -> None:
+        """An Ack waits until its address is proved; of too many the oldest is left out."""
+        self.acks_owed = (*self.acks_owed[1 - MAX_ACKS_OWED :], data)
+
+    def take_ack_owed(self) -> bytes:
+        """The Ack that waits longest; there must be one."""
+        first, *rest = self.acks_owed
+        self.acks_owed = tuple(rest)
+        return first
+
+    def rest(self, now: float) -> None:
+        """Give back what nothing is needed for while nothing is said.
+
+        Args:
+            now: The time, seconds.
+        """
+        self.channel.rest(now)
+        # Who acknowledges anything of the session has the answer with which it began.
+        is_old = now >= self.session.joined_at + ANSWER_KEPT_S
+        if self.facts.acks or (is_old and self.purse.proved):
+            self.handshakes.forget_response()
 
     # What it says of itself, and what it asked for.
 

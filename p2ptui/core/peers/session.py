@@ -1,11 +1,12 @@
 """How far the session with a peer is, and what it plans next."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.peers.seal import Seal
-from p2ptui.core.timers import Action, Timer, Timers
+from p2ptui.core.timers import Action, SubjectT, Timer, Timers
 
 GREETING_PAUSE_S: Final = 5.0
 """A peer that shakes hands anew, and keeps its session, is sent the list this often, at most."""
@@ -72,6 +73,17 @@ class Session:
         if self.question is not None:
             self.question.cancel()
             self.question = None
+
+    def schedule_about(
+        self,
+        timers: Timers,
+        when: float,
+        action: Callable[[SubjectT, float], None],
+        subject: SubjectT,
+    ) -> None:
+        """As `schedule`, of an action that is the same for all peers; see `Timers`."""
+        self.cancel()
+        self._timer = timers.schedule_about(when, action, subject)
 
     def schedule(self, timers: Timers, when: float, action: Action) -> None:
         """Plan the next step, in place of the one that was planned before.

@@ -10,6 +10,8 @@ over.
 import math
 from typing import Final
 
+NEVER: Final = -math.inf
+
 WINDOW_S: Final = 5.0
 """Each heartbeat that counts leaves at a moment uniform over this, at least."""
 
@@ -63,7 +65,7 @@ class TimingProof:
         self._answers: tuple[float, ...] = ()
         """How long those that count took, seconds."""
         self._agreed_s = 0.0
-        self._agreed_until = -math.inf
+        self._agreed_until = NEVER
         self._asked_at: float | None = None
         """When the heartbeat left that is not answered."""
         self._blurred_until = 0.0
@@ -85,7 +87,7 @@ class TimingProof:
     def start_over(self) -> None:
         """Nothing that was shown so far counts."""
         self._answers = ()
-        self._agreed_until = -math.inf
+        self._agreed_until = NEVER
         self._asked_at = None
         self.is_under_way = False
 

@@ -326,7 +326,7 @@ class Failover:
         is_plain = goes_plainly(session.peer)
         if (self._judge_address if is_plain else self._judge_server)(session, trouble, now):
             return
-        is_wanted = len(session.peer.channel.sender) or session.lost or session.held
+        is_wanted = session.peer.channel.waiting or session.lost or session.held
         if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
             self._end_trouble(session)
             return

@@ -1,8 +1,9 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
 import math
+from functools import lru_cache
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from p2ptui.bounded import Shares
 from p2ptui.config import Config
@@ -14,7 +15,10 @@ from p2ptui.core.reliability.duplicates import (
     RecentIds,
     Verdict,
 )
+from p2ptui.core.reliability.numbering import Numbering
+from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability.resting import Resting
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import FragmentAck
@@ -24,10 +28,32 @@ from p2ptui.wire.message import Envelope
 _NEW: Final = Verdict.NEW
 _DUPLICATE: Final = Verdict.DUPLICATE
 _UNKNOWN: Final = Verdict.UNKNOWN
+NEVER: Final = -math.inf
 
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
 must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
+
+
+class _Terms(NamedTuple):
+    """What all channels of a node have in common: each value is there once."""
+
+    rto_s: tuple[float, float, float]
+    gaps: tuple[float, int]
+
+
+def _terms(config: Config) -> _Terms:
+    options = config.reliability
+    rto_ms = options.initial_rto_ms, options.min_rto_ms, options.max_rto_ms
+    return _terms_of(*rto_ms, options.reorder_wait_ms, options.retransmit_requests)
+
+
+@lru_cache(1)
+def _terms_of(
+    initial_rto_ms: float, min_rto_ms: float, max_rto_ms: float, wait_ms: float, requests: int
+) -> _Terms:
+    rto_s = initial_rto_ms / 1000, min_rto_ms / 1000, max_rto_ms / 1000
+    return _Terms(rto_s, (wait_ms / 1000, requests))
 
 
 class Channel:
@@ -49,11 +75,12 @@ class Channel:
         "_reassembly",
         "_reassembly_budget",
         "_reliable_ids",
+        "_resting",
+        "_sender",
         "_unreliable_ids",
         "busy_told_at",
         "lost_track_at",
         "rtt",
-        "sender",
         "skips_heard",
         "windows_told",
     )
@@ -61,34 +88,106 @@ class Channel:
     def __init__(
         self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
-        options = config.reliability
-        self.rtt = RttEstimator(
-            options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
-        )
-        self.sender = ReliableSender(
-            options,
-            self.rtt,
-            first_sequence,
-            config.server.datagram_budget,
-            config.server.datagram_ceiling,
-        )
+        terms = _terms(config)
+        self.rtt = RttEstimator(*terms.rto_s)
+        # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
+        self._sender: ReliableSender | None = None
+        self._resting: Resting | None = Resting(Numbering(first_sequence))
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
         self._reassembly_budget = reassembly_budget
         self._config = config
         self.windows_told = 0
         """How often the peer was told what the readers here have room for."""
-        self.busy_told_at = -math.inf
+        self.busy_told_at = NEVER
         """When it was last told that there is none."""
         self.skips_heard = 0
         """How often the peer has said that it skips numbers, in this session."""
-        self.lost_track_at = -math.inf
+        self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
-        self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
+        self._gap_options = terms.gaps
         # Newest first; empty for a peer that does not number without holes.
         self._numbers: list[ReceivedNumbers] = []
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+
+    @property
+    def sender(self) -> ReliableSender:
+        """The half that sends, at work: who only asks what rests takes the questions below."""
+        sender = self._sender
+        return self._wake() if sender is None else sender
+
+    def _wake(self) -> ReliableSender:
+        resting, config = self._resting, self._config
+        assert resting is not None
+        self._resting = None
+        self._sender = ReliableSender(
+            config.reliability,
+            self.rtt,
+            0,
+            config.server.datagram_budget,
+            config.server.datagram_ceiling,
+            resting,
+        )
+        return self._sender
+
+    def rest(self, now: float) -> None:
+        """Give back what the half that sends takes, if it has nothing to do.
+
+        Args:
+            now: The time, seconds.
+        """
+        sender = self._sender
+        resting = None if sender is None else sender.rest(now)
+        if resting is not None:
+            self._sender, self._resting = None, resting
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing waits to be sent, or to be acknowledged."""
+        return self._sender is None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not acknowledged."""
+        return 0 if self._sender is None else len(self._sender)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Their bytes."""
+        return 0 if self._sender is None else self._sender.queued_bytes
+
+    @property
+    def retransmissions(self) -> int:
+        """Datagrams that were sent again."""
+        if self._resting is not None:
+            return self._resting.retransmissions
+        return self.sender.retransmissions
+
+    @property
+    def size_on_wire(self) -> tuple[int, int | None]:
+        """As `PathMtu.on_wire`."""
+        path = self._path
+        return (self._config.server.datagram_budget, None) if path is None else path.on_wire
+
+    def within(self, budget_bytes: int) -> int:
+        """As `PathMtu.within`."""
+        path = self._path
+        if path is not None:
+            return path.within(budget_bytes)
+        assert self._resting is not None
+        return min(budget_bytes, self._config.server.datagram_budget) - self._resting.sealed_bytes
+
+    @property
+    def _path(self) -> PathMtu | None:
+        """None where nothing is known of it."""
+        resting = self._resting
+        return self.sender.path if resting is None else resting.kept.path
+
+    @property
+    def _numbering(self) -> Numbering:
+        resting = self._resting
+        return self.sender.numbering if resting is None else resting.numbering
 
     @property
     def reassembly(self) -> Reassembly:
@@ -105,7 +204,7 @@ class Channel:
 
     def renew(self, now: float) -> None:
         """A new session with the same node begins: what waits for it is sent in that one."""
-        self.busy_told_at = -math.inf
+        self.busy_told_at = NEVER
         self.sender.renew(now)
 
     def follow(self, earlier: "Channel") -> None:
@@ -140,14 +239,14 @@ class Channel:
     def has_gaps(self) -> bool:
         """Whether a number of this session is missing."""
         numbers = self._numbers
-        return len(numbers) > 0 and numbers[0].gaps.are_there
+        return len(numbers) > 0 and numbers[0].has_gaps
 
     def begin(self, sequence: int) -> None:
         """The peer begins a session, with a message of this number."""
         if self._numbers and self._numbers[0].highest == sequence:
             return
         self.skips_heard = 0
-        self._numbers.insert(0, ReceivedNumbers(sequence, *self._gap_options))
+        self._numbers = [ReceivedNumbers(sequence, *self._gap_options), *self._numbers]
         if len(self._numbers) > WINDOWS:
             unused = [each for each in self._numbers[1:] if not each.is_used]
             self._numbers.remove(unused[-1] if unused else self._numbers[-1])
@@ -157,7 +256,7 @@ class Channel:
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self.sender.numbering.bounded)
+        return not (self._numbers and self._numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.
@@ -221,7 +320,8 @@ class Channel:
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""
-        return earliest(self.sender.next_timeout(now), self.next_receive_timeout())
+        sending = None if self._sender is None else self._sender.next_timeout(now)
+        return earliest(sending, self.next_receive_timeout())
 
     def next_receive_timeout(self) -> float | None:
         """When something of the receiving half is due next, or None."""

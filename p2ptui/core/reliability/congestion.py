@@ -57,6 +57,26 @@ class CongestionWindow:
         self.in_flight = 0
         """Bytes under way."""
 
+    def learnt(self) -> tuple[float, float]:
+        """The window and where its growth slows down, bytes; 0 for what a new one begins with.
+        Nothing else matters once nothing is under way."""
+        return (
+            0.0 if self.window == self._initial else self.window,
+            0.0 if self._threshold == self._maximum else self._threshold,
+        )
+
+    def resume(self, datagram_bytes: int, learnt: tuple[float, float]) -> None:
+        """Go on where another one rested.
+
+        Args:
+            datagram_bytes: The unit by now.
+            learnt: What that one had learnt.
+        """
+        self.resize(datagram_bytes)
+        window, threshold = learnt
+        self.window = window or self.window
+        self._threshold = threshold or float(self._maximum)
+
     @property
     def has_room(self) -> bool:
         """Whether another datagram may go, as far as the window is concerned."""

@@ -6,7 +6,6 @@ neither new nor a duplicate: nothing is known of it, and it is not acknowledged.
 """
 
 import enum
-from collections import deque
 from typing import Final
 
 from p2ptui.core.reliability.gaps import Gaps
@@ -43,16 +42,21 @@ class Verdict(enum.Enum):
     have come before or not."""
 
 
+_FEW: Final = 4
+
+
 class RecentIds:
     """The last ids seen, in bounded memory."""
 
-    __slots__ = ("_limit", "_order", "marks")
+    __slots__ = ("_limit", "_next", "_order", "marks")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Made for the first of them: from many peers nothing comes that is remembered.
-        self._order: deque[int] | None = None
-        self.marks: set[int] = set()
+        # A ring: it grows to its limit, and from then on the oldest makes place. None while there
+        # are few: from most peers nothing comes that is remembered, and these take least so.
+        self._order: list[int] | None = None
+        self._next = 0
+        self.marks: set[int] | tuple[int, ...] = ()
         """Their hashes."""
 
     def __contains__(self, key: str) -> bool:
@@ -70,21 +74,39 @@ class RecentIds:
 
     def add_mark(self, mark: int) -> None:
         """Remember an id that is not in `marks`, by its hash."""
-        self.marks.add(mark)
-        order = self._order
-        if order is None:
-            order = self._order = deque()
-        order.append(mark)
-        if len(order) > self._limit:
-            self.marks.discard(order.popleft())
+        marks, order = self.marks, self._order
+        if order is None or isinstance(marks, tuple):
+            if len(marks) < min(_FEW, self._limit):
+                self.marks = (*marks, mark)
+                return
+            order, marks = self._order, self.marks = list(marks), set(marks)
+        if len(order) < self._limit:
+            order.append(mark)
+            marks.add(mark)
+            return
+        at = self._next
+        marks.discard(order[at])
+        marks.add(mark)
+        order[at] = mark
+        self._next = at + 1 if at + 1 < self._limit else 0
 
     def recall(self, earlier: "RecentIds") -> None:
         """Remember what another one does, as older than all that is remembered here."""
         if earlier is self or not earlier.marks:
             return
-        older = [mark for mark in earlier._order or () if mark not in self.marks]
-        self._order = deque((*older, *(self._order or ()))[-self._limit :])
-        self.marks = set(self._order)
+        older = [mark for mark in earlier._oldest_first() if mark not in self.marks]
+        order = [*older, *self._oldest_first()][-self._limit :]
+        self._next = 0
+        if len(order) <= _FEW:
+            self._order, self.marks = None, tuple(order)
+        else:
+            self._order, self.marks = order, set(order)
+
+    def _oldest_first(self) -> list[int]:
+        order = self._order
+        if order is None:
+            return list(self.marks)
+        return [*order[self._next :], *order[: self._next]]
 
     def __len__(self) -> int:
         return len(self.marks)
@@ -99,14 +121,30 @@ class ReceivedNumbers:
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_highest", "gaps", "is_used")
+    __slots__ = ("_gaps", "_highest", "_reorder_wait_s", "_requests", "is_used")
 
     def __init__(self, first: int, reorder_wait_s: float, requests: int) -> None:
         # Not wrapped: it goes on counting, and its last 32 bits are the number on the wire.
         self._highest = first
         self.is_used = False
         """Whether a message in it was taken: anybody can begin a session in a peer's name."""
-        self.gaps = Gaps(reorder_wait_s, requests)
+        self._reorder_wait_s = reorder_wait_s
+        self._requests = requests
+        # Made for the first of them: most numbers come in their order.
+        self._gaps: Gaps | None = None
+
+    @property
+    def gaps(self) -> Gaps:
+        """The missing numbers, on a count that does not wrap."""
+        if self._gaps is None:
+            self._gaps = Gaps(self._reorder_wait_s, self._requests)
+        return self._gaps
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a number is missing."""
+        gaps = self._gaps
+        return gaps is not None and gaps.are_there
 
     @property
     def highest(self) -> int:
@@ -145,31 +183,38 @@ class ReceivedNumbers:
         self.is_used = True
         ahead = self._ahead(number)
         if ahead <= 0:
-            self.gaps.close(self._highest + ahead)
+            if self._gaps:
+                self._gaps.close(self._highest + ahead)
             return
         if ahead > 1:
             self.gaps.open(self._highest + 1, self._highest + ahead - 1, now)
         self._highest += ahead
-        if self.gaps.are_there:
-            self.gaps.drop_below(self._highest - SEQUENCE_WINDOW)
+        gaps = self._gaps
+        if gaps is not None and gaps.are_there:
+            gaps.drop_below(self._highest - SEQUENCE_WINDOW)
 
     def skip_to(self, number: int) -> None:
         """The peer, and nobody in its name, says that the next new message has this number."""
         self._highest += self._ahead(number) - 1
-        self.gaps.clear()
+        if self._gaps is not None:
+            self._gaps.clear()
 
     def give_up(self, number: int) -> None:
         """The peer no longer has `number`: it is not asked for again."""
-        self.gaps.close(self._highest + self._ahead(number))
+        if self._gaps:
+            self._gaps.close(self._highest + self._ahead(number))
 
     def postpone(self, number: int, until: float) -> None:
         """The message `number` is arriving in fragments: it is not lost before `until`."""
-        self.gaps.postpone(self._highest + self._ahead(number), until)
+        if self._gaps:
+            self._gaps.postpone(self._highest + self._ahead(number), until)
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
         """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
-        return [number % _MODULUS for number in self.gaps.to_request(now, backoff_s)]
+        if not self._gaps:
+            return []
+        return [number % _MODULUS for number in self._gaps.to_request(now, backoff_s)]
 
     def next_timeout(self) -> float | None:
         """When `to_request` is to be called next, or None."""
-        return self.gaps.next_timeout()
+        return None if self._gaps is None else self._gaps.next_timeout()

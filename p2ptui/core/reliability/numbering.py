@@ -50,6 +50,11 @@ class Numbering:
         if sequence_distance(number, self.acknowledged) > 0:
             self.acknowledged = number
 
+    def join(self) -> None:
+        """Where both numbers are the same, let them be one object."""
+        if self.acknowledged == self._last:
+            self.acknowledged = self._last
+
     def was_used(self, number: int) -> bool:
         """Whether `number` is one that this side used a short time ago."""
         return -2 * SEQUENCE_WINDOW <= sequence_distance(number, self._last) <= 0

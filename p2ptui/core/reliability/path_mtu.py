@@ -136,7 +136,6 @@ class PathMtu:
         "_lost_bytes",
         "_lost_since",
         "_passed_at",
-        "_passed_bytes",
         "_raise_at",
         "_round",
         "_rtt",
@@ -148,6 +147,7 @@ class PathMtu:
         "floor_bytes",
         "grows",
         "limit_bytes",
+        "passed_bytes",
         "sealed_bytes",
         "size_bytes",
     )
@@ -182,7 +182,28 @@ class PathMtu:
         self._raise_at = -math.inf
         self._checked_bytes = 0
         self._forget_losses()
-        self._passed_bytes, self._passed_at = 0, -math.inf
+        self.passed_bytes, self._passed_at = 0, -math.inf
+        """The largest datagram that has arrived, and when it left."""
+
+    def resume(self, sealed_bytes: int, passed_bytes: int, *, grows: bool) -> None:
+        """Go on where another one of the same path rested: see `is_as_new`."""
+        self.seal(sealed_bytes)
+        self.grows = grows
+        self.passed_bytes = max(self.passed_bytes, passed_bytes)
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether one that `resume`s with what this one tells would do all that this one does,
+        where nothing is under way."""
+        return (
+            self.is_settled
+            and self.size_bytes == self._base == self._told[0]
+            and self.limit_bytes is None
+            and self._told[1] is None
+            and self._ceiling == self._highest
+            and self._raise_at == -math.inf
+            and not (self._vanishing or self._checked_bytes or self._losses)
+        )
 
     def within(self, budget_bytes: int) -> int:
         """What data may take of a datagram that is no longer than a budget on the wire."""
@@ -227,7 +248,7 @@ class PathMtu:
 
     def has_passed(self, size_bytes: int) -> bool:
         """Whether a datagram of this size has arrived."""
-        return size_bytes <= self._passed_bytes
+        return size_bytes <= self.passed_bytes
 
     def take_news(self) -> bool:
         """Whether a search has ended with another result than the one asked for last."""
@@ -243,7 +264,7 @@ class PathMtu:
         """A datagram that was sent at `sent_at` seems to be lost."""
         if size_bytes <= SMALL_BYTES or self.vanishes(size_bytes):
             return
-        if size_bytes <= self._passed_bytes and sent_at <= self._passed_at:
+        if size_bytes <= self.passed_bytes and sent_at <= self._passed_at:
             return  # one as large passed later
         self._lost_since = min(self._lost_since, sent_at) if self._losses else sent_at
         self._losses += 1
@@ -256,8 +277,8 @@ class PathMtu:
 
     def note_passed(self, size_bytes: int, sent_at: float) -> None:
         """A datagram that was sent at `sent_at` or later has arrived."""
-        if size_bytes >= self._passed_bytes:
-            self._passed_bytes, self._passed_at = size_bytes, sent_at
+        if size_bytes >= self.passed_bytes:
+            self.passed_bytes, self._passed_at = size_bytes, sent_at
         if self._losses and size_bytes >= self._lost_bytes and sent_at >= self._lost_since:
             self._forget_losses()
         if self._vanishing and size_bytes >= self._vanishing:
@@ -271,9 +292,7 @@ class PathMtu:
     def note_unconfirmed(self, size_bytes: int, now: float) -> None:
         """A datagram left for somebody who will not say whether it has arrived."""
         size = min(size_bytes, CHECKED_BYTES)
-        if self.is_settled and size > max(
-            self.floor_bytes, self._passed_bytes, self._checked_bytes
-        ):
+        if self.is_settled and size > max(self.floor_bytes, self.passed_bytes, self._checked_bytes):
             self._checked_bytes = size
             self._doubt = _Doubt(size, now)
             self._want(size)
@@ -391,7 +410,7 @@ class PathMtu:
         """Datagrams of this size do not pass any more."""
         self._end_doubt()
         self._sent = None
-        self._passed_bytes, self._passed_at = 0, -math.inf
+        self.passed_bytes, self._passed_at = 0, -math.inf
         self._raise_at = now + RAISE_INTERVAL_S
         self._vanishing = vanishing
         if self.size_bytes >= vanishing:

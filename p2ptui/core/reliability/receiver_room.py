@@ -45,6 +45,11 @@ class ReceiverRoom:
         self.unanswered = 0
         """How often it was asked since it last said anything."""
 
+    @property
+    def is_as_new(self) -> bool:
+        """Whether the receiver has said nothing so far."""
+        return not (self._last_told or self.paused) and self.limit_bytes is None
+
     def is_news(self, number: int) -> bool:
         """Whether an update with this number is later than all others."""
         return number > self._last_told

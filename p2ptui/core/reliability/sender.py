@@ -8,71 +8,30 @@ ahead that the receiver would no longer know whether it has come before.
 
 from collections.abc import Iterator
 
-from p2ptui.config import ReliabilityOptions
 from p2ptui.core.events import SendResult, SendStatus
-from p2ptui.core.reliability.congestion import CongestionWindow
-from p2ptui.core.reliability.deadlines import Deadlines, earliest
-from p2ptui.core.reliability.fitting import Fitting
-from p2ptui.core.reliability.numbering import Numbering
-from p2ptui.core.reliability.outbox import Outbox, ResendBuffer
+from p2ptui.core.reliability.deadlines import earliest
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
-from p2ptui.core.reliability.path_mtu import PathMtu
-from p2ptui.core.reliability.receiver_room import ReceiverRoom
-from p2ptui.core.reliability.rtt import RttEstimator, SecondAcks
-from p2ptui.core.reliability.skips import Skips
-from p2ptui.core.reliability.transfers import Transfers
-from p2ptui.core.reliability.turns import Turns
+from p2ptui.core.reliability.parts import SenderParts
+from p2ptui.core.reliability.resting import Resting
 from p2ptui.wire.frames import FragmentAck, TransferStatus
 
 
-class ReliableSender:
-    """The sending half of one session.
-
-    Args:
-        options: `[reliability]` of the configuration.
-        rtt: The path's round-trip estimator.
-        first_sequence: Where the numbering starts; the first message has the number after it.
-        datagram_bytes: Messages above this size travel in fragments, to begin with.
-        ceiling_bytes: Datagrams grow to this, where the path carries it; None: not at all.
-    """
-
-    def __init__(
-        self,
-        options: ReliabilityOptions,
-        rtt: RttEstimator,
-        first_sequence: int,
-        datagram_bytes: int,
-        ceiling_bytes: int | None = None,
-    ) -> None:
-        self._options = options
-        self._rtt = rtt
-        self.path = PathMtu(datagram_bytes, ceiling_bytes or datagram_bytes, rtt)
-        self.window = CongestionWindow(
-            datagram_bytes, options.initial_window, options.max_window, rtt
-        )
-        self.numbering = Numbering(first_sequence)
-        self.skips = Skips(self.numbering, rtt, options.max_tries)
-        self.room = ReceiverRoom(rtt)
-        self._outbox = Outbox(options.max_queued_bytes)
-        self._turns = Turns(self._outbox, self.numbering, self.room)
-        self._withdrawn: list[int] = []
-        self._deadlines = Deadlines()
-        self._second_acks = SecondAcks(rtt)
-        self._resend = ResendBuffer(options.resend_buffer_bytes)
-        self._transfers = Transfers(
-            self._outbox, self.window, rtt, self._deadlines, self.path, options.max_tries
-        )
-        self._fitting = Fitting(self._outbox, self.window, self._transfers, self.room, self.path)
-        self._retransmissions = 0
-        self._has_left_path = self._has_lost_path = False
+class ReliableSender(SenderParts):
+    """The sending half of one session; for its arguments see `SenderParts`."""
 
     def __len__(self) -> int:
         return len(self._outbox)
 
-    @property
-    def retransmissions(self) -> int:
-        """Datagrams that were sent again."""
-        return self._retransmissions + self._transfers.retransmissions
+    def rest(self, now: float) -> Resting | None:
+        """What is left of it when it has nothing to do; None while it has.
+
+        Args:
+            now: The time, seconds.
+        """
+        if not self._is_idle:
+            return None
+        self._settle_path(now)
+        return self._resting() if self.path.is_settled else None
 
     def take_retransmissions(self) -> int:
         """`retransmissions`, which count from 0 again."""

@@ -51,6 +51,11 @@ class Skips:
         self._tries = 0
         self._due_at = 0.0
 
+    @property
+    def is_as_new(self) -> bool:
+        """Whether nothing was ever to be announced."""
+        return not (self._count or self._wanted)
+
     def handle_foreign_number(self, now: float) -> None:
         """The receiver acknowledges a number that was never used: somebody forges messages of
         this side, and the receiver's window has moved with them."""

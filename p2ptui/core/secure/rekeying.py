@@ -103,6 +103,7 @@ class Rekeying:
         self, state: NodeState, seals: Seals, lifecycle: Lifecycle, beside: Beside
     ) -> None:
         self._state = state
+        self._look_at = self._look  # one for all peers
         self._seals = seals
         self._lifecycle = lifecycle
         self._beside = beside
@@ -124,7 +125,7 @@ class Rekeying:
             return
         self._cancel(peer)
         due = max(peer.seal.session.current.rekey_at, now + LOOKS_S)
-        timer = self._state.timers.schedule(due, lambda at: self._look(peer, at))
+        timer = self._state.timers.schedule_about(due, self._look_at, peer)
         if not self._looks.put(peer, timer):
             timer.cancel()
 

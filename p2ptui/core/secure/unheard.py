@@ -113,7 +113,7 @@ class Unheard:
 
     def _holds(self, peer: Peer, doubt: _Doubt) -> bool:
         is_current = self._doubts.get(peer) is doubt and peer.is_authenticated
-        return is_current and peer.answered_at <= doubt.since and bool(len(peer.channel.sender))
+        return is_current and peer.answered_at <= doubt.since and peer.channel.waiting > 0
 
     def _ask(self, peer: Peer, doubt: _Doubt, since: float, now: float) -> None:
         if doubt.since == since and self._holds(peer, doubt):

@@ -1,12 +1,14 @@
 """What the two handshake messages say of this node, in a form that the other side can take."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from msgspec import UNSET, Raw
 from msgspec.structs import asdict, replace
 
 from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.identity import LISTS_SHARED
 from p2ptui.core.peers import Dialect
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import encode_payload
@@ -109,7 +111,13 @@ def is_extended(info: NodeInfo) -> bool:
 
 def believed_capabilities(info: NodeInfo, dialect: Dialect) -> frozenset[str]:
     """What a peer announced, less those of our extensions that its dialect belies."""
-    announced = frozenset(info.capabilities)
+    return _believed(info.capabilities, dialect)
+
+
+@lru_cache(LISTS_SHARED)
+def _believed(capabilities: tuple[str, ...], dialect: Dialect) -> frozenset[str]:
+    # Peers announce the same again and again: they share what that comes to.
+    announced = frozenset(capabilities)
     return announced if dialect is Dialect.SPEC else announced - EXTENSIONS
 
 

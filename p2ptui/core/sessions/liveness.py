@@ -96,6 +96,7 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
+        self._heartbeat = self._beat  # one for all peers
         self.is_asked_anew: Callable[[Peer], bool] = lambda _: False
         """Whether a peer is asked for a new session while the old one goes on."""
         self.on_beat: list[Callable[[Peer, float], None]] = []
@@ -141,7 +142,7 @@ class Liveness:
         # But where the moment itself is what nobody may guess.
         if len(self._state.peers) > MANY_PEERS and not peer.proves_by_timing:
             when = math.ceil(when * TICKS_PER_S) / TICKS_PER_S
-        peer.session.schedule(self._state.timers, when, lambda now: self._beat(peer, now))
+        peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
     def _last_chance(self, peer: Peer) -> float:
         """When the last Pings to a silent peer begin."""
@@ -156,6 +157,7 @@ class Liveness:
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
+        peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
             has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping

@@ -293,9 +293,9 @@ class Offers:
         asked = attempt.exchange.take_asked()
         if attempt.exchange.awaits_keys:
             self._take_keys(attempt, now)
-        sender, rtt = server.channel.sender, server.channel.rtt
+        rtt = server.channel.rtt
         # Who named it unasked has answered nothing; and what was sent again may have been lost.
-        if asked is None or sender.retransmissions != asked.resent:
+        if asked is None or server.channel.retransmissions != asked.resent:
             return
         usual_s = rtt.srtt if rtt.minimum is None else rtt.minimum
         # Of several offers the last one counts: those before may have been lost.
@@ -308,7 +308,7 @@ class Offers:
         if self.sealed.keys_of(attempt.node_id) is None:
             self._state.counters.drop("offer_without_keys")
         elif self.send(attempt, now):
-            attempt.exchange.note_asked(now, attempt.server.channel.sender.retransmissions)
+            attempt.exchange.note_asked(now, attempt.server.channel.retransmissions)
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
@@ -346,7 +346,7 @@ class Offers:
         if tries == 0:
             attempt.exchange.asks_until = now + ASKS_S
         if self.send(attempt, now):
-            attempt.exchange.note_asked(now, attempt.server.channel.sender.retransmissions)
+            attempt.exchange.note_asked(now, attempt.server.channel.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         # Each time longer: nobody knows how slow the other node is.
