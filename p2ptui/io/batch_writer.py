@@ -1,8 +1,9 @@
-"""Writes many datagrams by one system call, and equal ones to one peer as one.
+"""Writes many datagrams by one system call, and on this machine equal ones to one peer as one.
 
-Several datagrams of a size to one destination are handed over in one piece, which the kernel or
-the network card cuts again (UDP_SEGMENT; udp(7)): they go the way through the system once. What
-goes on the wire is the same.
+Several datagrams of a size to one destination on loopback are handed over in one piece, which the
+kernel cuts again (UDP_SEGMENT; udp(7)): they go the way through the system once. Elsewhere such a
+train would be one packet to all that stands before the network card, a firewall, a queue, another
+namespace: a rule on the length, or a loss, would take all of it at once.
 """
 
 import ctypes
@@ -29,7 +30,7 @@ from p2ptui.io.mmsg import (
     mapped,
     words,
 )
-from p2ptui.wire.address import Address, own_host
+from p2ptui.wire.address import Address, is_loopback, own_host
 from p2ptui.wire.frames import Unfragmented
 
 Way: TypeAlias = tuple[bytes, Ancillary]
@@ -164,26 +165,14 @@ class BatchWriter:
             if len(group) == 1:
                 put(group, group[0], address, name, source)
                 continue
+            longest = self._longest_train if is_loopback(address[0]) else 1
             start = 0
             while start < len(group):
-                end = self._end_of_train(group, start)
+                end = _end_of_train(group, start, longest)
                 train = group[start:end]
                 put(train, b"".join(train), address, name, source)
                 start = end
         self._flush()
-
-    def _end_of_train(self, group: list[bytes], start: int) -> int:
-        """Datagrams of one size, of which the last one may be shorter."""
-        size, end = len(group[start]), start + 1
-        if not size:
-            return end
-        most = min(len(group), start + self._longest_train, start + TRAIN_BYTES // size)
-        while end < most:
-            other = len(group[end])
-            if other != size:
-                return end + 1 if 0 < other < size else end
-            end += 1
-        return end
 
     def _put(
         self, train: list[bytes], data: bytes, address: Address, name: bytes, source: Ancillary
@@ -259,6 +248,20 @@ class BatchWriter:
 
 def _differ(one: Address, other: Address) -> bool:
     return one is not other and own_host(one) != own_host(other)
+
+
+def _end_of_train(group: list[bytes], start: int, longest: int) -> int:
+    """Datagrams of one size, of which the last one may be shorter."""
+    size, end = len(group[start]), start + 1
+    if not size:
+        return end
+    most = min(len(group), start + longest, start + TRAIN_BYTES // size)
+    while end < most:
+        other = len(group[end])
+        if other != size:
+            return end + 1 if 0 < other < size else end
+        end += 1
+    return end
 
 
 def _has_trains(sock: socket.socket) -> bool:

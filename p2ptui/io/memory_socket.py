@@ -166,7 +166,10 @@ class MemorySocket:
     def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         """Send one after the other."""
         for data, address in datagrams:
-            self.send(data, address, unfragmented=type(data) is Unfragmented)
+            if type(data) is Unfragmented:
+                self.send(data, address, unfragmented=True)
+            else:
+                self.send(data, address)
 
     def _source_for(self, address: Address) -> Address | None:
         """Where it leaves from; None where this machine has no address for it, as a kernel."""

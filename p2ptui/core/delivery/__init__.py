@@ -5,13 +5,12 @@
 `path_probes` find out how large a datagram may be.
 """
 
-from p2ptui.core.delivery.deferred import MAX_DEFERRED_OF_ALL_BYTES
-from p2ptui.core.delivery.delivery import (
-    INSISTENCE_S,
+from p2ptui.core.delivery.deferred import (
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
-    Delivery,
+    MAX_DEFERRED_OF_ALL_BYTES,
 )
+from p2ptui.core.delivery.delivery import INSISTENCE_S, Delivery
 from p2ptui.core.delivery.outlet import not_sent
 from p2ptui.core.delivery.path_probes import PathProbes
 from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES

@@ -6,6 +6,10 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Held, Peer
 from p2ptui.core.state import NodeState
 
+MAX_DEFERRED: Final = 256
+MAX_DEFERRED_BYTES: Final = 64 * 1024
+"""Messages that wait for one unproved peer to prove itself, and their bytes."""
+
 MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
 """Of those that wait for all unproved peers together, with what keeping them takes."""
 

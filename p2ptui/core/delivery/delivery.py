@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.accounts import Grant, Reason
-from p2ptui.core.delivery.deferred import Deferred
+from p2ptui.core.delivery.deferred import MAX_DEFERRED, MAX_DEFERRED_BYTES, Deferred
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
 from p2ptui.core.delivery.sizes import ALWAYS_FITS_BYTES, why_lost
 from p2ptui.core.events import SendResult, SendStatus
@@ -34,10 +34,6 @@ INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
 
 _OWN: Final = Reason.OWN_SESSION
-
-MAX_DEFERRED: Final = 256
-MAX_DEFERRED_BYTES: Final = 64 * 1024
-"""Messages that wait for an unproved peer to prove itself, and their bytes."""
 
 
 class Delivery(Outlet):

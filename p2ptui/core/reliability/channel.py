@@ -182,7 +182,7 @@ class Channel:
     def _path(self) -> PathMtu | None:
         """None where nothing is known of it."""
         resting = self._resting
-        return self.sender.path if resting is None else resting.kept.path
+        return self.sender.path if resting is None else resting.learnt.path
 
     @property
     def _numbering(self) -> Numbering:

@@ -57,7 +57,7 @@ class SenderParts:
         ceiling_bytes: int | None = None,
         resting: Resting | None = None,
     ) -> None:
-        kept = NOTHING_KEPT if resting is None else resting.kept
+        kept = NOTHING_KEPT if resting is None else resting.learnt
         self._options = options
         self._rtt = rtt
         self.path = kept.path or PathMtu(datagram_bytes, ceiling_bytes or datagram_bytes, rtt)
@@ -115,5 +115,5 @@ class SenderParts:
             passed_bytes=path.passed_bytes,
             window=self.window.learnt(),
             retransmissions=self.retransmissions,
-            kept=NOTHING_KEPT if kept.is_empty else kept,
+            learnt=NOTHING_KEPT if kept.is_empty else kept,
         )

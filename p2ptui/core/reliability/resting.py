@@ -53,12 +53,12 @@ class Resting:
         passed_bytes: The largest datagram that is known to have arrived.
         window: What its congestion window has learnt.
         retransmissions: Datagrams that were sent again so far.
-        kept: Its parts that have learnt something.
+        learnt: Its parts that have learnt something.
     """
 
     __slots__ = (
         "grows",
-        "kept",
+        "learnt",
         "numbering",
         "passed_bytes",
         "retransmissions",
@@ -75,7 +75,7 @@ class Resting:
         passed_bytes: int = 0,
         window: tuple[float, float] = NEW_WINDOW,
         retransmissions: int = 0,
-        kept: Kept = NOTHING_KEPT,
+        learnt: Kept = NOTHING_KEPT,
     ) -> None:
         self.numbering = numbering
         self.grows = grows
@@ -83,4 +83,4 @@ class Resting:
         self.passed_bytes = passed_bytes
         self.window = NEW_WINDOW if window == NEW_WINDOW else window
         self.retransmissions = retransmissions
-        self.kept = kept
+        self.learnt = learnt

@@ -18,7 +18,7 @@ from tests.bench.memory import (
 from tests.bench.memory_walk import held_by
 from tests.bench.secured import SERVER, endpoint
 
-PEERS: Final = 40
+PEERS: Final = 100
 MARGIN: Final = 1.1
 """Tables grow in steps, which so few peers do not share evenly."""
 
