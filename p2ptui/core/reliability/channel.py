@@ -222,8 +222,8 @@ class Channel:
         """Know what came in an earlier session of the same node as well, wherever that was; of whom
         it is known is said in `follow`."""
         if earlier is not self and earlier._numbers:
-            self._reliable_ids.recall(earlier._reliable_ids)
-            self._unreliable_ids.recall(earlier._unreliable_ids)
+            self._reliable_ids = self._reliable_ids.joined(earlier._reliable_ids)
+            self._unreliable_ids = self._unreliable_ids.joined(earlier._unreliable_ids)
 
     @property
     def numbers(self) -> ReceivedNumbers | None:

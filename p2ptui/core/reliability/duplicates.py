@@ -90,17 +90,20 @@ class RecentIds:
         order[at] = mark
         self._next = at + 1 if at + 1 < self._limit else 0
 
-    def recall(self, earlier: "RecentIds") -> None:
-        """Remember what another one does, as older than all that is remembered here."""
-        if earlier is self or not earlier.marks:
-            return
-        older = [mark for mark in earlier._oldest_first() if mark not in self.marks]
-        order = [*older, *self._oldest_first()][-self._limit :]
-        self._next = 0
-        if len(order) <= _FEW:
-            self._order, self.marks = None, tuple(order)
-        else:
-            self._order, self.marks = order, set(order)
+    def joined(self, earlier: "RecentIds") -> "RecentIds":
+        """One memory of what this one and an earlier one know: one of the two as a rule, for it is
+        the same node most often, and a copy for each of its sessions would fill the house."""
+        missing = [mark for mark in self._oldest_first() if mark not in earlier.marks]
+        if len(missing) <= _FEW:
+            for mark in missing:
+                earlier.add_mark(mark)
+            return earlier
+        if not all(mark in self.marks for mark in earlier.marks):
+            self._begin([*earlier._oldest_first(), *missing][-self._limit :])
+        return self
+
+    def _begin(self, order: list[int]) -> None:
+        self._order, self.marks, self._next = order, set(order), 0
 
     def _oldest_first(self) -> list[int]:
         order = self._order

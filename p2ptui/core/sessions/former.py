@@ -64,8 +64,11 @@ class FormerSessions:
             channel.follow(departed)
 
     def recall(self, peer: Peer) -> None:
-        """A session begins: what its peer sent in others is known in it."""
+        """A session begins, or its peer has proved its address: what that sent in others is known
+        in this one. Not before a proof: anybody may claim an id from anywhere."""
         self._at.pop(peer.address, None)  # the session knows as much
+        if not peer.proved:
+            return
         node_id, is_shown = _sender(peer)
         for sender in ((node_id, True), (node_id, False)):
             earlier = self._of.get(sender)

@@ -43,6 +43,7 @@ class Lifecycle:
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
         self._former = FormerSessions(state)
+        delivery.on_proved.append(self._handle_proved)
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
         self.on_moved: list[Listener] = []
@@ -168,6 +169,10 @@ class Lifecycle:
         if has_waited or not peer.accepted:  # else what it is greeted with has left, or is planned
             self._delivery.flush(peer, now)
         self.seats.greet(peer, now)
+
+    def _handle_proved(self, peer: Peer, _now: float) -> None:
+        if peer.is_authenticated:
+            self._former.recall(peer)
 
     def restart(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, a new one begins with the same peer.

@@ -101,3 +101,37 @@ def test_who_claims_an_id_in_the_open_makes_nothing_of_its_owner_forgotten() -> 
     cut_back(world, reader, writer, loss=0.0)
     reader.connect(writer)
     expect_once(world, reader, writer, token)
+
+
+@dialects
+def test_who_comes_back_again_and_again_is_remembered_once(secured: bool) -> None:
+    world, reader, writer = two_nodes(secured=secured)
+    for number in range(200):
+        writer.send(reader, {"n": number})
+    world.run_for(5)
+    former = reader.endpoint._lifecycle._former
+    for _ in range(10):
+        part(world, reader, writer)
+        world.move(writer)
+        reader.outcome(reader.connect(writer))
+        world.run_for(2)
+    channels = [*former._at.values(), *former._of.values()]
+    channels += [peer.channel for peer in reader.endpoint.peers]
+    memories = {id(channel._reliable_ids): channel._reliable_ids for channel in channels}
+    assert sum(len(each) > 100 for each in memories.values()) == 1
+
+
+def test_who_claims_an_id_and_proves_nothing_is_lent_no_memory() -> None:
+    world, reader, writer = two_nodes(secured=False)
+    for number in range(200):
+        writer.send(reader, {"n": number})
+    world.run_for(5)
+    part(world, reader, writer)
+    claimant = world.puppet(node_id=writer.id)
+    claimant.answers_pings = False
+    claimant.join(reader)
+    peer = reader.endpoint.peers.at(claimant.address)
+    assert peer is not None
+    assert not peer.proved
+    assert not peer.channel.has_heard
+    assert len(peer.channel._reliable_ids) <= 1
