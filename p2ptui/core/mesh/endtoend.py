@@ -138,7 +138,8 @@ class EndToEnd:
         limit = self._state.config.server.max_message_size - ROUTED_OVERHEAD_BYTES
         if size > limit:
             raise MessageTooLargeError(
-                f"the routed message is {size} bytes, the limit is {limit}; send it in parts"
+                f"the routed message is {size} bytes, the limit is {limit};"
+                " send it in parts, or by way of a server with --relay"
             )
 
     def _begin(

@@ -97,7 +97,8 @@ class CongestionWindow:
 
     def handle_acked(self, size: int) -> None:
         """Count `size` bytes as arrived; the window grows if it was in use (RFC 9002, 7.8)."""
-        in_use = self.in_flight * 2 >= self.window
+        # A window of less than a datagram, which has grown meanwhile, is never half full.
+        in_use = self.in_flight * 2 >= self.window or not self.has_room
         self.in_flight = max(self.in_flight - size, 0)
         if not in_use:
             return

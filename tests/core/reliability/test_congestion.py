@@ -155,3 +155,18 @@ def test_whatever_happens_the_bounds_hold(events: list[tuple[str, int]], initial
         assert min(initial, MIN_WINDOW_DATAGRAMS) * DATAGRAM <= window.window <= 20 * DATAGRAM
         assert window.in_flight or window.has_room
         assert window.next_send(now) >= now
+
+
+@pytest.mark.parametrize("has_lost", [True, False])
+def test_a_window_of_less_than_a_larger_datagram_grows_again(has_lost: bool) -> None:
+    """What is under way keeps its pieces, of which one alone has room at first."""
+    window = window_of(10)
+    if has_lost:
+        fill(window)
+        window.handle_lost(DATAGRAM, 0.0, 1.0)
+        ack_all(window)
+    window.resize(9 * DATAGRAM)
+    for _ in range(30):
+        fill(window)
+        ack_all(window)
+    assert window.window >= 30 * DATAGRAM
