@@ -15,7 +15,7 @@ import pytest
 from p2ptui.core.peers import Peer
 from p2ptui.version import VERSION, described, is_compiled
 from p2ptui.wire.address import AskedAddress
-from tests.compiled.build import ROOT, build_wheel, missing
+from tests.compiled.build import KEPT, ROOT, build, is_of_now, missing
 from tests.compiled.chosen import INTERPRETED_ONLY
 from tests.installed import environment
 from tests.patience import PATIENCE_S
@@ -124,8 +124,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (lacking := missing()) is not None:
         pytest.skip(lacking)
     folder = tmp_path_factory.mktemp("compiled")
-    built = os.environ.get("P2PTUI_COMPILED_WHEEL")
-    wheel = Path(built) if built else build_wheel(folder / "dist")
+    built = Path(os.environ.get(KEPT) or folder / "package")
+    if not is_of_now(built):
+        build(built)
+    [wheel] = (built / "dist").glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [site] = (folder / "venv").glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
