@@ -31,6 +31,7 @@ PURE: Final = {
     "core/mesh/sources.py": _STRUCT,
     "core/messages/row.py": "an enum with a member that is made of others",
     "core/messages/rows.py": "a table that is read once",
+    "core/readers.py": "is referred to weakly, as no compiled object can be",
     "core/traversal/sealed_offers.py": _STRUCT,
     "secure/noise/handshake.py": "copies itself by the dictionary of its attributes",
     "secure/noise/symmetric.py": "copies itself without `__init__`",
