@@ -48,6 +48,9 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/mesh/test_rendezvous.py": {
         "test_pairs_that_were_introduced_are_bounded": _CONSTANT,
     },
+    "tests/core/reliability/test_may_have_arrived.py": {
+        WHOLE: _METHOD,
+    },
     "tests/core/reliability/test_sender.py": {
         WHOLE: _METHOD,
     },
