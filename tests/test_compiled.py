@@ -205,7 +205,6 @@ def test_compiled_and_pure_nodes_meet(python: Path, compiled_serves: bool, tmp_p
             check=False,
         )
         assert asked.returncode == 0, asked.stdout + asked.stderr
-        assert "secured" in asked.stdout or "2 answered" in asked.stdout
     finally:
         server.terminate()
         assert server.wait(PATIENCE_S) == 0
