@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from p2ptui.core.peers import Peer
-from p2ptui.version import VERSION, described, is_compiled
-from p2ptui.wire.address import AskedAddress
-from tests.compiled.build import ROOT, build_wheel, missing
-from tests.compiled.chosen import INTERPRETED_ONLY
+from p2ptui.version import VERSION, described
+from tests.compiled.build import KEPT, ROOT, build, is_of_now, missing
+from tests.compiled.chosen import INTERPRETED_ONLY, WHOLE
 from tests.installed import environment
 from tests.patience import PATIENCE_S
 
@@ -37,8 +35,6 @@ def trees() -> Iterator[tuple[str, ast.Module]]:
 
 def test_no_compiled_module_stands_beside_its_source() -> None:
     """It would be imported in its place, also when that was changed since."""
-    if is_compiled():
-        pytest.skip("these tests run on the compiled package")
     left = [path for pattern in ("*.so", "*.pyd") for path in PACKAGE.rglob(pattern)]
     assert left == [], "take them away: Python would run them in place of the source"
 
@@ -102,17 +98,11 @@ def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     assert spelled == []
 
 
-def test_an_address_keeps_what_it_remembers_on_its_way() -> None:
-    """Also where the modules that it passes are compiled."""
-    address = AskedAddress(("192.0.2.1", 9), "198.51.100.1")
-    peer = Peer(address)
-    assert peer.address is address
-
-
 def test_tests_that_are_left_out_are_there() -> None:
-    for name, reason in INTERPRETED_ONLY.items():
-        assert (ROOT / name.partition("::")[0]).exists(), name
-        assert reason
+    for file, names in INTERPRETED_ONLY.items():
+        text = (ROOT / file).read_text("utf-8")
+        gone = [name for name in names if name != WHOLE and f"def {name}(" not in text]
+        assert gone == [], file
 
 
 # --- the wheel
@@ -124,8 +114,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (lacking := missing()) is not None:
         pytest.skip(lacking)
     folder = tmp_path_factory.mktemp("compiled")
-    built = os.environ.get("P2PTUI_COMPILED_WHEEL")
-    wheel = Path(built) if built else build_wheel(folder / "dist")
+    built = Path(os.environ.get(KEPT) or folder / "package")
+    if not is_of_now(built):
+        build(built)
+    [wheel] = (built / "dist").glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [site] = (folder / "venv").glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
@@ -213,7 +205,6 @@ def test_compiled_and_pure_nodes_meet(python: Path, compiled_serves: bool, tmp_p
             check=False,
         )
         assert asked.returncode == 0, asked.stdout + asked.stderr
-        assert "secured" in asked.stdout or "2 answered" in asked.stdout
     finally:
         server.terminate()
         assert server.wait(PATIENCE_S) == 0

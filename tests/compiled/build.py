@@ -18,6 +18,9 @@ COPIED: Final = (
 _NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", "findings")
 _MADE_OF: Final = "made-of.txt"
 
+KEPT: Final = "COMPILED_PACKAGE"
+"""Environment: the folder where `tests/test_compiled.py` leaves what it builds."""
+
 _BUILD: Final = """
 import sys
 sys.path.insert(0, ".build_backend")
@@ -59,7 +62,7 @@ def build_wheel(folder: Path) -> Path:
     ran = subprocess.run(
         [sys.executable, "-c", _BUILD, str(folder)],
         cwd=ROOT,
-        env=os.environ | {"P2PTUI_COMPILE": "1"},
+        env={"MYPYC_OPT_LEVEL": "1"} | os.environ | {"P2PTUI_COMPILE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
