@@ -82,6 +82,20 @@ def test_no_dataclass_that_is_compiled_is_generic() -> None:
     assert generic == [], "write its __init__"
 
 
+def test_errors_of_different_types_have_different_names_in_a_function() -> None:
+    """A compiled variable has the type of its first error, and takes no other."""
+    shared = []
+    for name, tree in trees():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                types: dict[str, set[str]] = {}
+                for node in ast.walk(function):
+                    if isinstance(node, ast.ExceptHandler) and node.name and node.type:
+                        types.setdefault(node.name, set()).add(ast.unparse(node.type))
+                shared += [f"{name}: {function.name}" for t in types.values() if len(t) > 1]
+    assert shared == []
+
+
 def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
     is declared as an `Address` is not: the build makes an object of it."""
