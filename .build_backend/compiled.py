@@ -13,7 +13,10 @@ VARIABLE: Final = "P2PTUI_COMPILE"
 """Environment: "1" compiles; empty, "0" or unset does not."""
 
 LEVEL_VARIABLE: Final = "MYPYC_OPT_LEVEL"
-"""Environment: the compiler's `-O` level, for a build that is quick rather than fast."""
+"""Environment: the compiler's `-O` level, if not this one."""
+
+LEVEL: Final = "1"
+"""As it is tested."""
 
 REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3",)
 """What a compiled build needs, and no other."""
@@ -99,7 +102,7 @@ def extensions() -> list[Any]:
                 f"--cache-dir={_GENERATED}/types",
                 *map(str, modules(package)),
             ],
-            opt_level=os.environ.get(LEVEL_VARIABLE, "2"),
+            opt_level=os.environ.get(LEVEL_VARIABLE, LEVEL),
             debug_level="0",
             multi_file=True,
             target_dir=_GENERATED,

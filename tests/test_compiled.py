@@ -115,7 +115,9 @@ def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
 def test_tests_that_are_left_out_are_there() -> None:
     for file, names in INTERPRETED_ONLY.items():
         text = (ROOT / file).read_text("utf-8")
-        gone = [name for name in names if name != WHOLE and f"def {name}(" not in text]
+        gone = [
+            name for name in names if name != WHOLE and f"def {name.partition('[')[0]}(" not in text
+        ]
         assert gone == [], file
 
 

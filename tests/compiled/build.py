@@ -62,7 +62,7 @@ def build_wheel(folder: Path) -> Path:
     ran = subprocess.run(
         [sys.executable, "-c", _BUILD, str(folder)],
         cwd=ROOT,
-        env={"MYPYC_OPT_LEVEL": "1"} | os.environ | {"P2PTUI_COMPILE": "1"},
+        env=os.environ | {"P2PTUI_COMPILE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
