@@ -189,6 +189,44 @@ def test_a_traceback_names_the_line_of_the_source(python: Path) -> None:
     )
 
 
+DIFFERENCES = """
+import copy, pickle
+from p2ptui.core.counters import Counters
+from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.reliability.rtt import RttEstimator
+
+def told(do):
+    try:
+        return repr(do())
+    except Exception as error:
+        return type(error).__name__
+
+def result(attempts):
+    return SendResult(SendStatus.SENT, attempts, None, 3)
+
+estimator = RttEstimator(1, 1, 1)
+estimator.suppose(2)
+print(told(lambda: result("two").attempts))
+print(told(lambda: estimator.srtt))
+print(told(lambda: result(True).attempts))
+print(told(lambda: result(2**70).attempts == 2**70))
+print(told(lambda: result(1) == result(1)))
+print(told(lambda: setattr(result(1), "attempts", 2)))
+print(told(lambda: setattr(Counters(), "drop", None)))
+print(told(lambda: type("Other", (Counters,), {})() and None))
+print(told(lambda: copy.copy(result(1)) and None))
+print(told(lambda: pickle.loads(pickle.dumps(result(1))) and None))
+"""
+
+
+def test_what_differs_is_what_the_docs_say(python: Path) -> None:
+    frozen = "FrozenInstanceError"
+    pure = ["'two'", "2", "True", "True", "True", frozen, "AttributeError", *["None"] * 3]
+    built = ["TypeError", "2.0", "1", "True", "True", frozen, "AttributeError", "TypeError"]
+    assert ran(sys.executable, "-c", DIFFERENCES).split() == pure
+    assert ran(python, "-c", DIFFERENCES).split() == [*built, frozen, frozen]
+
+
 @pytest.mark.parametrize("compiled_serves", [True, False])
 def test_compiled_and_pure_nodes_meet(python: Path, compiled_serves: bool, tmp_path: Path) -> None:
     serving, asking = python, Path(sys.executable)
