@@ -18,8 +18,8 @@ LEVEL_VARIABLE: Final = "MYPYC_OPT_LEVEL"
 LEVEL: Final = "1"
 """As it is tested."""
 
-REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3",)
-"""What a compiled build needs, and no other."""
+REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3", "cryptography>=43", "msgspec>=0.19")
+"""What a compiled build needs, and no other: the compiler, and the types of what is imported."""
 
 FLOORS: Final = ("bounded", "core", "nat", "secure", "wire")
 """Rooms of the package that are compiled, with all below them."""

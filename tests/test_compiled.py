@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,23 @@ def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
         and not name.startswith("bounded/")  # it knows none, and reads the host alone
     ]
     assert spelled == []
+
+
+def test_the_build_has_all_that_is_imported() -> None:
+    """pip builds where nothing else is installed, and the types of these are needed there."""
+    imported = set()
+    for _, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+    others = imported - sys.stdlib_module_names - {"p2ptui"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    installed = {each for each in project["dependencies"] if re.split(r"\W", each)[0] in others}
+    assert {"cryptography", "msgspec"} <= others
+    assert installed < set(compiled.REQUIREMENTS)
+    assert len(installed) == len(others)
 
 
 def test_tests_that_are_left_out_are_there() -> None:
