@@ -97,6 +97,19 @@ def test_errors_of_different_types_have_different_names_in_a_function() -> None:
     assert shared == []
 
 
+def test_nothing_is_yielded_while_an_error_is_handled() -> None:
+    """A compiled generator that is left there leaves its error as the one that is being handled."""
+    inside = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees()
+        for handler in ast.walk(tree)
+        if isinstance(handler, ast.ExceptHandler)
+        for node in ast.walk(handler)
+        if isinstance(node, ast.Yield | ast.YieldFrom)
+    ]
+    assert inside == []
+
+
 def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
     is declared as an `Address` is not: the build makes an object of it."""

@@ -14,13 +14,14 @@ CHOSEN: Final = (
     "tests/core/test_never.py",
     "tests/core/test_stun.py",
     "tests/fuzz/test_corpus.py",
-    "tests/test_campaign.py",
 )
-"""Transcripts of the core, the wire, the seals, the fuzzing corpus and seeds of the campaign."""
+"""Transcripts of the core, the wire, the seals and the fuzzing corpus."""
 
 _METHOD: Final = "replaces a method or extends a class: what is compiled calls its own"
 _CONSTANT: Final = "replaces a constant: what is compiled holds the value"
 _LOCALS: Final = "looks for local values in a traceback: compiled functions show none"
+_STAND_IN: Final = "hands over something in place of a value: what is compiled looks at its type"
+_SLOTS: Final = "looks for `__slots__` or the source by `__file__`: what is compiled has neither"
 _CHECKOUT: Final = "is of the checkout, where nothing is compiled"
 
 WHOLE: Final = "*"
@@ -46,7 +47,20 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         "test_a_list_that_never_ends_is_cut": _CONSTANT,
     },
     "tests/core/mesh/test_rendezvous.py": {
+        "test_a_ping_of_an_introduced_node_measures_the_way": _STAND_IN,
         "test_pairs_that_were_introduced_are_bounded": _CONSTANT,
+    },
+    "tests/core/mesh/test_routing.py": {
+        "test_a_ping_by_way_of_others": _STAND_IN,
+    },
+    "tests/core/mesh/test_watching.py": {
+        "test_a_deployed_server_is_asked_at_the_join_and_kept_fresh": _METHOD,
+        "test_a_node_that_came_by_itself_is_not_asked": _METHOD,
+        "test_a_server_that_comes_back_is_asked_again_and_one_that_left_is_not": _METHOD,
+        "test_the_questions_are_few_and_where_nobody_looks_there_is_none": _METHOD,
+    },
+    "tests/core/relay/test_control.py": {
+        "test_the_accounts_of_those_who_are_gone_are_bounded": _STAND_IN,
     },
     "tests/core/reliability/test_may_have_arrived.py": {
         WHOLE: _METHOD,
@@ -60,11 +74,35 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/secure/test_rekeying.py": {
         WHOLE: _METHOD,
     },
+    "tests/core/secure/test_routed.py": {
+        "test_a_direct_session_takes_over": _METHOD,
+        "test_a_flood_of_requests_costs_no_more_exchanges_than_the_limit": _METHOD,
+        "test_a_list_that_hides_what_a_node_can_do_changes_nothing": _METHOD,
+        "test_a_message_in_the_open_from_an_id_made_of_keys_is_refused": _METHOD,
+        "test_a_message_of_many_parts_is_whole_or_not_there": _METHOD,
+        "test_a_thousand_altered_forged_and_replayed_messages": _METHOD,
+        "test_no_byte_of_a_text_is_in_the_clear_on_the_way": _METHOD,
+        "test_nodes_without_keys_are_routed_to_as_before": _METHOD,
+        "test_what_finds_no_way_when_the_keys_are_there_is_tried_again": _METHOD,
+        "test_what_is_stripped_fails_and_nothing_is_said_in_the_open": _METHOD,
+        "test_what_waits_goes_by_a_direct_session_that_comes_about": _METHOD,
+        "test_whatever_happens_what_is_told_as_delivered_was_and_comes_once": _METHOD,
+        "test_who_hands_on_may_write_the_json_anew": _METHOD,
+        "test_who_is_on_the_way_cannot_answer_for_a_node": _METHOD,
+        "test_who_is_on_the_way_cannot_ask_in_the_name_of_a_node": _METHOD,
+        "test_who_only_says_that_a_session_is_unknown_ends_nothing": _METHOD,
+    },
     "tests/core/secure/test_secured_campaign.py": {
         WHOLE: _METHOD,
     },
     "tests/core/secure/test_tokens_under_load.py": {
         "test_one_token_pays_for_few_exchanges": _METHOD,
+    },
+    "tests/core/sessions/test_late_keepalives.py": {
+        "test_an_idle_way_stays_open_though_timers_are_late": _METHOD,
+    },
+    "tests/core/sessions/test_liveness.py": {
+        "test_a_ping_measures_the_round_trip": _STAND_IN,
     },
     "tests/core/test_calls.py": {
         "test_a_call_ends_even_if_what_it_waits_for_is_forgotten": _METHOD,
@@ -80,11 +118,31 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/test_path_sizes.py": {
         "test_a_node_of_an_earlier_release_forgets_the_pieces_before_it_gets_others": _METHOD,
     },
+    "tests/core/test_peer.py": {
+        "test_a_peer_is_made_of_few_parts_and_these_of_few_fields": _SLOTS,
+        "test_a_planted_change_of_a_part_is_found": _SLOTS,
+        "test_no_part_of_a_peer_is_changed_by_who_is_not_named_here": _SLOTS,
+    },
+    "tests/core/test_reference_client_role.py": {
+        "test_a_null_pong_answers_the_ping": _STAND_IN,
+    },
+    "tests/core/traversal/test_direct_paths.py": {
+        "test_tries_by_a_path_that_is_gone_do_not_count": _METHOD,
+    },
     "tests/core/traversal/test_forgetting.py": {
         "test_attempts_that_wait_are_bounded": _CONSTANT,
     },
     "tests/core/traversal/test_full_searches.py": {
         WHOLE: _CONSTANT,
+    },
+    "tests/core/traversal/test_reasons.py": {
+        "test_a_network_that_is_found_late_is_no_move": _STAND_IN,
+        "test_after_a_change_of_the_server_its_own_view_counts": _STAND_IN,
+        "test_only_what_is_known_of_both_times_is_compared": _STAND_IN,
+        "test_what_was_learnt_later_counts_from_then_on": _STAND_IN,
+    },
+    "tests/core/traversal/test_room.py": {
+        "test_the_root_makes_the_parts_and_does_nothing_itself": _SLOTS,
     },
     "tests/fuzz/test_corpus.py": {
         "test_a_harness_takes_its_corpus[endpoint]": _METHOD,
