@@ -21,7 +21,7 @@ _METHOD: Final = "replaces a method or extends a class: what is compiled calls i
 _CONSTANT: Final = "replaces a constant: what is compiled holds the value"
 _LOCALS: Final = "looks for local values in a traceback: compiled functions show none"
 _STAND_IN: Final = "hands over something in place of a value: what is compiled looks at its type"
-_SLOTS: Final = "looks for `__slots__` or the source by `__file__`: what is compiled has neither"
+_SOURCE: Final = "looks at how it is written (slots, annotations, file): what is compiled hides it"
 _CHECKOUT: Final = "is of the checkout, where nothing is compiled"
 
 WHOLE: Final = "*"
@@ -69,10 +69,13 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         WHOLE: _METHOD,
     },
     "tests/core/secure/test_flood_of_requests.py": {
-        WHOLE: _METHOD,
+        "test_a_flood_uses_no_key_and_who_is_there_comes_in": _METHOD,
     },
     "tests/core/secure/test_rekeying.py": {
-        WHOLE: _METHOD,
+        "test_keys_are_new_in_time_however_seldom_heartbeats_are": _METHOD,
+        "test_what_ends_no_exchange_is_tried_a_few_times": _METHOD,
+        "test_where_new_keys_are_kept_back_a_new_session_brings_them": _METHOD,
+        "test_where_that_is_kept_back_too_the_session_ends_with_the_reason": _METHOD,
     },
     "tests/core/secure/test_routed.py": {
         "test_a_direct_session_takes_over": _METHOD,
@@ -95,9 +98,6 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/secure/test_secured_campaign.py": {
         WHOLE: _METHOD,
     },
-    "tests/core/secure/test_tokens_under_load.py": {
-        "test_one_token_pays_for_few_exchanges": _METHOD,
-    },
     "tests/core/sessions/test_late_keepalives.py": {
         "test_an_idle_way_stays_open_though_timers_are_late": _METHOD,
     },
@@ -107,6 +107,7 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/test_calls.py": {
         "test_a_call_ends_even_if_what_it_waits_for_is_forgotten": _METHOD,
         "test_a_ping_that_no_call_may_wait_for_does_not_leave": _CONSTANT,
+        "test_no_call_of_the_endpoint_is_left_out_here": _SOURCE,
         "test_what_cannot_be_sent_at_all_ends_a_call_too": _METHOD,
     },
     "tests/core/test_delivery.py": {
@@ -115,13 +116,10 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/test_gate.py": {
         "test_a_check_that_is_dropped_is_not_counted": _METHOD,
     },
-    "tests/core/test_path_sizes.py": {
-        "test_a_node_of_an_earlier_release_forgets_the_pieces_before_it_gets_others": _METHOD,
-    },
     "tests/core/test_peer.py": {
-        "test_a_peer_is_made_of_few_parts_and_these_of_few_fields": _SLOTS,
-        "test_a_planted_change_of_a_part_is_found": _SLOTS,
-        "test_no_part_of_a_peer_is_changed_by_who_is_not_named_here": _SLOTS,
+        "test_a_peer_is_made_of_few_parts_and_these_of_few_fields": _SOURCE,
+        "test_a_planted_change_of_a_part_is_found": _SOURCE,
+        "test_no_part_of_a_peer_is_changed_by_who_is_not_named_here": _SOURCE,
     },
     "tests/core/test_reference_client_role.py": {
         "test_a_null_pong_answers_the_ping": _STAND_IN,
@@ -133,7 +131,10 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         "test_attempts_that_wait_are_bounded": _CONSTANT,
     },
     "tests/core/traversal/test_full_searches.py": {
-        WHOLE: _CONSTANT,
+        "test_checks_that_a_round_forgets_are_counted": _CONSTANT,
+        "test_early_checks_without_room_are_counted": _CONSTANT,
+        "test_offers_that_find_no_room_are_counted": _CONSTANT,
+        "test_without_room_for_a_search_the_relay_serves": _CONSTANT,
     },
     "tests/core/traversal/test_reasons.py": {
         "test_a_network_that_is_found_late_is_no_move": _STAND_IN,
@@ -142,7 +143,7 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         "test_what_was_learnt_later_counts_from_then_on": _STAND_IN,
     },
     "tests/core/traversal/test_room.py": {
-        "test_the_root_makes_the_parts_and_does_nothing_itself": _SLOTS,
+        "test_the_root_makes_the_parts_and_does_nothing_itself": _SOURCE,
     },
     "tests/fuzz/test_corpus.py": {
         "test_a_harness_takes_its_corpus[endpoint]": _METHOD,
