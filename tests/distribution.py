@@ -62,6 +62,7 @@ BUSY_S: Final = {
     "tests/node/test_diagnosis.py": 15,
     "tests/node/test_diagnosis_harms_nobody.py": 11,
     "tests/test_campaign.py": 18,
+    "tests/test_compiled.py": 120,
     "tests/test_deployed_day.py": 6,
     "tests/test_screenshots.py": 5,
     "tests/tui/test_bar.py": 40,

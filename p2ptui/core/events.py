@@ -4,8 +4,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from msgspec import Struct
-
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
 from p2ptui.core.policy import PeerRefused as PeerRefused
@@ -133,7 +131,7 @@ class ProbeReport:
 Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError
 
 
-class CallFinished(Struct, frozen=True):
+class CallFinished(NamedTuple):
     """A call made on the endpoint has come to its end."""
 
     token: int

@@ -18,7 +18,6 @@ from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Claims, Proof, Seal
 from p2ptui.core.policy import NETWORK_KEY_WANTED, NOT_ALLOWED
-from p2ptui.interpreted import interpreted
 from p2ptui.secure import (
     PATTERNS,
     Responder,
@@ -70,7 +69,6 @@ def must_show_keys(server: Peer | None, node_id: str) -> bool:
     return server is not None and server.seal is not None and is_made_of_keys(node_id)
 
 
-@interpreted
 class Plain(bytes):
     """A message of a handshake, which goes in the clear also to the address of a secured peer."""
 

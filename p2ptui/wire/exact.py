@@ -124,14 +124,20 @@ def _faults_within(value: Any, place: str, level: int, limit: int) -> Iterator[s
 
 
 def _faults_of_text(text: str, place: str) -> Iterator[str]:
+    index = _index_of_surrogate(text)
+    if index is not None:
+        yield (
+            f"{_short(place)} is a str that UTF-8 cannot hold, surrogates not allowed:"
+            f" take out U+{ord(text[index]):04X} at index {index}"
+        )
+
+
+def _index_of_surrogate(text: str) -> int | None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        yield (
-            f"{_short(place)} is a str that UTF-8 cannot hold, surrogates not allowed:"
-            f" take out U+{code:04X} at index {error.start}"
-        )
+        return error.start
+    return None
 
 
 def _instead(value: Any) -> str:

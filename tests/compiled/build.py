@@ -18,6 +18,9 @@ COPIED: Final = (
 _NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", "findings")
 _MADE_OF: Final = "made-of.txt"
 
+KEPT: Final = "COMPILED_PACKAGE"
+"""Environment: the folder where `tests/test_compiled.py` leaves what it builds."""
+
 _BUILD: Final = """
 import sys
 sys.path.insert(0, ".build_backend")

@@ -163,8 +163,8 @@ class FarAnswering:
                 by_network_key=answered.responder.by_network_key,
                 is_asked=True,
             )
-        except RefusedError as error:
-            return self._refuse(answered, str(error))
+        except RefusedError as refusal:
+            return self._refuse(answered, str(refusal))
         self._drop_answered(message.session, answered)
         is_restart = self._asking.is_for_restart(keys.id)
         self._asking.forget(keys.id)

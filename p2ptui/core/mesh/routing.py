@@ -387,9 +387,9 @@ class Routing:
         except MessageTooLargeError as error:
             self._state.counters.drop("message_too_large")
             return Refusal(ErrorCode.TOO_LARGE, str(error))
-        except QueueFullError as error:
+        except QueueFullError as full:
             self._state.counters.drop("queue_full")
-            return Refusal(ErrorCode.NO_ROOM, str(error))
+            return Refusal(ErrorCode.NO_ROOM, str(full))
         return Refusal(ErrorCode.NO_ROOM, f"{NO_ROOM_TEXT}; try again later")
 
     def _has_other(self, silent: Peer, now: float) -> bool:

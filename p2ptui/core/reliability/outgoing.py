@@ -3,9 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
-
-from msgspec import Struct
+from typing import Final, NamedTuple
 
 from p2ptui.core.events import SendResult
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
@@ -102,7 +100,7 @@ class OutgoingMessage:
         self.size_bytes = len(self.data)
 
 
-class Finished(Struct, frozen=True):
+class Finished(NamedTuple):
     """A message that is done with, and what became of it."""
 
     message: OutgoingMessage

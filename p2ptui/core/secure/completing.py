@@ -115,8 +115,8 @@ class Completing:
             keys = PublicKeys(completed.remote_static, account.ed_public)
             received = as_received(account, keys.id, state.identity.network_id)
             info = accept_node_info(received, state.identity, relayed_node(address))
-        except (ValueError, RefusedError) as error:
-            self._refusals.refuse_end(pending, str(error), now)
+        except (ValueError, RefusedError) as refusal:
+            self._refusals.refuse_end(pending, str(refusal), now)
             return
         by_key = pending.responder.by_network_key
         arrival = Arrival(

@@ -180,8 +180,8 @@ class Requests:
                 return None
         except MalformedError as error:
             self._refuse(address, message, earned, f"malformed handshake: {error}", now)
-        except RefusedError as error:
-            self._refuse(address, message, earned, str(error), now)
+        except RefusedError as refusal:
+            self._refuse(address, message, earned, str(refusal), now)
         else:
             return Arrival(
                 address,
