@@ -121,11 +121,13 @@ class BatchWriter:
         self._batches_without = 0
         self._entries: list[tuple[list[bytes], Address]] = []
         self._used_bytes = 0
+        self._has_room = True
         self.errors = 0
         """Errors of earlier datagrams that were met; they name no peer."""
 
     def write(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         """Send all, to each destination in order; what fails loses nothing that comes after it."""
+        self._has_room = True
         if self._batches_without:
             self._batches_without -= 1
             if not self._batches_without:
@@ -136,7 +138,7 @@ class BatchWriter:
             if type(data) is Unfragmented:
                 self._send_groups(groups)
                 groups, last = {}, None
-                self._send_alone(data, address)
+                self._has_room = self._send_alone(data, address)
                 continue
             if address is not last:
                 group = groups.get(address)
@@ -153,7 +155,7 @@ class BatchWriter:
     def _send_groups(self, groups: dict[Address, tuple[Address, list[bytes]]]) -> None:
         if len(groups) < WORTH_A_BATCH and all(len(group) == 1 for _, group in groups.values()):
             for address, group in groups.values():
-                self._send_alone(group[0], address)
+                self._send_each(group, address)
             return
         way_to, put = self._way_to, self._put
         for address, group in groups.values():
@@ -207,10 +209,9 @@ class BatchWriter:
         """Send what was put together."""
         entries, self._entries = self._entries, []
         sent, self._used_bytes = 0, 0
-        has_room = True
         while sent < len(entries):
             done = 0
-            if has_room:
+            if self._has_room:  # else all waits behind what found none
                 at = self._slots.vector_at + sent * ENTRY_BYTES
                 done = self._send(self._fileno(), at, len(entries) - sent)
             if done > 0:
@@ -219,9 +220,9 @@ class BatchWriter:
                 continue
             train, address = entries[sent]
             sent += 1
-            if has_room:
+            if self._has_room:
                 self._note_error(ctypes.get_errno(), is_train=len(train) > 1)
-            has_room = self._send_each(train, address)
+            self._send_each(train, address)
 
     def _note_sent(self, entries: list[tuple[list[bytes], Address]]) -> None:
         sent = [data for train, _ in entries for data in train]
@@ -239,11 +240,9 @@ class BatchWriter:
             if self._refusals >= REFUSED_TRAINS:
                 self._longest_train, self._batches_without = 1, BATCHES_WITHOUT
 
-    def _send_each(self, train: list[bytes], address: Address) -> bool:
-        has_room = True
+    def _send_each(self, train: list[bytes], address: Address) -> None:
         for data in train:
-            has_room = self._send_alone(data, address)
-        return has_room
+            self._has_room = self._send_alone(data, address)
 
 
 def _differ(one: Address, other: Address) -> bool:

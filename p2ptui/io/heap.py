@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import owners_at
-from p2ptui.io.resolve import sockaddr_of
+from p2ptui.io.mmsg import forget_names
 
 TRIM_ABOVE: Final = 512
 """Datagrams, since it was done last, after which it is worth the time."""
@@ -77,7 +77,7 @@ class Heap:
         began = self._loop.time()
         # Of addresses that may be nobody's; what is asked for again is there at once.
         owners_at.cache_clear()
-        sockaddr_of.cache_clear()
+        forget_names()
         self._trim(0)
         self._pause_s = max(PAUSE_S, PAUSE_FACTOR * (self._loop.time() - began))
         if not self._is_last:

@@ -21,7 +21,7 @@ from p2ptui.wire.address import Address
 ENTRY_WORDS: Final = 8
 """`struct mmsghdr` is as many machine words: name, its size, parts, their number, ancillary data,
 its size, flags, and the bytes of the datagram. What is smaller has padding behind it."""
-SIZE_OF_NAME, SIZE_OF_ANCILLARY, SIZE_OF_DATAGRAM = 1, 5, 7
+SIZE_OF_ANCILLARY, SIZE_OF_DATAGRAM = 5, 7
 WORD_BYTES: Final = ctypes.sizeof(ctypes.c_size_t)
 ENTRY_BYTES: Final = ENTRY_WORDS * WORD_BYTES
 PART_WORDS: Final = 2
@@ -139,6 +139,12 @@ def ancillary_bytes(ancillary: Ancillary) -> bytes:
 
 def _whole_words(size: int) -> int:
     return (size + WORD_BYTES - 1) & -WORD_BYTES
+
+
+def forget_names() -> None:
+    """Forget how destinations are written: an interface that went and came back has a new index."""
+    sockaddr_of.cache_clear()
+    packed_name.cache_clear()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -37,7 +37,7 @@ from p2ptui.io.datagrams import (
     SocketCounters,
     Traffic,
 )
-from p2ptui.io.mmsg import is_batched, packed_name
+from p2ptui.io.mmsg import forget_names, is_batched, packed_name
 from p2ptui.io.own_sockets import SocketPerAddress
 from p2ptui.io.pktinfo import HAS_PKTINFO, HeardAddress, PktinfoStream, ask_for_pktinfo
 from p2ptui.io.resolve import address_of, sockaddr_of
@@ -311,8 +311,7 @@ class UdpSocket:
                 return self._transmit(data, address, unfragmented=unfragmented, again=False)
             self._failures.record(address, error, len(data), unfragmented=unfragmented)
             if "%" in address[0]:
-                # An interface that went and came back has a new index.
-                sockaddr_of.cache_clear()
+                forget_names()
         else:
             self._traffic.note_sent(data)
         return True

@@ -411,6 +411,32 @@ def test_where_there_is_no_room_all_wait_in_order(run: Any, client: Any) -> None
 
 
 @needs_batches
+def test_what_takes_several_calls_waits_in_order_as_well(run: Any, client: Any) -> None:
+    async def story() -> None:
+        sock: Any = await open_udp((HERE, 0))
+        other = client(HERE)
+        batch = [(b"x" * (number + 1), address_of(other)) for number in range(150)]  # no trains
+        scripted(sock, errno.EAGAIN)
+        real, fails = sock._sendto, True
+
+        def sendto(*arguments: Any) -> int:
+            if fails:
+                raise BlockingIOError(errno.EAGAIN, "no room")
+            sent: int = real(*arguments)
+            return sent
+
+        sock._sendto = sendto
+        sock.send_all(batch)
+        assert sock.counters().backlog == 150
+        fails = False
+        sock.drain(1)
+        assert all_of(other, 150) == [data for data, _ in batch]
+        sock.close()
+
+    run(story)
+
+
+@needs_batches
 def test_what_waits_is_bounded(run: Any, client: Any) -> None:
     async def story() -> None:
         sock: Any = await open_udp((HERE, 0))

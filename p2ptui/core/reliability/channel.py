@@ -3,7 +3,7 @@
 import math
 from functools import lru_cache
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from p2ptui.bounded import Shares
 from p2ptui.config import Config
@@ -29,6 +29,9 @@ _NEW: Final = Verdict.NEW
 _DUPLICATE: Final = Verdict.DUPLICATE
 _UNKNOWN: Final = Verdict.UNKNOWN
 NEVER: Final = -math.inf
+
+Came: TypeAlias = tuple[RecentIds, RecentIds]
+"""The ids of what came: of what asked for an Ack, and of other messages."""
 
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
@@ -218,12 +221,22 @@ class Channel:
             self._reliable_ids = earlier._reliable_ids
             self._unreliable_ids = earlier._unreliable_ids
 
-    def recall(self, earlier: "Channel") -> None:
-        """Know what came in an earlier session of the same node as well, wherever that was; of whom
-        it is known is said in `follow`."""
-        if earlier is not self and earlier._numbers:
-            self._reliable_ids = self._reliable_ids.joined(earlier._reliable_ids)
-            self._unreliable_ids = self._unreliable_ids.joined(earlier._unreliable_ids)
+    @property
+    def came(self) -> Came:
+        """What is remembered of what came."""
+        return self._reliable_ids, self._unreliable_ids
+
+    def recall(self, earlier: Came) -> None:
+        """Know what came in an earlier session of the same node as well, wherever that was: both
+        remember the same from now on."""
+        reliable, unreliable = earlier
+        self._reliable_ids = self._reliable_ids.merged_into(reliable)
+        self._unreliable_ids = self._unreliable_ids.merged_into(unreliable)
+
+    def part(self) -> None:
+        """Remember for itself alone: who is there now may be another node."""
+        self._reliable_ids = self._reliable_ids.copy()
+        self._unreliable_ids = self._unreliable_ids.copy()
 
     @property
     def numbers(self) -> ReceivedNumbers | None:

@@ -90,9 +90,11 @@ class RecentIds:
         order[at] = mark
         self._next = at + 1 if at + 1 < self._limit else 0
 
-    def joined(self, earlier: "RecentIds") -> "RecentIds":
-        """One memory of what this one and an earlier one know: one of the two as a rule, for it is
-        the same node most often, and a copy for each of its sessions would fill the house."""
+    def merged_into(self, earlier: "RecentIds") -> "RecentIds":
+        """One of the two, which knows what both did: a copy for each session of a node would add
+        up."""
+        if earlier is self:
+            return self
         missing = [mark for mark in self._oldest_first() if mark not in earlier.marks]
         if len(missing) <= _FEW:
             for mark in missing:
@@ -101,6 +103,14 @@ class RecentIds:
         if not all(mark in self.marks for mark in earlier.marks):
             self._begin([*earlier._oldest_first(), *missing][-self._limit :])
         return self
+
+    def copy(self) -> "RecentIds":
+        """Another one, which knows the same."""
+        copied = RecentIds(self._limit)
+        copied._next = self._next
+        copied._order = None if self._order is None else list(self._order)
+        copied.marks = self.marks if isinstance(self.marks, tuple) else set(self.marks)
+        return copied
 
     def _begin(self, order: list[int]) -> None:
         self._order, self.marks, self._next = order, set(order), 0
@@ -172,7 +182,7 @@ class ReceivedNumbers:
         """A message with this number was taken; False, and nothing is changed, if the window does
         not cover it."""
         ahead = (number - self._highest + _HALF) % _MODULUS - _HALF
-        if ahead == 1 and not self.gaps.are_there:  # as nearly always
+        if ahead == 1 and not self.has_gaps:  # as nearly always
             self.is_used = True
             self._highest += 1
             return True

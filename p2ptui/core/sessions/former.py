@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.channel import Came, Channel
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -36,7 +36,7 @@ class FormerSessions:
             return max(MAX_DEPARTED, state.config.server.max_connections)
 
         self._at: BoundedTable[Address, Channel] = BoundedTable(limit, shares=shares)
-        self._of: BoundedTable[_Sender, Channel] = BoundedTable(limit, shares=shares)
+        self._of: BoundedTable[_Sender, Came] = BoundedTable(limit, shares=shares)
 
     def keep(self, peer: Peer) -> None:
         """A peer has gone: what it sent may still arrive, or come again."""
@@ -55,13 +55,14 @@ class FormerSessions:
             return  # other programs use an id twice, see `Channel.follow`
         sender = _sender(peer)
         if peer.proved or sender not in self._of:
-            self._of.put(sender, channel, address=peer.address, proved=peer.proved)
+            self._of.put(sender, channel.came, address=peer.address, proved=peer.proved)
 
     def recall_at(self, address: Address, channel: Channel) -> None:
         """Somebody may be at an address again, and nobody knows who."""
         departed = self._at.get(address)
         if departed is not None:
             channel.follow(departed)
+            channel.part()
 
     def recall(self, peer: Peer) -> None:
         """A session begins, or its peer has proved its address: what that sent in others is known
@@ -70,13 +71,13 @@ class FormerSessions:
         if not peer.proved:
             return
         node_id, is_shown = _sender(peer)
-        for sender in ((node_id, True), (node_id, False)):
-            earlier = self._of.get(sender)
+        for with_keys in (True, False) if is_shown else (False,):
+            earlier = self._of.get((node_id, with_keys))
             if earlier is None:
                 continue
             peer.channel.recall(earlier)
             if is_shown:
-                del self._of[sender]
+                del self._of[node_id, with_keys]
 
 
 def _sender(peer: Peer) -> _Sender:

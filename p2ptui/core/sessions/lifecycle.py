@@ -142,6 +142,7 @@ class Lifecycle:
             reason = f"another node is at its address now: {info.id}"
             self._fail_messages(peer.channel, now, reason)
             self._former.keep_sent(peer, peer.channel)
+            peer.channel.part()
             self._state.readers.forget(peer.node_id)
         was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)

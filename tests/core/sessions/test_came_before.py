@@ -115,10 +115,9 @@ def test_who_comes_back_again_and_again_is_remembered_once(secured: bool) -> Non
         world.move(writer)
         reader.outcome(reader.connect(writer))
         world.run_for(2)
-    channels = [*former._at.values(), *former._of.values()]
-    channels += [peer.channel for peer in reader.endpoint.peers]
-    memories = {id(channel._reliable_ids): channel._reliable_ids for channel in channels}
-    assert sum(len(each) > 100 for each in memories.values()) == 1
+    channels = [*former._at.values(), *(peer.channel for peer in reader.endpoint.peers)]
+    memories = [*former._of.values(), *(channel.came for channel in channels)]
+    assert len({id(reliable) for reliable, _ in memories if len(reliable) > 100}) == 1
 
 
 def test_who_claims_an_id_and_proves_nothing_is_lent_no_memory() -> None:
@@ -135,3 +134,36 @@ def test_who_claims_an_id_and_proves_nothing_is_lent_no_memory() -> None:
     assert not peer.proved
     assert not peer.channel.has_heard
     assert len(peer.channel._reliable_ids) <= 1
+
+
+def test_who_claims_an_id_of_keys_without_them_writes_in_no_memory_of_its_owner() -> None:
+    world, reader, writer = two_nodes(secured=True)
+    for number in range(20):
+        writer.send(reader, {"n": number})
+    world.run_for(5)
+    part(world, reader, writer)
+    world.remove(writer)
+    kept = reader.endpoint._lifecycle._former._of[writer.id, True]
+    claimant = world.puppet(node_id=writer.id)
+    claimant.join(reader)
+    reader.outcome(reader.ping(claimant))
+    peer = reader.endpoint.peers.at(claimant.address)
+    assert peer is not None
+    assert all(one is not other for one, other in zip(peer.channel.came, kept, strict=True))
+
+
+@dialects
+def test_another_node_at_an_address_writes_in_no_memory_of_who_was_there(secured: bool) -> None:
+    world, reader, writer = two_nodes(secured=secured)
+    for number in range(20):
+        writer.send(reader, {"n": number})
+    world.run_for(5)
+    part(world, reader, writer)
+    kept = reader.endpoint._lifecycle._former._of[writer.id, secured]
+    size = len(kept[0])
+    world.remove(writer)
+    other = world.host(writer.address)
+    other.outcome(other.connect(reader))
+    for number in range(20):
+        other.outcome(other.send(reader, {"other": number}))
+    assert len(kept[0]) == size
