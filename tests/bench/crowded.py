@@ -19,7 +19,7 @@ from tests.bench.crowd import OWN, PLAIN, Crowd, OpenPeer, handshake_request, ho
 from tests.bench.loads import Load, of_many
 from tests.bench.machine import Cores, Interpreter, cpu_s, ended, rss_mb
 from tests.bench.report import Row, spread
-from tests.bench.rounds import Match, Target, drive, play
+from tests.bench.rounds import Match, Target, drive, play, ratios
 
 STEPS: Final = 10
 """Parts of the ramp; growth is that of the cost from the first to the last one."""
@@ -220,16 +220,16 @@ class Crowded:
             key,
             title,
             rate=spread(rates),
-            by_clock=spread([a / b for a, b in zip(rates, echo_rates, strict=True)]),
+            by_clock=spread(ratios(rates, echo_rates)),
             cpu_us=spread(cpu_us),
-            by_cpu=spread([b / a for a, b in zip(cpu_us, echo_us, strict=True)]),
+            by_cpu=spread(ratios(echo_us, cpu_us)),
             echo_rate=spread(echo_rates),
             echo_cpu_us=spread(echo_us),
             lost=lost,
             figures={
                 "first_tenth_us": cpu_us[0],
                 "last_tenth_us": cpu_us[-1],
-                "handshake_growth": cpu_us[-1] / cpu_us[0],
+                "handshake_growth": ratios(cpu_us[-1:], cpu_us[:1])[0],
             },
             note=NO_NEWS,
         )
@@ -306,7 +306,7 @@ class Crowded:
             title,
             rate=spread([count / LOOK_S for count in counts]),
             cpu_us=spread(cpu_us),
-            by_cpu=spread([b / a for a, b in zip(cpu_us, echo_us, strict=True)]),
+            by_cpu=spread(ratios(echo_us, cpu_us)),
             echo_rate=spread(echo_rates),
             echo_cpu_us=spread(echo_us),
             figures={"page_kb": len(page) / 1000},
@@ -342,18 +342,17 @@ def _grown(one: Match, many: Match, key: str, title: str) -> Row:
     if failed:
         return Row(key, title, skipped=failed)
     node, alone, echo = many.taken["node"], one.taken["node"], many.taken["echo"]
-    pairs = zip(node.cpu_us, alone.cpu_us, strict=True)
     return Row(
         key,
         title,
         rate=spread(node.rates),
-        by_clock=spread([a / b for a, b in zip(node.rates, echo.rates, strict=True)]),
+        by_clock=spread(ratios(node.rates, echo.rates)),
         cpu_us=spread(node.cpu_us),
-        by_cpu=spread([b / a for a, b in zip(node.cpu_us, echo.cpu_us, strict=True)]),
+        by_cpu=spread(ratios(echo.cpu_us, node.cpu_us)),
         echo_rate=spread(echo.rates),
         echo_cpu_us=spread(echo.cpu_us),
         lost=node.lost,
-        figures={"one_to_all_growth": median(a / b for a, b in pairs)},
+        figures={"one_to_all_growth": median(ratios(node.cpu_us, alone.cpu_us))},
     )
 
 

@@ -130,7 +130,8 @@ def play(matches: Sequence[Match], rounds: int, seconds: float, cores: Cores) ->
             match.play(cores)
 
 
-def _ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Of each to its other; 0 where a stretch was too short for the scheduler to count."""
     return [one / other if other else 0.0 for one, other in zip(ones, others, strict=True)]
 
 
@@ -143,9 +144,9 @@ def _row(match: Match, name: str, title: str) -> Row:
         key,
         title,
         rate=spread(one.rates),
-        by_clock=spread(_ratios(one.rates, echo.rates)),
+        by_clock=spread(ratios(one.rates, echo.rates)),
         cpu_us=spread(one.cpu_us),
-        by_cpu=spread(_ratios(echo.cpu_us, one.cpu_us)),
+        by_cpu=spread(ratios(echo.cpu_us, one.cpu_us)),
         echo_rate=spread(echo.rates),
         echo_cpu_us=spread(echo.cpu_us),
         share=spread(one.share),

@@ -8,7 +8,7 @@ from tests.bench.crowd import Crowd, host_of
 from tests.bench.loads import WINDOW
 from tests.bench.machine import Cores, Interpreter, Served, cpu_s, served
 from tests.bench.report import Row, spread
-from tests.bench.rounds import LONGEST_S, Target
+from tests.bench.rounds import LONGEST_S, Target, ratios
 
 MEGABYTE: Final = 1_000_000
 PIECE_BYTES: Final = 1_200
@@ -66,9 +66,9 @@ class Transfer:
             "transfer",
             title,
             rate=spread([1 / took for took in self._seconds]),
-            by_clock=spread([a / b for a, b in zip(self._echo_s, self._seconds, strict=True)]),
+            by_clock=spread(ratios(self._echo_s, self._seconds)),
             cpu_us=spread([took * 1e3 for took in self._cpu_ms]),
-            by_cpu=spread([a / b for a, b in zip(self._echo_ms, self._cpu_ms, strict=True)]),
+            by_cpu=spread(ratios(self._echo_ms, self._cpu_ms)),
             echo_rate=spread([pieces / took for took in self._echo_s]),
             echo_cpu_us=spread([took * 1e3 / pieces for took in self._echo_ms]),
             figures={"whole_ms": seconds.median * 1e3, "second_mb": 1 / seconds.median},
