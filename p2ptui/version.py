@@ -4,8 +4,8 @@ VERSION = "0.4.0"
 
 
 def is_compiled() -> bool:
-    """Whether the modules on a datagram's way are compiled in this build, as they would be imported
-    now; none is."""
+    """Whether the modules on a datagram's way are compiled in this build; finds out without
+    importing them."""
     from importlib.machinery import ExtensionFileLoader
     from importlib.util import find_spec
 

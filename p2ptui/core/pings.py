@@ -10,12 +10,11 @@ from msgspec import Raw
 
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.events import PingResult
+from p2ptui.core.timers import NEVER
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import NULL, PingPayload
-
-NEVER: Final = -math.inf
 
 OUTSTANDING_S: Final = 10.0
 """A Ping that nobody waits for counts as outstanding this long."""

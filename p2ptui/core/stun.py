@@ -179,8 +179,7 @@ class StunService:
         if isinstance(answer, Reply):
             gate = self._state.gate
             account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
-            if gate.reply(answer.place, answer.data, answer.to, account):
-                counters.stun_replies += 1
+            self._send(answer.place, answer.data, answer.to, account)
             if self._options.verbose_logging:
                 self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):

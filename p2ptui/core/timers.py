@@ -1,6 +1,7 @@
 """Everything that must happen later, in one heap: one timer of the outside world drives it."""
 
 import heapq
+import math
 from collections.abc import Callable
 from itertools import count
 from typing import Final, TypeAlias, TypeVar
@@ -9,6 +10,9 @@ SubjectT = TypeVar("SubjectT")
 
 Action: TypeAlias = Callable[[float], None]
 """Called with the time, in seconds, at which it is run."""
+
+NEVER: Final = -math.inf
+"""A time before all others: one object for all who keep it."""
 
 _COMPACT_ABOVE: Final = 64
 """Cancelled entries are swept out once they are more than this and more than half."""

@@ -218,7 +218,7 @@ class UdpSocket:
             self._flush()
         if self._writer is None or len(datagrams) < 2 or self._backlog or self._closed:
             for data, address in datagrams:
-                self.send(data, address, unfragmented=type(data) is Unfragmented)
+                self._send_alone(data, address)
             return
         self._writer.write(datagrams)
 

@@ -16,6 +16,7 @@ from typing import Final
 from p2ptui.errors import RemoteError
 from p2ptui.secure.noise.primitives import KeyPair
 from p2ptui.secure.secret import SECRET_BYTES, Secret
+from p2ptui.wire.frames import node_id_text
 
 KEY_BYTES: Final = 32
 """Of each public key (RFC 7748, RFC 8032)."""
@@ -54,8 +55,7 @@ def id_of(x_public: bytes, ed_public: bytes) -> str:
     digest = bytearray(hashlib.sha256(_ID_LABEL + x_public + ed_public).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return node_id_text(bytes(digest))
 
 
 def is_made_of_keys(node_id: str) -> bool:

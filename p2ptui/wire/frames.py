@@ -183,6 +183,17 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     return Unfragmented(wrapped) if whole else wrapped
 
 
+def node_id_bytes(node_id: str) -> bytes:
+    """A node id in canonical form, as a frame has it; `uuid.UUID` takes three times as long."""
+    return bytes.fromhex(node_id.replace("-", ""))
+
+
+def node_id_text(raw: bytes) -> str:
+    """The inverse of `node_id_bytes`."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def relay_head(kind: int, node_id: str) -> bytes:
     """How a RELAY or RELAYED frame begins, up to its datagram.
 
@@ -190,7 +201,7 @@ def relay_head(kind: int, node_id: str) -> bytes:
         kind: Which of them.
         node_id: Of whom it is for, or from; in canonical form.
     """
-    return bytes((kind,)) + bytes.fromhex(node_id.replace("-", ""))
+    return bytes((kind,)) + node_id_bytes(node_id)
 
 
 def pass_on_relay(data: bytes, head: bytes) -> bytes:

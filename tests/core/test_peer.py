@@ -362,7 +362,7 @@ MAY_STORE = {
     "core/delivery/delivery.py: peer.traffic.data_at",
     "core/delivery/delivery.py: peer.traffic.messages_out",
     "core/delivery/outlet.py: liveness.last_ping_sent",
-    "core/delivery/outlet.py: traffic.messages_out",
+    "core/delivery/outlet.py: peer.traffic.messages_out",
     "core/delivery/outlet.py: traffic.last_sent",
     "core/endpoint.py: peer.session.parted",
     "core/messages/inbox.py: peer.traffic.messages_in",

@@ -8,7 +8,6 @@ import errno
 import os
 import socket
 import sys
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -29,24 +28,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="all of 127/8 is
 
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 Run: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
-
-
-@pytest.fixture(params=["plain", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on the loop of the parameter; a test that hangs fails."""
-    factory: Any = asyncio.SelectorEventLoop
-    if request.param == "uvloop":
-        factory = pytest.importorskip("uvloop").new_event_loop
-
-    def run(story: Callable[[], Any]) -> None:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            try:
-                runner.run(asyncio.wait_for(story(), PATIENCE_S))
-            except BaseException:
-                warnings.simplefilter("ignore", ResourceWarning)
-                raise
-
-    return run
 
 
 @pytest.fixture(params=["pktinfo", "sockets"])

@@ -7,8 +7,7 @@ import itertools
 import socket
 import sys
 import threading
-import warnings
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -60,23 +59,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (udp, pktinfo):
         monkeypatch.setattr(module, "is_batched", lambda sock: False)
-
-
-@pytest.fixture(params=["plain", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[None]]], None]:
-    factory: Any = asyncio.SelectorEventLoop
-    if request.param == "uvloop":
-        factory = pytest.importorskip("uvloop").new_event_loop
-
-    def run(story: Callable[[], Any]) -> None:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            try:
-                runner.run(asyncio.wait_for(story(), PATIENCE_S))
-            except BaseException:
-                warnings.simplefilter("ignore", ResourceWarning)
-                raise
-
-    return run
 
 
 @pytest.fixture
@@ -376,6 +358,17 @@ def scripted(sock: Any, *script: int | None) -> Scripted:
     return made
 
 
+def full(sock: Any) -> Callable[..., int]:
+    """Single calls find no room; the call that does, to put it back."""
+    real: Callable[..., int] = sock._sendto
+
+    def sendto(*_: Any) -> int:
+        raise BlockingIOError(errno.EAGAIN, "no room")
+
+    sock._sendto = sendto
+    return real
+
+
 @needs_batches
 def test_where_there_is_no_room_all_wait_in_order(run: Any, client: Any) -> None:
     async def story() -> None:
@@ -383,21 +376,13 @@ def test_where_there_is_no_room_all_wait_in_order(run: Any, client: Any) -> None
         others = [client(HERE) for _ in range(6)]
         batch = [(b"%d" % number, address_of(each)) for number in range(5) for each in others]
         scripted(sock, -2, errno.EAGAIN)  # two trains leave
-        real, fails = sock._sendto, True
-
-        def sendto(*arguments: Any) -> int:
-            if fails:
-                raise BlockingIOError(errno.EAGAIN, "no room")
-            sent: int = real(*arguments)
-            return sent
-
-        sock._sendto = sendto
+        real = full(sock)
         sock.send_all(batch)
         assert sock.counters().datagrams_out == 10
         assert sock.counters().backlog == 20
         sock.send_all([(b"5", address_of(each)) for each in others])
         assert sock.counters().backlog == 26
-        fails = False
+        sock._sendto = real
         sock.drain(1)
         sock.send_all([(b"6", address_of(each)) for each in others])
         for each in others:
@@ -417,18 +402,10 @@ def test_what_takes_several_calls_waits_in_order_as_well(run: Any, client: Any) 
         other = client(HERE)
         batch = [(b"x" * (number + 1), address_of(other)) for number in range(150)]  # no trains
         scripted(sock, errno.EAGAIN)
-        real, fails = sock._sendto, True
-
-        def sendto(*arguments: Any) -> int:
-            if fails:
-                raise BlockingIOError(errno.EAGAIN, "no room")
-            sent: int = real(*arguments)
-            return sent
-
-        sock._sendto = sendto
+        real = full(sock)
         sock.send_all(batch)
         assert sock.counters().backlog == 150
-        fails = False
+        sock._sendto = real
         sock.drain(1)
         assert all_of(other, 150) == [data for data, _ in batch]
         sock.close()

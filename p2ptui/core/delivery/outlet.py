@@ -126,12 +126,8 @@ class Outlet:
         gate.now = now
         if not gate.send_to(peer, data, grant):
             return False
-        traffic = peer.traffic
-        was_quiet = now - traffic.last_sent > QUIET_S
-        traffic.last_sent = now
-        if was_quiet:
-            self._tell_busy(peer, now)
-        traffic.messages_out += 1
+        self._note_sent(peer, now)
+        peer.traffic.messages_out += 1
         self._counters.messages_out += 1
         if self._state.tracing:
             self._state.trace_to(peer, peer.sends_to, kind, data)
@@ -141,11 +137,7 @@ class Outlet:
         traffic = peer.traffic
         was_quiet = now - traffic.last_sent > QUIET_S
         traffic.last_sent = now
-        if was_quiet:
-            self._tell_busy(peer, now)
-
-    def _tell_busy(self, peer: Peer, now: float) -> None:
-        if self.on_busy is not None and peer.path is not None:
+        if was_quiet and self.on_busy is not None and peer.path is not None:
             self.on_busy(peer, now)
 
     def grant(self, peer: Peer, reason: Reason | None, now: float) -> Grant | None:

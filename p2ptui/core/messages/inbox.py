@@ -84,7 +84,7 @@ class Inbox:
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
         kind = message.message_type
-        if kind == _HANDSHAKE_RESPONSE and not self._is_response(peer, message, now):
+        if kind == _HANDSHAKE_RESPONSE and not self._takes_response(peer, message, now):
             return
         if kind not in _NO_SIGN:
             peer.liveness.hear(now)
@@ -111,7 +111,7 @@ class Inbox:
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
-    def _is_response(self, peer: Peer, message: Envelope, now: float) -> bool:
+    def _takes_response(self, peer: Peer, message: Envelope, now: float) -> bool:
         """Whether a HandshakeResponse is to be taken here, as other messages are."""
         if self._services.resumptions.take_answer(peer, message, now):
             return False

@@ -52,11 +52,6 @@ class _Asked:
     is_wrong: bool = False
     """Whether another node is at the address now."""
 
-    def is_over(self, peer: Peer) -> bool:
-        """Whether the peer has begun a new session by itself, with its keys: an answer that comes
-        then begins none."""
-        return peer.is_secured and peer.session.joined_at != self.joined_at
-
 
 class Resumptions:
     """Takes sessions up again.
@@ -146,7 +141,8 @@ class Resumptions:
             self._failover.let_go(peer, now)
             return
         greeting = asked.greeting
-        is_open = self._failover.is_held(peer) and not (asked.is_wrong or asked.is_over(peer))
+        is_over = asked.is_wrong or peer.has_begun_anew(asked.joined_at)
+        is_open = self._failover.is_held(peer) and not is_over
         if greeting is not None and is_open:
             self._put(peer, greeting.data, MessageType.HANDSHAKE_REQUEST, Reason.OWN_PLAN, now)
         pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
@@ -168,7 +164,7 @@ class Resumptions:
             return self.take_second_answer(peer, message, now)
         if message.ack_for is None or not greeting.is_named_by(message):
             return False
-        if asked.is_over(peer):
+        if peer.has_begun_anew(asked.joined_at):
             self._state.counters.drop("late_handshake")
             return True
         answer = read_answer(message, self._state.identity, offer=greeting.offer)

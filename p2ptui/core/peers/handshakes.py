@@ -1,11 +1,10 @@
 """The handshake messages of a peer's session, by which both sides recognise each other."""
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-NEVER: Final = -math.inf
+from p2ptui.core.timers import NEVER
 
 HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
@@ -28,7 +27,7 @@ class Handshakes:
     """Ids of the handshake messages of this session that went to it: only who got them knows."""
     heard: str = ""
     """Id of the handshake message that came from it: a goodbye that names it is genuine."""
-    undecided_until: float = -math.inf
+    undecided_until: float = NEVER
     """Until then its request may come from another of its addresses as well; seconds."""
 
     def ask(self, request_id: str, sequence: int) -> None:

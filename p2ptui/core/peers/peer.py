@@ -89,6 +89,16 @@ class Peer:
         """Whether its id is that of keys that it has shown, and all that is said is sealed."""
         return self.session.seal is not None
 
+    def has_begun_anew(self, joined_at: float) -> bool:
+        """Whether it has begun a new session by itself, with its keys, since the one that began at
+        that time: that is the next one, on both sides, and an answer to a request of this node,
+        which may still come, begins none.
+
+        Args:
+            joined_at: When the session began that went on when this node asked, seconds.
+        """
+        return self.is_secured and self.session.joined_at != joined_at
+
     def owe_ack(self, data: bytes) -> None:
         """An Ack waits until its address is proved; of too many the oldest is left out."""
         self.acks_owed = (*self.acks_owed[1 - MAX_ACKS_OWED :], data)

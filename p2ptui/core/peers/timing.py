@@ -7,10 +7,9 @@ in twenty times, and has to meet five in a row: one attempt in 160,000, and a wr
 over.
 """
 
-import math
 from typing import Final
 
-NEVER: Final = -math.inf
+from p2ptui.core.timers import NEVER
 
 WINDOW_S: Final = 5.0
 """Each heartbeat that counts leaves at a moment uniform over this, at least."""

@@ -33,6 +33,8 @@ from p2ptui.wire.frames import (
     RELAYED,
     decode_relay,
     encode_relay,
+    node_id_bytes,
+    node_id_text,
     pass_on_relay,
     relay_head,
 )
@@ -119,7 +121,7 @@ class RelayFrames:
                 self._unsettled.touch(address)
             return address
         self.close(address)
-        head = _to_bytes(node_id)
+        head = node_id_bytes(node_id)
 
         def wrap(data: bytes) -> bool:
             if server.is_authenticated:
@@ -135,7 +137,7 @@ class RelayFrames:
     def send(self, server: Peer, node_id: str, data: bytes) -> bool:
         """Send a datagram to a node by way of a server, whatever is known of the way; whether it
         leaves."""
-        return self._hand_over(server, encode_relay(RELAY, _to_bytes(node_id), data))
+        return self._hand_over(server, encode_relay(RELAY, node_id_bytes(node_id), data))
 
     def _hand_over(self, server: Peer, frame: bytes) -> bool:
         grant = self._delivery.grant(server, Reason.OWN_SESSION, self._state.gate.now)
@@ -297,8 +299,7 @@ class RelayFrames:
         self._delivery.send(client, MessageType.RELAY_RESPONSE, payload, now)
 
 
-# For each datagram: `uuid.UUID` takes three times as long, and those of the same few nodes follow
-# each other.
+# For each datagram, and those of the same few nodes follow each other.
 
 
 @lru_cache(IDS_REMEMBERED)
@@ -308,9 +309,4 @@ def _relayed_head(node_id: str) -> bytes:
 
 @lru_cache(IDS_REMEMBERED)
 def _to_text(node_id: bytes) -> str:
-    text = node_id.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _to_bytes(node_id: str) -> bytes:
-    return bytes.fromhex(node_id.replace("-", ""))
+    return node_id_text(node_id)

@@ -1,6 +1,5 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
-import math
 from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple, TypeAlias
@@ -21,6 +20,7 @@ from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
 from p2ptui.core.reliability.resting import Resting
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
+from p2ptui.core.timers import NEVER
 from p2ptui.wire.frames import FragmentAck
 from p2ptui.wire.message import Envelope
 
@@ -28,7 +28,6 @@ from p2ptui.wire.message import Envelope
 _NEW: Final = Verdict.NEW
 _DUPLICATE: Final = Verdict.DUPLICATE
 _UNKNOWN: Final = Verdict.UNKNOWN
-NEVER: Final = -math.inf
 
 Came: TypeAlias = tuple[RecentIds, RecentIds]
 """The ids of what came: of what asked for an Ack, and of other messages."""

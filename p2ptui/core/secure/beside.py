@@ -33,11 +33,6 @@ class _Asked:
     """When the session began that goes on meanwhile."""
     greeting: Greeting | None = None
 
-    def is_over(self, peer: Peer) -> bool:
-        """Whether the peer has begun a new session by itself, with its keys: that one is the next,
-        on both sides, and an answer to this request, which may still come, begins none."""
-        return peer.is_secured and peer.session.joined_at != self.joined_at
-
 
 class Beside:
     """Asks peers for a new session while the old one goes on.
@@ -59,7 +54,7 @@ class Beside:
 
     def __contains__(self, peer: Peer) -> bool:
         asked = self._asked.get(peer)
-        return asked is not None and not asked.is_over(peer)
+        return asked is not None and not peer.has_begun_anew(asked.joined_at)
 
     def ask(
         self, peer: Peer, why: str, now: float, after_s: float = 0.0, *, is_overdue: bool = False
@@ -88,7 +83,7 @@ class Beside:
     def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
         if self._asked.get(peer) is not asked or self._state.closing:
             return
-        if asked.is_over(peer) and now < asked.deadline:
+        if peer.has_begun_anew(asked.joined_at) and now < asked.deadline:
             # Until then it is known, so that its answer is not taken for another one.
             self._state.timers.schedule(asked.deadline, lambda at: self._try(peer, asked, at))
             return
@@ -116,7 +111,7 @@ class Beside:
             return False
         if not greeting.is_named_by(message):
             return False
-        if asked.is_over(peer):
+        if peer.has_begun_anew(asked.joined_at):
             self._state.counters.drop("late_handshake")
             return True
         where = relayed_node(peer.address)

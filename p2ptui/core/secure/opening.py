@@ -50,7 +50,7 @@ class Opening:
         self._restarts = restarts
         self.inside = inside
         """Takes frames that are sent under seal only."""
-        self._note_in_use = inside.roaming.note_in_use  # of nearly each frame: no call more
+        self._note_in_use = inside.roaming.note_in_use  # of nearly each frame: saves a call
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float

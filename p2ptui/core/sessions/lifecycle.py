@@ -163,7 +163,7 @@ class Lifecycle:
         peer.liveness.begin(now)
         peer.session.begin(now)
         self._former.recall(peer)
-        has_waited = len(peer.channel.sender) > 0
+        has_waited = peer.channel.waiting > 0
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)

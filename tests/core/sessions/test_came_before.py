@@ -32,6 +32,13 @@ def send_in_doubt(world: World, reader: Host, writer: Host) -> int:
     return token
 
 
+def send_many(world: World, reader: Host, writer: Host, count: int) -> None:
+    """The writer's messages arrive, and are acknowledged."""
+    for number in range(count):
+        writer.send(reader, {"n": number})
+    world.run_for(5)
+
+
 def part(world: World, reader: Host, writer: Host) -> None:
     """The reader forgets the session, and the writer does not hear of it."""
     peer = reader.endpoint.peers.with_id(writer.id)
@@ -106,9 +113,7 @@ def test_who_claims_an_id_in_the_open_makes_nothing_of_its_owner_forgotten() -> 
 @dialects
 def test_who_comes_back_again_and_again_is_remembered_once(secured: bool) -> None:
     world, reader, writer = two_nodes(secured=secured)
-    for number in range(200):
-        writer.send(reader, {"n": number})
-    world.run_for(5)
+    send_many(world, reader, writer, 200)
     former = reader.endpoint._lifecycle._former
     for _ in range(10):
         part(world, reader, writer)
@@ -122,9 +127,7 @@ def test_who_comes_back_again_and_again_is_remembered_once(secured: bool) -> Non
 
 def test_who_claims_an_id_and_proves_nothing_is_lent_no_memory() -> None:
     world, reader, writer = two_nodes(secured=False)
-    for number in range(200):
-        writer.send(reader, {"n": number})
-    world.run_for(5)
+    send_many(world, reader, writer, 200)
     part(world, reader, writer)
     claimant = world.puppet(node_id=writer.id)
     claimant.answers_pings = False
@@ -138,9 +141,7 @@ def test_who_claims_an_id_and_proves_nothing_is_lent_no_memory() -> None:
 
 def test_who_claims_an_id_of_keys_without_them_writes_in_no_memory_of_its_owner() -> None:
     world, reader, writer = two_nodes(secured=True)
-    for number in range(20):
-        writer.send(reader, {"n": number})
-    world.run_for(5)
+    send_many(world, reader, writer, 20)
     part(world, reader, writer)
     world.remove(writer)
     kept = reader.endpoint._lifecycle._former._of[writer.id, True]
@@ -155,9 +156,7 @@ def test_who_claims_an_id_of_keys_without_them_writes_in_no_memory_of_its_owner(
 @dialects
 def test_another_node_at_an_address_writes_in_no_memory_of_who_was_there(secured: bool) -> None:
     world, reader, writer = two_nodes(secured=secured)
-    for number in range(20):
-        writer.send(reader, {"n": number})
-    world.run_for(5)
+    send_many(world, reader, writer, 20)
     part(world, reader, writer)
     kept = reader.endpoint._lifecycle._former._of[writer.id, secured]
     size = len(kept[0])
