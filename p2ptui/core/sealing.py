@@ -331,7 +331,7 @@ class Seals:
             seal.by_network_key = proof.by_network_key
         seal.claims = proof.claims
         peer.session.take_seal(seal)
-        peer.channel.sender.path.seal(SEAL_BYTES)
+        peer.channel.seal(SEAL_BYTES)
         self.note_numbers(peer)
         return seal
 

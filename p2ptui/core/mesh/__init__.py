@@ -1,6 +1,6 @@
 """Nodes beyond the direct peers: discovery, introductions, routes.
 
-`discovery` tells who is here, in pages (`pager`), and what is new (`news`); `queries` ask others,
+`discovery` tells who is here, in pages (`pager`) of `entries`, and what is new (`news`); `queries` ask others,
 `watching` keeps it fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous` introduces:
 an `introduction` is what is known of a node, and their table; `contacts` what was exchanged with
 far nodes, `introduction_calls` wait for one, `punching` opens this node's NAT, `repeats` are served

@@ -1,6 +1,6 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -10,9 +10,10 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
+from p2ptui.core.mesh.entries import entry_for, page_for
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
-from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager
+from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
 from p2ptui.core.peers import NOBODY, Dialect, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -29,6 +30,9 @@ from p2ptui.wire.message import (
     NodeInfo,
     PeerInfo,
 )
+
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+"""A member of an enum is looked up in Python."""
 
 FIRST_PAGE_ENTRIES: Final = 8
 """Looked at for the list that a newcomer is sent: more do not fit a datagram."""
@@ -76,13 +80,8 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
     return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
-def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
-    """What a list says of a peer; to an unproved receiver as little as possible."""
-    if not (receiver.purse.proved or receiver.is_ours):
-        info = peer_info(peer, now, unix)
-        return PeerInfo(info.id, info.addr, info.last_seen)
-    named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
-    return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
+def _ids_of(peers: list[Peer]) -> list[str]:
+    return [peer.node_id for peer in peers]
 
 
 def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
@@ -112,6 +111,7 @@ class Discovery:
         # One that is left out is news to some: the oldest is.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
+        self._on_question = self._ask  # one for all peers
         self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
         """Peers whose joining was news."""
         self._due = self._latest = 0.0
@@ -155,7 +155,7 @@ class Discovery:
         for node_id in [peer.node_id for peer in self._state.peers.recent()]:
             peer = self._state.peers.authenticated(node_id)
             if peer is not None and peer is not receiver and peer.is_plain:
-                yield _entry(peer, receiver, now, unix)
+                yield entry_for(receiver, peer, now, unix)
 
     def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
         """Send who is here with names, each at the address that this node sees."""
@@ -248,18 +248,20 @@ class Discovery:
         unix = self._state.unix(now)
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
         others = self._most_recent(peer)
-        if not is_reliable and not peer.purse.proved and (others := list(others)):
-            peer.untold = {**peer.untold, **dict.fromkeys(other.node_id for other in others)}
-            self._tell_room(peer, now)
+        if not is_reliable and not peer.purse.proved and others:
+            if peer.untold:
+                peer.untold = {**peer.untold, **dict.fromkeys(_ids_of(others))}
+                others = self._known(peer)
+            self._tell(peer, others, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
             peer.session.plan_question(
-                self._state.timers, now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
+                self._state.timers, now + FIRST_QUESTION_S, self._on_question, peer
             )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
-        page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
-        payload = Raw(frame_list(page[0] if page is not None else b"", 0, False))
+        page, _ = page_for(peer, others, now, unix, room)
+        payload = Raw(frame_list(page, 0, False))
         kind = MessageType.DISCOVERY_RESPONSE
         if is_reliable:
             self._delivery.send_reliable(peer, kind, payload, now, ack_for=voucher(peer))
@@ -267,15 +269,14 @@ class Discovery:
             self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
 
-    def _most_recent(self, peer: Peer) -> Iterable[Peer]:
+    def _most_recent(self, peer: Peer) -> list[Peer]:
         """Those heard of last, besides a peer: as many as may fit a page."""
-        looked_at = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
-        listed = (
+        listed = [
             other
-            for other in looked_at
-            if other is not peer and other.status is PeerStatus.AUTHENTICATED and other.is_plain
-        )
-        return islice(listed, FIRST_PAGE_ENTRIES)
+            for other in islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
+            if other is not peer and other.status is _AUTHENTICATED and other.is_plain
+        ]
+        return listed[:FIRST_PAGE_ENTRIES]
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
         """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
@@ -287,35 +288,39 @@ class Discovery:
             self._delivery.challenge(peer, now)
 
     def _tell_room(self, peer: Peer, now: float) -> None:
-        """Tell a peer of as many nodes as it may be sent, the oldest news first.
+        """Tell a peer of as many nodes as it may be sent, the oldest news first."""
+        if peer.untold:
+            self._tell(peer, self._known(peer), now)
+
+    def _known(self, peer: Peer) -> list[Peer]:
+        """Those that a peer is still to be told of, as far as they are here."""
+        authenticated = self._state.peers.authenticated
+        return [
+            other
+            for node_id in peer.untold
+            if (other := authenticated(node_id)) is not None and other.is_plain
+        ]
+
+    def _tell(self, peer: Peer, untold: list[Peer], now: float) -> None:
+        """Tell a peer of as many nodes as it may be sent, the first ones first.
 
         One that has not proved its address hears of the others when it speaks or proves it.
         """
         kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
         budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         around = _AROUND_LIST_BYTES
-        authenticated = self._state.peers.authenticated
-        while peer.untold:
-            known = [
-                other
-                for node_id in peer.untold
-                if (other := authenticated(node_id)) is not None and other.is_plain
-            ]
-            if len(known) < len(peer.untold):
-                peer.untold = dict.fromkeys(other.node_id for other in known)
+        while untold:
             room = min(budget, peer.purse.spare - around)
-            cutter = Cutter(_entry(other, peer, now, unix) for other in known)
-            page = cutter.cut(room)
-            if not known or page is None:
+            joined, count = page_for(peer, untold, now, unix, room)
+            if not count:
                 break
-            joined, more = page
-            if not more:
+            if count == len(untold):
                 self._delivery.pay_acks(peer, now, around + len(joined))
             payload = Raw(frame_list(joined, 0, False))
             if not self._delivery.send(peer, kind, payload, now, waits=False):
                 break
-            for node_id in list(islice(peer.untold, cutter.count)):
-                del peer.untold[node_id]
+            untold = untold[count:]
+        peer.untold = dict.fromkeys(_ids_of(untold)) if untold else NOBODY
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
@@ -411,13 +416,13 @@ class Discovery:
         for peer, kind, payload in islice(self._update, MESSAGES_PER_TICK):
             sent += 1
             if peer.is_authenticated:
-                self._tell(peer, kind, payload, now)
+                self._send(peer, kind, payload, now)
         if sent:
             self._state.timers.schedule(now + TICK_S, self._tick)
         else:
             self._update = None
 
-    def _tell(self, peer: Peer, kind: str, payload: Raw | None, now: float) -> None:
+    def _send(self, peer: Peer, kind: str, payload: Raw | None, now: float) -> None:
         if payload is None:
             self._tell_untold(peer, now)
             return

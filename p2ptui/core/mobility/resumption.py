@@ -125,7 +125,7 @@ class Resumptions:
         self._try(peer, asked, now)
 
     def _greet(self, peer: Peer, now: float) -> Greeting:
-        number = peer.channel.sender.numbering.take()
+        number = peer.channel.numbering.take()
         heard, without_key = peer.handshake_heard, came_without_key(peer)
         greeting = write_request(
             self._state, self._delivery, number, heard, now, without_key=without_key

@@ -96,15 +96,22 @@ class Session:
         self.cancel()
         self._timer = timers.schedule(when, action)
 
-    def plan_question(self, timers: Timers, when: float, action: Action) -> None:
+    def plan_question(
+        self,
+        timers: Timers,
+        when: float,
+        action: Callable[[SubjectT, float], None],
+        subject: SubjectT,
+    ) -> None:
         """Plan when a newcomer is first asked whether it is there; it is forgotten with it.
 
         Args:
             timers: Where.
             when: The time, seconds.
-            action: What is done then.
+            action: What is done then, the same for all peers.
+            subject: To whom.
         """
-        self.question = timers.schedule(when, action)
+        self.question = timers.schedule_about(when, action, subject)
 
     def cancel(self) -> None:
         """Plan no next step."""

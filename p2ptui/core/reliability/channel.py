@@ -187,9 +187,43 @@ class Channel:
         return self.sender.path if resting is None else resting.learnt.path
 
     @property
-    def _numbering(self) -> Numbering:
+    def numbering(self) -> Numbering:
+        """The numbers of what is sent, whether or not anything is."""
         resting = self._resting
         return self.sender.numbering if resting is None else resting.numbering
+
+    def begin_at(self, sequence: int) -> None:
+        """As `ReliableSender.begin_at`: while nothing waits there is nothing to number anew."""
+        if self._resting is None:
+            self.sender.begin_at(sequence)
+        else:
+            self._resting.numbering.begin_at(sequence)
+
+    def agree(self, *, bounded: bool, grows: bool) -> None:
+        """The peer has told what it can do.
+
+        Args:
+            bounded: As of `Numbering`.
+            grows: As of `PathMtu`.
+        """
+        self.numbering.bounded = bounded
+        if self._resting is None:
+            self.sender.path.grows = grows
+        else:
+            self._resting.agree(grows=grows)
+
+    def seal(self, overhead_bytes: int) -> None:
+        """As `PathMtu.seal`."""
+        if self._resting is None:
+            self.sender.path.seal(overhead_bytes)
+        else:
+            self._resting.seal(overhead_bytes)
+
+    def take_retransmissions(self) -> int:
+        """As `ReliableSender.take_retransmissions`."""
+        if self._resting is None:
+            return self.sender.take_retransmissions()
+        return self._resting.take_retransmissions()
 
     @property
     def reassembly(self) -> Reassembly:
@@ -268,7 +302,7 @@ class Channel:
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self._numbering.bounded)
+        return not (self._numbers and self.numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.

@@ -84,3 +84,22 @@ class Resting:
         self.window = NEW_WINDOW if window == NEW_WINDOW else window
         self.retransmissions = retransmissions
         self.learnt = learnt
+
+    def agree(self, *, grows: bool) -> None:
+        """The peer has told whether it answers probes; see `PathMtu`."""
+        self.grows = grows
+        if self.learnt.path is not None:
+            self.learnt.path.grows = grows
+
+    def seal(self, overhead_bytes: int) -> None:
+        """As `PathMtu.seal`: what is known to have arrived was of another length."""
+        if overhead_bytes != self.sealed_bytes:
+            self.sealed_bytes = overhead_bytes
+            self.passed_bytes = 0
+            if self.learnt.path is not None:
+                self.learnt.path.seal(overhead_bytes)
+
+    def take_retransmissions(self) -> int:
+        """`retransmissions`, which count from 0 again."""
+        count, self.retransmissions = self.retransmissions, 0
+        return count

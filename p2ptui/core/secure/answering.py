@@ -186,11 +186,11 @@ class Answering:
         state, address = self._state, request.address
         peer = state.peers.at(address)
         if peer is not None and peer.initiated and not peer.is_authenticated and not peer.resumes:
-            return (peer.channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
+            return (peer.channel.numbering.next - 1) & MAX_SEQUENCE_NUMBER
         channel = self._crossings.channel(request.claimed_id, address)
         if channel is None:
             return state.rng.getrandbits(32)
-        return (channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
+        return (channel.numbering.next - 1) & MAX_SEQUENCE_NUMBER
 
     def _answer(self, pending: Pending, peer: Peer | None, earned: Purse, now: float) -> None:
         """Send message 2, if the request pays for it."""

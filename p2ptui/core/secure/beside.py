@@ -92,7 +92,7 @@ class Beside:
             self._forget(peer)
             return
         if asked.greeting is None:
-            number = peer.channel.sender.numbering.take()
+            number = peer.channel.numbering.take()
             heard = peer.handshake_heard
             without_key = came_without_key(peer)
             asked.greeting = write_request(

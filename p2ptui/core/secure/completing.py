@@ -222,7 +222,7 @@ class Completing:
             # answer to that.
             owner.handshakes.hear(arrival.message.id)
             if told.sequence is not None:
-                owner.channel.sender.begin_at(told.sequence)
+                owner.channel.begin_at(told.sequence)
         if number is not None:
             owner.channel.begin(number)
         self._seals.enter(owner, proof, now)

@@ -130,7 +130,7 @@ def greet(
         greeting: What the node is sent at its other addresses; None for a new one.
         without_key: Whether the network key is left out; None: as the peer had it before.
     """
-    numbering = peer.channel.sender.numbering
+    numbering = peer.channel.numbering
     if greeting is None:
         is_open = state.seals is None or not state.seals.offers_to(peer.sends_to)
         number, continues = numbering.begin(), _continued(peer)
@@ -198,7 +198,7 @@ def ask_again(
         retry: The token.
         now: The time, seconds.
     """
-    number, continues = peer.channel.sender.numbering.begin(), _continued(peer)
+    number, continues = peer.channel.numbering.begin(), _continued(peer)
     again = write_request(
         state, delivery, number, continues, now, offer=greeting.offer, retry=retry
     )

@@ -181,7 +181,7 @@ class Handshake(Judging):
         """Begin a new session with a peer by its answer to a request, which left in the old one."""
         self._lifecycle.suspend(peer, now, reason)
         peer.handshakes.ask(greeting.message_id, greeting.sequence)
-        peer.channel.sender.numbering.handle_acknowledged(greeting.sequence)
+        peer.channel.numbering.handle_acknowledged(greeting.sequence)
         until = now + self._state.config.security.auth_timeout  # the other side may confirm it
         self._attempts[peer.address] = Asking(peer, greeting, until, peer.node_id, is_kept=True)
         self._crossings.begin(peer.node_id, peer)

@@ -151,8 +151,10 @@ class Lifecycle:
         peer.facts.describe(dialect, believed_capabilities(info, dialect))
         numbered = Capability.RETRANSMIT in peer.capabilities
         channel = peer.channel
-        channel.sender.numbering.bounded = Capability.SEQUENCE_SKIP in peer.capabilities
-        channel.sender.path.grows = Capability.PATH_PROBE in peer.capabilities
+        channel.agree(
+            bounded=Capability.SEQUENCE_SKIP in peer.capabilities,
+            grows=Capability.PATH_PROBE in peer.capabilities,
+        )
         if numbered and handshake.sequence_number is not None:
             channel.begin(handshake.sequence_number)
         elif was_numbered and not numbered:
@@ -307,9 +309,10 @@ class Lifecycle:
         )
 
     def _fail_messages(self, channel: Channel, now: float, reason: str) -> None:
-        for finished in channel.sender.fail_all(reason, now):
-            self._delivery.report(finished)
-        self._state.counters.retransmissions += channel.sender.take_retransmissions()
+        if not channel.rests:
+            for finished in channel.sender.fail_all(reason, now):
+                self._delivery.report(finished)
+        self._state.counters.retransmissions += channel.take_retransmissions()
 
     def _end_session(self, peer: Peer, reason: str, now: float) -> None:
         if len(peer.pings):

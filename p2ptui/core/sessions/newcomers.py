@@ -177,7 +177,7 @@ class Newcomers:
         # As a rule of no number of the session that goes on, and no message of it either. The same
         # request has the same answer: who was forgotten, and believes to be in, is in by it yet.
         if not (before.is_authenticated or self._held.of_peer(before)):
-            sequence = before.channel.sender.numbering.begin()
+            sequence = before.channel.numbering.begin()
         allowance = arrival.earned.allowance
         told = self._answers.accept(arrival, sequence, allowance, now, response_id)
         again = ToldBefore(told.response_id, sequence, allowance, now)

@@ -302,13 +302,12 @@ class Responder:
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
-        sender = peer.channel.sender
         is_told = told is not None  # and has paid for it
         if told is None:
-            sequence = sender.numbering.begin() if numbered else None
+            sequence = peer.channel.numbering.begin() if numbered else None
             told = self._answers.accept(arrival, sequence, allowance, now)
         elif told.sequence is not None:
-            sender.begin_at(told.sequence)
+            peer.channel.begin_at(told.sequence)
         has_crossed = peer.status is PeerStatus.HANDSHAKING
         peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
