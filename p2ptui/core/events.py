@@ -30,6 +30,9 @@ class PeerStatus(enum.Enum):
     FAILED = "failed"
     """The handshake was refused or never answered."""
 
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
 
 class Path(enum.Enum):
     """How datagrams reach a node."""

@@ -287,9 +287,10 @@ class Gate:
         bound = BOUNDS[reason]
         size, datagrams = bound.size, bound.datagrams
         if not purse.proved:
-            others = (purse,) if earned is None else (purse, earned)
-            size = min(size, max(each.credit for each in others))
-            datagrams = min(datagrams, max(each.datagrams for each in others))
+            credit, paid = purse.credit, purse.datagrams
+            if earned is not None:
+                credit, paid = max(credit, earned.credit), max(paid, earned.datagrams)
+            size, datagrams = min(size, credit), min(datagrams, paid)
         return Grant(self._use(reason), to, size, datagrams, self.now, purse, is_own=True)
 
     def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from p2ptui.config import Config
@@ -48,6 +48,11 @@ SHORT_ID: Final = 8
 
 
 _CANONICAL_ID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+# A member of an enum is looked up in Python.
+_SPEC: Final = Dialect.SPEC
+_REFERENCE: Final = Dialect.REFERENCE
 
 
 class RefusedError(Exception):
@@ -194,7 +199,7 @@ def unpacked_node_info(packed: bytes) -> NodeInfo:
 
 def dialect_of(message: Envelope) -> Dialect:
     """The habits of whoever sent a handshake: only the reference writes `sender_addr`."""
-    return Dialect.REFERENCE if isinstance(message.sender_addr, str | None) else Dialect.SPEC
+    return _SPEC if message.sender_addr is UNSET else _REFERENCE
 
 
 def told_name(name: object) -> str:
@@ -219,19 +224,22 @@ def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
 
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
     """The same names, of which the usual ones are in memory only once, and equal lists too."""
-    names = tuple([_USUAL_CAPABILITIES.get(name, name) for name in capabilities])
-    return _once(names) if _is_short(names) else names
+    names = tuple(capabilities)
+    # No more is kept for others than is worth the memory.
+    return _once(names) if len(names) <= MAX_CAPABILITIES and _is_short(names) else _usual(names)
 
 
 def _is_short(names: tuple[str, ...]) -> bool:
-    if len(names) > MAX_CAPABILITIES:
-        return False
-    return all(len(name) <= MAX_CAPABILITY for name in names)
+    return not names or len(max(names, key=len)) <= MAX_CAPABILITY
+
+
+def _usual(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([_USUAL_CAPABILITIES.get(name, name) for name in names])
 
 
 @lru_cache(LISTS_SHARED)
 def _once(capabilities: tuple[str, ...]) -> tuple[str, ...]:
-    return capabilities
+    return _usual(capabilities)
 
 
 @lru_cache(LISTS_SHARED)

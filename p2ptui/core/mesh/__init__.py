@@ -1,10 +1,10 @@
 """Nodes beyond the direct peers: discovery, introductions, routes.
 
-`discovery` tells who is here, in pages (`pager`) of `entries`, and what is new (`news`); `queries` ask others,
-`watching` keeps it fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous` introduces:
-an `introduction` is what is known of a node, and their table; `contacts` what was exchanged with
-far nodes, `introduction_calls` wait for one, `punching` opens this node's NAT, `repeats` are served
-once.
+`discovery` tells who is here, in pages (`pager`) of `entries`, and what is new (`news`); `queries`
+ask others, `watching` keeps it fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous`
+introduces: an `introduction` is what is known of a node, and their table; `contacts` what was
+exchanged with far nodes, `introduction_calls` wait for one, `punching` opens this node's NAT,
+`repeats` are served once.
 `routing` goes by its `routes`; `sources` tells who wrote a message, and `evidence` what the word of
 whom may change; `endtoend` makes routed messages reliable, each of them `pending`, and `carried`
 ones that others acknowledge; `tries` choose whom to hand them to. Between nodes with keys what is

@@ -19,6 +19,9 @@ class Dialect(enum.Enum):
     SPEC = "spec"
     REFERENCE = "reference"
 
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
 
 _SPEC: Final = Dialect.SPEC
 """A member of an enum is looked up in Python."""

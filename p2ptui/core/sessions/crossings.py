@@ -47,7 +47,8 @@ class Crossings:
 
     def leads_to(self, address: Address, node_id: str) -> bool:
         """Whether a node is behind an address, as far as its server can vouch for that."""
-        return address in self._asked.get(node_id, {}) or self.has_path(address, node_id)
+        asked = self._asked.get(node_id)
+        return (asked is not None and address in asked) or self.has_path(address, node_id)
 
     def begin(self, node_id: str, peer: Peer) -> None:
         """A node is asked for a session.
@@ -69,12 +70,16 @@ class Crossings:
 
     def others(self, node_id: str, address: Address) -> list[Peer]:
         """Where a node is asked, besides at an address."""
-        asked = self._asked.get(node_id, {})
+        asked = self._asked.get(node_id)
+        if asked is None:
+            return []
         return [peer for where, peer in asked.items() if where != address]
 
     def channel(self, node_id: str, address: Address) -> Channel | None:
         """What a new session with a node at an address goes on with: the numbers of the request
         by another way, if there is one and the address is the node's."""
+        if node_id not in self._asked:
+            return None
         # In that of a session that is to go on messages wait, which must not end with this one.
         others = [peer for peer in self.others(node_id, address) if not peer.resumes]
         return others[0].channel if others and self.leads_to(address, node_id) else None

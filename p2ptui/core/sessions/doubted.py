@@ -49,6 +49,9 @@ class Doubted:
         self.held_by = self._held.held_by
         """How many there are for the place of a peer."""
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def put(self, address: Address, newcomer: Newcomer, now: float) -> None:
         """Hold one from now on by the id of its Ack.
 

@@ -1,5 +1,6 @@
 """What the two handshake messages say of this node, in a form that the other side can take."""
 
+import enum
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
@@ -83,19 +84,62 @@ def response_payloads(
         extended: Whether who asked knows any of our extensions. Who does not has no use for their
             names, nor has a peer of the reference's kind; and often not the bytes to spare.
     """
-    named = {_NETWORK_KEY: own.network_id}
-    own = replace(own, metadata=own.metadata | named)
-    if dialect is Dialect.REFERENCE or not extended:
-        own = replace(own, capabilities=PLAIN_CAPABILITIES)
+    is_plain = dialect is Dialect.REFERENCE or not extended
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
-    payload = HandshakeResponsePayload(
-        node_info=own, success=reason is None, error_message=reason, public_addr=seen
-    )
-    yield encode_payload(payload)
-    short = replace(own, capabilities=(), metadata=named)
-    yield encode_payload(replace(payload, node_info=short))
+    for form in (_Form.PLAIN if is_plain else _Form.WHOLE, _Form.SHORT):
+        if reason is None:
+            yield Raw(b"%b%b}" % (_heads.of(own, form), encode_payload(seen)))
+            continue
+        yield encode_payload(
+            HandshakeResponsePayload(
+                node_info=_told(own, form), success=False, error_message=reason, public_addr=seen
+            )
+        )
+
+
+class _Form(enum.Enum):
+    """What a response says of this node."""
+
+    WHOLE = "whole"
+    PLAIN = "plain"
+    """Without the names of our extensions."""
+    SHORT = "short"
+
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
+
+class _Heads:
+    """Responses to who is accepted, up to where that is seen: the same for all."""
+
+    def __init__(self) -> None:
+        self._own: NodeInfo | None = None
+        self._heads: dict[_Form, bytes] = {}
+
+    def of(self, own: NodeInfo, form: _Form) -> bytes:
+        """That of a form, for what a node is."""
+        if own is not self._own:
+            self._own, self._heads = own, {}
+        head = self._heads.get(form)
+        if head is None:
+            whole = encode_payload(
+                HandshakeResponsePayload(node_info=_told(own, form), success=True)
+            )
+            head = self._heads[form] = bytes(whole).removesuffix(b"null}")
+        return head
+
+
+_heads: Final = _Heads()
+
+
+def _told(own: NodeInfo, form: _Form) -> NodeInfo:
+    named = {_NETWORK_KEY: own.network_id}
+    if form is _Form.SHORT:
+        return replace(own, capabilities=(), metadata=named)
+    capabilities = PLAIN_CAPABILITIES if form is _Form.PLAIN else own.capabilities
+    return replace(own, capabilities=capabilities, metadata=own.metadata | named)
 
 
 def shortest_response_bytes(own: NodeInfo) -> int:

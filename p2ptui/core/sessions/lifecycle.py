@@ -144,16 +144,17 @@ class Lifecycle:
             self._former.keep_sent(peer, peer.channel)
             peer.channel.part()
             self._state.readers.forget(peer.node_id)
-        was_numbered = Capability.RETRANSMIT in peer.capabilities
+        was_numbered = Capability.RETRANSMIT in peer.facts.capabilities
         self._state.peers.identify(peer, info)
         peer.handshakes.hear(handshake.id)
         dialect = dialect_of(handshake)
-        peer.facts.describe(dialect, believed_capabilities(info, dialect))
-        numbered = Capability.RETRANSMIT in peer.capabilities
+        capabilities = believed_capabilities(info, dialect)
+        peer.facts.describe(dialect, capabilities)
+        numbered = Capability.RETRANSMIT in capabilities
         channel = peer.channel
         channel.agree(
-            bounded=Capability.SEQUENCE_SKIP in peer.capabilities,
-            grows=Capability.PATH_PROBE in peer.capabilities,
+            bounded=Capability.SEQUENCE_SKIP in capabilities,
+            grows=Capability.PATH_PROBE in capabilities,
         )
         if numbered and handshake.sequence_number is not None:
             channel.begin(handshake.sequence_number)

@@ -429,6 +429,8 @@ class Newcomers:
         self._state.timers.schedule(newcomer.began, enter)
 
     def _forget_all(self, before: Peer) -> None:
+        if not (len(self._held) or len(self._doubted)):
+            return  # as nearly always
         for key in self._held.of_peer(before):
             self._forget(key)
         self._doubted.forget_all(before)

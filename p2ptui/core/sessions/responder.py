@@ -7,6 +7,7 @@ answered with the same bytes.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
@@ -23,6 +24,10 @@ from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, MessageType
+
+# A member of an enum is looked up in Python.
+_HANDSHAKING: Final = PeerStatus.HANDSHAKING
+_SPEC: Final = Dialect.SPEC
 
 
 class Responder:
@@ -111,6 +116,9 @@ class Responder:
             self.on_unseated(arrival, now)
             return
         owner = self._state.peers.with_id(arrival.info.id)
+        if peer is None and owner is None:
+            self._accept(arrival, now)  # as nearly all: nobody was there, and nobody has its id
+            return
         if self._needs_proof(arrival):
             self._refuse_known(arrival, now)
             return
@@ -280,16 +288,16 @@ class Responder:
             now: The time, seconds.
             told: What has answered it already.
         """
-        message = arrival.message
-        known = self._state.peers.at(arrival.address)
-        if known is not None and known.node_id not in ("", arrival.info.id):
+        message, info = arrival.message, arrival.info
+        there = known = self._state.peers.at(arrival.address)
+        if known is not None and known.node_id not in ("", info.id):
             known = None  # it will be replaced
         allowance = _allowance(arrival, known)
         if told is None and allowance < self._answers.shortest_bytes:
             self._state.counters.drop("handshake_too_short")
             return
         if known is None:
-            peer = self._enter(arrival, now)
+            peer = self._enter(arrival, there, now)
         else:
             peer = known
             if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
@@ -299,16 +307,16 @@ class Responder:
         peer.session.accepted = True
         peer.take_pair(arrival.address)
         peer.handshakes.note_request(message.id)
-        self._lifecycle.describe(peer, arrival.info, message, now)
+        self._lifecycle.describe(peer, info, message, now)
         self._state.counters.handshakes_accepted += 1
-        numbered = Capability.RETRANSMIT in peer.capabilities
+        numbered = Capability.RETRANSMIT in peer.facts.capabilities
         is_told = told is not None  # and has paid for it
         if told is None:
             sequence = peer.channel.numbering.begin() if numbered else None
             told = self._answers.accept(arrival, sequence, allowance, now)
         elif told.sequence is not None:
             peer.channel.begin_at(told.sequence)
-        has_crossed = peer.status is PeerStatus.HANDSHAKING
+        has_crossed = peer.status is _HANDSHAKING
         peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
             peer.liveness.last_ping_sent = now  # the response asks for an Ack, which proves as much
@@ -327,14 +335,14 @@ class Responder:
         self._on_crossing(peer, now)
 
     def _acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
-        if peer.proved or peer.dialect is Dialect.SPEC:
+        if peer.purse.proved or peer.facts.dialect is _SPEC:
             self._delivery.acknowledge(peer, message, now)
         else:
             # The response says as much, and the list that follows says more.
             self._delivery.owe_ack(peer, message, now)
 
-    def _enter(self, arrival: Arrival, now: float) -> Peer:
-        other = self._state.peers.at(arrival.address)
+    def _enter(self, arrival: Arrival, other: Peer | None, now: float) -> Peer:
+        """Enter a newcomer, in place of who was at its address."""
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
@@ -356,7 +364,7 @@ class Responder:
         """Answer where the request came from, which need not be where the session goes."""
         response = peer.handshakes.response
         kind = MessageType.HANDSHAKE_RESPONSE
-        if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
+        if address != peer.sends_to and self._crossings.leads_to(address, peer.node_id):
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
             grant = self._state.gate.grant_answer(peer.purse, address, earned)
             self._state.gate.send(response, address, grant)
