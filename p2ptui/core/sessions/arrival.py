@@ -169,7 +169,8 @@ class Requests:
         """
         try:
             received = _decode(message)
-            info = accept_node_info(received, self._state.identity, relayed_node(address))
+            size, node_id = len(message.payload), relayed_node(address)
+            info = accept_node_info(received, self._state.identity, node_id, size)
             if self._is_seated_at_once(address, info):
                 return Arrival(address, message, info, earned, legacy, received.continues)
             message = shortened(message, encode_payload(received))
