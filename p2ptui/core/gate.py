@@ -328,9 +328,7 @@ class Gate:
             purse.bytes_out += size
         elif grant is not None:
             return self.send(data, to, grant)
-        elif peer.has_room(len(data)):
-            purse.charge(len(data))
-        else:
+        elif not purse.pay(len(data)):
             self._counters.drop("unpaid")
             return False
         return self._leave(data, to, peer)
