@@ -1,11 +1,11 @@
 """Data: what its payload means, and what is done with it here."""
 
-import enum
-from typing import Any, Final
+from typing import Final
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
 from p2ptui.core.addresses import path_at, visible_address
+from p2ptui.core.data.content import DataContent, DataKind
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, RoutesReceived
@@ -27,41 +27,13 @@ from p2ptui.wire.message import (
     RoutesPayload,
 )
 
-_GET_ROUTES = b'"get_routes"'
-
-
-class DataKind(enum.Enum):
-    """What a Data payload is."""
-
-    # As they compare. Its own is written in Python, and each message is looked up by its meaning.
-    __hash__ = object.__hash__
-
-    PLAIN = "plain"
-    ECHO = "echo"
-    ROUTED = "routed"
-    ROUTES_REQUEST = "routes request"
-    ROUTES = "routes"
+_GET_ROUTES: Final = b'"get_routes"'
 
 
 # A member of an enum is looked up in Python.
 _PLAIN: Final = DataKind.PLAIN
 _ECHO: Final = DataKind.ECHO
 _ROUTES: Final = DataKind.ROUTES
-
-
-class DataContent(Struct):
-    """A Data payload, understood."""
-
-    kind: DataKind
-    value: Any
-    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
-    message: Envelope
-    """What it came in."""
-
-    @property
-    def handshake(self) -> Any:
-        """The id of a handshake message that it names, if it is an object that does."""
-        return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET
 
 
 def read_data(message: Envelope) -> DataContent:
@@ -149,7 +121,10 @@ class DataService:
 
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        return self._state.admits_data(peer.node_id, len(content.value), now)
+        state = self._state
+        if not state.readers.is_read:
+            return True  # nobody reads, and no event of it needs room
+        return state.admits_data(peer.node_id, len(content.value), now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
         """Data for those who read here; it is no duplicate, and there is room for it."""
@@ -159,18 +134,19 @@ class DataService:
             self._handle_routes(peer, message)
         state = self._state
         state.counters.delivered += 1
-        at = peer.sends_to
-        told = (
-            peer.node_id,
-            visible_address(at),
-            Encoded(data),
-            message.id,
-            path_at(at),
-            kind is _ECHO,
-            len(data),
-            "",
-        )
-        state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
+        if state.readers.is_read:
+            at = peer.sends_to
+            told = (
+                peer.node_id,
+                visible_address(at),
+                Encoded(data),
+                message.id,
+                path_at(at),
+                kind is _ECHO,
+                len(data),
+                "",
+            )
+            state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
         if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
             self._echo(peer, message, data, now)
 
