@@ -125,10 +125,7 @@ class Gate:
         if purse is None:
             self._arrived_from = source
         else:
-            # As `earn_bytes`, without another call: each datagram of a peer comes by here.
-            purse.bytes_in += size
-            purse.credit += AMPLIFICATION_LIMIT * size
-            purse.datagrams += DATAGRAMS_EACH
+            purse.earn_bytes(size)
             self._free = AMPLIFICATION_LIMIT * size
 
     def vouch(self) -> None:
@@ -320,21 +317,25 @@ class Gate:
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
-            size = len(data)
-            if purse is self._arrival:
-                # It goes back to where the datagram seems to come from that is being handled.
-                free = self._free - size
-                if free < 0 and not self.draw(purse, int(min(size, -free))):
-                    return False  # what is smaller may still be free
-                self._free = free if free > 0 else 0  # of each answer: no call
-            purse.bytes_out += size
-        elif grant is not None:
+            return self.send_proved(purse, data, to, peer)
+        if grant is not None:
             return self.send(data, to, grant)
-        elif peer.has_room(len(data)):
-            purse.charge(len(data))
-        else:
+        if not peer.has_room(len(data)):
             self._counters.drop("unpaid")
             return False
+        purse.charge(len(data))
+        return self._leave(data, to, peer)
+
+    def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
+        """As `send_to`, of a peer that has proved its address."""
+        size = len(data)
+        if purse is self._arrival:
+            # It goes back to where the datagram seems to come from that is being handled.
+            free = self._free - size
+            if free < 0 and not self.draw(purse, int(min(size, -free))):
+                return False  # what is smaller may still be free
+            self._free = free if free > 0 else 0  # of each answer: no call
+        purse.bytes_out += size
         return self._leave(data, to, peer)
 
     def send(
