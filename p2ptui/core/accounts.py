@@ -86,10 +86,12 @@ class Purse:
         before the first of them."""
 
     def earn_bytes(self, size: int) -> None:
-        """A datagram of `size` bytes has come from the address."""
+        """A datagram of `size` bytes has come from the address; once that is proved, nothing needs
+        to be earned."""
         self.bytes_in += size
-        self.credit += AMPLIFICATION_LIMIT * size
-        self.datagrams += DATAGRAMS_EACH
+        if not self.proved:
+            self.credit += AMPLIFICATION_LIMIT * size
+            self.datagrams += DATAGRAMS_EACH
 
     def earn_handshake(self) -> None:
         """A handshake with the address is complete, and something is said at its beginning."""

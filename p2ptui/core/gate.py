@@ -126,7 +126,7 @@ class Gate:
             self._arrived_from = source
         else:
             purse.earn_bytes(size)
-            self._free = float(AMPLIFICATION_LIMIT * size)
+            self._free = AMPLIFICATION_LIMIT * size
 
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers
@@ -318,19 +318,24 @@ class Gate:
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
-            size = len(data)
-            if purse is self._arrival:
-                # It goes back to where the datagram seems to come from that is being handled.
-                free = self._free - size
-                if free < 0 and not self.draw(purse, int(min(size, -free))):
-                    return False  # what is smaller may still be free
-                self._free = free if free > 0 else 0  # of each answer: no call
-            purse.bytes_out += size
-        elif grant is not None:
+            return self.send_proved(purse, data, to, peer)
+        if grant is not None:
             return self.send(data, to, grant)
-        elif not purse.pay(len(data)):
+        if not purse.pay(len(data)):
             self._counters.drop("unpaid")
             return False
+        return self._leave(data, to, peer)
+
+    def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
+        """As `send_to`, of a peer that has proved its address."""
+        size = len(data)
+        if purse is self._arrival:
+            # It goes back to where the datagram seems to come from that is being handled.
+            free = self._free - size
+            if free < 0 and not self.draw(purse, int(min(size, -free))):
+                return False  # what is smaller may still be free
+            self._free = free if free > 0 else 0  # of each answer: no call
+        purse.bytes_out += size
         return self._leave(data, to, peer)
 
     def send(

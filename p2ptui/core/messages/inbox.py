@@ -87,7 +87,7 @@ class Inbox:
         if kind == _HANDSHAKE_RESPONSE and not self._takes_response(peer, message, now):
             return
         if kind not in _NO_SIGN:
-            peer.liveness.hear(now)
+            peer.liveness.last_received = now
         self._peers.touch(peer)
         if kind == _ACK:
             self._count(peer)
@@ -99,7 +99,9 @@ class Inbox:
             self._counters.duplicates += 1
             return
         else:
-            self._count(peer)
+            # As `_count`.
+            peer.traffic.messages_in += 1
+            self._counters.messages_in += 1
             entry, content, error = self._table.read(message)
             if entry is None or error is not None or not entry.is_open:
                 entry = self._accept(peer, message, entry, content, error, now)
