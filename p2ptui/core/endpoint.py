@@ -21,6 +21,7 @@ from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import ALL
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
@@ -52,6 +53,8 @@ class Endpoint(Parts):
         keys: OwnKeys | None = None,
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
+        self._leaving: list[Peer] = []
+        """To whom goodbye is still to be said, the last one first."""
 
     # Getters.
 
@@ -129,10 +132,10 @@ class Endpoint(Parts):
         """When `handle_timeout` wants to be called next, or None."""
         return self._state.timers.next_timeout()
 
-    def handle_timeout(self, now: float) -> None:
-        """Do all that is due at `now`."""
+    def handle_timeout(self, now: float, most: int = ALL) -> None:
+        """Do all that is due at `now`, or so much of it; what is left is due at once."""
         self._state.gate.now = now
-        self._state.timers.run(now)
+        self._state.timers.run(now, most)
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""
@@ -322,8 +325,28 @@ class Endpoint(Parts):
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""
-        # Goodbyes to those that are relayed go by way of servers: these come last.
-        for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
-            self.disconnect(peer, reason, now)
-        self._state.closing = True
-        self._state.gate.close()
+        self.leave(reason, now, ALL)
+
+    def leave(self, reason: str, now: float, most: int) -> bool:
+        """Say goodbye to some, until nobody is left; from the first call on nobody is answered.
+
+        Args:
+            reason: What they are told, in one line.
+            now: The time, seconds.
+            most: To how many at most.
+
+        Returns:
+            Whether others are left, to be told by the next call.
+        """
+        state = self._state
+        if not state.closing:
+            state.closing = True
+            # Goodbyes to those that are relayed go by way of servers: these come last.
+            self._leaving = sorted(state.peers, key=lambda peer: peer.is_plain)[::-1]
+        for _ in range(min(most, len(self._leaving))):
+            peer = self._leaving.pop()
+            if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
+                self.disconnect(peer, reason, now)
+        if not self._leaving:
+            state.gate.close()
+        return bool(self._leaving)

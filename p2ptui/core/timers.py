@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Final, TypeAlias, TypeVar
@@ -13,6 +14,9 @@ Action: TypeAlias = Callable[[float], None]
 
 NEVER: Final = -math.inf
 """A time before all others: one object for all who keep it."""
+
+ALL: Final = sys.maxsize
+"""More than are ever due."""
 
 _COMPACT_ABOVE: Final = 64
 """Cancelled entries are swept out once they are more than this and more than half."""
@@ -87,13 +91,17 @@ class Timers:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def run(self, now: float) -> None:
+    def run(self, now: float, most: int = ALL) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
 
         Actions run in the order of their times. If one raises, those after it are still due.
+
+        Args:
+            now: The time, seconds.
+            most: How many at most; the others are still due.
         """
         due: list[tuple[float, int, Timer]] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(due) < most:
             due.append(heapq.heappop(self._heap))
         remaining = iter(due)
         try:
