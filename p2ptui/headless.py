@@ -161,8 +161,12 @@ def stats_line(stats: Stats) -> str:
 
 async def _log_events(node: Node, *, keeps_files: bool) -> None:
     lines = _Lines(keeps_files=keeps_files)
-    async for event in node.events(wants=lines.wants):
-        lines.log(event)
+    events = node.events(wants=lines.wants)
+    try:
+        async for event in events:
+            lines.log(event)
+    finally:
+        node.unsubscribe(events)
 
 
 _ABOUT_PEERS: Final = frozenset(

@@ -7,7 +7,9 @@ CallFinished event with that token tells its end.
 """
 
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
@@ -21,7 +23,6 @@ from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import ALL
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
@@ -53,8 +54,10 @@ class Endpoint(Parts):
         keys: OwnKeys | None = None,
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
-        self._leaving: list[Peer] = []
-        """To whom goodbye is still to be said, the last one first."""
+        self.due_at_once = sys.maxsize
+        """How much of what is due `handle_timeout` does, where its caller has others to serve."""
+        self._goodbyes: Iterator[Peer] = iter(())
+        """To whom goodbye is still to be said."""
 
     # Getters.
 
@@ -132,10 +135,10 @@ class Endpoint(Parts):
         """When `handle_timeout` wants to be called next, or None."""
         return self._state.timers.next_timeout()
 
-    def handle_timeout(self, now: float, most: int = ALL) -> None:
-        """Do all that is due at `now`, or so much of it; what is left is due at once."""
+    def handle_timeout(self, now: float) -> None:
+        """Do all that is due at `now`, or `due_at_once` of it: the others are still due."""
         self._state.gate.now = now
-        self._state.timers.run(now, most)
+        self._state.timers.run(now, self.due_at_once)
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""
@@ -325,7 +328,7 @@ class Endpoint(Parts):
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""
-        self.leave(reason, now, ALL)
+        self.leave(reason, now, sys.maxsize)
 
     def leave(self, reason: str, now: float, most: int) -> bool:
         """Say goodbye to some, until nobody is left; from the first call on nobody is answered.
@@ -336,17 +339,18 @@ class Endpoint(Parts):
             most: To how many at most.
 
         Returns:
-            Whether others are left, to be told by the next call.
+            Whether others may be left, to be told by the next call.
         """
         state = self._state
         if not state.closing:
             state.closing = True
             # Goodbyes to those that are relayed go by way of servers: these come last.
-            self._leaving = sorted(state.peers, key=lambda peer: peer.is_plain)[::-1]
-        for _ in range(min(most, len(self._leaving))):
-            peer = self._leaving.pop()
+            self._goodbyes = iter(sorted(state.peers, key=lambda peer: peer.is_plain))
+        told = 0
+        for peer in islice(self._goodbyes, most):
+            told += 1
             if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
                 self.disconnect(peer, reason, now)
-        if not self._leaving:
+        if told < most:
             state.gate.close()
-        return bool(self._leaving)
+        return told == most

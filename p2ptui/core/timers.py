@@ -15,9 +15,6 @@ Action: TypeAlias = Callable[[float], None]
 NEVER: Final = -math.inf
 """A time before all others: one object for all who keep it."""
 
-ALL: Final = sys.maxsize
-"""More than are ever due."""
-
 _COMPACT_ABOVE: Final = 64
 """Cancelled entries are swept out once they are more than this and more than half."""
 
@@ -91,7 +88,7 @@ class Timers:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def run(self, now: float, most: int = ALL) -> None:
+    def run(self, now: float, most: int = sys.maxsize) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
 
         Actions run in the order of their times. If one raises, those after it are still due.

@@ -33,9 +33,6 @@ READS: Final = 8
 BUSY_S: Final = 0.005
 """A busy socket lets the rest of the event loop run after this: timers, and the screen."""
 
-DUE_AT_ONCE: Final = 32
-"""Likewise after so much of what is due: thousands of peers that fell silent together are given up
-together, and each takes a tenth of a millisecond."""
 
 LATE_S: Final = 2.0
 """A timer that is so late shows that the process stood still: peers were not silent then."""
@@ -207,7 +204,7 @@ class Driver:
             # Where the process had to wait for its turn, what a timer waited for may have come
             # meanwhile: it must not be asked for again, or given up, because it was not read yet.
             self._take_some(now)
-            self._endpoint.handle_timeout(now, DUE_AT_ONCE)
+            self._endpoint.handle_timeout(now)
             self.flush()
         except Exception as error:
             self._fail(error)
