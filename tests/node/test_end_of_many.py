@@ -61,6 +61,7 @@ def test_what_takes_too_long_ends_at_once(monkeypatch):
             clients = [await town.start(f"client-{number}") for number in range(PEERS)]
             for client in clients:
                 await client.connect(server.address)
+            await asyncio.sleep(5.0)
             await server.close("enough")
             await asyncio.sleep(1.0)
             assert not any(client._endpoint.peers.at(address) for client in clients)
