@@ -7,7 +7,9 @@ CallFinished event with that token tells its end.
 """
 
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
@@ -52,6 +54,10 @@ class Endpoint(Parts):
         keys: OwnKeys | None = None,
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
+        self.due_at_once = sys.maxsize
+        """How much of what is due `handle_timeout` does, where its caller has others to serve."""
+        self._goodbyes: Iterator[Peer] = iter(())
+        """To whom goodbye is still to be said."""
 
     # Getters.
 
@@ -130,9 +136,9 @@ class Endpoint(Parts):
         return self._state.timers.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
-        """Do all that is due at `now`."""
+        """Do all that is due at `now`, or `due_at_once` of it: the others are still due."""
         self._state.gate.now = now
-        self._state.timers.run(now)
+        self._state.timers.run(now, self.due_at_once)
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""
@@ -322,8 +328,29 @@ class Endpoint(Parts):
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""
-        # Goodbyes to those that are relayed go by way of servers: these come last.
-        for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
-            self.disconnect(peer, reason, now)
-        self._state.closing = True
-        self._state.gate.close()
+        self.leave(reason, now, sys.maxsize)
+
+    def leave(self, reason: str, now: float, most: int) -> bool:
+        """Say goodbye to some, until nobody is left; from the first call on nobody is answered.
+
+        Args:
+            reason: What they are told, in one line.
+            now: The time, seconds.
+            most: To how many at most.
+
+        Returns:
+            Whether others may be left, to be told by the next call.
+        """
+        state = self._state
+        if not state.closing:
+            state.closing = True
+            # Goodbyes to those that are relayed go by way of servers: these come last.
+            self._goodbyes = iter(sorted(state.peers, key=lambda peer: peer.is_plain))
+        told = 0
+        for peer in islice(self._goodbyes, most):
+            told += 1
+            if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
+                self.disconnect(peer, reason, now)
+        if told < most:
+            state.gate.close()
+        return told == most

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import sys
 from collections.abc import Callable
 from itertools import count
 from typing import Final, TypeAlias, TypeVar
@@ -87,13 +88,17 @@ class Timers:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def run(self, now: float) -> None:
+    def run(self, now: float, most: int = sys.maxsize) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
 
         Actions run in the order of their times. If one raises, those after it are still due.
+
+        Args:
+            now: The time, seconds.
+            most: How many at most; the others are still due.
         """
         due: list[tuple[float, int, Timer]] = []
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now and len(due) < most:
             due.append(heapq.heappop(self._heap))
         remaining = iter(due)
         try:

@@ -27,6 +27,12 @@ log = logging.getLogger("p2ptui.node")
 
 OpenSocket: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
+GOODBYES_AT_ONCE: Final = 32
+"""Peers to whom `close` says goodbye, until the event loop has its turn."""
+
+GOODBYES_S: Final = 3.0
+"""How long it goes on so, at most; then all that are left are told at once."""
+
 CLOSE_FLUSH_S: Final = 0.5
 """How long `close` waits, at most, for the system to take goodbyes that it had no room for."""
 
@@ -220,9 +226,7 @@ class Runtime:
         self._closed = self._loop.create_future()
         try:
             if self.failure is None:
-                self.endpoint.close(reason, self.now)
-                self.flush()
-                await self._wait_until_sent()
+                await self._say_goodbye(reason)
             await self.acquaintances.book.close()  # also of a node that broke
         finally:
             self._stop()
@@ -232,6 +236,18 @@ class Runtime:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
             finally:
                 self._closed.set_result(None)
+
+    async def _say_goodbye(self, reason: str) -> None:
+        """To some at a time, and to the next when these have left: what the system had no room for
+        would be lost, and the loop stand still for all of them."""
+        end = self.now + GOODBYES_S
+        while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
+            self.flush()
+            await asyncio.sleep(0)
+            await self._wait_until_sent()
+        self.endpoint.close(reason, self.now)
+        self.flush()
+        await self._wait_until_sent()
 
     async def _wait_until_sent(self) -> None:
         for _ in range(CLOSE_LOOKS):
@@ -260,25 +276,29 @@ class Runtime:
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, StunReplyDue):
             self._stun.send(event)
-            return
-        if self._support.handle(event):
-            return
-        if isinstance(event, PeerStatusChanged):
+        elif isinstance(event, PeerStatusChanged):
             self._servers.note(event)
             self._attachment.note(event)
             self.acquaintances.note(event, self.tell)
-            return
-        self.tell(event)
+        elif not self._support.handle(event):
+            self.tell(event)
 
     def tell(self, event: Event) -> None:
         """Tell all readers."""
         self._subscriptions.tell(event)
 
-    def subscribe(self, limit: int, *, data: bool = True) -> Subscription:
-        """What happens from now on; `data` is whether that includes Data."""
+    def subscribe(
+        self,
+        limit: int,
+        *,
+        data: bool = True,
+        wants: Callable[[Event], bool] | None = None,
+    ) -> Subscription:
+        """What happens from now on; `data` is whether that includes Data, `wants` whether it
+        includes an event."""
         self.flush()  # what has come already is for those who read already
         reader_bytes = self._config.reliability.reader_bytes
-        return self._subscriptions.open(limit, reader_bytes if data else None)
+        return self._subscriptions.open(limit, reader_bytes if data else None, wants)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""

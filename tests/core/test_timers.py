@@ -88,6 +88,19 @@ def test_what_is_due_at_the_same_time_runs_in_the_order_in_which_it_was_planned(
     assert ran == list(range(100))
 
 
+def test_what_exceeds_the_most_that_is_run_at_once_is_due_at_once() -> None:
+    timers, ran = Timers(), []
+    for name in range(100):
+        timers.schedule(1.0 + name % 2, lambda _, name=name: ran.append(name))
+    rounds = 0
+    while timers.next_timeout() is not None:
+        assert timers.next_timeout() <= 2.0
+        timers.run(2.0, 32)
+        rounds += 1
+        assert len(ran) == min(32 * rounds, 100)
+    assert ran == [*range(0, 100, 2), *range(1, 100, 2)]
+
+
 def test_what_an_action_plans_for_now_waits_for_the_next_call() -> None:
     timers, ran = Timers(), []
 

@@ -186,6 +186,27 @@ def test_a_reader_of_news_only_gets_no_data():
     assert numbers(subscription.take(10)) == [1]
 
 
+def test_a_reader_gets_what_it_wants_and_what_it_does_not_want_waits_nowhere():
+    readers = Readers()
+    asked = []
+
+    def wants(told) -> bool:
+        asked.append(told)
+        return not isinstance(told, DataReceived) and told.server_id != "2"
+
+    subscription = Subscription(2, readers.open(10_000), wants=wants)
+    for number in (1, 2, 2, 2, 3):
+        assert readers.admit("id", 1000, 0.0)
+        subscription.put(data(1000))
+        subscription.put(event(number))
+
+    assert readers.used_bytes == 0, "it counts as read"
+    assert len(asked) == 10
+    assert numbers(subscription.take(10)) == [1, 3]
+    subscription.put(EventsDropped(4))
+    assert numbers(subscription.take(10)) == ["4 dropped"], "of what is missing it is always told"
+
+
 def test_all_readers_are_told_but_those_that_nobody_holds():
     async def story():
         readers = Readers()

@@ -294,3 +294,16 @@ def test_real_keys_are_known_like_any():
     who = Met(identity.id, identity.keys, "me")
     assert known.note(who, NOW)
     assert known.judge(who).trust is Trust.KNOWN
+
+
+@pytest.mark.parametrize("number", [1, 98])
+@pytest.mark.parametrize("joined", [None, "example.org:8080", " EXAMPLE.org:8080", "a.example:1"])
+def test_of_whom_nothing_is_known_nothing_has_changed(known, number, joined):
+    known.note(met(7, "elsewhere", "example.org:8080"), 1.0)
+    node_id = met(number, "").id
+    if not known.has_met(node_id, None, joined):
+        assert known.judge(Met(node_id, None, "", joined)).trust is Trust.OPEN
+    assert known.has_met(node_id, None, joined) == (
+        known.get(node_id) is not None or (joined is not None and known.at(joined) is not None)
+    )
+    assert not KnownNodes().has_met(node_id, joined)

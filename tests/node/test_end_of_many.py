@@ -1,0 +1,69 @@
+"""The end of a node with many peers: the event loop has its turn between the goodbyes."""
+
+import asyncio
+import itertools
+
+from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.node import runtime
+from tests.town import Town
+from tests.virtual_loop import run_virtual
+
+PEERS = 10
+
+
+def test_the_loop_has_its_turn_between_the_goodbyes_and_all_are_told(monkeypatch):
+    monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 3)
+
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            address = server.address
+            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
+            for client in clients:
+                await client.connect(server.address)
+            await asyncio.sleep(5.0)
+            told = [client.events(data=False) for client in clients]
+            peers, left = server._endpoint.peers, []
+
+            async def look():
+                while True:
+                    left.append(len(peers))
+                    await asyncio.sleep(0)
+
+            looking = asyncio.ensure_future(look())
+            await server.close("enough")
+            looking.cancel()
+            assert {*range(PEERS - 3, 0, -3)} <= {*left}
+            assert all(before - after <= 3 for before, after in itertools.pairwise(left))
+            await asyncio.sleep(1.0)
+            for events in told:
+                ends = [
+                    event
+                    for event in events.take(100)
+                    if isinstance(event, PeerStatusChanged)
+                    and event.status is PeerStatus.DISCONNECTED
+                    and event.address == address
+                ]
+                assert len(ends) == 1
+                assert "enough" in (ends[0].reason or "")
+
+    run_virtual(story())
+
+
+def test_what_takes_too_long_ends_at_once(monkeypatch):
+    monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 1)
+    monkeypatch.setattr(runtime, "GOODBYES_S", 0.0)
+
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            address = server.address
+            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
+            for client in clients:
+                await client.connect(server.address)
+            await asyncio.sleep(5.0)
+            await server.close("enough")
+            await asyncio.sleep(1.0)
+            assert not any(client._endpoint.peers.at(address) for client in clients)
+
+    run_virtual(story())
