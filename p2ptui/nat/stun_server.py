@@ -195,9 +195,9 @@ class StunServer:
         Returns:
             What to send, what to have sent by the partner, or None.
         """
-        fingerprint = read_plain_binding(data)
-        if fingerprint is not None:
-            return self._answer_plainly(data, source, place, fingerprint=fingerprint)
+        plain = self.answer_plainly(data, source, place)
+        if plain is not None:
+            return Reply(plain, source, place)
         try:
             request = decode(data)
         except StunError:
@@ -239,10 +239,12 @@ class StunServer:
         )
         return Reply(self._complete(response, request, len(data)), to, target)
 
-    def _answer_plainly(
-        self, data: bytes, source: Address, place: Place, *, fingerprint: bool
-    ) -> Reply:
-        """The reply to a request that wants nothing but to be answered from where it was asked."""
+    def answer_plainly(self, data: bytes, source: Address, place: Place) -> bytes | None:
+        """The response to a request that wants nothing but to be answered from where it was asked;
+        None of all others, see `answer`."""
+        fingerprint = read_plain_binding(data)
+        if fingerprint is None:
+            return None
         seen = place, ":" in source[0], own_host(source)
         response = self._usual.get(seen)
         if response is None:
@@ -251,7 +253,7 @@ class StunServer:
             response = BindingResponse(self._abilities.software, origin, other)
             self._usual.put(seen, response)
         most = AMPLIFICATION_LIMIT * len(data)
-        return Reply(response.fill(data, source, most, fingerprint=fingerprint), source, place)
+        return response.fill(data, source, most, fingerprint=fingerprint)
 
     def _target(self, request: StunMessage, source: Address, place: Place) -> Place | None:
         """The place that a reply leaves by, or None where nobody can change what is asked."""
