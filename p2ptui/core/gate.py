@@ -252,10 +252,8 @@ class Gate:
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
         hour = self._hours.of(to, bound.hourly, now) if bound.hourly else None
-        expires = now + bound.lifetime_s
-        return Grant(
-            self._counters.use_of(reason), at, bound.size, bound.datagrams, expires, None, hour=hour
-        )
+        use, expires = self._counters.use_of(reason), now + bound.lifetime_s
+        return Grant(use, at, bound.size, bound.datagrams, expires, None, hour=hour)
 
     def order(self, reason: Reason, to: Address) -> Grant:
         """What the datagram that is being handled pays for at a third address, where nothing shows
@@ -289,15 +287,13 @@ class Gate:
         return self._one(Reason.PING, purse, to, None)
 
     def _one(self, reason: Reason, purse: Purse, to: Address, earned: Purse | None) -> Grant:
-        bound = BOUNDS[reason]
+        bound, use = BOUNDS[reason], self._counters.use_of(reason)
         size, datagrams = bound.size, bound.datagrams
         if not purse.proved:
             others = (purse,) if earned is None else (purse, earned)
             size = min(size, max(each.credit for each in others))
             datagrams = min(datagrams, max(each.datagrams for each in others))
-        return Grant(
-            self._counters.use_of(reason), to, size, datagrams, self.now, purse, is_own=True
-        )
+        return Grant(use, to, size, datagrams, self.now, purse, is_own=True)
 
     def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:
         """One answer to a STUN request: what it earned, or what its standard demands."""
