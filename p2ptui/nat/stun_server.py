@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.wire.address import Address, ip_version, like, own_host
+from p2ptui.wire.address import Address, AskedAddress, ip_version, like, own_host
 from p2ptui.wire.stun import (
     BINDING,
     CLASSIC_ID_BYTES,
@@ -150,9 +150,9 @@ def told_address(place: Address | None, client: Address) -> Address | None:
     return None if own is None else (own, place[1])
 
 
-_Seen: TypeAlias = tuple[Place, bool, str | None]
+_Seen: TypeAlias = tuple[Place, bool, str]
 """What a response says of the server depends on: the socket that was asked, whether by IPv6, and
-which address of this machine, if that is known."""
+which address of this machine; empty where that is not known."""
 
 
 class StunServer:
@@ -245,7 +245,8 @@ class StunServer:
         fingerprint = read_plain_binding(data)
         if fingerprint is None:
             return None
-        seen = place, ":" in source[0], own_host(source)
+        own = source.own_host if isinstance(source, AskedAddress) else ""
+        seen = place, ":" in source[0], own
         response = self._usual.get(seen)
         if response is None:
             origin = _same_family(told_address(self._abilities.places[place], source), source)
