@@ -24,6 +24,17 @@ REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3", "cryptography>=43", "msgspec>=0.19
 FLOORS: Final = ("bounded", "core", "nat", "secure", "wire")
 """Rooms of the package that are compiled, with all below them."""
 
+MODULES: Final = (
+    "io/batch_reader.py",
+    "io/batch_writer.py",
+    "io/driver.py",
+    "io/fair_inbox.py",
+    "io/heap.py",
+    "io/kernel_choice.py",
+    "io/pktinfo.py",
+)
+"""Of other floors, what is done for each datagram."""
+
 _STRUCT: Final = "defines msgspec structs: a compiled class loses the options of its metaclass"
 
 PURE: Final = {
@@ -77,7 +88,8 @@ def modules(package: Path) -> list[Path]:
     """
     pure = {package / name for name in PURE}
     sources = (path for floor in FLOORS for path in sorted((package / floor).rglob("*.py")))
-    return [path for path in sources if path not in pure and path.name != "__init__.py"]
+    wanted = [path for path in sources if path not in pure and path.name != "__init__.py"]
+    return wanted + [package / name for name in MODULES]
 
 
 def extensions() -> list[Any]:

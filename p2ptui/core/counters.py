@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from p2ptui.core.accounts import GrantUse
+from p2ptui.core.accounts import GrantUse, Reason
 
 
 @dataclass(slots=True)
@@ -32,6 +32,25 @@ class Counters:
     """What was not processed or not sent, by cause."""
     grants: dict[str, GrantUse] = field(default_factory=dict)
     """What was sent without being paid for by its address, by reason; see `core.accounts`."""
+
+    def use_of(self, reason: Reason) -> GrantUse:
+        """What became of the grants for one reason, which is counted from now on."""
+        use = self.grants.get(reason._value_)  # as `value`, which is a call
+        if use is None:
+            use = self.grants[reason.value] = GrantUse()
+        return use
+
+    def pay_one(self, reason: Reason, size: int, most: int) -> bool:
+        """Whether a grant of `most` bytes for one datagram, for a reason, pays for one of `size`
+        bytes; counted as any grant that is kept."""
+        use = self.use_of(reason)
+        use.granted += 1
+        if size > most:
+            use.refused += 1
+            self.drop("unpaid")
+            return False
+        use.note_paid(size)
+        return True
 
     def drop(self, cause: str) -> None:
         """Count one datagram, message or entry that was dropped because of `cause`."""

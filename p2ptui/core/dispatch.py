@@ -56,7 +56,7 @@ class Dispatch:
         self._gate = state.gate
         self._counters = state.counters
         self._own_address = state.peers.own
-        self._peer_at = state.peers.at
+        self._peer_beside = state.peers.beside
         self._receivers = receivers
         self._arrivals = receivers.arrivals
         self._checks = receivers.checks
@@ -81,7 +81,9 @@ class Dispatch:
         if self._state.closing:
             counters.drop("closing")
             return
-        peer = self._own_address(address) or self._peer_at(address)
+        peer = self._own_address(address)
+        if peer is None:
+            peer = self._peer_beside(address)
         purse = None
         if peer is not None:
             purse = peer.purse

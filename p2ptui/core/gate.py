@@ -14,7 +14,6 @@ from p2ptui.core.accounts import (
     Account,
     Bound,
     Grant,
-    GrantUse,
     Payee,
     Purse,
     Reason,
@@ -34,6 +33,10 @@ MAX_OUTGOING: Final = 50_000
 MAX_GRANTS: Final = 16_384
 """Addresses to which something is granted at a time for one reason: no more are served then. What
 others can make this node send fills the table of that reason, and no other."""
+
+_OWN: Final = Place.OWN
+_STUN_ANSWER: Final = Reason.STUN_ANSWER
+_STUN_BYTES: Final = BOUNDS[Reason.STUN_ANSWER].size
 
 
 class Gate:
@@ -237,7 +240,7 @@ class Gate:
         if grant is None or grant.expires < now:
             grant = self._new_grant(reason, bound, at, to, now)
             if not grants.put(at, grant, now, address=to):
-                return Grant(self._use(reason), at, 0, 0, grant.expires, purse)
+                return Grant(self._counters.use_of(reason), at, 0, 0, grant.expires, purse)
         if grant.hour is not None and grant.hour.left < 1:
             self._counters.drop("hour_spent")
         grant.purse = purse
@@ -249,8 +252,8 @@ class Gate:
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
         hour = self._hours.of(to, bound.hourly, now) if bound.hourly else None
-        expires = now + bound.lifetime_s
-        return Grant(self._use(reason), at, bound.size, bound.datagrams, expires, None, hour=hour)
+        use, expires = self._counters.use_of(reason), now + bound.lifetime_s
+        return Grant(use, at, bound.size, bound.datagrams, expires, None, hour=hour)
 
     def order(self, reason: Reason, to: Address) -> Grant:
         """What the datagram that is being handled pays for at a third address, where nothing shows
@@ -265,7 +268,7 @@ class Gate:
             size = datagrams = 0
         self.arrived_bytes = 0
         expires = self.now + BOUNDS[reason].lifetime_s
-        return Grant(self._use(reason), to[0], size, datagrams, expires, None)
+        return Grant(self._counters.use_of(reason), to[0], size, datagrams, expires, None)
 
     def close(self) -> None:
         """Forget all grants."""
@@ -284,27 +287,19 @@ class Gate:
         return self._one(Reason.PING, purse, to, None)
 
     def _one(self, reason: Reason, purse: Purse, to: Address, earned: Purse | None) -> Grant:
-        bound = BOUNDS[reason]
+        bound, use = BOUNDS[reason], self._counters.use_of(reason)
         size, datagrams = bound.size, bound.datagrams
         if not purse.proved:
             credit, paid = purse.credit, purse.datagrams
             if earned is not None:
                 credit, paid = max(credit, earned.credit), max(paid, earned.datagrams)
             size, datagrams = min(size, credit), min(datagrams, paid)
-        return Grant(self._use(reason), to, size, datagrams, self.now, purse, is_own=True)
+        return Grant(use, to, size, datagrams, self.now, purse, is_own=True)
 
     def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:
         """One answer to a STUN request: what it earned, or what its standard demands."""
-        bound = BOUNDS[Reason.STUN_ANSWER]
-        size = max(earned.credit, bound.size)
-        return Grant(self._use(Reason.STUN_ANSWER), to, size, bound.datagrams, self.now, None)
-
-    def _use(self, reason: Reason) -> GrantUse:
-        grants = self._counters.grants
-        use = grants.get(reason._value_)  # as `value`, which is a call
-        if use is None:
-            use = grants[reason.value] = GrantUse()
-        return use
+        use, size = self._counters.use_of(_STUN_ANSWER), max(earned.credit, _STUN_BYTES)
+        return Grant(use, to, size, 1, self.now, None)
 
     # What goes out.
 
@@ -362,8 +357,7 @@ class Gate:
         if not self.lets_out(len(data), to, account):
             return False
         if socket or ttl is not None:
-            self._leave_by(socket, data, to, ttl)
-            return True
+            return self._leave_by(data, DatagramDue(socket, data, to, ttl))
         return self._leave(data, to)
 
     def lets_out(self, size: int, to: Address, account: Account) -> bool:
@@ -406,17 +400,25 @@ class Gate:
 
     def reply(self, place: Place, data: bytes, to: Address, account: Account) -> bool:
         """Let an answer of the STUN server out by one of its sockets; see `send`."""
-        if not self.lets_out(len(data), to, account):
-            return False
-        if place is Place.OWN:
-            return self._leave(data, to)
-        self._count(data)
-        self._emit(StunReplyDue(place, data, to))
-        return True
+        return self.lets_out(len(data), to, account) and self._leave_from(place, data, to)
 
-    def detour_by(self, route: Route) -> Callable[[bytes], None]:
+    def answer_stun(self, place: Place, data: bytes, to: Address, asked_bytes: int) -> bool:
+        """The same of what `grant_stun_answer` has for a request of `asked_bytes`, at once: there
+        is one answer, and nobody keeps an account for it."""
+        most = max(AMPLIFICATION_LIMIT * asked_bytes, _STUN_BYTES)
+        is_paid = self._counters.pay_one(_STUN_ANSWER, len(data), most)
+        return is_paid and self._leave_from(place, data, to)
+
+    def _leave_from(self, place: Place, data: bytes, to: Address) -> bool:
+        if place is _OWN:
+            return self._leave(data, to)
+        return self._leave_by(data, StunReplyDue(place, data, to))
+
+    def detour_by(self, route: Route) -> Callable[[bytes], object]:
         """What brings a datagram that was paid for on its way by a further socket."""
-        return lambda data: self._leave_by(route.socket, data, route.remote, None)
+        return lambda data: self._leave_by(
+            data, DatagramDue(route.socket, data, route.remote, None)
+        )
 
     def _leave(self, data: bytes, to: Address, peer: Payee | None = None) -> bool:
         if self.sealer is not None and not (data := self.sealer(data, to, peer)):
@@ -437,13 +439,11 @@ class Gate:
         self.outgoing.append((data, to))
         return True
 
-    def _leave_by(self, socket: int, data: bytes, to: Address, ttl: int | None) -> None:
-        self._count(data)
-        self._emit(DatagramDue(socket, data, to, ttl))
-
-    def _count(self, data: bytes) -> None:
+    def _leave_by(self, data: bytes, event: Event) -> bool:
         self._counters.datagrams_out += 1
         self._counters.bytes_out += len(data)
+        self._emit(event)
+        return True
 
     def take(self) -> list[tuple[bytes, Address]]:
         """All that waits for the node's own socket, oldest first; nothing waits afterwards."""

@@ -64,6 +64,8 @@ _OWN_PLACES: Final = {
 }
 """The sockets of a node with one address, by their name on the wire."""
 
+_ANSWERED: Final = {place: f"answered from {place.name.lower()}" for place in Place}
+
 _NAMES: Final = {place: name for name, place in _OWN_PLACES.items()}
 
 
@@ -175,13 +177,20 @@ class StunService:
         if peer is None and not self._admission.admits(source, now):
             counters.drop("rate_limited")
             return
+        plain = self._server.answer_plainly(data, source, place)
+        if plain is not None:
+            if self._state.gate.answer_stun(place, plain, source, len(data)):
+                counters.stun_replies += 1
+            if self._state.config.stun_server.verbose_logging:
+                self._note(source, place, _ANSWERED[place])
+            return
         answer = self._server.answer(data, source, place)
         if isinstance(answer, Reply):
             gate = self._state.gate
             account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
             self._send(answer.place, answer.data, answer.to, account)
             if self._options.verbose_logging:
-                self._note(source, place, f"answered from {answer.place.name.lower()}")
+                self._note(source, place, _ANSWERED[answer.place])
         elif isinstance(answer, Delegation):
             self._delegate(answer, now)
             if self._options.verbose_logging:

@@ -108,6 +108,9 @@ class BatchReader:
         self._has_ancillary = ancillary_bytes > 0
         self._senders: dict[bytes, Address] = {}
         self._earlier: dict[bytes, Address] = {}
+        self.names: dict[Address, bytes] = {}
+        """How those who are known are written as destinations, with `NAME_ROOM` bytes; where more
+        than that tells them apart, it is for `learn` to keep it."""
         self.errors = 0
         """Errors of earlier datagrams that were met; they name no peer."""
 
@@ -155,16 +158,19 @@ class BatchReader:
 
     def _note(self, key: bytes) -> Address:
         if len(self._senders) >= MAX_SENDERS:
-            self._earlier, self._senders = self._senders, {}
+            self._earlier, self._senders, self.names = self._senders, {}, {}
         address = self._earlier.get(key)
         if address is None:
             address = self._learn(
                 sockaddr_in(key, self._family), ancillary_in(key[NAME_ROOM:]), key
             )
         self._senders[key] = address
+        if not self._has_ancillary and "%" not in address[0]:
+            self.names[address] = key  # an interface may come back with another number
         return address
 
     def close(self) -> None:
         """Forget who has sent."""
         self._senders.clear()
         self._earlier.clear()
+        self.names.clear()

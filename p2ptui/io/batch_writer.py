@@ -11,7 +11,10 @@ import errno
 import functools
 import socket
 import struct
+from array import array
 from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, compress
+from operator import not_
 from typing import Final, TypeAlias
 
 from p2ptui.io.datagrams import Traffic
@@ -30,16 +33,21 @@ from p2ptui.io.mmsg import (
     mapped,
     words,
 )
-from p2ptui.wire.address import Address, own_host
+from p2ptui.wire.address import Address, is_loopback, own_host
 from p2ptui.wire.frames import Unfragmented
 
 Way: TypeAlias = tuple[bytes, Ancillary]
 """What begins with a destination as the system has it, and what names the source."""
 
+Entry: TypeAlias = tuple[bytes | list[bytes], Address]
+"""A datagram, or a train of them, and where it goes."""
+
 CALL_ENTRIES: Final = 64
 """Datagrams, or trains of them, of one call."""
 CALL_BYTES: Final = 256 << 10
 """Their bytes, which are copied side by side."""
+_USUAL_BYTES: Final = CALL_BYTES // CALL_ENTRIES
+"""For as many of these there is room in any call."""
 TRAIN_LENGTH: Final = 64
 """Datagrams of one train, which every kernel takes that takes any."""
 TRAIN_BYTES: Final = 65_000
@@ -57,10 +65,6 @@ _SEGMENT: Final = struct.Struct("=H")
 _ANCILLARY_ROOM: Final = 80
 """For a source and the size of the datagrams of a train."""
 
-_LOOPBACK4: Final = 127
-_LOOPBACK6: Final = socket.inet_pton(socket.AF_INET6, "::1")
-_MAPPED_LOOPBACK: Final = socket.inet_pton(socket.AF_INET6, "::ffff:127.0.0.0")[:13]
-
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 _OF_EARLIER: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
 """What an earlier datagram met, as `ConnectionError` has it."""
@@ -71,12 +75,12 @@ class _WriteSlots:
 
     def __init__(self, family: int) -> None:
         name_bytes = NAME_BYTES[socket.AddressFamily(family)]
-        self.data, self.data_at = mapped(CALL_BYTES)
-        self.names, names_at = mapped(CALL_ENTRIES * NAME_ROOM)
-        self.ancillary, ancillary_at = mapped(CALL_ENTRIES * _ANCILLARY_ROOM)
+        self._data, self._data_at = mapped(CALL_BYTES)
+        self._names, names_at = mapped(CALL_ENTRIES * NAME_ROOM)
+        self._ancillary, ancillary_at = mapped(CALL_ENTRIES * _ANCILLARY_ROOM)
         parts, parts_at = mapped(CALL_ENTRIES * PART_WORDS * WORD_BYTES)
         vector, self.vector_at = mapped(CALL_ENTRIES * ENTRY_BYTES)
-        self.parts, entries = words(parts), words(vector)
+        entries = words(vector)
         for number in range(CALL_ENTRIES):
             for word, value in enumerate(
                 (
@@ -88,7 +92,33 @@ class _WriteSlots:
                 )
             ):
                 entries[number * ENTRY_WORDS + word] = value
-        self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
+        self._places, self._sizes = words(parts)[::PART_WORDS], words(parts)[1::PART_WORDS]
+        self._ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
+        self._nothing = memoryview(array("L", [0] * CALL_ENTRIES))
+        self._has_ancillary = False
+
+    def fill(self, data: list[bytes], names: list[bytes], more: list[bytes]) -> None:
+        """Put side by side what leaves by one call: as much as there is room for.
+
+        Args:
+            data: The bytes of each entry.
+            names: Of each where it goes, in `NAME_ROOM` bytes.
+            more: Of each its ancillary data; empty where there is none at all.
+        """
+        # What is done for each entry is done within one call for all.
+        sizes, whole, count = array("L", map(len, data)), b"".join(data), len(data)
+        self._data[: len(whole)] = whole
+        self._names[: NAME_ROOM * count] = b"".join(names)
+        self._sizes[:count] = memoryview(sizes)
+        places = array("L", accumulate(sizes[:-1], initial=self._data_at))
+        self._places[:count] = memoryview(places)
+        if self._has_ancillary:
+            self._ancillary_sizes[:] = self._nothing
+        self._has_ancillary = bool(more)
+        for number, ancillary in enumerate(more):
+            at = number * _ANCILLARY_ROOM
+            self._ancillary[at : at + len(ancillary)] = ancillary
+            self._ancillary_sizes[number] = len(ancillary)
 
 
 _SLOTS: Final = OfThread(_WriteSlots)
@@ -99,6 +129,8 @@ class BatchWriter:
 
     Args:
         sock: The socket; it must be one of which `is_batched` is true.
+        names_of: Tells how destinations are written that are reached by that alone, in `NAME_ROOM`
+            bytes; empty where `way_to` must be asked.
         way_to: Tells how a destination is reached; an OSError if it is none.
         send_alone: Sends one datagram by itself, and knows what to do if that fails. False when
             what follows must wait behind it.
@@ -108,6 +140,7 @@ class BatchWriter:
     def __init__(
         self,
         sock: socket.socket,
+        names_of: Callable[[list[Address]], list[bytes]],
         way_to: Callable[[Address], Way],
         send_alone: Callable[[bytes, Address], bool],
         traffic: Traffic,
@@ -115,7 +148,7 @@ class BatchWriter:
         assert CALLS is not None
         self._send = CALLS[1]
         self._fileno = sock.fileno
-        self._name_bytes = NAME_BYTES[sock.family]
+        self._names_of = names_of
         self._way_to = way_to
         self._send_alone = send_alone
         self._traffic = traffic
@@ -123,7 +156,10 @@ class BatchWriter:
         self._longest_train = TRAIN_LENGTH if _has_trains(sock) else 1
         self._refusals = 0
         self._batches_without = 0
-        self._entries: list[tuple[list[bytes], Address]] = []
+        self._entries: list[Entry] = []
+        self._data: list[bytes] = []
+        self._names: list[bytes] = []
+        self._more: list[bytes] = []
         self._used_bytes = 0
         self._has_room = True
         self.errors = 0
@@ -136,6 +172,31 @@ class BatchWriter:
             self._batches_without -= 1
             if not self._batches_without:
                 self._longest_train = TRAIN_LENGTH
+        count = len(datagrams)
+        if count < WORTH_A_BATCH or len({address for _, address in datagrams}) < count:
+            self._write_groups(datagrams)
+            return
+        for start in range(0, count, CALL_ENTRIES):
+            self._write_singly(datagrams[start : start + CALL_ENTRIES])
+
+    def _write_singly(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send one to each of so many destinations: there are no trains to look for."""
+        names = self._names_of([address for _, address in datagrams])
+        data = [each for each, _ in datagrams]
+        if not all(names) or max(map(len, data)) > _USUAL_BYTES or Unfragmented in map(type, data):
+            usual = [
+                bool(name) and len(each) <= _USUAL_BYTES and type(each) is not Unfragmented
+                for name, each in zip(names, data, strict=True)
+            ]
+            self._write_groups(list(compress(datagrams, map(not_, usual))))
+            datagrams = list(compress(datagrams, usual))
+            names, data = list(compress(names, usual)), list(compress(data, usual))
+        if datagrams:
+            self._slots.fill(data, names, [])
+            self._send_filled(datagrams)
+
+    def _write_groups(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send what goes to one destination together."""
         groups: dict[Address, tuple[Address, list[bytes]]] = {}
         last: Address | None = None
         for data, address in datagrams:
@@ -168,28 +229,17 @@ class BatchWriter:
             except OSError:
                 self._send_each(group, address)
                 continue
-            if len(group) == 1:
-                put(group, group[0], address, name, source)
-                continue
-            longest = self._longest_train if self._is_here(name) else 1
+            longest = self._longest_train if len(group) > 1 and _is_here(address[0]) else 1
             start = 0
             while start < len(group):
                 end = _end_of_train(group, start, longest)
-                train = group[start:end]
-                put(train, b"".join(train), address, name, source)
+                put(group[start:end], address, name, source)
                 start = end
         self._flush()
 
-    def _is_here(self, name: bytes) -> bool:
-        """Whether a destination, as the system has it, is on this machine's loopback."""
-        if self._name_bytes == NAME_BYTES[socket.AF_INET]:
-            return name[4] == _LOOPBACK4
-        packed = name[8:24]
-        return packed == _LOOPBACK6 or packed.startswith(_MAPPED_LOOPBACK)
-
-    def _put(
-        self, train: list[bytes], data: bytes, address: Address, name: bytes, source: Ancillary
-    ) -> None:
+    def _put(self, train: list[bytes], address: Address, name: bytes, source: Ancillary) -> None:
+        is_train = len(train) > 1
+        data = b"".join(train) if is_train else train[0]
         size = len(data)
         if size > TRAIN_BYTES:
             self._flush()
@@ -198,28 +248,23 @@ class BatchWriter:
         if len(self._entries) >= CALL_ENTRIES or self._used_bytes + size > CALL_BYTES:
             # Where there is no room for those, `send_alone` has it wait behind them.
             self._flush()
-        entries, begin, slots = self._entries, self._used_bytes, self._slots
-        number, end = len(entries), begin + size
-        self._used_bytes = end
-        slots.data[begin:end] = data
-        part = PART_WORDS * number
-        slots.parts[part] = slots.data_at + begin
-        slots.parts[part + 1] = size
-        at = number * NAME_ROOM
-        slots.names[at : at + self._name_bytes] = name[: self._name_bytes]
-        if source or len(train) > 1:
-            more = _ancillary(tuple(source), len(train[0]) if len(train) > 1 else 0)
-            at = number * _ANCILLARY_ROOM
-            slots.ancillary[at : at + len(more)] = more
-            slots.ancillary_sizes[number] = len(more)
-        else:
-            slots.ancillary_sizes[number] = 0
-        entries.append((train, address))
+        self._used_bytes += size
+        self._entries.append((train if is_train else data, address))
+        self._data.append(data)
+        self._names.append(name[:NAME_ROOM].ljust(NAME_ROOM, b"\0"))
+        self._more.append(_ancillary(tuple(source), len(train[0]) if is_train else 0))
 
     def _flush(self) -> None:
         """Send what was put together."""
-        entries, self._entries = self._entries, []
-        sent, self._used_bytes = 0, 0
+        entries = self._entries
+        if entries:
+            self._slots.fill(self._data, self._names, self._more if any(self._more) else [])
+            self._entries, self._used_bytes = [], 0
+            self._data, self._names, self._more = [], [], []
+            self._send_filled(entries)
+
+    def _send_filled(self, entries: Sequence[Entry]) -> None:
+        sent = 0
         while sent < len(entries):
             done = 0
             if self._has_room:  # else all waits behind what found none
@@ -232,14 +277,16 @@ class BatchWriter:
             train, address = entries[sent]
             sent += 1
             if self._has_room:
-                self._note_error(ctypes.get_errno(), is_train=len(train) > 1)
-            self._send_each(train, address)
+                self._note_error(ctypes.get_errno(), is_train=isinstance(train, list))
+            self._send_each(train if isinstance(train, list) else [train], address)
 
-    def _note_sent(self, entries: list[tuple[list[bytes], Address]]) -> None:
-        sent = [data for train, _ in entries for data in train]
-        self._traffic.note_all_sent(sent)
-        if len(sent) > len(entries):
+    def _note_sent(self, entries: Sequence[Entry]) -> None:
+        trains = [train for train, _ in entries if isinstance(train, list)]
+        sent = [data for data, _ in entries if isinstance(data, bytes)]
+        if trains:
+            sent += chain.from_iterable(trains)
             self._refusals = 0  # a train was taken
+        self._traffic.note_all_sent(sent)
 
     def _note_error(self, error: int, *, is_train: bool) -> None:
         if error in _OF_EARLIER:
@@ -254,6 +301,10 @@ class BatchWriter:
     def _send_each(self, train: list[bytes], address: Address) -> None:
         for data in train:
             self._has_room = self._send_alone(data, address)
+
+
+def _is_here(host: str) -> bool:
+    return host.startswith("127.") or (":" in host and is_loopback(host))
 
 
 def _differ(one: Address, other: Address) -> bool:

@@ -129,28 +129,28 @@ class Driver:
 
     def _take_directly(self, batch: list[tuple[bytes, Address]], now: float) -> None:
         """Hand over a few datagrams; if they take too long, the rest of them waits its turn."""
-        receive = self._endpoint.receive_datagram
+        endpoint = self._endpoint
         if len(batch) <= LOOK:
             for data, address in batch:
-                receive(data, address, now)
+                endpoint.receive_datagram(data, address, now)
             return
         for start in range(0, len(batch), LOOK):
             if start and self._clock() - now > SLICE_S:
                 self._inbox.put(batch[start:])
                 return
             for data, address in batch[start : start + LOOK]:
-                receive(data, address, now)
+                endpoint.receive_datagram(data, address, now)
 
     def _serve(self, now: float) -> None:
         """Hand over what waits, in turns, until the system's buffer should be emptied again."""
-        inbox, receive, clock = self._inbox, self._endpoint.receive_datagram, self._clock
+        inbox, endpoint, clock = self._inbox, self._endpoint, self._clock
         began = last = clock()
         for _ in range(BATCH):
             waiting = inbox.next()
             if waiting is None:
                 return
             data, address = waiting
-            receive(data, address, now)
+            endpoint.receive_datagram(data, address, now)
             ended = clock()
             inbox.spend(ended - last)
             if ended - began > SLICE_S:

@@ -16,11 +16,12 @@ from typing import Any, Final
 
 from asyncio_dgram import aio
 
+from p2ptui.interpreted import interpreted
 from p2ptui.io.batch_reader import BatchReader
 from p2ptui.io.batch_writer import Way
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
 from p2ptui.io.kernel_choice import KernelChoice
-from p2ptui.io.mmsg import Ancillary, is_batched, packed_name
+from p2ptui.io.mmsg import NAME_ROOM, Ancillary, is_batched, packed_name
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address, AskedAddress, own_host
 
@@ -60,6 +61,7 @@ def ask_for_pktinfo(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
 
 
+@interpreted
 class HeardAddress(AskedAddress):
     """One from which a socket has read, also in the form that a socket of that family takes."""
 
@@ -68,7 +70,7 @@ class HeardAddress(AskedAddress):
     """What begins with it as the system has it; empty when it was not read in a batch."""
     reader: "PktinfoStream"
     """Whose socket takes that form."""
-    certain: object = None
+    certain: Any = None
     """The period for which the system is known to choose `own_host` by itself."""
 
 
@@ -172,7 +174,7 @@ class PktinfoStream:
     def _hear(self, sockaddr: Any, ancillary: Ancillary, name: bytes) -> Address:
         heard = _source(sockaddr, self, ancillary)
         if isinstance(heard, HeardAddress):
-            heard.name = name
+            heard.name = name[:NAME_ROOM]
         return heard
 
     def _learn(self, sockaddr: Any, ancillary: Ancillary) -> tuple[bytes, Address]:
@@ -208,6 +210,18 @@ class PktinfoStream:
             else:
                 return
         self._sendto(data, sockaddr)
+
+    def names_of(self, addresses: list[Address]) -> list[bytes]:
+        """How they are written as destinations; empty of each that `way_to` must be asked for."""
+        period = self._choice.period
+        return [
+            address.name
+            if isinstance(address, HeardAddress)
+            and address.certain is period
+            and address.reader is self
+            else b""
+            for address in addresses
+        ]
 
     def way_to(self, address: Address) -> Way:
         """How an address is reached from the one that it asked.

@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from itertools import repeat
 from typing import Any
 
 from asyncio_dgram import aio
@@ -110,7 +111,9 @@ class UdpSocket:
         if self._reads_directly and is_batched(sock):
             if self._pktinfo is None:
                 self._reader = BatchReader(sock, lambda sockaddr, *_: address_of(sockaddr))
-            self._writer = BatchWriter(sock, self._way_to, self._send_alone, self._traffic)
+            self._writer = BatchWriter(
+                sock, self._names_of, self._way_to, self._send_alone, self._traffic
+            )
 
     @property
     def local_address(self) -> Address:
@@ -221,6 +224,11 @@ class UdpSocket:
                 self._send_alone(data, address)
             return
         self._writer.write(datagrams)
+
+    def _names_of(self, addresses: list[Address]) -> list[bytes]:
+        if self._reader is not None:
+            return list(map(self._reader.names.get, addresses, repeat(b"")))
+        return [] if self._pktinfo is None else self._pktinfo.names_of(addresses)
 
     def _way_to(self, address: Address) -> Way:
         if self._pktinfo is not None:

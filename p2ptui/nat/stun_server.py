@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.wire.address import Address, ip_version, like, own_host
+from p2ptui.wire.address import Address, AskedAddress, ip_version, like, own_host
 from p2ptui.wire.stun import (
     BINDING,
     CLASSIC_ID_BYTES,
@@ -150,9 +150,9 @@ def told_address(place: Address | None, client: Address) -> Address | None:
     return None if own is None else (own, place[1])
 
 
-_Seen: TypeAlias = tuple[Place, bool, str | None]
+_Seen: TypeAlias = tuple[Place, bool, str]
 """What a response says of the server depends on: the socket that was asked, whether by IPv6, and
-which address of this machine, if that is known."""
+which address of this machine; empty where that is not known."""
 
 
 class StunServer:
@@ -195,9 +195,9 @@ class StunServer:
         Returns:
             What to send, what to have sent by the partner, or None.
         """
-        fingerprint = read_plain_binding(data)
-        if fingerprint is not None:
-            return self._answer_plainly(data, source, place, fingerprint=fingerprint)
+        plain = self.answer_plainly(data, source, place)
+        if plain is not None:
+            return Reply(plain, source, place)
         try:
             request = decode(data)
         except StunError:
@@ -239,11 +239,14 @@ class StunServer:
         )
         return Reply(self._complete(response, request, len(data)), to, target)
 
-    def _answer_plainly(
-        self, data: bytes, source: Address, place: Place, *, fingerprint: bool
-    ) -> Reply:
-        """The reply to a request that wants nothing but to be answered from where it was asked."""
-        seen = place, ":" in source[0], own_host(source)
+    def answer_plainly(self, data: bytes, source: Address, place: Place) -> bytes | None:
+        """The response to a request that wants nothing but to be answered from where it was asked;
+        None of all others, see `answer`."""
+        fingerprint = read_plain_binding(data)
+        if fingerprint is None:
+            return None
+        own = source.own_host if isinstance(source, AskedAddress) else ""
+        seen = place, ":" in source[0], own
         response = self._usual.get(seen)
         if response is None:
             origin = _same_family(told_address(self._abilities.places[place], source), source)
@@ -251,7 +254,7 @@ class StunServer:
             response = BindingResponse(self._abilities.software, origin, other)
             self._usual.put(seen, response)
         most = AMPLIFICATION_LIMIT * len(data)
-        return Reply(response.fill(data, source, most, fingerprint=fingerprint), source, place)
+        return response.fill(data, source, most, fingerprint=fingerprint)
 
     def _target(self, request: StunMessage, source: Address, place: Place) -> Place | None:
         """The place that a reply leaves by, or None where nobody can change what is asked."""

@@ -25,7 +25,7 @@ MAX_USERNAME_BYTES: Final = 508
 MAX_TEXT_BYTES: Final = 763
 """Of REALM, NONCE, SOFTWARE and a reason: fewer than 128 characters (RFC 8489, section 14)."""
 
-PACKED_HOSTS: Final = 256
+PACKED_HOSTS: Final = 1024
 """Hosts whose bytes are remembered, the latest used: a reply names the client twice and the
 server's own addresses always, and reading one is most of the cost of writing a reply."""
 
@@ -137,7 +137,11 @@ def packed_ip(host: str) -> tuple[int, bytes]:
     An IPv4-mapped one is of IPv4. ValueError if it is no literal.
     """
     if ":" not in host:
-        return _IPV4, int(ipaddress.IPv4Address(host)).to_bytes(4, "big")
+        # One of each new client is read here: without the many calls of `ipaddress`.
+        packed = bytes(map(int, host.split(".")))
+        if len(packed) != 4 or ".".join(map(str, packed)) != host:
+            raise ValueError(f"{host!r} is no literal of IPv4")
+        return _IPV4, packed
     ip = ipaddress.ip_address(host)
     bare = unmapped(ip)
     return _IPV4 if bare.version == 4 else _IPV6, bare.packed

@@ -7,6 +7,7 @@ goes by `wire.stun`, and so does what only looks like this.
 """
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 from p2ptui.wire.address import Address
@@ -23,6 +24,10 @@ from p2ptui.wire.stun_integrity import fingerprint_of
 
 FINGERPRINT_BYTES: Final = 8
 """The attribute with its head."""
+
+CLIENTS_REMEMBERED: Final = 1024
+"""Clients whose address is kept as a response has it, the latest used: they ask more than once,
+and again while they wait."""
 
 _REQUEST: Final = b"\x00\x01"
 _COOKIE: Final = b"\x21\x12\xa4\x42"
@@ -68,6 +73,18 @@ def read_plain_binding(data: bytes) -> bool | None:
     return True if data[offset + 4 :] == fingerprint_of(data[:offset]) else None
 
 
+@lru_cache(CLIENTS_REMEMBERED)
+def _ipv4_places(host: str, port: int) -> bytes | None:
+    """Both attributes that name a client, as they are in each response to it; None where they are
+    not, since an address of IPv6 is hidden by the transaction id too."""
+    family, ip = packed_ip(host)
+    if family != _IPV4:
+        return None
+    number = int.from_bytes(ip, "big")
+    xored, plain = _IPV4_PLACES
+    return _IPV4_CLIENT.pack(xored, port ^ _PORT_MASK, number ^ _COOKIE_NUMBER, plain, port, number)
+
+
 class BindingResponse:
     """Success responses that say the same of the server.
 
@@ -109,15 +126,9 @@ class BindingResponse:
         Raises:
             ValueError: The client's host is no literal IP address.
         """
-        family, ip = packed_ip(client[0])
-        port = client[1]
-        if family == _IPV4:
-            number = int.from_bytes(ip, "big")
-            xored, plain = _IPV4_PLACES
-            places = _IPV4_CLIENT.pack(
-                xored, port ^ _PORT_MASK, number ^ _COOKIE_NUMBER, plain, port, number
-            )
-        else:
+        places = _ipv4_places(client[0], client[1])
+        if places is None:
+            ip, port = packed_ip(client[0])[1], client[1]
             key = int.from_bytes(request[4:HEADER_BYTES], "big")
             hidden = (int.from_bytes(ip, "big") ^ key).to_bytes(16, "big")
             xored, plain = _IPV6_PLACES

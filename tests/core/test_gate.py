@@ -714,6 +714,8 @@ USES: dict[str, set[str]] = {
     "grant_answer": {GATE, RESPONDER, "core/sessions/answers.py"},
     "grant_ping": {OUTLET},
     "grant_stun_answer": {"core/stun.py"},
+    "answer_stun": {"core/stun.py"},
+    "pay_one": {GATE},
     # Where it leaves.
     "lets_out": {GATE, "io/exits.py"},
     # An empty frame shows that keys are there; new ones are agreed on within a session.

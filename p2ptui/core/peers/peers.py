@@ -60,10 +60,12 @@ class PeerTable:
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
         peer = self.own(address)
-        if peer is None:
-            alias = self._alias(address)
-            peer = self._relayed_owner(address) if alias is None else alias[0]
-        return peer
+        return self.beside(address) if peer is None else peer
+
+    def beside(self, address: Address) -> Peer | None:
+        """The peer to which a path through `address` was found, which is not its own address."""
+        alias = self._alias(address)
+        return self._relayed_owner(address) if alias is None else alias[0]
 
     def sender(self, address: Address) -> Peer | None:
         """The peer with a session that sends from `address`, unless that is a mere claim."""

@@ -1,5 +1,6 @@
 """What strangers may cost: rate limits for addresses that have not completed a handshake."""
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Final
 
@@ -80,21 +81,22 @@ class Admission:
 
     def admits(self, address: Address, now: float) -> bool:
         """Whether a datagram from a stranger at `address` is looked at."""
-        if not self._options.enable_rate_limiting:
+        options, hosts = self._options, self._hosts
+        if not options.enable_rate_limiting:
             return True
         host = owners_at(address[0])[0] or address[0]
-        rate = self._options.max_requests_per_ip
-        full_at = self._hosts.get(host)
+        rate = options.max_requests_per_ip
+        full_at = hosts.get(host)
         if full_at is None:
             self._look_later(now)
-            self._hosts.put(host, now + 1 / rate if rate else now, now, address=address)
+            hosts.put(host, now + 1 / rate if rate else now, now, address=address)
             return rate > 0
-        self._hosts.renew(host, now)
-        full_at = max(full_at, now)
+        hosts.renew(host, now)
         # What is used up, in seconds of the rate, with this one; the rest is what floats lose.
-        if not rate or full_at - now + 1 / rate > BURST_S + 1e-9:
+        full_at = (full_at if full_at > now else now) + (1 / rate if rate else math.inf)
+        if full_at - now > BURST_S + 1e-9:
             return False
-        self._hosts.replace(host, full_at + 1 / rate)
+        hosts.replace(host, full_at)
         return True
 
     def _look_later(self, now: float) -> None:
