@@ -1,10 +1,9 @@
-"""Everything that must happen later, in one heap: one timer of the outside world drives it."""
+"""Everything that must happen later, by its time: one timer of the outside world drives it."""
 
 import heapq
 import math
 import sys
 from collections.abc import Callable
-from itertools import count
 from typing import Final, TypeAlias, TypeVar
 
 SubjectT = TypeVar("SubjectT")
@@ -16,38 +15,60 @@ NEVER: Final = -math.inf
 """A time before all others: one object for all who keep it."""
 
 _COMPACT_ABOVE: Final = 64
-"""Cancelled entries are swept out once they are more than this and more than half."""
+"""What was taken back is swept out once it is more than this and more than half."""
+
+
+class _Moment:
+    """What is planned for one time, in the order in which it was."""
+
+    __slots__ = ("live", "owner", "planned", "when")
+
+    def __init__(self, when: float, owner: "Timers") -> None:
+        self.when = when
+        self.owner = owner
+        self.planned: list[Timer] = []
+        self.live = 0
+        """How many of them were not taken back."""
 
 
 class Timer:
     """One planned action; `cancel()` makes it never happen."""
 
-    __slots__ = ("_timers", "action", "subject", "when")
+    __slots__ = ("_moment", "action", "subject")
 
     def __init__(
-        self, when: float, action: Callable[..., None], timers: "Timers", subject: object = None
+        self, moment: _Moment, action: Callable[..., None], subject: object = None
     ) -> None:
-        self.when = when
+        self._moment = moment
         self.action: Callable[..., None] | None = action
         self.subject = subject
         """What it is about, which the action is called with first; None: about nothing."""
-        self._timers = timers
+
+    @property
+    def when(self) -> float:
+        """The time for which it is planned, seconds."""
+        return self._moment.when
 
     def cancel(self) -> None:
         """Take the action back; harmless when it has run or was cancelled."""
         if self.action is not None:
             self.action = self.subject = None
-            self._timers.forget_one()
+            self._moment.owner.forget_one(self._moment)
 
 
 class Timers:
-    """A heap of planned actions on the clock that the caller passes in."""
+    """Planned actions on the clock that the caller passes in.
 
-    __slots__ = ("_heap", "_live", "_order", "_upkeep")
+    A heap holds each time once, however much is planned for it: with thousands of peers whose
+    heartbeats leave together it is short, and to plan one more is to append it to a list.
+    """
+
+    __slots__ = ("_heap", "_live", "_moments", "_upkeep")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._order = count()
+        self._heap: list[float] = []
+        """The keys of `_moments`, and some for which nothing is planned any more."""
+        self._moments: dict[float, _Moment] = {}
         self._live = 0
         self._upkeep = 0
 
@@ -56,20 +77,29 @@ class Timers:
 
     def schedule(self, when: float, action: Action) -> Timer:
         """Plan `action` for the time `when` (seconds, same clock as `run`)."""
-        return self._enter(Timer(when, action, self))
+        return self._enter(when, action, None)
 
     def schedule_about(
         self, when: float, action: Callable[[SubjectT, float], None], subject: SubjectT
     ) -> Timer:
         """The same of an action that is the same for many: it is called with what it is about,
         and the time. That takes a third of the memory of a function of its own."""
-        return self._enter(Timer(when, action, self, subject))
+        return self._enter(when, action, subject)
 
-    def _enter(self, timer: Timer) -> Timer:
-        when = timer.when
-        heapq.heappush(self._heap, (when, next(self._order), timer))
+    def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
+        moment = self._at(when)
+        timer = Timer(moment, action, subject)
+        moment.planned.append(timer)
+        moment.live += 1
         self._live += 1
         return timer
+
+    def _at(self, when: float) -> _Moment:
+        moment = self._moments.get(when)
+        if moment is None:
+            moment = self._moments[when] = _Moment(when, self)
+            heapq.heappush(self._heap, when)
+        return moment
 
     def schedule_upkeep(self, when: float, action: Action) -> None:
         """Plan what gives memory back: `sizes` tells of what others cause, and not of this."""
@@ -83,10 +113,10 @@ class Timers:
 
     def next_timeout(self) -> float | None:
         """When the next action is due, or None."""
-        heap = self._heap
-        while heap and heap[0][2].action is None:
+        heap, moments = self._heap, self._moments
+        while heap and heap[0] not in moments:
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return heap[0] if heap else None
 
     def run(self, now: float, most: int = sys.maxsize) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
@@ -97,12 +127,10 @@ class Timers:
             now: The time, seconds.
             most: How many at most; the others are still due.
         """
-        due: list[tuple[float, int, Timer]] = []
-        while self._heap and self._heap[0][0] <= now and len(due) < most:
-            due.append(heapq.heappop(self._heap))
+        due = self._take(now, most)
         remaining = iter(due)
         try:
-            for _, _, timer in remaining:
+            for timer in remaining:
                 action, subject = timer.action, timer.subject
                 if action is not None:  # else it was taken back, perhaps by an earlier one
                     timer.action = timer.subject = None
@@ -112,17 +140,57 @@ class Timers:
                     else:
                         action(subject, now)
         finally:
-            for entry in remaining:
-                heapq.heappush(self._heap, entry)
+            self._put_back([timer for timer in remaining if timer.action is not None])
+
+    def _take(self, now: float, most: int) -> list[Timer]:
+        """Those that are due, at most so many, in their order; the others stay as they are."""
+        heap, moments, due = self._heap, self._moments, list[Timer]()
+        while heap and heap[0] <= now and len(due) < most:
+            moment = moments.get(heap[0])
+            room = most - len(due)
+            if moment is not None and len(moment.planned) > room:
+                moment = self._split(moment, room)
+            else:
+                moments.pop(heapq.heappop(heap), None)
+            if moment is not None:
+                due += moment.planned
+        return due
+
+    def _split(self, moment: _Moment, count: int) -> _Moment:
+        """The first ones of what is planned for one time."""
+        first = _Moment(moment.when, self)
+        first.planned = moment.planned[:count]
+        del moment.planned[:count]
+        for timer in first.planned:
+            timer._moment = first
+            first.live += timer.action is not None
+        moment.live -= first.live
+        return first
+
+    def _put_back(self, timers: list[Timer]) -> None:
+        """Those were not run: they are due before what was planned meanwhile."""
+        for timer in reversed(timers):
+            moment = timer._moment = self._at(timer.when)
+            moment.planned.insert(0, timer)
+            moment.live += 1
 
     def sizes(self) -> dict[str, int]:
         """How many are planned for others."""
         return {"timers": len(self) - self._upkeep}
 
-    def forget_one(self) -> None:
+    def forget_one(self, moment: _Moment) -> None:
         """Account for one cancelled timer (called by `Timer.cancel`)."""
         self._live -= 1
-        cancelled = len(self._heap) - self._live
-        if cancelled > _COMPACT_ABOVE and cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].action is not None]
-            heapq.heapify(self._heap)
+        moment.live -= 1
+        if self._moments.get(moment.when) is not moment:
+            return  # it is being run
+        if not moment.live:
+            del self._moments[moment.when]
+            stale = len(self._heap) - len(self._moments)
+            if stale > _COMPACT_ABOVE and stale * 2 > len(self._heap):
+                self._heap = list(self._moments)
+                heapq.heapify(self._heap)
+            return
+        cancelled = len(moment.planned) - moment.live
+        if cancelled > _COMPACT_ABOVE and cancelled * 2 > len(moment.planned):
+            moment.planned = [timer for timer in moment.planned if timer.action is not None]

@@ -29,7 +29,8 @@ SLEPT_S: Final = 2.0
 """Nobody notices a shorter sleep."""
 
 MAX_DESTINATIONS: Final = 256
-"""Peers whose way is looked up; of more, the most recent ones'."""
+"""Peers whose way is looked up: servers, and of those that came by themselves a few
+(`mobility.moving:MAX_FOLLOWED`)."""
 
 
 class NetworkMonitor:

@@ -289,6 +289,8 @@ EXEMPT = {
     "Abilities.partner": OWN_MACHINE,
     "Tables._gauges": NAMED_IN_CODE,
     "Timers._heap": "what is planned for an entry of a table, or for a peer",
+    "Timers._moments": "what is planned for an entry of a table, or for a peer",
+    "_Moment.planned": "what is planned for an entry of a table, or for a peer",
     "TransferQueue._under_way": OWN_CALLS,
     "TransferQueue._waiting": OWN_CALLS,
     "_Account.refused": NAMED_IN_CODE,

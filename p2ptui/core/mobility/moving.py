@@ -13,6 +13,7 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.peers import Dialect, Peer, Suspicion
+from p2ptui.core.pings import SILENT_PINGS
 from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.liveness import Liveness
@@ -70,6 +71,8 @@ class Moving:
             own_moves.on_unanswered = self._handle_unanswered
         self._excused = (-math.inf, -math.inf)
         """From when until when the silence of all was last excused."""
+        self._clients: list[Peer] = []
+        """Those that came by themselves and are followed."""
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
         """This machine reaches some destinations by another way than before.
@@ -226,11 +229,18 @@ class Moving:
         return [peer for peer in self._followed() if not self._resumptions.is_under_way(peer)]
 
     def _followed(self) -> list[Peer]:
-        peers = self._state.peers
-        asked = [peer for peer in peers.initiated if _goes_on(peer)]
-        recent = islice(peers.recent(), RECENT)
-        came = [peer for peer in recent if not peer.initiated and _goes_on(peer)]
-        return asked + came[:MAX_FOLLOWED]
+        asked = [peer for peer in self._state.peers.initiated if _goes_on(peer)]
+        return asked + self._find_clients()
+
+    def _find_clients(self) -> list[Peer]:
+        """Some that came by themselves, the same ones for as long as they are there: whom thousands
+        have heard of last changes all the time, and the ways of others would be looked up."""
+        clients = [peer for peer in self._clients if _is_client(peer) and not _is_ignoring(peer)]
+        if len(clients) < MAX_FOLLOWED:
+            recent = islice(self._state.peers.recent(), RECENT)
+            clients = [*dict.fromkeys((*clients, *filter(_is_client, recent)))][:MAX_FOLLOWED]
+        self._clients = clients
+        return clients
 
 
 def _where(peer: Peer) -> Address:
@@ -240,6 +250,15 @@ def _where(peer: Peer) -> Address:
 def _is_sealed(peer: Peer) -> bool:
     """Whether it takes what is sealed, wherever that comes from."""
     return peer.seal is not None and peer.is_authenticated and peer.seal.session.has_begun
+
+
+def _is_client(peer: Peer) -> bool:
+    return not peer.initiated and _goes_on(peer)
+
+
+def _is_ignoring(peer: Peer) -> bool:
+    """Whether it has left several Pings unanswered: it makes room for another one."""
+    return peer.pings.unanswered >= SILENT_PINGS
 
 
 def _goes_on(peer: Peer) -> bool:

@@ -21,9 +21,11 @@ HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
 
 MANY_PEERS: Final = 64
-TICKS_PER_S: Final = 16
-"""With more peers than that, what is due for them waits for the next of so many ticks a second: the
-process wakes up for all of them together, and not for each by itself."""
+TICKS_PER_S: Final = 4
+TICKS_A_BEAT: Final = 64
+"""With more peers than that, what is due for them waits for the next of so many ticks a second, or
+between two heartbeats, if those are more: the process wakes up for all of them together, and not for
+each by itself. To wake up for one costs about as much as to ask him and to take his answer."""
 
 UNANSWERED_SHARE: Final = 0.2
 """After a Ping that nothing followed the next comes after this share of the interval, from the
@@ -140,12 +142,19 @@ class Liveness:
         self._plan(peer, min(first, self._last_chance(peer)))
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
-        expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
-        when = min(heartbeat, expiry)
+        server = self._state.config.server
+        when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
         # But where the moment itself is what nobody may guess.
         if len(self._state.peers) > MANY_PEERS and not peer.proves_by_timing:
-            when = math.ceil(when * TICKS_PER_S) / TICKS_PER_S
+            ticks_per_s = max(TICKS_PER_S, TICKS_A_BEAT / server.heartbeat_interval)
+            when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
+
+    def _plan_beat(self, peer: Peer) -> None:
+        """The last Ping was answered: the process need not wake up sooner than for the next one."""
+        beat = peer.liveness.heartbeat_due
+        if peer.is_authenticated and peer.session.next_step_at < beat:
+            self._plan(peer, min(beat, self._last_chance(peer)))
 
     def _last_chance(self, peer: Peer) -> float:
         """When the last Pings to a silent peer begin."""
@@ -169,7 +178,6 @@ class Liveness:
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / LAST_CHANCE_PINGS)
             return
         if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
-            # The last Ping was answered.
             self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
             return
         if self._may_be_timed(peer):
@@ -247,6 +255,7 @@ class Liveness:
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
+        self._plan_beat(peer)
         peer.purse.note_answered_ping()
         self._delivery.prove(peer, now, guessable=payload == NULL)
         if is_timed:
