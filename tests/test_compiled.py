@@ -110,6 +110,36 @@ def test_nothing_is_yielded_while_an_error_is_handled() -> None:
     assert inside == []
 
 
+CONSUMERS = re.compile(
+    r"(all|any|array|bytes|deque|dict|dict\.fromkeys|frozenset|list|max|min|next|nsmallest|set|sorted|sum|tuple"
+    r"|.+\.(join|extend|update))$"
+)
+"""What takes all that a generator gives before it returns, or, as `next`, is compiled as a loop."""
+
+
+def test_no_generator_expression_is_to_be_lazy() -> None:
+    """Compiled it is a list, made at once: what was to be read in part costs the whole."""
+    lazy = []
+    for name, tree in trees():
+        at_once = {
+            id(argument)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and CONSUMERS.match(ast.unparse(node.func))
+            for argument in node.args
+        } | {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Starred)
+            or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple))
+        }
+        lazy += [
+            f"{name}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.GeneratorExp) and id(node) not in at_once
+        ]
+    assert lazy == [], "use map and filter, or a function that yields"
+
+
 def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
     is declared as an `Address` is not: the build makes an object of it."""

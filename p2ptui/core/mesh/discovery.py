@@ -1,6 +1,6 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -83,6 +83,12 @@ def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
         return PeerInfo(info.id, info.addr, info.last_seen)
     named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
+
+
+def _entries(peers: list[Peer], receiver: Peer, now: float, unix: int) -> Iterator[PeerInfo]:
+    """What a list says of these, made one by one, as far as its page goes."""
+    for peer in peers:
+        yield _entry(peer, receiver, now, unix)
 
 
 def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
@@ -248,7 +254,7 @@ class Discovery:
         unix = self._state.unix(now)
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
         others = self._most_recent(peer)
-        if not is_reliable and not peer.purse.proved and (others := list(others)):
+        if not is_reliable and not peer.purse.proved and others:
             peer.untold = {**peer.untold, **dict.fromkeys(other.node_id for other in others)}
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
@@ -258,7 +264,7 @@ class Discovery:
             )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
-        page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
+        page = Cutter(_entries(others, peer, now, unix)).cut(room)
         payload = Raw(frame_list(page[0] if page is not None else b"", 0, False))
         kind = MessageType.DISCOVERY_RESPONSE
         if is_reliable:
@@ -267,15 +273,15 @@ class Discovery:
             self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
 
-    def _most_recent(self, peer: Peer) -> Iterable[Peer]:
+    def _most_recent(self, peer: Peer) -> list[Peer]:
         """Those heard of last, besides a peer: as many as may fit a page."""
         looked_at = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
-        listed = (
+        listed = [
             other
             for other in looked_at
             if other is not peer and other.status is PeerStatus.AUTHENTICATED and other.is_plain
-        )
-        return islice(listed, FIRST_PAGE_ENTRIES)
+        ]
+        return listed[:FIRST_PAGE_ENTRIES]
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
         """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
@@ -304,7 +310,7 @@ class Discovery:
             if len(known) < len(peer.untold):
                 peer.untold = dict.fromkeys(other.node_id for other in known)
             room = min(budget, peer.purse.spare - around)
-            cutter = Cutter(_entry(other, peer, now, unix) for other in known)
+            cutter = Cutter(_entries(known, peer, now, unix))
             page = cutter.cut(room)
             if not known or page is None:
                 break
