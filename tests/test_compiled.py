@@ -140,6 +140,22 @@ def test_no_generator_expression_is_to_be_lazy() -> None:
     assert lazy == [], "use map and filter, or a function that yields"
 
 
+def test_no_constant_is_a_tuple_that_begins_with_a_float() -> None:
+    """mypyc 2.4 may test the wrong way round whether it is set: whoever reads it gets a NameError.
+    One of any length is an object like others."""
+    begins = [
+        f"{name}: {ast.unparse(node.target)}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.value, ast.Tuple)
+        and isinstance(first := node.value.elts[0], ast.Constant)
+        and isinstance(first.value, float)
+        and "..." not in ast.unparse(node.annotation)
+    ]
+    assert begins == [], "declare it as Final[tuple[float, ...]]"
+
+
 def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
     is declared as an `Address` is not: the build makes an object of it."""
