@@ -156,6 +156,8 @@ def build_ext() -> type[Any]:
         def build_extensions(self) -> None:
             cores = os.cpu_count() or 1
             self.parallel = cores
+            if not getattr(self.compiler, "initialized", True):
+                self.compiler.initialize()  # Microsoft's looks itself up, and once only
             compile_in_turn = self.compiler.compile
 
             def compile_together(sources: list[str], **options: Any) -> list[str]:
