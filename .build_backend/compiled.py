@@ -5,6 +5,7 @@ between their modules are calls of C. The source stays beside them: tracebacks s
 """
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,7 @@ names what is below it."""
 
 _TUPLE: Final = "\nAddress: TypeAlias = tuple[str, int]\n"
 _OBJECT: Final = "\nfrom typing import Any\nAddress: TypeAlias = Any\n"
+_REVERSED: Final = re.compile(r"!= -113\.0 && PyErr_Occurred\(\)")
 _LIBRARY: Final = "p2ptui"
 _GENERATED: Final = "generated"
 
@@ -105,7 +107,7 @@ def extensions() -> list[Any]:
 
     package = Path("p2ptui")
     keep_addresses_whole(package)
-    return list(
+    made = list(
         mypycify(
             [
                 "--config-file=",
@@ -120,6 +122,22 @@ def extensions() -> list[Any]:
             group_name=_LIBRARY,
         )
     )
+    refuse_reversed_checks(Path(_GENERATED))
+    return made
+
+
+def refuse_reversed_checks(generated: Path) -> None:
+    """End the build where a constant would never be taken for set.
+
+    Of a tuple that begins with a float, mypyc 2.4 may ask the wrong way round.
+
+    Args:
+        generated: The folder with the C code.
+    """
+    for path in sorted(generated.rglob("*.c")):
+        for line in path.read_text("utf-8").splitlines():
+            if _REVERSED.search(line):
+                raise SystemExit(f"p2ptui: {path} reads a constant the wrong way round: {line}")
 
 
 def keep_addresses_whole(package: Path) -> None:
@@ -149,6 +167,8 @@ def build_ext() -> type[Any]:
         def build_extensions(self) -> None:
             cores = os.cpu_count() or 1
             self.parallel = cores
+            if not getattr(self.compiler, "initialized", True):
+                self.compiler.initialize()  # Microsoft's looks itself up, and once only
             compile_in_turn = self.compiler.compile
 
             def compile_together(sources: list[str], **options: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -110,6 +111,53 @@ def test_nothing_is_yielded_while_an_error_is_handled() -> None:
     assert inside == []
 
 
+CONSUMERS = re.compile(
+    r"(all|any|array|bytes|deque|dict|dict\.fromkeys|frozenset|list|max|min|next|nsmallest|set|sorted|sum|tuple"
+    r"|.+\.(join|extend|update))$"
+)
+"""What takes all that a generator gives before it returns, or, as `next`, is compiled as a loop."""
+
+
+def test_no_generator_expression_is_to_be_lazy() -> None:
+    """Compiled it is a list, made at once: what was to be read in part costs the whole."""
+    lazy = []
+    for name, tree in trees():
+        at_once = {
+            id(argument)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and CONSUMERS.match(ast.unparse(node.func))
+            for argument in node.args
+        } | {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Starred)
+            or (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple))
+        }
+        lazy += [
+            f"{name}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.GeneratorExp) and id(node) not in at_once
+        ]
+    assert lazy == [], "use map and filter, or a function that yields"
+
+
+def test_no_constant_is_a_tuple_that_begins_with_a_float() -> None:
+    """mypyc 2.4 may test the wrong way round whether it is set: whoever reads it gets a NameError.
+    One of any length is an object like others."""
+    begins = [
+        f"{name}: {ast.unparse(node.target)}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.value, ast.Tuple)
+        and node.value.elts
+        and isinstance(first := node.value.elts[0], ast.Constant)
+        and isinstance(first.value, float)
+        and "..." not in ast.unparse(node.annotation)
+    ]
+    assert begins == [], "declare it as Final[tuple[float, ...]]"
+
+
 def test_an_address_is_declared_as_one_where_it_is_compiled() -> None:
     """A tuple is taken apart, and made anew: it would forget what an `AskedAddress` remembers. What
     is declared as an `Address` is not: the build makes an object of it."""
@@ -156,15 +204,21 @@ def test_tests_that_are_left_out_are_there() -> None:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of its own with the compiled wheel, beside what is installed here."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled wheel of this checkout."""
     if (lacking := missing()) is not None:
         pytest.skip(lacking)
-    folder = tmp_path_factory.mktemp("compiled")
-    built = Path(os.environ.get(KEPT) or folder / "package")
+    built = Path(os.environ.get(KEPT) or tmp_path_factory.mktemp("built") / "package")
     if not is_of_now(built):
         build(built)
     [wheel] = (built / "dist").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python of its own with the compiled wheel, beside what is installed here."""
+    folder = tmp_path_factory.mktemp("compiled")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [site] = (folder / "venv").glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
@@ -202,6 +256,31 @@ def test_the_wheel_is_for_this_platform_and_holds_the_source_too(
     for name in compiled.PURE:
         stem = Path(name).stem
         assert not [*(site / "p2ptui" / name).parent.glob(f"{stem}.*.so")]
+
+
+@pytest.mark.parametrize(
+    ("machine", "is_for_it"),
+    [
+        ([], True),
+        (["--platform", "win_amd64"], False),
+        (["--python-version", "3.99"], False),
+        (["--implementation", "pp"], False),
+    ],
+)
+def test_an_installer_takes_the_pure_wheel_where_the_compiled_one_does_not_fit(
+    wheel: Path, machine: list[str], is_for_it: bool, tmp_path: Path
+) -> None:
+    index, taken = tmp_path / "index", tmp_path / "taken"
+    index.mkdir()
+    shutil.copy(wheel, index)
+    pure = index / f"p2ptui-{VERSION}-py3-none-any.whl"
+    info = f"p2ptui-{VERSION}.dist-info"
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(pure, "w") as written:
+        written.writestr(f"{info}/METADATA", archive.read(f"{info}/METADATA"))
+        written.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    download = ["-m", "pip", "download", "-q", "--no-deps", "--no-index", "--only-binary", ":all:"]
+    ran(sys.executable, *download, *machine, f"--find-links={index}", f"--dest={taken}", "p2ptui")
+    assert [path.name for path in taken.iterdir()] == [wheel.name if is_for_it else pure.name]
 
 
 def test_it_says_that_it_is_compiled(python: Path) -> None:

@@ -13,7 +13,7 @@ from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 COPIED = (
-    *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci"),
+    *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci", ".github"),
     *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config_example.toml"),
 )
 NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")

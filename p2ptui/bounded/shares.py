@@ -385,7 +385,9 @@ class Sites(Holdings[K]):
     def held_of(self, owner: Any) -> "Iterator[OrderedDict[K, None]]":
         """Its entries: of one address after the other, in the order in which these came."""
         groups = map(self._addresses.of.get, self._addresses_of.get(owner[1], ()))
-        return (held for held in groups if held is not None)
+        for held in groups:
+            if held is not None:
+                yield held
 
     def clear(self) -> None:
         """All entries are gone."""

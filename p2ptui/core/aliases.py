@@ -106,7 +106,7 @@ class Aliases(Generic[OwnerT]):
         if not is_full:
             return True
         self._count("aliases_full")
-        lesser = (address for address, known in own.items() if known < standing)
+        lesser = [address for address, known in own.items() if known < standing]
         victim = min(lesser, key=own.__getitem__, default=None)
         if victim is None:
             return False

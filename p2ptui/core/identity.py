@@ -231,7 +231,7 @@ def told_name(name: object) -> str:
 
 def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
     """What a third node is said to announce, as much of it as is worth the memory."""
-    return _shared(name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES))
+    return _shared([name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES)])
 
 
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:

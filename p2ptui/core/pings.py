@@ -192,8 +192,8 @@ class Pings:
         """
         self._expire(now)
         if payload == NULL:
-            meant = (n for n in reversed(self._pings) if not names_all or self._pings[n].is_bare)
-            last = next(meant, None)
+            pings = self._pings
+            last = next((n for n in reversed(pings) if not names_all or pings[n].is_bare), None)
             if last is None:
                 return None
             ping = self._pings.pop(last)

@@ -273,7 +273,7 @@ class StunService:
         return peer.proved and self.is_named(peer)
 
     def _partner(self) -> Peer | None:
-        peers = (self._state.peers.at(address) for address in self._partner_addresses)
+        peers = map(self._state.peers.at, self._partner_addresses)
         return next((peer for peer in peers if peer is not None and self._is_partner(peer)), None)
 
     def _greet(self, peer: Peer, now: float, pause_s: float = FIRST_REPEAT_S) -> None:

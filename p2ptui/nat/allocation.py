@@ -114,10 +114,10 @@ def _step_of(ports: Sequence[int]) -> int | None:
     step = _common_step(ports)
     if step is None and len(ports) >= FEWEST_FOR_ODD_ONE:
         # A local port that was in use a minute ago may still have its mapping of then.
-        without_one = (
+        without_one = [
             _common_step([*ports[:odd], *ports[odd + 1 :]], may_jump=False)
             for odd in range(len(ports))
-        )
+        ]
         return next((found for found in without_one if found is not None), None)
     return step
 

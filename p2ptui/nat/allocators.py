@@ -32,10 +32,10 @@ RANDOM: Final = "random"
 BLOCK_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
 """As carriers give them to their subscribers (RFC 6431, RFC 7422)."""
 
-IDLE: Final = (0.02, 0.05)
+IDLE: Final[tuple[float, ...]] = (0.02, 0.05)
 """What is believed of others before anything is seen, as the shape (flows) and the exposure
 (seconds) of a gamma distribution: here nearly certain that there is nobody, at home at night."""
-BUSY: Final = (1.5, 0.05)
+BUSY: Final[tuple[float, ...]] = (1.5, 0.05)
 """30 new flows a second, give or take 25: an office. Traffic of 10 to 50 a second is where
 prediction is decided, and a hundred milliseconds of observations soon outweigh this."""
 
@@ -220,7 +220,7 @@ class Stepped(Allocator):
     """
 
     def __init__(
-        self, step: int, traffic: tuple[float, float], ports: PortRange, *, parity: bool = False
+        self, step: int, traffic: tuple[float, ...], ports: PortRange, *, parity: bool = False
     ) -> None:
         kind = STEP if traffic == IDLE else GAPS
         super().__init__(kind, f"{kind} {step}{' parity' if parity else ''}", ports)

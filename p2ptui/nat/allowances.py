@@ -49,8 +49,8 @@ class Allowances:
             return
         if not self._left.has_room:
             # Never one that answered, while there is another: the next path may be through it.
-            unproved = (known for known, left in self._left.items() if left < PROVED)
-            del self._left[next(unproved, next(iter(self._left)))]
+            unproved = next((known for known, left in self._left.items() if left < PROVED), None)
+            del self._left[next(iter(self._left)) if unproved is None else unproved]
         self._left.put(key, checks)
 
     def earn(self, key: Key, checks: int) -> None:

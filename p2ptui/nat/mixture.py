@@ -88,8 +88,8 @@ class Mixture:
 
     def traffic(self) -> dict[str, tuple[float, float]]:
         """What each model with a step counted of others: flows a second, and for how long (s)."""
-        steps = ((n, m) for n, m in self._models.items() if isinstance(m, Stepped))
-        return {name: model.traffic for name, model in steps}
+        models = self._models.items()
+        return {name: model.traffic for name, model in models if isinstance(model, Stepped)}
 
     def expect(self, weights: Mapping[str, float]) -> None:
         """Begin with a belief from elsewhere, at any time.

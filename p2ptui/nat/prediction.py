@@ -43,11 +43,11 @@ LEAST_BELIEF: Final = 0.01
 """A guess is believed if it is this many times as good as a blind one, and this good at all:
 a mixture is never quite free of models that hope."""
 
-_DOUBT: Final = (0.04, 0.08)
+_DOUBT: Final[tuple[float, ...]] = (0.04, 0.08)
 """Kept and seen, before anything was: nearly always, or nearly never, but not in between."""
-_FLOW_KEPT: Final = (9.5, 10.0)
+_FLOW_KEPT: Final[tuple[float, ...]] = (9.5, 10.0)
 """The same flow keeps its port as long as its mapping lives: that is what a NAT is."""
-_DIAGNOSED: Final = (9.5, 10.0)
+_DIAGNOSED: Final[tuple[float, ...]] = (9.5, 10.0)
 _DIAGNOSED_WEIGHT: Final = 0.8
 _MOST_SEEN: Final = 50.0
 """Older mappings fade, so that trust can still be lost."""

@@ -107,7 +107,7 @@ def nat_command(
 
 def probing_server(report: NatReport) -> str | None:
     """The joined server, `host:port`, a peer of which showed what is let in; None without one."""
-    found = (_PEER_PROBE.match(line) for line in report.evidence)
+    found = map(_PEER_PROBE.match, report.evidence)
     return next((match[1] for match in found if match and parse_ip_address(match[1])), None)
 
 

@@ -368,8 +368,8 @@ class KnownNodes:
         if len(key) > MAX_ADDRESS_TEXT:
             return False
         if key not in self._addresses and len(self._addresses) >= MAX_KNOWN_ADDRESSES:
-            passing = (one for one, at in self._addresses.items() if at.passing_keys is not None)
-            oldest = next(passing, None)
+            known_at = self._addresses.items()
+            oldest = next((one for one, at in known_at if at.passing_keys is not None), None)
             if oldest is None:
                 return False
             del self._addresses[oldest]

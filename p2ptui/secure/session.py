@@ -39,7 +39,7 @@ class SecureSession:
 
     def numbers(self) -> Iterator[int]:
         """The session numbers by which the other side may name this session now."""
-        return (one.local_number for one in self._all())
+        return iter([one.local_number for one in self._all()])
 
     def seal(self, datagram: bytes) -> bytes:
         """The frame with this datagram inside. SecureError: see `Transport.seal`."""
@@ -170,4 +170,6 @@ class SecureSession:
             one.rest()
 
     def _all(self) -> Iterator[Transport]:
-        yield from (one for one in (self.current, self._before, self._next) if one is not None)
+        for one in (self.current, self._before, self._next):
+            if one is not None:
+                yield one

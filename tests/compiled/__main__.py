@@ -4,6 +4,8 @@
     python -m tests.compiled tests/core -x      build, and run these: arguments are pytest's
     python -m tests.compiled --build FOLDER     only build, into a folder
     python -m tests.compiled --from FOLDER ...  run on what was built there
+    python -m tests.compiled --run tests.fuzz --minutes 5
+                                                run another program than pytest: its arguments
 
 What was built is thrown away, or kept in the folder that is named: there it is refused once the
 sources have changed.
@@ -20,11 +22,13 @@ from tests.compiled.build import ROOT, BuildError, build, copy_tests, is_of_now,
 from tests.compiled.chosen import CHOSEN
 
 
-def run(folder: Path, arguments: list[str]) -> int:
-    """Run pytest on the package in a folder; its exit code."""
+def run(folder: Path, module: str, arguments: list[str]) -> int:
+    """Run a program of the tests on the package in a folder; its exit code."""
     copy_tests(folder)
+    if module == "pytest":
+        arguments = arguments or list(CHOSEN)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *(arguments or CHOSEN)],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder)},
         check=False,
@@ -42,6 +46,7 @@ def main() -> int:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--build", type=Path, metavar="FOLDER", help="build there, and run nothing")
     only.add_argument("--from", dest="built", type=Path, metavar="FOLDER", help="was built there")
+    parser.add_argument("--run", default="pytest", metavar="MODULE", help="in place of pytest")
     options, arguments = parser.parse_known_args()
     if (lacking := missing()) is not None:
         print(f"nothing was compiled: {lacking}", file=sys.stderr)
@@ -50,7 +55,7 @@ def main() -> int:
         if not is_of_now(options.built):
             print(f"{options.built} is of other sources: build it again", file=sys.stderr)
             return 1
-        return run(options.built.resolve(), arguments)
+        return run(options.built.resolve(), options.run, arguments)
     with tempfile.TemporaryDirectory(prefix="p2ptui-compiled-") as temporary:
         folder = options.build or Path(temporary) / "p2ptui"
         try:
@@ -58,7 +63,7 @@ def main() -> int:
         except BuildError as error:
             print(error, file=sys.stderr)
             return 1
-        return 0 if options.build else run(folder, arguments)
+        return 0 if options.build else run(folder, options.run, arguments)
 
 
 if __name__ == "__main__":

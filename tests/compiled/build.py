@@ -12,7 +12,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 COPIED: Final = (
-    *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci"),
+    *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci", ".github"),
     *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config_example.toml"),
 )
 _NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", "findings")

@@ -147,12 +147,8 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         "test_the_root_makes_the_parts_and_does_nothing_itself": _SOURCE,
     },
     "tests/fuzz/test_corpus.py": {
-        "test_a_harness_takes_its_corpus[endpoint]": _METHOD,
         "test_an_endpoint_that_keeps_its_timers_is_noticed": _METHOD,
         "test_an_endpoint_that_raises_is_noticed": _METHOD,
-        "test_any_bytes_are_a_case": _METHOD,
-        "test_the_states_have_what_others_want_to_disturb": _METHOD,
-        "test_what_is_replayed_comes_to_the_same_state": _METHOD,
     },
     "tests/fuzz/test_middle.py": {
         "test_a_receiver_without_a_memory_is_noticed": _METHOD,

@@ -7,7 +7,7 @@ with the same randomness that gets the same calls is in the same state, in a few
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -112,8 +112,33 @@ RECORDED: Final = (
 """Calls by which anything happens to an endpoint."""
 
 
+class _Overheard:
+    """An endpoint, or a part of it, as its host sees it: the calls of `RECORDED` are told first.
+
+    The endpoint itself is left as it is, so that it may be a compiled one.
+    """
+
+    def __init__(self, inside: Any, tell: Callable[..., None], before: str = "") -> None:
+        self._inside = inside
+        self._tell = tell
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        path = self._before + name
+        found = getattr(self._inside, name)
+        if any(each.startswith(f"{path}.") for each in RECORDED):
+            return _Overheard(found, self._tell, f"{path}.")
+        return partial(self._call, path, found) if path in RECORDED else found
+
+    def _call(self, path: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        self._tell(path, arguments, options)
+        return method(*arguments, **options)
+
+
 class RecordedHost(Host):
-    """A host that keeps every call to its endpoint, until `stop`."""
+    """A host that keeps every call to its endpoint, until `script`."""
+
+    endpoint: Any
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -121,24 +146,15 @@ class RecordedHost(Host):
         self.arrivals: list[Arrival] = []
         self.own: list[bytes] = []
         self.stopped = False
-        for path in RECORDED:
-            self._wrap(path)
+        self.endpoint = _Overheard(self.endpoint, self._keep)
 
-    def _wrap(self, path: str) -> None:
-        owner_path, _, name = path.rpartition(".")
-        owner = _method(self.endpoint, owner_path) if owner_path else self.endpoint
-        method = getattr(owner, name)
-
-        def recorded(*arguments: Any, **options: Any) -> Any:
-            if not self.stopped:
-                kept = [_PeerAt(a.address) if isinstance(a, Peer) else a for a in arguments]
-                self.calls.append((path, tuple(kept), options))
-            if name.startswith("receive_"):
-                socket = arguments[2] if name == "receive_beside" else 0
-                self.arrivals.append(Arrival(arguments[0], arguments[1], socket))
-            return method(*arguments, **options)
-
-        setattr(owner, name, recorded)
+    def _keep(self, path: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if not self.stopped:
+            kept = [_PeerAt(a.address) if isinstance(a, Peer) else a for a in arguments]
+            self.calls.append((path, tuple(kept), options))
+        if path.startswith("receive_"):
+            socket = arguments[2] if path == "receive_beside" else 0
+            self.arrivals.append(Arrival(arguments[0], arguments[1], socket))
 
     def script(self) -> Script:
         """What has happened until now; no more is kept but what arrives."""

@@ -59,7 +59,7 @@ class _Cut:
             number %= count
             page = self._joined[number]
             if number == own:
-                others = (entry for key, entry in self._pages[number].items() if key != node_id)
+                others = [entry for key, entry in self._pages[number].items() if key != node_id]
                 page = b",".join(others)
             if page:
                 yield page

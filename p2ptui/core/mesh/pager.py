@@ -79,7 +79,7 @@ class Cutter:
     """
 
     def __init__(self, entries: Iterator[Any]) -> None:
-        self._encoded = (bytes(encode_payload(entry)) for entry in entries)
+        self._encoded = map(bytes, map(encode_payload, entries))
         self._next = next(self._encoded, None)
         self.count = 0
         """Entries in the pages so far."""

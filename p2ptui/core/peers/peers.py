@@ -368,7 +368,7 @@ class PeerTable:
 
     def at_host(self, host: str) -> Iterator[Peer]:
         """Peers whose own address is at a host, the first ones first."""
-        return (self._by_address[address] for address in self._by_address.of_address(host))
+        return map(self._by_address.__getitem__, self._by_address.of_address(host))
 
     def doubtful(self, crowd: Crowd[Address] | None = None) -> list[Peer]:
         """Peers that came by themselves and never proved their address, the most silent first.

@@ -124,7 +124,7 @@ class TimingProof:
         if took_s >= SLOWEST_S or took_s > best_s + TOLERANCE_S:
             self._answers = ()
             return False
-        close = (each for each in self._answers if each <= best_s + TOLERANCE_S)
+        close = [each for each in self._answers if each <= best_s + TOLERANCE_S]
         self._answers = (*close, took_s)[-ANSWERS:]
         if len(self._answers) >= AGREEING:
             self._agreed_s, self._agreed_until = max(self._answers), now + AGREED_S

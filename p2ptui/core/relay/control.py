@@ -116,7 +116,7 @@ class RelayControl:
     def report(self, limit: int) -> RelayReport:
         """What is relayed: at most `limit` relays and `limit` clients."""
         tables = self._accounts, self._departed
-        known = chain.from_iterable(table.newest_first() for table in tables)
+        known = chain.from_iterable([table.newest_first() for table in tables])
         return RelayReport(
             self._read_options().allow_symmetric_nat_relay,
             len(self._relays),

@@ -65,7 +65,7 @@ class CongestionWindow:
             0.0 if self._threshold == self._maximum else self._threshold,
         )
 
-    def resume(self, datagram_bytes: int, learnt: tuple[float, float]) -> None:
+    def resume(self, datagram_bytes: int, learnt: tuple[float, ...]) -> None:
         """Go on where another one rested.
 
         Args:

@@ -37,7 +37,7 @@ class Kept:
         return self.path is None and self.room is None and self.skips is None
 
 
-NEW_WINDOW: Final = (0.0, 0.0)
+NEW_WINDOW: Final[tuple[float, ...]] = (0.0, 0.0)
 """Of a congestion window that has learnt nothing."""
 
 NOTHING_KEPT: Final = Kept()
@@ -73,7 +73,7 @@ class Resting:
         grows: bool = False,
         sealed_bytes: int = 0,
         passed_bytes: int = 0,
-        window: tuple[float, float] = NEW_WINDOW,
+        window: tuple[float, ...] = NEW_WINDOW,
         retransmissions: int = 0,
         learnt: Kept = NOTHING_KEPT,
     ) -> None:

@@ -56,7 +56,7 @@ MOST_PAID: Final = 256
 ASKED_S: Final = 1.0
 """So long an answer counts of an address that is asked since nothing is acknowledged."""
 
-SEEN_AFTER_S: Final = (0.0, 0.4, 1.2)
+SEEN_AFTER_S: Final[tuple[float, ...]] = (0.0, 0.4, 1.2)
 """A peer is told so often where it is seen now: nobody answers that."""
 
 MAX_MOVES: Final = 4096

@@ -17,7 +17,7 @@ from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 
-ASKED_AFTER_S: Final = (0.3, 0.55)
+ASKED_AFTER_S: Final[tuple[float, ...]] = (0.3, 0.55)
 LEFT_AFTER_S: Final = 0.8
 """After the first time that something was not acknowledged in time, if nothing is until then."""
 

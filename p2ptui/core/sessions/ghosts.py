@@ -102,7 +102,7 @@ class Ghosts:
         look = self._looks.get(host)
         if look is None or now - look.at >= LOOK_S:
             doubted = sorted(self._doubted(address[0], now), key=lambda peer: peer.last_received)
-            silent = (peer for peer in doubted if peer.pings.unanswered >= PINGS)
+            silent = [peer for peer in doubted if peer.pings.unanswered >= PINGS]
             look = _Look(now, bool(doubted), tuple(peer.address for peer in silent))
             self._looks.put(host, look, address=address)
         return look
@@ -170,7 +170,7 @@ class Ghosts:
         look = self._look(address, now)
         if look.are_any_open and not look.is_asked:
             look.is_asked = True
-            waiting = (peer for peer in self._doubted(address[0], now) if _is_to_ask(peer))
+            waiting = filter(_is_to_ask, self._doubted(address[0], now))
             for peer in nsmallest(ASKED_AT_ONCE, waiting, key=lambda peer: peer.last_received):
                 is_due = now - peer.liveness.last_ping_sent >= PAUSE_S
                 if is_due and self._may_ask(peer):

@@ -35,7 +35,7 @@ PROBE_INTERVAL_S: Final = 0.3
 unanswered by a peer that is alive. What else counts is said above. Deployed clients give up after
 2 s."""
 
-UNEVEN: Final = (0.3, 1.3)
+UNEVEN: Final[tuple[float, ...]] = (0.3, 1.3)
 """Between two Pings to a deployed program that part of the interval passes: at random, between
 these."""
 

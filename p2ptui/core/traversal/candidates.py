@@ -174,7 +174,7 @@ def _elsewhere(
 
 def claims_ipv6(offer: TraversalOffer) -> bool:
     """Whether a side says that it has a global IPv6 address."""
-    addresses = (parse_ip_address(text) for kind, text in offer.candidates if kind == HOST)
+    addresses = [parse_ip_address(text) for kind, text in offer.candidates if kind == HOST]
     return any(address is not None and is_global_ipv6(address[0]) for address in addresses)
 
 

@@ -137,8 +137,8 @@ def _chosen(
     claims = claims_of(remote, observed, own, own_addresses, versions)
     attempt.exchange.note_round(
         remote.round,
-        (a for kind in claims if kind is not Kind.PREDICTED for a in claims[kind]),
-        (address for one in chosen if one.kind is not Kind.PREDICTED for address in one.remotes),
+        [a for kind in claims if kind is not Kind.PREDICTED for a in claims[kind]],
+        [address for one in chosen if one.kind is not Kind.PREDICTED for address in one.remotes],
     )
     return chosen
 

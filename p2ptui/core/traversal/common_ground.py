@@ -27,9 +27,9 @@ def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
     near = own.network_of(observed[0]) if is_inside else None
     if near is not None or shared_outside(attempt) is None:
         return near
-    told = (parse_ip_address(text) for kind, text in attempt.remote.candidates if kind == HOST)
-    hosts = (address[0] for address in told if address is not None)
-    found = (own.network_of(host) for host in hosts if not own.holds(host))
+    told = [parse_ip_address(text) for kind, text in attempt.remote.candidates if kind == HOST]
+    hosts = [address[0] for address in told if address is not None]
+    found = [own.network_of(host) for host in hosts if not own.holds(host)]
     return next((network for network in found if network is not None), None)
 
 
@@ -53,7 +53,7 @@ def no_common_version(
     remote, observed = attempt.remote, attempt.observed
     if remote is None or observed is None:
         return None
-    told = (parse_ip_address(text) for _, text in remote.candidates)
+    told = [parse_ip_address(text) for _, text in remote.candidates]
     there = {ip_version(a[0]) for a in (observed, *told) if a is not None}
     seen = attempt.server.public_address
     known = (*own_addresses, *(() if seen is None else (seen,)))
