@@ -1,11 +1,11 @@
 """The house keeps its plan: floors, modules of one idea, owned tasks, the documented commands."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -29,15 +29,28 @@ def module_name(path: Path, root: Path = ROOT) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path) -> Iterator[tuple[str, str]]:
+def imports_in(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
+    """Whatever is imported somewhere."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@functools.cache
+def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """What a module imports: it is read once, as several tests here look at all modules."""
+    return imports_in(ast.parse(path.read_text("utf-8")))
+
+
+@functools.cache
+def imported(path: Path) -> set[tuple[str, str]]:
     """Our own modules that a module imports from, each with the name that it takes; of one that is
     imported as a whole, with none."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    taken = set()
+    for node in imports_of(path):
         if isinstance(node, ast.Import):
-            ours = [alias.name for alias in node.names if alias.name.startswith("p2ptui")]
-            yield from ((name, "") for name in ours)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("p2ptui"):
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            taken |= {(alias.name, "") for alias in node.names if alias.name.startswith("p2ptui")}
+        elif (node.module or "").startswith("p2ptui"):
+            taken |= {(node.module or "", alias.name) for alias in node.names}
+    return taken
 
 
 NAMES = {module_name(path) for path in MODULES}
@@ -54,14 +67,14 @@ def test_imports_point_down_only() -> None:
 
 def test_no_two_modules_need_each_other() -> None:
     """Not by way of others, nor for their types alone: a circle has no beginning to read from."""
-    require_no_circle({module_name(path): path.read_text("utf-8") for path in MODULES})
+    require_no_circle({module_name(path): imports_of(path) for path in MODULES})
 
 
-def require_no_circle(sources: dict[str, str]) -> None:
+def require_no_circle(imports: dict[str, list[ast.Import | ast.ImportFrom]]) -> None:
     """Raises CycleError, which names the modules, where some need each other."""
     needs = {
-        name: {module for node in ast.walk(ast.parse(source)) for module in needed(node)}
-        for name, source in sources.items()
+        name: {module for node in nodes for module in needed(node)}
+        for name, nodes in imports.items()
     }
     sorter = TopologicalSorter(
         {
@@ -72,11 +85,11 @@ def require_no_circle(sources: dict[str, str]) -> None:
     sorter.prepare()
 
 
-def needed(node: ast.AST) -> set[str]:
+def needed(node: ast.Import | ast.ImportFrom) -> set[str]:
     """The modules that an import may mean; relative ones are forbidden, and found below."""
     if isinstance(node, ast.Import):
         return {alias.name for alias in node.names}
-    if isinstance(node, ast.ImportFrom) and node.module:
+    if node.module:
         return {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return set()
 
@@ -95,27 +108,23 @@ def needed(node: ast.AST) -> set[str]:
 def test_a_circle_is_found_however_it_is_imported(back: str) -> None:
     sources = {"p2ptui.one": "import p2ptui.two", "p2ptui.two": back}
     with pytest.raises(CycleError):
-        require_no_circle(sources)
+        require_no_circle({name: imports_in(ast.parse(text)) for name, text in sources.items()})
 
 
-def relative_imports(source: str) -> list[int]:
+def relative_imports(imports: list[ast.Import | ast.ImportFrom]) -> list[int]:
     """Lines that import from a module by where it is from here."""
-    nodes = ast.walk(ast.parse(source))
-    return [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    return [node.lineno for node in imports if isinstance(node, ast.ImportFrom) and node.level]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_a_module_is_imported_by_its_whole_name(path: Path) -> None:
     """So that each test here sees it."""
-    assert relative_imports(path.read_text("utf-8")) == []
+    assert relative_imports(imports_of(path)) == []
 
 
 def test_a_relative_import_is_found() -> None:
-    assert relative_imports("from .one import ONE\nfrom . import two\nfrom ..core import x") == [
-        1,
-        2,
-        3,
-    ]
+    source = "from .one import ONE\nfrom . import two\nfrom ..core import x"
+    assert relative_imports(imports_in(ast.parse(source))) == [1, 2, 3]
 
 
 def test_the_core_says_what_is_where() -> None:
@@ -154,7 +163,7 @@ def test_a_room_is_entered_by_its_door() -> None:
     assert {door.name for door in doors} >= {"data", "delivery", "messages", "peers"}
     for door in doors:
         room = module_name(door / "__init__.py")
-        passed_on = set(imported(door / "__init__.py"))
+        passed_on = imported(door / "__init__.py")
         for path in MODULES:
             if door not in path.parents:
                 taken = {one for one in imported(path) if one[0].startswith(f"{room}.")}
@@ -175,23 +184,22 @@ def test_a_module_has_one_idea_and_says_it(path: Path) -> None:
 
 def _imports(root: Path) -> dict[str, set[str]]:
     """The modules of ours that each one imports, if only for their types."""
-    trees = {
-        module_name(path, root): ast.parse(path.read_text("utf-8"))
-        for path in (root / "p2ptui").rglob("*.py")
+    imports = {
+        module_name(path, root): imports_of(path) for path in (root / "p2ptui").rglob("*.py")
     }
 
-    def named_by(node: ast.AST) -> set[str]:
+    def named_by(node: ast.Import | ast.ImportFrom) -> set[str]:
         if isinstance(node, ast.Import):
-            return {alias.name for alias in node.names} & trees.keys()
-        if not isinstance(node, ast.ImportFrom) or node.module not in trees:
+            return {alias.name for alias in node.names} & imports.keys()
+        if node.module not in imports:
             return set()
         members = {f"{node.module}.{alias.name}" for alias in node.names}
-        modules = members & trees.keys()
+        modules = members & imports.keys()
         return modules if modules == members else modules | {node.module}
 
     return {
-        name: {module for node in ast.walk(tree) for module in named_by(node)}
-        for name, tree in trees.items()
+        name: {module for node in nodes for module in named_by(node)}
+        for name, nodes in imports.items()
     }
 
 

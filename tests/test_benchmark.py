@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from tests.bench import coturn, crowded, loopback, machine, profile_layers, table
-from tests.bench.crowd import Crowd, host_of
+from tests.bench.crowd import Crowd, host_of, in_turn
 from tests.bench.machine import Machine, Program
 from tests.bench.report import Report, Row, Spread, heading, judged, spread, verdict
 from tests.bench.report import table as written
@@ -76,7 +76,17 @@ def test_a_crowd_has_memory_and_growth(rows: dict[str, Row]) -> None:
         assert rows[f"memory-{kind}"].figures["whole_mb"] > 0
         assert rows[f"handshakes-{kind}"].figures["handshake_growth"] >= 0
         assert f"20 {kind} peers" in rows[f"idle-{kind}"].title
-    assert rows["echo-crowd"].figures["one_to_all_growth"] >= 0
+    for key in ("echo-crowd", "ping-crowd"):
+        assert rows[key].figures["one_to_all_growth"] >= 0
+        assert rows[key].figures["few_to_all_growth"] >= 0
+
+
+def test_in_turn_each_peer_sends_once_before_any_sends_again() -> None:
+    order = in_turn(25, 10, seed=1)
+    assert len(order) == 25
+    assert sorted(order[:10]) == list(range(10))
+    assert order[:10] == order[10:20]
+    assert order[:10] != in_turn(10, 10, seed=2)
 
 
 def test_the_figures_for_machines_keep_their_schema(report: Report) -> None:

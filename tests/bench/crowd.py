@@ -363,7 +363,8 @@ PLAIN: Final = ("handshake", "discovery", "data_transfer")
 """What a peer announces that asks for no extension."""
 
 
-def random_order(size: int, peers: int, seed: int) -> list[int]:
-    """Which of the peers sends each of a number of datagrams."""
-    rng = random.Random(seed)
-    return [rng.randrange(peers) for _ in range(size)]
+def in_turn(size: int, peers: int, seed: int) -> list[int]:
+    """Which of the peers sends each of a number of datagrams: in turn, in an order by chance, so that
+    no peer has two answers under way while there are more peers than datagrams are."""
+    order = random.Random(seed).sample(range(peers), peers)
+    return [order[number % peers] for number in range(size)]

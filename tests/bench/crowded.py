@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any, Final, Literal
 
 from tests.bench.crowd import OWN, PLAIN, Crowd, OpenPeer, handshake_request, host_of
-from tests.bench.loads import Load, of_many
+from tests.bench.loads import WINDOW, Load, of_many
 from tests.bench.machine import Cores, Interpreter, cpu_s, ended, rss_mb
 from tests.bench.report import Row, spread
 from tests.bench.rounds import Match, Target, drive, play, ratios
@@ -42,7 +42,11 @@ LATER_MS: Final = 3_600_000
 NO_NEWS: Final = "news of newcomers put off"
 
 FIRST: Final = 3
-"""Datagrams of each peer, about, before any is measured."""
+"""Datagrams of each peer before any is measured."""
+
+FEW: Final = WINDOW
+"""Peers whose datagrams are compared with those of all: so many that, in turn, none has two answers
+under way, as is so of all. One peer alone is answered by trains (UDP_SEGMENT), which no crowd is."""
 
 ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
@@ -264,22 +268,23 @@ class Crowded:
         )
 
     def growth(self) -> list[Row]:
-        """An echo and a Ping of one of them, and of any."""
+        """An echo and a Ping of one of them, of a few in turn, and of all in turn."""
         rows = []
-        matches = {}
+        crowds = 1, min(FEW, self._plan.peers), self._plan.peers
+        matches: dict[str, list[Match]] = {}
         for kind, match in (("Data", '"echo"'), ("Ping", '"Pong"')):
-            for peers in (1, self._plan.peers):
+            for peers in crowds:
                 make = of_many(self._crowd, peers, kind)
                 load = Load(f"{kind}-{peers}", "", self._crowd, make, match)
-                matches[kind, peers] = Match(load, self._node, self._echo)
+                matches.setdefault(kind, []).append(Match(load, self._node, self._echo))
                 # What a peer's first datagram makes once is there by then.
                 self._crowd.write(make(FIRST * peers))
                 drive(load, self._node, self._cores)
-        play(list(matches.values()), self._plan.rounds, self._plan.load_s, self._cores)
+        played = [match for of_kind in matches.values() for match in of_kind]
+        play(played, self._plan.rounds, self._plan.load_s, self._cores)
         for kind, key in (("Data", "echo"), ("Ping", "ping")):
-            one, many = matches[kind, 1], matches[kind, self._plan.peers]
             title = f"{'echo' if key == 'echo' else 'Ping'}, {self._many}"
-            rows.append(_grown(one, many, f"{key}-crowd", title))
+            rows.append(_grown(*matches[kind], f"{key}-crowd", title))
         return rows
 
     def paging(self) -> Row:
@@ -337,11 +342,11 @@ def _pages(crowd: Crowd, page: bytes) -> tuple[int, bytes]:
     return count, page
 
 
-def _grown(one: Match, many: Match, key: str, title: str) -> Row:
-    failed = one.failed or many.failed
-    if failed:
+def _grown(one: Match, few: Match, many: Match, key: str, title: str) -> Row:
+    if failed := one.failed or few.failed or many.failed:
         return Row(key, title, skipped=failed)
-    node, alone, echo = many.taken["node"], one.taken["node"], many.taken["echo"]
+    node, echo = many.taken["node"], many.taken["echo"]
+    of_one, of_few = one.taken["node"], few.taken["node"]
     return Row(
         key,
         title,
@@ -352,7 +357,11 @@ def _grown(one: Match, many: Match, key: str, title: str) -> Row:
         echo_rate=spread(echo.rates),
         echo_cpu_us=spread(echo.cpu_us),
         lost=node.lost,
-        figures={"one_to_all_growth": median(ratios(node.cpu_us, alone.cpu_us))},
+        figures={
+            "one_to_all_growth": median(ratios(node.cpu_us, of_one.cpu_us)),
+            "few_to_all_growth": median(ratios(node.cpu_us, of_few.cpu_us)),
+        },
+        note=f"few: {FEW} in turn",
     )
 
 

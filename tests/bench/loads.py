@@ -19,7 +19,7 @@ from tests.bench.crowd import (
     OpenPeer,
     SecuredPeer,
     host_of,
-    random_order,
+    in_turn,
     settle,
 )
 from tests.bench.load import TEXT, message
@@ -249,14 +249,14 @@ LOADS: Final[dict[str, Callable[[Stage], Load]]] = {
 
 
 def of_many(crowd: Crowd, peers: int, kind: str) -> Callable[[int], list[Datagram]]:
-    """Makes datagrams of so many peers that have joined from one socket, at random."""
+    """Makes datagrams of so many peers that have joined from one socket, in turn."""
     payload = _DATA if kind == "Data" else _PING
     hosts = [host_of(number) for number in range(peers)]
     ids = OpenPeer(crowd, next(_WRITERS))
     seeds = iter(range(1, 1_000_000))
 
     def make(size: int) -> list[Datagram]:
-        order = random_order(size, peers, next(seeds))
+        order = in_turn(size, peers, next(seeds))
         fresh = ids.messages(kind, [payload] * size)
         return [(hosts[number], data) for number, (_, data) in zip(order, fresh, strict=True)]
 

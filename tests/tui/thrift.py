@@ -6,7 +6,6 @@ pictures and the tests in a terminal run Textual as it is.
 """
 
 import asyncio
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,8 +43,6 @@ def install() -> None:
     _draw_for_nobody_only_what_changed()
     # Identity, without a call of Python for each of 500 rules whenever a widget is dressed.
     RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]
-    # A hundred apps ago is as much garbage as two apps ago.
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _parse_css_once() -> None:
