@@ -14,10 +14,13 @@ from p2ptui.core.events import (
     ErrorReceived,
     Event,
     FileReceived,
+    MessageTraced,
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
+    PeersDiscovered,
     PeerStatusChanged,
+    RelayDataReceived,
     TrustChanged,
 )
 from p2ptui.errors import P2PError
@@ -157,28 +160,60 @@ def stats_line(stats: Stats) -> str:
 
 
 async def _log_events(node: Node, *, keeps_files: bool) -> None:
-    peers, files = _LimitedLines("changes of peers"), _LimitedLines("files")
-    async for event in node.events():
+    lines = _Lines(keeps_files=keeps_files)
+    async for event in node.events(wants=lines.wants):
+        lines.log(event)
+
+
+_ABOUT_PEERS: Final = frozenset(
+    {
+        PeerStatusChanged,
+        TrustChanged,
+        PeerIntroduced,
+        PathChanged,
+        PathMtuChanged,
+        ErrorReceived,
+    }
+)
+_FOR_DEBUG: Final = frozenset({RelayDataReceived, PeersDiscovered, MessageTraced})
+"""What there can be one of for each datagram."""
+
+
+class _Lines:
+    """The lines about what happens. What has none is known when it is told, and waits nowhere.
+
+    Args:
+        keeps_files: Whether files are kept, of which other lines tell then.
+    """
+
+    def __init__(self, *, keeps_files: bool) -> None:
+        self._keeps_files = keeps_files
+        self._peers, self._files = _LimitedLines("changes of peers"), _LimitedLines("files")
+
+    def wants(self, event: Event) -> bool:
+        """Whether there is a line about an event, as far as is known without a look inside."""
+        kind = type(event)
+        if isinstance(event, DataReceived):
+            return log.isEnabledFor(logging.DEBUG) or (
+                not self._keeps_files and not event.is_echo and event.may_have(FILE)
+            )
+        if kind in _FOR_DEBUG:
+            return log.isEnabledFor(logging.DEBUG)
+        if isinstance(event, TrustChanged) and event.previous is None:
+            return False  # it is warned of already
+        if kind in _ABOUT_PEERS:
+            return self._peers.has_room()
+        return kind is not FileReceived or self._files.has_room()
+
+    def log(self, event: Event) -> None:
+        """Tell of an event that is wanted."""
         if _is_file(event):
-            if not keeps_files and files.has_room():
+            if not self._keeps_files and self._files.has_room():
                 log_unkept(event)
         elif isinstance(event, FileReceived):
-            if files.has_room():
-                log_file(event)
-        elif isinstance(event, TrustChanged) and event.previous is None:
-            pass  # it is warned of already
-        elif not isinstance(event, _ABOUT_PEERS) or peers.has_room():
+            log_file(event)
+        else:
             _log_event(event)
-
-
-_ABOUT_PEERS: Final = (
-    PeerStatusChanged,
-    TrustChanged,
-    PeerIntroduced,
-    PathChanged,
-    PathMtuChanged,
-    ErrorReceived,
-)
 
 
 def _is_file(event: Event) -> TypeGuard[DataReceived]:

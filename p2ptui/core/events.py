@@ -168,6 +168,18 @@ class PeerStatusChanged:
         """Whether it is an end of no consequence: the node is reached at another address."""
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
+    def judged(self, trust: str) -> "PeerStatusChanged":
+        """The same, with what is known of who it is."""
+        return PeerStatusChanged(
+            self.node_id,
+            self.address,
+            self.name,
+            self.status,
+            self.previous,
+            self.reason,
+            trust,
+        )
+
 
 class _Data(NamedTuple):
     node_id: str

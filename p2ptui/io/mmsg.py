@@ -13,10 +13,11 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from p2ptui.io.resolve import sockaddr_of
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import MAX_PORT, Address
 
 ENTRY_WORDS: Final = 8
 """`struct mmsghdr` is as many machine words: name, its size, parts, their number, ancillary data,
@@ -144,16 +145,25 @@ def _whole_words(size: int) -> int:
 def forget_names() -> None:
     """Forget how destinations are written: an interface that went and came back has a new index."""
     sockaddr_of.cache_clear()
-    packed_name.cache_clear()
+    _packed_by_kind.cache_clear()
 
 
-@functools.lru_cache(maxsize=1024)
 def packed_name(address: Address, family: socket.AddressFamily) -> bytes:
     """A destination as the system has it, for a socket of `family`.
 
     Raises:
         OSError: As `sockaddr_of`.
     """
+    host, port = address
+    if family == socket.AF_INET and 0 < port <= MAX_PORT:
+        # As it is nearly always, it costs less than to remember it for each of many.
+        with suppress(OSError):
+            return _NAME4.pack(family, port.to_bytes(2, "big"), socket.inet_pton(family, host))
+    return _packed_by_kind(address, family)
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed_by_kind(address: Address, family: socket.AddressFamily) -> bytes:
     return pack_name(sockaddr_of(address, family), family)
 
 

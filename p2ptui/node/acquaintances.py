@@ -8,7 +8,6 @@ who is on the other side is told with it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
@@ -195,8 +194,11 @@ class Acquaintances:
         met = self._met_here.get(node_id)
         if met is not None and met.met.ephemeral and met.met.keys is not None:
             return f"{_called(met.met)} answers without its key, which it had before: ask its user"
+        places = (asked.given if asked is not None else None, format_address(address))
+        if not known.has_met(node_id, *places):
+            return ""  # of newcomers nearly all
         name = known.name_of(node_id)
-        for joined in (asked.given if asked is not None else None, format_address(address)):
+        for joined in places:
             judgement = known.judge(Met(node_id, None, name, joined, asks=asks))
             if judgement.trust is Trust.CHANGED:
                 return judgement.advice
@@ -239,7 +241,7 @@ class Acquaintances:
         if event.status is PeerStatus.AUTHENTICATED and peer is not None and peer.is_authenticated:
             judged = self._meet(peer, is_first=event.previous is not None)
         trust = self._trust_now(peer) if event.status is PeerStatus.AUTHENTICATED else None
-        tell(event if trust is None else replace(event, trust=trust.value))
+        tell(event if trust is None else event.judged(trust.value))
         if peer is not None and judged is not None and judged.judgement.advice:
             self._say(peer, judged, None)
 

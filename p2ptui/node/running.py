@@ -1,5 +1,8 @@
 """What a running node shows to the outside."""
 
+from collections.abc import Callable
+
+from p2ptui.core.events import Event
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
@@ -141,7 +144,13 @@ class RunningNode(NodeLife):
         runtime = self._runtime
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
-    def events(self, limit: int | None = None, *, data: bool = True) -> Subscription:
+    def events(
+        self,
+        limit: int | None = None,
+        *,
+        data: bool = True,
+        wants: Callable[[Event], bool] | None = None,
+    ) -> Subscription:
         """What happens from now on, as an async iterator of `p2ptui.core.events`.
 
         Messages of others are told DELIVERED when they wait in the queues of all who read Data.
@@ -151,6 +160,8 @@ class RunningNode(NodeLife):
             limit: Events other than Data that may wait for the reader (`event_queue_size` without
                 it); beyond that they are dropped, and an EventsDropped says how many.
             data: Whether this is a reader of Data. One that is not gets none, and holds up nobody.
+            wants: Called with each event as it happens: whether the reader gets it; all without
+                it. Data that it does not want counts as read. It must be quick, and not raise.
 
         Raises:
             LocalError: The limit is below 1.
@@ -159,7 +170,7 @@ class RunningNode(NodeLife):
             limit = self._config.server.event_queue_size
         if limit < 1:
             raise LocalError(f"limit = {limit}: at least one event must have room")
-        return self._runtime.subscribe(limit, data=data)
+        return self._runtime.subscribe(limit, data=data, wants=wants)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; also one that has ended, with the node or before."""

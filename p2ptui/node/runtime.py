@@ -260,25 +260,29 @@ class Runtime:
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, StunReplyDue):
             self._stun.send(event)
-            return
-        if self._support.handle(event):
-            return
-        if isinstance(event, PeerStatusChanged):
+        elif isinstance(event, PeerStatusChanged):
             self._servers.note(event)
             self._attachment.note(event)
             self.acquaintances.note(event, self.tell)
-            return
-        self.tell(event)
+        elif not self._support.handle(event):
+            self.tell(event)
 
     def tell(self, event: Event) -> None:
         """Tell all readers."""
         self._subscriptions.tell(event)
 
-    def subscribe(self, limit: int, *, data: bool = True) -> Subscription:
-        """What happens from now on; `data` is whether that includes Data."""
+    def subscribe(
+        self,
+        limit: int,
+        *,
+        data: bool = True,
+        wants: Callable[[Event], bool] | None = None,
+    ) -> Subscription:
+        """What happens from now on; `data` is whether that includes Data, `wants` whether it
+        includes an event."""
         self.flush()  # what has come already is for those who read already
         reader_bytes = self._config.reliability.reader_bytes
-        return self._subscriptions.open(limit, reader_bytes if data else None)
+        return self._subscriptions.open(limit, reader_bytes if data else None, wants)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""

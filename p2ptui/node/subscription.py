@@ -32,7 +32,14 @@ _ENTRY_BYTES: Final = 400
 _TEXT_BYTES: Final = 60
 """About what an entry of a list, and a short text, take in memory."""
 
+_LISTS: Final = frozenset({PeersDiscovered, RoutesReceived, ErrorReceived})
+"""What has lists and texts."""
+
 _Data: TypeAlias = DataReceived | RelayDataReceived
+
+_DATA: Final = frozenset({DataReceived, RelayDataReceived})
+_OF_DATA: Final = _DATA | {DataDropped}
+"""By their types: a look into a set costs less than a look along a union."""
 
 
 class Subscription(AsyncIterator[Event]):
@@ -46,6 +53,8 @@ class Subscription(AsyncIterator[Event]):
         room: The reader's room for Data; None if it wants none.
         awaited: Where it is while a task waits for its next event. The event loop holds no such
             task, so that one whose maker has forgotten it would vanish with what it reads.
+        wants: Whether it gets an event, asked as that is told; all without it. Data that it does
+            not want counts as read. It must be quick, and not raise.
     """
 
     def __init__(
@@ -53,8 +62,10 @@ class Subscription(AsyncIterator[Event]):
         limit: int,
         room: ReaderRoom | None = None,
         awaited: "set[Subscription] | None" = None,
+        wants: Callable[[Event], bool] | None = None,
     ) -> None:
         self._limit = limit
+        self._wants = wants
         self._awaited: set[Subscription] = set() if awaited is None else awaited
         self.room = room
         self._news = 0
@@ -69,14 +80,19 @@ class Subscription(AsyncIterator[Event]):
         """Add an event, or count it as dropped."""
         if self._closed:
             return
-        if isinstance(event, _Data | DataDropped) and self.room is None:
+        kind = type(event)
+        if kind in _OF_DATA and self.room is None:
             return
         if isinstance(event, EventsDropped):
             self._dropped += event.count
             return
+        if self._wants is not None and not self._wants(event):
+            if kind in _DATA:
+                self._note_read(event)
+            return
         if isinstance(event, DataDropped) and self._merge(event):
             return
-        if not isinstance(event, _Data):
+        if kind not in _DATA:
             if not self._has_room(event):
                 self._dropped += 1
                 return
@@ -93,6 +109,8 @@ class Subscription(AsyncIterator[Event]):
             return False
         if isinstance(event, MessageTraced):
             return self._traced_bytes + event.size_bytes <= MAX_TRACED_BYTES
+        if type(event) not in _LISTS:
+            return True
         listed = listed_bytes(event)
         return not listed or self._listed_bytes + listed <= MAX_LISTED_BYTES
 
@@ -101,7 +119,7 @@ class Subscription(AsyncIterator[Event]):
         self._news += sign
         if isinstance(event, MessageTraced):
             self._traced_bytes += sign * event.size_bytes
-        else:
+        elif type(event) in _LISTS:
             self._listed_bytes += sign * listed_bytes(event)
 
     def _merge(self, event: DataDropped) -> bool:
@@ -146,12 +164,15 @@ class Subscription(AsyncIterator[Event]):
 
     def _pop(self) -> Event:
         event = self._events.popleft()
-        if isinstance(event, _Data):
-            if self.room is not None:
-                self.room.read(carrier_of(event), data_bytes(event))
-        elif not isinstance(event, EventsDropped):
+        if type(event) in _DATA:
+            self._note_read(event)
+        elif type(event) is not EventsDropped:
             self._count(event, -1)
         return event
+
+    def _note_read(self, event: Event) -> None:
+        if self.room is not None and isinstance(event, _Data):
+            self.room.read(carrier_of(event), data_bytes(event))
 
     def take(self, limit: int) -> list[Event]:
         """At most `limit` events that already wait; never blocks."""
@@ -191,17 +212,23 @@ class Subscriptions:
     def __getitem__(self, index: int) -> Subscription:
         return list(self)[index]
 
-    def open(self, limit: int, reader_bytes: int | None) -> Subscription:
+    def open(
+        self,
+        limit: int,
+        reader_bytes: int | None,
+        wants: Callable[[Event], bool] | None = None,
+    ) -> Subscription:
         """What happens from now on.
 
         Args:
             limit: Events other than Data that may wait for the reader.
             reader_bytes: Bytes of Data that may wait for it; None: it wants none.
+            wants: Whether it gets an event; see `Subscription`.
         """
-        self._references = [each for each in self._references if each() is not None]
         room = None if reader_bytes is None else self._readers.open(reader_bytes)
-        subscription = Subscription(limit, room, self._awaited)
-        self._references.append(weakref.ref(subscription))
+        subscription = Subscription(limit, room, self._awaited, wants)
+        living = [each for each in self._references if each() is not None]
+        self._references = [*living, weakref.ref(subscription)]
         return subscription
 
     def end(self, subscription: Subscription) -> None:
@@ -211,7 +238,7 @@ class Subscriptions:
 
     def tell(self, event: Event) -> None:
         """Tell all of them."""
-        for reference in tuple(self._references):
+        for reference in self._references:  # another list, where one comes or goes meanwhile
             subscription = reference()
             if subscription is not None:
                 subscription.put(event)
@@ -221,7 +248,7 @@ class Subscriptions:
         self._closed = True
         for subscription in self:
             subscription.close()
-        self._references.clear()
+        self._references = []
 
     def _note_read(self) -> None:
         # It may come from wherever a reader that nobody holds is collected, any thread included.

@@ -94,6 +94,10 @@ class Judgement:
     advice: str = ""
 
 
+_OPEN: Final = Judgement(Trust.OPEN)
+"""What nearly all without keys are judged, in one object."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownNode:
     """A lasting node that was met.
@@ -179,6 +183,20 @@ class KnownNodes:
         known = self._addresses.get(_address_key(joined))
         return None if known is None else known.id
 
+    def has_met(self, node_id: str, *places: str | None) -> bool:
+        """Whether anything is known of an id, or of who is at an address as it was typed.
+
+        Args:
+            node_id: The whole id.
+            places: Addresses; None stands for none.
+        """
+        if node_id in self._nodes:
+            return True
+        known = self._addresses
+        return bool(known) and any(
+            place is not None and _address_key(place) in known for place in places
+        )
+
     def copy(self) -> "KnownNodes":
         """Another one that knows the same; what becomes of either is not the other's."""
         other = KnownNodes(is_partial=self.is_partial)
@@ -221,14 +239,16 @@ class KnownNodes:
         return None if known is None else self.judge(Met(node_id, known.keys, name))
 
     def _judge_open(self, met: Met) -> Judgement:
-        what = f"{_called(met)} {_does(met)} without its key, which it had before"
-        to_do = f"wait, or ask its user; if it has none any more: p2ptui forget {met.id}"
         if met.id in self._nodes:
-            return Judgement(Trust.CHANGED, f"{what}: {to_do}")
+            return Judgement(
+                Trust.CHANGED,
+                f"{_called(met)} {_does(met)} without its key, which it had before: wait, or ask"
+                f" its user; if it has none any more: p2ptui forget {met.id}",
+            )
         changed = self._changed_address(met) or self._changed_name(met)
         if changed:
             return Judgement(Trust.CHANGED, changed)
-        return Judgement(Trust.OPEN, without_keys(met) if is_made_of_keys(met.id) else "")
+        return Judgement(Trust.OPEN, without_keys(met)) if is_made_of_keys(met.id) else _OPEN
 
     def _changed_address(self, met: Met) -> str:
         """What to say where another node was at this address before; nothing if that is not so."""
@@ -253,7 +273,7 @@ class KnownNodes:
 
     def _changed_name(self, met: Met) -> str:
         """What to say where this name was another's before; nothing if that is not so."""
-        if met.keys is not None and met.ephemeral:
+        if not self._owners or (met.keys is not None and met.ephemeral):
             return ""
         known = self._nodes.get(met.id)
         if known is not None and (
