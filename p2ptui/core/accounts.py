@@ -86,8 +86,7 @@ class Purse:
         before the first of them."""
 
     def earn_bytes(self, size: int) -> None:
-        """A datagram of `size` bytes has come from the address; once that is proved, nothing needs
-        to be earned."""
+        """A datagram of `size` bytes has come from the address: it earns, until that is proved."""
         self.bytes_in += size
         if not self.proved:
             self.credit += AMPLIFICATION_LIMIT * size
@@ -438,8 +437,7 @@ class Grant:
             return False
         if hour is not None:
             hour.left -= 1
-        self.size -= size
-        self.datagrams -= 1
+        self.size, self.datagrams = self.size - size, self.datagrams - 1
         self._use.note_paid(size)
         if self._is_own and self.purse is not None:
             self.purse.charge(size)

@@ -46,7 +46,7 @@ FIRST: Final = 3
 
 FEW: Final = WINDOW
 """Peers whose datagrams are compared with those of all: so many that, in turn, none has two answers
-under way, as is so of all. One peer alone is answered by trains (UDP_SEGMENT), which no crowd is."""
+under way, as is so of all. One peer alone is answered by trains (UDP_SEGMENT), no crowd is."""
 
 ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
