@@ -134,7 +134,7 @@ class Outlet:
         if now - traffic.last_sent > QUIET_S:
             self._note_sent(peer, now)
         traffic.last_sent = now
-        traffic.messages_out += 1
+        peer.traffic.messages_out += 1
         self._counters.messages_out += 1
         if self._state.tracing:
             self._state.trace_to(peer, peer.sends_to, kind, data)
