@@ -17,31 +17,32 @@ class Recency(Generic[T]):
     It has no limit of its own: who fills a table enters here what that has taken.
     """
 
-    __slots__ = ("_newest", "_order")
+    __slots__ = ("_order", "newest")
 
     def __init__(self) -> None:
         # A dict keeps its order, and finds an object by where it is, without a look at it.
         self._order: dict[T, None] = {}
-        self._newest: T | None = None
+        self.newest: T | None = None
+        """The one that was used last; None where that has gone."""
 
     def enter(self, one: T) -> None:
         """It is the newest, whether it was there or not."""
         self._order.pop(one, None)
         self._order[one] = None
-        self._newest = one
+        self.newest = one
 
     def touch(self, one: T) -> None:
         """It was used, if it is there."""
         order = self._order
-        if one is not self._newest and one in order:
+        if one in order:
             del order[one]
             order[one] = None
-            self._newest = one
+            self.newest = one
 
     def discard(self, one: T) -> None:
         """It is gone."""
         self._order.pop(one, None)
-        self._newest = None
+        self.newest = None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._order)

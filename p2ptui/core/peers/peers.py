@@ -360,7 +360,8 @@ class PeerTable:
 
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
-        self._recent.touch(peer)
+        if peer is not self._recent.newest:
+            self._recent.touch(peer)
         if not peer.purse.proved:
             self._by_address.renew(peer.address)
 
