@@ -82,11 +82,10 @@ class Purse:
         self.bytes_in = 0
         self.bytes_out = 0
         self.unvouched: TokenBucket | None = None
-        """What may still go there for requests that nothing vouches for, once it is proved; None
-        before the first of them."""
+        """What may still go there for requests that nothing vouches for, once it is proved."""
 
     def earn_bytes(self, size: int) -> None:
-        """A datagram of `size` bytes has come from the address: it earns, until that is proved."""
+        """A datagram of `size` bytes has come from the address, which earns until it is proved."""
         self.bytes_in += size
         if not self.proved:
             self.credit += AMPLIFICATION_LIMIT * size
@@ -369,11 +368,6 @@ class GrantUse:
     refused: int = 0
     """Datagrams that the bound did not let out."""
 
-    def note_paid(self, size: int) -> None:
-        """One of `size` bytes was let out."""
-        self.datagrams += 1
-        self.bytes += size
-
 
 @dataclass(slots=True)
 class Hour:
@@ -431,18 +425,24 @@ class Grant:
 
     def pay(self, size: int, now: float) -> bool:
         """Pay for a datagram of `size` bytes, if enough is left and the grant has not expired."""
-        hour, is_over = self.hour, now > self.expires
-        if size > self.size or self.datagrams < 1 or is_over or (hour and hour.left < 1):
-            self._use.refused += 1
+        use = self._use
+        if size > self.size or self.datagrams < 1 or now > self.expires:
+            use.refused += 1
             return False
-        if hour is not None:
-            hour.left -= 1
-        self.size, self.datagrams = self.size - size, self.datagrams - 1
-        self._use.note_paid(size)
-        if self._is_own and self.purse is not None:
-            self.purse.charge(size)
-        elif self.purse is not None:
-            self.purse.bytes_out += size  # it is no answer, and costs none
+        if self.hour is not None:
+            if self.hour.left < 1:
+                use.refused += 1
+                return False
+            self.hour.left -= 1
+        self.size -= size
+        self.datagrams -= 1
+        use.datagrams += 1
+        use.bytes += size
+        if self.purse is not None:
+            if self._is_own:
+                self.purse.charge(size)
+            else:
+                self.purse.bytes_out += size  # it is no answer, and costs none
         return True
 
 

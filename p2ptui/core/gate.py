@@ -84,11 +84,9 @@ class Gate:
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda _, __, ___: False
-        """Whether an answer of so many bytes to a stranger's datagram of so many is within what
-        all strangers together are sent."""
+        """Whether all strangers may be sent so many bytes more, to answer so many of one."""
         self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
-        """Whether so many bytes more may go to a proved peer for what anybody may have asked for
-        in its name."""
+        """Whether a proved peer may be sent so many for what anybody may have asked in its name."""
         self._grants = {
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
@@ -129,7 +127,7 @@ class Gate:
             self._arrived_from = source
         else:
             purse.earn_bytes(size)
-            self._free = AMPLIFICATION_LIMIT * size
+            self._free = float(AMPLIFICATION_LIMIT * size)
 
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers

@@ -64,7 +64,7 @@ class Unnumbered:
     __slots__ = ("_after_number", "_before_number")
 
     def __init__(
-        self, message_id: bytes, kind: str, unix: int, payload: Raw, ack_for: str | None
+        self, message_id: bytes, kind: str, unix: int, payload: Raw | bytes, ack_for: str | None
     ) -> None:
         head = _after_id(_encode(kind), unix)
         self._before_number = b"".join(

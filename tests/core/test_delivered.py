@@ -879,3 +879,33 @@ def test_forged_messages_without_a_number_push_no_id_out(world: World, habit: st
     assert result.delivered
     assert server.received().count("once") == 1
     assert server.endpoint.counters.duplicates
+
+
+# Where nobody reads.
+
+
+def test_data_is_told_to_nobody_where_those_with_a_room_are_all_who_read(world: World) -> None:
+    server, client = pair(world)
+    readers = server.endpoint.readers
+    readers.are_all()
+    assert send_all(client, server, ["unread"]) == [DELIVERED]
+    assert server.told(DataReceived) == []
+    assert server.endpoint.counters.delivered == 1
+
+    room = readers.open(100_000)
+    assert send_all(client, server, ["read"]) == [DELIVERED]
+    assert [event.payload for event in server.told(DataReceived)] == ["read"]
+    assert room.used_bytes > 0
+
+    del room
+    gc.collect()
+    assert send_all(client, server, ["unread again"]) == [DELIVERED]
+    assert len(server.told(DataReceived)) == 1
+
+
+def test_whoever_drives_a_core_is_told_all_data_unless_it_says_otherwise(world: World) -> None:
+    server, client = pair(world)
+    readers = server.endpoint.readers
+    readers.open(100_000).close()
+    assert send_all(client, server, ["told"]) == [DELIVERED]
+    assert [event.payload for event in server.told(DataReceived)] == ["told"]

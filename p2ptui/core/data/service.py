@@ -173,7 +173,7 @@ class DataService:
         unix = int(now + self._state.unix_offset)
         if unix != self._second:
             self._second, self._after_echo = unix, b',"timestamp":%d}' % unix
-        echo = Raw(b'{"echo":' + data + self._after_echo)
+        echo = b'{"echo":' + data + self._after_echo
         # To whoever may never prove its address the echo goes once, within what that allows.
         surely = message.requires_ack and (
             peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities

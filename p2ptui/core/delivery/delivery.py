@@ -60,7 +60,7 @@ class Delivery(Outlet):
         self,
         peer: Peer,
         kind: str,
-        payload: Raw,
+        payload: Raw | bytes,
         now: float,
         *,
         ack_for: int | str | None = None,
@@ -91,7 +91,7 @@ class Delivery(Outlet):
         self,
         peer: Peer,
         kind: str,
-        payload: Raw,
+        payload: Raw | bytes,
         now: float,
         *,
         ack_for: int | str | None = None,
@@ -133,7 +133,7 @@ class Delivery(Outlet):
         self,
         peer: Peer,
         kind: str,
-        payload: Raw,
+        payload: Raw | bytes,
         data: bytes,
         now: float,
         reason: Reason | None,
@@ -153,7 +153,7 @@ class Delivery(Outlet):
         return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=lost)
 
     def send_at_once(
-        self, peer: Peer, kind: str, payload: Raw, now: float, *, for_reader: bool = False
+        self, peer: Peer, kind: str, payload: Raw | bytes, now: float, *, for_reader: bool = False
     ) -> None:
         """Send what a call of the user waits to see leave; see `send_once`.
 
@@ -169,7 +169,7 @@ class Delivery(Outlet):
         self,
         peer: Peer,
         kind: str,
-        payload: Raw,
+        payload: Raw | bytes,
         now: float,
         token: int | None = None,
         *,

@@ -100,7 +100,9 @@ class Outlet:
         envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
         return message_id, encode_envelope(envelope)
 
-    def write(self, kind: str, payload: Raw, now: float, ack_for: int | str | None = None) -> bytes:
+    def write(
+        self, kind: str, payload: Raw | bytes, now: float, ack_for: int | str | None = None
+    ) -> bytes:
         """The bytes of a new message that has no number and asks for no Ack; as `build`."""
         template = self._templates.get(kind)
         if template is None:
@@ -134,7 +136,7 @@ class Outlet:
         if now - traffic.last_sent > QUIET_S:
             self._note_sent(peer, now)
         traffic.last_sent = now
-        traffic.messages_out += 1
+        peer.traffic.messages_out += 1
         self._counters.messages_out += 1
         if self._state.tracing:
             self._state.trace_to(peer, peer.sends_to, kind, data)

@@ -87,7 +87,7 @@ class Inbox:
         if kind == _HANDSHAKE_RESPONSE and not self._takes_response(peer, message, now):
             return
         if kind not in _NO_SIGN:
-            peer.liveness.last_received = now
+            peer.liveness.hear(now)
         self._peers.touch(peer)
         if kind == _ACK:
             self._count(peer)

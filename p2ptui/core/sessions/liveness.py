@@ -234,7 +234,7 @@ class Liveness:
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
-        peer.liveness.known_at = now
+        peer.liveness.note_known(now)
         self._delivery.send(peer, _PONG, payload, now)
         self.on_pinged(peer, now)
 
