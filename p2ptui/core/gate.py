@@ -328,7 +328,9 @@ class Gate:
             purse.bytes_out += size
         elif grant is not None:
             return self.send(data, to, grant)
-        elif not purse.pay(len(data)):
+        elif peer.has_room(len(data)):
+            purse.charge(len(data))
+        else:
             self._counters.drop("unpaid")
             return False
         return self._leave(data, to, peer)
