@@ -31,6 +31,9 @@ PEERS: Final = 10_000
 PROFILED: Final = 120
 """Functions that a profile shows."""
 
+STEP_BATCHES: Final = 200
+"""Of which the quickest counts."""
+
 PACE_S: Final = 0.003
 """Between two batches, by the clock of the core."""
 
@@ -199,7 +202,7 @@ def steps(kind: str) -> dict[str, float]:
     ):
         watch.watch(owner, name, part)
     least: dict[str, float] = {}
-    for _ in range(200):
+    for _ in range(STEP_BATCHES):
         watch.took.clear()
         shaking.batch()
         for part, took in watch.took.items():
