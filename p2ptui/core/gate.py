@@ -314,7 +314,8 @@ class Gate:
             return self.send_proved(purse, data, to, peer)
         if grant is not None:
             return self.send(data, to, grant)
-        if purse.pay(len(data)):
+        if peer.has_room(len(data)):
+            purse.charge(len(data))
             return self._leave(data, to, peer)
         self._counters.drop("unpaid")
         return False

@@ -17,6 +17,7 @@ from tests.bench.memory import (
 )
 from tests.bench.memory_walk import held_by
 from tests.bench.secured import SERVER, endpoint
+from tests.simulation import World
 
 PEERS: Final = 100
 MARGIN: Final = 1.1
@@ -72,6 +73,16 @@ def test_what_rests_goes_on_where_it_was() -> None:
     assert not channel.rests  # it waits for an Ack
     assert channel.waiting == 1
     settled(server, clients, now, now + QUIET_S)
+
+
+def test_a_handshake_of_a_plain_peer_builds_no_sender() -> None:
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.send(client.handshake_request(), server)
+    world.run_for(1)
+    (peer,) = server.endpoint.peers
+    assert peer.is_authenticated
+    assert peer.channel.rests
 
 
 def test_equal_lists_of_capabilities_are_there_once() -> None:

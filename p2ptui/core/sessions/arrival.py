@@ -42,7 +42,7 @@ class Legacy:
 NOTHING: Final = Legacy()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Arrival:
     """A HandshakeRequest that passed all checks but that of its id's owner."""
 
@@ -201,7 +201,9 @@ class Requests:
         """Whether a request is of somebody new, and there is room: then nothing of it is kept."""
         peers = self._state.peers
         is_new = peers.at(address) is None and peers.with_id(info.id) is None
-        return is_new and address not in self._waiting and self._lifecycle.seats.is_free(address)
+        return (
+            is_new and self._waiting.get(address) is None and self._lifecycle.seats.is_free(address)
+        )
 
     def _finds_room(self, address: Address, info: NodeInfo, request: _Waiting, now: float) -> bool:
         """Whether there is room; False while that is looked at, or cannot be for many do so."""

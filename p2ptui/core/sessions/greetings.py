@@ -83,20 +83,34 @@ def response_payloads(
         extended: Whether who asked knows any of our extensions. Who does not has no use for their
             names, nor has a peer of the reference's kind; and often not the bytes to spare.
     """
-    is_plain = dialect is Dialect.REFERENCE or not extended
+    yield response_payload(own, dialect, address, reason, extended=extended)
+    yield response_payload(own, dialect, address, reason, is_short=True)
+
+
+def response_payload(
+    own: NodeInfo,
+    dialect: Dialect,
+    address: Address,
+    reason: str | None,
+    *,
+    extended: bool = True,
+    is_short: bool = False,
+) -> Raw:
+    """One of `response_payloads`: as it should be, or as short as it can be."""
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
+    is_plain = dialect is Dialect.REFERENCE or not extended
     if reason is None:
         heads = _heads.of(own)
-        for head in (heads.plain if is_plain else heads.whole, heads.short):
-            yield Raw(b"%b%b}" % (head, encode_payload(seen)))
-        return
-    for told in (_told(own, is_plain=is_plain), _told_shortly(own)):
-        refusal = HandshakeResponsePayload(
+        head = heads.short if is_short else heads.plain if is_plain else heads.whole
+        return Raw(b"%b%b}" % (head, encode_payload(seen)))
+    told = _told_shortly(own) if is_short else _told(own, is_plain=is_plain)
+    return encode_payload(
+        HandshakeResponsePayload(
             node_info=told, success=False, error_message=reason, public_addr=seen
         )
-        yield encode_payload(refusal)
+    )
 
 
 def _told(own: NodeInfo, *, is_plain: bool) -> NodeInfo:

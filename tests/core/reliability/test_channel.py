@@ -196,3 +196,39 @@ def test_what_has_no_number_though_its_peer_numbers_pushes_no_id_out() -> None:
         assert session.judge(odd, numbered=True) is DUPLICATE
 
     assert take(session, "a", 1001) is DUPLICATE
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_what_is_agreed_at_a_handshake_needs_no_sender(works: bool) -> None:
+    session = channel()
+    if works:
+        assert session.sender.path.grows is False
+    session.agree(bounded=True, grows=True)
+    session.seal(21)
+    session.begin_at(77)
+    assert session.rests is not works
+    assert session.numbering.next == 78
+    assert session.take_retransmissions() == 0
+    assert session.rests is not works
+    sender = session.sender
+    assert sender.numbering is session.numbering
+    assert (sender.numbering.next, sender.numbering.acknowledged) == (78, 77)
+    assert (sender.numbering.bounded, sender.path.grows) == (True, True)
+    assert sender.path.sealed_bytes == 21
+    assert session.within(1200) == sender.path.within(1200)
+    session.rest(0.0)
+    assert session.rests
+    session.agree(bounded=False, grows=False)
+    session.seal(0)
+    assert (session.sender.numbering.bounded, session.sender.path.grows) == (False, False)
+    assert session.sender.path.sealed_bytes == 0
+
+
+def test_what_a_resting_path_has_learnt_is_of_another_length_once_it_is_sealed() -> None:
+    session = channel()
+    session.sender.path.limit_bytes = 1000  # so that the path itself is kept
+    session.sender.path.passed_bytes = 900
+    session.rest(0.0)
+    session.seal(21)
+    assert (session.sender.path.passed_bytes, session.sender.path.limit_bytes) == (0, None)
+    assert session.sender.path.sealed_bytes == 21

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from p2ptui.core.identity import own_node_info
@@ -15,6 +16,7 @@ from p2ptui.core.sessions.greetings import (
     shortest_response_bytes,
 )
 from p2ptui.wire.message import OWN_CAPABILITIES
+from p2ptui.wire.message import HandshakeResponsePayload as Written
 from tests.simulation import Host, World
 
 NODE_ID = "11111111-0000-4000-8000-000000000000"
@@ -53,6 +55,22 @@ def test_a_response_first_in_full_then_short(
     assert full["node_info"]["capabilities"] == list(capabilities)
     assert full["node_info"]["metadata"] == {"network_id": OWN.network_id}
     assert short["node_info"] == full["node_info"] | {"capabilities": []}
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize(
+    "address", [("10.0.0.1", 5), ("::1", 5), ('fe80::1%\u00e9"', 5), ("a@b", 5)]
+)
+def test_a_response_is_what_the_encoder_writes(
+    dialect: Dialect, extended: bool, address: tuple[str, int]
+) -> None:
+    for own in (OWN, own_node_info(NODE_ID, '\u00e9"\\', "1", "0.0.0.0:1", "office")):
+        for payload in response_payloads(own, dialect, address, None, extended=extended):
+            value = msgspec.json.decode(payload, type=Written)
+            assert msgspec.json.encode(value) == bytes(payload)
+            assert value.success is True
+            assert value.error_message is None
 
 
 def test_the_network_stands_beside_what_the_metadata_hold_otherwise() -> None:
