@@ -9,6 +9,7 @@ import ctypes
 import errno
 import socket
 from collections.abc import Callable
+from operator import add
 from typing import Any, Final, TypeAlias
 
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
@@ -76,9 +77,9 @@ class _ReadSlots:
                 )
             ):
                 entries[number * ENTRY_WORDS + word] = value
-        self.places = tuple(
-            (number * _SLOT_BYTES, number * self.stride) for number in range(READ_AT_ONCE)
-        )
+        self.places = [number * _SLOT_BYTES for number in range(READ_AT_ONCE)]
+        self.key_places = [number * self.stride for number in range(READ_AT_ONCE)]
+        self.key_ends = [at + NAME_ROOM for at in self.key_places]
         self.sizes = entries[SIZE_OF_DATAGRAM::ENTRY_WORDS]
         self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
         self.blank = bytes(self.vector)
@@ -140,23 +141,22 @@ class BatchReader:
 
     def _take(self, received: list[tuple[bytes, Address]], count: int) -> int:
         slots = self._slots
-        data, keys, known_as, append = slots.data, slots.keys, self._senders.get, received.append
+        data, keys, known_as, note = slots.data, slots.keys, self._senders.get, self._note
         sizes = slots.sizes[:count].tolist()
+        ends = slots.key_ends[:count]
         if self._has_ancillary:
-            used = slots.ancillary_sizes[:count].tolist()
+            ends = list(map(add, ends, slots.ancillary_sizes[:count].tolist()))
             slots.vector[: count * ENTRY_BYTES] = slots.blank[: count * ENTRY_BYTES]
-        else:
-            used = [0] * count
-        for (place, key_at), size, more in zip(slots.places, sizes, used, strict=False):
-            key = keys[key_at : key_at + NAME_ROOM + more]
-            address = known_as(key)
-            if address is None:
-                address = self._note(key)
-                known_as = self._senders.get
-            append((data[place : place + size], address))
+        found = [keys[start:end] for start, end in zip(slots.key_places, ends, strict=False)]
+        datagrams = [data[at : at + size] for at, size in zip(slots.places, sizes, strict=False)]
+        senders = [known_as(key) or note(key) for key in found]
+        received.extend(zip(datagrams, senders, strict=True))
         return sum(sizes)
 
     def _note(self, key: bytes) -> Address:
+        address = self._senders.get(key)
+        if address is not None:
+            return address  # it came twice in the batch that made room
         if len(self._senders) >= MAX_SENDERS:
             self._earlier, self._senders, self.names = self._senders, {}, {}
         address = self._earlier.get(key)

@@ -172,11 +172,10 @@ class BatchWriter:
             self._batches_without -= 1
             if not self._batches_without:
                 self._longest_train = TRAIN_LENGTH
-        count = len(datagrams)
-        if count < WORTH_A_BATCH or len({address for _, address in datagrams}) < count:
+        if _has_groups(datagrams):
             self._write_groups(datagrams)
             return
-        for start in range(0, count, CALL_ENTRIES):
+        for start in range(0, len(datagrams), CALL_ENTRIES):
             self._write_singly(datagrams[start : start + CALL_ENTRIES])
 
     def _write_singly(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
@@ -301,6 +300,14 @@ class BatchWriter:
     def _send_each(self, train: list[bytes], address: Address) -> None:
         for data in train:
             self._has_room = self._send_alone(data, address)
+
+
+def _has_groups(datagrams: Sequence[tuple[bytes, Address]]) -> bool:
+    """Whether some go to one destination, or there are too few to ask."""
+    count = len(datagrams)
+    if count < WORTH_A_BATCH or datagrams[0][1] is datagrams[1][1]:
+        return True
+    return len({address for _, address in datagrams}) < count
 
 
 def _is_here(host: str) -> bool:
