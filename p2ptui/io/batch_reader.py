@@ -9,7 +9,6 @@ import ctypes
 import errno
 import socket
 from collections.abc import Callable
-from operator import add
 from typing import Any, Final, TypeAlias
 
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
@@ -77,9 +76,11 @@ class _ReadSlots:
                 )
             ):
                 entries[number * ENTRY_WORDS + word] = value
-        self.places = [number * _SLOT_BYTES for number in range(READ_AT_ONCE)]
-        self.key_places = [number * self.stride for number in range(READ_AT_ONCE)]
-        self.key_ends = [at + NAME_ROOM for at in self.key_places]
+        self.places = tuple(
+            (number * _SLOT_BYTES, number * self.stride, number * self.stride + NAME_ROOM)
+            for number in range(READ_AT_ONCE)
+        )
+        self.no_ancillary = [0] * READ_AT_ONCE
         self.sizes = entries[SIZE_OF_DATAGRAM::ENTRY_WORDS]
         self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
         self.blank = bytes(self.vector)
@@ -141,22 +142,23 @@ class BatchReader:
 
     def _take(self, received: list[tuple[bytes, Address]], count: int) -> int:
         slots = self._slots
-        data, keys, known_as, note = slots.data, slots.keys, self._senders.get, self._note
+        data, keys, known_as, append = slots.data, slots.keys, self._senders.get, received.append
         sizes = slots.sizes[:count].tolist()
-        ends = slots.key_ends[:count]
         if self._has_ancillary:
-            ends = list(map(add, ends, slots.ancillary_sizes[:count].tolist()))
+            used = slots.ancillary_sizes[:count].tolist()
             slots.vector[: count * ENTRY_BYTES] = slots.blank[: count * ENTRY_BYTES]
-        found = [keys[start:end] for start, end in zip(slots.key_places, ends, strict=False)]
-        datagrams = [data[at : at + size] for at, size in zip(slots.places, sizes, strict=False)]
-        senders = [known_as(key) or note(key) for key in found]
-        received.extend(zip(datagrams, senders, strict=True))
+        else:
+            used = slots.no_ancillary
+        for (place, key_at, key_end), size, more in zip(slots.places, sizes, used, strict=False):
+            key = keys[key_at : key_end + more]
+            address = known_as(key)
+            if address is None:
+                address = self._note(key)
+                known_as = self._senders.get
+            append((data[place : place + size], address))
         return sum(sizes)
 
     def _note(self, key: bytes) -> Address:
-        address = self._senders.get(key)
-        if address is not None:
-            return address  # it came twice in the batch that made room
         if len(self._senders) >= MAX_SENDERS:
             self._earlier, self._senders, self.names = self._senders, {}, {}
         address = self._earlier.get(key)

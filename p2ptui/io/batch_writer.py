@@ -251,7 +251,8 @@ class BatchWriter:
         self._entries.append((train if is_train else data, address))
         self._data.append(data)
         self._names.append(name[:NAME_ROOM].ljust(NAME_ROOM, b"\0"))
-        self._more.append(_ancillary(tuple(source), len(train[0]) if is_train else 0))
+        segment_bytes = len(train[0]) if is_train else 0
+        self._more.append(_ancillary(tuple(source), segment_bytes) if source or is_train else b"")
 
     def _flush(self) -> None:
         """Send what was put together."""
