@@ -258,5 +258,5 @@ def test_a_host_of_ipv4_is_read_as_the_standard_library_reads_it(ip: ipaddress.I
     ],
 )
 def test_what_is_no_literal_of_ipv4_is_none(host: str) -> None:
-    with pytest.raises(ValueError, match="literal|range"):
+    with pytest.raises(ValueError, match=r"literal|range"):
         packed_ip(host)
