@@ -30,9 +30,6 @@ MODULES: Final = (
     "io/batch_writer.py",
     "io/driver.py",
     "io/fair_inbox.py",
-    "io/heap.py",
-    "io/kernel_choice.py",
-    "io/pktinfo.py",
 )
 """Of other floors, what is done for each datagram."""
 

@@ -43,7 +43,7 @@ class Counters:
     def pay_one(self, reason: Reason, size: int, most: int) -> bool:
         """Whether a grant of `most` bytes for one datagram, for a reason, pays for one of `size`
         bytes; counted as any grant that is kept."""
-        use = self.use_of(reason)
+        use = self.grants.get(reason._value_) or self.use_of(reason)
         use.granted += 1
         if size > most:
             use.refused += 1

@@ -404,9 +404,11 @@ class Gate:
     def answer_stun(self, place: Place, data: bytes, to: Address, asked_bytes: int) -> bool:
         """The same of what `grant_stun_answer` has for a request of `asked_bytes`, at once: there
         is one answer, and nobody keeps an account for it."""
-        most = max(AMPLIFICATION_LIMIT * asked_bytes, _STUN_BYTES)
-        is_paid = self._counters.pay_one(_STUN_ANSWER, len(data), most)
-        return is_paid and self._leave_from(place, data, to)
+        most = AMPLIFICATION_LIMIT * asked_bytes
+        most = most if most > _STUN_BYTES else _STUN_BYTES
+        if not self._counters.pay_one(_STUN_ANSWER, len(data), most):
+            return False
+        return self._leave(data, to) if place is _OWN else self._leave_from(place, data, to)
 
     def _leave_from(self, place: Place, data: bytes, to: Address) -> bool:
         if place is _OWN:

@@ -77,8 +77,10 @@ class _ReadSlots:
             ):
                 entries[number * ENTRY_WORDS + word] = value
         self.places = tuple(
-            (number * _SLOT_BYTES, number * self.stride) for number in range(READ_AT_ONCE)
+            (number * _SLOT_BYTES, number * self.stride, number * self.stride + NAME_ROOM)
+            for number in range(READ_AT_ONCE)
         )
+        self.no_ancillary = [0] * READ_AT_ONCE
         self.sizes = entries[SIZE_OF_DATAGRAM::ENTRY_WORDS]
         self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
         self.blank = bytes(self.vector)
@@ -146,9 +148,9 @@ class BatchReader:
             used = slots.ancillary_sizes[:count].tolist()
             slots.vector[: count * ENTRY_BYTES] = slots.blank[: count * ENTRY_BYTES]
         else:
-            used = [0] * count
-        for (place, key_at), size, more in zip(slots.places, sizes, used, strict=False):
-            key = keys[key_at : key_at + NAME_ROOM + more]
+            used = slots.no_ancillary
+        for (place, key_at, key_end), size, more in zip(slots.places, sizes, used, strict=False):
+            key = keys[key_at : key_end + more]
             address = known_as(key)
             if address is None:
                 address = self._note(key)

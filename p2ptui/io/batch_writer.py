@@ -156,10 +156,7 @@ class BatchWriter:
         self._longest_train = TRAIN_LENGTH if _has_trains(sock) else 1
         self._refusals = 0
         self._batches_without = 0
-        self._entries: list[Entry] = []
-        self._data: list[bytes] = []
-        self._names: list[bytes] = []
-        self._more: list[bytes] = []
+        self._entries: list[tuple[Entry, bytes, bytes, bytes]] = []
         self._used_bytes = 0
         self._has_room = True
         self.errors = 0
@@ -172,11 +169,10 @@ class BatchWriter:
             self._batches_without -= 1
             if not self._batches_without:
                 self._longest_train = TRAIN_LENGTH
-        count = len(datagrams)
-        if count < WORTH_A_BATCH or len({address for _, address in datagrams}) < count:
+        if _has_groups(datagrams):
             self._write_groups(datagrams)
             return
-        for start in range(0, count, CALL_ENTRIES):
+        for start in range(0, len(datagrams), CALL_ENTRIES):
             self._write_singly(datagrams[start : start + CALL_ENTRIES])
 
     def _write_singly(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
@@ -249,19 +245,24 @@ class BatchWriter:
             # Where there is no room for those, `send_alone` has it wait behind them.
             self._flush()
         self._used_bytes += size
-        self._entries.append((train if is_train else data, address))
-        self._data.append(data)
-        self._names.append(name[:NAME_ROOM].ljust(NAME_ROOM, b"\0"))
-        self._more.append(_ancillary(tuple(source), len(train[0]) if is_train else 0))
+        entry = (train if is_train else data), address
+        if len(name) != NAME_ROOM:
+            name = name[:NAME_ROOM].ljust(NAME_ROOM, b"\0")
+        segment_bytes = len(train[0]) if is_train else 0
+        more = _ancillary(tuple(source), segment_bytes) if source or is_train else b""
+        self._entries.append((entry, data, name, more))
 
     def _flush(self) -> None:
         """Send what was put together."""
-        entries = self._entries
+        entries, self._entries, self._used_bytes = self._entries, [], 0
         if entries:
-            self._slots.fill(self._data, self._names, self._more if any(self._more) else [])
-            self._entries, self._used_bytes = [], 0
-            self._data, self._names, self._more = [], [], []
-            self._send_filled(entries)
+            more = [more for _, _, _, more in entries]
+            self._slots.fill(
+                [data for _, data, _, _ in entries],
+                [name for _, _, name, _ in entries],
+                more if any(more) else [],
+            )
+            self._send_filled([entry for entry, _, _, _ in entries])
 
     def _send_filled(self, entries: Sequence[Entry]) -> None:
         sent = 0
@@ -301,6 +302,14 @@ class BatchWriter:
     def _send_each(self, train: list[bytes], address: Address) -> None:
         for data in train:
             self._has_room = self._send_alone(data, address)
+
+
+def _has_groups(datagrams: Sequence[tuple[bytes, Address]]) -> bool:
+    """Whether some go to one destination, or there are too few to ask."""
+    count = len(datagrams)
+    if count < WORTH_A_BATCH or datagrams[0][1] is datagrams[1][1]:
+        return True
+    return len({address for _, address in datagrams}) < count
 
 
 def _is_here(host: str) -> bool:

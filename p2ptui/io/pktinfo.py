@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from asyncio_dgram import aio
 
-from p2ptui.interpreted import interpreted
 from p2ptui.io.batch_reader import BatchReader
 from p2ptui.io.batch_writer import Way
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
@@ -61,7 +60,6 @@ def ask_for_pktinfo(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
 
 
-@interpreted
 class HeardAddress(AskedAddress):
     """One from which a socket has read, also in the form that a socket of that family takes."""
 
@@ -70,7 +68,7 @@ class HeardAddress(AskedAddress):
     """What begins with it as the system has it; empty when it was not read in a batch."""
     reader: "PktinfoStream"
     """Whose socket takes that form."""
-    certain: Any = None
+    certain: object = None
     """The period for which the system is known to choose `own_host` by itself."""
 
 

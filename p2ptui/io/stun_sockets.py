@@ -80,18 +80,35 @@ class StunSockets:
         """The sockets that exist, and where each is bound."""
         return {place: sock.local_address for place, sock in self._sockets.items()}
 
-    async def run(self, receive: Callable[[bytes, Address, Place], None]) -> None:
-        """Hand on what arrives, until cancelled."""
+    async def run(
+        self,
+        receive: Callable[[bytes, Address, Place], None],
+        flush: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Hand on what arrives, until cancelled.
+
+        Args:
+            receive: Takes each datagram.
+            flush: Called after those that came at once, as what answers them is ready.
+        """
         async with asyncio.TaskGroup() as group:
             for place in self._sockets:
-                group.create_task(self._pump(place, receive), name=f"stun {place.name}")
+                group.create_task(self._pump(place, receive, flush), name=f"stun {place.name}")
 
-    async def _pump(self, place: Place, receive: Callable[[bytes, Address, Place], None]) -> None:
+    async def _pump(
+        self,
+        place: Place,
+        receive: Callable[[bytes, Address, Place], None],
+        flush: Callable[[], None],
+    ) -> None:
         sock = self._sockets[place]
         while not sock.closed:
             await sock.wait()
-            for data, address in sock.drain(BATCH):
+            batch = sock.drain(BATCH)
+            for data, address in batch:
                 receive(data, address, place)
+            if batch:
+                flush()
             await asyncio.sleep(0)
 
     def send(self, place: Place, data: bytes, to: Address) -> None:

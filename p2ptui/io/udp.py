@@ -233,7 +233,8 @@ class UdpSocket:
     def _way_to(self, address: Address) -> Way:
         if self._pktinfo is not None:
             return self._pktinfo.way_to(address)
-        return packed_name(address, self._family), ()
+        name = None if self._reader is None else self._reader.names.get(address)
+        return (packed_name(address, self._family) if name is None else name), ()
 
     def _send_alone(self, data: bytes, address: Address) -> bool:
         """Send one of several by itself; whether the next may overtake nothing."""

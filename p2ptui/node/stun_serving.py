@@ -79,11 +79,10 @@ class StunServing:
 
     async def run(self) -> None:
         """Take what arrives, until cancelled."""
-        await self._sockets.run(self._receive)
+        await self._sockets.run(self._receive, self._flush)
 
     def _receive(self, data: bytes, source: Address, place: Place) -> None:
         self._endpoint.stun.receive(data, source, place, self._clock())
-        self._flush()
 
     def send(self, reply: StunReplyDue) -> None:
         """Send a reply from the place that was asked for, if it is there."""

@@ -212,6 +212,7 @@ EXEMPT = {
     "Partings._wanted": OWN_CALLS,
     "BatchReader._earlier": HERE,  # MAX_SENDERS
     "BatchReader._senders": HERE,  # MAX_SENDERS
+    "BatchReader.names": HERE,  # as many
     "BatchWriter._entries": HERE,  # CALL_ENTRIES
     "OfThread._kinds": NAMED_IN_CODE,
     "PktinfoStream._earlier": HERE,  # MAX_SOURCES
@@ -401,6 +402,7 @@ COUNTED_OTHERWISE = {
     "Keepalives._late": KEYS,
     "BatchReader._earlier": KEYS,
     "BatchReader._senders": KEYS,
+    "BatchReader.names": KEYS,
     "BatchWriter._entries": "CALL_BYTES, and it is empty after each call",
     "PktinfoStream._earlier": KEYS,
     "PktinfoStream._sources": KEYS,

@@ -299,6 +299,19 @@ def test_a_stun_answer_is_what_the_standard_demands_or_what_was_earned(bench: Be
     assert bench.counters.datagrams_out == 2
 
 
+def test_a_stun_answer_without_an_account_is_within_the_same(bench: Bench) -> None:
+    for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
+        assert not bench.gate.answer_stun(Place.OWN, bytes(most + 1), ALICE, asked)
+        assert bench.gate.answer_stun(Place.OWN, bytes(most), ALICE, asked)
+        assert bench.gate.take() == [(bytes(most), ALICE)]
+        assert bench.gate.answer_stun(Place.PRIMARY, bytes(most), ALICE, asked)
+        assert bench.events.pop() == StunReplyDue(Place.PRIMARY, bytes(most), ALICE)
+    assert bench.counters.drops["unpaid"] == 2
+    use = bench.counters.grants[Reason.STUN_ANSWER.value]
+    assert (use.granted, use.datagrams, use.refused) == (6, 4, 2)
+    assert (use.bytes, bench.counters.bytes_out) == (2 * (124 + 1500), 2 * (124 + 1500))
+
+
 def test_grants_are_bounded(bench: Bench) -> None:
     for number in range(MAX_GRANTS + 1):
         bench.gate.grant(Reason.OWN_PLAN, (f"host-{number}", 1), 1.0)

@@ -141,6 +141,40 @@ def test_the_same_arrives_in_the_same_order(run: Any, way: str, client: Any, hos
 
 
 @pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("heard", [True, False])
+def test_each_of_many_gets_its_own(
+    run: Any, way: str, client: Any, host: str, *, heard: bool
+) -> None:
+    """One datagram for each: those that are put together at once, and the odd ones among them."""
+
+    async def story() -> None:
+        sock = await open_udp((host, 0))
+        to = reached_at(host), sock.local_address[1]
+        each = [client(to[0]) for _ in range(CALL_ENTRIES + 9)]
+        known: list[tuple[str, int]] = [address_of(one) for one in each]
+        if heard:
+            for one in each:
+                one.sendto(b"x", to)
+            known = [source for _, source in await take(sock, len(each))]
+        odd = {3: b"", 5: bytes(30_000), 7: Unfragmented(b"whole"), 9: bytes(TOO_LONG)}
+        for turn in range(3):
+            data = [odd.get(number, b"%d of %d" % (number, turn)) for number in range(len(each))]
+            sock.send_all([*zip(data, known, strict=True), (b"x", ("no address", 80))])
+            for number, one in enumerate(each):
+                if number != 9:
+                    assert one.recvfrom(LARGEST + 1)[0] == data[number]
+            assert sock.next_send_failure()[0] in (known[9], ("no address", 80))  # type: ignore[index]
+            assert sock.next_send_failure()[0] in (known[9], ("no address", 80))  # type: ignore[index]
+            assert sock.next_send_failure() is None
+        counters = sock.counters()
+        assert counters.datagrams_out == 3 * (len(each) - 1)
+        assert counters.send_errors == {"EMSGSIZE": 3, "EINVAL": 3}
+        sock.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize("host", HOSTS)
 def test_the_same_is_read(run: Any, way: str, client: Any, host: str) -> None:
     async def story() -> None:
         sock = await open_udp((host, 0))
@@ -191,6 +225,7 @@ def test_senders_without_end_are_not_known_without_end(
         assert [source for _, source in sock.drain(60)] == 2 * [*map(address_of, senders)]
         reader = sock._reader
         assert len(reader._senders) + len(reader._earlier) <= 8
+        assert len(reader.names) <= 4
         sock.close()
 
     run(story)

@@ -1,5 +1,6 @@
 """The plain STUN exchange: written from a template, and byte for byte what the encoder writes."""
 
+import ipaddress
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from p2ptui.wire.stun import (
     decode,
     encode,
 )
-from p2ptui.wire.stun_attributes import write_attribute
+from p2ptui.wire.stun_attributes import packed_ip, write_attribute
 from p2ptui.wire.stun_binding import BindingResponse, read_plain_binding
 
 IDS = st.binary(min_size=12, max_size=12)
@@ -232,3 +233,30 @@ def test_templates_are_few_however_many_addresses_are_asked() -> None:
         assert isinstance(reply, Reply)
         assert decode(reply.data).response_origin == (own, 8080)
     assert len(server._usual) == MAX_USUAL
+
+
+@given(st.ip_addresses(v=4))
+def test_a_host_of_ipv4_is_read_as_the_standard_library_reads_it(ip: ipaddress.IPv4Address) -> None:
+    assert packed_ip(str(ip)) == (1, ip.packed)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.2.3.4",
+        "01.2.3.4",
+        " 1.2.3.4",
+        "+1.2.3.4",
+        "1_0.2.3.4",
+        "-1.2.3.4",
+        "1.2.3.x",
+        "node@server",
+        "\u0661.2.3.4",
+    ],
+)
+def test_what_is_no_literal_of_ipv4_is_none(host: str) -> None:
+    with pytest.raises(ValueError, match=r"literal|range"):
+        packed_ip(host)
