@@ -30,7 +30,7 @@ from p2ptui.io.mmsg import (
     mapped,
     words,
 )
-from p2ptui.wire.address import Address, own_host
+from p2ptui.wire.address import Address, is_loopback, own_host
 from p2ptui.wire.frames import Unfragmented
 
 Way: TypeAlias = tuple[bytes, Ancillary]
@@ -56,10 +56,6 @@ _UDP_SEGMENT: Final = 103
 _SEGMENT: Final = struct.Struct("=H")
 _ANCILLARY_ROOM: Final = 80
 """For a source and the size of the datagrams of a train."""
-
-_LOOPBACK4: Final = 127
-_LOOPBACK6: Final = socket.inet_pton(socket.AF_INET6, "::1")
-_MAPPED_LOOPBACK: Final = socket.inet_pton(socket.AF_INET6, "::ffff:127.0.0.0")[:13]
 
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 _OF_EARLIER: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
@@ -171,7 +167,7 @@ class BatchWriter:
             if len(group) == 1:
                 put(group, group[0], address, name, source)
                 continue
-            longest = self._longest_train if self._is_here(name) else 1
+            longest = self._longest_train if is_loopback(address[0]) else 1
             start = 0
             while start < len(group):
                 end = _end_of_train(group, start, longest)
@@ -179,13 +175,6 @@ class BatchWriter:
                 put(train, b"".join(train), address, name, source)
                 start = end
         self._flush()
-
-    def _is_here(self, name: bytes) -> bool:
-        """Whether a destination, as the system has it, is on this machine's loopback."""
-        if self._name_bytes == NAME_BYTES[socket.AF_INET]:
-            return name[4] == _LOOPBACK4
-        packed = name[8:24]
-        return packed == _LOOPBACK6 or packed.startswith(_MAPPED_LOOPBACK)
 
     def _put(
         self, train: list[bytes], data: bytes, address: Address, name: bytes, source: Ancillary
