@@ -27,7 +27,7 @@ FLOORS: Final = ("bounded", "core", "nat", "secure", "wire")
 _STRUCT: Final = "defines msgspec structs: a compiled class loses the options of its metaclass"
 
 PURE: Final = {
-    "core/data/service.py": _STRUCT,
+    "core/data/content.py": _STRUCT,
     "core/mesh/evidence.py": _STRUCT,
     "core/mesh/introduction.py": _STRUCT,
     "core/mesh/routes.py": _STRUCT,
@@ -35,7 +35,6 @@ PURE: Final = {
     "core/messages/row.py": "an enum with a member that is made of others",
     "core/messages/rows.py": "a table that is read once",
     "core/readers.py": "is referred to weakly, as no compiled object can be",
-    "core/sealing.py": "extends bytes, and knows too many modules to import the mark for that",
     "core/traversal/sealed_offers.py": _STRUCT,
     "secure/identity.py": "cuts bytes by slices that have a name, which fails compiled",
     "secure/noise/handshake.py": "copies itself by the dictionary of its attributes",

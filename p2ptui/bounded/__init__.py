@@ -4,6 +4,7 @@ rates, for what others may ask for."""
 from p2ptui.bounded.drawing import draw_oldest
 from p2ptui.bounded.queue import BoundedQueue
 from p2ptui.bounded.rates import TokenBucket
+from p2ptui.bounded.recency import Recency
 from p2ptui.bounded.shares import INDEXED, Limit, Share, Shares, number_of, owners_at, prefix_of
 from p2ptui.bounded.table import LOOKED_AT, BoundedTable, Crowd
 
@@ -14,6 +15,7 @@ __all__ = [
     "BoundedTable",
     "Crowd",
     "Limit",
+    "Recency",
     "Share",
     "Shares",
     "TokenBucket",

@@ -82,14 +82,14 @@ class Purse:
         self.bytes_in = 0
         self.bytes_out = 0
         self.unvouched: TokenBucket | None = None
-        """What may still go there for requests that nothing vouches for, once it is proved; None
-        before the first of them."""
+        """What may still go there for requests that nothing vouches for, once it is proved."""
 
     def earn_bytes(self, size: int) -> None:
-        """A datagram of `size` bytes has come from the address."""
+        """A datagram of `size` bytes has come from the address, which earns until it is proved."""
         self.bytes_in += size
-        self.credit += AMPLIFICATION_LIMIT * size
-        self.datagrams += DATAGRAMS_EACH
+        if not self.proved:
+            self.credit += AMPLIFICATION_LIMIT * size
+            self.datagrams += DATAGRAMS_EACH
 
     def earn_handshake(self) -> None:
         """A handshake with the address is complete, and something is said at its beginning."""

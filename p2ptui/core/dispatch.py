@@ -85,7 +85,8 @@ class Dispatch:
         purse = None
         if peer is not None:
             purse = peer.purse
-            peer.note_asked_in_the_open(address)
+            if address is not peer.address:  # as it is of nearly all
+                peer.note_asked_in_the_open(address)
         first = data[0] if size else -1
         if first == JSON_START:
             self._gate.note_arrival(purse, address, size)

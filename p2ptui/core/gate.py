@@ -81,11 +81,9 @@ class Gate:
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda _, __, ___: False
-        """Whether an answer of so many bytes to a stranger's datagram of so many is within what
-        all strangers together are sent."""
+        """Whether all strangers may be sent so many bytes more, to answer so many of one."""
         self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
-        """Whether so many bytes more may go to a proved peer for what anybody may have asked for
-        in its name."""
+        """Whether a proved peer may be sent so many for what anybody may have asked in its name."""
         self._grants = {
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
@@ -317,21 +315,25 @@ class Gate:
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
-            size = len(data)
-            if purse is self._arrival:
-                # It goes back to where the datagram seems to come from that is being handled.
-                free = self._free - size
-                if free < 0 and not self.draw(purse, int(min(size, -free))):
-                    return False  # what is smaller may still be free
-                self._free = free if free > 0 else 0  # of each answer: no call
-            purse.bytes_out += size
-        elif grant is not None:
+            return self.send_proved(purse, data, to, peer)
+        if grant is not None:
             return self.send(data, to, grant)
-        elif peer.has_room(len(data)):
-            purse.charge(len(data))
-        else:
+        if not peer.has_room(len(data)):
             self._counters.drop("unpaid")
             return False
+        purse.charge(len(data))
+        return self._leave(data, to, peer)
+
+    def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
+        """As `send_to`, of a peer that has proved its address."""
+        size = len(data)
+        if purse is self._arrival:
+            # It goes back to where the datagram seems to come from that is being handled.
+            free = self._free - size
+            if free < 0 and not self.draw(purse, int(min(size, -free))):
+                return False  # what is smaller may still be free
+            self._free = free if free > 0 else 0  # of each answer: no call
+        purse.bytes_out += size
         return self._leave(data, to, peer)
 
     def send(

@@ -82,8 +82,21 @@ class Readers:
             MAX_WAITING, on_evicted=self._handle_evicted
         )
         self._promised_bytes = 0
+        self._are_all = False
+        self.is_read = True
+        """Whether Data is told: to whoever drives the node, or to those here alone."""
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
+
+    def are_all(self) -> None:
+        """From now on nobody reads Data but those who open a room here: as long as there is none,
+        Data is told to nobody."""
+        self._are_all = True
+        self._keep(self._rooms)
+
+    def _keep(self, rooms: list[weakref.ref[ReaderRoom]]) -> None:
+        self._rooms = rooms
+        self.is_read = bool(rooms) or not self._are_all
 
     @property
     def waiting(self) -> int:
@@ -102,16 +115,16 @@ class Readers:
     def open(self, limit_bytes: int) -> ReaderRoom:
         """A reader of Data begins; it ends with `close`, or when its room is collected."""
         room = ReaderRoom(self, limit_bytes)
-        self._rooms.append(weakref.ref(room, self._handle_collected))
+        self._keep([*self._rooms, weakref.ref(room, self._handle_collected)])
         return room
 
     def close(self, room: ReaderRoom) -> None:
         """A reader ends: it holds nobody any more."""
-        self._rooms = [each for each in self._rooms if each() is not room]
+        self._keep([each for each in self._rooms if each() is not room])
         self.handle_read()
 
     def _handle_collected(self, dead: "weakref.ref[ReaderRoom]") -> None:
-        self._rooms = [each for each in self._rooms if each is not dead]
+        self._keep([each for each in self._rooms if each is not dead])
         self.handle_read()
 
     def handle_read(self) -> None:

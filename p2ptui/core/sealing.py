@@ -39,7 +39,7 @@ from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import BOOT_BYTES
-from p2ptui.wire.frames import Unfragmented
+from p2ptui.wire.frames import Plain, Unfragmented
 from p2ptui.wire.message import Capability
 
 MAX_KEYS_EACH: Final = 4
@@ -67,12 +67,6 @@ def must_show_keys(server: Peer | None, node_id: str) -> bool:
         node_id: Whose it is, or is said to be.
     """
     return server is not None and server.seal is not None and is_made_of_keys(node_id)
-
-
-class Plain(bytes):
-    """A message of a handshake, which goes in the clear also to the address of a secured peer."""
-
-    __slots__ = ()
 
 
 class SealFrame(StrEnum):
@@ -386,12 +380,14 @@ class Seals:
             to: Where it goes.
             peer: To whom, if that is known; else whoever is there.
         """
-        # STUN, which strangers ask for, is told by its first byte: nobody need be looked up.
-        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
-            return data
         if peer is None:
+            # STUN, which strangers ask for, is told by its first byte: nobody need be looked up.
+            if data and data[0] <= _STUN_LAST:
+                return data
             peer = self._peers.at(to)
         if peer is None or peer.session.seal is None or type(data) is Plain:
+            return data
+        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
             return data
         return self.seal_for(peer, data)
 

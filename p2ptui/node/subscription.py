@@ -205,6 +205,7 @@ class Subscriptions:
         self._read_noted = False
         self._closed = False
         readers.on_read = self._note_read
+        readers.are_all()
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter([reader for each in self._references if (reader := each()) is not None])

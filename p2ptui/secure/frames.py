@@ -24,14 +24,17 @@ SECURED: Final = 0xE0
 MESSAGE_3: Final = 0xE1
 UNKNOWN_SESSION: Final = 0xE2
 
-_HEADER: Final = struct.Struct("!BIQ")
+SECURED_HEADER: Final = struct.Struct("!BIQ")
 _MESSAGE_3: Final = struct.Struct("!BI")
 
-HEADER_BYTES: Final = _HEADER.size
+HEADER_BYTES: Final = SECURED_HEADER.size
 """Type, session number and counter: 13 bytes."""
 
 SECURED_OVERHEAD: Final = HEADER_BYTES + TAG_BYTES
 """A secured datagram is so much longer than the datagram itself: 29 bytes."""
+
+LONGEST_BYTES: Final = HEADER_BYTES + MAX_MESSAGE_BYTES
+"""Of a secured datagram."""
 
 MESSAGE_3_HEADER_BYTES: Final = _MESSAGE_3.size
 
@@ -61,15 +64,15 @@ class Message3:
 
 def secured_header(session: int, counter: int) -> bytes:
     """The first 13 bytes of a secured datagram."""
-    return _HEADER.pack(SECURED, session, counter)
+    return SECURED_HEADER.pack(SECURED, session, counter)
 
 
 def read_secured(frame: bytes) -> tuple[int, int] | None:
     """Session number and counter of a secured datagram, or None where it is none: another type,
     or too short to hold even an empty datagram, or with the counter that is reserved."""
-    if not SECURED_OVERHEAD <= len(frame) <= HEADER_BYTES + MAX_MESSAGE_BYTES:
+    if not SECURED_OVERHEAD <= len(frame) <= LONGEST_BYTES:
         return None
-    kind, session, counter = _HEADER.unpack_from(frame)
+    kind, session, counter = SECURED_HEADER.unpack_from(frame)
     if kind != SECURED or counter > MAX_COUNTER:
         return None
     return session, counter
@@ -111,5 +114,5 @@ def decode_unknown_session(frame: bytes) -> UnknownSession | None:
     """Read one, or None where it is none."""
     if len(frame) != HEADER_BYTES or frame[0] != UNKNOWN_SESSION:
         return None
-    _, session, counter = _HEADER.unpack(frame)
+    _, session, counter = SECURED_HEADER.unpack(frame)
     return UnknownSession(session, counter) if counter <= MAX_COUNTER else None

@@ -16,23 +16,19 @@ _MASK: Final = (1 << WINDOW) - 1
 class ReplayWindow:
     """Asked before a datagram is decrypted, and told after: a forged counter moves nothing."""
 
-    __slots__ = ("_highest", "_run", "_seen")
+    __slots__ = ("_run", "_seen", "highest")
 
     def __init__(self) -> None:
-        self._highest: int = -1
+        self.highest: int = -1
+        """The highest counter that was taken; -1 before the first."""
         self._run: int = 0
         """So many came without a gap, up to the highest."""
         self._seen: int = 0
         """Of those below."""
 
-    @property
-    def highest(self) -> int:
-        """The highest counter that was taken; -1 before the first."""
-        return self._highest
-
     def check(self, counter: int) -> bool:
         """Whether it is new. One that is too old to tell is not."""
-        behind = self._highest - counter
+        behind = self.highest - counter
         if behind < 0:
             return True
         if behind >= WINDOW or behind < self._run:
@@ -41,13 +37,13 @@ class ReplayWindow:
 
     def update(self, counter: int) -> None:
         """Its datagram authenticates: it is not taken again."""
-        ahead = counter - self._highest
+        ahead = counter - self.highest
         if ahead == 1:
             self._run += 1
-            self._highest = counter
+            self.highest = counter
         elif ahead > 1:
             self._skip(ahead)
-            self._highest = counter
+            self.highest = counter
         elif self._run <= -ahead < WINDOW:
             self._seen |= 1 << (-ahead - self._run)
 

@@ -4,7 +4,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from p2ptui.secure.errors import Reason, SecureError
-from p2ptui.secure.frames import HEADER_BYTES, read_secured, secured_header
+from p2ptui.secure.frames import (
+    HEADER_BYTES,
+    LONGEST_BYTES,
+    MAX_COUNTER,
+    SECURED,
+    SECURED_HEADER,
+    SECURED_OVERHEAD,
+)
 from p2ptui.secure.noise import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES
 from p2ptui.secure.noise.primitives import cryptography, nonce_of
 from p2ptui.secure.replay import ReplayWindow
@@ -105,19 +112,21 @@ class Transport:
         if sealer is None:
             sealer = self._sealer = _AWAKE.wake(self, self.keys.send)
         self.sealed = counter + 1
-        header = secured_header(self.remote_number, counter)
+        header = SECURED_HEADER.pack(SECURED, self.remote_number, counter)
         return header + sealer.encrypt(nonce_of(counter), datagram, header)
 
     def open(self, frame: bytes) -> bytes:
         """The datagram inside. SecureError if it is malformed, of another session, came before,
         or does not authenticate; then nothing has changed."""
-        read = read_secured(frame)
-        if read is None:
+        if not SECURED_OVERHEAD <= len(frame) <= LONGEST_BYTES:
             raise SecureError(Reason.MALFORMED, "that is no secured datagram")
-        number, counter = read
+        kind, number, counter = SECURED_HEADER.unpack_from(frame)
+        if kind != SECURED or counter > MAX_COUNTER:
+            raise SecureError(Reason.MALFORMED, "that is no secured datagram")
         if number != self.local_number:
             raise SecureError(Reason.UNKNOWN_SESSION, "a secured datagram is for another session")
-        if not self._window.check(counter):
+        window = self._window
+        if counter <= window.highest and not window.check(counter):
             raise SecureError(Reason.REPLAYED, "a secured datagram came before, or far too late")
         opener = self._opener
         if opener is None:
@@ -126,7 +135,7 @@ class Transport:
             datagram = opener.decrypt(nonce_of(counter), frame[HEADER_BYTES:], frame[:HEADER_BYTES])
         except cryptography().invalid_tag:
             raise SecureError(Reason.ALTERED, "a secured datagram does not authenticate") from None
-        self._window.update(counter)
+        window.update(counter)
         self.opened += 1
         return datagram
 

@@ -152,6 +152,13 @@ class PathProbeAnswer:
 
 
 @interpreted
+class Plain(bytes):
+    """A message of a handshake, which goes in the clear also to the address of a secured peer."""
+
+    __slots__ = ()
+
+
+@interpreted
 class Unfragmented(bytes):
     """A datagram that is lost rather than cut where it does not fit the way."""
 

@@ -1,12 +1,12 @@
 """Data: what its payload means, what is done with it here, and how its sender is slowed.
 
-`service` knows what a payload means; `receive_windows` tell senders what readers have room for.
+`content` is what a payload may mean, `service` tells that and acts on it; `receive_windows` tell
+senders what readers have room for.
 """
 
+from p2ptui.core.data.content import DataContent, DataKind
 from p2ptui.core.data.receive_windows import BUSY_INTERVAL_S, ReceiveWindows
 from p2ptui.core.data.service import (
-    DataContent,
-    DataKind,
     DataService,
     encode_data,
     frame_routes,

@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from p2ptui.core.data.service import DataContent
+from p2ptui.core.data.content import DataContent
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle

@@ -1,11 +1,11 @@
 """Data: what its payload means, and what is done with it here."""
 
-import enum
-from typing import Any, Final
+from typing import Final
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
 from p2ptui.core.addresses import path_at, visible_address
+from p2ptui.core.data.content import DataContent, DataKind
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, RoutesReceived
@@ -27,41 +27,14 @@ from p2ptui.wire.message import (
     RoutesPayload,
 )
 
-_GET_ROUTES = b'"get_routes"'
-
-
-class DataKind(enum.Enum):
-    """What a Data payload is."""
-
-    # As they compare. Its own is written in Python, and each message is looked up by its meaning.
-    __hash__ = object.__hash__
-
-    PLAIN = "plain"
-    ECHO = "echo"
-    ROUTED = "routed"
-    ROUTES_REQUEST = "routes request"
-    ROUTES = "routes"
+_GET_ROUTES: Final = b'"get_routes"'
 
 
 # A member of an enum is looked up in Python.
 _PLAIN: Final = DataKind.PLAIN
 _ECHO: Final = DataKind.ECHO
 _ROUTES: Final = DataKind.ROUTES
-
-
-class DataContent(Struct):
-    """A Data payload, understood."""
-
-    kind: DataKind
-    value: Any
-    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
-    message: Envelope
-    """What it came in."""
-
-    @property
-    def handshake(self) -> Any:
-        """The id of a handshake message that it names, if it is an object that does."""
-        return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET
+_DATA: Final = MessageType.DATA
 
 
 def read_data(message: Envelope) -> DataContent:
@@ -70,8 +43,9 @@ def read_data(message: Envelope) -> DataContent:
     Raises:
         MalformedError: It is a broken routed message, or holds what Python cannot represent.
     """
-    raw = message.payload
-    data = bytes(raw)  # the one copy: delivered and echoed as it is, decoded by whoever reads it
+    # The one copy: delivered and echoed as it is, decoded by whoever reads it. `bytes` of a Raw
+    # would take three times as long.
+    data = b"" + message.payload
     if data[0] != JSON_START:
         check_any(data)
         return DataContent(_PLAIN, data, message)
@@ -130,6 +104,9 @@ class DataService:
         self._delivery = delivery
         self._routing = routing
         self._pager = pager
+        self._second = 0
+        self._after_echo = b""
+        """What an echo ends with in that second of Unix time."""
 
     def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Hand it on; whether that could be done: to acknowledge it says so."""
@@ -149,7 +126,10 @@ class DataService:
 
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        return self._state.admits_data(peer.node_id, len(content.value), now)
+        state = self._state
+        if not state.readers.is_read:
+            return True  # nobody reads, and no event of it needs room
+        return state.admits_data(peer.node_id, len(content.value), now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
         """Data for those who read here; it is no duplicate, and there is room for it."""
@@ -159,20 +139,23 @@ class DataService:
             self._handle_routes(peer, message)
         state = self._state
         state.counters.delivered += 1
-        at = peer.sends_to
-        told = (
-            peer.node_id,
-            visible_address(at),
-            Encoded(data),
-            message.id,
-            path_at(at),
-            kind is _ECHO,
-            len(data),
-            "",
-        )
-        state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
-        if kind is _PLAIN and peer.session.accepted and self._expects_echo(peer):
-            self._echo(peer, message, data, now)
+        if state.readers.is_read:
+            at = peer.sends_to
+            told = (
+                peer.node_id,
+                visible_address(at),
+                Encoded(data),
+                message.id,
+                path_at(at),
+                kind is _ECHO,
+                len(data),
+                "",
+            )
+            state.emit(tuple.__new__(DataReceived, told))  # in half the time of a call of the class
+        if kind is _PLAIN and peer.session.accepted:
+            option = state.config.server.echo
+            if option == "all" or (option == "deployed" and not peer.facts.wants_no_echo):
+                self._echo(peer, message, data, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
         """A peer refuses something; it may be a message that was to be handed on."""
@@ -186,21 +169,20 @@ class DataService:
             return
         self._state.emit(RoutesReceived(peer.node_id, tuple(answer.routes)))
 
-    def _expects_echo(self, peer: Peer) -> bool:
-        option = self._state.config.server.echo
-        return option == "all" or (option == "deployed" and not peer.facts.wants_no_echo)
-
     def _echo(self, peer: Peer, message: Envelope, data: bytes, now: float) -> None:
-        echo = b'{"echo":%b,"timestamp":%d}' % (data, self._state.unix(now))
+        unix = int(now + self._state.unix_offset)
+        if unix != self._second:
+            self._second, self._after_echo = unix, b',"timestamp":%d}' % unix
+        echo = Raw(b'{"echo":' + data + self._after_echo)
         # To whoever may never prove its address the echo goes once, within what that allows.
         surely = message.requires_ack and (
             peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities
         )
         if not (surely and peer.facts.is_expected_to_ack):
-            self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
+            self._delivery.send(peer, _DATA, echo, now)
             return
         try:
             # Whoever wanted its message acknowledged wants the echo as surely.
-            self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now, for_reader=True)
+            self._delivery.send_reliable(peer, _DATA, echo, now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")

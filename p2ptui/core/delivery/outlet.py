@@ -124,9 +124,16 @@ class Outlet:
         """Put one message on the wire; whether it leaves."""
         gate = self._gate
         gate.now = now
-        if not gate.send_to(peer, data, grant):
+        purse = peer.purse
+        if purse.proved:  # as nearly always
+            if not gate.send_proved(purse, data, peer.sends_to, peer):
+                return False
+        elif not gate.send_to(peer, data, grant):
             return False
-        self._note_sent(peer, now)
+        traffic = peer.traffic
+        if now - traffic.last_sent > QUIET_S:
+            self._note_sent(peer, now)
+        traffic.last_sent = now
         peer.traffic.messages_out += 1
         self._counters.messages_out += 1
         if self._state.tracing:

@@ -7,7 +7,7 @@ from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
-from p2ptui.core.secure.clear import Clear
+from p2ptui.core.secure.clear import HANDSHAKES, Clear
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.state import NodeState
@@ -77,12 +77,17 @@ class Arrivals:
             return
         if state.tracing:
             node_id = peer.node_id if peer is not None else ""
-            kind = message.message_type
-            state.trace_from(address, node_id, kind, data, is_sealed=is_sealed)
+            state.trace_from(address, node_id, message.message_type, data, is_sealed=is_sealed)
+        kind = message.message_type
         rules = self.clear
-        if rules and rules.takes(data, address, message, peer, now, is_sealed=is_sealed):
+        # Nothing but a handshake is theirs where a peer speaks as it ought to, as nearly always.
+        if (
+            rules is not None
+            and (kind in HANDSHAKES or not (is_sealed or (peer and peer.session.seal is None)))
+            and rules.takes(data, address, message, peer, now, is_sealed=is_sealed)
+        ):
             return
-        take = self._anybody.get(message.message_type)
+        take = self._anybody.get(kind)
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)
             return

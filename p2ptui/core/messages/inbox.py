@@ -99,7 +99,9 @@ class Inbox:
             self._counters.duplicates += 1
             return
         else:
-            self._count(peer)
+            # As `_count`.
+            peer.traffic.messages_in += 1
+            self._counters.messages_in += 1
             entry, content, error = self._table.read(message)
             if entry is None or error is not None or not entry.is_open:
                 entry = self._accept(peer, message, entry, content, error, now)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from msgspec import UNSET, UnsetType
 
-from p2ptui.bounded import LOOKED_AT, BoundedTable, Crowd, Limit, Shares
+from p2ptui.bounded import LOOKED_AT, BoundedTable, Crowd, Limit, Recency, Shares
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
@@ -37,6 +37,8 @@ class PeerTable:
         self._by_address: BoundedTable[Address, Peer] = BoundedTable(
             limit, refuses=True, full="peers_full", shares=shares or Shares(), count=count
         )
+        self._recent: Recency[Peer] = Recency()
+        """The same peers, in the order of their last messages."""
         self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
         self.own = self._by_address.get
         """The peer whose own address that is, or None: as quick as of a dict."""
@@ -55,7 +57,7 @@ class PeerTable:
         return len(self._by_address)
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self._by_address.values())
+        return iter(self._recent)
 
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
@@ -164,6 +166,7 @@ class PeerTable:
         if not self._by_address.put(address, peer, address=by, proved=True):
             self._by_address.put(former, peer, address=None)
             return False
+        self._recent.enter(peer)
         if self._initiated.pop(former, None) is not None:
             self._initiated.put(address, peer)
         before, peer.address = peer.sends_to, address
@@ -190,6 +193,7 @@ class PeerTable:
         for each in pair:
             each.forget_pair()
             self._by_address.put(each.address, each, address=each.address, proved=True)
+            self._recent.enter(each)
             each.channel.sender.leave_path(still_arrives=False)
             self.on_rerouted(each)
         return True
@@ -265,7 +269,7 @@ class PeerTable:
 
     def recent(self) -> Iterator[Peer]:
         """All peers, the one heard of last first."""
-        return self._by_address.newest_first()
+        return self._recent.newest_first()
 
     @property
     def initiated(self) -> Iterable[Peer]:
@@ -310,6 +314,7 @@ class PeerTable:
         proved = peer.proved or peer.initiated
         if not self._by_address.put(peer.address, peer, address=by, proved=proved):
             raise LocalError(f"the peer table is full: no entry for {format_address(peer.address)}")
+        self._recent.enter(peer)
         self._statuses[peer.status] += 1
         if peer.initiated:
             self._initiated.put(peer.address, peer)
@@ -339,6 +344,7 @@ class PeerTable:
     def _uncount(self, address: Address) -> None:
         peer = self._by_address.get(address)
         if peer is not None:
+            self._recent.discard(peer)
             self._statuses[peer.status] -= 1
             self._initiated.pop(address, None)
 
@@ -354,9 +360,9 @@ class PeerTable:
 
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
-        if peer.purse.proved:
-            self._by_address.touch(peer.address)
-        else:
+        if peer is not self._recent.newest:
+            self._recent.touch(peer)
+        if not peer.purse.proved:
             self._by_address.renew(peer.address)
 
     def crowd_at(self, address: Address, whole: int) -> Crowd[Address] | None:

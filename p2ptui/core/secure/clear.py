@@ -1,6 +1,7 @@
 """What may still come in the clear from where a secured peer is: handshakes, and nothing else."""
 
 from collections.abc import Callable
+from typing import Final
 
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.events import PeerStatus
@@ -16,7 +17,7 @@ from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import Envelope, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
-_HANDSHAKES = frozenset({MessageType.HANDSHAKE_REQUEST, MessageType.HANDSHAKE_RESPONSE})
+HANDSHAKES: Final = frozenset({MessageType.HANDSHAKE_REQUEST, MessageType.HANDSHAKE_RESPONSE})
 
 
 class Clear:
@@ -64,9 +65,9 @@ class Clear:
         kind = message.message_type
         if is_sealed:
             # A handshake is bound to the bytes on the wire, and never inside a session.
-            if kind in _HANDSHAKES:
+            if kind in HANDSHAKES:
                 self._state.counters.drop("handshake_inside")
-            return kind in _HANDSHAKES
+            return kind in HANDSHAKES
         if kind == MessageType.HANDSHAKE_REQUEST:
             earned = self._state.gate.earned_by(len(data), address)
             return self._answering.take_request(data, address, message, peer, earned, now)

@@ -10,7 +10,6 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import canonical_id, shortened
-from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder
@@ -25,7 +24,7 @@ from p2ptui.wire.exchange import (
     encode_inside,
     shorter_accounts,
 )
-from p2ptui.wire.frames import RELAY_OVERHEAD
+from p2ptui.wire.frames import RELAY_OVERHEAD, Plain
 from p2ptui.wire.message import (
     NULL,
     Envelope,

@@ -6,7 +6,6 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import (
     is_extended,
@@ -17,6 +16,7 @@ from p2ptui.core.sessions.other_ways import Told, ToldBefore
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.frames import Plain
 from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
 
 WHO: Final = "shake hands again"

@@ -9,7 +9,6 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
-from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.greetings import OUR_EXTENSIONS, request_payload
 from p2ptui.core.sessions.hearing import Hearing
 from p2ptui.core.sessions.offering import Offer, Shown, make_offer, read_inside
@@ -18,6 +17,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.frames import Plain
 from p2ptui.wire.message import (
     Envelope,
     MessageType,

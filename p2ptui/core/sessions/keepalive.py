@@ -226,10 +226,11 @@ class Keepalives:
 
     def note_heartbeat(self, peer: Peer, now: float) -> None:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""
+        if not peer.initiated:
+            return  # it is no server, as most of those are that ping a server
         binding = self._bindings.get(peer.address)
         if binding is None:
-            if peer.initiated:
-                self._begin(peer, now)  # it may have become a server of this node meanwhile
+            self._begin(peer, now)  # it may have become a server of this node meanwhile
         elif binding.traffic is not None and not self._life(peer).is_seen:
             binding.break_off(now)
             self._plan(binding, now + SETTLE_S)

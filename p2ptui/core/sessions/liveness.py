@@ -77,6 +77,9 @@ REJOIN_JITTER_S: Final = 0.1
 """Many clients learn at the same time that their server was restarted."""
 
 
+_PONG: Final = MessageType.PONG
+"""A member of an enum is looked up in Python."""
+
 _Pace: TypeAlias = tuple[int, float]
 """How many Pings, and seconds between two."""
 
@@ -224,7 +227,7 @@ class Liveness:
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
         peer.liveness.note_known(now)
-        self._delivery.send(peer, MessageType.PONG, payload, now)
+        self._delivery.send(peer, _PONG, payload, now)
         self.on_pinged(peer, now)
 
     def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:

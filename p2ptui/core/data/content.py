@@ -1,0 +1,36 @@
+"""What a Data payload is, once it is understood."""
+
+import enum
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from p2ptui.wire.message import Envelope
+
+
+class DataKind(enum.Enum):
+    """What a Data payload is."""
+
+    # As they compare. Its own is written in Python, and each message is looked up by its meaning.
+    __hash__ = object.__hash__
+
+    PLAIN = "plain"
+    ECHO = "echo"
+    ROUTED = "routed"
+    ROUTES_REQUEST = "routes request"
+    ROUTES = "routes"
+
+
+class DataContent(Struct):
+    """A Data payload, understood."""
+
+    kind: DataKind
+    value: Any
+    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
+    message: Envelope
+    """What it came in."""
+
+    @property
+    def handshake(self) -> Any:
+        """The id of a handshake message that it names, if it is an object that does."""
+        return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET
