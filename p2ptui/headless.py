@@ -161,7 +161,9 @@ def stats_line(stats: Stats) -> str:
 
 async def _log_events(node: Node, *, keeps_files: bool) -> None:
     lines = _Lines(keeps_files=keeps_files)
-    events = node.events(wants=lines.wants)
+    # Who reads Data has each message held for him, and told.
+    data = log.isEnabledFor(logging.DEBUG) or (not keeps_files and FILE)
+    events = node.events(data=data, wants=lines.wants)
     try:
         async for event in events:
             lines.log(event)

@@ -10,6 +10,7 @@ import pytest
 
 from p2ptui import Config, headless
 from p2ptui.core.addresses import relay_address
+from p2ptui.core.encoded import Encoded
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     REACHED_AT,
@@ -120,6 +121,38 @@ def test_data_is_not_even_looked_at_above_debug(caplog):
     with caplog.at_level(logging.INFO, "p2ptui"):
         headless._log_event(DataReceived(NODE_ID, ADDRESS, Payload(), "id", Path.DIRECT, False))
     assert caplog.records == []
+
+
+def data(payload: object, *, is_echo: bool = False) -> DataReceived:
+    return DataReceived(NODE_ID, ADDRESS, payload, "id", Path.DIRECT, is_echo)
+
+
+@pytest.mark.parametrize("keeps_files", [False, True])
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_what_has_no_line_waits_nowhere(caplog, level, keeps_files):
+    """However much comes, only as much waits to be logged as there may be lines about it."""
+
+    async def wanted(events) -> list[object]:
+        lines = headless._Lines(keeps_files=keeps_files)
+        return [event for event in events if lines.wants(event)]
+
+    is_debug = level == logging.DEBUG
+    for_debug = [
+        data({"echo": 1}, is_echo=True),
+        RelayDataReceived(NODE_ID, NODE_ID, b"123"),
+        PeersDiscovered(NODE_ID, (), (NODE_ID,)),
+        MessageTraced(Direction.IN, ADDRESS, NODE_ID, "Ping", 4, b"{}"),
+    ]
+    file = data(Encoded(b'{"file":"notes.txt"}'))
+    text = data(Encoded(b'{"text":"notes.txt"}'))
+    crowd = [changed(PeerStatus.AUTHENTICATED)] * 1000
+    with caplog.at_level(level, "p2ptui"):
+        assert run_virtual(wanted(for_debug)) == (for_debug if is_debug else [])
+        assert run_virtual(wanted([file, text])) == (
+            [file, text] if is_debug else [] if keeps_files else [file]
+        )
+        assert len(run_virtual(wanted(crowd))) == PEER_LINES_PER_SECOND
+        assert run_virtual(wanted([EventsDropped(3)])) == [EventsDropped(3)]
 
 
 # --- whole runs, on virtual time

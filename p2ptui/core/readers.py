@@ -32,13 +32,15 @@ class ReaderRoom:
     Args:
         readers: All readers of the node.
         limit_bytes: What may wait altogether.
+        key: If not empty, it reads only what may be an object with this key.
     """
 
-    __slots__ = ("__weakref__", "_held", "_readers", "limit_bytes", "used_bytes")
+    __slots__ = ("__weakref__", "_held", "_readers", "key", "limit_bytes", "used_bytes")
 
-    def __init__(self, readers: "Readers", limit_bytes: int) -> None:
+    def __init__(self, readers: "Readers", limit_bytes: int, key: str = "") -> None:
         self._readers = readers
         self.limit_bytes = limit_bytes
+        self.key = key
         self.used_bytes = 0
         self._held: dict[str, int] = {}
 
@@ -83,6 +85,8 @@ class Readers:
         )
         self._promised_bytes = 0
         self._are_all = False
+        self._keys: tuple[bytes, ...] | None = None
+        """One of these is in what anybody wants; None: all is wanted."""
         self.is_read = True
         """Whether Data is told: to whoever drives the node, or to those here alone."""
         self.on_read: Callable[[], None] | None = None
@@ -97,6 +101,22 @@ class Readers:
     def _keep(self, rooms: list[weakref.ref[ReaderRoom]]) -> None:
         self._rooms = rooms
         self.is_read = bool(rooms) or not self._are_all
+        keys = {room.key for each in rooms if (room := each()) is not None}
+        some = self._are_all and "" not in keys
+        self._keys = tuple(b'"%s"' % key.encode() for key in sorted(keys)) if some else None
+
+    def reads(self, data: bytes) -> bool:
+        """Whether anybody wants a payload, as told without decoding it.
+
+        Args:
+            data: Its JSON.
+        """
+        keys = self._keys
+        if keys is None:
+            return self.is_read
+        if data[:1] != b"{":
+            return False
+        return data.find(b"\\u") >= 0 or any(data.find(key) >= 0 for key in keys)
 
     @property
     def waiting(self) -> int:
@@ -112,9 +132,10 @@ class Readers:
         """Bytes that wait for all readers together."""
         return sum(room.used_bytes for room in self._open())
 
-    def open(self, limit_bytes: int) -> ReaderRoom:
-        """A reader of Data begins; it ends with `close`, or when its room is collected."""
-        room = ReaderRoom(self, limit_bytes)
+    def open(self, limit_bytes: int, key: str = "") -> ReaderRoom:
+        """A reader of Data begins, or of what may have a key; it ends with `close`, or when its
+        room is collected."""
+        room = ReaderRoom(self, limit_bytes, key)
         self._keep([*self._rooms, weakref.ref(room, self._handle_collected)])
         return room
 

@@ -49,6 +49,9 @@ STRANGER_BUCKETS: Final = 64
 class Standing(IntEnum):
     """How well it is known who a source is."""
 
+    # As they compare. Its own is written in Python, and each datagram is looked up by it.
+    __hash__ = int.__hash__
+
     PROVED = 0
     """A peer that showed that it receives there."""
     SESSION = 1

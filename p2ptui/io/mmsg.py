@@ -157,7 +157,7 @@ def packed_name(address: Address, family: socket.AddressFamily) -> bytes:
     host, port = address
     if family == socket.AF_INET and 0 < port <= MAX_PORT:
         # As it is nearly always, it costs less than to remember it for each of many.
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # the latter for a null byte in it
             return _NAME4.pack(family, port.to_bytes(2, "big"), socket.inet_pton(family, host))
     return _packed_by_kind(address, family)
 

@@ -173,7 +173,7 @@ class Acquaintances:
     def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
         """What speaks against a node that asks this one, for that node's user."""
         pin = self._pin_at(address)
-        words = _asks_against(pin, node_id, keys)
+        words = _asks_against(pin, node_id, keys) if pin else ""
         cause = pin if words else "without keys"
         words = words or self._downgrade(address, node_id, keys, asks=True)
         if not words:
@@ -237,10 +237,11 @@ class Acquaintances:
             tell: Tells it to all who read events; with what is known of the peer.
         """
         peer = self._endpoint.peers.at(event.address)
-        judged = None
-        if event.status is PeerStatus.AUTHENTICATED and peer is not None and peer.is_authenticated:
-            judged = self._meet(peer, is_first=event.previous is not None)
-        trust = self._trust_now(peer) if event.status is PeerStatus.AUTHENTICATED else None
+        judged = trust = None
+        if event.status is PeerStatus.AUTHENTICATED:
+            if peer is not None and peer.is_authenticated:
+                judged = self._meet(peer, is_first=event.previous is not None)
+            trust = self._trust_now(peer) if judged is None else judged.judgement.trust
         tell(event if trust is None else event.judged(trust.value))
         if peer is not None and judged is not None and judged.judgement.advice:
             self._say(peer, judged, None)
@@ -262,7 +263,7 @@ class Acquaintances:
             return None
         met = self._met(peer)
         judged = Judged(met, self._judge(met))
-        if self._seals is not None:
+        if self._seals is not None and keys is not None:
             self.book.note(met)
         peer.facts.note_judged(judged)
         self._met_here.put(met.id, judged)

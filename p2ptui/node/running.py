@@ -148,7 +148,7 @@ class RunningNode(NodeLife):
         self,
         limit: int | None = None,
         *,
-        data: bool = True,
+        data: bool | str = True,
         wants: Callable[[Event], bool] | None = None,
     ) -> Subscription:
         """What happens from now on, as an async iterator of `p2ptui.core.events`.
@@ -160,6 +160,8 @@ class RunningNode(NodeLife):
             limit: Events other than Data that may wait for the reader (`event_queue_size` without
                 it); beyond that they are dropped, and an EventsDropped says how many.
             data: Whether this is a reader of Data. One that is not gets none, and holds up nobody.
+                A key makes it a reader of what may be an object with that; of other Data it gets
+                only what others read.
             wants: Called with each event as it happens: whether the reader gets it; all without
                 it. Data that it does not want counts as read. It must be quick, and not raise.
 

@@ -291,14 +291,15 @@ class Runtime:
         self,
         limit: int,
         *,
-        data: bool = True,
+        data: bool | str = True,
         wants: Callable[[Event], bool] | None = None,
     ) -> Subscription:
-        """What happens from now on; `data` is whether that includes Data, `wants` whether it
-        includes an event."""
+        """What happens from now on; `data` is whether that includes Data, or a key that this has to
+        have, and `wants` whether it includes an event."""
         self.flush()  # what has come already is for those who read already
-        reader_bytes = self._config.reliability.reader_bytes
-        return self._subscriptions.open(limit, reader_bytes if data else None, wants)
+        reader_bytes = self._config.reliability.reader_bytes if data else None
+        key = data if isinstance(data, str) else ""
+        return self._subscriptions.open(limit, reader_bytes, wants, key)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""

@@ -218,15 +218,17 @@ class Subscriptions:
         limit: int,
         reader_bytes: int | None,
         wants: Callable[[Event], bool] | None = None,
+        key: str = "",
     ) -> Subscription:
         """What happens from now on.
 
         Args:
             limit: Events other than Data that may wait for the reader.
             reader_bytes: Bytes of Data that may wait for it; None: it wants none.
+            key: If not empty, it need not get Data that can have no such key.
             wants: Whether it gets an event; see `Subscription`.
         """
-        room = None if reader_bytes is None else self._readers.open(reader_bytes)
+        room = None if reader_bytes is None else self._readers.open(reader_bytes, key)
         subscription = Subscription(limit, room, self._awaited, wants)
         living = [each for each in self._references if each() is not None]
         self._references = [*living, weakref.ref(subscription)]

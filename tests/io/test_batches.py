@@ -16,10 +16,10 @@ from p2ptui.io import batch_reader, batch_writer, mmsg, pktinfo, udp
 from p2ptui.io.batch_reader import READ_AT_ONCE, BatchReader
 from p2ptui.io.batch_writer import BATCHES_WITHOUT, CALL_ENTRIES, REFUSED_TRAINS, TRAIN_LENGTH
 from p2ptui.io.bind import bind_udp
-from p2ptui.io.datagrams import DatagramTooLongError, Traffic
+from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.io.udp import BACKLOG_DATAGRAMS, DRAIN_BYTES, UdpSocket, adopt, open_udp
-from p2ptui.wire.address import AskedAddress, is_loopback, own_host
+from p2ptui.wire.address import AskedAddress, own_host
 from p2ptui.wire.frames import Unfragmented
 from tests.patience import PATIENCE_S
 
@@ -598,19 +598,6 @@ def test_a_destination_is_written_as_by_the_general_way(
     except OSError as error:
         written = error.errno
     assert written == expected
-
-
-@needs_batches
-@pytest.mark.parametrize("own", [HERE, pytest.param("::", marks=HOSTS[-1].marks)])
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.255.3.4", "128.0.0.1", "::1", "2001:db8::1"])
-def test_loopback_is_told_from_what_is_written(own: str, host: str) -> None:
-    if ":" in host and ":" not in own:
-        pytest.skip("an IPv4 socket sends to no IPv6 address")
-    with bind_udp((own, 0)) as sock:
-        writer: Any = batch_writer.BatchWriter(
-            sock, lambda _: (b"", ()), lambda *_: True, Traffic()
-        )
-        assert writer._is_here(mmsg.packed_name((host, 9), sock.family)) is is_loopback(host)
 
 
 # Where it is used.

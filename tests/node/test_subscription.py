@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import (
     DataDropped,
     DataReceived,
@@ -205,6 +206,31 @@ def test_a_reader_gets_what_it_wants_and_what_it_does_not_want_waits_nowhere():
     assert numbers(subscription.take(10)) == [1, 3]
     subscription.put(EventsDropped(4))
     assert numbers(subscription.take(10)) == ["4 dropped"], "of what is missing it is always told"
+
+
+def test_of_what_has_no_key_that_is_read_nobody_is_told():
+    readers = Readers()
+    assert readers.reads(b"1"), "whoever drives it may read all"
+    readers.are_all()
+    assert not readers.reads(b'{"file":1}')
+    files = readers.open(1000, "file")
+    for payload, is_read in {
+        b'{"file":1}': True,
+        b'{"a":{"file":1}}': True,
+        rb'{"fil\u0065":1}': True,
+        b'{"fil":1}': False,
+        b'["file"]': False,
+        b'"file"': False,
+    }.items():
+        assert readers.reads(payload) is is_read
+        if not is_read:
+            assert not Encoded(payload).may_have("file")
+    everything = readers.open(1000)
+    assert readers.reads(b"1")
+    everything.close()
+    assert not readers.reads(b"1")
+    files.close()
+    assert not readers.reads(b'{"file":1}')
 
 
 def test_all_readers_are_told_but_those_that_nobody_holds():

@@ -127,8 +127,8 @@ class DataService:
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
         state = self._state
-        if not state.readers.is_read:
-            return True  # nobody reads, and no event of it needs room
+        if not state.readers.reads(content.value):
+            return True  # nobody reads it, and no event of it needs room
         return state.admits_data(peer.node_id, len(content.value), now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
@@ -139,7 +139,7 @@ class DataService:
             self._handle_routes(peer, message)
         state = self._state
         state.counters.delivered += 1
-        if state.readers.is_read:
+        if state.readers.reads(data):
             at = peer.sends_to
             told = (
                 peer.node_id,
