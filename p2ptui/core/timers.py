@@ -2,7 +2,8 @@
 
 import heapq
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias, TypeVar
 
 SubjectT = TypeVar("SubjectT")
@@ -47,6 +48,10 @@ class Timer:
     def when(self) -> float:
         """The time for which it is planned, seconds."""
         return self._moment.when
+
+    def move(self, moment: _Moment) -> None:
+        """It is due still, with others of the same time (called by `Timers`)."""
+        self._moment = moment
 
     def cancel(self) -> None:
         """Take the action back; harmless when it has run or was cancelled."""
@@ -117,16 +122,23 @@ class Timers:
             heapq.heappop(heap)
         return heap[0] if heap else None
 
-    def run(self, now: float) -> None:
+    def run(self, now: float, most: int = sys.maxsize) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
 
         Actions run in the order of their times. If one raises, those after it are still due.
+
+        Args:
+            now: The time, seconds.
+            most: How many at most; the others are still due.
         """
         heap, due = self._heap, list[Timer]()
-        while heap and heap[0] <= now:
+        while heap and heap[0] <= now and len(due) < most:
             moment = self._moments.pop(heapq.heappop(heap), None)
             if moment is not None:
                 due += moment.planned
+        if len(due) > most:
+            self._put_back(due[most:])
+            del due[most:]
         remaining = iter(due)
         try:
             for timer in remaining:
@@ -139,14 +151,20 @@ class Timers:
                     else:
                         action(subject, now)
         finally:
-            self._put_back([timer for timer in remaining if timer.action is not None])
+            self._put_back(remaining)
 
-    def _put_back(self, timers: list[Timer]) -> None:
-        """Those were not run: they are due before what was planned meanwhile."""
-        for timer in reversed(timers):
-            moment = timer._moment = self._at(timer.when)
-            moment.planned.insert(0, timer)
-            moment.live += 1
+    def _put_back(self, timers: Iterable[Timer]) -> None:
+        """Those were not run: they are due before what was planned meanwhile for the same times."""
+        earlier: dict[float, list[Timer]] = {}
+        for timer in timers:
+            if timer.action is not None:
+                earlier.setdefault(timer.when, []).append(timer)
+        for when, waiting in earlier.items():
+            moment = self._at(when)
+            moment.planned = waiting + moment.planned
+            moment.live += len(waiting)
+            for timer in waiting:
+                timer.move(moment)
 
     def sizes(self) -> dict[str, int]:
         """How many are planned for others."""
