@@ -24,8 +24,8 @@ MANY_PEERS: Final = 64
 TICKS_PER_S: Final = 4
 TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
-between two heartbeats, if those are more: the process wakes up for all of them together, and not for
-each by itself. To wake up for one costs about as much as to ask him and to take his answer."""
+between two heartbeats, if those are more: the process wakes up for all of them together, and not
+for each by itself. That costs about as much as to ask a peer and to take its answer."""
 
 UNANSWERED_SHARE: Final = 0.2
 """After a Ping that nothing followed the next comes after this share of the interval, from the
