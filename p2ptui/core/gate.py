@@ -49,7 +49,7 @@ class Gate:
 
     Args:
         counters: Counts what leaves and what is dropped.
-        emit: Takes what leaves by other sockets than the node's own; without it nothing does.
+        emit: Takes what leaves by other sockets; without it nothing does.
         search: The options of a search at present: checks of one round, and seconds between two.
         shares: Of the grants, for each address and prefix.
     """
@@ -314,11 +314,11 @@ class Gate:
             return self.send_proved(purse, data, to, peer)
         if grant is not None:
             return self.send(data, to, grant)
-        if peer.has_room(len(data)):
-            purse.charge(len(data))
-            return self._leave(data, to, peer)
-        self._counters.drop("unpaid")
-        return False
+        if not peer.has_room(len(data)):
+            self._counters.drop("unpaid")
+            return False
+        purse.charge(len(data))
+        return self._leave(data, to, peer)
 
     def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
         """As `send_to`, of a peer that has proved its address."""

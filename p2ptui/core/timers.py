@@ -3,7 +3,7 @@
 import heapq
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias, TypeVar
 
 SubjectT = TypeVar("SubjectT")
@@ -48,6 +48,10 @@ class Timer:
     def when(self) -> float:
         """The time for which it is planned, seconds."""
         return self._moment.when
+
+    def move(self, moment: _Moment) -> None:
+        """It is due still, with others of the same time (called by `Timers`)."""
+        self._moment = moment
 
     def cancel(self) -> None:
         """Take the action back; harmless when it has run or was cancelled."""
@@ -140,7 +144,7 @@ class Timers:
                     else:
                         action(subject, now)
         finally:
-            self._put_back([timer for timer in remaining if timer.action is not None])
+            self._put_back(remaining)
 
     def _take(self, now: float, most: int) -> list[Timer]:
         """Those that are due, at most so many, in their order; the others stay as they are."""
@@ -162,17 +166,23 @@ class Timers:
         first.planned = moment.planned[:count]
         del moment.planned[:count]
         for timer in first.planned:
-            timer._moment = first
+            timer.move(first)
             first.live += timer.action is not None
         moment.live -= first.live
         return first
 
-    def _put_back(self, timers: list[Timer]) -> None:
-        """Those were not run: they are due before what was planned meanwhile."""
-        for timer in reversed(timers):
-            moment = timer._moment = self._at(timer.when)
-            moment.planned.insert(0, timer)
-            moment.live += 1
+    def _put_back(self, timers: Iterable[Timer]) -> None:
+        """Those were not run: they are due before what was planned meanwhile for the same times."""
+        earlier: dict[float, list[Timer]] = {}
+        for timer in timers:
+            if timer.action is not None:
+                earlier.setdefault(timer.when, []).append(timer)
+        for when, waiting in earlier.items():
+            moment = self._at(when)
+            moment.planned = waiting + moment.planned
+            moment.live += len(waiting)
+            for timer in waiting:
+                timer.move(moment)
 
     def sizes(self) -> dict[str, int]:
         """How many are planned for others."""

@@ -165,10 +165,6 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
             (`EAFNOSUPPORT`), or the scope names no interface (`ENODEV`).
     """
     host, port = address
-    if 0 < port <= MAX_PORT and _is_ipv4(host):  # as most are, of more than are kept
-        if family == socket.AF_INET6:
-            return f"::ffff:{host}", port, 0, 0
-        return address if type(address) is tuple else (host, port)
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -184,15 +180,6 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
         raise OSError(errno.EAFNOSUPPORT, f"an IPv4 socket cannot send to {host}")
     plain = str(ip)
     return address if plain == host and type(address) is tuple else (plain, port)
-
-
-def _is_ipv4(host: str) -> bool:
-    """Whether it is one, in its usual form."""
-    try:
-        packed = socket.inet_pton(socket.AF_INET, host)
-    except (OSError, ValueError):  # also with a null byte in it
-        return False
-    return socket.inet_ntop(socket.AF_INET, packed) == host
 
 
 def _interface_index(scope: str) -> int:

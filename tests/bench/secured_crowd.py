@@ -1,20 +1,27 @@
-"""A node with hundreds of secured peers: what they take, and what it costs that they are there.
+"""A node with thousands of secured peers: what they take, and what it costs that they are there.
 
-Each of them is a core of its own, with keys and with the usual heartbeats; all speak from one
-socket, and from this process.
+Each of them shakes hands as a core of its own, with keys. Once all that belongs to that is over,
+the core is gone, and what stays is the session: it sends what a node does that keeps it from behind
+a NAT, and answers. All speak from one socket, and from this process.
 """
 
 import contextlib
+import heapq
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.nat.mapping_life import USUAL_S
 from p2ptui.wire.address import Address
+from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
 from tests.bench import crowded
 from tests.bench.crowd import Crowd, SecuredPeer
+from tests.bench.load import message
 from tests.bench.machine import Cores, Interpreter, cpu_s, rss_mb
+from tests.bench.memory import Quiet
 from tests.bench.report import Row
 from tests.bench.rounds import Target
 from tests.bench.secured import endpoint
@@ -23,17 +30,68 @@ PARTS: Final = ("handshakes-secured", "memory-secured", "idle-secured")
 UNDER_WAY: Final = 16
 """Handshakes at a time."""
 
-JOIN_S: Final = 60.0
-"""All have come after so long, or it is given up."""
+A_PEER_S: Final = 0.03
+JOIN_S: Final = 30.0
+"""All have come after so long, and as much longer for each, or it is given up."""
 
 LOOK_S: Final = 0.1
-"""So often the timers of all are looked at."""
+"""So often the timers of all cores are looked at."""
 
-QUIET_S: Final = 1.0
-"""After the last handshake, until what belongs to it is over."""
+GREETED_S: Final = 2.0
+"""After its handshake, until what belongs to that is over."""
 
-SCALE: Final = 10_000
-"""Peers for which the cost of being there is told, in proportion."""
+KEEPALIVE: Final = encode_keepalive(Keepalive(bytes(KEEPALIVE_NONCE_BYTES), 0.0))
+
+
+class Kept:
+    """A session that is kept, and whose node is gone.
+
+    Args:
+        peer: That node, once it has its session.
+        port: Of the other one.
+        now: The time, seconds.
+        interval_s: Between two of its heartbeats.
+    """
+
+    def __init__(self, peer: SecuredPeer, port: int, now: float, interval_s: float) -> None:
+        self.host = peer.host
+        self._crowd, self._port = peer.crowd, port
+        self._sealed = peer.sealed
+        self._quiet = Quiet(peer.core, ("127.0.0.1", port))
+        assert peer.peer is not None
+        assert peer.peer.seal is not None
+        self._seal = peer.peer.seal.session.seal
+        self._interval_s = interval_s
+        self._number = random.getrandbits(32)
+        self._beat_at = now + random.uniform(0.0, interval_s)
+        self._left_at = now
+
+    @property
+    def due(self) -> float:
+        """When it next sends something by itself; seconds."""
+        return min(self._beat_at, self._left_at + USUAL_S)
+
+    def handle_timeout(self, now: float) -> None:
+        """Its heartbeat is due, or nothing has left for as long as a way is left idle."""
+        if now < self._beat_at:
+            data = KEEPALIVE
+        else:
+            self._number += 1
+            message_id = f"{self._number:08x}-0000-4000-8000-{self._number:012x}"
+            data = message("Ping", {"nonce": message_id[:16]}, message_id).encode()
+            self._beat_at = now + self._interval_s
+        self._send(self._seal(data), now)
+
+    def take(self, data: bytes, now: float) -> int:
+        """What came for it is answered; the number of answers."""
+        answers = self._quiet.answers(data, now)
+        for answer in answers:
+            self._send(answer, now)
+        return len(answers)
+
+    def _send(self, data: bytes, now: float) -> None:
+        self._left_at = now
+        self._crowd.send(self.host, data, self._port)
 
 
 class SecuredCrowd:
@@ -46,58 +104,87 @@ class SecuredCrowd:
     """
 
     def __init__(self, crowd: Crowd, port: int, size: int) -> None:
-        self._crowd, self._port = crowd, port
-        self._peers = [SecuredPeer(crowd, number, _member) for number in range(size)]
-        self._by_host = {peer.host: peer for peer in self._peers}
+        self._crowd, self._port, self._size = crowd, port, size
+        self._interval_s = Config().server.heartbeat_interval
+        self._cores: dict[str, SecuredPeer] = {}
+        self._secured: dict[str, float] = {}
+        """Of these, those that have a session, and since when."""
+        self._kept: dict[str, Kept] = {}
+        self._plans: list[tuple[float, str]] = []
         self._looked = 0.0
+        self.heard = 0
+        """Datagrams that came for those whose node is gone."""
 
     def _step(self) -> None:
-        came = self._crowd.receive(LOOK_S)
-        if came is not None and came[0] in self._by_host:
-            self._by_host[came[0]].take(came[1], self._port)
         now = time.monotonic()
-        if now - self._looked < LOOK_S:
+        while self._plans and self._plans[0][0] <= now:
+            _, host = heapq.heappop(self._plans)
+            kept = self._kept[host]
+            if kept.due <= now:
+                kept.handle_timeout(now)
+            heapq.heappush(self._plans, (kept.due, host))
+        if self._cores and now - self._looked >= LOOK_S:
+            self._looked = now
+            self._look_at_cores(now)
+        next_at = self._plans[0][0] if self._plans else now + LOOK_S
+        came = self._crowd.receive(min(max(next_at - now, 0.0001), LOOK_S))
+        if came is None:
             return
-        self._looked = now
-        for peer in self._peers:
+        host, data = came
+        if host in self._cores:
+            peer = self._cores[host]
+            peer.take(data, self._port)
+            if host not in self._secured and peer.is_secured(self._port):
+                self._secured[host] = now
+        elif host in self._kept:
+            self.heard += 1
+            self._kept[host].take(data, time.monotonic())
+
+    def _look_at_cores(self, now: float) -> None:
+        for host, peer in list(self._cores.items()):
             due = peer.core.next_timeout()
             if due is not None and due <= now:
                 peer.core.handle_timeout(now)
                 peer.flush(self._port)
+            if now - self._secured.get(host, now) > GREETED_S:
+                del self._cores[host]
+                kept = self._kept[host] = Kept(peer, self._port, now, self._interval_s)
+                heapq.heappush(self._plans, (kept.due, host))
 
     def stay(self, seconds: float) -> None:
-        """Answer whatever comes, for so long."""
+        """Keep all sessions, for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._step()
 
     def join(self) -> bool:
-        """Shake hands, a few at a time; whether all have a secured session then."""
-        waiting, under_way = list(reversed(self._peers)), list[SecuredPeer]()
-        end = time.monotonic() + JOIN_S
-        while (waiting or under_way) and time.monotonic() < end:
-            while waiting and len(under_way) < UNDER_WAY:
-                peer = waiting.pop()
+        """Shake hands, a few at a time; whether all have a secured session then, and are kept."""
+        begun = 0
+        end = time.monotonic() + JOIN_S + A_PEER_S * self._size
+        while len(self._kept) < self._size and time.monotonic() < end:
+            while begun < self._size and begun - len(self._secured) < UNDER_WAY:
+                peer = SecuredPeer(self._crowd, begun, _member)
                 peer.core.connect(("127.0.0.1", self._port), time.monotonic(), JOIN_S)
                 peer.flush(self._port)
-                under_way.append(peer)
+                self._cores[peer.host] = peer
+                begun += 1
             self._step()
-            under_way = [peer for peer in under_way if not peer.is_secured(self._port)]
-        return not (waiting or under_way)
+        return len(self._kept) == self._size
 
 
 def _member(number: int, address: Address) -> Endpoint:
     return endpoint(number, address, secured=True, config=Config())
 
 
-def _rows(node: Target, crowd: SecuredCrowd, size: int, idle_s: float) -> Iterator[Row]:
+def _rows(node: Target, crowd: SecuredCrowd, plan: crowded.Plan) -> Iterator[Row]:
+    size = plan.secured
     many = f"{size:,} secured peers"
+    alone = crowded.share_of(node, plan.rest_s)
     rest_mb, before = rss_mb(node.pid), cpu_s(node.pid)
     if not crowd.join():
         for key in PARTS:
             yield Row(key, many, skipped="they were not all let in")
         return
-    crowd.stay(QUIET_S)
     handshake_us = (cpu_s(node.pid) - before) / size * 1e6
     yield Row(
         PARTS[0],
@@ -111,17 +198,15 @@ def _rows(node: Target, crowd: SecuredCrowd, size: int, idle_s: float) -> Iterat
         f"memory at {many}",
         figures={"whole_mb": now_mb, "peer_kb": (now_mb - rest_mb) * 1000 / size},
     )
-    before, began = cpu_s(node.pid), time.monotonic()
-    crowd.stay(idle_s)
-    share = (cpu_s(node.pid) - before) / (time.monotonic() - began)
+    crowd.stay(plan.settle_s)
+    crowd.heard = 0
+    share = crowded.share_of(node, plan.idle_s, crowd.stay)
     yield Row(
         PARTS[2],
-        f"idle, {many} with their heartbeats",
-        figures={
-            "core_percent": share * 100,
-            f"core_for_{SCALE}_percent": share * 100 * SCALE / size,
-        },
-        note=f"over {idle_s:g} s; in proportion",
+        f"idle, {many} with heartbeats of 30 s and keepalives",
+        figures=crowded.idle_figures(share, alone, size),
+        note=f"over {plan.idle_s:g} s, in which {crowd.heard / plan.idle_s:,.0f} datagrams a second"
+        " went to them",
     )
 
 
@@ -142,6 +227,6 @@ def measure(
         time.sleep(crowded.REST_S)
         stack.enter_context(cores.of_load())
         crowd = SecuredCrowd(new_crowd(), node.port, plan.secured)
-        for row in _rows(node, crowd, plan.secured, plan.idle_s):
+        for row in _rows(node, crowd, plan):
             if wanted(row.key):
                 yield row

@@ -58,7 +58,15 @@ QUICK: Final = Plan(
     rounds=3,
     load_s=0.1,
     crowd=crowded.Plan(
-        peers=1_000, secured=50, storm=200, storm_s=2.0, idle_s=3.0, rounds=3, load_s=0.1
+        peers=1_000,
+        secured=50,
+        storm=200,
+        storm_s=2.0,
+        rest_s=0.2,
+        settle_s=1.0,
+        idle_s=3.0,
+        rounds=3,
+        load_s=0.1,
     ),
 )
 """Under a minute: fewer rounds, and a crowd of a thousand."""

@@ -169,3 +169,31 @@ def test_an_action_that_raises_takes_no_other_with_it() -> None:
     assert (ran, len(timers), timers.next_timeout()) == ([5.0], 1, 3.0)
     timers.run(5.0)
     assert ran == [5.0, 5.0]
+
+
+def test_of_more_than_may_run_at_once_the_rest_is_due_still_and_in_order() -> None:
+    timers, ran = Timers(), list[int]()
+
+    def note(name: int, _now: float) -> None:
+        ran.append(name)
+        if name == 0:
+            timers.schedule_about(1.0, note, 9)
+
+    planned = [timers.schedule_about(1.0, note, name) for name in range(4)]
+    timers.schedule_about(2.0, note, 4)
+    timers.run(3.0, 2)
+    planned[3].cancel()
+    assert (ran, len(timers), timers.next_timeout()) == ([0, 1], 3, 1.0)
+    timers.run(3.0)
+    assert ran == [0, 1, 2, 9, 4]
+    assert timers.next_timeout() is None
+
+
+def test_what_is_planned_for_one_time_is_one_entry_of_the_heap() -> None:
+    timers = Timers()
+    planned = [timers.schedule(float(number % 4), lambda _: None) for number in range(4000)]
+    assert len(timers._heap) == 4
+    for timer in planned[:-1]:
+        timer.cancel()
+    assert sum(len(moment.planned) for moment in timers._moments.values()) < 200
+    assert (len(timers), timers.next_timeout()) == (1, 3.0)

@@ -25,7 +25,7 @@ TICKS_PER_S: Final = 4
 TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
 between two heartbeats, if those are more: the process wakes up for all of them together, and not
-for each by itself. To wake up for one costs as much as to ask it and to take its answer."""
+for each by itself. That costs about as much as to ask a peer and to take its answer."""
 
 UNANSWERED_SHARE: Final = 0.2
 """After a Ping that nothing followed the next comes after this share of the interval, from the
@@ -78,9 +78,6 @@ SUSPICION_PAUSE_S: Final = 1.0
 REJOIN_JITTER_S: Final = 0.1
 """Many clients learn at the same time that their server was restarted."""
 
-
-_PONG: Final = MessageType.PONG
-"""A member of an enum is looked up in Python."""
 
 _Pace: TypeAlias = tuple[int, float]
 """How many Pings, and seconds between two."""
@@ -235,7 +232,7 @@ class Liveness:
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
         peer.liveness.note_known(now)
-        self._delivery.send(peer, _PONG, payload, now)
+        self._delivery.send(peer, MessageType.PONG, payload, now)
         self.on_pinged(peer, now)
 
     def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:
