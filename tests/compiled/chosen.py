@@ -34,8 +34,12 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
         "test_an_answer_to_what_is_no_frame_is_noticed": _METHOD,
     },
     "tests/attacks/test_orders.py": {
+        "test_a_node_that_names_nothing_is_met_plainly": _METHOD,
         "test_hosts_for_which_there_is_no_room_share_an_hour": _CONSTANT,
         "test_who_fills_the_hours_takes_nobody_elses": _CONSTANT,
+    },
+    "tests/attacks/test_restarts.py": {
+        "test_a_node_gets_in_where_the_same_request_has_another_answer": _METHOD,
     },
     "tests/attacks/test_sessions.py": {
         "test_a_first_answer_that_did_not_leave_is_sent_later": _METHOD,
