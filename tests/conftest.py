@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """All that was imported and collected stays: no collection looks at it from here on."""
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that finds on its way that it can only be run interpreted is skipped, too."""
+    report = yield
+    if report.failed and version.is_compiled() and call.excinfo is not None:
+        from tests.compiled.chosen import why_it_failed
+
+        if (reason := why_it_failed(call.excinfo.value)) is not None:
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), 0, f"Skipped: compiled: {reason}")
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -314,11 +314,11 @@ class Gate:
             return self.send_proved(purse, data, to, peer)
         if grant is not None:
             return self.send(data, to, grant)
-        if not peer.has_room(len(data)):
-            self._counters.drop("unpaid")
-            return False
-        purse.charge(len(data))
-        return self._leave(data, to, peer)
+        if peer.has_room(len(data)):
+            purse.charge(len(data))
+            return self._leave(data, to, peer)
+        self._counters.drop("unpaid")
+        return False
 
     def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
         """As `send_to`, of a peer that has proved its address."""

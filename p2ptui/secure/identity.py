@@ -214,11 +214,11 @@ class Statement:
     def to_bytes(self) -> bytes:
         """As it travels where its kind and whom it is about are known: 136 bytes."""
         claim = _claim(self.kind, self.signer, self.subject, self.expires_at)
-        return claim[_SHORT] + claim[_SHORT_END] + self.signature
+        return claim[1:_SHORT_END] + claim[_TIME_AT:] + self.signature
 
 
-_SHORT: Final = slice(1, 1 + 2 * KEY_BYTES)
-_SHORT_END: Final = slice(_CLAIM.size - 8, _CLAIM.size)
+_SHORT_END: Final = 1 + 2 * KEY_BYTES
+_TIME_AT: Final = _CLAIM.size - 8
 SHORT_STATEMENT_BYTES: Final = 2 * KEY_BYTES + 8 + SIGNATURE_BYTES
 STATEMENT_TEXT_LENGTH: Final = -(-(_CLAIM.size + SIGNATURE_BYTES) * 4 // 3)
 

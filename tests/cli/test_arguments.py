@@ -17,7 +17,7 @@ from p2ptui.config.load import load_config
 from p2ptui.core.data import encode_data
 from p2ptui.errors import BindError
 from p2ptui.tui import run as tui
-from p2ptui.version import VERSION
+from p2ptui.version import VERSION, described
 from p2ptui.wire.files import file_payload
 
 
@@ -181,7 +181,7 @@ def test_a_configuration_can_be_checked(capsys):
 
 def test_version_and_help(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr() == (f"p2ptui {VERSION}\n", "")
+    assert capsys.readouterr() == (f"p2ptui {described()}\n", "")
     assert main(["-h"]) == 0
     text = capsys.readouterr().out
     for word in ("--listen-address", "--STUN", "--TRACE", "--check-config", *cli.COMMANDS):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from p2ptui.version import VERSION
+from p2ptui.version import VERSION, described
 from tests.installed import P2PTUI, environment, headless, run, run_all, start
 from tests.patience import PATIENCE_S
 
@@ -461,4 +461,4 @@ def test_it_runs_as_a_module_too():
         timeout=PATIENCE_S,
         check=True,
     )
-    assert result.stdout == f"p2ptui {VERSION}\n"
+    assert result.stdout == f"p2ptui {described()}\n"

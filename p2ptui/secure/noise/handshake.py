@@ -1,6 +1,6 @@
 """The HandshakeState of Noise, section 5.3: reads and writes the messages of a pattern."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from p2ptui.secure.errors import Reason, SecureError
@@ -9,9 +9,7 @@ from p2ptui.secure.noise.patterns import Pattern
 from p2ptui.secure.noise.primitives import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES, KeyPair
 from p2ptui.secure.noise.symmetric import SymmetricState
 
-_Before: TypeAlias = tuple[
-    SymmetricState, bytes | None, bytes | None, KeyPair | None, bool, tuple[bytes, ...]
-]
+_Before: TypeAlias = tuple[SymmetricState, bytes | None, bytes | None, KeyPair | None, bool, int]
 """What a message changes, as it was."""
 
 
@@ -58,7 +56,8 @@ class HandshakeState:
         self._is_e_sent = False
         self._rs = rs
         self._re: bytes | None = None
-        self._psks = tuple(psks)
+        self._psks: Final = tuple(psks)
+        self._psks_mixed = 0
         self._done = 0
         self._has_read_static = False
         self._symmetric = SymmetricState(pattern.protocol_name)
@@ -85,9 +84,17 @@ class HandshakeState:
     def copy(self) -> "HandshakeState":
         """Another one that goes on from here. Only one of them may write the next message: with
         an ephemeral key that both have, the same keys would seal different things."""
-        other = HandshakeState.__new__(HandshakeState)
-        other.__dict__.update(self.__dict__)
-        other._symmetric = self._symmetric.copy()
+        other = HandshakeState(
+            self.pattern,
+            initiator=self.initiator,
+            s=self._s,
+            e=self._e,
+            rs=self._rs,
+            psks=self._psks,
+        )
+        other._done = self._done
+        other._has_read_static = self._has_read_static
+        other._go_back(self._noted())
         return other
 
     def write_message(self, payload: bytes = b"") -> bytes:
@@ -155,11 +162,11 @@ class HandshakeState:
 
     def _noted(self) -> _Before:
         symmetric = self._symmetric.copy()
-        return symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks
+        return symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks_mixed
 
     def _go_back(self, before: _Before) -> None:
         """A message was refused: all is as before."""
-        self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks = before
+        self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks_mixed = before
 
     def _write(self, token: str, parts: list[bytes]) -> None:
         if token == "e":
@@ -200,11 +207,10 @@ class HandshakeState:
 
     def _mix(self, token: str) -> None:
         if token == "psk":
-            psk, *rest = self._psks
-            self._psks = tuple(rest)
-            self._symmetric.mix_key_and_hash(psk)
+            self._symmetric.mix_key_and_hash(self._psks[self._psks_mixed])
+            self._psks_mixed += 1
         else:
-            self._symmetric.mix_key(self._SECRETS[token](self))
+            self._symmetric.mix_key(self._secret(token))
 
     def _own_s(self) -> KeyPair:
         if self._s is None:
@@ -220,22 +226,13 @@ class HandshakeState:
             raise SecureError(Reason.BAD_KEY, f"{self.pattern.name} needs the other side's key")
         return key
 
-    def _es(self) -> bytes:
-        if self.initiator:
-            return self._own_e().dh(self._known(self._rs))
-        return self._own_s().dh(self._known(self._re))
-
-    def _se(self) -> bytes:
-        if self.initiator:
-            return self._own_s().dh(self._known(self._re))
-        return self._own_e().dh(self._known(self._rs))
-
-    _SECRETS: Final[dict[str, Callable[["HandshakeState"], bytes]]] = {
-        "ee": lambda self: self._own_e().dh(self._known(self._re)),
-        "es": _es,
-        "se": _se,
-        "ss": lambda self: self._own_s().dh(self._known(self._rs)),
-    }
+    def _secret(self, token: str) -> bytes:
+        """Of two keys: the token names the initiator's first, and then the responder's."""
+        own, others = token[0], token[1]
+        if not self.initiator:
+            own, others = others, own
+        pair = self._own_e() if own == "e" else self._own_s()
+        return pair.dh(self._known(self._re if others == "e" else self._rs))
 
 
 def _cut(message: bytes, length: int) -> tuple[bytes, bytes]:

@@ -58,7 +58,7 @@ class SymmetricState:
 
     def copy(self) -> "SymmetricState":
         """Another one that goes on from here."""
-        other = SymmetricState.__new__(SymmetricState)
+        other = SymmetricState(b"")
         other._hash = self._hash
         other._chaining_key = self._chaining_key
         other._cipher = self._cipher.copy()
