@@ -45,8 +45,8 @@ FIRST: Final = 3
 """Datagrams of each peer before any is measured."""
 
 FEW: Final = WINDOW
-"""Peers whose datagrams are compared with those of all: so many that, in turn, none has two answers
-under way, as is so of all. One peer alone is answered by trains (UDP_SEGMENT), which no crowd is."""
+"""Peers whose datagrams are compared with those of all: so many that in turn none has two answers
+under way, as none of all has. One alone is answered by trains (UDP_SEGMENT), no crowd can be."""
 
 ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
@@ -346,7 +346,7 @@ def _grown(one: Match, few: Match, many: Match, key: str, title: str) -> Row:
     if failed := one.failed or few.failed or many.failed:
         return Row(key, title, skipped=failed)
     node, echo = many.taken["node"], many.taken["echo"]
-    of_one, of_few = one.taken["node"], few.taken["node"]
+    of_one, of_few, echo_of_few = one.taken["node"], few.taken["node"], few.taken["echo"]
     return Row(
         key,
         title,
@@ -360,6 +360,7 @@ def _grown(one: Match, few: Match, many: Match, key: str, title: str) -> Row:
         figures={
             "one_to_all_growth": median(ratios(node.cpu_us, of_one.cpu_us)),
             "few_to_all_growth": median(ratios(node.cpu_us, of_few.cpu_us)),
+            "few_to_all_of_C_growth": median(ratios(echo.cpu_us, echo_of_few.cpu_us)),
         },
         note=f"few: {FEW} in turn",
     )
