@@ -20,8 +20,8 @@ from tests import virtual_time
 settings.register_profile("p2ptui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("p2ptui")
 
-# Thousands of tests leave little garbage and much that stays: a sixth of their time went into looking
-# at that over and over.
+# Thousands of tests leave little garbage and much that stays: a sixth of their time went into
+# looking at that over and over.
 gc.set_threshold(20_000, 20, 20)
 
 # Programs that are tested get this as this process has it, and one under nohup would ignore it.
