@@ -69,6 +69,8 @@ sys.exit(main())
 """
 
 
+_HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+
 QUIET: Final = """
 [server]
 max_connections = 20000
@@ -94,15 +96,15 @@ class Program:
             **os.environ,
             "BENCH_LAG": str(self._lag),
             "BENCH_PEERS": str(peers),
-            "HOME": str(folder),
-            "XDG_STATE_HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder),
+            **dict.fromkeys(_HOMES, str(folder)),
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",
         }
         command = [sys.executable, "-c", _LAG, "--address", "127.0.0.1:0"]
-        command += ["--enable-discovery", "false", "--name", "measured"]
+        # Each that is measured is another node, of the same name: with keys that last, those who
+        # remember the one before would refuse it.
+        command += ["--enable-discovery", "false", "--name", "measured", "--ephemeral"]
         command += ["--config", str(folder / "quiet.toml")]
         (folder / "quiet.toml").write_text(QUIET)
         command += [] if with_screen else ["--no-ui"]
@@ -360,9 +362,12 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.run(_flood(arguments[1], int(arguments[2])))
         return 0
     figures: list[Figure] = []
-    for name in arguments or MEASUREMENTS:
-        print(f"measuring {name} ...", file=sys.stderr)
-        figures += MEASUREMENTS[name]()
+    with tempfile.TemporaryDirectory() as home:
+        # What the nodes that load it remember is none of the user's.
+        os.environ |= dict.fromkeys(_HOMES, home)
+        for name in arguments or MEASUREMENTS:
+            print(f"measuring {name} ...", file=sys.stderr)
+            figures += MEASUREMENTS[name]()
     load = os.getloadavg()[0]
     print(
         f"{os.cpu_count()} cores; load average at the end {load:.1f},"
