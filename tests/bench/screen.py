@@ -27,7 +27,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.crowd import OWN, Crowd, handshake_request, host_of
+from tests.bench.crowded import RAMP_WINDOW
 from tests.bench.figure import ROOT, SIZE, Figure, quiet_node
+from tests.bench.loopback import compiled
 from tests.bench.screen_memory import measure_memory
 
 FLOOD_PER_SECOND: Final = 1000
@@ -36,6 +39,12 @@ WARM_UP_S: Final = 5.0
 TURNS: Final = 3
 MANY: Final = 10_000
 """Peers."""
+JOIN_S: Final = 60.0
+"""They have joined after so long, or it is given up."""
+MOST: Final = 0.99
+"""Of them come in at least: an answer may be lost where the machine is busy."""
+POLITE_S: Final = 1.0
+"""Until what their handshakes began is over."""
 PINGS: Final = 400
 
 
@@ -58,9 +67,6 @@ begin = runtime.Runtime.start
 async def start(*arguments):
     started = await begin(*arguments)
     started.begin(watch(), "lag")
-    if peers := int(os.environ["BENCH_PEERS"]):
-        from tests.bench.screen_crowd import enter
-        enter(started.endpoint, started.now, peers)
     return started
 
 runtime.Runtime.start = start
@@ -76,8 +82,13 @@ QUIET: Final = """
 max_connections = 20000
 heartbeat_interval = 3600
 connection_timeout = 36000
+peerlist_broadcast_debounce_ms = 3600000
+peerlist_broadcast_max_wait_ms = 3600000
+
+[security]
+unvouched_bytes_per_minute = 1000000000
 """
-"""Nobody is asked for a sign of life while it is measured."""
+"""Nobody is asked for a sign of life, or told who came, while it is measured."""
 
 
 class Program:
@@ -86,16 +97,14 @@ class Program:
     Args:
         folder: For its files.
         with_screen: Whether it has a screen.
-        peers: How many it has from the start; they are silent.
     """
 
-    def __init__(self, folder: Path, *, with_screen: bool, peers: int = 0) -> None:
+    def __init__(self, folder: Path, *, with_screen: bool) -> None:
         self._lag = folder / f"lag-{with_screen}-{time.monotonic_ns()}"
         self.output = bytearray()
         environment = {
             **os.environ,
             "BENCH_LAG": str(self._lag),
-            "BENCH_PEERS": str(peers),
             **dict.fromkeys(_HOMES, str(folder)),
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
@@ -169,14 +178,39 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(*, with_screen: bool, peers: int = 0) -> Iterator[Program]:
+def running(*, with_screen: bool) -> Iterator[Program]:
     """A program for the time of a measurement."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Program(Path(folder), with_screen=with_screen, peers=peers)
+        program = Program(Path(folder), with_screen=with_screen)
         try:
             yield program
         finally:
             program.close()
+
+
+@contextlib.contextmanager
+def joined(address: str, peers: int) -> Iterator[None]:
+    """Have so many peers join from addresses of one socket, and stay as polite as peers are."""
+    port = int(address.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        generator = stack.enter_context(compiled())
+        if generator is None:
+            raise RuntimeError("there is no C compiler for the peers")
+        crowd = stack.enter_context(contextlib.closing(Crowd(generator, folder)))
+        crowd.write([(host_of(n), handshake_request(n, OWN)) for n in range(peers)])
+        driven = crowd.drive(
+            port,
+            seconds=JOIN_S,
+            window=RAMP_WINDOW,
+            match='"HandshakeResponse"',
+            linger_s=POLITE_S,
+        )
+        if driven.answers < peers * MOST:
+            raise RuntimeError(f"{peers - driven.answers} of {peers} peers did not come in")
+        crowd.write([])
+        stack.enter_context(crowd.driving(port, seconds=0, window=1, linger_s=3600))
+        yield
 
 
 @contextlib.contextmanager
@@ -304,7 +338,8 @@ def measure_many() -> list[Figure]:
         lags: list[float] = []
         for _ in range(TURNS):
             with (
-                running(with_screen=with_screen, peers=MANY) as program,
+                running(with_screen=with_screen) as program,
+                joined(program.address(), MANY),
                 flooded(program.address(), FLOOD_PER_SECOND),
             ):
                 time.sleep(WARM_UP_S)
