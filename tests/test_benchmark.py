@@ -19,7 +19,7 @@ import pytest
 from tests.bench import coturn, crowded, loopback, machine, profile_layers, table
 from tests.bench.crowd import Crowd, host_of, in_turn
 from tests.bench.machine import Machine, Program
-from tests.bench.report import Report, Row, Spread, heading, judged, spread, verdict
+from tests.bench.report import Report, Row, Spread, beside, heading, judged, spread, verdict
 from tests.bench.report import table as written
 from tests.patience import PATIENCE_S
 
@@ -170,6 +170,16 @@ def a_report(busy: list[str]) -> Report:
 def test_the_verdict_says_why() -> None:
     assert "quiet enough" in verdict(a_report([]))
     assert verdict(a_report(["this", "that"])) == "TOO BUSY TO JUDGE: this; that."
+
+
+def test_several_stand_beside_each_other() -> None:
+    reports = [a_report([]), a_report([])]
+    for report, cpu_us in zip(reports, (9.0, 6.0), strict=True):
+        report.rows = [Row("ping", "Ping", by_cpu=spread([0.5]), cpu_us=spread([cpu_us]))]
+    head, _, row = beside(reports).splitlines()
+    assert "| / C by CPU, A: pure | / C by CPU, B: pure |" in head
+    assert "| CPU us, A over B |" in head
+    assert "| 9.0 | 6.0 | 1.50 |" in row
 
 
 # --- what is left out
@@ -361,10 +371,12 @@ def test_the_p2ptui_of_another_interpreter_is_measured(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    report = table.measure(TINY, ("ping",), str(python))
+    report, own = table.compare(TINY, ("ping",), [str(python), None])
     assert report.program.package == str(package)
     assert report.program.commit == ""
-    assert [row.key for row in report.rows] == ["ping"]
+    assert own.program.package == str(ROOT / "p2ptui")
+    for each in (report, own):
+        assert [row.key for row in each.rows] == ["ping"]
 
 
 def test_the_schema_is_printed_on_request() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tests.bench import core, loopback, machine, profile_layers, table
-from tests.bench.report import Report, heading, verdict
+from tests.bench.report import Report, beside, heading, verdict
 from tests.bench.report import table as written
 
 OLDER = ("core", "loopback")
@@ -58,10 +58,14 @@ def _print_table(options: argparse.Namespace, rows: tuple[str, ...]) -> int:
     plan = table.QUICK if options.quick else table.Plan()
     plan = replace(plan, rounds=options.rounds or plan.rounds, alone=options.alone)
     tell = lambda words: print(f"... {words}", file=sys.stderr, flush=True)  # noqa: E731
-    report = table.measure(plan, rows, options.python, tell)
-    print(f"{heading(report)}\n\n{written(report.rows)}\n\n{verdict(report)}")
+    reports = table.compare(plan, rows, options.python or [None], tell)
+    lines = [line for report in reports for line in heading(report).splitlines()]
+    print("\n".join(dict.fromkeys(lines)))
+    print(f"\n{written(reports[0].rows) if len(reports) == 1 else beside(reports)}\n")
+    print("\n".join(dict.fromkeys(verdict(report) for report in reports)))
     if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        found = reports[0] if len(reports) == 1 else reports
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     return 0
 
 
@@ -84,9 +88,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--quick", action="store_true", help="under a minute: fewer rounds, a smaller crowd")
     add("--alone", action="store_true", help="have other programs wait meanwhile (needs root)")
-    add("--json", type=Path, metavar="FILE", help="write the figures for machines, too")
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the figures for machines, too; of several p2ptui a list",
+    )
     add("--schema", action="store_true", help="print the JSON Schema of that file")
-    add("--python", metavar="PROGRAM", help="measure the p2ptui of this interpreter instead")
+    add(
+        "--python",
+        action="append",
+        metavar="PROGRAM",
+        help="measure the p2ptui of this interpreter instead; given several times, all in one run",
+    )
     add(
         "--profile",
         nargs="?",
@@ -112,7 +126,10 @@ def main() -> int:
         if why := table.reason_to_skip():
             print(f"the profile is skipped: {why}")
             return 0
-        seen = profile_layers.measure(options.profile, options.python, alone=options.alone)
+        [python, *more] = options.python or [None]
+        if more:
+            parser.error("--profile: of one p2ptui at a time")
+        seen = profile_layers.measure(options.profile, python, alone=options.alone)
         print(profile_layers.written(seen))
         return 0
     only = tuple(options.only or ())

@@ -365,6 +365,6 @@ PLAIN: Final = ("handshake", "discovery", "data_transfer")
 
 def in_turn(size: int, peers: int, seed: int) -> list[int]:
     """Which of the peers sends each of a number of datagrams: in turn, in an order by chance, so
-    that no peer has two answers under way while there are more peers than datagrams are."""
+    that none has two answers under way where there are as many peers as datagrams under way."""
     order = random.Random(seed).sample(range(peers), peers)
     return [order[number % peers] for number in range(size)]

@@ -162,6 +162,43 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def beside(reports: Sequence[Report]) -> str:
+    """Several programs of one run beside each other, in Markdown; how much faster each is than the
+    first one is by CPU time."""
+    letters = _LETTERS[: len(reports)]
+    builds = [report.program.build for report in reports]
+    names = [f"{letter}: {build}" for letter, build in zip(letters, builds, strict=True)]
+    head = ["row"]
+    for what in ("/ C by the clock", "/ C by CPU", "CPU us"):
+        head += [f"{what}, {name}" for name in names]
+    head += [f"CPU us, A over {letter}" for letter in letters[1:]]
+    lines = [f"| {' | '.join([*head, 'and'])} |"]
+    lines.append("| --- |" + " ---: |" * (len(head) - 1) + " --- |")
+    for same in zip(*(report.rows for report in reports), strict=True):
+        cells = [same[0].title]
+        cells += [_ratio(row.by_clock) for row in same]
+        cells += [_ratio(row.by_cpu) for row in same]
+        cells += ["" if row.cpu_us is None else f"{row.cpu_us.median:,.1f}" for row in same]
+        cells += [_over(same[0], row) for row in same[1:]]
+        remarks = [_cells(row)[-1] for row in same]
+        told = [
+            f"{letter}: {words}" for letter, words in zip(letters, remarks, strict=True) if words
+        ]
+        cells.append("; ".join(told))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_LETTERS: Final = "ABCDEFGH"
+"""What the programs of one run are called."""
+
+
+def _over(first: Row, other: Row) -> str:
+    if first.cpu_us is None or other.cpu_us is None or not other.cpu_us.median:
+        return ""
+    return f"{first.cpu_us.median / other.cpu_us.median:.2f}"
+
+
 def heading(report: Report) -> str:
     """What was measured, and where."""
     machine, program = report.machine, report.program

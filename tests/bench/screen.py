@@ -27,7 +27,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.crowd import OWN, Crowd, handshake_request, host_of
+from tests.bench.crowded import RAMP_WINDOW
 from tests.bench.figure import ROOT, SIZE, Figure, quiet_node
+from tests.bench.loopback import compiled
 from tests.bench.screen_memory import measure_memory
 
 FLOOD_PER_SECOND: Final = 1000
@@ -36,6 +39,12 @@ WARM_UP_S: Final = 5.0
 TURNS: Final = 3
 MANY: Final = 10_000
 """Peers."""
+JOIN_S: Final = 60.0
+"""They have joined after so long, or it is given up."""
+MOST: Final = 0.99
+"""Of them come in at least: an answer may be lost where the machine is busy."""
+POLITE_S: Final = 1.0
+"""Until what their handshakes began is over."""
 PINGS: Final = 400
 
 
@@ -58,9 +67,6 @@ begin = runtime.Runtime.start
 async def start(*arguments):
     started = await begin(*arguments)
     started.begin(watch(), "lag")
-    if peers := int(os.environ["BENCH_PEERS"]):
-        from tests.bench.screen_crowd import enter
-        enter(started.endpoint, started.now, peers)
     return started
 
 runtime.Runtime.start = start
@@ -69,13 +75,20 @@ sys.exit(main())
 """
 
 
+_HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+
 QUIET: Final = """
 [server]
 max_connections = 20000
 heartbeat_interval = 3600
 connection_timeout = 36000
+peerlist_broadcast_debounce_ms = 3600000
+peerlist_broadcast_max_wait_ms = 3600000
+
+[security]
+unvouched_bytes_per_minute = 1000000000
 """
-"""Nobody is asked for a sign of life while it is measured."""
+"""Nobody is asked for a sign of life, or told who came, while it is measured."""
 
 
 class Program:
@@ -84,25 +97,23 @@ class Program:
     Args:
         folder: For its files.
         with_screen: Whether it has a screen.
-        peers: How many it has from the start; they are silent.
     """
 
-    def __init__(self, folder: Path, *, with_screen: bool, peers: int = 0) -> None:
+    def __init__(self, folder: Path, *, with_screen: bool) -> None:
         self._lag = folder / f"lag-{with_screen}-{time.monotonic_ns()}"
         self.output = bytearray()
         environment = {
             **os.environ,
             "BENCH_LAG": str(self._lag),
-            "BENCH_PEERS": str(peers),
-            "HOME": str(folder),
-            "XDG_STATE_HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder),
+            **dict.fromkeys(_HOMES, str(folder)),
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",
         }
         command = [sys.executable, "-c", _LAG, "--address", "127.0.0.1:0"]
-        command += ["--enable-discovery", "false", "--name", "measured"]
+        # Each that is measured is another node, of the same name: with keys that last, those who
+        # remember the one before would refuse it.
+        command += ["--enable-discovery", "false", "--name", "measured", "--ephemeral"]
         command += ["--config", str(folder / "quiet.toml")]
         (folder / "quiet.toml").write_text(QUIET)
         command += [] if with_screen else ["--no-ui"]
@@ -167,14 +178,39 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(*, with_screen: bool, peers: int = 0) -> Iterator[Program]:
+def running(*, with_screen: bool) -> Iterator[Program]:
     """A program for the time of a measurement."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Program(Path(folder), with_screen=with_screen, peers=peers)
+        program = Program(Path(folder), with_screen=with_screen)
         try:
             yield program
         finally:
             program.close()
+
+
+@contextlib.contextmanager
+def joined(address: str, peers: int) -> Iterator[None]:
+    """Have so many peers join from addresses of one socket, and stay as polite as peers are."""
+    port = int(address.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        generator = stack.enter_context(compiled())
+        if generator is None:
+            raise RuntimeError("there is no C compiler for the peers")
+        crowd = stack.enter_context(contextlib.closing(Crowd(generator, folder)))
+        crowd.write([(host_of(n), handshake_request(n, OWN)) for n in range(peers)])
+        driven = crowd.drive(
+            port,
+            seconds=JOIN_S,
+            window=RAMP_WINDOW,
+            match='"HandshakeResponse"',
+            linger_s=POLITE_S,
+        )
+        if driven.answers < peers * MOST:
+            raise RuntimeError(f"{peers - driven.answers} of {peers} peers did not come in")
+        crowd.write([])
+        stack.enter_context(crowd.driving(port, seconds=0, window=1, linger_s=3600))
+        yield
 
 
 @contextlib.contextmanager
@@ -302,7 +338,8 @@ def measure_many() -> list[Figure]:
         lags: list[float] = []
         for _ in range(TURNS):
             with (
-                running(with_screen=with_screen, peers=MANY) as program,
+                running(with_screen=with_screen) as program,
+                joined(program.address(), MANY),
                 flooded(program.address(), FLOOD_PER_SECOND),
             ):
                 time.sleep(WARM_UP_S)
@@ -360,9 +397,12 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.run(_flood(arguments[1], int(arguments[2])))
         return 0
     figures: list[Figure] = []
-    for name in arguments or MEASUREMENTS:
-        print(f"measuring {name} ...", file=sys.stderr)
-        figures += MEASUREMENTS[name]()
+    with tempfile.TemporaryDirectory() as home:
+        # What the nodes that load it remember is none of the user's.
+        os.environ |= dict.fromkeys(_HOMES, home)
+        for name in arguments or MEASUREMENTS:
+            print(f"measuring {name} ...", file=sys.stderr)
+            figures += MEASUREMENTS[name]()
     load = os.getloadavg()[0]
     print(
         f"{os.cpu_count()} cores; load average at the end {load:.1f},"

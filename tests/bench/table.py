@@ -105,55 +105,66 @@ class Bench:
     ) -> None:
         self.cores = machine.Cores(alone=plan.alone)
         self._stack = stack
-        self._interpreter, self._program, self._folder = interpreter, program, folder
+        self.interpreter, self._program, self._folder = interpreter, program, folder
         self._plan, self._wanted, self._tell = plan, wanted, tell
+        self._matches: list[Match] = []
+        self._sent: transfer.Transfer | None = None
 
     def new_crowd(self) -> Crowd:
         """A socket of a load."""
         return self._stack.enter_context(closing(Crowd(self._program, self._folder)))
 
-    def run(self, node: machine.Served) -> list[Row]:
-        """All rows that are wanted, beside a bare echo that runs meanwhile."""
-        with self.cores.of_server():
-            echo = Target(*self._stack.enter_context(machine.bare_echo(self._program)))
-        rows = self._in_rounds(Target(node.pid, node.port), echo)
+    def prepare(self, node: machine.Served, echo: Target) -> list[Match]:
+        """Have the peers of the rows that are played in rounds join a node; these rows."""
+        self._node, self._echo = Target(node.pid, node.port), echo
+        if not any(map(self._wanted, (*IN_ROUNDS, "stun-beside"))):
+            return []
+        self._tell("peers join")
+        self._beside, self._no_coturn = self._coturn()
+        stage = Stage(node.port, self.new_crowd, lambda n, at: endpoint(n, at, secured=True))
+        is_in = lambda key: self._wanted(key) or (key == "stun" and self._wanted("stun-beside"))  # noqa: E731
+        self._matches = [
+            Match(load, self._node, echo, self._beside if load.key == "stun" else None)
+            for load in stage.loads(is_in)
+        ]
+        if self._wanted("transfer"):
+            ready = transfer.ready(self.interpreter, self._node, echo, self.new_crowd(), self.cores)
+            self._sent = self._stack.enter_context(ready)
+        return self._matches
+
+    def play_transfer(self) -> None:
+        """A round of it, if it is wanted."""
+        if self._sent is not None:
+            self._sent.play()
+
+    def rows(self) -> list[Row]:
+        """What was played, and all rows that are measured by themselves."""
+        rows = self._played()
         if self._wanted("memory"):
             rows.append(self._memory())
         self._tell(f"a crowd of {self._plan.crowd.peers:,}")
         rows += crowded.measure(
-            self._interpreter, echo, self.new_crowd, self._plan.crowd, self.cores, self._wanted
+            self.interpreter, self._echo, self.new_crowd, self._plan.crowd, self.cores, self._wanted
         )
         self._tell(f"{self._plan.crowd.secured:,} secured peers")
         rows += secured_crowd.measure(
-            self._interpreter, self.new_crowd, self._plan.crowd, self.cores, self._wanted
+            self.interpreter, self.new_crowd, self._plan.crowd, self.cores, self._wanted
         )
         return rows
 
-    def _in_rounds(self, node: Target, echo: Target) -> list[Row]:
-        if not any(map(self._wanted, (*IN_ROUNDS, "stun-beside"))):
-            return []
-        self._tell("peers join")
-        beside, no_coturn = self._coturn()
-        stage = Stage(node.port, self.new_crowd, lambda n, at: endpoint(n, at, secured=True))
-        is_in = lambda key: self._wanted(key) or (key == "stun" and self._wanted("stun-beside"))  # noqa: E731
-        matches = [
-            Match(load, node, echo, beside if load.key == "stun" else None)
-            for load in stage.loads(is_in)
-        ]
-        self._tell(f"{self._plan.rounds} rounds of {len(matches)} rows")
-        play(matches, self._plan.rounds, self._plan.load_s, self.cores)
+    def _played(self) -> list[Row]:
         rows = []
-        for match in matches:
+        for match in self._matches:
             if self._wanted(match.load.key):
                 rows.append(row_of(match))
             if match.load.key == "stun" and self._wanted("stun-beside"):
                 rows.append(
                     row_beside(match, "STUN, coturn")
-                    if beside
-                    else Row("stun-beside", "STUN, coturn", skipped=no_coturn)
+                    if self._beside
+                    else Row("stun-beside", "STUN, coturn", skipped=self._no_coturn)
                 )
-        if self._wanted("transfer"):
-            rows.append(self._transfer(node, echo))
+        if self._sent is not None:
+            rows.append(self._sent.row())
         return rows
 
     def _coturn(self) -> tuple[Target | None, str]:
@@ -166,19 +177,11 @@ class Bench:
         except RuntimeError as error:
             return None, str(error)
 
-    def _transfer(self, node: Target, echo: Target) -> Row:
-        crowd = self.new_crowd()
-        ready = transfer.ready(self._interpreter, node, echo, crowd, self.cores)
-        sent = self._stack.enter_context(ready)
-        for _ in range(self._plan.rounds):
-            sent.play()
-        return sent.row()
-
     def _memory(self) -> Row:
         return Row(
             "memory",
             "memory at rest, the program without its screen",
-            figures={"whole_mb": crowded.at_rest(self._interpreter, self.cores)},
+            figures={"whole_mb": crowded.at_rest(self.interpreter, self.cores)},
         )
 
 
@@ -196,27 +199,67 @@ def measure(
         python: An interpreter whose p2ptui is measured instead of that of this folder.
         tell: Told what is being done.
     """
+    [report] = compare(plan, rows, [python], tell)
+    return report
+
+
+def compare(
+    plan: Plan,
+    rows: Sequence[str],
+    pythons: Sequence[str | None],
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Report]:
+    """Run it for several p2ptui in one run, each round of each row for one after the other.
+
+    Rows of a crowd are measured for one after the other as a whole, each beside the same echo.
+
+    Args:
+        plan: How much is done.
+        rows: The keys of those to measure.
+        pythons: Interpreters whose p2ptui is measured; None for that of this folder.
+        tell: Told what is being done.
+
+    Returns:
+        A report for each interpreter, in their order.
+    """
     began = time.monotonic()
     with ExitStack() as stack:
         home = stack.enter_context(machine.folder())
         program = stack.enter_context(compiled())
         assert program is not None
-        interpreter = machine.Interpreter(python, home)
-        bench = Bench(stack, interpreter, program, home, plan, set(rows).__contains__, tell)
-        about = machine.this_machine(bench.cores)
-        with bench.cores.of_server():
+        benches, nodes = [], []
+        for python in pythons:
+            interpreter = machine.Interpreter(python, home)
+            wanted = set(rows).__contains__
+            benches.append(Bench(stack, interpreter, program, home, plan, wanted, tell))
+        cores = benches[0].cores
+        about = machine.this_machine(cores)
+        with cores.of_server():
+            echo = Target(*stack.enter_context(machine.bare_echo(program)))
             told = {"role": "serve", "options": OPTIONS}
-            node = stack.enter_context(machine.served(interpreter, told))
-        measured = bench.run(node)
+            for bench in benches:
+                nodes.append(stack.enter_context(machine.served(bench.interpreter, told)))
+        played = [bench.prepare(node, echo) for bench, node in zip(benches, nodes, strict=True)]
+        in_turn = [match for same in zip(*played, strict=True) for match in same]
+        tell(f"{plan.rounds} rounds of {len(in_turn)} rows")
+        play(in_turn, plan.rounds, plan.load_s, cores)
+        for _ in range(plan.rounds):
+            for bench in benches:
+                bench.play_transfer()
+        measured = [bench.rows() for bench in benches]
         about.load_after = round(machine.load_average(), 2)
+        took = round(time.monotonic() - began, 1)
         order = {key: number for number, key in enumerate(ROWS)}
-        return Report(
-            FORM,
-            about,
-            machine.this_program(interpreter, node.about),
-            plan.rounds,
-            plan.crowd.peers < crowded.Plan().peers,
-            round(time.monotonic() - began, 1),
-            sorted(measured, key=lambda row: order[row.key]),
-            judged(measured, about),
-        )
+        return [
+            Report(
+                FORM,
+                about,
+                machine.this_program(bench.interpreter, node.about),
+                plan.rounds,
+                plan.crowd.peers < crowded.Plan().peers,
+                took,
+                sorted(found, key=lambda row: order[row.key]),
+                judged(found, about),
+            )
+            for bench, node, found in zip(benches, nodes, measured, strict=True)
+        ]
