@@ -27,6 +27,13 @@ from p2ptui.wire.message import (
 MAX_NODE_INFO_BYTES: Final = 900
 """A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
 
+_FILLED_IN_BYTES: Final = 300
+"""What this node adds at most to an account that leaves out all that may be left out: the keys, an
+id twice, and a few words."""
+_SURELY_FITS_BYTES: Final = MAX_NODE_INFO_BYTES - _FILLED_IN_BYTES
+"""An account that came as so much JSON need not be written to see that it fits: nobody writes it
+shorter than this node's encoder does."""
+
 MAX_TOLD_NAME: Final = 64
 MAX_TOLD_NAME_BYTES: Final = 2 * MAX_TOLD_NAME + 2
 """Of a name in a list, as JSON: many nodes share a datagram, and no name crowds them out."""
@@ -143,7 +150,10 @@ def own_node_info(
 
 
 def accept_node_info(
-    received: ReceivedNodeInfo, own: NodeInfo, brought_for: str | None = None
+    received: ReceivedNodeInfo,
+    own: NodeInfo,
+    brought_for: str | None = None,
+    received_bytes: int = MAX_NODE_INFO_BYTES,
 ) -> NodeInfo:
     """Check who a peer says it is, and fill in what deployed programs leave out.
 
@@ -151,6 +161,7 @@ def accept_node_info(
         received: Its account, in the spec's or the reference's form.
         own: This node's, for the network and against itself.
         brought_for: The id of the node whose datagrams a server says these are; None for any.
+        received_bytes: How long it is as JSON, at most.
 
     Raises:
         RefusedError: It cannot be a peer of this node.
@@ -181,8 +192,9 @@ def accept_node_info(
         metadata=_shared_metadata(received.metadata),
         network_id=own.network_id,
     )
-    size = len(encode_payload(info))
-    if size > MAX_NODE_INFO_BYTES:
+    if received_bytes > _SURELY_FITS_BYTES and (size := len(encode_payload(info))) > (
+        MAX_NODE_INFO_BYTES
+    ):
         raise RefusedError(f"the node info is {size} bytes, at most {MAX_NODE_INFO_BYTES} fit")
     return info
 

@@ -168,7 +168,7 @@ def encode_payload(value: Any) -> Raw:
         return value
     try:
         raw = _encoder.encode(value)
-        if not isinstance(value, msgspec.Struct):
+        if type(value) is not str and not isinstance(value, msgspec.Struct):
             # The depth of our own classes is known, and what they carry was checked when it came.
             _check_nesting(raw, MAX_PAYLOAD_NESTING)
             if b"null" in raw:

@@ -143,6 +143,71 @@ def measure(kind: str) -> tuple[dict[str, float], list[float], dict[str, float]]
     return least, tenths, left
 
 
+class Stopwatch:
+    """Times of parts that call each other: each its own, without those that it calls."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self._began: list[float] = []
+        self._at = ""
+
+    def watch(self, owner: Any, name: str, part: str) -> None:
+        """Count a method of an object as a part from now on."""
+        call = getattr(owner, name)
+
+        def timed(*args: Any, **named: Any) -> Any:
+            before = self._switch(part)
+            try:
+                return call(*args, **named)
+            finally:
+                self._switch(before)
+
+        setattr(owner, name, timed)
+
+    def _switch(self, part: str) -> str:
+        now = time.perf_counter()
+        before, self._at = self._at, part
+        if self._began:
+            self.took[before] = self.took.get(before, 0.0) + now - self._began.pop()
+        self._began.append(time.perf_counter())
+        return before
+
+
+def steps(kind: str) -> dict[str, float]:
+    """Microseconds of each part of a handshake, in the quickest batch; a look at the clock before
+    and after each is in them."""
+    shaking = Shaking(kind)
+    endpoint: Any = shaking.endpoint
+    watch = Stopwatch()
+    responder, lifecycle = endpoint._responder, endpoint._lifecycle
+    delivery, arrivals = endpoint._delivery, endpoint._dispatch._arrivals
+    for owner, name, part in (
+        (shaking, "take", "the rest: calls, checks, counters"),
+        (arrivals._admission, "admits", "what its host may cost"),
+        (responder._requests, "read", "who asks, and is there room?"),
+        (lifecycle, "open", "the peer is made and entered"),
+        (lifecycle, "describe", "what it can do is noted"),
+        (responder._answers, "accept", "the answer written"),
+        (responder, "_transmit_response", "the answer paid and let out"),
+        (delivery, "acknowledge", "the Ack of the request"),
+        (lifecycle, "authenticate", "all who care are told"),
+        (lifecycle, "set_status", "the event"),
+        (endpoint._discovery, "push", "the first page of the list"),
+        (endpoint._discovery, "_note_joined", "noted as news"),
+        (endpoint._liveness, "_spread", "its first heartbeat planned"),
+        (arrivals._inbox, "receive", "its Acks taken"),
+    ):
+        watch.watch(owner, name, part)
+    least: dict[str, float] = {}
+    for _ in range(200):
+        watch.took.clear()
+        shaking.batch()
+        for part, took in watch.took.items():
+            if part:
+                least[part] = min(least.get(part, took), took)
+    return {part: took / BATCH * 1e6 for part, took in least.items()}
+
+
 def profile(kind: str, rounds: int = 100) -> None:
     """Where the time goes: the share of each function with all that it calls, its own, and its
     calls for each newcomer."""
@@ -176,10 +241,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.shaking", description=__doc__)
     parser.add_argument("--only", choices=KINDS, help="newcomers of one kind")
     parser.add_argument("--profile", action="store_true", help="where the time goes")
+    parser.add_argument("--steps", action="store_true", help="what each part takes")
     options = parser.parse_args()
     for kind in KINDS if options.only is None else (options.only,):
         if options.profile:
             profile(kind)
+            continue
+        if options.steps:
+            for part, each in steps(kind).items():
+                print(f"| {part} | {each:.1f} |")
             continue
         least, tenths, left = measure(kind)
         print(f"{kind}: " + ", ".join(f"{step} {took:.1f} us" for step, took in least.items()))

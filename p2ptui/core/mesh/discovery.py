@@ -321,6 +321,8 @@ class Discovery:
             if not self._delivery.send(peer, kind, payload, now, waits=False):
                 break
             untold = untold[count:]
+            if room < budget:
+                break  # what did not fit in this one does not fit in what is left, either
         peer.untold = dict.fromkeys(_ids_of(untold)) if untold else NOBODY
 
     def _handle_left(self, peer: Peer, now: float) -> None:

@@ -72,7 +72,8 @@ class Watching:
         self._due.clear()
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
-        self._begin(peer, now)
+        if peer.initiated:
+            self._begin(peer, now)
 
     def _begin_others(self, now: float) -> None:
         for peer in list(self._state.peers.initiated):

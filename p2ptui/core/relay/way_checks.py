@@ -26,10 +26,12 @@ MAX_WAYS: Final = 8
 """Servers that are asked for one node; of more, those that were joined first."""
 
 
+_RELAYING: Final = frozenset({Capability.RELAY, Capability.RELAY_FRAMES})
+
+
 def relays(peer: Peer) -> bool:
     """Whether a peer is a joined server that brings datagrams to others."""
-    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
-    return peer.is_joined_server and wanted <= peer.capabilities
+    return peer.is_joined_server and peer.facts.capabilities >= _RELAYING
 
 
 def is_relayed(peer: Peer) -> bool:

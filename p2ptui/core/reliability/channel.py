@@ -190,6 +190,10 @@ class Channel:
     @property
     def numbering(self) -> Numbering:
         """The numbers of what is sent, whether or not anything is."""
+        return self._numbering
+
+    @property
+    def _numbering(self) -> Numbering:
         resting = self._resting
         return self.sender.numbering if resting is None else resting.numbering
 
@@ -207,7 +211,7 @@ class Channel:
             bounded: As of `Numbering`.
             grows: As of `PathMtu`.
         """
-        self.numbering.bounded = bounded
+        self._numbering.bounded = bounded
         if self._resting is None:
             self.sender.path.grows = grows
         else:
@@ -305,7 +309,7 @@ class Channel:
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self.numbering.bounded)
+        return not (self._numbers and self._numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.

@@ -10,7 +10,7 @@ from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import (
     is_extended,
-    response_payloads,
+    response_payload,
     shortest_response_bytes,
 )
 from p2ptui.core.sessions.other_ways import Told, ToldBefore
@@ -179,15 +179,19 @@ class Answers:
         own, dialect = self._state.identity, dialect_of(message)
         # The request's number comes back, as proof to who asked; the reference writes null.
         ack_for = None if message.speaks_reference else message.sequence_number
-        for payload in response_payloads(own, dialect, address, reason, extended=extended):
-            message_id, data = self._delivery.build(
+        message_id, data = response_id or self._state.ids.uuid(), b""
+        for is_short in (False, True):
+            payload = response_payload(
+                own, dialect, address, reason, extended=extended, is_short=is_short
+            )
+            _, data = self._delivery.build(
                 MessageType.HANDSHAKE_RESPONSE,
                 payload,
                 now,
                 sequence_number=sequence,
                 requires_ack=sequence is not None,
                 ack_for=ack_for,
-                message_id=response_id,
+                message_id=message_id,
             )
             if len(data) <= limit:
                 break

@@ -42,7 +42,7 @@ class Legacy:
 NOTHING: Final = Legacy()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Arrival:
     """A HandshakeRequest that passed all checks but that of its id's owner."""
 
@@ -169,7 +169,8 @@ class Requests:
         """
         try:
             received = _decode(message)
-            info = accept_node_info(received, self._state.identity, relayed_node(address))
+            size, node_id = len(message.payload), relayed_node(address)
+            info = accept_node_info(received, self._state.identity, node_id, size)
             if self._is_seated_at_once(address, info):
                 return Arrival(address, message, info, earned, legacy, received.continues)
             message = shortened(message, encode_payload(received))
@@ -200,7 +201,9 @@ class Requests:
         """Whether a request is of somebody new, and there is room: then nothing of it is kept."""
         peers = self._state.peers
         is_new = peers.at(address) is None and peers.with_id(info.id) is None
-        return is_new and address not in self._waiting and self._lifecycle.seats.is_free(address)
+        return (
+            is_new and self._waiting.get(address) is None and self._lifecycle.seats.is_free(address)
+        )
 
     def _finds_room(self, address: Address, info: NodeInfo, request: _Waiting, now: float) -> bool:
         """Whether there is room; False while that is looked at, or cannot be for many do so."""

@@ -75,6 +75,13 @@ class Crossings:
             return []
         return [peer for where, peer in asked.items() if where != address]
 
+    def lost_to(self, winner: Peer) -> list[Peer]:
+        """Where a node is asked, besides where a session with it has begun."""
+        others = self.others(winner.node_id, winner.address)
+        if others and not self.leads_to(winner.address, winner.node_id):
+            return []  # anybody can say to be that node
+        return others
+
     def channel(self, node_id: str, address: Address) -> Channel | None:
         """What a new session with a node at an address goes on with: the numbers of the request
         by another way, if there is one and the address is the node's."""

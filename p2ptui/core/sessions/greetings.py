@@ -1,6 +1,5 @@
 """What the two handshake messages say of this node, in a form that the other side can take."""
 
-import enum
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
@@ -84,62 +83,71 @@ def response_payloads(
         extended: Whether who asked knows any of our extensions. Who does not has no use for their
             names, nor has a peer of the reference's kind; and often not the bytes to spare.
     """
-    is_plain = dialect is Dialect.REFERENCE or not extended
+    yield response_payload(own, dialect, address, reason, extended=extended)
+    yield response_payload(own, dialect, address, reason, is_short=True)
+
+
+def response_payload(
+    own: NodeInfo,
+    dialect: Dialect,
+    address: Address,
+    reason: str | None,
+    *,
+    extended: bool = True,
+    is_short: bool = False,
+) -> Raw:
+    """One of `response_payloads`: as it should be, or as short as it can be."""
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
-    for form in (_Form.PLAIN if is_plain else _Form.WHOLE, _Form.SHORT):
-        if reason is None:
-            yield Raw(b"%b%b}" % (_heads.of(own, form), encode_payload(seen)))
-            continue
-        yield encode_payload(
-            HandshakeResponsePayload(
-                node_info=_told(own, form), success=False, error_message=reason, public_addr=seen
-            )
+    is_plain = dialect is Dialect.REFERENCE or not extended
+    if reason is None:
+        heads = _heads.of(own)
+        head = heads.short if is_short else heads.plain if is_plain else heads.whole
+        return Raw(b"%b%b}" % (head, encode_payload(seen)))
+    told = _told_shortly(own) if is_short else _told(own, is_plain=is_plain)
+    return encode_payload(
+        HandshakeResponsePayload(
+            node_info=told, success=False, error_message=reason, public_addr=seen
         )
+    )
 
 
-class _Form(enum.Enum):
-    """What a response says of this node."""
+def _told(own: NodeInfo, *, is_plain: bool) -> NodeInfo:
+    capabilities = PLAIN_CAPABILITIES if is_plain else own.capabilities
+    metadata = own.metadata | {_NETWORK_KEY: own.network_id}
+    return replace(own, capabilities=capabilities, metadata=metadata)
 
-    WHOLE = "whole"
-    PLAIN = "plain"
-    """Without the names of our extensions."""
-    SHORT = "short"
 
-    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
-    __hash__ = object.__hash__
+def _told_shortly(own: NodeInfo) -> NodeInfo:
+    return replace(own, capabilities=(), metadata={_NETWORK_KEY: own.network_id})
 
 
 class _Heads:
-    """Responses to who is accepted, up to where that is seen: the same for all."""
+    """Responses to who is accepted, up to where that one is seen: the same for all."""
+
+    __slots__ = ("_own", "plain", "short", "whole")
 
     def __init__(self) -> None:
         self._own: NodeInfo | None = None
-        self._heads: dict[_Form, bytes] = {}
+        self.whole = self.plain = self.short = b""
 
-    def of(self, own: NodeInfo, form: _Form) -> bytes:
-        """That of a form, for what a node is."""
+    def of(self, own: NodeInfo) -> "_Heads":
+        """Those of a node."""
         if own is not self._own:
-            self._own, self._heads = own, {}
-        head = self._heads.get(form)
-        if head is None:
-            whole = encode_payload(
-                HandshakeResponsePayload(node_info=_told(own, form), success=True)
-            )
-            head = self._heads[form] = bytes(whole).removesuffix(b"null}")
-        return head
+            self.whole = _head(_told(own, is_plain=False))
+            self.plain = _head(_told(own, is_plain=True))
+            self.short = _head(_told_shortly(own))
+            self._own = own
+        return self
 
 
 _heads: Final = _Heads()
 
 
-def _told(own: NodeInfo, form: _Form) -> NodeInfo:
-    named = {_NETWORK_KEY: own.network_id}
-    if form is _Form.SHORT:
-        return replace(own, capabilities=(), metadata=named)
-    capabilities = PLAIN_CAPABILITIES if form is _Form.PLAIN else own.capabilities
-    return replace(own, capabilities=capabilities, metadata=own.metadata | named)
+def _head(told: NodeInfo) -> bytes:
+    response = HandshakeResponsePayload(node_info=told, success=True)
+    return bytes(encode_payload(response)).removesuffix(b"null}")
 
 
 def shortest_response_bytes(own: NodeInfo) -> int:

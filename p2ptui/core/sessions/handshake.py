@@ -238,10 +238,7 @@ class Handshake(Judging):
 
     def _hand_over(self, winner: Peer, now: float) -> None:
         """A session with a node has begun: what asked for it by other ways has what it wants."""
-        others = self._crossings.others(winner.node_id, winner.address)
-        if not others or not self._crossings.leads_to(winner.address, winner.node_id):
-            return  # anybody can say to be that node
-        for loser in others:
+        for loser in self._crossings.lost_to(winner):
             self._end_well(self._attempts[loser.address], winner, now)
             if self._crossings.leads_to(loser.address, winner.node_id):
                 self._state.peers.add_alias(winner, loser.address, Standing.ANSWERED)

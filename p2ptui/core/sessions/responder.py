@@ -116,10 +116,8 @@ class Responder:
             self.on_unseated(arrival, now)
             return
         owner = self._state.peers.with_id(arrival.info.id)
-        if peer is None and owner is None:
-            self._accept(arrival, now)  # as nearly all: nobody was there, and nobody has its id
-            return
-        if self._needs_proof(arrival):
+        is_new = peer is None and owner is None  # as nearly all are
+        if not is_new and self._needs_proof(arrival):
             self._refuse_known(arrival, now)
             return
         if peer is not None and self._is_beside(peer, owner, arrival, now):

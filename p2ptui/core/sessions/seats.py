@@ -68,7 +68,10 @@ class Seats:
 
     def is_free(self, address: Address | None) -> bool:
         """Whether there is room for one more at an address, or by this node's own choice (None)."""
-        return not self._is_full and self._crowd(address) is None
+        most = self._all
+        if len(self._state.peers) >= most:
+            return False
+        return address is None or self._state.peers.crowd_at(address, most) is None
 
     def is_share_free(self, address: Address) -> bool:
         """Whether there is room in the shares of an address, whether or not there is otherwise."""
@@ -169,7 +172,7 @@ class Seats:
     def greet(self, peer: Peer, now: float) -> None:
         """A newcomer has its seat: in a full house it is asked at once, so that it can show soon
         that somebody is there."""
-        if self._is_full and not (peer.purse.proved or peer.initiated):
+        if not (peer.purse.proved or peer.initiated) and self._is_full:
             self._delivery.ping(peer, now)
 
     def words(self, address: Address | None) -> str:

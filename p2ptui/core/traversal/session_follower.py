@@ -73,7 +73,8 @@ class SessionFollower:
             self._reopen(peer, now)
 
     def _attach(self, peer: Peer, now: float) -> None:
-        self.note_back(peer, now)
+        if peer.initiated:
+            self.note_back(peer, now)
         attempt = self._offers.get(peer.node_id)
         if attempt is not None:
             # The session may have come from the other side: then no handshake answers the calls.
