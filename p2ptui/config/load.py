@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import tomli
-
 from p2ptui.config.option import Option
 from p2ptui.config.sections import OPTIONS, Config, LogLevel
 from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
@@ -105,6 +103,8 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def _parse_toml(text: str, path: Path) -> dict[str, Any]:
+    import tomli  # most nodes have no such file
+
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:

@@ -43,7 +43,8 @@ MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
 
 LISTS_SHARED: Final = 256
-"""Lists of capabilities, and what else nodes say alike, of which there is one for all peers."""
+"""Lists of capabilities, metadata, and what else nodes say alike, of which there is one for all
+peers; never changed."""
 
 NO_METADATA: Final[dict[str, str]] = {}
 """Of all nodes that tell none; never changed."""
@@ -188,7 +189,7 @@ def accept_node_info(
         version=_one_word(version) if len(version) <= MAX_CAPABILITY else version,
         listen_addr=received.listen_addr or "",
         capabilities=_shared(received.capabilities),
-        metadata=received.metadata or NO_METADATA,
+        metadata=_shared_metadata(received.metadata),
         network_id=own.network_id,
     )
     if received_bytes > _SURELY_FITS_BYTES and (size := len(encode_payload(info))) > (
@@ -206,7 +207,11 @@ def packed_node_info(info: NodeInfo) -> bytes:
 def unpacked_node_info(packed: bytes) -> NodeInfo:
     """What `packed_node_info` made small."""
     info = decode_payload(packed, NodeInfo)
-    return replace(info, capabilities=_shared(info.capabilities))
+    return replace(
+        info,
+        capabilities=_shared(info.capabilities),
+        metadata=_shared_metadata(info.metadata),
+    )
 
 
 def dialect_of(message: Envelope) -> Dialect:
@@ -252,6 +257,20 @@ def _usual(names: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache(LISTS_SHARED)
 def _once(capabilities: tuple[str, ...]) -> tuple[str, ...]:
     return _usual(capabilities)
+
+
+def _shared_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    """The same, of which there is one for all that tell the same, as those of one program do."""
+    if not metadata:
+        return NO_METADATA
+    # No more is kept for others than a peer may tell.
+    size = sum([len(key) + len(value) for key, value in metadata.items()])
+    return _metadata_once(tuple(metadata.items())) if size <= MAX_NODE_INFO_BYTES else metadata
+
+
+@lru_cache(LISTS_SHARED)
+def _metadata_once(items: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(items)
 
 
 @lru_cache(LISTS_SHARED)

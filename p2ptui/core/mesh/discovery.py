@@ -284,6 +284,7 @@ class Discovery:
         self._ask(peer, now)
 
     def _ask(self, peer: Peer, now: float) -> None:
+        peer.session.forget_question()
         if peer.untold and peer.is_authenticated:
             self._delivery.challenge(peer, now)
 

@@ -70,9 +70,7 @@ class Session:
         """The peer is taken out: nothing goes on."""
         self.resumes = False
         self.cancel()
-        if self.question is not None:
-            self.question.cancel()
-            self.question = None
+        self.forget_question()
 
     def schedule_about(
         self,
@@ -112,6 +110,12 @@ class Session:
             subject: To whom.
         """
         self.question = timers.schedule_about(when, action, subject)
+
+    def forget_question(self) -> None:
+        """It is asked, or need not be any more."""
+        if self.question is not None:
+            self.question.cancel()
+            self.question = None
 
     def cancel(self) -> None:
         """Plan no next step."""

@@ -108,8 +108,9 @@ class Channel:
         self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
         self._gap_options = terms.gaps
-        # Newest first; empty for a peer that does not number without holes.
-        self._numbers: list[ReceivedNumbers] = []
+        # Newest first; empty for a peer that does not number without holes, as the tuple that all
+        # of those share.
+        self._numbers: tuple[ReceivedNumbers, ...] = ()
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
 
@@ -296,10 +297,12 @@ class Channel:
         if self._numbers and self._numbers[0].highest == sequence:
             return
         self.skips_heard = 0
-        self._numbers = [ReceivedNumbers(sequence, *self._gap_options), *self._numbers]
-        if len(self._numbers) > WINDOWS:
-            unused = [each for each in self._numbers[1:] if not each.is_used]
-            self._numbers.remove(unused[-1] if unused else self._numbers[-1])
+        former = self._numbers
+        if len(former) >= WINDOWS:
+            unused = [each for each in former if not each.is_used]
+            gone = unused[-1] if unused else former[-1]
+            former = tuple([each for each in former if each is not gone])
+        self._numbers = (ReceivedNumbers(sequence, *self._gap_options), *former)
 
     def covers(self, number: int) -> bool:
         """Whether a number lies in a window, or the peer keeps to none."""
@@ -348,8 +351,8 @@ class Channel:
                 if window.take(number, now):
                     if window is not self._numbers[0]:
                         # The one in use comes first.
-                        self._numbers.remove(window)
-                        self._numbers.insert(0, window)
+                        others = [each for each in self._numbers if each is not window]
+                        self._numbers = (window, *others)
                     return
             if self._numbers:  # it went further than we would, and does not tell of skips
                 self._numbers[0].add(number, now)
