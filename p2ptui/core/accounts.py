@@ -368,6 +368,11 @@ class GrantUse:
     refused: int = 0
     """Datagrams that the bound did not let out."""
 
+    def note_paid(self, size: int) -> None:
+        """One of `size` bytes was let out."""
+        self.datagrams += 1
+        self.bytes += size
+
 
 @dataclass(slots=True)
 class Hour:
@@ -425,24 +430,19 @@ class Grant:
 
     def pay(self, size: int, now: float) -> bool:
         """Pay for a datagram of `size` bytes, if enough is left and the grant has not expired."""
-        use = self._use
-        if size > self.size or self.datagrams < 1 or now > self.expires:
-            use.refused += 1
+        hour, is_over = self.hour, now > self.expires
+        if size > self.size or self.datagrams < 1 or is_over or (hour and hour.left < 1):
+            self._use.refused += 1
             return False
-        if self.hour is not None:
-            if self.hour.left < 1:
-                use.refused += 1
-                return False
-            self.hour.left -= 1
+        if hour is not None:
+            hour.left -= 1
         self.size -= size
         self.datagrams -= 1
-        use.datagrams += 1
-        use.bytes += size
-        if self.purse is not None:
-            if self._is_own:
-                self.purse.charge(size)
-            else:
-                self.purse.bytes_out += size  # it is no answer, and costs none
+        self._use.note_paid(size)
+        if self._is_own and self.purse is not None:
+            self.purse.charge(size)
+        elif self.purse is not None:
+            self.purse.bytes_out += size  # it is no answer, and costs none
         return True
 
 

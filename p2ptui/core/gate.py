@@ -12,7 +12,6 @@ from p2ptui.core.accounts import (
     DATAGRAMS_EACH,
     SEARCH_PACE,
     Account,
-    Bound,
     Grant,
     Payee,
     Purse,
@@ -231,12 +230,11 @@ class Gate:
             purse: Of the address, if it has one: what goes there is counted in it.
         """
         self.now = now
-        bound = BOUNDS[reason]
-        at = to[0] if bound.of_host else (to[0], to[1])
+        at = to[0] if BOUNDS[reason].of_host else (to[0], to[1])
         grants = self._grants[reason]
         grant = grants.get(at)
         if grant is None or grant.expires < now:
-            grant = self._new_grant(reason, bound, at, to, now)
+            grant = self._new_grant(reason, at, to, now)
             if not grants.put(at, grant, now, address=to):
                 return Grant(self._counters.use_of(reason), at, 0, 0, grant.expires, purse)
         if grant.hour is not None and grant.hour.left < 1:
@@ -244,9 +242,8 @@ class Gate:
         grant.purse = purse
         return grant
 
-    def _new_grant(
-        self, reason: Reason, bound: Bound, at: Address | str, to: Address, now: float
-    ) -> Grant:
+    def _new_grant(self, reason: Reason, at: Address | str, to: Address, now: float) -> Grant:
+        bound = BOUNDS[reason]
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
         hour = self._hours.of(to, bound.hourly, now) if bound.hourly else None
@@ -276,8 +273,7 @@ class Gate:
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
         """One answer to the peer with this purse, paid with all that it holds, what is kept for
-        Pings too; or with what the datagram has `earned` that is answered, where that is more: a
-        grant may have emptied the purse before."""
+        Pings too; or with what the answered datagram has `earned`, where that is more."""
         return self._one(Reason.ANSWER, purse, to, earned)
 
     def grant_ping(self, purse: Purse, to: Address) -> Grant:
