@@ -41,6 +41,9 @@ LATER_MS: Final = 3_600_000
 
 NO_NEWS: Final = "news of newcomers put off"
 
+SCALE: Final = 10_000
+"""Peers for which the cost of being there is told, if others were counted."""
+
 FIRST: Final = 3
 """Datagrams of each peer before any is measured."""
 
@@ -64,15 +67,19 @@ class Plan:
         secured: How many peers have keys, at another node.
         storm: How many come at once where others are told of it.
         storm_s: For how long they are told.
+        rest_s: For how long a program without peers is watched.
+        settle_s: After the handshakes, until all has been said and each had its first heartbeat.
         idle_s: For how long they are watched doing nothing.
         rounds: Of the loads.
         load_s: What one of them takes.
     """
 
     peers: int = 10_000
-    secured: int = 500
+    secured: int = 3_000
     storm: int = 1_000
     storm_s: float = 15.0
+    rest_s: float = 3.0
+    settle_s: float = 33.0
     idle_s: float = 30.0
     rounds: int = 5
     load_s: float = 0.2
@@ -132,6 +139,28 @@ def at_rest(interpreter: Interpreter, cores: Cores, *arguments: str) -> float:
             return rss_mb(target.pid)
 
 
+def share_of(node: Target, seconds: float, wait: Callable[[float], object] = time.sleep) -> float:
+    """Which share of a core a node takes for so long, in which `wait` is called."""
+    before, began = cpu_s(node.pid), time.monotonic()
+    wait(seconds)
+    return (cpu_s(node.pid) - before) / (time.monotonic() - began)
+
+
+def idle_figures(share: float, alone: float, peers: int) -> dict[str, float]:
+    """The figures of a row: what a node with peers takes, and before any had come.
+
+    Args:
+        share: Of a core, with so many peers.
+        alone: Without any.
+        peers: How many they are; of other numbers than `SCALE` it is told what that would take.
+    """
+    figures = {"core_percent": share * 100, "before_any_came_percent": alone * 100}
+    if peers != SCALE:
+        at_scale = alone + (share - alone) * SCALE / peers
+        figures[f"core_for_{SCALE}_percent"] = at_scale * 100
+    return figures
+
+
 class Crowded:
     """The node, and what is measured of it.
 
@@ -158,6 +187,10 @@ class Crowded:
         self._node, self._echo, self._crowd = node, echo, crowd
         self._plan, self._cores = plan, cores
         self._rest_mb = rss_mb(node.pid)
+        self._alone = 0.0
+        """Which share of a core it takes before any has come."""
+        self._polite = 0
+        """Messages of the peers while they last lingered."""
 
     @property
     def _many(self) -> str:
@@ -175,12 +208,15 @@ class Crowded:
 
     def rows(self, wanted: Callable[[str], bool]) -> Iterator[Row]:
         """What is wanted of it, and perhaps more."""
+        is_idle_wanted = wanted(f"idle-{self._kind}")
+        if is_idle_wanted:
+            self._alone = share_of(self._node, self._plan.rest_s)
         ramp = self.ramp()
         yield ramp
         if ramp.skipped:
             return
         yield self.memory()
-        if wanted(f"idle-{self._kind}"):
+        if is_idle_wanted:
             yield self.idle()
         if self._kind == "plain":
             return
@@ -251,21 +287,23 @@ class Crowded:
         )
 
     def idle(self) -> Row:
-        """What it costs that they are there."""
-        self._crowd.write([])
-        before, began = cpu_s(self._node.pid), time.monotonic()
-        with self._cores.of_load():
-            driven = self._crowd.drive(
-                self._node.port, seconds=0, window=1, linger_s=self._plan.idle_s
-            )
-        took = time.monotonic() - began
-        used = (cpu_s(self._node.pid) - before) / took
+        """What it costs that they are there, once all that belongs to their coming is over."""
+        self._linger(self._plan.settle_s)
+        share = share_of(self._node, self._plan.idle_s, self._linger)
         return Row(
             f"idle-{self._kind}",
             f"idle, {self._many}, heartbeats of 30 s",
-            figures={"core_percent": used * 100},
-            note=f"over {took:.0f} s, in which {driven.polite / took:,.0f} messages a second came",
+            figures=idle_figures(share, self._alone, self._plan.peers),
+            note=f"over {self._plan.idle_s:g} s, in which {self._polite / self._plan.idle_s:,.0f}"
+            " messages a second came",
         )
+
+    def _linger(self, seconds: float) -> None:
+        """The peers are polite for so long."""
+        self._crowd.write([])
+        with self._cores.of_load():
+            driven = self._crowd.drive(self._node.port, seconds=0, window=1, linger_s=seconds)
+        self._polite = driven.polite
 
     def growth(self) -> list[Row]:
         """An echo and a Ping of one of them, of a few in turn, and of all in turn."""
