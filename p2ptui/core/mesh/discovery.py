@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.mesh.entries import entry_for, page_for
+from p2ptui.core.mesh.entries import entry_for, node_for, page_for, read_entry
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
@@ -19,7 +19,6 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
-from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Capability,
@@ -169,16 +168,7 @@ class Discovery:
             peer = self._state.peers.authenticated(node_id)
             info = peer.facts.info if peer is not None else None
             if peer is not None and info is not None and peer.is_plain:
-                yield NodeInfo(
-                    id=info.id,
-                    node_id=info.id,
-                    name=info.name,
-                    version=info.version,
-                    listen_addr=format_address(peer.address),
-                    capabilities=info.capabilities,
-                    metadata=info.metadata,
-                    network_id=info.network_id,
-                )
+                yield node_for(peer, info)
 
     # What others tell.
 
@@ -197,17 +187,9 @@ class Discovery:
         # Programs of the reference's kind list no names: who writes one there is somebody else.
         names = peer.dialect is Dialect.SPEC
         joined = tuple(
-            PeerInfo(
-                node_id,
-                entry.addr,
-                entry.last_seen,
-                entry.capabilities,
-                (told_name(entry.name) if names else "") or UNSET,
-            )
+            read
             for entry in update.joined[:MAX_LISTED]
-            if (node_id := canonical_id(entry.id)) is not None
-            and node_id != own_id
-            and parse_ip_address(entry.addr) is not None
+            if (read := read_entry(entry, has_names=names)) is not None and read.id != own_id
         )
         left = tuple(
             node_id

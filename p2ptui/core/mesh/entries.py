@@ -1,4 +1,4 @@
-"""What a list says of a peer, as it stands in a datagram.
+"""What a list says of a peer, written and read.
 
 Newcomers are told of the same few peers, one after the other: an entry is written once for all of
 them, as long as it says the same.
@@ -10,11 +10,11 @@ from typing import Final
 
 from msgspec import UNSET
 
-from p2ptui.core.identity import told_name
+from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Peer, peer_info
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import Capability, PeerInfo
+from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
 ENTRIES_SHARED: Final = 64
 """Entries that are remembered as they were written."""
@@ -34,6 +34,39 @@ def entry_for(receiver: Peer, peer: Peer, now: float, unix: int) -> PeerInfo:
         return PeerInfo(info.id, info.addr, info.last_seen)
     named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
+
+
+def node_for(peer: Peer, info: NodeInfo) -> NodeInfo:
+    """The entry of a peer in a node list: at the address that this node sees.
+
+    Args:
+        peer: Which.
+        info: Who it says it is.
+    """
+    return NodeInfo(
+        id=info.id,
+        node_id=info.id,
+        name=info.name,
+        version=info.version,
+        listen_addr=format_address(peer.address),
+        capabilities=info.capabilities,
+        metadata=info.metadata,
+        network_id=info.network_id,
+    )
+
+
+def read_entry(entry: PeerInfo, *, has_names: bool) -> PeerInfo | None:
+    """An entry of a list that came, as far as it is believed; None if it names no node or place.
+
+    Args:
+        entry: As it was written.
+        has_names: Whether a program of the sender's kind lists names.
+    """
+    node_id = canonical_id(entry.id)
+    if node_id is None or parse_ip_address(entry.addr) is None:
+        return None
+    name = told_name(entry.name) if has_names else ""
+    return PeerInfo(node_id, entry.addr, entry.last_seen, entry.capabilities, name or UNSET)
 
 
 def page_for(
