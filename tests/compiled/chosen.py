@@ -16,8 +16,12 @@ CHOSEN: Final = (
     "tests/core/test_never.py",
     "tests/core/test_stun.py",
     "tests/fuzz/test_corpus.py",
+    "tests/io/test_asked.py",
+    "tests/io/test_batches.py",
+    "tests/io/test_fair_inbox.py",
+    "tests/io/test_udp.py",
 )
-"""Transcripts of the core, the wire, the seals and the fuzzing corpus."""
+"""Transcripts of the core, the wire, the seals, the fuzzing corpus, and real sockets."""
 
 _METHOD: Final = "replaces a method or extends a class: what is compiled calls its own"
 _CONSTANT: Final = "replaces a constant: what is compiled holds the value"
@@ -165,6 +169,12 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     },
     "tests/fuzz/test_middle.py": {
         "test_a_receiver_without_a_memory_is_noticed": _METHOD,
+    },
+    "tests/io/test_batches.py": {
+        "test_senders_without_end_are_not_known_without_end": _CONSTANT,
+    },
+    "tests/io/test_driver.py": {
+        WHOLE: _STAND_IN,
     },
     "tests/secure/test_key_text.py": {
         "test_a_secret_is_shown_nowhere": _LOCALS,
