@@ -205,6 +205,7 @@ EXEMPT = {
     "MemoryNetwork._links": SIMULATED,
     "MemorySocket._inbox": SIMULATED,
     "NatService.found_at": OWN_CALLS,
+    "Moving._clients": HERE,  # MAX_FOLLOWED
     "NetworkMonitor._away": HERE,  # MAX_DESTINATIONS, looked up anew each time
     "NetworkMonitor._down": OWN_MACHINE,
     "NetworkMonitor._ways": HERE,  # MAX_DESTINATIONS, looked up anew each time

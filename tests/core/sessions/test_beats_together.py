@@ -1,9 +1,14 @@
 """Heartbeats of many peers leave together: the process wakes up for all of them at once."""
 
 import math
+from collections import Counter
 from typing import Any
 
+import pytest
+
+from p2ptui.core.mobility.moving import MAX_FOLLOWED
 from p2ptui.core.sessions.liveness import MANY_PEERS, TICKS_PER_S
+from p2ptui.core.timers import Timers
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World
 
@@ -56,3 +61,50 @@ def test_those_of_few_leave_when_each_is_due() -> None:
     joined(world, server, MANY_PEERS // 4)
     sent = moments(world, server, 2 * INTERVAL_S)
     assert len(set(sent)) == len(sent)
+
+
+def test_a_beat_of_a_thousand_is_a_ping_and_one_action_for_each_and_few_wake_ups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    server = world.host(heartbeat_interval=INTERVAL_S, max_connections=2000)
+    puppets = joined(world, server, 1000)
+    world.run_for(INTERVAL_S)
+    done = Counter[str]()
+    timers, run = server.endpoint._state.timers, Timers.run
+    beat = server.endpoint._liveness._heartbeat
+
+    def watch(self: Timers, now: float, *most: int) -> None:
+        if self is timers:
+            done["wake-ups"] += 1
+            due = [moment for when, moment in self._moments.items() if when <= now]
+            done["beats"] += sum(timer.action == beat for moment in due for timer in moment.planned)
+        run(self, now, *most)
+
+    monkeypatch.setattr(Timers, "run", watch)
+    sent = moments(world, server, INTERVAL_S)
+
+    assert 0.9 * len(puppets) <= len(sent) <= 1.1 * len(puppets)
+    assert done["beats"] <= len(sent) + 0.02 * len(puppets), "an answer wakes nobody up"
+    assert done["wake-ups"] <= 1.1 * TICKS_PER_S * INTERVAL_S
+    # What is planned for all of them are a few times.
+    assert len(timers._heap) <= 2 * TICKS_PER_S * INTERVAL_S
+
+
+def test_the_ways_of_the_same_few_clients_are_looked_up() -> None:
+    world = World()
+    server = world.host(heartbeat_interval=INTERVAL_S, max_connections=1000)
+    puppets = joined(world, server, 4 * MAX_FOLLOWED)
+    watched = set[Any]()
+    for _ in range(60):
+        world.run_for(1.0)
+        watched.update(server.endpoint.moving.destinations(256))
+    assert len(watched) == MAX_FOLLOWED
+
+    # But who is there no more makes room.
+    gone = next(puppet for puppet in puppets if puppet.address in watched)
+    world.remove(gone)
+    world.run_for(2 * INTERVAL_S)
+    now = server.endpoint.moving.destinations(256)
+    assert len(now) == MAX_FOLLOWED
+    assert gone.address not in now
