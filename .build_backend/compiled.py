@@ -5,6 +5,7 @@ between their modules are calls of C. The source stays beside them: tracebacks s
 """
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +57,10 @@ _OBJECT: Final = "\nfrom typing import Any\nAddress: TypeAlias = Any\n"
 _LIBRARY: Final = "p2ptui"
 _GENERATED: Final = "generated"
 
+_HIDDEN: Final = "-fvisibility=hidden"
+"""Modules find each other by a table, not by their names: without those of thousands of functions
+the library takes less memory, and a call to another file is as good as one within a file."""
+
 SETUP: Final = """\
 import compiled
 from setuptools import setup
@@ -94,7 +99,7 @@ def extensions() -> list[Any]:
 
     package = Path("p2ptui")
     keep_addresses_whole(package)
-    return list(
+    extensions = list(
         mypycify(
             [
                 "--config-file=",
@@ -109,6 +114,10 @@ def extensions() -> list[Any]:
             group_name=_LIBRARY,
         )
     )
+    if sys.platform != "win32":
+        for extension in extensions:
+            extension.extra_compile_args = [*extension.extra_compile_args, _HIDDEN]
+    return extensions
 
 
 def keep_addresses_whole(package: Path) -> None:
