@@ -6,6 +6,7 @@ between their modules are calls of C. The source stays beside them: tracebacks s
 
 import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +63,10 @@ _REVERSED: Final = re.compile(r"!= -113\.0 && PyErr_Occurred\(\)")
 _LIBRARY: Final = "p2ptui"
 _GENERATED: Final = "generated"
 
+_HIDDEN: Final = "-fvisibility=hidden"
+"""Modules find each other by a table, not by their names: without those of thousands of functions
+the library takes less memory, and a call to another file is as good as one within a file."""
+
 SETUP: Final = """\
 import compiled
 from setuptools import setup
@@ -117,6 +122,9 @@ def extensions() -> list[Any]:
         )
     )
     refuse_reversed_checks(Path(_GENERATED))
+    if sys.platform != "win32":
+        for extension in made:
+            extension.extra_compile_args = [*extension.extra_compile_args, _HIDDEN]
     return made
 
 
