@@ -16,7 +16,7 @@ import pytest
 
 from p2ptui.version import VERSION, described
 from tests.compiled.build import KEPT, ROOT, build, is_of_now, missing
-from tests.compiled.chosen import INTERPRETED_ONLY, WHOLE
+from tests.compiled.chosen import INTERPRETED_ONLY, WHOLE, why_it_failed
 from tests.installed import environment
 from tests.patience import PATIENCE_S
 
@@ -198,6 +198,29 @@ def test_tests_that_are_left_out_are_there() -> None:
             name for name in names if name != WHOLE and f"def {name.partition('[')[0]}(" not in text
         ]
         assert gone == [], file
+
+
+READ_ONLY = "raise AttributeError(\"'Peer' object attribute 'send' is read-only\")"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "is_of_the_test"),
+    [
+        (__file__, READ_ONLY, True),
+        ("p2ptui/core/peers/peer.py", READ_ONLY, False),
+        (str(PACKAGE / "core" / "peers" / "peer.py"), READ_ONLY, False),
+        (__file__, "raise TypeError('p2ptui.a.Peer object expected; got tests.b.Known')", True),
+        (__file__, "raise TypeError('p2ptui.a.Peer object expected; got None')", False),
+        (__file__, "raise AttributeError('no such attribute')", False),
+        (__file__, "raise AssertionError('it is read-only')", False),
+    ],
+)
+def test_what_a_test_does_itself_is_no_fault_of_the_package(
+    file: str, code: str, is_of_the_test: bool
+) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        exec(compile(code, file, "exec"))
+    assert (why_it_failed(raised.value) is not None) is is_of_the_test
 
 
 # --- the wheel
