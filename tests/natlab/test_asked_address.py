@@ -70,9 +70,10 @@ class Client:
             change_request=change,
         )
         self.socket.send(encode(request))
-        answer = decode(self.socket.recv(65_535))
-        assert answer.transaction_id == request.transaction_id
-        return answer
+        while True:  # the answer to an earlier one, which was given up, may come now
+            answer = decode(self.socket.recv(65_535))
+            if answer.transaction_id == request.transaction_id:
+                return answer
 
 
 class Town:

@@ -180,8 +180,8 @@ async def test_a_screen_that_goes_on_is_drawn_as_a_whole(
         screen.resize(120, 40)
         await shows_rows(screen, larger)
     drawn = len(screen.raw)
-    os.kill(screen.pid, stopped)
     if stopped != signal.SIGCONT:
+        os.kill(screen.pid, stopped)
         await until(lambda: state(screen.pid) == "T", "it is stopped")
     if resized:
         screen.resize(110, 36)
