@@ -43,8 +43,11 @@ _MANY_DIGITS: Final = b"0" * 300
 _INTEGER_DIGITS: Final = 4300
 """Python and msgspec read no integer with more (sys.set_int_max_str_digits)."""
 _LARGE_NUMBER: Final = re.compile(
-    rb"-?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+|-?[0-9]{300,}(?:\.[0-9]+)?|-?[0-9]+\.[0-9]{300,}"
+    rb"(?<![-+.0-9eE])-?(?:[0-9]++(?:\.[0-9]++)?+[eE][-+]?[0-9]++"
+    rb"|[0-9]{300,}+(?:\.[0-9]++)?+|[0-9]++\.[0-9]{300,}+)"
 )
+"""One that may be. It begins where a number does, and gives no digit back: each is looked at a few
+times, however long the number is that is none."""
 
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
@@ -136,11 +139,10 @@ def check_any(raw: Raw | bytes) -> bytes:
     ):
         for found in _LARGE_NUMBER.finditer(_STRING.sub(b"", data)):
             number = found[0]
-            if number.lstrip(b"-").isdigit():
-                if len(number) > _INTEGER_DIGITS:
-                    raise MalformedError("an integer is too long")
-            else:
+            if not number.lstrip(b"-").isdigit():
                 _finite(number)
+            elif len(number) > _INTEGER_DIGITS:
+                raise MalformedError("an integer is too long")
     return data
 
 

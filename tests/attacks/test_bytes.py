@@ -1,6 +1,7 @@
 """Queues count bytes, and what nobody reads stays as small as it came."""
 
 import json
+import time
 import tracemalloc
 from dataclasses import replace
 
@@ -192,6 +193,20 @@ def test_what_cannot_be_decoded_is_refused_when_it_comes(text: str):
 def test_what_can_be_decoded_is_let_in(text: str):
     check_any(text.encode())
     assert decode_any(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize("number", ["1" * 299, "1" * 299 + "." + "1" * 299, "-0." + "1" * 299])
+def test_a_number_that_is_nearly_too_large_is_looked_at_once(number: str):
+    """Each byte of such numbers cost as much as three hundred of others."""
+
+    def cost(number: str) -> float:
+        data = f"[0e0{f',{number}' * (90_000 // len(number))}]".encode()
+        began = time.thread_time()
+        check_any(data)
+        return time.thread_time() - began
+
+    costs = [(cost(number), cost("1234567.5")) for _ in range(7)]
+    assert min(nearly for nearly, _ in costs) < 10 * min(usual for _, usual in costs)
 
 
 def test_what_is_read_equals_what_was_sent():
