@@ -158,6 +158,7 @@ class Timers:
                 moments.pop(heapq.heappop(heap), None)
             if moment is not None:
                 due += moment.planned
+                moment.planned.clear()  # they name it: no circle is left for the collector
         return due
 
     def _split(self, moment: _Moment, count: int) -> _Moment:
@@ -196,6 +197,7 @@ class Timers:
             return  # it is being run
         if not moment.live:
             del self._moments[moment.when]
+            moment.planned.clear()
             stale = len(self._heap) - len(self._moments)
             if stale > _COMPACT_ABOVE and stale * 2 > len(self._heap):
                 self._heap = list(self._moments)
