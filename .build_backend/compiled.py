@@ -7,6 +7,7 @@ between their modules are calls of C. The source stays beside them: tracebacks s
 import os
 import re
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -104,6 +105,7 @@ def extensions() -> list[Any]:
     """
     from mypyc.build import mypycify
 
+    refuse_without_compiler()
     package = Path("p2ptui")
     keep_addresses_whole(package)
     made = list(
@@ -126,6 +128,29 @@ def extensions() -> list[Any]:
         for extension in made:
             extension.extra_compile_args = [*extension.extra_compile_args, _HIDDEN]
     return made
+
+
+def refuse_without_compiler() -> None:
+    """End the build at once where nothing can be compiled, and not after minutes.
+
+    Raises:
+        SystemExit: The compiler or Python's headers are missing, or it does not work.
+    """
+    from setuptools._distutils import ccompiler, errors, sysconfig
+
+    compiler = ccompiler.new_compiler()
+    sysconfig.customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "tried.c")
+        source.write_text("#include <Python.h>\n", "utf-8")
+        try:
+            headers = [sysconfig.get_python_inc(), sysconfig.get_python_inc(plat_specific=True)]
+            compiler.compile([str(source)], output_dir=folder, include_dirs=headers)
+        except (errors.DistutilsError, errors.CCompilerError, OSError) as error:
+            raise SystemExit(
+                f"p2ptui: cannot compile ({error}); install a C compiler and Python's headers"
+                f" (Debian: gcc and python3-dev), or install without {VARIABLE}: it runs pure, too"
+            ) from None
 
 
 def refuse_reversed_checks(generated: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.bench import __main__ as command
 from tests.bench import coturn, crowded, loopback, machine, profile_layers, table
 from tests.bench.crowd import Crowd, host_of, in_turn
 from tests.bench.machine import Machine, Program
@@ -377,6 +378,27 @@ def test_the_p2ptui_of_another_interpreter_is_measured(tmp_path: Path) -> None:
     assert own.program.package == str(ROOT / "p2ptui")
     for each in (report, own):
         assert [row.key for row in each.rows] == ["ping"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rounds", "0"], "--rounds 0: one at least"),
+        (["--json", "/nowhere/file"], "there is no folder /nowhere"),
+        (["--python", "/nowhere/python"], "/nowhere/python: No such file"),
+        (["--python", "/bin/false"], "no p2ptui is installed there"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tests.bench", *arguments])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert words in capsys.readouterr().err
 
 
 def test_the_schema_is_printed_on_request() -> None:

@@ -35,6 +35,15 @@ def trees() -> Iterator[tuple[str, ast.Module]]:
 # --- what is compiled, and what is not
 
 
+@pytest.mark.parametrize("compiler", ["/bin/false", "/nowhere/cc"])
+def test_without_a_compiler_it_ends_at_once_and_says_so(
+    compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(SystemExit, match=r"install a C compiler .* or install without"):
+        compiled.refuse_without_compiler()
+
+
 def test_no_compiled_module_stands_beside_its_source() -> None:
     """It would be imported in its place, also when that was changed since."""
     left = [path for pattern in ("*.so", "*.pyd") for path in PACKAGE.rglob(pattern)]

@@ -7,6 +7,7 @@ the columns mean is in docs/performance.md.
 import argparse
 import platform
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="a row (may be given several times), or an older table: core, loopback",
     )
-    add("--quick", action="store_true", help="under a minute: fewer rounds, a smaller crowd")
+    add("--quick", action="store_true", help="fewer rounds, a smaller crowd: two minutes")
     add("--alone", action="store_true", help="have other programs wait meanwhile (needs root)")
     add(
         "--json",
@@ -112,10 +113,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """What cannot work ends before anything is measured."""
+    if options.rounds is not None and options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: one at least")
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
+    for python in options.python or ():
+        try:
+            found = subprocess.run(
+                [python, "-c", "import p2ptui"], capture_output=True, check=False
+            )
+        except OSError as error:
+            parser.error(f"--python {python}: {error.strerror}")
+        if found.returncode:
+            parser.error(f"--python {python}: no p2ptui is installed there")
+
+
 def main() -> int:
     """The command line; the exit code."""
     parser = _parser()
     options = parser.parse_args()
+    _refuse(parser, options)
     if options.alone and not machine.may_be_alone():
         parser.error("--alone: this user may not have other programs wait; be root")
     if options.schema:

@@ -202,12 +202,14 @@ def _over(first: Row, other: Row) -> str:
 def heading(report: Report) -> str:
     """What was measured, and where."""
     machine, program = report.machine, report.program
-    commit = f", commit {program.commit}" if program.commit else ""
+    about = [] if f"({program.build})" in program.says else [program.build]
+    about += [f"commit {program.commit}"] if program.commit else []
+    said = f"{program.says} ({', '.join(about)})" if about else program.says
     pinned = "one for the servers, one for the load" if machine.pinned else "shared by all"
     pinned += "; other programs waited" if machine.alone else ""
     return "\n".join(
         [
-            f"{program.says} ({program.build}{commit}), {program.python}",
+            f"{said}, {program.python}",
             f"{machine.cpu}, {machine.cores} cores ({pinned}), {machine.system}",
             f"load {machine.load_before:.1f} before, {machine.load_after:.1f} after;"
             f" {report.rounds} rounds, {report.seconds:.0f} s",

@@ -142,11 +142,13 @@ class Bench:
         rows = self._played()
         if self._wanted("memory"):
             rows.append(self._memory())
-        self._tell(f"a crowd of {self._plan.crowd.peers:,}")
+        if any(map(self._wanted, ("storm", *crowded.PLAIN_PARTS, *crowded.OWN_PARTS))):
+            self._tell(f"a crowd of {self._plan.crowd.peers:,}")
         rows += crowded.measure(
             self.interpreter, self._echo, self.new_crowd, self._plan.crowd, self.cores, self._wanted
         )
-        self._tell(f"{self._plan.crowd.secured:,} secured peers")
+        if any(map(self._wanted, secured_crowd.PARTS)):
+            self._tell(f"{self._plan.crowd.secured:,} secured peers")
         rows += secured_crowd.measure(
             self.interpreter, self.new_crowd, self._plan.crowd, self.cores, self._wanted
         )
