@@ -84,6 +84,9 @@ class Dispatch:
         peer = self._own_address(address)
         if peer is None:
             peer = self._peer_beside(address)
+            if peer is None and not address[1]:
+                counters.drop("no_port")  # a forged source: nothing can be sent there
+                return
         purse = None
         if peer is not None:
             purse = peer.purse

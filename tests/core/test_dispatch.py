@@ -1,5 +1,6 @@
 """Datagrams are told apart by their first byte and their source."""
 
+import msgspec
 import pytest
 
 from p2ptui.wire.stun import MessageClass, StunMessage, encode
@@ -31,6 +32,21 @@ def test_what_strangers_send_is_counted(data: bytes, counter: str) -> None:
     host.settle()
 
     assert host.endpoint.counters.drops[counter] == 1
+    assert world.network.counters().sent == 0
+
+
+def test_who_can_be_sent_nothing_is_nobody() -> None:
+    """Who forges a port of 0 would take a seat for ever."""
+    world = World()
+    host, puppet = world.host(), world.puppet()
+    handshake = msgspec.json.encode(puppet.handshake_request())
+
+    for data in (handshake, b"\x00" * 20):
+        host.endpoint.receive_datagram(data, (SOURCE[0], 0), world.now)
+    host.settle()
+
+    assert host.endpoint.counters.drops["no_port"] == 2
+    assert len(host.endpoint.peers) == 0
     assert world.network.counters().sent == 0
 
 
