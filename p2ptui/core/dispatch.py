@@ -105,17 +105,19 @@ class Dispatch:
             else:
                 counters.drop("unsealed")
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            # It is answered whatever its sender has spent; so it must not pay for more than that.
-            self._gate.note_arrival(None, address, size)
-            if purse is not None:
-                purse.bytes_in += size
-            if not (
-                self._checks.receive(data, address, 0, now)
-                or self._probes.notice(data, address, now)
-            ):
-                self._stun.answer(data, address, Place.OWN, peer, now)
+            self._take_stun(data, address, peer, now)
         else:
             counters.drops["junk"] += 1
+
+    def _take_stun(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+        # It is answered whatever its sender has spent; so it must not pay for more than that.
+        self._gate.note_arrival(None, address, len(data))
+        if peer is not None:
+            peer.purse.bytes_in += len(data)
+        if not (
+            self._checks.receive(data, address, 0, now) or self._probes.notice(data, address, now)
+        ):
+            self._stun.answer(data, address, Place.OWN, peer, now)
 
     def _take_sealed(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         """Handle what is inside a sealed frame as any datagram of the one who has sealed it."""
