@@ -14,6 +14,7 @@ from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.sessions.liveness import EARLY_SHARE
 from p2ptui.nat.mapping_life import USUAL_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
@@ -72,8 +73,9 @@ class Kept:
         return min(self._beat_at, self._left_at + USUAL_S)
 
     def handle_timeout(self, now: float) -> None:
-        """Its heartbeat is due, or nothing has left for as long as a way is left idle."""
-        if now < self._beat_at:
+        """Its heartbeat is due, or nothing has left for as long as a way is left idle: then a
+        heartbeat that is due soon leaves, or a keepalive."""
+        if now < self._beat_at - EARLY_SHARE * self._interval_s:
             data = KEEPALIVE
         else:
             self._number += 1
