@@ -79,8 +79,8 @@ class Plan:
     storm: int = 1_000
     storm_s: float = 15.0
     rest_s: float = 3.0
-    settle_s: float = 33.0
-    idle_s: float = 30.0
+    settle_s: float = 31.0
+    idle_s: float = 20.0
     rounds: int = 5
     load_s: float = 0.2
 
@@ -297,10 +297,10 @@ class Crowded:
         share = share_of(self._node, self._plan.idle_s, self._linger)
         return Row(
             f"idle-{self._kind}",
-            f"idle, {self._many}, heartbeats of 30 s",
+            f"idle, {self._many}, each is sent a Ping every 30 s and answers",
             figures=idle_figures(share, self._alone, self._plan.peers),
             note=f"over {self._plan.idle_s:g} s, in which {self._polite / self._plan.idle_s:,.0f}"
-            " messages a second came",
+            " Pongs a second came",
         )
 
     def _linger(self, seconds: float) -> None:

@@ -205,7 +205,7 @@ def _rows(node: Target, crowd: SecuredCrowd, plan: crowded.Plan) -> Iterator[Row
     share = crowded.share_of(node, plan.idle_s, crowd.stay)
     yield Row(
         PARTS[2],
-        f"idle, {many} with heartbeats of 30 s and keepalives",
+        f"idle, {many} with heartbeats of 30 s both ways, and keepalives",
         figures=crowded.idle_figures(share, alone, size),
         note=f"over {plan.idle_s:g} s, in which {crowd.heard / plan.idle_s:,.0f} datagrams a second"
         " went to them",
