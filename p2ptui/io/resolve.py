@@ -5,6 +5,7 @@ and stop the event loop meanwhile: `sockaddr_of` lets no name through to them.
 """
 
 import asyncio
+import contextlib
 import errno
 import functools
 import ipaddress
@@ -165,6 +166,11 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
             (`EAFNOSUPPORT`), or the scope names no interface (`ENODEV`).
     """
     host, port = address
+    if family == socket.AF_INET and type(address) is tuple and 0 < port <= MAX_PORT:
+        # Of more destinations than are remembered each is asked for anew.
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(socket.AF_INET, host)
+            return address
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:

@@ -14,6 +14,7 @@ from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.sessions.liveness import EARLY_SHARE
 from p2ptui.nat.mapping_life import USUAL_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
@@ -72,8 +73,9 @@ class Kept:
         return min(self._beat_at, self._left_at + USUAL_S)
 
     def handle_timeout(self, now: float) -> None:
-        """Its heartbeat is due, or nothing has left for as long as a way is left idle."""
-        if now < self._beat_at:
+        """Its heartbeat is due, or nothing has left for as long as a way is left idle: then a
+        heartbeat that is due soon leaves, or a keepalive."""
+        if now < self._beat_at - EARLY_SHARE * self._interval_s:
             data = KEEPALIVE
         else:
             self._number += 1
@@ -203,7 +205,7 @@ def _rows(node: Target, crowd: SecuredCrowd, plan: crowded.Plan) -> Iterator[Row
     share = crowded.share_of(node, plan.idle_s, crowd.stay)
     yield Row(
         PARTS[2],
-        f"idle, {many} with heartbeats of 30 s and keepalives",
+        f"idle, {many} with heartbeats of 30 s both ways, and keepalives",
         figures=crowded.idle_figures(share, alone, size),
         note=f"over {plan.idle_s:g} s, in which {crowd.heard / plan.idle_s:,.0f} datagrams a second"
         " went to them",

@@ -49,6 +49,7 @@ class MobilityParts:
         liveness.on_forgotten = resumptions.take_up
         liveness.is_asked_anew = resumptions.is_under_way
         liveness.on_pinged = keepalives.note_heartbeat
+        keepalives.beat_early = liveness.beat_early
         self.clear: Clear | None = None
         """What is judged by whether it is sealed; None where this node speaks in the open only."""
         own_moves = None

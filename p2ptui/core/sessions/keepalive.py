@@ -99,6 +99,8 @@ class Keepalives:
         self._seen_at: BoundedTable[Address, Address] = BoundedTable(state.most_peers)
         self.recall: Callable[[str], float | None] = lambda _: None
         """Called with an outside host; what was learnt there before, seconds."""
+        self.beat_early: Callable[[Peer, float], bool] = lambda *_: False
+        """Called with a server and the time; whether a heartbeat left, which was due soon."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
         """Called with an outside host and for how long a way may be idle there, seconds."""
         state.find_longest_idle_s = self._shortest_s
@@ -193,8 +195,10 @@ class Keepalives:
             self._keep_plainly(binding, life, now)
         elif not life.is_seen and self._is_undisturbed(binding, life, now):
             self._ask(binding, binding.trial_s, now)
-        elif now >= binding.last_left + life.pause_s:
+        elif binding.is_beat_missed:
             self._ask(binding, 0.0, now)
+        elif now >= binding.last_left + life.pause_s:
+            self._keep(binding, life, now)
         else:
             self._plan(binding, self._due(binding, life, now))
 
@@ -214,6 +218,16 @@ class Keepalives:
     @staticmethod
     def _grace_s(peer: Peer) -> float:
         return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
+
+    def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
+        """A heartbeat that is due soon does it as well, and wakes the server up once for both. It
+        has as long for its answer, and then a keepalive follows."""
+        idle_s = now - binding.last_left
+        if not (life.is_seen and self.beat_early(binding.peer, now)):
+            self._ask(binding, 0.0, now)
+            return
+        binding.idle_before_s, binding.beat_at = idle_s, now
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
 
     def _keep_plainly(self, binding: NatBinding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
@@ -242,6 +256,7 @@ class Keepalives:
             KEEPALIVE_NONCE_BYTES, "big"
         )
         binding.later_s, binding.traffic, binding.tries = later_s, None, 0
+        binding.beat_at = -math.inf
         binding.idle_before_s = now - binding.last_left
         self._repeat(binding, now)
 

@@ -32,6 +32,10 @@ UNANSWERED_SHARE: Final = 0.2
 first one on: silence to a single Ping must end no session, and with two to a timeout, at 20 % loss,
 one peer in three would be lost within a quarter of an hour."""
 
+EARLY_SHARE: Final = 0.4
+"""A heartbeat that is due within this share of the interval keeps a way open in place of what would
+leave for that alone."""
+
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
 """In this last share of the timeout so many Pings go to a peer that has answered before: where 2 %
@@ -138,11 +142,11 @@ class Liveness:
         peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
 
-    def _plan(self, peer: Peer, heartbeat: float) -> None:
+    def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
         # But where the moment itself is what nobody may guess.
-        if len(self._state.peers) > MANY_PEERS and not peer.proves_by_timing:
+        if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
             ticks_per_s = max(TICKS_PER_S, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
@@ -170,9 +174,12 @@ class Liveness:
         last_chance = self._last_chance(peer)
         if now >= last_chance:
             has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            is_spent = False
             if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
-                self._delivery.ping(peer, now)
-            self._plan(peer, now + timeout * LAST_CHANCE_SHARE / LAST_CHANCE_PINGS)
+                is_spent = not self._delivery.ping(peer, now)
+            # Nothing but what comes from it can pay for one, and that ends its silence.
+            pings = 1 if is_spent else LAST_CHANCE_PINGS
+            self._plan(peer, now + timeout * LAST_CHANCE_SHARE / pings, is_spent=is_spent)
             return
         if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
             self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
@@ -183,11 +190,29 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         is_drawn = now >= peer.liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
+        self._ask(peer, now, is_secret=is_secret)
+
+    def _ask(self, peer: Peer, now: float, *, is_secret: bool) -> None:
+        """Send a heartbeat, and plan the next one."""
+        interval = self._state.config.server.heartbeat_interval
         self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
         interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         peer.liveness.heartbeat_due = now + interval
-        self._plan(peer, min(now + UNANSWERED_SHARE * interval, last_chance))
+        self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
+
+    def beat_early(self, peer: Peer, now: float) -> bool:
+        """Something has to leave for a server: a heartbeat that is due soon, if there is one.
+
+        Returns:
+            Whether it left.
+        """
+        liveness = peer.liveness
+        early_s = EARLY_SHARE * self._state.config.server.heartbeat_interval
+        if liveness.heartbeat_due > now + early_s or liveness.pings.unanswered:
+            return False
+        self._ask(peer, now, is_secret=False)
+        return True
 
     def _tell_beat(self, peer: Peer, now: float) -> None:
         for listener in self.on_beat:
@@ -204,8 +229,9 @@ class Liveness:
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
         is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
+        is_spent = False
         if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
-            self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
+            is_spent = not self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
@@ -214,8 +240,12 @@ class Liveness:
         liveness.signs.timing.is_under_way = not is_vain
         if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
+        if is_spent:
+            # It is looked at ever more rarely, and as others are: none of this is a secret.
+            pause_s = max(pause_s, min(now - liveness.last_received, interval))
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
-        self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
+        next_at = min(liveness.heartbeat_due, self._last_chance(peer))
+        self._plan(peer, next_at, is_spent=is_spent)
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult.

@@ -27,6 +27,8 @@ class NatBinding:
     """When the last keepalive left."""
     answered_at: float = -math.inf
     """When a keepalive of the server's own was answered last."""
+    beat_at: float = -math.inf
+    """When a heartbeat left in place of a keepalive."""
     idle_before_s: float = 0.0
     """How long nothing had left before it."""
     later_s: float = 0.0
@@ -46,6 +48,11 @@ class NatBinding:
     def is_tried(self) -> bool:
         """Whether a late answer is asked for, or awaited."""
         return bool(self.nonce) and self.later_s > 0
+
+    @property
+    def is_beat_missed(self) -> bool:
+        """Whether nothing has come since a heartbeat that left in place of a keepalive."""
+        return self.peer.liveness.last_received < self.beat_at
 
     @property
     def last_left(self) -> float:

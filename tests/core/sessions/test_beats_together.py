@@ -108,3 +108,34 @@ def test_the_ways_of_the_same_few_clients_are_looked_up() -> None:
     now = server.endpoint.moving.destinations(256)
     assert len(now) == MAX_FOLLOWED
     assert gone.address not in now
+
+
+def test_those_that_cannot_pay_for_a_ping_are_looked_at_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    server = world.host(heartbeat_interval=INTERVAL_S, max_connections=1000)
+    puppets = [world.puppet() for _ in range(4 * MANY_PEERS)]
+    for puppet in puppets:
+        puppet.answers_pings = False
+        request = puppet.handshake_request()["payload"]
+        puppet.send(puppet.spec_message("HandshakeRequest", request), server)
+    world.run_for(15.0)
+    for peer in server.endpoint.peers:
+        peer.purse.credit = 0
+    timers, run = server.endpoint._state.timers, Timers.run
+    beat = server.endpoint._liveness._heartbeat
+    looks = 0
+
+    def watch(self: Timers, now: float, *most: int) -> None:
+        nonlocal looks
+        if self is timers:
+            due = [moment for when, moment in self._moments.items() if when <= now]
+            looks += sum(timer.action == beat for moment in due for timer in moment.planned)
+        run(self, now, *most)
+
+    monkeypatch.setattr(Timers, "run", watch)
+    sent = moments(world, server, 30.0)
+    assert sent == []
+    assert len(server.endpoint.peers) == len(puppets)
+    assert looks <= 3 * len(puppets)

@@ -198,6 +198,38 @@ def test_the_cost_at_rest_is_as_documented() -> None:
     assert sum(map(len, kept)) <= 3000
 
 
+def test_a_heartbeat_that_is_due_soon_takes_the_place_of_one() -> None:
+    home = Home(60)
+    home.world.run_for(300)
+    out = Wire(home.world, home.a)
+    home.world.run_for(3600)
+    pings = sum(b'"Ping"' in data for _, data in out.datagrams)
+    # Without that they are 120, as they are in any case, and 115 to 125 keepalives.
+    assert 110 <= pings <= 135
+    assert len(out.frames) <= 110
+
+
+def test_a_heartbeat_in_its_place_that_is_lost_is_followed_by_one() -> None:
+    home = Home(60)
+    home.world.run_for(300)
+    wire = Wire(home.world, home.a)
+    send, lost = home.world.network.send, list[float]()
+
+    def lose(data, source, destination, now, **how):
+        before = wire.datagrams[-1][0] if wire.datagrams else now
+        if source == home.a.address and b'"Ping"' in data and now >= before + USUAL_S - 1e-6:
+            lost.append(now)
+        else:
+            send(data, source, destination, now, **how)
+
+    home.world.network.send = lose  # type: ignore[method-assign]
+    home.world.run_until(lambda: bool(lost), 600)
+    home.world.run_for(1.0)
+    after = [(at, data[:1]) for at, data in wire.datagrams if at >= lost[0]]
+    assert after[0][1] == bytes((KEEPALIVE,))
+    assert after[0][0] <= lost[0] + 0.2 + 2 * ROUND_TRIP_S
+
+
 def test_traffic_takes_their_place() -> None:
     home = Home(60)
     home.world.run_for(300)
