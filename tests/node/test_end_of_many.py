@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 
+import pytest
+
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.node import runtime
 from tests.town import Town
@@ -63,6 +65,28 @@ def test_what_takes_too_long_ends_at_once(monkeypatch):
                 await client.connect(server.address)
             await asyncio.sleep(5.0)
             await server.close("enough")
+            await asyncio.sleep(1.0)
+            assert not any(client._endpoint.peers.at(address) for client in clients)
+
+    run_virtual(story())
+
+
+def test_who_gives_up_the_end_has_told_all(monkeypatch):
+    monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 1)
+
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            address = server.address
+            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
+            for client in clients:
+                await client.connect(server.address)
+            await asyncio.sleep(5.0)
+            ending = asyncio.ensure_future(server.close("enough"))
+            await asyncio.sleep(0)
+            ending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ending
             await asyncio.sleep(1.0)
             assert not any(client._endpoint.peers.at(address) for client in clients)
 
