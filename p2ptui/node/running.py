@@ -163,7 +163,8 @@ class RunningNode(NodeLife):
                 A key makes it a reader of what may be an object with that; of other Data it gets
                 only what others read.
             wants: Called with each event as it happens: whether the reader gets it; all without
-                it. Data that it does not want counts as read. It must be quick, and not raise.
+                it. Data that it does not want counts as read. It must be quick. What it raises is
+                raised to the reader, and ends this subscription alone.
 
         Raises:
             LocalError: The limit is below 1.

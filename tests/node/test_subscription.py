@@ -208,6 +208,50 @@ def test_a_reader_gets_what_it_wants_and_what_it_does_not_want_waits_nowhere():
     assert numbers(subscription.take(10)) == ["4 dropped"], "of what is missing it is always told"
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_wish_that_fails_ends_its_own_reader_alone(waits):
+    async def story():
+        readers = Readers()
+        subscriptions, told = Subscriptions(readers, lambda: None), []
+
+        def wants(each) -> bool:
+            told.append(each)
+            return {1: True}[int(each.server_id)]
+
+        failing = subscriptions.open(10, 10_000, wants)
+        other = subscriptions.open(10, 10_000)
+        subscriptions.tell(event(1))
+        assert numbers([await anext(failing)]) == [1]
+        if waits:
+            reading = asyncio.ensure_future(anext(failing))
+            await asyncio.sleep(0)
+        for number in (2, 3):
+            subscriptions.tell(event(number))
+        with pytest.raises(KeyError):
+            await (reading if waits else anext(failing))
+        with pytest.raises(StopAsyncIteration):
+            await anext(failing)
+        assert failing.take(10) == []
+        assert len(told) == 2, "it is asked no more"
+        assert numbers(other.take(10)) == [1, 2, 3]
+        assert readers.admit("id", 9000, 0.0)
+        other.put(data(9000))
+        other.take(1)
+        assert readers.used_bytes == 0, "it holds up nobody"
+
+    run_virtual(story())
+
+
+def test_a_wish_that_fails_is_told_to_who_takes_what_waits():
+    subscription = Subscription(10, wants=lambda each: {"1": True}[each.server_id])
+    for number in (1, 2):
+        subscription.put(event(number))
+    assert numbers(subscription.take(10)) == [1]
+    with pytest.raises(KeyError):
+        subscription.take(10)
+    assert subscription.take(10) == []
+
+
 def test_of_what_has_no_key_that_is_read_nobody_is_told():
     readers = Readers()
     assert readers.reads(b"1"), "whoever drives it may read all"
