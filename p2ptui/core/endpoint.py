@@ -8,7 +8,7 @@ CallFinished event with that token tells its end.
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from p2ptui.config import Config
@@ -54,8 +54,6 @@ class Endpoint(Parts):
         keys: OwnKeys | None = None,
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
-        self.due_at_once = sys.maxsize
-        """How much of what is due `handle_timeout` does, where its caller has others to serve."""
         self._goodbyes: Iterator[Peer] = iter(())
         """To whom goodbye is still to be said."""
 
@@ -135,10 +133,16 @@ class Endpoint(Parts):
         """When `handle_timeout` wants to be called next, or None."""
         return self._state.timers.next_timeout()
 
-    def handle_timeout(self, now: float) -> None:
-        """Do all that is due at `now`, or `due_at_once` of it: the others are still due."""
+    def handle_timeout(self, now: float, clock: Callable[[], float] | None = None) -> None:
+        """Do what is due.
+
+        Args:
+            now: The time, seconds.
+            clock: Given by a caller that has others to serve: what is not done after
+                `core.timers.DUE_S` of it is still due. Without it all is done.
+        """
         self._state.gate.now = now
-        self._state.timers.run(now, self.due_at_once)
+        self._state.timers.run(now, clock)
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""

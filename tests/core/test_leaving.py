@@ -1,10 +1,12 @@
 """A node that ends says goodbye to its peers in parts: each hears it once, and nobody is answered
 meanwhile."""
 
+import itertools
 import json
 
 import pytest
 
+from p2ptui.core.timers import LOOK
 from tests.simulation import World
 
 PEERS = 20
@@ -71,16 +73,24 @@ def test_who_left_between_two_parts_is_told_nothing_more():
     assert len(goodbyes(endpoint, world.now)) == PEERS - 2
 
 
-@pytest.mark.parametrize("most", [1, 7])
-def test_peers_that_are_given_up_together_are_given_up_in_parts(most):
+def test_peers_that_are_given_up_together_are_given_up_in_parts():
     world = World(secured=False)
     endpoint, _ = crowded(world)
-    endpoint.due_at_once = most
-    now = world.now + 1000.0
+    now, looks = world.now + 1000.0, itertools.count()
     while len(endpoint.peers):
         before = len(endpoint.peers)
         assert endpoint.next_timeout() is not None
-        assert endpoint.next_timeout() <= now or before
-        endpoint.handle_timeout(now)
-        assert before - len(endpoint.peers) <= most
+        endpoint.handle_timeout(now, lambda: float(next(looks)))
+        assert before - len(endpoint.peers) <= LOOK
         now += 0.0 if endpoint.next_timeout() is None else 0.001
+
+
+def test_peers_that_are_given_up_together_are_given_up_at_once_where_there_is_time():
+    world = World(secured=False)
+    endpoint, _ = crowded(world)
+    now, left = world.now + 1000.0, []
+    while len(endpoint.peers):
+        endpoint.handle_timeout(now, lambda: 0.0)
+        left.append(len(endpoint.peers))
+        now += 0.001
+    assert {*left} <= {PEERS, 0}
