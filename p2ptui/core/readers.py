@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.encoded import may_have_key, quoted
 
 EVENT_OVERHEAD_BYTES: Final = 512
 """About what a message takes in a reader's memory beside its own bytes."""
@@ -103,7 +104,7 @@ class Readers:
         self.is_read = bool(rooms) or not self._are_all
         keys = {room.key for each in rooms if (room := each()) is not None}
         some = self._are_all and "" not in keys
-        self._keys = tuple(b'"%s"' % key.encode() for key in sorted(keys)) if some else None
+        self._keys = tuple(map(quoted, sorted(keys))) if some else None
 
     def reads(self, data: bytes) -> bool:
         """Whether anybody wants a payload, as told without decoding it.
@@ -114,9 +115,7 @@ class Readers:
         keys = self._keys
         if keys is None:
             return self.is_read
-        if data[:1] != b"{":
-            return False
-        return data.find(b"\\u") >= 0 or any(data.find(key) >= 0 for key in keys)
+        return may_have_key(data, keys)
 
     @property
     def waiting(self) -> int:

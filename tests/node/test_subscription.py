@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from p2ptui.core.encoded import Encoded
@@ -275,6 +276,25 @@ def test_of_what_has_no_key_that_is_read_nobody_is_told():
     assert not readers.reads(b"1")
     files.close()
     assert not readers.reads(b'{"file":1}')
+
+
+@given(st.text(), st.booleans(), st.booleans())
+@example('a"b', False, False)
+@example("a/b", False, True)
+@example("a\\b", True, False)
+@example("\n", True, True)
+@example("\ud800", True, False)
+def test_a_key_is_found_however_it_is_written(key, is_ascii, escapes_slashes):
+    payload = json.dumps({key: 1}, ensure_ascii=is_ascii)
+    if escapes_slashes:
+        payload = payload.replace("/", "\\/")
+    readers = Readers()
+    readers.are_all()
+    room = readers.open(1000, key)
+    data = payload.encode(errors="surrogatepass")
+    assert readers.reads(data)
+    assert Encoded(data).may_have(key)
+    room.close()
 
 
 def test_all_readers_are_told_but_those_that_nobody_holds():
