@@ -36,14 +36,24 @@ class ReaderRoom:
         key: If not empty, it reads only what may be an object with this key.
     """
 
-    __slots__ = ("__weakref__", "_held", "_readers", "key", "limit_bytes", "used_bytes")
+    __slots__ = ("__weakref__", "_held", "_keys", "_readers", "key", "limit_bytes", "used_bytes")
 
     def __init__(self, readers: "Readers", limit_bytes: int, key: str = "") -> None:
         self._readers = readers
         self.limit_bytes = limit_bytes
         self.key = key
+        self._keys = (quoted(key),) if key else None
         self.used_bytes = 0
         self._held: dict[str, int] = {}
+
+    def reads(self, data: bytes) -> bool:
+        """Whether it gets a payload, as told without decoding it.
+
+        Args:
+            data: Its JSON, or what a server relayed.
+        """
+        keys = self._keys
+        return keys is None or may_have_key(data, keys)
 
     def held_by(self, node_id: str) -> int:
         """Bytes of one sender that wait to be read."""
@@ -158,17 +168,18 @@ class Readers:
             if room is not None:
                 yield room
 
-    def admit(self, node_id: str, size_bytes: int, now: float) -> bool:
-        """Whether every reader has room for a message; if so, it is held for them.
+    def admit(self, node_id: str, size_bytes: int, now: float, data: bytes | None = None) -> bool:
+        """Whether every reader of a message has room for it; if so, it is held for them.
 
         Args:
             node_id: Its sender.
             size_bytes: Its payload.
             now: The time, seconds.
+            data: The payload itself; without it all read it.
         """
         if not self._rooms:
             return True
-        rooms = list(self._open())
+        rooms = [room for room in self._open() if data is None or room.reads(data)]
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         if not all(self._has_room(room, node_id, cost, now) for room in rooms):
             return False

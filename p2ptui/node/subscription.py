@@ -84,7 +84,7 @@ class Subscription(AsyncIterator[Event]):
         if self._closed:
             return
         kind = type(event)
-        if kind in _OF_DATA and self.room is None:
+        if kind in _OF_DATA and (self.room is None or not _reads(self.room, event)):
             return
         if isinstance(event, EventsDropped):
             self._dropped += event.count
@@ -248,7 +248,7 @@ class Subscriptions:
         Args:
             limit: Events other than Data that may wait for the reader.
             reader_bytes: Bytes of Data that may wait for it; None: it wants none.
-            key: If not empty, it need not get Data that can have no such key.
+            key: If not empty, it gets no Data that can have no such key.
             wants: Whether it gets an event; see `Subscription`.
         """
         room = None if reader_bytes is None else self._readers.open(reader_bytes, key)
@@ -286,6 +286,15 @@ class Subscriptions:
         self._read_noted = False
         if not self._closed:
             self._handle_read()
+
+
+def _reads(room: ReaderRoom, event: Event) -> bool:
+    """Whether an event about Data is for a reader: of a payload as its room has said."""
+    if not room.key:
+        return True
+    if isinstance(event, DataReceived):
+        return event.may_have(room.key)
+    return not isinstance(event, RelayDataReceived) or room.reads(event.data)
 
 
 def carrier_of(event: _Data) -> str:

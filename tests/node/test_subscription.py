@@ -17,6 +17,7 @@ from p2ptui.core.events import (
     MessageTraced,
     Path,
     PeersDiscovered,
+    RelayDataReceived,
 )
 from p2ptui.core.readers import EVENT_OVERHEAD_BYTES, Readers
 from p2ptui.errors import LocalError
@@ -276,6 +277,30 @@ def test_of_what_has_no_key_that_is_read_nobody_is_told():
     assert not readers.reads(b"1")
     files.close()
     assert not readers.reads(b'{"file":1}')
+
+
+def test_a_reader_of_a_key_gets_nothing_without_it_and_has_its_own_room():
+    readers = Readers()
+    files = Subscription(10, readers.open(8000, "file"))
+    everything = Subscription(10, readers.open(20_000))
+    payloads = [b'{"file":1}', b'{"a":1}', b"[1]", b'{"a":"\\n"}']
+    for payload in payloads:
+        assert readers.admit("id", len(payload), 0.0, payload)
+        told = data(len(payload))._replace(held=Encoded(payload))
+        relayed = RelayDataReceived("id", "id", payload)
+        for subscription in (files, everything):
+            subscription.put(told)
+        assert readers.admit("id", len(payload), 0.0, payload)
+        for subscription in (files, everything):
+            subscription.put(relayed)
+    assert len(everything.take(100)) == 8
+    kept = files.take(100)
+    assert {each.data for each in kept if isinstance(each, RelayDataReceived)} == {
+        payloads[0],
+        payloads[3],
+    }
+    assert len(kept) == 4
+    assert readers.used_bytes == 0
 
 
 @given(st.text(), st.booleans(), st.booleans())
