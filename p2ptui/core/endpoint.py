@@ -174,8 +174,9 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of a HandshakeError.
 
         Raises:
-            LocalError: `max_connections` is reached.
+            LocalError: `max_connections` is reached, or this node says goodbye to all.
         """
+        self._require_open()
         return self._handshake.connect(address, now, timeout_s)
 
     def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
@@ -187,8 +188,10 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of a HandshakeError that names each address.
 
         Raises:
-            LocalError: `max_connections` is reached, or there is no address.
+            LocalError: `max_connections` is reached, there is no address, or this node says goodbye
+                to all.
         """
+        self._require_open()
         return self._races.connect(addresses, now, timeout_s)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
@@ -208,8 +211,9 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of the error.
 
         Raises:
-            LocalError: Too many introductions are awaited.
+            LocalError: Too many introductions are awaited, or this node says goodbye to all.
         """
+        self._require_open()
         if Capability.RELAY_FRAMES in server.capabilities:
             return self.traversal.connect(server, node_id, now, timeout_s)
         return self._rendezvous.calls.request(server, node_id, now, timeout_s)
@@ -356,5 +360,11 @@ class Endpoint(Parts):
             if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
                 self.disconnect(peer, reason, now)
         if told < most:
+            for peer in list(state.peers):  # who was asked before, and has come since
+                self.disconnect(peer, reason, now)
             state.gate.close()
         return told == most
+
+    def _require_open(self) -> None:
+        if self._state.closing:
+            raise LocalError("this node says goodbye to all")

@@ -241,6 +241,7 @@ class Runtime:
         """To some at a time, and to the next when these have left: what the system had no room for
         would be lost, and the loop stand still for all of them. If that is cancelled, all that are
         left are told at once."""
+        self.joining.give_up()  # who is told goodbye is not lost
         end = self.now + GOODBYES_S
         try:
             while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
