@@ -224,6 +224,11 @@ class Readers:
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         return node_id in self._waiting or self._waiting.put(node_id, cost)
 
+    def leave_line(self, node_id: str) -> None:
+        """A sender has gone on to what nobody reads: nothing is kept for what it sent before."""
+        if self._waiting and self._waiting.pop(node_id, None) is not None:
+            self.handle_read()
+
     def forget(self, node_id: str) -> None:
         """A sender is gone."""
         self._waiting.pop(node_id, None)

@@ -238,6 +238,7 @@ class NodeState:
         """
         readers = self.readers
         if not readers.reads(data):
+            readers.leave_line(node_id)
             return True  # no event of it needs room
         # Of what was admitted the event must find room, too.
         return len(self._events) < MAX_EVENTS and readers.admit(node_id, len(data), now, data)

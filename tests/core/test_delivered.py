@@ -930,6 +930,23 @@ def test_of_readers_of_a_key_each_message_takes_room_with_those_that_read_it(wor
     assert send_all(another, server, [{"other": 1}] * 5) == [DELIVERED] * 5
 
 
+def test_who_goes_on_to_what_nobody_reads_is_in_nobodys_way(world: World) -> None:
+    server = world.host()
+    readers = server.endpoint.readers
+    readers.are_all()
+    room = readers.open(4_000, "file")
+    state = server.endpoint._state
+    wanted, other = b'{"file":"%s"}' % (b"x" * 900), b'{"other":1}'
+    assert state.admits_data("alice", wanted, 0.0)
+    assert not state.admits_data("bob", b'{"file":"%s"}' % (b"x" * 2500), 0.0)
+    assert readers.wait("bob", 2500)
+    assert not state.admits_data("carol", wanted, 0.0), "what is left is kept for bob"
+    assert state.admits_data("bob", other, 0.0)
+    assert readers.waiting == 0
+    assert state.admits_data("carol", wanted, 0.0)
+    assert room.used_bytes == 2 * (len(wanted) + EVENT_OVERHEAD_BYTES)
+
+
 def test_routed_data_without_a_key_that_is_read_takes_no_room(world: World) -> None:
     server, alice = pair(world)
     bob = world.host()
