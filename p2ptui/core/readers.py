@@ -98,8 +98,6 @@ class Readers:
         self._are_all = False
         self._keys: tuple[bytes, ...] | None = None
         """One of these is in what anybody wants; None: all is wanted."""
-        self.is_read = True
-        """Whether Data is told: to whoever drives the node, or to those here alone."""
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
 
@@ -110,9 +108,9 @@ class Readers:
         self._keep(self._rooms)
 
     def _keep(self, rooms: list[weakref.ref[ReaderRoom]]) -> None:
-        self._rooms = rooms
-        self.is_read = bool(rooms) or not self._are_all
-        keys = {room.key for each in rooms if (room := each()) is not None}
+        # One may have been collected since the list was made.
+        self._rooms = [each for each in rooms if each() is not None]
+        keys = {room.key for room in self._open()}
         some = self._are_all and "" not in keys
         self._keys = tuple(map(quoted, sorted(keys))) if some else None
 
@@ -123,9 +121,7 @@ class Readers:
             data: Its JSON.
         """
         keys = self._keys
-        if keys is None:
-            return self.is_read
-        return may_have_key(data, keys)
+        return keys is None or may_have_key(data, keys)
 
     @property
     def waiting(self) -> int:

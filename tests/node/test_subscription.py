@@ -322,6 +322,29 @@ def test_a_key_is_found_however_it_is_written(key, is_ascii, escapes_slashes):
     room.close()
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_who_is_collected_while_another_comes_or_goes_is_none(opens):
+    readers = Readers()
+    readers.are_all()
+    kept, forgotten = readers.open(1000, "file"), [readers.open(1000)]
+
+    class Rooms(list):
+        """When they are looked through, one is collected, as one may be at any time."""
+
+        def __iter__(self):
+            forgotten.clear()
+            return super().__iter__()
+
+    readers._rooms = Rooms(readers._rooms)
+    if opens:
+        another = readers.open(1000, "file")
+        assert [each() for each in readers._rooms] == [kept, another]
+    else:
+        kept.close()
+        assert readers._rooms == []
+    assert not readers.reads(b"1")
+
+
 def test_all_readers_are_told_but_those_that_nobody_holds():
     async def story():
         readers = Readers()
