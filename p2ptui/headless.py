@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
@@ -86,7 +87,7 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
             for work in (
                 stopping.wait(),
                 node.wait_failed(),
-                _log_events(node, keeps_files=bool(config.files.receive_into)),
+                _log_events(node, reloading, keeps_files=bool(config.files.receive_into)),
                 _log_stats(node, reloading),
                 _log_nat(node, config),
             )
@@ -159,16 +160,56 @@ def stats_line(stats: Stats) -> str:
     )
 
 
-async def _log_events(node: Node, *, keeps_files: bool) -> None:
+async def _log_events(node: Node, reloading: Reloading, *, keeps_files: bool) -> None:
+    """Tell what happens, until the node ends."""
     lines = _Lines(keeps_files=keeps_files)
-    # Who reads Data has each message held for him, and told.
-    data = log.isEnabledFor(logging.DEBUG) or (not keeps_files and FILE)
-    events = node.events(data=data, wants=lines.wants)
+    readers = deque([_Reader(node, lines)])
+    renewing = asyncio.ensure_future(_renew(readers, reloading))
     try:
-        async for event in events:
-            lines.log(event)
+        while readers:
+            async for event in readers[0].events:
+                lines.log(event)
+            readers.popleft()
     finally:
-        node.unsubscribe(events)
+        renewing.cancel()
+        for reader in readers:
+            reader.end()
+
+
+class _Reader:
+    """Who reads as much as there are lines about, as the log is now.
+
+    Args:
+        node: What happens there.
+        lines: These lines.
+    """
+
+    def __init__(self, node: Node, lines: "_Lines") -> None:
+        self._node, self._lines = node, lines
+        # Who reads Data has each message held for him, and told.
+        self._data = lines.data
+        self.events = node.events(data=self._data, wants=lines.wants)
+
+    def renewed(self) -> "_Reader | None":
+        """Another one, from now on, if the log has changed so that this one will not do: it ends
+        with what it has."""
+        if self._lines.data == self._data:
+            return None
+        other = _Reader(self._node, self._lines)
+        self.end()
+        return other
+
+    def end(self) -> None:
+        """It reads nothing more."""
+        self._node.unsubscribe(self.events)
+
+
+async def _renew(readers: deque[_Reader], reloading: Reloading) -> None:
+    while True:
+        await reloading.pause(None)
+        other = readers[-1].renewed() if readers else None
+        if other is not None:
+            readers.append(other)
 
 
 _ABOUT_PEERS: Final = frozenset(
@@ -195,6 +236,11 @@ class _Lines:
     def __init__(self, *, keeps_files: bool) -> None:
         self._keeps_files = keeps_files
         self._peers, self._files = _LimitedLines("changes of peers"), _LimitedLines("files")
+
+    @property
+    def data(self) -> bool | str:
+        """What must be read of Data for them: all, nothing, or what has this key."""
+        return log.isEnabledFor(logging.DEBUG) or (not self._keeps_files and FILE)
 
     def wants(self, event: Event) -> bool:
         """Whether there is a line about an event, as far as is known without a look inside."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from p2ptui import Config, reloading
+from p2ptui import Config, headless, reloading
 from p2ptui.config import OPTIONS
 from p2ptui.config.reload import RELOADED, take_over
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
@@ -187,6 +187,40 @@ def test_a_log_that_cannot_be_opened_leaves_the_old_one(caplog, monkeypatch):
     told = [record.getMessage() for record in caplog.records]
     assert sum("cannot open '/x'" in line for line in told) == 1
     assert "SIGHUP: new values: server.max_connections" in told
+
+
+@pytest.mark.parametrize("keeps_files", [True, False])
+def test_another_level_of_the_log_changes_what_is_read_of_data(caplog, keeps_files):
+    async def story():
+        async with Town() as town:
+            server, client = await town.start("server"), await town.start("client")
+            reloading, readers = Reloading(server._config), server._endpoint.readers
+            work = headless._log_events(server, reloading, keeps_files=keeps_files)
+            logging_events = asyncio.ensure_future(work)
+            await client.connect(server.address)
+            await asyncio.sleep(MET_S)
+            for text, level, is_read in (
+                ("first", logging.INFO, False),
+                ("second", logging.DEBUG, True),
+                ("third", logging.DEBUG, True),
+                ("fourth", logging.INFO, False),
+            ):
+                with caplog.at_level(level, logger="p2ptui"):
+                    caplog.clear()
+                    reloading.run(server)
+                    await asyncio.sleep(0.1)
+                    assert readers.reads(b"1") is is_read
+                    assert readers.reads(b'{"file":1}') is (is_read or not keeps_files)
+                    await client.send(server.address, text)
+                    await asyncio.sleep(0.1)
+                    told = [r.message for r in caplog.records if r.message.startswith("data from")]
+                    assert len(told) == is_read
+                    assert readers.used_bytes == 0
+            assert not logging_events.done()
+            await server.close()
+            await logging_events
+
+    run_virtual(story())
 
 
 def test_a_node_that_does_not_run_has_nothing_to_reload():

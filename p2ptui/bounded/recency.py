@@ -42,7 +42,8 @@ class Recency(Generic[T]):
     def discard(self, one: T) -> None:
         """It is gone."""
         self._order.pop(one, None)
-        self.newest = None
+        if self.newest is one:
+            self.newest = None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._order)

@@ -5,6 +5,23 @@ from typing import Any
 from p2ptui.wire.codec import decode_any
 
 
+def quoted(key: str) -> bytes:
+    """A key as it stands in JSON where nothing of it is escaped."""
+    return b'"%s"' % key.encode(errors="surrogatepass")
+
+
+def may_have_key(data: bytes, keys: tuple[bytes, ...]) -> bool:
+    """Whether JSON may be an object with one of some keys, as told without decoding it.
+
+    Args:
+        data: The JSON.
+        keys: They, `quoted`. Whatever is escaped in it may be any of them.
+    """
+    if not keys or data[:1] != b"{":
+        return False
+    return data.find(b"\\") >= 0 or any(data.find(key) >= 0 for key in keys)
+
+
 class Encoded:
     """The JSON of a payload: it can be a hundredth of the values that it stands for.
 
@@ -25,8 +42,7 @@ class Encoded:
 
     def may_have(self, key: str) -> bool:
         """Whether it may be an object with this key, as told without decoding it."""
-        data = self.data
-        return data[:1] == b"{" and (b'"%s"' % key.encode() in data or b"\\u" in data)
+        return may_have_key(self.data, (quoted(key),))
 
     def __eq__(self, other: object) -> bool:
         return bool(self.decoded() == (other.decoded() if isinstance(other, Encoded) else other))

@@ -8,7 +8,7 @@ CallFinished event with that token tells its end.
 
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from p2ptui.config import Config
@@ -54,8 +54,6 @@ class Endpoint(Parts):
         keys: OwnKeys | None = None,
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
-        self.due_at_once = sys.maxsize
-        """How much of what is due `handle_timeout` does, where its caller has others to serve."""
         self._goodbyes: Iterator[Peer] = iter(())
         """To whom goodbye is still to be said."""
 
@@ -135,10 +133,16 @@ class Endpoint(Parts):
         """When `handle_timeout` wants to be called next, or None."""
         return self._state.timers.next_timeout()
 
-    def handle_timeout(self, now: float) -> None:
-        """Do all that is due at `now`, or `due_at_once` of it: the others are still due."""
+    def handle_timeout(self, now: float, clock: Callable[[], float] | None = None) -> None:
+        """Do what is due.
+
+        Args:
+            now: The time, seconds.
+            clock: Given by a caller that has others to serve: what is not done after
+                `core.timers.DUE_S` of it is still due. Without it all is done.
+        """
         self._state.gate.now = now
-        self._state.timers.run(now, self.due_at_once)
+        self._state.timers.run(now, clock)
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""
@@ -170,8 +174,9 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of a HandshakeError.
 
         Raises:
-            LocalError: `max_connections` is reached.
+            LocalError: `max_connections` is reached, or this node says goodbye to all.
         """
+        self._require_open()
         return self._handshake.connect(address, now, timeout_s)
 
     def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
@@ -183,8 +188,10 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of a HandshakeError that names each address.
 
         Raises:
-            LocalError: `max_connections` is reached, or there is no address.
+            LocalError: `max_connections` is reached, there is no address, or this node says goodbye
+                to all.
         """
+        self._require_open()
         return self._races.connect(addresses, now, timeout_s)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
@@ -204,8 +211,9 @@ class Endpoint(Parts):
             The token of a ConnectResult, or of the error.
 
         Raises:
-            LocalError: Too many introductions are awaited.
+            LocalError: Too many introductions are awaited, or this node says goodbye to all.
         """
+        self._require_open()
         if Capability.RELAY_FRAMES in server.capabilities:
             return self.traversal.connect(server, node_id, now, timeout_s)
         return self._rendezvous.calls.request(server, node_id, now, timeout_s)
@@ -352,5 +360,11 @@ class Endpoint(Parts):
             if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
                 self.disconnect(peer, reason, now)
         if told < most:
+            for peer in list(state.peers):  # who was asked before, and has come since
+                self.disconnect(peer, reason, now)
             state.gate.close()
         return told == most
+
+    def _require_open(self) -> None:
+        if self._state.closing:
+            raise LocalError("this node says goodbye to all")

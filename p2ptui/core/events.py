@@ -171,13 +171,13 @@ class PeerStatusChanged:
     def judged(self, trust: str) -> "PeerStatusChanged":
         """The same, with what is known of who it is."""
         return PeerStatusChanged(
-            self.node_id,
-            self.address,
-            self.name,
-            self.status,
-            self.previous,
-            self.reason,
-            trust,
+            node_id=self.node_id,
+            address=self.address,
+            name=self.name,
+            status=self.status,
+            previous=self.previous,
+            reason=self.reason,
+            trust=trust,
         )
 
 

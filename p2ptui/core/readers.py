@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.encoded import may_have_key, quoted
 
 EVENT_OVERHEAD_BYTES: Final = 512
 """About what a message takes in a reader's memory beside its own bytes."""
@@ -35,14 +36,24 @@ class ReaderRoom:
         key: If not empty, it reads only what may be an object with this key.
     """
 
-    __slots__ = ("__weakref__", "_held", "_readers", "key", "limit_bytes", "used_bytes")
+    __slots__ = ("__weakref__", "_held", "_keys", "_readers", "key", "limit_bytes", "used_bytes")
 
     def __init__(self, readers: "Readers", limit_bytes: int, key: str = "") -> None:
         self._readers = readers
         self.limit_bytes = limit_bytes
         self.key = key
+        self._keys = (quoted(key),) if key else None
         self.used_bytes = 0
         self._held: dict[str, int] = {}
+
+    def reads(self, data: bytes) -> bool:
+        """Whether it gets a payload, as told without decoding it.
+
+        Args:
+            data: Its JSON, or what a server relayed.
+        """
+        keys = self._keys
+        return keys is None or may_have_key(data, keys)
 
     def held_by(self, node_id: str) -> int:
         """Bytes of one sender that wait to be read."""
@@ -87,8 +98,6 @@ class Readers:
         self._are_all = False
         self._keys: tuple[bytes, ...] | None = None
         """One of these is in what anybody wants; None: all is wanted."""
-        self.is_read = True
-        """Whether Data is told: to whoever drives the node, or to those here alone."""
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
 
@@ -99,11 +108,11 @@ class Readers:
         self._keep(self._rooms)
 
     def _keep(self, rooms: list[weakref.ref[ReaderRoom]]) -> None:
-        self._rooms = rooms
-        self.is_read = bool(rooms) or not self._are_all
-        keys = {room.key for each in rooms if (room := each()) is not None}
+        # One may have been collected since the list was made.
+        self._rooms = [each for each in rooms if each() is not None]
+        keys = {room.key for room in self._open()}
         some = self._are_all and "" not in keys
-        self._keys = tuple(b'"%s"' % key.encode() for key in sorted(keys)) if some else None
+        self._keys = tuple(map(quoted, sorted(keys))) if some else None
 
     def reads(self, data: bytes) -> bool:
         """Whether anybody wants a payload, as told without decoding it.
@@ -112,11 +121,7 @@ class Readers:
             data: Its JSON.
         """
         keys = self._keys
-        if keys is None:
-            return self.is_read
-        if data[:1] != b"{":
-            return False
-        return data.find(b"\\u") >= 0 or any(data.find(key) >= 0 for key in keys)
+        return keys is None or may_have_key(data, keys)
 
     @property
     def waiting(self) -> int:
@@ -159,17 +164,18 @@ class Readers:
             if room is not None:
                 yield room
 
-    def admit(self, node_id: str, size_bytes: int, now: float) -> bool:
-        """Whether every reader has room for a message; if so, it is held for them.
+    def admit(self, node_id: str, size_bytes: int, now: float, data: bytes | None = None) -> bool:
+        """Whether every reader of a message has room for it; if so, it is held for them.
 
         Args:
             node_id: Its sender.
             size_bytes: Its payload.
             now: The time, seconds.
+            data: The payload itself; without it all read it.
         """
         if not self._rooms:
             return True
-        rooms = list(self._open())
+        rooms = [room for room in self._open() if data is None or room.reads(data)]
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         if not all(self._has_room(room, node_id, cost, now) for room in rooms):
             return False
@@ -213,6 +219,11 @@ class Readers:
         self._settle(node_id)
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         return node_id in self._waiting or self._waiting.put(node_id, cost)
+
+    def leave_line(self, node_id: str) -> None:
+        """A sender has gone on to what nobody reads: nothing is kept for what it sent before."""
+        if self._waiting and self._waiting.pop(node_id, None) is not None:
+            self.handle_read()
 
     def forget(self, node_id: str) -> None:
         """A sender is gone."""

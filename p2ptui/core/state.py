@@ -228,16 +228,20 @@ class NodeState:
             return
         self._events.append(event)
 
-    def admits_data(self, node_id: str, size_bytes: int, now: float) -> bool:
-        """Whether there is room for a message with all who read Data; then it is held for them.
+    def admits_data(self, node_id: str, data: bytes, now: float) -> bool:
+        """Whether there is room for a message with all who read it; then it is held for them.
 
         Args:
             node_id: Its sender.
-            size_bytes: Its payload.
+            data: Its payload.
             now: The time, seconds.
         """
+        readers = self.readers
+        if not readers.reads(data):
+            readers.leave_line(node_id)
+            return True  # no event of it needs room
         # Of what was admitted the event must find room, too.
-        return len(self._events) < MAX_EVENTS and self.readers.admit(node_id, size_bytes, now)
+        return len(self._events) < MAX_EVENTS and readers.admit(node_id, len(data), now, data)
 
     def drop_data(self, node_id: str) -> None:
         """Data that nobody waits to see acknowledged found no room: count it, and tell so."""

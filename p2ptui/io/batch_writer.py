@@ -105,6 +105,8 @@ class _WriteSlots:
             names: Of each where it goes, in `NAME_ROOM` bytes.
             more: Of each its ancillary data; empty where there is none at all.
         """
+        assert len(names) == len(data)
+        assert len(more) in (0, len(data))
         # What is done for each entry is done within one call for all.
         sizes, whole, count = array("L", map(len, data)), b"".join(data), len(data)
         self._data[: len(whole)] = whole

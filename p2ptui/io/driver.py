@@ -54,6 +54,8 @@ class Driver:
             another datagram raised, `run` raises.
         on_late: Called with a delay and the time, seconds, before what is due is done so late
             that the process must have stood still.
+        on_due: Called with the time, seconds, when something is due; it may leave some of that,
+            and is called again. Without it the endpoint does all.
         inbox: Where datagrams wait for their turn when more come than can be processed; without
             it one that knows nobody.
     """
@@ -67,6 +69,7 @@ class Driver:
         wall: Callable[[], float] = time.time,
         on_failure: Callable[[Exception], None] | None = None,
         on_late: Callable[[float, float], None] | None = None,
+        on_due: Callable[[float], None] | None = None,
         inbox: FairInbox | None = None,
     ) -> None:
         self._endpoint = endpoint
@@ -76,6 +79,7 @@ class Driver:
         self._wall = wall
         self._on_failure = on_failure
         self._on_late = on_late
+        self._on_due = on_due
         self._inbox = FairInbox() if inbox is None else inbox
         self._loop = asyncio.get_running_loop()
         self._heap = Heap(self._loop)
@@ -204,7 +208,10 @@ class Driver:
             # Where the process had to wait for its turn, what a timer waited for may have come
             # meanwhile: it must not be asked for again, or given up, because it was not read yet.
             self._take_some(now)
-            self._endpoint.handle_timeout(now)
+            if self._on_due is None:
+                self._endpoint.handle_timeout(now)
+            else:
+                self._on_due(now)
             self.flush()
         except Exception as error:
             self._fail(error)

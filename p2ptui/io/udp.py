@@ -228,7 +228,9 @@ class UdpSocket:
     def _names_of(self, addresses: list[Address]) -> list[bytes]:
         if self._reader is not None:
             return list(map(self._reader.names.get, addresses, repeat(b"")))
-        return [] if self._pktinfo is None else self._pktinfo.names_of(addresses)
+        if self._pktinfo is not None:
+            return self._pktinfo.names_of(addresses)
+        return [b""] * len(addresses)
 
     def _way_to(self, address: Address) -> Way:
         if self._pktinfo is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import CallFinished, Event
@@ -11,10 +11,6 @@ from p2ptui.io.driver import Driver
 from p2ptui.io.fair_inbox import FairInbox, Owner, Standing
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
-
-DUE_AT_ONCE: Final = 32
-"""After so much of what is due the event loop has its turn: thousands of peers that fell silent
-together are given up together, and each takes a tenth of a millisecond."""
 
 
 class Driven:
@@ -39,7 +35,6 @@ class Driven:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.endpoint = endpoint
-        endpoint.due_at_once = DUE_AT_ONCE
         self.clock = clock
         """The time on the endpoint's clock, seconds."""
         self._on_event = on_event
@@ -54,6 +49,7 @@ class Driven:
             wall,
             on_failure=on_failure,
             on_late=endpoint.moving.excuse,
+            on_due=self._handle_due,
             inbox=FairInbox(self._owner_of, self._drop),
         )
 
@@ -104,6 +100,10 @@ class Driven:
         if peer is None:
             return None
         return (Standing.PROVED if peer.proved else Standing.SESSION, peer.address)
+
+    def _handle_due(self, now: float) -> None:
+        """Do what is due for a while; then the event loop has its turn."""
+        self.endpoint.handle_timeout(now, self.clock)
 
     def _drop(self, cause: str) -> None:
         self.endpoint.counters.drop(cause)

@@ -157,8 +157,10 @@ class Joining:
         return True
 
     def give_up(self) -> None:
-        """Nobody waits any more: the node ends."""
+        """Nobody waits any more, and nothing is joined again: the node ends."""
         self._came.set()
+        for task in self._tasks.values():
+            task.cancel()
 
     async def _join(self, server: Address, timeout_s: float) -> ConnectResult:
         return await self._note(self._connect, server, timeout_s)

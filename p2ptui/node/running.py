@@ -160,10 +160,10 @@ class RunningNode(NodeLife):
             limit: Events other than Data that may wait for the reader (`event_queue_size` without
                 it); beyond that they are dropped, and an EventsDropped says how many.
             data: Whether this is a reader of Data. One that is not gets none, and holds up nobody.
-                A key makes it a reader of what may be an object with that; of other Data it gets
-                only what others read.
+                A key makes it a reader of what may be an object with that, and of no other Data.
             wants: Called with each event as it happens: whether the reader gets it; all without
-                it. Data that it does not want counts as read. It must be quick, and not raise.
+                it. Data that it does not want counts as read. It must be quick. What it raises is
+                raised to the reader, and ends this subscription alone.
 
         Raises:
             LocalError: The limit is below 1.

@@ -239,14 +239,18 @@ class Runtime:
 
     async def _say_goodbye(self, reason: str) -> None:
         """To some at a time, and to the next when these have left: what the system had no room for
-        would be lost, and the loop stand still for all of them."""
+        would be lost, and the loop stand still for all of them. If that is cancelled, all that are
+        left are told at once."""
+        self.joining.give_up()  # who is told goodbye is not lost
         end = self.now + GOODBYES_S
-        while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
+        try:
+            while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
+                self.flush()
+                await asyncio.sleep(0)
+                await self._wait_until_sent()
+        finally:
+            self.endpoint.close(reason, self.now)
             self.flush()
-            await asyncio.sleep(0)
-            await self._wait_until_sent()
-        self.endpoint.close(reason, self.now)
-        self.flush()
         await self._wait_until_sent()
 
     async def _wait_until_sent(self) -> None:

@@ -54,7 +54,8 @@ class Subscription(AsyncIterator[Event]):
         awaited: Where it is while a task waits for its next event. The event loop holds no such
             task, so that one whose maker has forgotten it would vanish with what it reads.
         wants: Whether it gets an event, asked as that is told; all without it. Data that it does
-            not want counts as read. It must be quick, and not raise.
+            not want counts as read. It must be quick. What it raises ends this subscription, and
+            is raised to the reader after what already waits.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Subscription(AsyncIterator[Event]):
         self._events: deque[Event] = deque()
         self._dropped = 0
         self._closed = False
+        self._error: Exception | None = None
+        """What `wants` raised, until the reader is told."""
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, event: Event) -> None:
@@ -81,15 +84,23 @@ class Subscription(AsyncIterator[Event]):
         if self._closed:
             return
         kind = type(event)
-        if kind in _OF_DATA and self.room is None:
+        if kind in _OF_DATA and (self.room is None or not _reads(self.room, event)):
             return
         if isinstance(event, EventsDropped):
             self._dropped += event.count
             return
-        if self._wants is not None and not self._wants(event):
-            if kind in _DATA:
-                self._note_read(event)
-            return
+        if self._wants is not None:
+            try:
+                is_wanted = self._wants(event)
+            except Exception as error:
+                # It is the reader's mistake: neither the node nor other readers have part in it.
+                self._error = error
+                self.close()
+                return
+            if not is_wanted:
+                if kind in _DATA:
+                    self._note_read(event)
+                return
         if isinstance(event, DataDropped) and self._merge(event):
             return
         if kind not in _DATA:
@@ -150,6 +161,7 @@ class Subscription(AsyncIterator[Event]):
                 dropped, self._dropped = self._dropped, 0
                 return EventsDropped(dropped)
             if self._closed:
+                self._raise_error()
                 raise StopAsyncIteration
             if self._waiter is not None:
                 raise LocalError("another task waits for these events; subscribe once for each")
@@ -161,6 +173,11 @@ class Subscription(AsyncIterator[Event]):
                 self._waiter = None
                 self._awaited.discard(self)
         return self._pop()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def _pop(self) -> Event:
         event = self._events.popleft()
@@ -175,7 +192,11 @@ class Subscription(AsyncIterator[Event]):
             self.room.read(carrier_of(event), data_bytes(event))
 
     def take(self, limit: int) -> list[Event]:
-        """At most `limit` events that already wait; never blocks."""
+        """At most `limit` events that already wait; never blocks.
+
+        Raises:
+            Exception: Nothing waits any more, and `wants` has raised this.
+        """
         taken: list[Event] = []
         with suppress(IndexError):
             while len(taken) < limit:
@@ -183,6 +204,8 @@ class Subscription(AsyncIterator[Event]):
         if not self._events and self._dropped:
             taken.append(EventsDropped(self._dropped))
             self._dropped = 0
+        if not taken:
+            self._raise_error()
         return taken
 
 
@@ -225,7 +248,7 @@ class Subscriptions:
         Args:
             limit: Events other than Data that may wait for the reader.
             reader_bytes: Bytes of Data that may wait for it; None: it wants none.
-            key: If not empty, it need not get Data that can have no such key.
+            key: If not empty, it gets no Data that can have no such key.
             wants: Whether it gets an event; see `Subscription`.
         """
         room = None if reader_bytes is None else self._readers.open(reader_bytes, key)
@@ -263,6 +286,15 @@ class Subscriptions:
         self._read_noted = False
         if not self._closed:
             self._handle_read()
+
+
+def _reads(room: ReaderRoom, event: Event) -> bool:
+    """Whether an event about Data is for a reader: of a payload as its room has said."""
+    if not room.key:
+        return True
+    if isinstance(event, DataReceived):
+        return event.may_have(room.key)
+    return not isinstance(event, RelayDataReceived) or room.reads(event.data)
 
 
 def carrier_of(event: _Data) -> str:

@@ -16,6 +16,7 @@ from p2ptui.core.events import (
     SendStatus,
 )
 from p2ptui.core.peers import Peer
+from p2ptui.core.readers import EVENT_OVERHEAD_BYTES
 from p2ptui.core.reliability.duplicates import RELIABLE_IDS, SEQUENCE_WINDOW
 from p2ptui.wire.frames import Fragment, encode_fragment
 from p2ptui.wire.message import OWN_CAPABILITIES, Capability, MessageType
@@ -909,3 +910,70 @@ def test_whoever_drives_a_core_is_told_all_data_unless_it_says_otherwise(world: 
     readers.open(100_000).close()
     assert send_all(client, server, ["told"]) == [DELIVERED]
     assert [event.payload for event in server.told(DataReceived)] == ["told"]
+
+
+def test_of_readers_of_a_key_each_message_takes_room_with_those_that_read_it(world: World) -> None:
+    server, client = pair(world)
+    readers = server.endpoint.readers
+    readers.are_all()
+    files, everything = readers.open(2_000, "file"), readers.open(100_000)
+    fill = {"file": "x" * 900}
+    assert send_all(client, server, [{"other": "y" * 900}] * 20) == [DELIVERED] * 20
+    assert (files.used_bytes, everything.used_bytes) == (0, 20 * (912 + EVENT_OVERHEAD_BYTES))
+    assert send_all(client, server, [fill]) == [DELIVERED]
+    assert files.used_bytes == 911 + EVENT_OVERHEAD_BYTES
+    waiting = client.send(server, fill)
+    world.run_for(1)
+    assert waiting not in client.outcomes, "one reader of it has no room"
+    another = world.host()
+    another.outcome(another.connect(server))
+    assert send_all(another, server, [{"other": 1}] * 5) == [DELIVERED] * 5
+
+
+def test_who_goes_on_to_what_nobody_reads_is_in_nobodys_way(world: World) -> None:
+    server = world.host()
+    readers = server.endpoint.readers
+    readers.are_all()
+    room = readers.open(4_000, "file")
+    state = server.endpoint._state
+    wanted, other = b'{"file":"%s"}' % (b"x" * 900), b'{"other":1}'
+    assert state.admits_data("alice", wanted, 0.0)
+    assert not state.admits_data("bob", b'{"file":"%s"}' % (b"x" * 2500), 0.0)
+    assert readers.wait("bob", 2500)
+    assert not state.admits_data("carol", wanted, 0.0), "what is left is kept for bob"
+    assert state.admits_data("bob", other, 0.0)
+    assert readers.waiting == 0
+    assert state.admits_data("carol", wanted, 0.0)
+    assert room.used_bytes == 2 * (len(wanted) + EVENT_OVERHEAD_BYTES)
+
+
+def test_routed_data_without_a_key_that_is_read_takes_no_room(world: World) -> None:
+    server, alice = pair(world)
+    bob = world.host()
+    bob.outcome(bob.connect(server))
+    world.run_for(2)
+    bob.endpoint.readers.are_all()
+    room = bob.endpoint.readers.open(10_000, "file")
+    for number in range(20):
+        payload = {"file": number} if number == 7 else {"other": "x" * 900}
+        token = alice.endpoint.send_routed(bob.id, payload, 8, world.now, 30.0)
+        assert alice.outcome(token).status is DELIVERED
+    assert [event.payload for event in bob.told(DataReceived)] == [{"file": 7}]
+    assert room.used_bytes == len(b'{"file":7}') + EVENT_OVERHEAD_BYTES
+    assert bob.endpoint.counters.delivered == 20
+
+
+def test_relayed_bytes_without_a_key_that_is_read_take_no_room(world: World) -> None:
+    server, client = pair(world)
+    readers = client.endpoint.readers
+    readers.are_all()
+    room = readers.open(10_000, "file")
+    source = world.node_id()
+    texts = [b"x" * 900, b'{"other":1}', b'{"file":1}']
+    for text in texts * 8:
+        payload = {"from_peer_id": source, "data": [*text]}
+        pen = Attacker(world).in_the_name_of(server.address, server.id)
+        pen.send(pen.message("RelayData", payload, requires_ack=True), client)
+    world.run_for(1)
+    assert [event.data for event in client.told(RelayDataReceived)] == [texts[2]] * 8
+    assert room.used_bytes == 8 * (len(texts[2]) + EVENT_OVERHEAD_BYTES)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from p2ptui.bounded import LOOKED_AT, BoundedQueue, BoundedTable, Share, Shares, prefix_of
+from p2ptui.bounded.recency import Recency
 from p2ptui.core.tables import Tables
 from p2ptui.errors import LocalError
 
@@ -545,3 +546,15 @@ def test_a_lifetime_that_becomes_shorter_holds_for_what_comes_and_for_what_is_th
     assert table.next_expiry() == 7.0
     table.expire(7.0)
     assert table.next_expiry() is None
+
+
+def test_the_newest_stays_so_until_it_goes_itself():
+    order = Recency()
+    for one in "abc":
+        order.enter(one)
+    order.discard("a")
+    order.discard("never there")
+    assert order.newest == "c"
+    order.touch("b")
+    order.discard("b")
+    assert (order.newest, list(order)) == (None, ["c"])

@@ -1,10 +1,12 @@
 """The heap of planned actions, against a plain list, and its corners."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from p2ptui.core.timers import Timer, Timers
+from p2ptui.core.timers import DUE_S, LOOK, Timer, Timers
 
 
 class TimersAgainstAList(RuleBasedStateMachine):
@@ -55,8 +57,8 @@ class TimersAgainstAList(RuleBasedStateMachine):
         self.at[handle].cancel()
         self.planned = [entry for entry in self.planned if entry[1] != handle]
 
-    @rule(step=st.integers(0, 3))
-    def run(self, step: int) -> None:
+    @rule(step=st.integers(0, 3), clock=st.sampled_from([None, lambda: 0.0]))
+    def run(self, step: int, clock: Callable[[], float] | None) -> None:
         self.now += step
         due = sorted(entry for entry in self.planned if entry[0] <= self.now)
         self.planned = [entry for entry in self.planned if entry[0] > self.now]
@@ -67,7 +69,7 @@ class TimersAgainstAList(RuleBasedStateMachine):
                 expected.append(name)
                 taken_back.update(self.victims[name])
         self.ran = []
-        self.timers.run(self.now)
+        self.timers.run(self.now, clock)
         assert self.ran == expected
         self.planned = [entry for entry in self.planned if entry[1] not in taken_back]
 
@@ -88,17 +90,70 @@ def test_what_is_due_at_the_same_time_runs_in_the_order_in_which_it_was_planned(
     assert ran == list(range(100))
 
 
-def test_what_exceeds_the_most_that_is_run_at_once_is_due_at_once() -> None:
-    timers, ran = Timers(), []
+class Clock:
+    """One that each action moves on."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now, self.step_s = 0.0, step_s
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self) -> None:
+        self.now += self.step_s
+
+
+@pytest.mark.parametrize(
+    ("step_s", "each"),
+    [(0.0, 100), (DUE_S / 1000, 100), (DUE_S / 31.5, 32), (DUE_S / 10, 16), (1.0, LOOK)],
+)
+def test_what_is_due_is_run_for_a_while_and_the_rest_is_due_still(step_s, each) -> None:
+    timers, ran, clock = Timers(), [], Clock(step_s)
+
+    def note(name: int, _now: float) -> None:
+        ran.append(name)
+        clock.pass_by()
+
     for name in range(100):
-        timers.schedule(1.0 + name % 2, lambda _, name=name: ran.append(name))
+        timers.schedule_about(1.0 + name % 2, note, name)
     rounds = 0
     while timers.next_timeout() is not None:
         assert timers.next_timeout() <= 2.0
-        timers.run(2.0, 32)
+        timers.run(2.0, clock)
         rounds += 1
-        assert len(ran) == min(32 * rounds, 100)
+        assert len(ran) == min(each * rounds, 100)
     assert ran == [*range(0, 100, 2), *range(1, 100, 2)]
+
+
+def test_what_plans_itself_anew_at_once_has_one_turn_though_time_is_left() -> None:
+    timers, ran, clock = Timers(), list[int](), Clock(0.0)
+
+    def again(name: int, now: float) -> None:
+        ran.append(name)
+        for when in (now, now - 0.5):
+            timers.schedule_about(when, again, name + 100)
+
+    for name in range(3 * LOOK):
+        timers.schedule_about(1.0, again, name)
+    timers.run(2.0, clock)
+    assert ran == [*range(3 * LOOK)]
+    assert (len(timers), timers.next_timeout()) == (6 * LOOK, 1.5)
+
+
+def test_what_was_planned_meanwhile_can_be_taken_back_at_once_or_later() -> None:
+    timers, ran, planned = Timers(), [], []
+
+    def plan(now: float) -> None:
+        planned.extend(timers.schedule(now, ran.append) for _ in range(3))
+        planned[0].cancel()
+
+    timers.schedule(1.0, plan)
+    timers.run(1.0)
+    assert len(timers) == 2
+    planned[1].cancel()
+    assert len(timers) == 1
+    timers.run(1.0)
+    assert (ran, len(timers), timers.next_timeout()) == ([1.0], 0, None)
 
 
 def test_what_an_action_plans_for_now_waits_for_the_next_call() -> None:
@@ -171,21 +226,22 @@ def test_an_action_that_raises_takes_no_other_with_it() -> None:
     assert ran == [5.0, 5.0]
 
 
-def test_of_more_than_may_run_at_once_the_rest_is_due_still_and_in_order() -> None:
-    timers, ran = Timers(), list[int]()
+def test_of_more_than_there_is_time_for_the_rest_is_due_still_and_in_order() -> None:
+    timers, ran, clock = Timers(), list[int](), Clock(1.0)
 
     def note(name: int, _now: float) -> None:
         ran.append(name)
+        clock.pass_by()
         if name == 0:
-            timers.schedule_about(1.0, note, 9)
+            timers.schedule_about(1.0, note, 99)
 
-    planned = [timers.schedule_about(1.0, note, name) for name in range(4)]
-    timers.schedule_about(2.0, note, 4)
-    timers.run(3.0, 2)
-    planned[3].cancel()
-    assert (ran, len(timers), timers.next_timeout()) == ([0, 1], 3, 1.0)
+    planned = [timers.schedule_about(1.0, note, name) for name in range(LOOK + 2)]
+    timers.schedule_about(2.0, note, LOOK + 2)
+    timers.run(3.0, clock)
+    planned[LOOK + 1].cancel()
+    assert (ran, len(timers), timers.next_timeout()) == ([*range(LOOK)], 3, 1.0)
     timers.run(3.0)
-    assert ran == [0, 1, 2, 9, 4]
+    assert ran == [*range(LOOK + 1), 99, LOOK + 2]
     assert timers.next_timeout() is None
 
 

@@ -195,6 +195,24 @@ def test_the_same_is_read(run: Any, way: str, client: Any, host: str) -> None:
 
 
 @needs_batches
+def test_without_a_reader_that_knows_names_each_goes_where_it_should(run: Any, client: Any) -> None:
+    async def story() -> None:
+        sock = await open_udp((HERE, 0))
+        sock._reader.close()
+        sock._reader = None
+        there = [client(HERE) for _ in range(2 * CALL_ENTRIES)]
+        assert sock._names_of([address_of(each) for each in there[:3]]) == [b""] * 3
+        for half in (there[:CALL_ENTRIES], there[CALL_ENTRIES:]):
+            sock.send_all([(b"%d" % each.fileno(), address_of(each)) for each in half])
+        assert [all_of(each, 1) for each in there] == [[b"%d" % each.fileno()] for each in there]
+        with pytest.raises(AssertionError):
+            sock._writer._slots.fill([b"x"] * 2, [], [])
+        sock.close()
+
+    run(story)
+
+
+@needs_batches
 @pytest.mark.parametrize("host", HOSTS)
 def test_who_is_known_is_the_same_object_each_time(run: Any, client: Any, host: str) -> None:
     async def story() -> None:

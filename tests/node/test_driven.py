@@ -19,6 +19,8 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.events = []
+        self.due = []
+        self.turns = []
         self.moving = SimpleNamespace(excuse=lambda *_: None)
 
     def next_event(self):
@@ -28,10 +30,11 @@ class Endpoint:
         return []
 
     def next_timeout(self):
-        return None
+        return self.due[0] if self.due else None
 
-    def handle_timeout(self, _now):
-        pass
+    def handle_timeout(self, now, clock=None):
+        self.turns.append((now, clock))
+        self.due.pop(0)
 
     def set_unix_offset(self, _offset):
         pass
@@ -100,5 +103,18 @@ def test_what_breaks_later_is_told():
         await asyncio.sleep(3)
         assert at == [began + 1.0]
         assert [type(error) for error in bench.broken] == [ZeroDivisionError]
+
+    run_virtual(story())
+
+
+def test_what_is_due_is_done_by_the_clock_and_what_is_left_of_it_at_once():
+    async def story():
+        bench = await Bench.set_up()
+        clock = bench.driven.clock
+        began = clock()
+        bench.endpoint.due = [began + 1.0] * 3
+        bench.driven.flush()
+        await asyncio.sleep(1.5)
+        assert bench.endpoint.turns == [(began + 1.0, clock)] * 3
 
     run_virtual(story())

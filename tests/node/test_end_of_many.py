@@ -2,9 +2,13 @@
 
 import asyncio
 import itertools
+import logging
+
+import pytest
 
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.node import runtime
+from p2ptui.wire.address import format_address
 from tests.town import Town
 from tests.virtual_loop import run_virtual
 
@@ -65,5 +69,44 @@ def test_what_takes_too_long_ends_at_once(monkeypatch):
             await server.close("enough")
             await asyncio.sleep(1.0)
             assert not any(client._endpoint.peers.at(address) for client in clients)
+
+    run_virtual(story())
+
+
+def test_who_gives_up_the_end_has_told_all(monkeypatch):
+    monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 1)
+
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            address = server.address
+            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
+            for client in clients:
+                await client.connect(server.address)
+            await asyncio.sleep(5.0)
+            ending = asyncio.ensure_future(server.close("enough"))
+            await asyncio.sleep(0)
+            ending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ending
+            await asyncio.sleep(1.0)
+            assert not any(client._endpoint.peers.at(address) for client in clients)
+
+    run_virtual(story())
+
+
+def test_the_servers_of_a_node_that_ends_are_not_lost_nor_joined_again(monkeypatch, caplog):
+    monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 1)
+
+    async def story():
+        async with Town() as town:
+            servers = [await town.start(f"server-{number}") for number in range(3)]
+            where = [format_address(server.address) for server in servers]
+            node = await town.start("node", join=where)
+            await asyncio.sleep(5.0)
+            with caplog.at_level(logging.INFO):
+                caplog.clear()
+                await node.close("enough")
+            assert [r.message for r in caplog.records if r.name == "p2ptui.join"] == []
 
     run_virtual(story())

@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from p2ptui.core.encoded import Encoded
@@ -16,6 +17,7 @@ from p2ptui.core.events import (
     MessageTraced,
     Path,
     PeersDiscovered,
+    RelayDataReceived,
 )
 from p2ptui.core.readers import EVENT_OVERHEAD_BYTES, Readers
 from p2ptui.errors import LocalError
@@ -208,6 +210,50 @@ def test_a_reader_gets_what_it_wants_and_what_it_does_not_want_waits_nowhere():
     assert numbers(subscription.take(10)) == ["4 dropped"], "of what is missing it is always told"
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_wish_that_fails_ends_its_own_reader_alone(waits):
+    async def story():
+        readers = Readers()
+        subscriptions, told = Subscriptions(readers, lambda: None), []
+
+        def wants(each) -> bool:
+            told.append(each)
+            return {1: True}[int(each.server_id)]
+
+        failing = subscriptions.open(10, 10_000, wants)
+        other = subscriptions.open(10, 10_000)
+        subscriptions.tell(event(1))
+        assert numbers([await anext(failing)]) == [1]
+        if waits:
+            reading = asyncio.ensure_future(anext(failing))
+            await asyncio.sleep(0)
+        for number in (2, 3):
+            subscriptions.tell(event(number))
+        with pytest.raises(KeyError):
+            await (reading if waits else anext(failing))
+        with pytest.raises(StopAsyncIteration):
+            await anext(failing)
+        assert failing.take(10) == []
+        assert len(told) == 2, "it is asked no more"
+        assert numbers(other.take(10)) == [1, 2, 3]
+        assert readers.admit("id", 9000, 0.0)
+        other.put(data(9000))
+        other.take(1)
+        assert readers.used_bytes == 0, "it holds up nobody"
+
+    run_virtual(story())
+
+
+def test_a_wish_that_fails_is_told_to_who_takes_what_waits():
+    subscription = Subscription(10, wants=lambda each: {"1": True}[each.server_id])
+    for number in (1, 2):
+        subscription.put(event(number))
+    assert numbers(subscription.take(10)) == [1]
+    with pytest.raises(KeyError):
+        subscription.take(10)
+    assert subscription.take(10) == []
+
+
 def test_of_what_has_no_key_that_is_read_nobody_is_told():
     readers = Readers()
     assert readers.reads(b"1"), "whoever drives it may read all"
@@ -231,6 +277,72 @@ def test_of_what_has_no_key_that_is_read_nobody_is_told():
     assert not readers.reads(b"1")
     files.close()
     assert not readers.reads(b'{"file":1}')
+
+
+def test_a_reader_of_a_key_gets_nothing_without_it_and_has_its_own_room():
+    readers = Readers()
+    files = Subscription(10, readers.open(8000, "file"))
+    everything = Subscription(10, readers.open(20_000))
+    payloads = [b'{"file":1}', b'{"a":1}', b"[1]", b'{"a":"\\n"}']
+    for payload in payloads:
+        assert readers.admit("id", len(payload), 0.0, payload)
+        told = data(len(payload))._replace(held=Encoded(payload))
+        relayed = RelayDataReceived("id", "id", payload)
+        for subscription in (files, everything):
+            subscription.put(told)
+        assert readers.admit("id", len(payload), 0.0, payload)
+        for subscription in (files, everything):
+            subscription.put(relayed)
+    assert len(everything.take(100)) == 8
+    kept = files.take(100)
+    assert {each.data for each in kept if isinstance(each, RelayDataReceived)} == {
+        payloads[0],
+        payloads[3],
+    }
+    assert len(kept) == 4
+    assert readers.used_bytes == 0
+
+
+@given(st.text(), st.booleans(), st.booleans())
+@example('a"b', False, False)
+@example("a/b", False, True)
+@example("a\\b", True, False)
+@example("\n", True, True)
+@example("\ud800", True, False)
+def test_a_key_is_found_however_it_is_written(key, is_ascii, escapes_slashes):
+    payload = json.dumps({key: 1}, ensure_ascii=is_ascii)
+    if escapes_slashes:
+        payload = payload.replace("/", "\\/")
+    readers = Readers()
+    readers.are_all()
+    room = readers.open(1000, key)
+    data = payload.encode(errors="surrogatepass")
+    assert readers.reads(data)
+    assert Encoded(data).may_have(key)
+    room.close()
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_who_is_collected_while_another_comes_or_goes_is_none(opens):
+    readers = Readers()
+    readers.are_all()
+    kept, forgotten = readers.open(1000, "file"), [readers.open(1000)]
+
+    class Rooms(list):
+        """When they are looked through, one is collected, as one may be at any time."""
+
+        def __iter__(self):
+            forgotten.clear()
+            return super().__iter__()
+
+    readers._rooms = Rooms(readers._rooms)
+    if opens:
+        another = readers.open(1000, "file")
+        assert [each() for each in readers._rooms] == [kept, another]
+    else:
+        kept.close()
+        assert readers._rooms == []
+    assert not readers.reads(b"1")
 
 
 def test_all_readers_are_told_but_those_that_nobody_holds():

@@ -126,10 +126,7 @@ class DataService:
 
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        state = self._state
-        if not state.readers.reads(content.value):
-            return True  # nobody reads it, and no event of it needs room
-        return state.admits_data(peer.node_id, len(content.value), now)
+        return self._state.admits_data(peer.node_id, content.value, now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
         """Data for those who read here; it is no duplicate, and there is room for it."""

@@ -132,10 +132,7 @@ class Outlet:
                 return False
         elif not gate.send_to(peer, data, grant):
             return False
-        traffic = peer.traffic
-        if now - traffic.last_sent > QUIET_S:
-            self._note_sent(peer, now)
-        traffic.last_sent = now
+        self._note_sent(peer, now)
         peer.traffic.messages_out += 1
         self._counters.messages_out += 1
         if self._state.tracing:

@@ -329,24 +329,25 @@ class EndToEnd:
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
-        elif not self._state.admits_data(origin.node_id or source, len(message.payload), now):
+        elif not self._state.admits_data(origin.node_id or source, data, now):
             self._refuse_data(writer, message, now)
             return True
         else:
             self._delivered.put(mark, None)
             self._state.counters.delivered += 1
-            self._state.emit(
-                DataReceived(
-                    source,
-                    origin.address,
-                    Encoded(data),
-                    message.id,
-                    _path(writer),
-                    False,
-                    len(message.payload),
-                    origin.node_id,
+            if self._state.readers.reads(data):
+                self._state.emit(
+                    DataReceived(
+                        source,
+                        origin.address,
+                        Encoded(data),
+                        message.id,
+                        _path(writer),
+                        False,
+                        len(data),
+                        origin.node_id,
+                    )
                 )
-            )
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
             self.far.reply(writer, ack, now)

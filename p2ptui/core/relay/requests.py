@@ -166,7 +166,7 @@ class Relay:
 
     def admits_data(self, peer: Peer, content: RelayedBytes, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        return self._state.admits_data(peer.node_id, len(content.data), now)
+        return self._state.admits_data(peer.node_id, content.data, now)
 
     def refuse_data(self, _peer: Peer, content: RelayedBytes, _now: float) -> None:
         """There was none: the reader hears of what will not come again."""
@@ -177,7 +177,8 @@ class Relay:
 
     def handle_data(self, peer: Peer, content: RelayedBytes, _now: float) -> None:
         """A joined server brings bytes from another of its peers."""
-        self._state.emit(RelayDataReceived(content.node_id, peer.node_id, content.data))
+        if self._state.readers.reads(content.data):
+            self._state.emit(RelayDataReceived(content.node_id, peer.node_id, content.data))
 
     def _forget(self, peer: Peer, _now: float) -> None:
         where = format_address(peer.address)
