@@ -689,7 +689,6 @@ USES: dict[str, set[str]] = {
         "core/secure/clear.py",
         "core/secure/completing.py",
         "core/secure/opening.py",
-        "core/stun.py",
     },
     "by_other_server": {RESPONDER},
     "note_arrival": {DISPATCH},
