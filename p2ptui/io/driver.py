@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from p2ptui.core.events import Event
 from p2ptui.io.advice import send_advice
@@ -57,8 +57,8 @@ class Core(Protocol):
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
         """Hand over what is to leave."""
 
-    def next_event(self) -> Event | None:
-        """Hand over an event."""
+    def next_event(self) -> Any:
+        """Hand over an event of `core.events`; None if there is none."""
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due."""
