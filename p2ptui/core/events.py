@@ -1,7 +1,7 @@
 """What the core tells the outside: frozen values, one docstring a field where it says more."""
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
@@ -170,15 +170,7 @@ class PeerStatusChanged:
 
     def judged(self, trust: str) -> "PeerStatusChanged":
         """The same, with what is known of who it is."""
-        return PeerStatusChanged(
-            self.node_id,
-            self.address,
-            self.name,
-            self.status,
-            self.previous,
-            self.reason,
-            trust,
-        )
+        return replace(self, trust=trust)
 
 
 class _Data(NamedTuple):
