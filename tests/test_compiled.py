@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from p2ptui.version import VERSION, described
+from tests.compiled.__main__ import NOTHING_COMPILED
 from tests.compiled.build import KEPT, ROOT, build, is_of_now, missing
-from tests.compiled.chosen import INTERPRETED_ONLY, WHOLE, why_it_failed
+from tests.compiled.chosen import CHOSEN, INTERPRETED_ONLY, WHOLE, why_it_failed
 from tests.installed import environment
 from tests.patience import PATIENCE_S
 
@@ -207,6 +208,30 @@ def test_tests_that_are_left_out_are_there() -> None:
             name for name in names if name != WHOLE and f"def {name.partition('[')[0]}(" not in text
         ]
         assert gone == [], file
+
+
+def test_nothing_is_chosen_twice() -> None:
+    chosen = [Path(each) for each in CHOSEN if not each.startswith("--")]
+    assert [
+        one
+        for one in chosen
+        if any(other in (one, *one.parents) for other in chosen if other is not one)
+    ] == []
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_that_nothing_compiles_here_is_no_outcome_of_the_tests() -> None:
+    """CI goes on then: it must not be what pytest says of an error of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.compiled"],
+        cwd=ROOT,
+        env=os.environ | {"PATH": ""},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == NOTHING_COMPILED
+    assert NOTHING_COMPILED not in list(pytest.ExitCode)
+    assert f"|| [ $? = {NOTHING_COMPILED} ]" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 READ_ONLY = "raise AttributeError(\"'Peer' object attribute 'send' is read-only\")"

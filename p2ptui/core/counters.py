@@ -40,18 +40,6 @@ class Counters:
             use = self.grants[reason.value] = GrantUse()
         return use
 
-    def pay_one(self, reason: Reason, size: int, most: int) -> bool:
-        """Whether a grant of `most` bytes for one datagram, for a reason, pays for one of `size`
-        bytes; counted as any grant that is kept."""
-        use = self.grants.get(reason._value_) or self.use_of(reason)
-        use.granted += 1
-        if size > most:
-            use.refused += 1
-            self.drop("unpaid")
-            return False
-        use.note_paid(size)
-        return True
-
     def drop(self, cause: str) -> None:
         """Count one datagram, message or entry that was dropped because of `cause`."""
         self.drops[cause] += 1

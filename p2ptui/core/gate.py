@@ -290,11 +290,6 @@ class Gate:
             size, datagrams = min(size, credit), min(datagrams, paid)
         return Grant(use, to, size, datagrams, self.now, purse, is_own=True)
 
-    def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:
-        """One answer to a STUN request: what it earned, or what its standard demands."""
-        use, size = self._counters.use_of(_STUN_ANSWER), max(earned.credit, _STUN_BYTES)
-        return Grant(use, to, size, 1, self.now, None)
-
     # What goes out.
 
     def send_to(self, peer: Payee, data: bytes, grant: Grant | None = None) -> bool:
@@ -398,12 +393,16 @@ class Gate:
         return self.lets_out(len(data), to, account) and self._leave_from(place, data, to)
 
     def answer_stun(self, place: Place, data: bytes, to: Address, asked_bytes: int) -> bool:
-        """The same of what `grant_stun_answer` has for a request of `asked_bytes`, at once: there
-        is one answer, and nobody keeps an account for it."""
-        most = AMPLIFICATION_LIMIT * asked_bytes
-        most = most if most > _STUN_BYTES else _STUN_BYTES
-        if not self._counters.pay_one(_STUN_ANSWER, len(data), most):
+        """Let the answer to a STUN request of `asked_bytes` out by one of the server's sockets, if
+        what the request earned pays for it, or what its standard demands. There is one answer, so
+        nobody keeps an account for it."""
+        use, size = self._counters.use_of(_STUN_ANSWER), len(data)
+        use.granted += 1
+        if size > _STUN_BYTES and size > AMPLIFICATION_LIMIT * asked_bytes:
+            use.refused += 1
+            self._counters.drop("unpaid")
             return False
+        use.note_paid(size)
         return self._leave(data, to) if place is _OWN else self._leave_from(place, data, to)
 
     def _leave_from(self, place: Place, data: bytes, to: Address) -> bool:

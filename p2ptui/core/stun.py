@@ -12,7 +12,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.config import StunServerOptions
-from p2ptui.core.accounts import Account, Reason
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import StunServed
 from p2ptui.core.peers import Peer
@@ -24,7 +24,6 @@ from p2ptui.nat.stun_server import (
     Abilities,
     Delegation,
     Place,
-    Reply,
     StunServer,
     partner_reply,
     told_address,
@@ -177,44 +176,36 @@ class StunService:
         if peer is None and not self._admission.admits(source, now):
             counters.drop("rate_limited")
             return
-        plain = self._server.answer_plainly(data, source, place)
-        if plain is not None:
-            if self._state.gate.answer_stun(place, plain, source, len(data)):
-                counters.stun_replies += 1
-            if self._state.config.stun_server.verbose_logging:
-                self._note(source, place, _ANSWERED[place])
-            return
-        answer = self._server.answer(data, source, place)
-        if isinstance(answer, Reply):
-            gate = self._state.gate
-            account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
-            self._send(answer.place, answer.data, answer.to, account)
-            if self._options.verbose_logging:
-                self._note(source, place, _ANSWERED[answer.place])
-        elif isinstance(answer, Delegation):
-            self._delegate(answer, now)
-            if self._options.verbose_logging:
-                self._note(source, place, "handed to the partner")
-        else:
-            counters.drop("stun_unanswered")
-
-    def _send(self, place: Place, data: bytes, to: Address, account: Account) -> None:
-        if self._state.gate.reply(place, data, to, account):
-            self._state.counters.stun_replies += 1
+        reply, to, leaves_by = self._server.answer_plainly(data, source, place), source, place
+        if reply is None:
+            answer = self._server.answer(data, source, place)
+            if answer is None:
+                counters.drop("stun_unanswered")
+                return
+            if isinstance(answer, Delegation):
+                if self._delegate(answer, now):
+                    self._note(source, place, "handed to the partner")
+                return
+            reply, to, leaves_by = answer
+        if self._state.gate.answer_stun(leaves_by, reply, to, len(data)):
+            counters.stun_replies += 1
+            self._note(source, place, _ANSWERED[leaves_by])
 
     def _note(self, source: Address, place: Place, outcome: str) -> None:
-        self._state.emit(StunServed(source, place.name.lower(), outcome))
+        if self._state.config.stun_server.verbose_logging:
+            self._state.emit(StunServed(source, place.name.lower(), outcome))
 
     # The side that asks its partner.
 
-    def _delegate(self, delegation: Delegation, now: float) -> None:
+    def _delegate(self, delegation: Delegation, now: float) -> bool:
+        """Have the partner send a reply; whether it is asked to."""
         peer = self._partner()
         if peer is None:
             self._state.counters.drop("stun_partner_gone")
-            return
+            return False
         self._in_work.expire(now)
         if not self._in_work.put(delegation.transaction_id, now, now, address=delegation.client):
-            return
+            return False
         other = delegation.other_address
         payload = StunDelegationPayload(
             transaction_id=delegation.transaction_id.hex(),
@@ -224,7 +215,7 @@ class StunService:
             other_address=None if other is None else format_address(other),
             fingerprint=delegation.fingerprint,
         )
-        self._delivery.send(peer, MessageType.STUN_DELEGATION, encode_payload(payload), now)
+        return self._delivery.send(peer, MessageType.STUN_DELEGATION, encode_payload(payload), now)
 
     def handle_delegated(self, _peer: Peer, payload: StunDelegatedPayload, _now: float) -> None:
         """The partner has sent a reply."""
@@ -338,6 +329,7 @@ class StunService:
             drop("stun_delegation_refused")
             return
         account = self._state.gate.grant(Reason.PROBE_FOR_PEER, to, now)
-        self._send(place, data, to, account)
+        if self._state.gate.reply(place, data, to, account):
+            self._state.counters.stun_replies += 1
         answer = StunDelegatedPayload(payload.transaction_id)
         self._delivery.send(peer, MessageType.STUN_DELEGATED, encode_payload(answer), now)

@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
-from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Event
 from p2ptui.io.advice import send_advice
 from p2ptui.io.datagrams import DatagramTooLongError
@@ -38,6 +37,42 @@ LATE_S: Final = 2.0
 """A timer that is so late shows that the process stood still: peers were not silent then."""
 
 
+class PathProbes(Protocol):
+    """Who knows what a refused datagram says of a path; see `core.path_probes`."""
+
+    def handle_refused(self, address: Address, size_bytes: int, now: float) -> bool:
+        """Whether there is a session, and the refusal said how large its datagrams may be."""
+
+
+class Core(Protocol):
+    """What is pumped: what the I/O asks of `core.endpoint.Endpoint`, and tests may stand in for."""
+
+    @property
+    def path_probes(self) -> PathProbes:
+        """Told of datagrams that were too long."""
+
+    def receive_datagram(self, data: bytes, address: Address, now: float) -> None:
+        """Take a datagram."""
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
+        """Hand over what is to leave."""
+
+    def next_event(self) -> Any:
+        """Hand over an event of `core.events`; None if there is none."""
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is due."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due."""
+
+    def fail_datagram(self, address: Address, reason: str, now: float) -> None:
+        """A datagram could not be sent."""
+
+    def set_unix_offset(self, unix_offset: float) -> None:
+        """What the clock lacks to Unix time, seconds."""
+
+
 class Driver:
     """Moves datagrams between a socket and an endpoint, and keeps its one timer.
 
@@ -62,7 +97,7 @@ class Driver:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Core,
         sock: DatagramSocket,
         on_event: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,

@@ -195,9 +195,6 @@ class StunServer:
         Returns:
             What to send, what to have sent by the partner, or None.
         """
-        plain = self.answer_plainly(data, source, place)
-        if plain is not None:
-            return Reply(plain, source, place)
         try:
             request = decode(data)
         except StunError:
@@ -240,8 +237,8 @@ class StunServer:
         return Reply(self._complete(response, request, len(data)), to, target)
 
     def answer_plainly(self, data: bytes, source: Address, place: Place) -> bytes | None:
-        """The response to a request that wants nothing but to be answered from where it was asked;
-        None of all others, see `answer`."""
+        """The response to a request that wants nothing but to be answered from where it was asked,
+        as `answer` has it, and sooner; None of all others."""
         fingerprint = read_plain_binding(data)
         if fingerprint is None:
             return None

@@ -69,7 +69,9 @@ def secured_header(session: int, counter: int) -> bytes:
 
 def read_secured(frame: bytes) -> tuple[int, int] | None:
     """Session number and counter of a secured datagram, or None where it is none: another type,
-    or too short to hold even an empty datagram, or with the counter that is reserved."""
+    or too short to hold even an empty datagram, or with the counter that is reserved.
+
+    `transport.Transport.open` has the same checks in its own words, once for each datagram."""
     if not SECURED_OVERHEAD <= len(frame) <= LONGEST_BYTES:
         return None
     kind, session, counter = SECURED_HEADER.unpack_from(frame)

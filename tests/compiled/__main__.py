@@ -17,9 +17,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from tests.compiled.build import ROOT, BuildError, build, copy_tests, is_of_now, missing
 from tests.compiled.chosen import CHOSEN
+
+NOTHING_COMPILED: Final = 77
+"""The exit code where nothing can be compiled: none that pytest has."""
 
 
 def run(folder: Path, module: str, arguments: list[str]) -> int:
@@ -50,7 +54,7 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     if (lacking := missing()) is not None:
         print(f"nothing was compiled: {lacking}", file=sys.stderr)
-        return 3
+        return NOTHING_COMPILED
     if options.built is not None:
         if not is_of_now(options.built):
             print(f"{options.built} is of other sources: build it again", file=sys.stderr)

@@ -35,10 +35,6 @@ CHOSEN: Final = (
     "tests/attacks/test_proof.py",
     "tests/attacks/test_running_sessions.py",
     "tests/fuzz/test_corpus.py",
-    "tests/io/test_asked.py",
-    "tests/io/test_batches.py",
-    "tests/io/test_fair_inbox.py",
-    "tests/io/test_udp.py",
 )
 """Transcripts of the core, the wire, the seals and NATs, whole nodes with their I/O, attacks, and
 the fuzzing corpus: about a minute of processor time."""
@@ -197,9 +193,6 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     },
     "tests/io/test_batches.py": {
         "test_senders_without_end_are_not_known_without_end": _CONSTANT,
-    },
-    "tests/io/test_driver.py": {
-        WHOLE: _STAND_IN,
     },
     "tests/secure/test_key_text.py": {
         "test_a_secret_is_shown_nowhere": _LOCALS,

@@ -281,7 +281,6 @@ def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
     for account in (
         bench.gate.grant_answer(purse, ALICE, earned),
         bench.gate.grant_ping(purse, ALICE),
-        bench.gate.grant_stun_answer(earned, ALICE),
     ):
         assert not bench.sends(1, account, BOB)
         assert bench.sends(1, account, ALICE)
@@ -289,17 +288,6 @@ def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
 
 
 def test_a_stun_answer_is_what_the_standard_demands_or_what_was_earned(bench: Bench) -> None:
-    for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
-        account = bench.gate.grant_stun_answer(bench.gate.earned_by(asked, ALICE), ALICE)
-        assert not bench.gate.reply(Place.PRIMARY, bytes(most + 1), ALICE, account)
-        assert bench.gate.reply(Place.PRIMARY, bytes(most), ALICE, account)
-        assert not bench.gate.reply(Place.PRIMARY, b"", ALICE, account)
-        assert bench.events.pop() == StunReplyDue(Place.PRIMARY, bytes(most), ALICE)
-    assert bench.counters.drops["unpaid"] == 4
-    assert bench.counters.datagrams_out == 2
-
-
-def test_a_stun_answer_without_an_account_is_within_the_same(bench: Bench) -> None:
     for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
         assert not bench.gate.answer_stun(Place.OWN, bytes(most + 1), ALICE, asked)
         assert bench.gate.answer_stun(Place.OWN, bytes(most), ALICE, asked)
@@ -701,7 +689,6 @@ USES: dict[str, set[str]] = {
         "core/secure/clear.py",
         "core/secure/completing.py",
         "core/secure/opening.py",
-        "core/stun.py",
     },
     "by_other_server": {RESPONDER},
     "note_arrival": {DISPATCH},
@@ -726,9 +713,7 @@ USES: dict[str, set[str]] = {
     # Who may have one datagram paid by what a purse holds, or by what a standard demands.
     "grant_answer": {GATE, RESPONDER, "core/sessions/answers.py"},
     "grant_ping": {OUTLET},
-    "grant_stun_answer": {"core/stun.py"},
     "answer_stun": {"core/stun.py"},
-    "pay_one": {GATE},
     # Where it leaves.
     "lets_out": {GATE, "io/exits.py"},
     # An empty frame shows that keys are there; new ones are agreed on within a session.
@@ -1034,7 +1019,7 @@ ROUND = "core/sessions/race.py"
         (ROUND, "BOUNDS[reason] = Bound(1, 1, 1.0)"),
         (ROUND, "gate.send(data, victim, gate.grant_answer(peer.purse, victim))"),
         (ROUND, "gate.send(data, victim, gate.grant_ping(peer.purse, victim))"),
-        (ROUND, "gate.send(data, victim, gate.grant_stun_answer(earned, victim))"),
+        (ROUND, "gate.answer_stun(Place.OWN, data, victim, 1_000_000)"),
         (ROUND, "peer.purse.earn_bytes(1_000_000)"),
         (ROUND, "peer.note_datagram(1_000_000)"),
         (ROUND, "gate.send(data, address, gate.earned_by(1_000_000, to))"),

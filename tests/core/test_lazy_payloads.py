@@ -149,6 +149,13 @@ def test_an_echo_holds_the_very_bytes_that_came(world: World, payload: bytes) ->
     assert received.size_bytes == len(payload)
 
 
+def test_an_echo_is_whole_by_a_clock_that_begins_in_1970(world: World) -> None:
+    server, client = joined(world)
+    server.endpoint.set_unix_offset(-world.now)
+    echo = sent_by(client, server, b"1")[-1]
+    assert echo["payload"] == {"echo": 1, "timestamp": 0}
+
+
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
     """How often JSON is decoded and encoded meanwhile."""

@@ -3,6 +3,7 @@
 import pytest
 
 from p2ptui.core.events import Path, PeerStatus, PeerStatusChanged
+from p2ptui.core.mobility.moving import MAX_FOLLOWED
 from tests.core.meeting import OUTSIDE_A, ROUND_TRIP_S, Meeting
 from tests.simulated_nat import KINDS, Nat
 from tests.simulation import Host, World
@@ -92,6 +93,33 @@ def test_only_what_is_reached_by_another_way_is_taken_up_again() -> None:
     assert {event.address for event in told} == {other.address}
     assert node.is_connected_to(server)
     assert node.is_connected_to(other)
+
+
+def test_one_host_with_many_sessions_leaves_seats_to_others() -> None:
+    world = World(secured=False)
+    server = world.host()
+    crowd = [world.host(("203.0.113.1", 4000 + number)) for number in range(MAX_FOLLOWED)]
+    for one in crowd:
+        one.connect(server)
+    world.run_for(1)
+    assert len(server.endpoint.moving.destinations(100)) == MAX_FOLLOWED
+    other = world.host(("198.51.100.7", 4000))
+    other.connect(server)
+    world.run_for(1)
+    followed = server.endpoint.moving.destinations(100)
+    assert other.address in followed
+    assert len(followed) == MAX_FOLLOWED
+    assert server.endpoint.moving.destinations(100) == followed
+
+
+def test_who_has_left_is_not_kept_in_its_seat() -> None:
+    world, server, node = pair()
+    assert server.endpoint.moving.destinations(100) == [node.address]
+    node.endpoint.disconnect(node.peer(server), "bye", world.now)
+    node.settle()
+    world.run_for(1)
+    assert not server.endpoint.peers
+    assert not server.endpoint.moving._clients
 
 
 def test_a_deployed_server_is_asked_in_its_own_words() -> None:

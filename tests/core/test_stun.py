@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from p2ptui.config import OPTIONS
 from p2ptui.config.load import load_config
 from p2ptui.core.events import StunReplyDue, StunServed
+from p2ptui.core.gate import MAX_OUTGOING
 from p2ptui.core.stun import PARTNER_REPEAT_S, PARTNER_REPLIES_PER_SECOND
 from p2ptui.nat.stun_server import (
     AMPLIFICATION_LIMIT,
@@ -189,6 +190,17 @@ def test_requests_are_told_on_request(verbose: bool, told: int) -> None:
     ask(node, request(change_request=Change.PORT))
     events = [*first, *node.told(StunServed)]
     assert [(event.source, event.place) for event in events] == [(STRANGER, "primary")] * told
+
+
+def test_what_does_not_leave_is_not_told_as_answered() -> None:
+    node = serve(World(), verbose_logging=True)
+    node.endpoint._state.gate.outgoing.extend([(b"", STRANGER)] * MAX_OUTGOING)
+    for asked in (request(), request(padding=4)):
+        node.endpoint.stun.receive(asked, STRANGER, Place.OWN, 1.0)
+    assert node.endpoint.counters.drops["outgoing_full"] == 2
+    assert node.endpoint.counters.stun_replies == 0
+    node.endpoint.datagrams_to_send(1.0)
+    assert node.endpoint.next_event() is None
 
 
 # --- what is never answered

@@ -127,7 +127,10 @@ def _take(data: bytes, server: StunServer, client: Address) -> None:
     is_stun(data)
     _verify(data)
     for place in server.abilities.places:
-        _check_answer(server.answer(data, client, place), data, client)
+        answer = server.answer(data, client, place)
+        _check_answer(answer, data, client)
+        plain = server.answer_plainly(data, client, place)
+        assert plain is None or answer == (plain, client, place)
     try:
         message = decode(data)
     except StunError:

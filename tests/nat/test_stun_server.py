@@ -97,6 +97,23 @@ def test_a_binding_request_is_answered_with_all_that_rfc_5780_demands() -> None:
     )
 
 
+@pytest.mark.parametrize("software", ["", "p2ptui", "a name of some length"])
+@pytest.mark.parametrize("fingerprint", [False, True])
+@pytest.mark.parametrize("source", [CLIENT, CLIENT_V6])
+@pytest.mark.parametrize("place", [Place.PRIMARY, Place.ALTERNATE_BOTH])
+def test_a_plain_request_is_answered_the_same_by_the_shorter_way(
+    software: str, fingerprint: bool, source: Address, place: Place
+) -> None:
+    places = V6 if source == CLIENT_V6 else FOUR
+    server = StunServer(Abilities(places=places, software=software))
+    data = request(fingerprint=fingerprint)
+    assert server.answer(data, source, place) == (
+        server.answer_plainly(data, source, place),
+        source,
+        place,
+    )
+
+
 def test_ipv6() -> None:
     places: Mapping[Place, Address | None] = {Place.PRIMARY: ("2001:db8::1", 3478)}
     _, message = answer(request(), Abilities(places=places), source=CLIENT_V6)

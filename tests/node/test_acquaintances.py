@@ -1,7 +1,7 @@
 """Whom a node's user knows: what is said of each peer, and who is refused."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -530,3 +530,11 @@ async def leave(node: Node) -> None:
 def known_to(street: Street, user: str) -> KnownNodes:
     """What the file of a user says."""
     return KnownNodesStore(lambda: 1_000_000.0, street.known_nodes(user)).known
+
+
+def test_what_is_told_of_trust_changes_nothing_else():
+    change = PeerStatusChanged(
+        "id", ("10.0.0.1", 80), "name", PeerStatus.AUTHENTICATED, PeerStatus.CONNECTING, "why"
+    )
+    judged = change.judged("new")
+    assert asdict(judged) == asdict(change) | {"trust": "new"}

@@ -3,14 +3,18 @@
 import random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from p2ptui.secure import Reason, SecureError, SecureSession, SessionKeys, Transport
 from p2ptui.secure.frames import (
     HEADER_BYTES,
+    SECURED,
     SECURED_OVERHEAD,
     UnknownSession,
     decode_unknown_session,
     encode_unknown_session,
+    read_secured,
 )
 from p2ptui.secure.replay import WINDOW
 from p2ptui.secure.session import LONGEST_OVERLAP_S, OVERLAP_S, RECENT_DATAGRAMS
@@ -46,6 +50,23 @@ def refused(call, *arguments):
     with pytest.raises(SecureError) as caught:
         call(*arguments)
     return caught.value.reason
+
+
+@given(st.binary(max_size=60), st.booleans())
+@example(b"", True)
+@example(bytes(4 + 8 + 15), True)
+@example(bytes(4 + 8 + 16), True)
+@example(b"\xff" * 28, True)
+@example(bytes(65_548), True)
+@example(bytes(65_549), True)
+def test_what_is_read_as_no_secured_datagram_is_opened_as_none(data, is_headed):
+    """The checks stand twice, for speed: here and in `read_secured`."""
+    frame = bytes((SECURED,)) + data if is_headed else data
+    header, (a, _) = read_secured(frame), pair()
+    reason = refused(a.open, frame)
+    assert (reason is Reason.MALFORMED) is (header is None)
+    if header is not None:
+        assert (reason is Reason.UNKNOWN_SESSION) is (header[0] != a.local_number)
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 1_171, 65_519])

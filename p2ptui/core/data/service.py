@@ -87,6 +87,10 @@ def frame_routes(joined: bytes, number: int, more: bool) -> bytes:
     return b'{"routes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
+def _end_of_echo(unix: int) -> bytes:
+    return b',"timestamp":%d}' % unix
+
+
 class DataService:
     """Delivers, echoes, answers and hands on what comes as Data.
 
@@ -105,7 +109,7 @@ class DataService:
         self._routing = routing
         self._pager = pager
         self._second = 0
-        self._after_echo = b""
+        self._after_echo = _end_of_echo(0)
         """What an echo ends with in that second of Unix time."""
 
     def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
@@ -167,9 +171,9 @@ class DataService:
         self._state.emit(RoutesReceived(peer.node_id, tuple(answer.routes)))
 
     def _echo(self, peer: Peer, message: Envelope, data: bytes, now: float) -> None:
-        unix = int(now + self._state.unix_offset)
+        unix = self._state.unix(now)
         if unix != self._second:
-            self._second, self._after_echo = unix, b',"timestamp":%d}' % unix
+            self._second, self._after_echo = unix, _end_of_echo(unix)
         echo = b'{"echo":' + data + self._after_echo
         # To whoever may never prove its address the echo goes once, within what that allows.
         surely = message.requires_ack and (

@@ -108,7 +108,7 @@ class Outlet:
         if template is None:
             template = self._templates[kind] = Template(kind)
         key = NOTHING if ack_for is None else encode_key(ack_for)
-        unix = int(now + self._state.unix_offset)
+        unix = self._state.unix(now)
         return template.write(self._ids.uuid_bytes(), unix, payload, key)
 
     def _build_ack(self, message: Envelope, now: float) -> bytes:

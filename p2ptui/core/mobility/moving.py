@@ -5,10 +5,11 @@ destinations this node reaches by another way than before.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
 from typing import Final
 
+from p2ptui.bounded.shares import owners_at
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mobility.resumption import Resumptions
@@ -71,7 +72,7 @@ class Moving:
             own_moves.on_unanswered = self._handle_unanswered
         self._excused = (-math.inf, -math.inf)
         """From when until when the silence of all was last excused."""
-        self._clients: list[Peer] = []
+        self._clients: dict[Peer, None] = {}
         """Those that came by themselves and are followed."""
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
@@ -234,13 +235,27 @@ class Moving:
 
     def _find_clients(self) -> list[Peer]:
         """Some that came by themselves, the same ones for as long as they are there: whom thousands
-        have heard of last changes all the time, and the ways of others would be looked up."""
-        clients = [peer for peer in self._clients if _is_client(peer) and not _is_ignoring(peer)]
-        if len(clients) < MAX_FOLLOWED:
-            recent = islice(self._state.peers.recent(), RECENT)
-            clients = [*dict.fromkeys((*clients, *filter(_is_client, recent)))][:MAX_FOLLOWED]
-        self._clients = clients
-        return clients
+        have heard of last changes all the time, and the ways of others would be looked up. One of
+        each network goes first: many sessions of one host are no reason to forget all others."""
+        kept = [peer for peer in self._clients if _is_client(peer) and not _is_ignoring(peer)]
+        first = {_owner(peer): peer for peer in reversed(kept)}
+        if len(first) < MAX_FOLLOWED:
+            for peer in filter(_is_client, islice(self._state.peers.recent(), RECENT)):
+                first.setdefault(_owner(peer), peer)
+                kept.append(peer)
+        of_each = [peer for peer in kept if first.get(_owner(peer)) is peer]
+        self._clients = dict.fromkeys(islice(dict.fromkeys((*of_each, *kept)), MAX_FOLLOWED))
+        return [*self._clients]
+
+    def forget(self, peer: Peer, _now: float) -> None:
+        """It has left."""
+        self._clients.pop(peer, None)
+
+
+def _owner(peer: Peer) -> Hashable:
+    """Of whose seats it takes one: its network's or its host's; on this machine, its own."""
+    host, prefix = owners_at(_where(peer)[0])
+    return prefix or host or peer
 
 
 def _where(peer: Peer) -> Address:

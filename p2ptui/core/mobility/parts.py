@@ -61,3 +61,4 @@ class MobilityParts:
         self.moving = Moving(
             state, delivery, resumptions, liveness, traversal, keepalives, own_moves
         )
+        lifecycle.on_left.append(self.moving.forget)
