@@ -48,16 +48,17 @@ _FEW: Final = 4
 class RecentIds:
     """The last ids seen, in bounded memory."""
 
-    __slots__ = ("_limit", "_next", "_order", "marks")
+    __slots__ = ("_limit", "_next", "_ring", "marks")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # A ring: it grows to its limit, and from then on the oldest makes place. None while there
-        # are few: from most peers nothing comes that is remembered, and these take least so.
-        self._order: list[int] | None = None
+        # Once there are as many as that, the oldest makes place. Before, nothing but `marks` is
+        # touched: of a peer that is one of many no other object is at hand.
+        self._ring: list[int] | None = None
         self._next = 0
-        self.marks: set[int] | tuple[int, ...] = ()
-        """Their hashes."""
+        self.marks: dict[int, None] | tuple[int, ...] = ()
+        """Their hashes, the oldest first until there are as many as may be. A tuple while there are
+        few: from most peers nothing comes that is remembered, and these take least so."""
 
     def __contains__(self, key: str) -> bool:
         return hash(key) in self.marks
@@ -74,20 +75,21 @@ class RecentIds:
 
     def add_mark(self, mark: int) -> None:
         """Remember an id that is not in `marks`, by its hash."""
-        marks, order = self.marks, self._order
-        if order is None or isinstance(marks, tuple):
-            if len(marks) < min(_FEW, self._limit):
+        marks, ring = self.marks, self._ring
+        if isinstance(marks, tuple):
+            if len(marks) < _FEW and len(marks) < self._limit:
                 self.marks = (*marks, mark)
                 return
-            order, marks = self._order, self.marks = list(marks), set(marks)
-        if len(order) < self._limit:
-            order.append(mark)
-            marks.add(mark)
-            return
+            marks = self.marks = dict.fromkeys(marks)
+        if ring is None:
+            if len(marks) < self._limit:
+                marks[mark] = None
+                return
+            ring = self._ring = list(marks)
         at = self._next
-        marks.discard(order[at])
-        marks.add(mark)
-        order[at] = mark
+        del marks[ring[at]]
+        marks[mark] = None
+        ring[at] = mark
         self._next = at + 1 if at + 1 < self._limit else 0
 
     def merged_into(self, earlier: "RecentIds") -> "RecentIds":
@@ -101,25 +103,23 @@ class RecentIds:
                 earlier.add_mark(mark)
             return earlier
         if not all(mark in self.marks for mark in earlier.marks):
-            self._begin([*earlier._oldest_first(), *missing][-self._limit :])
+            order = [*earlier._oldest_first(), *missing][-self._limit :]
+            self.marks, self._ring, self._next = dict.fromkeys(order), None, 0
         return self
 
     def copy(self) -> "RecentIds":
         """Another one, which knows the same."""
         copied = RecentIds(self._limit)
         copied._next = self._next
-        copied._order = None if self._order is None else list(self._order)
-        copied.marks = self.marks if isinstance(self.marks, tuple) else set(self.marks)
+        copied._ring = None if self._ring is None else list(self._ring)
+        copied.marks = self.marks if isinstance(self.marks, tuple) else dict(self.marks)
         return copied
 
-    def _begin(self, order: list[int]) -> None:
-        self._order, self.marks, self._next = order, set(order), 0
-
     def _oldest_first(self) -> list[int]:
-        order = self._order
-        if order is None:
+        ring = self._ring
+        if ring is None:
             return list(self.marks)
-        return [*order[self._next :], *order[: self._next]]
+        return [*ring[self._next :], *ring[: self._next]]
 
     def __len__(self) -> int:
         return len(self.marks)
