@@ -149,6 +149,36 @@ def own_node_info(
     )
 
 
+class _LastAccount:
+    """The account that was read last: of one request several rooms ask who sends it."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self) -> None:
+        self._read: tuple[Raw, ReceivedNodeInfo] | None = None
+
+    def read(self, payload: Raw) -> ReceivedNodeInfo:
+        """What `read_account` returns."""
+        last = self._read
+        if last is not None and last[0] is payload:
+            return last[1]
+        account = decode_payload(payload, ReceivedNodeInfo)
+        self._read = payload, account
+        return account
+
+
+_last_account: Final = _LastAccount()
+
+
+def read_account(payload: Raw) -> ReceivedNodeInfo:
+    """What the payload of a request says of who sends it, which nobody changes.
+
+    Raises:
+        MalformedError: It is no account.
+    """
+    return _last_account.read(payload)
+
+
 def accept_node_info(
     received: ReceivedNodeInfo,
     own: NodeInfo,

@@ -173,10 +173,16 @@ class Driver:
             for data, address in batch:
                 endpoint.receive_datagram(data, address, now)
             return
+        look_again = now + SLICE_S
         for start in range(0, len(batch), LOOK):
-            if start and self._clock() - now > SLICE_S:
-                self._inbox.put(batch[start:])
-                return
+            if start and (at := self._clock()) > look_again:
+                more = self._socket.drain(BATCH)
+                self._heap.note_read(len(more))
+                if more or at - now > BUSY_S:
+                    self._inbox.put(batch[start:])
+                    self._inbox.put(more)
+                    return
+                look_again = at + SLICE_S  # nobody has come who would have to wait for these
             for data, address in batch[start : start + LOOK]:
                 endpoint.receive_datagram(data, address, now)
 

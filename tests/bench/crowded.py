@@ -36,6 +36,9 @@ START_S: Final = 20.0
 REST_S: Final = 1.0
 """After its start, until its memory is looked at."""
 
+QUESTIONS_S: Final = 0.8
+"""So long after a handshake nothing follows by itself; then a newcomer is asked for a proof."""
+
 LATER_MS: Final = 3_600_000
 """When news of newcomers leave, where they would hide what is measured."""
 
@@ -72,6 +75,7 @@ class Plan:
         idle_s: For how long they are watched doing nothing.
         rounds: Of the loads.
         load_s: What one of them takes.
+        asked_s: Until newcomers have been asked whether they are there, and have answered.
     """
 
     peers: int = 10_000
@@ -83,6 +87,7 @@ class Plan:
     idle_s: float = 20.0
     rounds: int = 5
     load_s: float = 0.2
+    asked_s: float = 2.5
 
 
 @contextlib.contextmanager
@@ -212,8 +217,8 @@ class Crowded:
         if is_idle_wanted:
             self._alone = share_of(self._node, self._plan.rest_s)
         ramp = self.ramp()
-        yield ramp
         if ramp.skipped:
+            yield ramp
             return
         yield self.memory()
         if is_idle_wanted:
@@ -225,18 +230,28 @@ class Crowded:
         if wanted("paging"):
             yield self.paging()
 
-    def ramp(self) -> Row:
+    def ramp(self, *, apart: bool = False) -> Row:
         """All peers shake hands. The echoes go to another socket: what the node asks the peers
-        meanwhile waits for them, and is not lost."""
-        with contextlib.closing(self._crowd.sibling()) as beside:
-            return self._ramp(beside)
+        meanwhile waits for them, and is not lost.
 
-    def _ramp(self, beside: Crowd) -> Row:
+        Args:
+            apart: Whether they wait now and then until those who have come were asked, so that what
+                that costs is told by itself.
+        """
+        with contextlib.closing(self._crowd.sibling()) as beside:
+            return self._ramp(beside, apart=apart)
+
+    def _ramp(self, beside: Crowd, *, apart: bool) -> Row:
         key, title = f"handshakes-{self._kind}", f"handshakes, 1 to {self._many}"
         capabilities = OWN if self._kind == "own" else PLAIN
         size = max(self._plan.peers // STEPS, 1)
         rates, cpu_us, echo_rates, echo_us, lost = [], [], [], [], 0
+        whole_s, came, first_came, took_s = cpu_s(self._node.pid), 0, time.monotonic(), 0.0
         for first in range(0, size * STEPS, size):
+            began = time.monotonic()
+            if apart and began + took_s > first_came + QUESTIONS_S:
+                self._linger(self._plan.asked_s)
+                began = first_came = time.monotonic()
             requests = [
                 (host_of(number), handshake_request(number, capabilities))
                 for number in range(first, first + size)
@@ -255,12 +270,18 @@ class Crowded:
             rates.append(driven.rate)
             cpu_us.append((cpu_s(self._node.pid) - before) / driven.answers * 1e6)
             lost += driven.lost
+            came += driven.answers
             before = cpu_s(self._echo.pid)
             beside.write(requests)
             with self._cores.of_load():
                 driven = beside.drive(self._echo.port, seconds=RAMP_S, window=RAMP_WINDOW)
+            took_s = time.monotonic() - began
             echo_rates.append(driven.rate)
             echo_us.append((cpu_s(self._echo.pid) - before) / max(driven.answers, 1) * 1e6)
+        settled = {}
+        if apart:
+            self._linger(self._plan.asked_s)
+            settled["settled_us"] = (cpu_s(self._node.pid) - whole_s) / came * 1e6
         return Row(
             key,
             title,
@@ -275,6 +296,7 @@ class Crowded:
                 "first_tenth_us": cpu_us[0],
                 "last_tenth_us": cpu_us[-1],
                 "handshake_growth": ratios(cpu_us[-1:], cpu_us[:1])[0],
+                **settled,
             },
             note=NO_NEWS,
         )
@@ -462,7 +484,14 @@ def measure(
     kinds: tuple[tuple[Literal["own", "plain"], tuple[str, ...]], ...]
     kinds = ("plain", PLAIN_PARTS), ("own", OWN_PARTS)
     for kind, parts in kinds:
-        if not any(map(wanted, parts)):
+        shaking, *others = parts
+        if wanted(shaking):
+            with contextlib.ExitStack() as stack:
+                with cores.of_server():
+                    node = stack.enter_context(program(interpreter, plan.peers, tells=False))
+                time.sleep(REST_S)
+                yield Crowded(node, echo, new_crowd(), plan, cores, kind).ramp(apart=True)
+        if not any(map(wanted, others)):
             continue
         with contextlib.ExitStack() as stack:
             with cores.of_server():

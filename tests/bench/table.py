@@ -67,6 +67,7 @@ QUICK: Final = Plan(
         idle_s=3.0,
         rounds=3,
         load_s=0.1,
+        asked_s=1.5,
     ),
 )
 """Under a minute: fewer rounds, and a crowd of a thousand."""

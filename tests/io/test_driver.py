@@ -262,6 +262,34 @@ def test_a_few_that_take_long_leave_the_rest_to_its_turn():
     run_virtual(story())
 
 
+@pytest.mark.parametrize("more_come", [False, True])
+def test_a_few_wait_for_their_turn_only_behind_others_that_have_come_meanwhile(more_come):
+    async def story():
+        async with Bench() as bench:
+            seen: list[int] = []
+            spent = 0.0
+            receive = bench.endpoint.receive_datagram
+
+            def receive_datagram(data, address, now):
+                nonlocal spent
+                spent += 1.1 * SLICE_S / LOOK
+                if more_come and not seen:
+                    bench.socket.receive(b"more", QUIET)
+                seen.append(bench.driver._inbox.waiting)
+                receive(data, address, now)
+
+            bench.endpoint.receive_datagram = receive_datagram
+            bench.driver._clock = lambda: bench.now() + spent
+            for number in range(2 * LOOK):
+                bench.socket.receive(b"%d" % number, THERE)
+            await bench.answers()
+            assert len(bench.endpoint.received) == 2 * LOOK + more_come
+            waited = list(range(LOOK, -1, -1)) if more_come else [0] * LOOK
+            assert seen == [0] * LOOK + waited
+
+    run_virtual(story())
+
+
 def test_what_waits_is_processed_though_nothing_more_comes():
     async def story():
         async with Bench() as bench:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.events import Direction
-from p2ptui.core.identity import canonical_id, shortened
+from p2ptui.core.identity import canonical_id, read_account, shortened
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder
@@ -30,7 +30,6 @@ from p2ptui.wire.message import (
     Envelope,
     ExchangeResponsePayload,
     MessageType,
-    ReceivedNodeInfo,
     RefusedExchangePayload,
     RefusedOfferPayload,
     RetryPayload,
@@ -42,6 +41,9 @@ LONGEST_ANSWER: Final = 1200
 BROUGHT_BYTES: Final = RELAY_OVERHEAD + SECURED_OVERHEAD
 """So much longer is an answer that a server brings, with which this node is secured."""
 
+
+_EXCHANGE: Final = b'"exchange"'
+_NO_OFFER: Final = ExchangeKey()
 
 _NO_EXCHANGE: Final = b'"exchange":""'
 """Of a response, where message 2 goes."""
@@ -87,6 +89,9 @@ class Request:
 
     def _read_offer(self) -> ExchangeKey:
         if self._offer is None:
+            if not _may_name(self.data, _EXCHANGE):
+                self._offer = _NO_OFFER
+                return self._offer
             try:
                 self._offer = decode_payload(self.message.payload, ExchangeKey)
             except MalformedError:
@@ -233,9 +238,15 @@ def without_payload(message: Envelope) -> Envelope:
     return shortened(message, NULL)
 
 
+def _may_name(data: bytes, key: bytes) -> bool:
+    """Whether a key may stand in a message: as it is, or in escapes. What has neither need not be
+    decoded to know that."""
+    return data.find(key) >= 0 or data.find(b"\\") >= 0
+
+
 def _claimed_id(message: Envelope) -> str:
     try:
-        info = decode_payload(message.payload, ReceivedNodeInfo)
+        info = read_account(message.payload)
     except MalformedError:
         return ""
     return canonical_id(info.id if info.id is not None else info.node_id) or ""

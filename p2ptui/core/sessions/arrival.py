@@ -15,6 +15,7 @@ from p2ptui.core.identity import (
     accept_node_info,
     dialect_of,
     packed_node_info,
+    read_account,
     shortened,
     unpacked_node_info,
 )
@@ -26,7 +27,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.codec import MalformedError, encode_payload
 from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 
@@ -306,4 +307,4 @@ def _decode(request: Envelope) -> ReceivedNodeInfo:
     size = len(request.payload)
     if size > MAX_REQUEST_BYTES:
         raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
-    return decode_payload(request.payload, ReceivedNodeInfo)
+    return read_account(request.payload)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.secure import pending
 from p2ptui.secure.noise import KeyPair
 from p2ptui.wire import exchange
+from p2ptui.wire.codec import decode_envelope
 from tests.core.secure.test_secured_nodes import peer_of
 from tests.simulation import World
 
@@ -72,3 +74,23 @@ def test_who_has_shown_its_keys_enters_proved(watch: Counting, done: Counter[str
     world.run_for(1)
     assert peer_of(answers, asks).proved
     assert not done
+
+
+@pytest.mark.parametrize(
+    ("payload", "offered"),
+    [
+        (b'{"exchange":"x"}', "x"),
+        (b'{"\\u0065xchange":"x"}', "x"),
+        (b'{"exchang\\u0065":"x"}', "x"),
+        (b'{"name":"\\"exchange\\""}', None),
+        (b'{"name":"exchange"}', None),
+        (b'{"exchange":1}', None),
+        (b"{}", None),
+    ],
+)
+def test_an_exchange_is_found_however_its_key_is_written(
+    payload: bytes, offered: str | None
+) -> None:
+    data = b'{"id":"1","message_type":"HandshakeRequest","timestamp":1,"payload":%b}' % payload
+    request = pending.Request(data, ("192.0.2.1", 1), decode_envelope(data), Purse())
+    assert request.exchange == offered
