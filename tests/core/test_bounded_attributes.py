@@ -240,7 +240,6 @@ EXEMPT = {
     "_Waiting._waiting": OWN_CALLS,
     "Attempt.unknown_at": "servers that this node joined",
     "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",
-    "Channel._numbers": HERE,  # WINDOWS
     "Counters.drops": NAMED_IN_CODE,
     "Crossings._asked": "peers that this node asks, which are in the peer table",
     "Deadlines._heap": OWN_CALLS,
