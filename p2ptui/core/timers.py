@@ -26,7 +26,8 @@ class _Moment:
     def __init__(self, when: float, owner: "Timers") -> None:
         self.when = when
         self.owner = owner
-        self.planned: list[Timer] = []
+        # Often there is one: a tuple takes half of what a list does.
+        self.planned: list[Timer] | tuple[Timer, ...] = ()
         self.live = 0
         """How many of them were not taken back."""
 
@@ -93,7 +94,11 @@ class Timers:
     def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
         moment = self._at(when)
         timer = Timer(moment, action, subject)
-        moment.planned.append(timer)
+        planned = moment.planned
+        if isinstance(planned, list):
+            planned.append(timer)
+        else:
+            moment.planned = [*planned, timer] if planned else (timer,)
         moment.live += 1
         self._live += 1
         return timer
@@ -164,7 +169,7 @@ class Timers:
         """The first ones of what is planned for one time."""
         first = _Moment(moment.when, self)
         first.planned = moment.planned[:count]
-        del moment.planned[:count]
+        moment.planned = moment.planned[count:]
         for timer in first.planned:
             timer.move(first)
             first.live += timer.action is not None
@@ -179,7 +184,7 @@ class Timers:
                 earlier.setdefault(timer.when, []).append(timer)
         for when, waiting in earlier.items():
             moment = self._at(when)
-            moment.planned = waiting + moment.planned
+            moment.planned = [*waiting, *moment.planned]
             moment.live += len(waiting)
             for timer in waiting:
                 timer.move(moment)
