@@ -26,8 +26,7 @@ class _Moment:
     def __init__(self, when: float, owner: "Timers") -> None:
         self.when = when
         self.owner = owner
-        # Often there is one: a tuple takes half of what a list does.
-        self.planned: list[Timer] | tuple[Timer, ...] = ()
+        self.planned: list[Timer] = []
         self.live = 0
         """How many of them were not taken back."""
 
@@ -94,11 +93,10 @@ class Timers:
     def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
         moment = self._at(when)
         timer = Timer(moment, action, subject)
-        planned = moment.planned
-        if isinstance(planned, list):
-            planned.append(timer)
+        if moment.planned:
+            moment.planned.append(timer)
         else:
-            moment.planned = [*planned, timer] if planned else (timer,)
+            moment.planned = [timer]  # often there is one: what grows takes room for four
         moment.live += 1
         self._live += 1
         return timer
@@ -169,7 +167,7 @@ class Timers:
         """The first ones of what is planned for one time."""
         first = _Moment(moment.when, self)
         first.planned = moment.planned[:count]
-        moment.planned = moment.planned[count:]
+        del moment.planned[:count]
         for timer in first.planned:
             timer.move(first)
             first.live += timer.action is not None
@@ -184,7 +182,7 @@ class Timers:
                 earlier.setdefault(timer.when, []).append(timer)
         for when, waiting in earlier.items():
             moment = self._at(when)
-            moment.planned = [*waiting, *moment.planned]
+            moment.planned = waiting + moment.planned
             moment.live += len(waiting)
             for timer in waiting:
                 timer.move(moment)
