@@ -97,6 +97,7 @@ class BoundedTable(Generic[K, V]):
         "_limit_bytes",
         "_limit_now",
         "_on_evicted",
+        "_ordered",
         "_owned",
         "_peers",
         "_refuses",
@@ -143,7 +144,12 @@ class BoundedTable(Generic[K, V]):
         """Called with the cause when an entry is evicted, refused or expired."""
         self.used_bytes = 0
         """Bytes of all entries, if they are counted."""
-        self._values: OrderedDict[K, V] = OrderedDict()
+        # Where nothing makes room, and nothing comes to its end, nobody asks for the oldest again
+        # and again: a plain dict keeps the order as well, and takes half the memory.
+        self._ordered: OrderedDict[K, V] | None = (
+            None if refuses and lifetime_s is None else OrderedDict()
+        )
+        self._values: dict[K, V] = {} if self._ordered is None else self._ordered
         # Made for the first of them: most tables ask nobody for a proof.
         self._unproved: OrderedDict[K, None] | None = None
         self._since: dict[K, float] | None = None if lifetime_s is None else {}
@@ -184,7 +190,11 @@ class BoundedTable(Generic[K, V]):
         self.get = self._values.get
         """The value of a key, or None, or another default: as of a dict."""
         self.touch: Callable[[K], None] = (
-            self._values.move_to_end if lifetime_s is None else never_touched
+            never_touched
+            if lifetime_s is not None
+            else self._move_to_end
+            if self._ordered is None
+            else self._ordered.move_to_end
         )
         """An entry was used: it makes room last. KeyError if there is none. What holds for a time
         only is renewed instead; see `renew`."""
@@ -389,7 +399,7 @@ class BoundedTable(Generic[K, V]):
             key: Which.
             now: The time, seconds.
         """
-        self._values.move_to_end(key)
+        self._move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
         if self._is_aged:
@@ -397,6 +407,12 @@ class BoundedTable(Generic[K, V]):
                 holdings.renew(owner, key)
         if self._since is not None:
             self._since[key] = now
+
+    def _move_to_end(self, key: K) -> None:
+        if self._ordered is None:
+            self._values[key] = self._values.pop(key)
+        else:
+            self._ordered.move_to_end(key)
 
     def prove(self, key: K) -> None:
         """The owner of an entry has shown that it is where it says; nothing if it had."""
@@ -596,13 +612,14 @@ class BoundedTable(Generic[K, V]):
         """Who makes room: the unproved first, then the oldest, and never what is in use."""
         if self._refuses:
             return None
+        assert self._ordered is not None
         if self._unproved:
             victim = self._oldest_idle(self._unproved)
             if victim is not None or not proved:
                 return victim
         elif not proved:
             return None
-        return self._oldest_idle(self._values)
+        return self._oldest_idle(self._ordered)
 
     def _oldest_idle(self, order: "OrderedDict[K, Any]") -> K | None:
         in_use = self._in_use

@@ -104,7 +104,10 @@ class Timers:
     def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
         moment = self._at(when)
         timer = Timer(moment, action, subject)
-        moment.planned.append(timer)
+        if moment.planned:
+            moment.planned.append(timer)
+        else:
+            moment.planned = [timer]  # often there is one: what grows takes room for four
         moment.live += 1
         self._live += 1
         return timer

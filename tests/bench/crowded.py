@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from tests.bench.crowd import OWN, PLAIN, Crowd, OpenPeer, handshake_request, host_of
 from tests.bench.loads import WINDOW, Load, of_many
-from tests.bench.machine import Cores, Interpreter, cpu_s, ended, rss_mb
+from tests.bench.machine import Cores, Interpreter, cpu_s, ended, private_mb, rss_mb
 from tests.bench.report import Row, spread
 from tests.bench.rounds import Match, Target, drive, play, ratios
 
@@ -41,6 +41,9 @@ QUESTIONS_S: Final = 0.8
 
 LATER_MS: Final = 3_600_000
 """When news of newcomers leave, where they would hide what is measured."""
+
+CALM_S: Final = 8.0
+"""After the handshakes: nothing is under way any more, and what was freed is the system's again."""
 
 NO_NEWS: Final = "news of newcomers put off"
 
@@ -135,13 +138,13 @@ def _port_told(process: "subprocess.Popen[Any]", log: Path) -> int:
     raise RuntimeError("the program did not start: " + log.read_text("utf-8", "replace")[-500:])
 
 
-def at_rest(interpreter: Interpreter, cores: Cores, *arguments: str) -> float:
-    """The memory of the program that has just started, megabytes."""
+def at_rest(interpreter: Interpreter, cores: Cores, *arguments: str) -> dict[str, float]:
+    """The memory of the program that has just started: the figures of a row."""
     with cores.of_server():
         running = program(interpreter, 100, *arguments)
         with running as target:
             time.sleep(REST_S)
-            return rss_mb(target.pid)
+            return {"whole_mb": rss_mb(target.pid), "private_mb": private_mb(target.pid)}
 
 
 def share_of(node: Target, seconds: float, wait: Callable[[float], object] = time.sleep) -> float:
@@ -302,14 +305,18 @@ class Crowded:
         )
 
     def memory(self) -> Row:
-        """What the peers take that have come."""
-        now_mb = rss_mb(self._node.pid)
+        """What the peers take that have come: right after, and once all of that is over."""
+        now_mb, of_it_mb = rss_mb(self._node.pid), private_mb(self._node.pid)
+        self._linger(min(self._plan.settle_s, CALM_S))
         return Row(
             f"memory-{self._kind}",
             f"memory at {self._many}",
             figures={
                 "whole_mb": now_mb,
+                "private_mb": of_it_mb,
                 "peer_kb": (now_mb - self._rest_mb) * 1000 / self._plan.peers,
+                "settled_mb": rss_mb(self._node.pid),
+                "settled_private_mb": private_mb(self._node.pid),
             },
         )
 

@@ -105,6 +105,14 @@ def rss_mb(pid: int) -> float:
     raise AssertionError(f"process {pid} is gone")
 
 
+def private_mb(pid: int) -> float:
+    """Of it, what no other process can share: no pages of files, megabytes."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) / 1000
+    raise AssertionError(f"process {pid} is gone")
+
+
 @contextlib.contextmanager
 def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
     """End a process with the block, also after Ctrl-C."""

@@ -184,7 +184,7 @@ class Bench:
         return Row(
             "memory",
             "memory at rest, the program without its screen",
-            figures={"whole_mb": crowded.at_rest(self.interpreter, self.cores)},
+            figures=crowded.at_rest(self.interpreter, self.cores),
         )
 
 

@@ -111,7 +111,7 @@ class Discovery:
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
         self._on_question = self._ask  # one for all peers
-        self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
+        self._told: BoundedTable[str, None] = BoundedTable(state.most_peers, refuses=True)
         """Peers whose joining was news."""
         self._due = self._latest = 0.0
         """When the next update leaves, and when at the latest; seconds."""

@@ -4,7 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.timers import NEVER
+from p2ptui.wire.address import Address
 
 HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
@@ -14,13 +16,44 @@ _FORMER_KEYS: Final = 2
 
 
 @dataclass(slots=True, eq=False)
+class ToldBefore:
+    """What an answer to a request is written from again: that is half a kilobyte, and this a fifth
+    of it. It is never changed."""
+
+    response_id: str
+    sequence: int | None
+    """Its number, if the asker acknowledges by number."""
+    address: Address
+    """Where the request came from."""
+    dialect: Dialect
+    is_extended: bool
+    """Whether the asker knows any of our extensions."""
+    is_short: bool
+    """Whether the request paid for no more than the short form."""
+    ack_for: int | str | None
+    """What the request is named by."""
+    at: float
+    """When it was written first; seconds."""
+
+    @property
+    def keys(self) -> tuple[int | str, ...]:
+        """What an Ack of it may name."""
+        return keys_of(self.response_id, self.sequence)
+
+
+def keys_of(response_id: str, sequence: int | None) -> tuple[int | str, ...]:
+    """What an Ack of an answer may name."""
+    return (response_id,) if sequence is None else (response_id, sequence)
+
+
+@dataclass(slots=True, eq=False)
 class Handshakes:
     """Which handshake messages came from a peer, and which went to it."""
 
     requests: tuple[str, ...] = ()
     """Ids of the peer's own requests, the latest last."""
-    response: bytes = b""
-    """What answered the latest, for a repeated request."""
+    response: bytes | ToldBefore = b""
+    """What answered the latest, for a repeated request; or what that is written from again."""
     keys: tuple[int | str, ...] = ()
     """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
     said: tuple[str, ...] = ()
@@ -53,12 +86,17 @@ class Handshakes:
         self.heard = message_id
 
     def answer(
-        self, response: bytes, response_id: str, keys: Collection[int | str], *, crossed: bool
+        self,
+        response: bytes | ToldBefore,
+        response_id: str,
+        keys: Collection[int | str],
+        *,
+        crossed: bool,
     ) -> None:
         """The peer's request is answered.
 
         Args:
-            response: What answers it.
+            response: What answers it, or what that is written from again.
             response_id: Its id.
             keys: What an Ack of it may name.
             crossed: Whether a request of this node was under way: it belongs to the same session.
@@ -67,7 +105,7 @@ class Handshakes:
         self.keys = (*self.keys[-_FORMER_KEYS:], *keys)
         self.said = (*(self.said if crossed else ()), response_id)
 
-    def answer_again(self, request_id: str, response: bytes) -> None:
+    def answer_again(self, request_id: str, response: bytes | ToldBefore) -> None:
         """The peer's request is answered, and the session is the same as before."""
         self.note_request(request_id)
         self.response = response
@@ -87,7 +125,7 @@ class Handshakes:
 
     def may_repeat(self, request_id: str) -> bool:
         """Whether the answer to a request is the one that the session began with."""
-        return bool(self.response) and self.is_latest(request_id)
+        return self.response != b"" and self.is_latest(request_id)
 
     def leave_open(self, until: float) -> None:
         """The latest request may come from another address as well, until then; seconds."""

@@ -39,7 +39,7 @@ class PeerTable:
         )
         self._recent: Recency[Peer] = Recency()
         """The same peers, in the order of their last messages."""
-        self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
+        self._by_id: BoundedTable[str, Peer] = BoundedTable(limit, refuses=True)
         self.own = self._by_address.get
         """The peer whose own address that is, or None: as quick as of a dict."""
         self._aliases: Aliases[Peer] = Aliases(count, limit)

@@ -17,7 +17,7 @@ from p2ptui.core.reliability.duplicates import (
 from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
-from p2ptui.core.reliability.resting import Resting
+from p2ptui.core.reliability.resting import NEW, Resting
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.core.timers import NEVER
@@ -35,6 +35,10 @@ Came: TypeAlias = tuple[RecentIds, RecentIds]
 WINDOWS: Final = 4
 """Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
 must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
+
+
+_NOTHING_CAME: Final = RecentIds(0)
+"""Shared by all from whom nothing has come that is remembered, and never changed."""
 
 
 class _Terms(NamedTuple):
@@ -73,6 +77,7 @@ class Channel:
     __slots__ = (
         "_config",
         "_gap_options",
+        "_numbering",
         "_numbers",
         "_reassembly",
         "_reassembly_budget",
@@ -94,7 +99,8 @@ class Channel:
         self.rtt = RttEstimator(*terms.rto_s)
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None
-        self._resting: Resting | None = Resting(Numbering(first_sequence))
+        self._resting: Resting | None = NEW
+        self._numbering = Numbering(first_sequence)
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
         self._reassembly_budget = reassembly_budget
@@ -111,8 +117,9 @@ class Channel:
         # Newest first; empty for a peer that does not number without holes, as the tuple that all
         # of those share.
         self._numbers: tuple[ReceivedNumbers, ...] = ()
-        self._reliable_ids = RecentIds(RELIABLE_IDS)
-        self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+        # Made for the first of them: of most peers at rest there are none.
+        self._reliable_ids = _NOTHING_CAME
+        self._unreliable_ids = _NOTHING_CAME
 
     @property
     def sender(self) -> ReliableSender:
@@ -131,6 +138,7 @@ class Channel:
             config.server.datagram_budget,
             config.server.datagram_ceiling,
             resting,
+            self._numbering,
         )
         return self._sender
 
@@ -192,17 +200,12 @@ class Channel:
         """The numbers of what is sent, whether or not anything is."""
         return self._numbering
 
-    @property
-    def _numbering(self) -> Numbering:
-        resting = self._resting
-        return self.sender.numbering if resting is None else resting.numbering
-
     def begin_at(self, sequence: int) -> None:
         """As `ReliableSender.begin_at`: while nothing waits there is nothing to number anew."""
         if self._resting is None:
             self.sender.begin_at(sequence)
         else:
-            self._resting.numbering.begin_at(sequence)
+            self._numbering.begin_at(sequence)
 
     def agree(self, *, bounded: bool, grows: bool) -> None:
         """The peer has told what it can do.
@@ -215,20 +218,23 @@ class Channel:
         if self._resting is None:
             self.sender.path.grows = grows
         else:
-            self._resting.agree(grows=grows)
+            self._resting = self._resting.agree(grows=grows)
 
     def seal(self, overhead_bytes: int) -> None:
         """As `PathMtu.seal`."""
         if self._resting is None:
             self.sender.path.seal(overhead_bytes)
         else:
-            self._resting.seal(overhead_bytes)
+            self._resting = self._resting.seal(overhead_bytes)
 
     def take_retransmissions(self) -> int:
         """As `ReliableSender.take_retransmissions`."""
-        if self._resting is None:
+        resting = self._resting
+        if resting is None:
             return self.sender.take_retransmissions()
-        return self._resting.take_retransmissions()
+        if resting.retransmissions:
+            self._resting = resting.without_retransmissions()
+        return resting.retransmissions
 
     @property
     def reassembly(self) -> Reassembly:
@@ -256,13 +262,22 @@ class Channel:
         """
         self.rtt.learn(earlier.rtt)
         if earlier._numbers:
-            self._reliable_ids = earlier._reliable_ids
-            self._unreliable_ids = earlier._unreliable_ids
+            self._reliable_ids, self._unreliable_ids = earlier.came
 
     @property
     def came(self) -> Came:
         """What is remembered of what came."""
-        return self._reliable_ids, self._unreliable_ids
+        return self._own_reliable_ids(), self._own_unreliable_ids()
+
+    def _own_reliable_ids(self) -> RecentIds:
+        if self._reliable_ids is _NOTHING_CAME:
+            self._reliable_ids = RecentIds(RELIABLE_IDS)
+        return self._reliable_ids
+
+    def _own_unreliable_ids(self) -> RecentIds:
+        if self._unreliable_ids is _NOTHING_CAME:
+            self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+        return self._unreliable_ids
 
     def recall(self, earlier: Came) -> None:
         """Know what came in an earlier session of the same node as well, wherever that was: both
@@ -273,8 +288,8 @@ class Channel:
 
     def part(self) -> None:
         """Remember for itself alone: who is there now may be another node."""
-        self._reliable_ids = self._reliable_ids.copy()
-        self._unreliable_ids = self._unreliable_ids.copy()
+        self._reliable_ids = self._own_reliable_ids().copy()
+        self._unreliable_ids = self._own_unreliable_ids().copy()
 
     @property
     def numbers(self) -> ReceivedNumbers | None:
@@ -340,11 +355,11 @@ class Channel:
                 write as many of these as he likes, and they make nothing of the peer's forgotten.
         """
         if is_odd:
-            self._unreliable_ids.add(message.id)
+            self._own_unreliable_ids().add(message.id)
             return
         mark = hash(message.id)
         if mark not in self._reliable_ids.marks:
-            self._reliable_ids.add_mark(mark)
+            self._own_reliable_ids().add_mark(mark)
         number = message.sequence_number
         if numbered and number is not None:
             for window in self._numbers:
@@ -366,9 +381,9 @@ class Channel:
         if number is not None and any(window.covers(number) for window in self._numbers):
             # Whoever numbers asks for an Ack: it was altered, and comes again as it was. The many
             # messages without a number must not make it forgotten meanwhile.
-            self._reliable_ids.add_mark(mark)
+            self._own_reliable_ids().add_mark(mark)
         else:
-            self._unreliable_ids.add_mark(mark)
+            self._own_unreliable_ids().add_mark(mark)
         return False
 
     def next_timeout(self, now: float) -> float | None:

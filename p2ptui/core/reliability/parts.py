@@ -8,7 +8,7 @@ from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.outbox import Outbox, ResendBuffer
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
-from p2ptui.core.reliability.resting import NOTHING_KEPT, Kept, Resting
+from p2ptui.core.reliability.resting import NOTHING_KEPT, Kept, Resting, resting
 from p2ptui.core.reliability.rtt import RttEstimator, SecondAcks
 from p2ptui.core.reliability.skips import Skips
 from p2ptui.core.reliability.transfers import Transfers
@@ -24,7 +24,8 @@ class SenderParts:
         first_sequence: Where the numbering starts; the first message has the number after it.
         datagram_bytes: Messages above this size travel in fragments, to begin with.
         ceiling_bytes: Datagrams grow to this, where the path carries it; None: not at all.
-        resting: What is left of an earlier one, whose place this takes; it numbers then.
+        rested: What is left of an earlier one, whose place this takes.
+        numbering: The one that numbered before; None: a new one.
     """
 
     __slots__ = (
@@ -55,16 +56,17 @@ class SenderParts:
         first_sequence: int,
         datagram_bytes: int,
         ceiling_bytes: int | None = None,
-        resting: Resting | None = None,
+        rested: Resting | None = None,
+        numbering: Numbering | None = None,
     ) -> None:
-        kept = NOTHING_KEPT if resting is None else resting.learnt
+        kept = NOTHING_KEPT if rested is None else rested.learnt
         self._options = options
         self._rtt = rtt
         self.path = kept.path or PathMtu(datagram_bytes, ceiling_bytes or datagram_bytes, rtt)
         self.window = CongestionWindow(
             datagram_bytes, options.initial_window, options.max_window, rtt
         )
-        self.numbering = Numbering(first_sequence) if resting is None else resting.numbering
+        self.numbering = numbering or Numbering(first_sequence)
         self.skips = kept.skips or Skips(self.numbering, rtt, options.max_tries)
         self.room = kept.room or ReceiverRoom(rtt)
         self._outbox = Outbox(options.max_queued_bytes)
@@ -78,10 +80,10 @@ class SenderParts:
         )
         self._retransmissions = 0
         self._has_left_path = self._has_lost_path = False
-        if resting is not None:
-            self._retransmissions = resting.retransmissions
-            self.path.resume(resting.sealed_bytes, resting.passed_bytes, grows=resting.grows)
-            self.window.resume(self.path.size_bytes, resting.window)
+        if rested is not None:
+            self._retransmissions = rested.retransmissions
+            self.path.resume(rested.sealed_bytes, rested.passed_bytes, grows=rested.grows)
+            self.window.resume(self.path.size_bytes, rested.window)
         self._fitting = Fitting(self._outbox, self.window, self._transfers, self.room, self.path)
 
     @property
@@ -108,12 +110,11 @@ class SenderParts:
             None if self.room.is_as_new else self.room,
             None if self.skips.is_as_new else self.skips,
         )
-        return Resting(
-            self.numbering,
-            grows=path.grows,
-            sealed_bytes=path.sealed_bytes,
-            passed_bytes=path.passed_bytes,
-            window=self.window.learnt(),
-            retransmissions=self.retransmissions,
-            learnt=NOTHING_KEPT if kept.is_empty else kept,
+        return resting(
+            path.grows,
+            path.sealed_bytes,
+            path.passed_bytes,
+            self.window.learnt(),
+            self.retransmissions,
+            NOTHING_KEPT if kept.is_empty else kept,
         )

@@ -5,9 +5,9 @@ nothing can be asked for again, it is taken apart: what a new one would begin wi
 what was learnt or agreed stays. It is put together again for the next message.
 """
 
+from functools import lru_cache
 from typing import Final
 
-from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
 from p2ptui.core.reliability.skips import Skips
@@ -44,10 +44,9 @@ NOTHING_KEPT: Final = Kept()
 
 
 class Resting:
-    """A sender that rests.
+    """A sender that rests; never changed, so that those which know the same are one object.
 
     Args:
-        numbering: Of its messages.
         grows: As of its `PathMtu`.
         sealed_bytes: Likewise.
         passed_bytes: The largest datagram that is known to have arrived.
@@ -56,19 +55,10 @@ class Resting:
         learnt: Its parts that have learnt something.
     """
 
-    __slots__ = (
-        "grows",
-        "learnt",
-        "numbering",
-        "passed_bytes",
-        "retransmissions",
-        "sealed_bytes",
-        "window",
-    )
+    __slots__ = ("grows", "learnt", "passed_bytes", "retransmissions", "sealed_bytes", "window")
 
     def __init__(
         self,
-        numbering: Numbering,
         *,
         grows: bool = False,
         sealed_bytes: int = 0,
@@ -77,29 +67,62 @@ class Resting:
         retransmissions: int = 0,
         learnt: Kept = NOTHING_KEPT,
     ) -> None:
-        self.numbering = numbering
         self.grows = grows
         self.sealed_bytes = sealed_bytes
         self.passed_bytes = passed_bytes
-        self.window = NEW_WINDOW if window == NEW_WINDOW else window
+        self.window = window
         self.retransmissions = retransmissions
         self.learnt = learnt
 
-    def agree(self, *, grows: bool) -> None:
+    def agree(self, *, grows: bool) -> "Resting":
         """The peer has told whether it answers probes; see `PathMtu`."""
-        self.grows = grows
         if self.learnt.path is not None:
             self.learnt.path.grows = grows
+        return self._with(grows, self.sealed_bytes, self.passed_bytes, self.retransmissions)
 
-    def seal(self, overhead_bytes: int) -> None:
+    def seal(self, overhead_bytes: int) -> "Resting":
         """As `PathMtu.seal`: what is known to have arrived was of another length."""
-        if overhead_bytes != self.sealed_bytes:
-            self.sealed_bytes = overhead_bytes
-            self.passed_bytes = 0
-            if self.learnt.path is not None:
-                self.learnt.path.seal(overhead_bytes)
+        if overhead_bytes == self.sealed_bytes:
+            return self
+        if self.learnt.path is not None:
+            self.learnt.path.seal(overhead_bytes)
+        return self._with(self.grows, overhead_bytes, 0, self.retransmissions)
 
-    def take_retransmissions(self) -> int:
-        """`retransmissions`, which count from 0 again."""
-        count, self.retransmissions = self.retransmissions, 0
-        return count
+    def without_retransmissions(self) -> "Resting":
+        """The same, with `retransmissions` that count from 0 again."""
+        return self._with(self.grows, self.sealed_bytes, self.passed_bytes, 0)
+
+    def _with(
+        self, grows: bool, sealed_bytes: int, passed_bytes: int, retransmissions: int
+    ) -> "Resting":
+        return resting(grows, sealed_bytes, passed_bytes, self.window, retransmissions, self.learnt)
+
+
+NEW: Final = Resting()
+"""Of a sender that was never at work."""
+
+
+def resting(
+    grows: bool,
+    sealed_bytes: int,
+    passed_bytes: int,
+    window: tuple[float, ...],
+    retransmissions: int,
+    learnt: Kept,
+) -> Resting:
+    """A sender that rests; the one that there is for all that know the same, if it is little."""
+    if retransmissions or not learnt.is_empty:
+        return Resting(
+            grows=grows,
+            sealed_bytes=sealed_bytes,
+            passed_bytes=passed_bytes,
+            window=window,
+            retransmissions=retransmissions,
+            learnt=learnt,
+        )
+    return _alike(grows, sealed_bytes, passed_bytes, window)
+
+
+@lru_cache(256)
+def _alike(grows: bool, sealed_bytes: int, passed_bytes: int, window: tuple[float, ...]) -> Resting:
+    return Resting(grows=grows, sealed_bytes=sealed_bytes, passed_bytes=passed_bytes, window=window)

@@ -228,5 +228,5 @@ class Completing:
         self._seals.enter(owner, proof, now)
         owner.session.note_accepted()
         owner.handshakes.note_request(arrival.message.id)
-        owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
+        owner.handshakes.answer(told.kept, told.response_id, told.keys, crossed=True)
         self._state.gate.send_to(owner, b"")

@@ -5,6 +5,7 @@ them once it has the third. The first frame that they open makes them the keys o
 before open what was under way for ten seconds more, so nothing is lost, and nothing comes twice.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,9 @@ TRIES: Final = 10
 
 LOOKS_S: Final = 4.0
 """While new keys are due, and not there, it is looked so often whether to begin anew."""
+
+TOGETHER_S: Final = 0.25
+"""Those that are due within this are looked at together: a time for each takes memory."""
 
 OVERDUE_S: Final = 42.0
 """New keys that have been due for so long, and asked for, should be there: somebody may be keeping
@@ -114,7 +118,7 @@ class Rekeying:
             "rekeys", BoundedTable(state.most_peers)
         )
         self._looks: BoundedTable[Peer, Timer] = state.tables.add(
-            "rekeys", BoundedTable(state.most_peers)
+            "rekeys", BoundedTable(state.most_peers, refuses=True)
         )
         """When each secured peer is looked at: heartbeats may be rarer than new keys."""
         lifecycle.on_joined.append(self._plan)
@@ -125,6 +129,7 @@ class Rekeying:
             return
         self._cancel(peer)
         due = max(peer.seal.session.current.rekey_at, now + LOOKS_S)
+        due = math.ceil(due / TOGETHER_S) * TOGETHER_S
         timer = self._state.timers.schedule_about(due, self._look_at, peer)
         if not self._looks.put(peer, timer):
             timer.cancel()

@@ -6,13 +6,14 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import dialect_of
+from p2ptui.core.peers.handshakes import ToldBefore
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import (
     is_extended,
     response_payload,
     shortest_response_bytes,
 )
-from p2ptui.core.sessions.other_ways import Told, ToldBefore
+from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
@@ -53,7 +54,20 @@ class Answers:
         peer = self._state.peers.at(address)
         purse = None if peer is None else peer.purse
         limit = (purse or earned).allowance
-        _, data = self._write(address, message, reason, None, limit, now)
+        told = ToldBefore(
+            self._state.ids.uuid(),
+            None,
+            address,
+            dialect_of(message),
+            False,
+            False,
+            _named_by(message),
+            now,
+        )
+        data = self._write(told, reason)
+        if len(data) > limit:
+            told.is_short = True
+            data = self._write(told, reason)
         to = address if peer is None else peer.sends_to
         if self._state.gate.refuse(data, to, earned, now, purse):
             self._trace(address, data)
@@ -146,53 +160,54 @@ class Answers:
             now: The time, seconds.
             response_id: The id of the answer; empty for a new one.
         """
-        extended = is_extended(arrival.info)
-        response_id, data = self._write(
-            arrival.address,
-            arrival.message,
-            None,
+        message, dialect = arrival.message, dialect_of(arrival.message)
+        again = ToldBefore(
+            response_id or self._state.ids.uuid(),
             sequence,
-            limit,
+            arrival.address,
+            dialect,
+            is_extended(arrival.info),
+            False,
+            _named_by(message),
             now,
-            extended=extended,
-            response_id=response_id,
         )
-        return Told(response_id, sequence, data)
+        data = self._write(again)
+        if len(data) > limit:
+            again.is_short = True
+            data = self._write(again)
+        return Told(again.response_id, sequence, data, again)
 
-    def again(self, arrival: Arrival, told: ToldBefore) -> Told:
-        """The same answer, byte for byte, to the same request."""
-        return self.accept(arrival, told.sequence, told.limit, told.at, told.response_id)
+    def again(self, told: ToldBefore) -> Told:
+        """The same answer, byte for byte."""
+        return Told(told.response_id, told.sequence, self._write(told), told)
 
-    def _write(
-        self,
-        address: Address,
-        message: Envelope,
-        reason: str | None,
-        sequence: int | None,
-        limit: float,
-        now: float,
-        *,
-        extended: bool = False,
-        response_id: str = "",
-    ) -> tuple[str, bytes]:
-        """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
-        own, dialect = self._state.identity, dialect_of(message)
-        # The request's number comes back, as proof to who asked; the reference writes null.
-        ack_for = None if message.speaks_reference else message.sequence_number
-        message_id, data = response_id or self._state.ids.uuid(), b""
-        for is_short in (False, True):
-            payload = response_payload(
-                own, dialect, address, reason, extended=extended, is_short=is_short
-            )
-            _, data = self._delivery.build(
-                MessageType.HANDSHAKE_RESPONSE,
-                payload,
-                now,
-                sequence_number=sequence,
-                requires_ack=sequence is not None,
-                ack_for=ack_for,
-                message_id=message_id,
-            )
-            if len(data) <= limit:
-                break
-        return message_id, Plain(data)
+    def repeated(self, kept: bytes | ToldBefore) -> bytes:
+        """The bytes of an answer, as a peer keeps it."""
+        return self._write(kept) if isinstance(kept, ToldBefore) else kept
+
+    def _write(self, told: ToldBefore, reason: str | None = None) -> bytes:
+        """An answer to a request, which is refused if there is a reason."""
+        sequence = told.sequence
+        payload = response_payload(
+            self._state.identity,
+            told.dialect,
+            told.address,
+            reason,
+            extended=told.is_extended,
+            is_short=told.is_short,
+        )
+        _, data = self._delivery.build(
+            MessageType.HANDSHAKE_RESPONSE,
+            payload,
+            told.at,
+            sequence_number=sequence,
+            requires_ack=sequence is not None,
+            ack_for=told.ack_for,
+            message_id=told.response_id,
+        )
+        return Plain(data)
+
+
+def _named_by(request: Envelope) -> int | None:
+    """The request's number comes back, as proof to who asked; the reference writes null."""
+    return None if request.speaks_reference else request.sequence_number

@@ -77,8 +77,8 @@ class Doubted:
     def at(self, address: Address, ack_id: str) -> Newcomer | None:
         """Whose answer an Ack of that id acknowledges; the answer is written again."""
         newcomer = self._held.get((address, ack_id))
-        if newcomer is not None and newcomer.again is not None:
-            newcomer.told = self._answers.again(newcomer.arrival, newcomer.again)
+        if newcomer is not None and newcomer.told.again is not None:
+            newcomer.told = self._answers.again(newcomer.told.again)
         return newcomer
 
     def forget_all(self, before: Peer) -> None:

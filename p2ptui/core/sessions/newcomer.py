@@ -7,7 +7,7 @@ from typing import Final
 from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.arrival import Arrival
-from p2ptui.core.sessions.other_ways import Told, ToldBefore
+from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.timers import Timer
 from p2ptui.wire.message import Envelope, MessageType
 
@@ -68,8 +68,6 @@ class Newcomer:
     told: Told
     began: float
     """When it asked: last, or first if it acknowledges nothing."""
-    again: ToldBefore | None = None
-    """What its answer is written from again, if it must acknowledge that."""
     answered_at: float = math.inf
     """When its answer left last."""
     has_spoken: bool = False

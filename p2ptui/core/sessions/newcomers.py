@@ -47,7 +47,7 @@ from p2ptui.core.sessions.newcomer import (
     is_spec,
     lifetime_s,
 )
-from p2ptui.core.sessions.other_ways import Told, ToldBefore
+from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
@@ -178,10 +178,8 @@ class Newcomers:
         # request has the same answer: who was forgotten, and believes to be in, is in by it yet.
         if not (before.is_authenticated or self._held.of_peer(before)):
             sequence = before.channel.numbering.begin()
-        allowance = arrival.earned.allowance
-        told = self._answers.accept(arrival, sequence, allowance, now, response_id)
-        again = ToldBefore(told.response_id, sequence, allowance, now)
-        newcomer = Newcomer(before, arrival.kept(), told, now, again)
+        told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now, response_id)
+        newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
         self._answer(newcomer, now)
@@ -404,7 +402,7 @@ class Newcomers:
             if is_same and key[0] == peer.address:
                 peer.session.note_accepted()
                 peer.handshakes.note_request(newcomer.arrival.message.id)
-                peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
+                peer.handshakes.answer(told.kept, told.response_id, told.keys, crossed=True)
 
     # Who is held no longer.
 

@@ -20,6 +20,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import GOES_ON_AT
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.handshakes import ToldBefore, keys_of
 from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -44,30 +45,18 @@ class Told:
     sequence: int | None
     """Its number, if the asker acknowledges by number."""
     response: bytes
+    again: ToldBefore | None = None
+    """What it is written from again; None where it never can be."""
 
     @property
     def keys(self) -> tuple[int | str, ...]:
         """What an Ack of it may name."""
-        if self.sequence is None:
-            return (self.response_id,)
-        return (self.response_id, self.sequence)
-
-
-@dataclass(frozen=True, slots=True)
-class ToldBefore:
-    """What an answer is written from again: that is a kilobyte, and this a tenth."""
-
-    response_id: str
-    sequence: int | None
-    limit: float
-    """Its bytes, at most."""
-    at: float
-    """When it was written first; seconds."""
+        return keys_of(self.response_id, self.sequence)
 
     @property
-    def keys(self) -> tuple[int | str, ...]:
-        """What an Ack of it may name."""
-        return Told(self.response_id, self.sequence, b"").keys
+    def kept(self) -> bytes | ToldBefore:
+        """The answer as it is kept, as small as can be."""
+        return self.response if self.again is None else self.again
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ class Responder:
         message = arrival.message
         told = self._answers.accept(arrival, None, _allowance(arrival, peer), now)
         self._state.counters.handshakes_accepted += 1
-        peer.handshakes.answer_again(message.id, told.response)
+        peer.handshakes.answer_again(message.id, told.kept)
         peer.liveness.hear(now)
         peer.liveness.clear(now)
         peer.purse.earn_handshake()
@@ -253,7 +253,8 @@ class Responder:
         self._newcomers.note_before(address)
         peer.liveness.hear(now)
         # Where the purse is empty, the request pays: without this answer it never proves itself.
-        self._transmit_response(peer, address, earned, now)
+        response = self._answers.repeated(peer.handshakes.response)
+        self._transmit_response(peer, response, address, earned, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
@@ -315,12 +316,12 @@ class Responder:
         elif told.sequence is not None:
             peer.channel.begin_at(told.sequence)
         has_crossed = peer.status is _HANDSHAKING
-        peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
+        peer.handshakes.answer(told.kept, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
             peer.liveness.last_ping_sent = now  # the response asks for an Ack, which proves as much
         if not is_told:
             self._ways.open(peer, now)
-            self._transmit_response(peer, arrival.address, arrival.earned, now)
+            self._transmit_response(peer, told.response, arrival.address, arrival.earned, now)
         peer.purse.earn_handshake()
         peer.purse.keep_for_pings()
         if message.requires_ack:
@@ -358,9 +359,10 @@ class Responder:
         peer.handshakes.requests = former_ids
         return peer
 
-    def _transmit_response(self, peer: Peer, address: Address, earned: Purse, now: float) -> None:
+    def _transmit_response(
+        self, peer: Peer, response: bytes, address: Address, earned: Purse, now: float
+    ) -> None:
         """Answer where the request came from, which need not be where the session goes."""
-        response = peer.handshakes.response
         kind = MessageType.HANDSHAKE_RESPONSE
         if address != peer.sends_to and self._crossings.leads_to(address, peer.node_id):
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)

@@ -17,11 +17,12 @@ from msgspec import Raw
 from p2ptui.bounded import BoundedTable, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import shortened
+from p2ptui.core.peers.handshakes import ToldBefore
 from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
-from p2ptui.core.sessions.other_ways import AlternatePaths, ToldBefore
+from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NULL, Envelope, MessageType
@@ -112,7 +113,7 @@ class Unseated:
         answers, numbered = self._newcomers.answers, arrival.acknowledges
         if before is not None and is_same:
             kept = before.told
-            told = answers.again(arrival, kept)
+            told = answers.again(kept)
         else:
             limit = arrival.earned.allowance
             if limit < answers.shortest_bytes:
@@ -120,7 +121,8 @@ class Unseated:
                 return
             sequence = self._state.rng.getrandbits(32) if numbered else None
             told = answers.accept(arrival, sequence, limit, now)
-            kept = ToldBefore(told.response_id, sequence, limit, now)
+            assert told.again is not None
+            kept = told.again
         address, gate = arrival.address, self._state.gate
         gate.send(told.response, address, arrival.earned)
         if not numbered:
@@ -181,7 +183,7 @@ class Unseated:
         self._speaking.pop(address)
         self._in_shares.pop(address)
         arrival = known.arrival.read_again()
-        told = self._newcomers.answers.again(arrival, known.told)
+        told = self._newcomers.answers.again(known.told)
         peer = self._newcomers.let_in(arrival, told, now, is_proved=is_proved)
         if peer is None:
             return False
@@ -208,7 +210,7 @@ class Unseated:
             return
         if seats.ghosts.may_gain(address, shown.asked_at, now):
             known.is_asked_again = True
-            told = self._newcomers.answers.again(known.arrival.read_again(), known.told)
+            told = self._newcomers.answers.again(known.told)
             self._state.gate.send(told.response, address, known.arrival.earned)
 
     def _is_taken(self, known: _Unseated) -> bool:
