@@ -37,10 +37,19 @@ virtual_time.install()
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+SKIPPED_ITSELF = "Skipped: compiled, by itself: "
+"""What the reason begins with of a test that was to be run, and could not be."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--secured`: tests of the core that were written for the open dialect, under seal."""
     parser.addoption("--secured", action="store_true", help="give all simulated nodes keys")
+    parser.addoption(
+        "--most-skip-themselves",
+        type=int,
+        metavar="N",
+        help="fail if more do so on the compiled package, see tests/compiled/chosen.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,8 +91,21 @@ def pytest_runtest_makereport(
 
         if (reason := why_it_failed(call.excinfo.value)) is not None:
             report.outcome = "skipped"
-            report.longrepr = (str(item.path), 0, f"Skipped: compiled: {reason}")
+            report.longrepr = (str(item.path), 0, f"{SKIPPED_ITSELF}{reason}")
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """More than may skip themselves are a fault of what they are run on."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    most = session.config.getoption("--most-skip-themselves")
+    if reporter is None or most is None:
+        return
+    reasons = [str(each.longrepr) for each in reporter.stats.get("skipped", ())]
+    skipped = sum(SKIPPED_ITSELF in reason for reason in reasons)
+    reporter.write_line(f"{skipped} tests skipped themselves, of {most} that may")
+    if skipped > most:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)

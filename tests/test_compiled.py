@@ -236,6 +236,8 @@ def test_that_nothing_compiles_here_is_no_outcome_of_the_tests() -> None:
 
 READ_ONLY = "raise AttributeError(\"'Peer' object attribute 'send' is read-only\")"
 
+HANDED_OVER = "raise TypeError('p2ptui.a.Peer object expected; got tests.b.Known')"
+
 
 @pytest.mark.parametrize(
     ("file", "code", "is_of_the_test"),
@@ -243,7 +245,9 @@ READ_ONLY = "raise AttributeError(\"'Peer' object attribute 'send' is read-only\
         (__file__, READ_ONLY, True),
         ("p2ptui/core/peers/peer.py", READ_ONLY, False),
         (str(PACKAGE / "core" / "peers" / "peer.py"), READ_ONLY, False),
-        (__file__, "raise TypeError('p2ptui.a.Peer object expected; got tests.b.Known')", True),
+        (__file__, HANDED_OVER, True),
+        ("p2ptui/core/peers/peer.py", HANDED_OVER, True),
+        ("p2ptui/core/peers/peer.py", f"def handed_on(): {HANDED_OVER}\nhanded_on()", False),
         (__file__, "raise TypeError('p2ptui.a.Peer object expected; got None')", False),
         (__file__, "raise AttributeError('no such attribute')", False),
         (__file__, "raise AssertionError('it is read-only')", False),
