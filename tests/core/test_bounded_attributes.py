@@ -291,6 +291,7 @@ EXEMPT = {
     "Tables._gauges": NAMED_IN_CODE,
     "Timers._heap": "what is planned for an entry of a table, or for a peer",
     "Timers._moments": "what is planned for an entry of a table, or for a peer",
+    "Timers._later": "as `Timers._moments`, into which it goes",
     "_Moment.planned": "what is planned for an entry of a table, or for a peer",
     "TransferQueue._under_way": OWN_CALLS,
     "TransferQueue._waiting": OWN_CALLS,
