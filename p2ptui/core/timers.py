@@ -80,8 +80,8 @@ class Timers:
         self._heap: list[float] = []
         """The keys of `_moments`, and some for which nothing is planned any more."""
         self._moments: dict[float, _Moment] = {}
-        self._running = NEVER
-        """What is planned for a time up to this waits for the next call of `run`."""
+        self._running = math.nan
+        """What is planned for a time up to this waits for the next call of `run`; no time is."""
         self._later: dict[float, _Moment] = {}
         """It waits here, until that which is under way ends."""
         self._live = 0
@@ -158,7 +158,7 @@ class Timers:
                 if len(due) < most or clock is None or clock() >= end:
                     return
         finally:
-            self._running = NEVER
+            self._running = math.nan
             self._enter_later()
 
     def _run_all(self, due: list[Timer], now: float) -> None:
@@ -174,7 +174,7 @@ class Timers:
                     else:
                         action(subject, now)
         except BaseException:
-            self._running = NEVER
+            self._running = math.nan
             self._put_back(remaining)
             raise
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from p2ptui.core.timers import DUE_S, LOOK, Timer, Timers
+from p2ptui.core.timers import DUE_S, LOOK, NEVER, Timer, Timers
 
 
 class TimersAgainstAList(RuleBasedStateMachine):
@@ -253,3 +253,11 @@ def test_what_is_planned_for_one_time_is_one_entry_of_the_heap() -> None:
         timer.cancel()
     assert sum(len(moment.planned) for moment in timers._moments.values()) < 200
     assert (len(timers), timers.next_timeout()) == (1, 3.0)
+
+
+def test_what_is_planned_for_before_all_times_is_due_at_once() -> None:
+    timers, ran = Timers(), []
+    timers.schedule(NEVER, ran.append)
+    assert timers.next_timeout() == NEVER
+    timers.run(1.0)
+    assert ran == [1.0]
