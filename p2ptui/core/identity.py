@@ -46,6 +46,10 @@ LISTS_SHARED: Final = 256
 """Lists of capabilities, metadata, and what else nodes say alike, of which there is one for all
 peers; never changed."""
 
+_FEW_WORDS: Final = MAX_CAPABILITIES
+_SHORT_WORD: Final = MAX_CAPABILITY
+"""Of what is shared, at most: what is kept for others must be worth its memory."""
+
 NO_METADATA: Final[dict[str, str]] = {}
 """Of all nodes that tell none; never changed."""
 
@@ -216,7 +220,7 @@ def accept_node_info(
         id=node_id,
         node_id=node_id,
         name=name,
-        version=_one_word(version) if len(version) <= MAX_CAPABILITY else version,
+        version=_one_word(version) if len(version) <= _SHORT_WORD else version,
         listen_addr=received.listen_addr or "",
         capabilities=_shared(received.capabilities),
         metadata=_shared_metadata(received.metadata),
@@ -272,12 +276,11 @@ def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
     """The same names, of which the usual ones are in memory only once, and equal lists too."""
     names = tuple(capabilities)
-    # No more is kept for others than is worth the memory.
-    return _once(names) if len(names) <= MAX_CAPABILITIES and _is_short(names) else _usual(names)
+    return _once(names) if len(names) <= _FEW_WORDS and _is_short(names) else _usual(names)
 
 
 def _is_short(names: tuple[str, ...]) -> bool:
-    return not names or len(max(names, key=len)) <= MAX_CAPABILITY
+    return not names or len(max(names, key=len)) <= _SHORT_WORD
 
 
 def _usual(names: tuple[str, ...]) -> tuple[str, ...]:
