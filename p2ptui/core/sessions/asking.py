@@ -1,6 +1,7 @@
 """One handshake as the side that asks has it: the request, where it went, who waits for the answer,
 and what that says."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -108,6 +109,7 @@ class Asking:
     retries: int = 0
     """How often the other side has asked for a token."""
     is_acked: bool = False
+    began_at: float = math.inf
     sent_at: float = 0.0
 
 

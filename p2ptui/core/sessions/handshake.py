@@ -48,11 +48,7 @@ class Handshake(Judging):
     """
 
     def __init__(
-        self,
-        state: NodeState,
-        delivery: Delivery,
-        lifecycle: Lifecycle,
-        takeover: Takeover,
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, takeover: Takeover
     ) -> None:
         super().__init__(state, delivery)
         self._attempts: dict[Address, Asking] = {}
@@ -212,7 +208,7 @@ class Handshake(Judging):
         peer.forget_pair()
         node_id = node_id or peer.node_id
         pause_s = first_pause_s(peer, self._state.peers)
-        attempt = Asking(peer, greeting, deadline, node_id, pause_s=pause_s)
+        attempt = Asking(peer, greeting, deadline, node_id, pause_s=pause_s, began_at=now)
         self._attempts[peer.address] = attempt
         self._crossings.begin(node_id, peer)
         if peer.status is not PeerStatus.HANDSHAKING:
@@ -221,7 +217,11 @@ class Handshake(Judging):
         return attempt
 
     def _try(self, attempt: Asking, now: float) -> None:
-        peer = attempt.peer
+        peer, session = attempt.peer, self._state.peers.authenticated(attempt.node_id)
+        if session is not None and session.session.joined_at > attempt.began_at:
+            self._hand_over(session, now)  # by now it may be known that its address is the node's
+            if self._attempts.get(peer.address) is not attempt:
+                return
         if now >= attempt.deadline:
             where = address_words(peer.address)
             hint = attempt.why or ("" if relayed_node(peer.address) else "is a node running there?")
