@@ -178,7 +178,7 @@ class StunService:
             return
         reply, to, leaves_by = self._server.answer_plainly(data, source, place), source, place
         if reply is None:
-            answer = self._server.answer(data, source, place)
+            answer = self._server.answer_in_full(data, source, place)
             if answer is None:
                 counters.drop("stun_unanswered")
                 return

@@ -195,6 +195,15 @@ class StunServer:
         Returns:
             What to send, what to have sent by the partner, or None.
         """
+        plain = self.answer_plainly(data, source, place)
+        if plain is not None:
+            return Reply(plain, source, place)
+        return self.answer_in_full(data, source, place)
+
+    def answer_in_full(
+        self, data: bytes, source: Address, place: Place
+    ) -> Reply | Delegation | None:
+        """As `answer`, of one that `answer_plainly` has not answered."""
         try:
             request = decode(data)
         except StunError:

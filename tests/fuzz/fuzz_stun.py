@@ -127,7 +127,7 @@ def _take(data: bytes, server: StunServer, client: Address) -> None:
     is_stun(data)
     _verify(data)
     for place in server.abilities.places:
-        answer = server.answer(data, client, place)
+        answer = server.answer_in_full(data, client, place)
         _check_answer(answer, data, client)
         plain = server.answer_plainly(data, client, place)
         assert plain is None or answer == (plain, client, place)

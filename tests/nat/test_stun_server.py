@@ -107,7 +107,7 @@ def test_a_plain_request_is_answered_the_same_by_the_shorter_way(
     places = V6 if source == CLIENT_V6 else FOUR
     server = StunServer(Abilities(places=places, software=software))
     data = request(fingerprint=fingerprint)
-    assert server.answer(data, source, place) == (
+    assert server.answer_in_full(data, source, place) == (
         server.answer_plainly(data, source, place),
         source,
         place,

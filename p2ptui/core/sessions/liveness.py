@@ -21,11 +21,14 @@ HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
 
 MANY_PEERS: Final = 64
-TICKS_PER_S: Final = 4
+TICKS_PER_S: Final = 16
 TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
 between two heartbeats, if those are more: the process wakes up for all of them together, and not
 for each by itself. That costs about as much as to ask a peer and to take its answer."""
+CROWD: Final = 1000
+TICKS_OF_CROWD: Final = 4
+"""With so many peers a tick has many of them anyway, and the ticks are fewer."""
 
 UNANSWERED_SHARE: Final = 0.2
 """After a Ping that nothing followed the next comes after this share of the interval, from the
@@ -147,7 +150,8 @@ class Liveness:
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
         # But where the moment itself is what nobody may guess.
         if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
-            ticks_per_s = max(TICKS_PER_S, TICKS_A_BEAT / server.heartbeat_interval)
+            ticks = TICKS_PER_S if len(self._state.peers) < CROWD else TICKS_OF_CROWD
+            ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
