@@ -125,6 +125,23 @@ def next_file(counts: Iterable[tuple[str, int]], *, waits: bool) -> str:
 class LongestFirst(LoadFileScheduling):
     """Gives each process one file after the other."""
 
+    def remove_node(self, node: object) -> str | None:
+        """A process has ended; the test that it died of, if it died.
+
+        Others get what it has not done. As xdist has it, they would die of the same test, and wait
+        for ever for the end of a file of which nothing is left to do.
+        """
+        work = self.assigned_work[node]
+        left = (test for tests in work.values() for test, is_done in tests.items() if not is_done)
+        died_of = next(left, None)
+        for file, tests in list(work.items()):
+            if died_of in tests:
+                tests[died_of] = True
+            if all(tests.values()):
+                del work[file]
+        super().remove_node(node)
+        return died_of
+
     def _assign_work_unit(self, node: object) -> None:
         waits = self.nodes.index(node) < len(self.nodes) - (os.cpu_count() or 1)
         counts = ((file, len(tests)) for file, tests in self.workqueue.items())

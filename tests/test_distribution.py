@@ -1,10 +1,11 @@
 """What takes long begins first, and what waits runs beside what computes."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 
-from tests.distribution import BUSY_S, WAITING_S, next_file, workers
+from tests.distribution import BUSY_S, WAITING_S, LongestFirst, next_file, workers
 
 ROOT = Path(__file__).parents[1]
 WAITS = "tests/natlab/test_kernel_moving.py"
@@ -45,3 +46,21 @@ def test_of_equals_the_one_that_was_collected_first_is_first() -> None:
 
 def test_of_files_that_are_not_named_more_tests_take_longer() -> None:
     assert next_file([("tests/few.py", 3), ("tests/many.py", 300)], waits=False) == "tests/many.py"
+
+
+@pytest.mark.parametrize(
+    ("left", "died_of", "waiting"),
+    [
+        ({"b": False, "c": False}, "b", {"file": {"a": True, "b": True, "c": False}}),
+        ({"b": False}, "b", {}),
+        ({}, None, {}),
+    ],
+)
+def test_of_a_process_that_died_others_get_what_it_has_not_done(
+    left: dict[str, bool], died_of: str | None, waiting: dict[str, dict[str, bool]]
+) -> None:
+    scheduler = object.__new__(LongestFirst)
+    work = {"done": {"x": True}, "file": {"a": True, **left}}
+    scheduler.assigned_work, scheduler.workqueue = OrderedDict(node=work), OrderedDict()
+    assert scheduler.remove_node("node") == died_of
+    assert scheduler.workqueue == waiting
