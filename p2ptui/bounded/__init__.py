@@ -1,7 +1,8 @@
-"""Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it; and
-rates, for what others may ask for."""
+"""Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it;
+rates, for what others may ask for; and one place for what was made last."""
 
 from p2ptui.bounded.drawing import draw_oldest
+from p2ptui.bounded.last_made import LastMade
 from p2ptui.bounded.queue import BoundedQueue
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.bounded.recency import Recency
@@ -14,6 +15,7 @@ __all__ = [
     "BoundedQueue",
     "BoundedTable",
     "Crowd",
+    "LastMade",
     "Limit",
     "Recency",
     "Share",

@@ -403,7 +403,7 @@ class Gate:
             self._counters.drop("unpaid")
             return False
         use.note_paid(size)
-        return self._leave(data, to) if place is _OWN else self._leave_from(place, data, to)
+        return self._leave_from(place, data, to)
 
     def _leave_from(self, place: Place, data: bytes, to: Address) -> bool:
         if place is _OWN:

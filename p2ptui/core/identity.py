@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
+from p2ptui.bounded import LastMade
 from p2ptui.config import Config
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
@@ -153,25 +154,12 @@ def own_node_info(
     )
 
 
-class _LastAccount:
-    """The account that was read last: of one request several rooms ask who sends it."""
-
-    __slots__ = ("_read",)
-
-    def __init__(self) -> None:
-        self._read: tuple[Raw, ReceivedNodeInfo] | None = None
-
-    def read(self, payload: Raw) -> ReceivedNodeInfo:
-        """What `read_account` returns."""
-        last = self._read
-        if last is not None and last[0] is payload:
-            return last[1]
-        account = decode_payload(payload, ReceivedNodeInfo)
-        self._read = payload, account
-        return account
+def _account_in(payload: Raw) -> ReceivedNodeInfo:
+    return decode_payload(payload, ReceivedNodeInfo)
 
 
-_last_account: Final = _LastAccount()
+_accounts: Final = LastMade(_account_in)
+"""Of one request several rooms ask who sends it."""
 
 
 def read_account(payload: Raw) -> ReceivedNodeInfo:
@@ -180,7 +168,7 @@ def read_account(payload: Raw) -> ReceivedNodeInfo:
     Raises:
         MalformedError: It is no account.
     """
-    return _last_account.read(payload)
+    return _accounts.of(payload)
 
 
 def accept_node_info(

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from p2ptui import Node
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.node import runtime
 from p2ptui.wire.address import format_address
@@ -15,17 +16,22 @@ from tests.virtual_loop import run_virtual
 PEERS = 10
 
 
+async def crowd(town: Town) -> tuple[Node, list[Node]]:
+    server = await town.start("server")
+    clients = [await town.start(f"client-{number}") for number in range(PEERS)]
+    for client in clients:
+        await client.connect(server.address)
+    await asyncio.sleep(5.0)
+    return server, clients
+
+
 def test_the_loop_has_its_turn_between_the_goodbyes_and_all_are_told(monkeypatch):
     monkeypatch.setattr(runtime, "GOODBYES_AT_ONCE", 3)
 
     async def story():
         async with Town() as town:
-            server = await town.start("server")
+            server, clients = await crowd(town)
             address = server.address
-            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
-            for client in clients:
-                await client.connect(server.address)
-            await asyncio.sleep(5.0)
             told = [client.events(data=False) for client in clients]
             peers, left = server._endpoint.peers, []
 
@@ -60,12 +66,8 @@ def test_what_takes_too_long_ends_at_once(monkeypatch):
 
     async def story():
         async with Town() as town:
-            server = await town.start("server")
+            server, clients = await crowd(town)
             address = server.address
-            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
-            for client in clients:
-                await client.connect(server.address)
-            await asyncio.sleep(5.0)
             await server.close("enough")
             await asyncio.sleep(1.0)
             assert not any(client._endpoint.peers.at(address) for client in clients)
@@ -78,12 +80,8 @@ def test_who_gives_up_the_end_has_told_all(monkeypatch):
 
     async def story():
         async with Town() as town:
-            server = await town.start("server")
+            server, clients = await crowd(town)
             address = server.address
-            clients = [await town.start(f"client-{number}") for number in range(PEERS)]
-            for client in clients:
-                await client.connect(server.address)
-            await asyncio.sleep(5.0)
             ending = asyncio.ensure_future(server.close("enough"))
             await asyncio.sleep(0)
             ending.cancel()

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import UNSET
 
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.peers import Peer, peer_info
+from p2ptui.core.peers import Peer, last_seen, peer_info
 from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
@@ -29,10 +29,10 @@ def entry_for(receiver: Peer, peer: Peer, now: float, unix: int) -> PeerInfo:
         now: The time, seconds.
         unix: The same as Unix time.
     """
-    if not (receiver.purse.proved or receiver.is_ours):
+    if _is_bare(receiver):
         info = peer_info(peer, now, unix)
         return PeerInfo(info.id, info.addr, info.last_seen)
-    named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
+    named = _is_named(receiver) and peer.facts.info is not None
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
@@ -84,13 +84,11 @@ def page_for(
     Returns:
         The joined entries, and how many they are.
     """
-    is_bare = not (receiver.purse.proved or receiver.is_ours)
-    is_named = Capability.PEER_UPDATES in receiver.facts.capabilities
+    is_bare, is_named = _is_bare(receiver), _is_named(receiver)
     page: list[bytes] = []
     for peer in peers:
         info, address = peer.facts.info, peer.address
-        silent_s = now - peer.liveness.last_received
-        seen = unix - int(silent_s) if silent_s > 0 else unix
+        seen = last_seen(peer, now, unix)
         if info is None:
             entry = bytes(encode_payload(entry_for(receiver, peer, now, unix)))
         elif is_bare:
@@ -104,6 +102,14 @@ def page_for(
         room -= 1
         page.append(entry)
     return b",".join(page), len(page)
+
+
+def _is_bare(receiver: Peer) -> bool:
+    return not (receiver.purse.proved or receiver.is_ours)
+
+
+def _is_named(receiver: Peer) -> bool:
+    return Capability.PEER_UPDATES in receiver.facts.capabilities
 
 
 @lru_cache(ENTRIES_SHARED)

@@ -11,7 +11,7 @@ from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
 from p2ptui.core.peers.liveness import Suspicion
 from p2ptui.core.peers.peer import MAX_ACKS_OWED, NOBODY, Held, OnLost, Peer
-from p2ptui.core.peers.peers import PeerTable, peer_info
+from p2ptui.core.peers.peers import PeerTable, last_seen, peer_info
 
 __all__ = [
     "AMPLIFICATION_LIMIT",
@@ -26,5 +26,6 @@ __all__ = [
     "PeerTable",
     "Standing",
     "Suspicion",
+    "last_seen",
     "peer_info",
 ]

@@ -404,13 +404,18 @@ def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
     return server.is_silent(now), not relays, math.inf if rtt_s is None else rtt_s
 
 
+def last_seen(peer: Peer, now: float, unix_now: int) -> int:
+    """When something came from `peer`, as Unix time."""
+    return unix_now - int(max(now - peer.liveness.last_received, 0))
+
+
 def peer_info(peer: Peer, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:
     """The entry of `peer` in a peer list; its address is the one that this node sees."""
     info = peer.facts.info
     return PeerInfo(
         id=info.id if info is not None else "",
         addr=format_address(peer.address),
-        last_seen=unix_now - int(max(now - peer.liveness.last_received, 0)),
+        last_seen=last_seen(peer, now, unix_now),
         capabilities=info.capabilities if info is not None else (),
         name=name,
     )

@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import asdict, replace
 
+from p2ptui.bounded import LastMade
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.identity import LISTS_SHARED
 from p2ptui.core.peers import Dialect
@@ -124,25 +125,17 @@ def _told_shortly(own: NodeInfo) -> NodeInfo:
 
 
 class _Heads:
-    """Responses to who is accepted, up to where that one is seen: the same for all."""
+    """A node's responses to who is accepted, up to where that one is seen: the same for all."""
 
-    __slots__ = ("_own", "plain", "short", "whole")
+    __slots__ = ("plain", "short", "whole")
 
-    def __init__(self) -> None:
-        self._own: NodeInfo | None = None
-        self.whole = self.plain = self.short = b""
-
-    def of(self, own: NodeInfo) -> "_Heads":
-        """Those of a node."""
-        if own is not self._own:
-            self.whole = _head(_told(own, is_plain=False))
-            self.plain = _head(_told(own, is_plain=True))
-            self.short = _head(_told_shortly(own))
-            self._own = own
-        return self
+    def __init__(self, own: NodeInfo) -> None:
+        self.whole = _head(_told(own, is_plain=False))
+        self.plain = _head(_told(own, is_plain=True))
+        self.short = _head(_told_shortly(own))
 
 
-_heads: Final = _Heads()
+_heads: Final = LastMade(_Heads)
 
 
 def _head(told: NodeInfo) -> bytes:
