@@ -73,8 +73,9 @@ class MemoryBroker:
         self._buses: list[MemoryBus] = []
         self._steps: list[tuple[float, int, _Step]] = []
         self._count = itertools.count()
-        self.puts = self.refused = self.published = self.delivered = self.bytes = 0
-        """Totals: orders done and not done, messages, those that came, and bytes that all took."""
+        self.puts = self.refused = self.published = self.delivered = self.told = self.bytes = 0
+        """Totals: orders done and not done, messages, those that came, entries that servers were
+        told, and the bytes of all these."""
 
     # Time.
 
@@ -222,6 +223,7 @@ class MemoryBroker:
 
     def _tell_entry(self, bus: MemoryBus, key: str, standing: _Standing, now: float) -> None:
         heard, value, revision = bus.heard, standing.value, standing.revision
+        self.told += 1
         self.bytes += len(value or b"")
         self._tell(bus, now, lambda at: heard.receive_entry(key, value, revision, at))
 

@@ -12,13 +12,14 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.others import Others
+from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import HEARTBEAT_S, View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
+from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.cluster import (
     About,
     Presence,
@@ -125,6 +126,10 @@ class OwnPresence:
         self._due: BoundedTable[str, None] = BoundedTable(
             lambda: 2 * state.config.server.max_connections
         )
+        self._yielded: BoundedTable[str, None] = BoundedTable(
+            lambda: 2 * state.config.server.max_connections
+        )
+        """Peers that another server holds."""
         self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)
         self._flushes = False
         self.is_ready = False
@@ -179,6 +184,13 @@ class OwnPresence:
         if mine is not None:
             self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
 
+    def handle_run(self, run: Run, now: float) -> None:
+        """Another server is there, or gone: what it holds may have come here."""
+        for node_id in list(self._yielded):
+            entry = self._view.entry(node_id)
+            if entry is not None and entry.run is run:
+                self.reconsider(node_id, now)
+
     # The way out.
 
     def _mark(self, node_id: str, now: float) -> None:
@@ -223,9 +235,10 @@ class OwnPresence:
         peer = self._state.peers.authenticated(node_id)
         if peer is None or not self._is_told(peer):
             self._take_back(node_id, mine, now)
-        elif self.is_paused or self._yields(node_id, mine, now):
-            pass  # looked at again when what stands there changes
-        else:
+        elif self._yields(node_id, mine, now):
+            self._yielded.put(node_id, None)  # until what stands there changes
+        elif not self.is_paused:
+            self._yielded.pop(node_id)
             self._put(peer, mine, now)
 
     def _take_back(self, node_id: str, mine: _Mine, now: float) -> None:
@@ -240,8 +253,8 @@ class OwnPresence:
     def _forget(self, node_id: str, mine: _Mine) -> None:
         if mine.beat is not None:
             mine.beat.cancel()
-        self._mine.pop(node_id)
-        self._due.pop(node_id)
+        for table in (self._mine, self._due, self._yielded):
+            table.pop(node_id)
 
     def _put(self, peer: Peer, mine: _Mine, now: float) -> None:
         value = self.value(peer)
@@ -279,7 +292,10 @@ class OwnPresence:
         if seal is not None:
             keys = seal.keys.x_public + seal.keys.ed_public
             boot = seal.claims.boot
-        host, port = peer.address
+        address = parse_ip_address(format_address(peer.address))
+        if address is None:
+            return None
+        host, port = address  # without a zone, which means something on this machine only
         about = About(
             host,
             port,

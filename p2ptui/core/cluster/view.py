@@ -171,17 +171,6 @@ class View:
         peer = self._state.peers.authenticated(node_id)
         return peer is not None and not peer.is_claim
 
-    def held_here(self, run: Run) -> list[str]:
-        """The peers of this server that another one says it holds."""
-        if not run.nodes:
-            return []
-        entries = self._entries
-        return [
-            peer.node_id
-            for peer in self._state.peers
-            if (entry := entries.get(peer.node_id)) is not None and entry.run is run
-        ]
-
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
         return sum(entry.run.is_live for entry in self._entries.values())
