@@ -12,6 +12,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
+from p2ptui.core.cluster.entries import written_entry
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
@@ -19,15 +20,6 @@ from p2ptui.core.cluster.view import HEARTBEAT_S, View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.wire.address import format_address, parse_ip_address
-from p2ptui.wire.cluster import (
-    About,
-    Presence,
-    encode_about,
-    encode_presence,
-    split_capabilities,
-)
-from p2ptui.wire.codec import MalformedError
 
 COALESCED_S: Final = 0.05
 """Changes of one peer within this time are told as one."""
@@ -284,39 +276,7 @@ class OwnPresence:
 
     def value(self, peer: Peer) -> bytes | None:
         """The entry of a peer as it is now; None if it cannot be written."""
-        info, seal = peer.facts.info, peer.seal
-        if info is None:
-            return None
-        known, others = split_capabilities(info.capabilities)
-        keys = boot = b""
-        if seal is not None:
-            keys = seal.keys.x_public + seal.keys.ed_public
-            boot = seal.claims.boot
-        address = parse_ip_address(format_address(peer.address))
-        if address is None:
-            return None
-        host, port = address  # without a zone, which means something on this machine only
-        about = About(
-            host,
-            port,
-            peer.proved,
-            info.name,
-            info.version,
-            known,
-            others,
-            info.metadata,
-            keys,
-            boot,
-        )
-        counter, signature = self._statements.of(peer.node_id) if keys else (0, b"")
-        own = self._own
-        try:
-            node = encode_about(about)
-            return encode_presence(
-                Presence(own.network, own.server, own.instance, counter, signature, node)
-            )
-        except MalformedError:
-            return None
+        return written_entry(self._own, peer, self._statements.of(peer.node_id))
 
     def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
         """Whether another server holds the node, as far as can be decided here."""
