@@ -68,10 +68,6 @@ so that servers of both versions read it."""
 _BIT_OF: Final = {name: 1 << number for number, name in enumerate(KNOWN_CAPABILITIES)}
 
 
-class OtherVersionError(MalformedError):
-    """It is of another version of this program, or of another program."""
-
-
 class Presence(Struct, frozen=True, array_like=True, gc=False):
     """An entry: a server holds the session of a node, whose id is the key."""
 
@@ -215,6 +211,11 @@ _NOT_WRITTEN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 T = TypeVar("T")
 
 
+def is_this_version(data: bytes) -> bool:
+    """Whether an entry or a message is of this version, if it is any."""
+    return data[:1] == _HEAD
+
+
 def encode_about(about: About) -> Raw:
     """What a server tells of a node, for its `Presence`.
 
@@ -251,8 +252,7 @@ def decode_presence(data: bytes) -> Presence:
     """The inverse; what is told of the node is not read.
 
     Raises:
-        OtherVersionError: It is of another version.
-        MalformedError: It is none, or too large.
+        MalformedError: It is none, of another version, or too large.
     """
     presence = _read(data, MAX_PRESENCE_BYTES, _presences)
     if bool(presence.counter) != bool(presence.signature):
@@ -274,8 +274,7 @@ def decode_message(data: bytes) -> Message:
     """The inverse.
 
     Raises:
-        OtherVersionError: It is of another version.
-        MalformedError: It is none, or too large.
+        MalformedError: It is none, of another version, or too large.
     """
     return _read(data, MAX_MESSAGE_BYTES, _messages)
 
@@ -290,8 +289,8 @@ def _written(value: Any) -> bytes:
 def _read(data: bytes, most_bytes: int, decoder: "msgspec.msgpack.Decoder[T]") -> T:
     if len(data) > most_bytes:
         raise MalformedError(f"{len(data)} bytes, at most {most_bytes}")
-    if data[:1] != _HEAD:
-        raise OtherVersionError("it is of another version")
+    if not is_this_version(data):
+        raise MalformedError("it is of another version")
     try:
         return decoder.decode(memoryview(data)[1:])
     except _NOT_READ as error:
