@@ -101,12 +101,6 @@ class About(Struct, frozen=True, array_like=True, gc=False):
     """The X25519 and the Ed25519 key; empty where its session is in the open."""
     boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
 
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """What it announced."""
-        known = [name for name, bit in _BIT_OF.items() if self.known & bit]
-        return (*known, *self.others)
-
 
 def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     """Capabilities as `About.known` and `About.others` have them."""
@@ -114,6 +108,11 @@ def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     for name in names:
         bits |= _BIT_OF.get(name, 0)
     return bits, tuple([name for name in names if name not in _BIT_OF])
+
+
+def joined_capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
+    """The inverse."""
+    return (*[name for name, bit in _BIT_OF.items() if known & bit], *others)
 
 
 class Echo(Struct, frozen=True, array_like=True, gc=False):

@@ -11,9 +11,8 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
-from p2ptui.core.cluster.entries import is_signed, keys_of, read_about
+from p2ptui.core.cluster.entries import capabilities_of, is_signed, keys_of, read_about
 from p2ptui.core.cluster.others import Others, Run
-from p2ptui.core.identity import bounded_capabilities
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import format_address
@@ -150,7 +149,7 @@ class View:
             name=about.name,
             version=about.version,
             listen_addr=format_address(address),
-            capabilities=bounded_capabilities(about.capabilities),
+            capabilities=capabilities_of(about),
             metadata=about.metadata,
             network_id=self._state.identity.network_id,
         )

@@ -1,5 +1,8 @@
 """What a server believes of the table: by revision, by signature, and by its own clock."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from p2ptui.core.cluster.view import HEARTBEAT_S, LIFE_S, VERIFIED_PER_S
@@ -289,6 +292,28 @@ def test_the_view_has_a_limit() -> None:
     rooms.servers[0].leave(nodes[0])
     rooms.run_for(2 * HEARTBEAT_S)
     assert len(list(small.cluster.nodes())) == 10
+
+
+def test_a_node_elsewhere_takes_less_than_600_bytes() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    one.cluster.on_joined_elsewhere.clear()
+    count = 4_000
+    entries = []
+    for number in range(count):
+        node = rooms.node()
+        entries.append((node.node_id, written(rooms, node, FORGER, name=f"name-{number}" * 3)))
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number, (node_id, entry) in enumerate(entries, 1):
+        one.cluster.receive_entry(node_id, entry, number, rooms.now + number / 1000)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(one.cluster._view) == count
+    keys_bytes = 64 + 8  # which these have not
+    assert (after - before) / count + keys_bytes < 600
 
 
 def test_lists_begin_with_whom_was_told_of_last_and_bear_changes(rooms: Rooms) -> None:
