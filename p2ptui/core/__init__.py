@@ -11,6 +11,7 @@ From the top down; a room imports from those below it only:
     relay/          the server between two nodes
     data/           the payload of Data, and how its sender is slowed
     mesh/           nodes beyond the direct peers: lists, introductions, routes
+    cluster/        other servers of the network: who holds whom, and what is handed over
     stun            a STUN server: what it answers, and by which socket
     filter_probes   peers that help a node to learn what its NAT lets in
     secure/         secured sessions: who is answered and what is opened

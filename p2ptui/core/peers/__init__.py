@@ -2,11 +2,22 @@
 
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
 has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
-`facts` and `traffic`; a secured one has a `seal`.
+`facts` and `traffic`; a secured one has a `seal`. `elsewhere` is the seam to the nodes that other
+servers of the network hold.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Standing
+from p2ptui.core.peers.elsewhere import (
+    ALONE,
+    NO_TAKER,
+    Elsewhere,
+    Foreign,
+    Handed,
+    Handing,
+    NotHanded,
+    Taker,
+)
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
 from p2ptui.core.peers.liveness import Suspicion
@@ -14,18 +25,26 @@ from p2ptui.core.peers.peer import MAX_ACKS_OWED, NOBODY, Held, OnLost, Peer
 from p2ptui.core.peers.peers import PeerTable, last_seen, peer_info
 
 __all__ = [
+    "ALONE",
     "AMPLIFICATION_LIMIT",
     "HANDSHAKES_REMEMBERED",
     "MAX_ACKS_OWED",
     "NOBODY",
+    "NO_TAKER",
     "PING_BYTES",
     "Dialect",
+    "Elsewhere",
+    "Foreign",
+    "Handed",
+    "Handing",
     "Held",
+    "NotHanded",
     "OnLost",
     "Peer",
     "PeerTable",
     "Standing",
     "Suspicion",
+    "Taker",
     "last_seen",
     "peer_info",
 ]

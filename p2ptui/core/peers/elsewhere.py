@@ -1,0 +1,174 @@
+"""The seam to other servers of the network: who holds a node, and how it is handed something.
+
+All that the rooms of the core know of a cluster stands here. A server without one asks `ALONE`,
+which knows nobody; `core.cluster` answers from what the servers tell each other by a broker, and
+tests from a dictionary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Protocol
+
+from p2ptui.core.peers.peer import Peer
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import Capability, NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A node that has its session with another server of the network."""
+
+    info: NodeInfo
+    """Who it is, as it told its server; the id is canonical."""
+    server_id: str
+    """The node id of its server."""
+    address: Address
+    """Where its server sees it."""
+    heard_at: float
+    """When its server last told of it, seconds on this node's clock."""
+    proved: bool
+    """Whether it has shown its server that it receives at the address."""
+    keys: str = ""
+    """Its public keys as they travel (`PublicKeys.text`), which make its id; empty where its
+    session is in the open."""
+    boot: str = ""
+    """What it made when it started, hexadecimal: a sealed offer for it names this."""
+
+    @property
+    def node_id(self) -> str:
+        """Its id."""
+        return self.info.id
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it passes traversal offers on."""
+        return Capability.RELAY_FRAMES in self.info.capabilities
+
+
+class Handing(IntEnum):
+    """What is handed to the server that holds a node; the number is on the wire."""
+
+    FRAME = 1
+    """A relayed datagram, as it leaves for the node: `RELAYED`, the sender's id, the datagram."""
+    RELAY_DATA = 2
+    """The payload of a RelayData for the node."""
+    ROUTED = 3
+    """The payload of a Data for the node: a routed message, with its hops counted."""
+    INTRODUCTION = 4
+    """The payload of a P2PConnect for the node: who asks for it, with its offer."""
+
+
+class Elsewhere(Protocol):
+    """What a server can ask of the others. It is answered from what is known: nothing waits."""
+
+    def holder(self, node_id: str) -> Foreign | None:
+        """The node, if another server holds it and can be reached; None: nobody knows it.
+
+        Args:
+            node_id: In canonical text.
+        """
+
+    def nodes(self) -> Iterator[Foreign]:
+        """All nodes elsewhere, those told of last first."""
+
+    def hand(
+        self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
+    ) -> bool:
+        """Hand something to the server of a node, at most once, as a datagram is sent.
+
+        If the broker is away it waits for it, within a bound and a time. What does not arrive
+        because the other server does not hold the node any more, or because it waited too long, is
+        told to the `Taker` of its kind.
+
+        Args:
+            target: Whose server.
+            source: The peer of this server that it comes from.
+            kind: What it is.
+            body: The bytes.
+            ref: How `source` calls it, where it does: the `route_id`, the `request_id`.
+            now: The time, seconds.
+
+        Returns:
+            False if there is no room for it: it is not kept.
+        """
+
+
+class _Alone:
+    """A server that shares its network with nobody."""
+
+    def holder(self, _node_id: str) -> Foreign | None:
+        return None
+
+    def nodes(self) -> Iterator[Foreign]:
+        return iter(())
+
+    def hand(
+        self, _target: Foreign, _source: Peer, _kind: Handing, _body: bytes, _ref: str, _now: float
+    ) -> bool:
+        return False
+
+
+ALONE: Final[Elsewhere] = _Alone()
+"""What there is without a cluster."""
+
+
+class NotHanded(IntEnum):
+    """Why something did not arrive; the number is on the wire."""
+
+    UNKNOWN = 1
+    """The other server does not hold the node any more."""
+    UNSENDABLE = 2
+    """The other server could not send it: too much waits for the node, or it has not proved its
+    address."""
+    EXPIRED = 3
+    """It waited too long for the broker, or for room."""
+    SERVER_GONE = 4
+    """The other server has fallen silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Something that a server hands to a node of another; or what comes back, undelivered."""
+
+    kind: Handing
+    server_id: str
+    """The server that handed it over."""
+    source_id: str
+    """Whose it is."""
+    target_id: str
+    """Whom it is for."""
+    body: bytes
+    ref: str
+    """As for `Elsewhere.hand`."""
+
+
+class Taker(Protocol):
+    """A room that gives its peers what other servers hand over: one for each `Handing`."""
+
+    def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
+        """Give it to its target, an authenticated and plain peer; why it has not left, or None.
+
+        Limits and permissions of relaying were looked at where it came from. What protects the
+        target's address (its purse, its proof, its capabilities) is looked at here.
+        """
+
+    def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
+        """What `source`, a peer of this server, sent to a node elsewhere did not arrive: it is told
+        as it would be of a node here."""
+
+
+class _NoTaker:
+    """Nothing is taken."""
+
+    def take_handed(self, _target: Peer, _handed: Handed, _now: float) -> NotHanded | None:
+        return NotHanded.UNKNOWN
+
+    def handle_not_handed(
+        self, _source: Peer, _handed: Handed, _why: NotHanded, _now: float
+    ) -> None:
+        return
+
+
+NO_TAKER: Final[Taker] = _NoTaker()
+"""Until somebody takes what is handed over."""
