@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.events import Event, PeerStatusChanged, StunReplyDue
@@ -22,6 +22,9 @@ from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription, Subscriptions
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.wire.address import Address, parse_address
+
+if TYPE_CHECKING:
+    from p2ptui.node.cluster import ClusterService
 
 log = logging.getLogger("p2ptui.node")
 
@@ -109,6 +112,8 @@ class Runtime:
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin
         )
         self._stun = StunServing(self.endpoint, self.connector, local, clock, driven.flush)
+        self.cluster: ClusterService | None = None
+        """This server among others; None for one that serves its network alone."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
@@ -145,8 +150,17 @@ class Runtime:
         if config.stun_server.enable:
             await runtime._stun.open(config.stun_server, open_socket)
             runtime.begin(runtime._stun.run(), "stun")
+        if config.cluster.servers:
+            runtime._join_cluster(rng)
         runtime._keep_joined()
         return runtime
+
+    def _join_cluster(self, rng: random.Random) -> None:
+        from p2ptui.node.cluster import ClusterService  # most nodes serve alone
+
+        local = self.socket.local_address
+        self.cluster = ClusterService(self._config, self._driven, local, rng, self._fail)
+        self.begin(self.cluster.run(), "cluster")
 
     def reload(self, config: Config) -> None:
         """Go by other options from now on: by those that can change."""
@@ -242,6 +256,8 @@ class Runtime:
         would be lost, and the loop stand still for all of them. If that is cancelled, all that are
         left are told at once."""
         self.joining.give_up()  # who is told goodbye is not lost
+        if self.cluster is not None:
+            self.cluster.drain()
         end = self.now + GOODBYES_S
         try:
             while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
@@ -252,6 +268,8 @@ class Runtime:
             self.endpoint.close(reason, self.now)
             self.flush()
         await self._wait_until_sent()
+        if self.cluster is not None:
+            await self.cluster.close()
 
     async def _wait_until_sent(self) -> None:
         for _ in range(CLOSE_LOOKS):

@@ -14,7 +14,7 @@ from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
-from p2ptui.core.cluster.view import HEARTBEAT_S, View
+from p2ptui.core.cluster.view import View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -229,7 +229,7 @@ class OwnPresence:
             mine.ordered_at, mine.tried, mine.is_late = now, mine.revision, False
             if not self._send(Delete(node_id, mine.revision)):
                 mine.ordered_at = None
-            self._beat_at(node_id, mine, now + HEARTBEAT_S)
+            self._beat_at(node_id, mine, now + self._view.heartbeat_s)
         else:
             self._forget(node_id, mine)
 
@@ -251,7 +251,7 @@ class OwnPresence:
             mine.ordered_at = None  # the next heartbeat tells it
         low, high = ENTRY_BITS
         share = 1.0 if mine.beat is None and mine.is_ours else self._state.rng.uniform(low, high)
-        self._beat_at(peer.node_id, mine, now + HEARTBEAT_S * share)
+        self._beat_at(peer.node_id, mine, now + self._view.heartbeat_s * share)
 
     def _beat_at(self, node_id: str, mine: _Mine, when: float) -> None:
         if mine.beat is not None:
