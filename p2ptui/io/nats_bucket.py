@@ -125,4 +125,4 @@ def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return str(getattr(value, "value", value))
+    return f"{value:g}" if isinstance(value, float | int) else str(getattr(value, "value", value))

@@ -16,7 +16,7 @@ INSTALL: Final = (
     "[cluster] needs the NATS client, which is not installed: pip install 'p2ptui[cluster]'"
 )
 
-_DENIED: Final = re.compile(r"[Pp]ermissions violation for (\w+)(?: to)? \"([^\"]+)\"")
+_DENIED: Final = re.compile(r'permissions violation for (\w+)(?: to)? "?([^"]+)')
 _REFUSED_WORDS: Final = ("authorization", "authentication", "expired", "revoked")
 
 
@@ -72,10 +72,11 @@ def _trouble_told(error: BaseException, broker: str) -> BrokerError:
     """Of an error that is known by its words alone."""
     text = str(error).removeprefix("nats: ").strip("'\" ") or type(error).__name__
     lower = text.lower()
-    if (denied := _DENIED.search(text)) is not None:
+    if (denied := _DENIED.search(lower)) is not None:
+        what = "to publish" if denied[1] == "publish" else "to subscribe"
         return BrokerError(
-            f"the broker {broker} does not permit {denied[1].lower()} on {denied[2]}: give this"
-            " user what docs/cluster.md lists",
+            f"the broker {broker} does not permit this server {what} (subject, in lower case:"
+            f" {denied[2]}): give its user what docs/cluster.md lists",
             REFUSED_S,
         )
     if any(word in lower for word in _REFUSED_WORDS):

@@ -26,10 +26,14 @@ class Broker:
         folder: Where it keeps that.
         config: More lines of its configuration.
         jetstream: Whether it keeps anything.
+        disk: How much, at most.
     """
 
-    def __init__(self, folder: Path, config: str = "", *, jetstream: bool = True) -> None:
+    def __init__(
+        self, folder: Path, config: str = "", *, jetstream: bool = True, disk: str = "2GB"
+    ) -> None:
         self._folder, self._config, self._jetstream = folder, config, jetstream
+        self._disk = disk
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +55,7 @@ class Broker:
         store = self._folder / "store"
         text = f'listen: "127.0.0.1:{self._port}"\nports_file_dir: "{self._folder}"\n{self._config}'
         if self._jetstream:
-            text += f'\njetstream {{ store_dir: "{store}", max_file_store: 2GB }}\n'
+            text += f'\njetstream {{ store_dir: "{store}", max_file_store: {self._disk} }}\n'
         path = self._folder / "nats.conf"
         path.write_text(text)
         log = (self._folder / "log").open("ab")

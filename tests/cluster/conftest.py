@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import Broker, until
@@ -85,10 +86,10 @@ class Member:
 def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     brokers: list[Broker] = []
 
-    def make(config: str = "", *, jetstream: bool = True) -> Broker:
+    def make(config: str = "", **options: Any) -> Broker:
         folder = tmp_path / f"broker{len(brokers)}"
         folder.mkdir()
-        brokers.append(Broker(folder, config, jetstream=jetstream))
+        brokers.append(Broker(folder, config, **options))
         return brokers[-1]
 
     yield make
@@ -105,8 +106,8 @@ def broker(make_broker: Callable[..., Broker]) -> Broker:
 async def join() -> AsyncIterator[Callable[..., Member]]:
     members: list[Member] = []
 
-    def make(url: str, own_id: str = "a", network_id: str = "net", **options: object) -> Member:
-        chosen = ClusterOptions(servers=(url,), **{"max_nodes": 1000, **options})  # type: ignore[arg-type]
+    def make(url: str, own_id: str = "a", network_id: str = "net", **options: Any) -> Member:
+        chosen = ClusterOptions(servers=(url,), **{"max_nodes": 1000, **options})
         members.append(Member(chosen, network_id, own_id))
         return members[-1]
 
