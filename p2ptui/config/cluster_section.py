@@ -9,7 +9,7 @@ from p2ptui.config.option import COUNT, REMOTE_ADDRESS, About, Form, Section
 from p2ptui.errors import ConfigError
 
 _SCHEMES: Final = ("nats", "tls")
-_USER_INFO: Final = re.compile(r"(://|^)[^/]*@")
+_USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
 
 
 def split_broker(url: str) -> SplitResult:

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import SplitResult, unquote
 
 from nats.aio.client import Client, RawCredentials
 from nats.errors import Error, NoServersError
@@ -21,6 +22,9 @@ from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_cre
 
 CONNECT_S: Final = 2
 """A connection, and each step of its handshake, takes this long at most; there are two tries."""
+
+PORT: Final = 4222
+"""Of NATS, where the URL says none."""
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """Of what was written and not sent yet; who writes waits then. With the connection it is gone."""
@@ -94,13 +98,15 @@ async def connect(
         on_closed()
 
     client = BrokerClient()
-    arguments: dict[str, Any] = _login(options)
-    if split_broker(url).scheme == "tls":
+    parts = split_broker(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    arguments = _login(options, parts)
+    if parts.scheme == "tls":
         client.insists_on_tls = True
         arguments["tls"] = _tls_context(options)
     try:
         await client.connect(
-            [url],
+            [f"{parts.scheme}://{host}:{parts.port or PORT}"],
             name=name,
             error_cb=note,
             closed_cb=close,
@@ -136,8 +142,13 @@ async def end(client: BrokerClient) -> None:
     client.cut()
 
 
-def _login(options: ClusterOptions) -> dict[str, Any]:
+def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
     """How to prove who this server is; the file is read each time, since such a key is changed."""
+    if broker.username is not None:
+        user = unquote(broker.username)
+        if broker.password is None:
+            return {"token": user}
+        return {"user": user, "password": unquote(broker.password)}
     path = options.credentials
     if not path:
         return {}

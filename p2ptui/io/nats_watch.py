@@ -20,6 +20,9 @@ PULL: Final = 256
 PULL_S: Final = 5.0
 """How long the broker waits for them."""
 
+FIRST_S: Final = 0.5
+"""The first time: those that stood there may all have expired meanwhile, and then none comes."""
+
 LATE_S: Final = 2.0
 """How long after that it may say that there are none."""
 
@@ -67,10 +70,11 @@ class Watch:
         self._ask()
 
     def _ask(self) -> None:
+        wait_s = PULL_S if self._asked else FIRST_S
         self._asked += 1
         self._left = PULL
-        self._until = self._clock() + PULL_S + LATE_S
-        request = {"batch": PULL, "expires": int(PULL_S * 1e9)}
+        self._until = self._clock() + wait_s + LATE_S
+        request = {"batch": PULL, "expires": int(wait_s * 1e9)}
         if not self._write(
             self._next, msgspec.json.encode(request), f"{self._inbox}.pull.{self._asked}"
         ):

@@ -20,7 +20,7 @@ MakeBroker = Callable[..., Broker]
 
 USERS = """
 authorization { users = [
-  { user: "net", password: "right", permissions: {
+  { user: "net", password: "r@ght", permissions: {
       publish: ["$JS.API.>", "$KV.p2ptui_net.>", "p2ptui.net.>"],
       subscribe: ["_INBOX.>", "p2ptui.net.>"] } }
   { user: "mute", password: "right", permissions: {
@@ -53,7 +53,7 @@ async def test_wrong_credentials(
     member = join(f"nats://net:wr0ng@{broker.host}")
     text = await member.in_trouble("refuses this server")
     assert "cluster.credentials" in text
-    right = join(f"nats://net:right@{broker.host}")
+    right = join(f"nats://net:r%40ght@{broker.host}")
     await right.complete()
     right.do(Put("k", b"v", 0))
     await right.tells("put", "k", 1)
