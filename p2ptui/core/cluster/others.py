@@ -23,6 +23,13 @@ BEACON_S: Final = 1.0
 SILENT_S: Final = 3.5
 """One that was not heard for so long holds nobody who can be reached: three beacons may be late."""
 
+KNOWN_S: Final = 1.5
+"""Whoever is there has answered the first beacon by then."""
+
+ANSWER_PAUSE_S: Final = 0.25
+"""One that is heard for the first time is told of this server at once, but no more often than
+this."""
+
 LINK_GRACE_S: Final = 5.0
 """While the link to the broker is down, the others are believed to be there for so long."""
 
@@ -136,6 +143,8 @@ class Others:
         self._is_frozen = False
         """Whether the others were believed to be there when the link went down, and still are."""
         self._echoed = 0
+        self._said_at = -math.inf
+        self._answers = False
         self._twin_since = math.inf
         self._twin_at = -math.inf
         self._told_at: dict[Trouble, float] = {}
@@ -181,6 +190,7 @@ class Others:
 
     def say(self, now: float) -> None:
         """Say that this server is there."""
+        self._said_at = now
         own = self._own
         unix_ms = max(0, int((now + self._state.unix_offset) * 1000))
         self._say(
@@ -197,6 +207,17 @@ class Others:
                 self._echoes(now),
             )
         )
+
+    def _answer(self, now: float) -> None:
+        if not self._answers:
+            self._answers = True
+            when = max(now, self._said_at + ANSWER_PAUSE_S)
+            self._state.timers.schedule_upkeep(when, self._say_answer)
+
+    def _say_answer(self, now: float) -> None:
+        self._answers = False
+        if self._is_up and self._own.is_open:
+            self.say(now)
 
     def _echoes(self, now: float) -> tuple[Echo, ...]:
         heard = [run for run in self._runs.values() if run.is_live and run.beacon is not None]
@@ -250,6 +271,7 @@ class Others:
         self._measure(run, beacon, now)
         was_live, run.is_live = run.is_live, True
         if not was_live:
+            self._answer(now)
             for listener in self.on_heard:
                 listener(run, now)
         if (
@@ -313,6 +335,10 @@ class Others:
         """A run of a server that is there; None if none is known to be."""
         run = self._runs.get((server, instance))
         return run if run is not None and run.is_live else None
+
+    def known_at(self) -> float:
+        """When it is, or was, known who is there, since the link is; seconds."""
+        return self._changed_at + KNOWN_S if self._is_up else math.inf
 
     def live_run(self, server_id: str) -> Run | None:
         """The run of a server that was heard last, if it is there."""

@@ -12,6 +12,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
+from p2ptui.core.cluster.others import Others
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import View
@@ -89,7 +90,8 @@ class OwnPresence:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
-        view: What other servers hold.
+        others: The other servers.
+        view: What they hold.
         claims: Asks them for those that have come here.
         statements: What the peers have signed.
         send: Takes an order for the broker.
@@ -99,6 +101,7 @@ class OwnPresence:
         self,
         state: NodeState,
         own: Own,
+        others: Others,
         view: View,
         claims: Claims,
         statements: Statements,
@@ -106,6 +109,7 @@ class OwnPresence:
     ) -> None:
         self._state = state
         self._own = own
+        self._others = others
         self._view = view
         self._claims = claims
         self._statements = statements
@@ -219,7 +223,7 @@ class OwnPresence:
         peer = self._state.peers.authenticated(node_id)
         if peer is None or not self._is_told(peer):
             self._take_back(node_id, mine, now)
-        elif self.is_paused or self._yields(node_id, now):
+        elif self.is_paused or self._yields(node_id, mine, now):
             pass  # looked at again when what stands there changes
         else:
             self._put(peer, mine, now)
@@ -298,7 +302,7 @@ class OwnPresence:
         except MalformedError:
             return None
 
-    def _yields(self, node_id: str, now: float) -> bool:
+    def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
         """Whether another server holds the node, as far as can be decided here."""
         entry = self._view.entry(node_id)
         if entry is None:
@@ -306,7 +310,12 @@ class OwnPresence:
         counter, _ = self._statements.of(node_id)
         if counter or entry.counter:
             return counter <= entry.counter
-        return entry.run.is_live and not self._claims.is_ceded(node_id, entry.run, now)
+        if entry.run.is_live:
+            return not self._claims.is_ceded(node_id, entry.run, now)
+        known_at = self._others.known_at()
+        if now < known_at < math.inf:
+            self._plan(node_id, mine, known_at)  # it may not have been heard yet
+        return now < known_at
 
     # What the broker tells.
 

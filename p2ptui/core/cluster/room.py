@@ -114,7 +114,7 @@ class Cluster:
         self._claims = claims = Claims(
             state, own, delivery, lifecycle, statements, self._send_message
         )
-        self._mine = mine = OwnPresence(state, own, view, claims, statements, self._order)
+        self._mine = mine = OwnPresence(state, own, others, view, claims, statements, self._order)
         self._handing = HandOvers(
             state, own, others, view, taker, self._send_message, max_waiting_bytes
         )

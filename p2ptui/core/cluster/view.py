@@ -32,9 +32,6 @@ LIFE_S: Final = 3 * HEARTBEAT_S
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
 
-MAX_LATEST: Final = 16_384
-"""Nodes of which the latest statement is remembered after they are gone."""
-
 MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
 them."""
@@ -95,8 +92,6 @@ class View:
         self._entries: BoundedTable[str, Entry] = tables.add(
             "cluster_nodes", BoundedTable(max_nodes, refuses=True, full="cluster_nodes_full")
         )
-        self._latest: BoundedTable[str, tuple[int, str]] = BoundedTable(MAX_LATEST)
-        """Of nodes that are gone: their latest statement, and for which server it was."""
         self._odd: BoundedTable[str, int] = BoundedTable(MAX_ODD)
         self._unverified: BoundedTable[str, tuple[Presence, About, int]] = tables.add(
             "cluster_unverified", BoundedTable(MAX_UNVERIFIED, full="cluster_unverified")
@@ -246,13 +241,13 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
-        latest, at = self._latest_of(node_id, known)
-        is_same = at == run.server_id
+        latest = 0 if known is None else known.counter
+        is_same = known is not None and known.run.server == run.server
         counter = presence.counter
         if counter and (counter < latest or (counter == latest and not is_same)):
             self._refuse(node_id, revision, "cluster_superseded", now)
             return
-        if known is not None and latest and not counter and not is_same:
+        if latest and not counter and not is_same:
             self._refuse(node_id, revision, "cluster_unsigned", now)
             return
         is_postponed = counter > latest and not self._budget.take(now)
@@ -267,11 +262,6 @@ class View:
         if is_postponed:
             self._unverified.put(node_id, (presence, about, revision))
             self._plan_verifying(now)
-
-    def _latest_of(self, node_id: str, known: Entry | None) -> tuple[int, str]:
-        if known is not None:
-            return known.counter, known.run.server_id
-        return self._latest.get(node_id) or (0, "")
 
     def _plan_verifying(self, now: float) -> None:
         if not self._verifies:
@@ -321,7 +311,6 @@ class View:
             self._untold.pop(node_id, None)
         self._odd.pop(node_id)
         self._unverified.pop(node_id)
-        self._latest.pop(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
             return
         run.nodes += 1
@@ -349,8 +338,6 @@ class View:
         if entry is None:
             return
         entry.run.nodes -= 1
-        if entry.counter:
-            self._latest.put(node_id, (entry.counter, entry.run.server_id))
         self.on_change(node_id, now)
         if not self.is_here(node_id):
             for listener in self.on_left:
