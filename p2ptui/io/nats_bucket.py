@@ -8,9 +8,10 @@ from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, no_jetstream
+from p2ptui.wire.cluster import MAX_PRESENCE_BYTES
 
-MAX_ENTRY_BYTES: Final = 2048
-"""Of a message that sets an entry, its subject and headers included; the room's are smaller."""
+MAX_ENTRY_BYTES: Final = MAX_PRESENCE_BYTES + 512
+"""Of a message that sets an entry, its headers included."""
 
 ENTRY_BYTES: Final = 1024
 """Of the broker's disk for a node, on average."""

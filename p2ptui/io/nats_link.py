@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import BadSubjectError, MaxPayloadError, SlowConsumerError
 from nats.js import api
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker
 from p2ptui.core.cluster.bus import Delete, Heard, Order, Publish, Put
 from p2ptui.io.nats_bucket import bucket_shape, require_bucket
@@ -143,7 +144,7 @@ class Link:
         self._has_due, self._is_written = asyncio.Event(), asyncio.Event()
         self._under_way: dict[int, _UnderWay] = {}
         self._last_put = 0
-        self._markers: dict[str, int] = {}
+        self._markers: BoundedTable[str, int] = BoundedTable(MAX_MARKERS)
         self._watch = Watch(self._inbox, names, self._write, clock)
         self._is_complete = self._is_refusal_told = False
         self._last_revision = 0
@@ -249,7 +250,7 @@ class Link:
         if len(self._under_way) >= MAX_PUTS:
             self._loop.call_soon(self._refuse, order.key)
             return
-        expected = order.revision or self._markers.get(order.key, 0)
+        expected = order.revision or self._markers.get(order.key) or 0
         headers = {_EXPECTED: str(expected)}
         is_put = isinstance(order, Put)
         if isinstance(order, Delete):
@@ -326,7 +327,7 @@ class Link:
             ack = _Ack(error={})  # nobody listens there: an empty answer
         if ack.error is not None or ack.seq <= 0:
             self._tell_refusal(ack.error or {})
-            self._markers.pop(under_way.key, None)  # it may have expired
+            self._markers.pop(under_way.key)  # it may have expired
             self._refuse(under_way.key)
         elif under_way.is_put:
             self._counters.puts += 1
@@ -360,11 +361,9 @@ class Link:
         key = message.subject.removeprefix(self._names.keys)
         is_gone = message.headers is not None and _OPERATION in message.headers
         self._counters.heard += 1
-        self._markers.pop(key, None)
+        self._markers.pop(key)
         if is_gone:
-            self._markers[key] = revision
-            if len(self._markers) > MAX_MARKERS:
-                del self._markers[next(iter(self._markers))]
+            self._markers.put(key, revision)
         now = self._clock()
         self._heard.receive_entry(key, None if is_gone else message.data, revision, now)
         if not self._is_complete and (pending == 0 or revision >= self._last_revision):
