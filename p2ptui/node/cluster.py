@@ -12,9 +12,11 @@ from p2ptui.config import Config
 from p2ptui.core.cluster.others import ServerStatus, Trouble
 from p2ptui.core.cluster.room import ClusterStatus
 from p2ptui.io.nats_bus import BusStatus, NatsBus
-from p2ptui.node.driven import Driven
+from p2ptui.node.runtime import Runtime
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address
+
+__all__ = ["ClusterReport", "ClusterService", "ServerStatus"]
 
 log = logging.getLogger("p2ptui.cluster")
 
@@ -49,56 +51,48 @@ class ClusterService:
     """Brings the room and the broker together; a `Heard` that lets things happen.
 
     Args:
+        runtime: The node, which has just been started; it ends this with itself.
         config: Every option.
-        driven: The endpoint, which runs.
-        local: Where it is bound.
         rng: Spreads the tries to reach the broker.
-        on_failure: Told what broke the machinery.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        driven: Driven,
-        local: Address,
-        rng: Random,
-        on_failure: Callable[[BaseException], None],
-    ) -> None:
-        options, identity = config.cluster, driven.endpoint.identity
-        self._driven, self._on_failure = driven, on_failure
+    def __init__(self, runtime: Runtime, config: Config, rng: Random) -> None:
+        options, identity = config.cluster, runtime.endpoint.identity
+        self._runtime = runtime
         self._loop = asyncio.get_running_loop()
-        self._room = room = driven.endpoint.open_cluster(
+        self._room = room = runtime.endpoint.open_cluster(
             options.name or identity.name,
-            options.address or _reachable(local),
-            driven.clock(),
+            options.address or _reachable(runtime.socket.local_address),
+            runtime.now,
             max_nodes=options.max_nodes,
             heartbeat_s=options.heartbeat,
         )
-        self._bus = NatsBus(options, identity.network_id, identity.id, self, driven.clock, rng)
+        self._bus = NatsBus(options, identity.network_id, identity.id, self, self._now, rng)
         self._is_turn_planned = False
         room.on_orders = self._plan_turn
         room.on_trouble = _tell_trouble
+        runtime.among_others = self
+        runtime.begin(self._bus.run(), "cluster")
 
-    async def run(self) -> None:
-        """Keep the link to the broker, until cancelled."""
-        await self._bus.run()
+    def _now(self) -> float:
+        return self._runtime.now
 
     def report(self) -> ClusterReport:
         """How it stands."""
-        return ClusterReport(self._room.status(self._driven.clock()), self._bus.status())
+        return ClusterReport(self._room.status(self._now()), self._bus.status())
 
     def servers(self) -> list[ServerStatus]:
         """The other servers that are there."""
-        return self._room.servers(self._driven.clock())
+        return self._room.servers(self._now())
 
     def drain(self) -> None:
         """This server is going down: the others are told, and nobody is sent here any more."""
-        self._room.drain(self._driven.clock())
+        self._room.drain(self._now())
         self._give_orders()
 
     async def close(self) -> None:
         """Take back what the others were told; waits for the broker, for a short time."""
-        self._room.close(self._driven.clock())
+        self._room.close(self._now())
         self._give_orders()
         await self._bus.drain()
 
@@ -112,10 +106,10 @@ class ClusterService:
     def _take_turn(self) -> None:
         self._is_turn_planned = False
         try:
-            self._driven.flush()
+            self._runtime.flush()
             self._give_orders()
         except Exception as error:
-            self._on_failure(error)
+            self._runtime.fail(error)
 
     def _give_orders(self) -> None:
         for order in self._room.orders():
@@ -151,7 +145,7 @@ class ClusterService:
         try:
             receive(*what)
         except Exception as error:  # else the client of the broker would keep it to itself
-            self._on_failure(error)
+            self._runtime.fail(error)
         else:
             self._plan_turn()
 

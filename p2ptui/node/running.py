@@ -19,8 +19,7 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
 if TYPE_CHECKING:
-    from p2ptui.core.cluster.others import ServerStatus
-    from p2ptui.node.cluster import ClusterReport
+    from p2ptui.node.cluster import ClusterReport, ServerStatus
 
 
 class RunningNode(NodeLife):
@@ -148,13 +147,11 @@ class RunningNode(NodeLife):
     def cluster(self) -> "ClusterReport | None":
         """How this server stands among the others of its network, and with their broker; None for
         one that serves it alone."""
-        cluster = self._runtime.cluster
-        return None if cluster is None else cluster.report()
+        return None if self._cluster is None else self._cluster.report()
 
     def cluster_servers(self) -> "list[ServerStatus]":
         """The other servers of the network that are there; none for one that serves it alone."""
-        cluster = self._runtime.cluster
-        return [] if cluster is None else cluster.servers()
+        return [] if self._cluster is None else self._cluster.servers()
 
     def stats(self) -> Stats:
         """Totals since the start, and how full the node is."""

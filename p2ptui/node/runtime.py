@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.events import Event, PeerStatusChanged, StunReplyDue
@@ -23,9 +23,6 @@ from p2ptui.node.subscription import Subscription, Subscriptions
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.wire.address import Address, parse_address
 
-if TYPE_CHECKING:
-    from p2ptui.node.cluster import ClusterService
-
 log = logging.getLogger("p2ptui.node")
 
 OpenSocket: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
@@ -41,6 +38,16 @@ CLOSE_FLUSH_S: Final = 0.5
 
 CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
+
+
+class AmongOthers(Protocol):
+    """What a node does that serves its network together with others; see `node.cluster`."""
+
+    def drain(self) -> None:
+        """It is going to say goodbye."""
+
+    async def close(self) -> None:
+        """It has said goodbye."""
 
 
 class Runtime:
@@ -75,7 +82,7 @@ class Runtime:
         local = sock.local_address
         self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, own)
         self._driven = driven = Driven(
-            self.endpoint, sock, self._handle_event, clock, wall, self._fail
+            self.endpoint, sock, self._handle_event, clock, wall, self.fail
         )
         self.flush = driven.flush
         """Lets what was just asked of the endpoint happen."""
@@ -112,8 +119,8 @@ class Runtime:
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin
         )
         self._stun = StunServing(self.endpoint, self.connector, local, clock, driven.flush)
-        self.cluster: ClusterService | None = None
-        """This server among others; None for one that serves its network alone."""
+        self.among_others: AmongOthers | None = None
+        """Told of the end; None for a node that serves its network alone."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
@@ -150,17 +157,8 @@ class Runtime:
         if config.stun_server.enable:
             await runtime._stun.open(config.stun_server, open_socket)
             runtime.begin(runtime._stun.run(), "stun")
-        if config.cluster.servers:
-            runtime._join_cluster(rng)
         runtime._keep_joined()
         return runtime
-
-    def _join_cluster(self, rng: random.Random) -> None:
-        from p2ptui.node.cluster import ClusterService  # most nodes serve alone
-
-        local = self.socket.local_address
-        self.cluster = ClusterService(self._config, self._driven, local, rng, self._fail)
-        self.begin(self.cluster.run(), "cluster")
 
     def reload(self, config: Config) -> None:
         """Go by other options from now on: by those that can change."""
@@ -191,11 +189,11 @@ class Runtime:
             return
         error = task.exception()
         if error is not None:
-            self._fail(error)
+            self.fail(error)
         elif self.socket.closed:
-            self._fail(OSError("the event loop lost the socket"))
+            self.fail(OSError("the event loop lost the socket"))
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """The machinery is broken: nothing is done any more, and nobody waits for it."""
         if self.failure is not None:
             return
@@ -256,8 +254,8 @@ class Runtime:
         would be lost, and the loop stand still for all of them. If that is cancelled, all that are
         left are told at once."""
         self.joining.give_up()  # who is told goodbye is not lost
-        if self.cluster is not None:
-            self.cluster.drain()
+        if self.among_others is not None:
+            self.among_others.drain()
         end = self.now + GOODBYES_S
         try:
             while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
@@ -268,8 +266,8 @@ class Runtime:
             self.endpoint.close(reason, self.now)
             self.flush()
         await self._wait_until_sent()
-        if self.cluster is not None:
-            await self.cluster.close()
+        if self.among_others is not None:
+            await self.among_others.close()
 
     async def _wait_until_sent(self) -> None:
         for _ in range(CLOSE_LOOKS):

@@ -22,6 +22,18 @@ COMMANDS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 (ACCOUNT,) = re.findall(r"^```text\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
+def run(command: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """A shell with that command, in a process group of its own."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=folder,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "P2PTUI_SERVER_STATS_INTERVAL": "0.2"},
+            start_new_session=True,
+        )
+
+
 async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -> None:
     start, servers = COMMANDS
     assert start.startswith("/usr/sbin/nats-server -js -sd /tmp/nats -a 127.0.0.1 -p 4333")
@@ -31,14 +43,7 @@ async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -
     )
     servers = servers.replace("p2ptui ", f"{shlex.quote(sys.executable)} -m p2ptui ")
     log = tmp_path / "log"
-    with log.open("wb") as output:
-        shell = subprocess.Popen(
-            ["bash", "-c", servers],
-            cwd=tmp_path,
-            stderr=output,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "P2PTUI_SERVER_STATS_INTERVAL": "0.2"},
-            start_new_session=True,
-        )
+    shell = run(servers, tmp_path, log)
     try:
         await until(lambda: log.read_text().count("cluster: linked to the broker") == 3)
         await until(lambda: log.read_text().count("broker up, 2 other servers") >= 3)
