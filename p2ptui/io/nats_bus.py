@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker
 from p2ptui.core.cluster.bus import Heard, Order
 from p2ptui.io.nats_names import Names
@@ -22,6 +23,9 @@ log = logging.getLogger("p2ptui.cluster")
 
 SOON_S: Final = 0.1
 """The first try after a link that worked; each further one waits twice as long."""
+
+MAX_TOLD: Final = 16
+"""Reasons why the broker is away that are known to have been told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class NatsBus:
         self._link: Link | None = None
         self._since = clock()
         self._broker, self._trouble = "", "the broker was not reached yet"
-        self._told: set[str] = set()
+        self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
         self._counts: Callable[[], dict[str, int]] = dict
 
     def status(self) -> BusStatus:
@@ -146,8 +150,8 @@ class NatsBus:
     def _tell_down(self, error: BrokerError) -> None:
         """Once, however often it is tried; and what somebody has to change."""
         self._trouble = why = str(error)
-        if why not in self._told and (not self._told or error.again_s > AWAY_S):
-            self._told.add(why)
+        if why not in self._told and (not len(self._told) or error.again_s > AWAY_S):
+            self._told.put(why, None)
             log.warning(
                 "cluster: %s; peers of this server are served as before", printable(why, 600)
             )
