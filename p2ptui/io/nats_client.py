@@ -15,7 +15,8 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
 from nats.aio.client import Client, RawCredentials
-from nats.errors import Error, NoServersError
+from nats.errors import Error, NoServersError, ProtocolError
+from nats.protocol.parser import Parser
 
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker, split_broker
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
@@ -29,6 +30,9 @@ PORT: Final = 4222
 MAX_UNSENT_BYTES: Final = 1 << 20
 """Of what was written and not sent yet; who writes waits then. With the connection it is gone."""
 
+MAX_TAKEN_BYTES: Final = 2 << 20
+"""Of one message of the broker, and of what has come and was not read yet."""
+
 MAX_CREDENTIALS_BYTES: Final = 65_536
 """Of a file with credentials."""
 
@@ -36,14 +40,28 @@ MAX_CREDENTIALS_BYTES: Final = 65_536
 logging.getLogger("nats").addHandler(logging.NullHandler())
 
 
+class _BoundedParser(Parser):
+    """Reads what comes, and no message that is too long for a buffer: the broker says how long."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data)
+        if max(self.needed, len(self.buf)) > MAX_TAKEN_BYTES:
+            raise ProtocolError
+
+
 class BrokerClient(Client):
-    """A client that can insist on TLS, and can be cut off."""
+    """A client that can insist on TLS, can be cut off, and holds no more than it should."""
 
     insists_on_tls = False
     was_asked = False
     """Whether `_process_info` was called before anything secret was sent."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _BoundedParser(self)
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        info.pop("connect_urls", None)  # where to go is in the options
         if initial_connection:
             self.was_asked = True
             if self.insists_on_tls and not info.get("tls_required"):

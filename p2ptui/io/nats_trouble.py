@@ -50,7 +50,7 @@ def trouble(error: BaseException, broker: str) -> BrokerError:
         )
     if isinstance(error, ssl.SSLError):
         return BrokerError(
-            f"TLS with the broker {broker} failed ({error.reason or error}): see whether it wants"
+            f"TLS with the broker {broker} failed ({getattr(error, 'reason', None) or error}): see whether it wants"
             " cluster.tls_cert and cluster.tls_key",
             REFUSED_S,
         )
