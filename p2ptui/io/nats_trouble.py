@@ -49,9 +49,10 @@ def trouble(error: BaseException, broker: str) -> BrokerError:
             REFUSED_S,
         )
     if isinstance(error, ssl.SSLError):
+        why = getattr(error, "reason", None) or error
         return BrokerError(
-            f"TLS with the broker {broker} failed ({getattr(error, 'reason', None) or error}): see whether it wants"
-            " cluster.tls_cert and cluster.tls_key",
+            f"TLS with the broker {broker} failed ({why}): see whether it wants this"
+            " server's certificate (cluster.tls_cert, cluster.tls_key)",
             REFUSED_S,
         )
     if isinstance(error, socket.gaierror):

@@ -68,7 +68,7 @@ class ClusterService:
             heartbeat_s=options.heartbeat,
         )
         self._bus = NatsBus(options, identity.network_id, identity.id, self, self._now, rng)
-        self._is_turn_planned = False
+        self._is_turn_planned = self._is_over = False
         room.on_orders = self._plan_turn
         room.on_trouble = _tell_trouble
         runtime.among_others = self
@@ -95,6 +95,7 @@ class ClusterService:
         self._room.close(self._now())
         self._give_orders()
         await self._bus.drain()
+        self._is_over = True
 
     # Turns: what came from the broker happens, and what is for it leaves.
 
@@ -105,6 +106,8 @@ class ClusterService:
 
     def _take_turn(self) -> None:
         self._is_turn_planned = False
+        if self._is_over or self._runtime.failure is not None:
+            return
         try:
             self._runtime.flush()
             self._give_orders()

@@ -1,9 +1,12 @@
-"""A CA, and a certificate of it for this machine."""
+"""What proves to a broker who somebody is: a CA and its certificates, an operator and its users."""
 
+import base64
 import datetime
 import ipaddress
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -62,3 +65,60 @@ def _signed(
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
     )
+
+
+def operated(credentials: Path) -> str:
+    """The configuration of a broker that believes an operator, who lets in one user.
+
+    Args:
+        credentials: Where that user's are written.
+    """
+    import nkeys
+
+    def key(kind: int, filling: int) -> tuple[bytes, Any]:
+        seed = nkeys.encode_seed(bytes([filling] * 32), kind)
+        return seed, nkeys.from_seed(bytearray(seed))
+
+    def token(issuer: Any, subject: Any, nats: dict[str, object]) -> str:
+        claims = {
+            "jti": "x",
+            "iat": 1_700_000_000,
+            "iss": issuer.public_key.decode(),
+            "sub": subject.public_key.decode(),
+            "name": "test",
+            "nats": {**nats, "version": 2},
+        }
+        parts = [_base64(json.dumps(part).encode()) for part in (_JWT, claims)]
+        return ".".join([*parts, _base64(issuer.sign(".".join(parts).encode()))])
+
+    _, operator = key(nkeys.PREFIX_BYTE_OPERATOR, 1)
+    _, account = key(nkeys.PREFIX_BYTE_ACCOUNT, 2)
+    seed, user = key(nkeys.PREFIX_BYTE_USER, 3)
+    unlimited = {
+        **dict.fromkeys(("subs", "data", "payload", "conn", "leaf"), -1),
+        "wildcards": True,
+    }
+    keeping = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
+    own = token(account, user, {"type": "user", "subs": -1, "data": -1, "payload": -1})
+    credentials.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{own}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed.decode()}\n------END USER NKEY SEED------\n"
+    )
+    _, system = key(nkeys.PREFIX_BYTE_ACCOUNT, 4)
+    tokens = {
+        each.public_key.decode(): token(operator, each, {"type": "account", "limits": limits})
+        for each, limits in ((account, unlimited | keeping), (system, unlimited))
+    }
+    return (
+        f"operator: {token(operator, operator, {'type': 'operator'})}\n"
+        f"system_account: {system.public_key.decode()}\n"
+        "resolver: MEMORY\n"
+        f"resolver_preload: {json.dumps(tokens)}\n"
+    )
+
+
+_JWT = {"typ": "JWT", "alg": "ed25519-nkey"}
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

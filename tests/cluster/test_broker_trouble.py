@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from brokers import Broker, needs_broker, until
-from certificates import Certificates, certificates
+from certificates import Certificates, certificates, operated
 from conftest import Member
 
 from p2ptui.core.cluster.bus import Put
@@ -139,6 +139,15 @@ async def test_a_key_instead_of_a_password(
     path.write_bytes(seed + b"\n")
     broker = make_broker(f'authorization {{ users = [ {{ nkey: "{public}" }} ] }}').start()
     await join(broker.url, credentials=str(path)).complete()
+
+
+async def test_credentials_of_an_operator(
+    make_broker: MakeBroker, join: Join, tmp_path: Path
+) -> None:
+    broker = make_broker(operated(tmp_path / "own.creds")).start()
+    await join(broker.url, credentials=str(tmp_path / "own.creds")).complete()
+    nobody = join(broker.url, "b")
+    assert "cluster.credentials" in await nobody.in_trouble("refuses this server")
 
 
 @pytest.fixture
