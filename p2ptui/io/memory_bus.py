@@ -65,7 +65,7 @@ class MemoryBroker:
         self.ttl_s = ttl_s
         self.latency_s = latency_s
         self.loss = loss
-        self.now = 0.0
+        self.reached_s = 0.0
         """The time of the last `run`; what is ordered is ordered then."""
         self._rng = random.Random(seed)
         self._table: dict[str, _Standing] = {}
@@ -73,8 +73,9 @@ class MemoryBroker:
         self._buses: list[MemoryBus] = []
         self._steps: list[tuple[float, int, _Step]] = []
         self._count = itertools.count()
-        self.puts = self.refused = self.published = self.delivered = self.bytes = 0
-        """Totals: orders done and not done, messages, those that came, and bytes that all took."""
+        self.puts = self.refused = self.published = self.delivered = self.told = self.bytes = 0
+        """Totals: orders done and not done, messages, those that came, entries that servers were
+        told, and the bytes of all these."""
 
     # Time.
 
@@ -84,7 +85,7 @@ class MemoryBroker:
 
     def run(self, now: float) -> None:
         """Do what is due."""
-        self.now = max(self.now, now)
+        self.reached_s = max(self.reached_s, now)
         while self._steps and self._steps[0][0] <= now:
             when, _, step = heapq.heappop(self._steps)
             step(max(when, now))
@@ -118,7 +119,7 @@ class MemoryBroker:
         """
         bus = MemoryBus(self, server_id, heard)
         self._buses.append(bus)
-        self.now = max(self.now, now)
+        self.reached_s = max(self.reached_s, now)
         if is_up:
             self.mend(bus, now)
         return bus
@@ -176,7 +177,7 @@ class MemoryBroker:
             else:
                 self._delete(bus, order, at)
 
-        self._tell(bus, self.now, arrive)
+        self._tell(bus, self.reached_s, arrive)
 
     def publish(self, subject: str, data: bytes, now: float) -> None:
         """Send a message, as anybody can who reaches the broker."""
@@ -222,6 +223,7 @@ class MemoryBroker:
 
     def _tell_entry(self, bus: MemoryBus, key: str, standing: _Standing, now: float) -> None:
         heard, value, revision = bus.heard, standing.value, standing.revision
+        self.told += 1
         self.bytes += len(value or b"")
         self._tell(bus, now, lambda at: heard.receive_entry(key, value, revision, at))
 

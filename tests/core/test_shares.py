@@ -29,6 +29,7 @@ EXEMPT = {
     "Others._runs": CLUSTER,
     "OwnPresence._due": EACH_PEER,
     "OwnPresence._mine": EACH_PEER,
+    "OwnPresence._yielded": EACH_PEER,
     "Statements._latest": EACH_PEER,
     "View._entries": CLUSTER,
     "View._odd": CLUSTER,

@@ -42,7 +42,8 @@ MAX_RUNS: Final = 256
 MESSAGES_PER_S: Final = 20_000
 """Of one server; more are not read, so that one that has gone wild leaves time for others."""
 
-TOLD_AGAIN_S: Final = 60.0
+SAME_NAME_AGAIN_S: Final = 60.0
+TOLD_AGAIN_S: Final = 3_600.0
 """A trouble that goes on is told so often."""
 
 TWIN_S: Final = 0.9 * BEACON_S
@@ -283,7 +284,7 @@ class Others:
             self._tell_changed(now)
         if beacon.name == self._own.name:
             words = f"another server has the name {self._own.name!r}: {run.server_id}"
-            self.tell(Trouble.SAME_NAME, words, now)
+            self.tell(Trouble.SAME_NAME, words, now, SAME_NAME_AGAIN_S)
 
     def _measure(self, run: Run, beacon: Beacon, now: float) -> None:
         for echo in beacon.echoes:
@@ -312,9 +313,16 @@ class Others:
         """Whether another process has this server's id."""
         return self._twin_at >= self._twin_since + TWIN_S
 
-    def tell(self, trouble: Trouble, words: str, now: float) -> None:
-        """Something is wrong: say so, unless it was said just now."""
-        if now >= self._told_at.get(trouble, -math.inf) + TOLD_AGAIN_S:
+    def tell(self, trouble: Trouble, words: str, now: float, again_s: float = TOLD_AGAIN_S) -> None:
+        """Something is wrong: say so, unless it was said not long ago.
+
+        Args:
+            trouble: What.
+            words: In one line, remote text among them.
+            now: The time, seconds.
+            again_s: After which time it is said again.
+        """
+        if now >= self._told_at.get(trouble, -math.inf) + again_s:
             self._told_at[trouble] = now
             self.on_trouble(trouble, words)
 

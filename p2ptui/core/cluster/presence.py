@@ -12,21 +12,14 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.others import Others
+from p2ptui.core.cluster.entries import written_entry
+from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.wire.cluster import (
-    About,
-    Presence,
-    encode_about,
-    encode_presence,
-    split_capabilities,
-)
-from p2ptui.wire.codec import MalformedError
 
 COALESCED_S: Final = 0.05
 """Changes of one peer within this time are told as one."""
@@ -44,9 +37,9 @@ CONTESTED_S: Final = 1.0
 """An entry that somebody has taken away, or overwritten, is put again after this time at least:
 nobody can make this server put one after the other."""
 
-ENTRY_BITS: Final = (0.5, 1.0)
-"""The first heartbeat of an entry falls into this share of the interval, so that those that were
-put together are not put together again."""
+FIRST_BEAT_SHARE: Final = 0.5
+"""The first heartbeat of an entry comes after this share of the interval at least, and any time
+until its end: those that were put together are not put together again."""
 
 Send: TypeAlias = Callable[[Order], bool]
 
@@ -125,6 +118,10 @@ class OwnPresence:
         self._due: BoundedTable[str, None] = BoundedTable(
             lambda: 2 * state.config.server.max_connections
         )
+        self._yielded: BoundedTable[str, None] = BoundedTable(
+            lambda: 2 * state.config.server.max_connections
+        )
+        """Peers that another server holds."""
         self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)
         self._flushes = False
         self.is_ready = False
@@ -179,6 +176,13 @@ class OwnPresence:
         if mine is not None:
             self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
 
+    def handle_run(self, run: Run, now: float) -> None:
+        """Another server is there, or gone: what it holds may have come here."""
+        for node_id in list(self._yielded):
+            entry = self._view.entry(node_id)
+            if entry is not None and entry.run is run:
+                self.reconsider(node_id, now)
+
     # The way out.
 
     def _mark(self, node_id: str, now: float) -> None:
@@ -223,9 +227,10 @@ class OwnPresence:
         peer = self._state.peers.authenticated(node_id)
         if peer is None or not self._is_told(peer):
             self._take_back(node_id, mine, now)
-        elif self.is_paused or self._yields(node_id, mine, now):
-            pass  # looked at again when what stands there changes
-        else:
+        elif self._yields(node_id, mine, now):
+            self._yielded.put(node_id, None)  # until what stands there changes
+        elif not self.is_paused:
+            self._yielded.pop(node_id)
             self._put(peer, mine, now)
 
     def _take_back(self, node_id: str, mine: _Mine, now: float) -> None:
@@ -240,8 +245,8 @@ class OwnPresence:
     def _forget(self, node_id: str, mine: _Mine) -> None:
         if mine.beat is not None:
             mine.beat.cancel()
-        self._mine.pop(node_id)
-        self._due.pop(node_id)
+        for table in (self._mine, self._due, self._yielded):
+            table.pop(node_id)
 
     def _put(self, peer: Peer, mine: _Mine, now: float) -> None:
         value = self.value(peer)
@@ -253,8 +258,8 @@ class OwnPresence:
         self.puts += 1
         if not self._send(Put(peer.node_id, value, mine.revision)):
             mine.ordered_at = None  # the next heartbeat tells it
-        low, high = ENTRY_BITS
-        share = 1.0 if mine.beat is None and mine.is_ours else self._state.rng.uniform(low, high)
+        is_beat = mine.beat is None and mine.is_ours
+        share = 1.0 if is_beat else self._state.rng.uniform(FIRST_BEAT_SHARE, 1.0)
         self._beat_at(peer.node_id, mine, now + self._view.heartbeat_s * share)
 
     def _beat_at(self, node_id: str, mine: _Mine, when: float) -> None:
@@ -271,36 +276,7 @@ class OwnPresence:
 
     def value(self, peer: Peer) -> bytes | None:
         """The entry of a peer as it is now; None if it cannot be written."""
-        info, seal = peer.facts.info, peer.seal
-        if info is None:
-            return None
-        known, others = split_capabilities(info.capabilities)
-        keys = boot = b""
-        if seal is not None:
-            keys = seal.keys.x_public + seal.keys.ed_public
-            boot = seal.claims.boot
-        host, port = peer.address
-        about = About(
-            host,
-            port,
-            peer.proved,
-            info.name,
-            info.version,
-            known,
-            others,
-            info.metadata,
-            keys,
-            boot,
-        )
-        counter, signature = self._statements.of(peer.node_id) if keys else (0, b"")
-        own = self._own
-        try:
-            node = encode_about(about)
-            return encode_presence(
-                Presence(own.network, own.server, own.instance, counter, signature, node)
-            )
-        except MalformedError:
-            return None
+        return written_entry(self._own, peer, self._statements.of(peer.node_id))
 
     def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
         """Whether another server holds the node, as far as can be decided here."""

@@ -8,7 +8,7 @@ from typing import Final
 from p2ptui.core.cluster.bus import Order, Publish
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
-from p2ptui.core.cluster.others import Others, Run, ServerStatus, Trouble
+from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.presence import OwnPresence
 from p2ptui.core.cluster.statements import Statements
@@ -120,8 +120,8 @@ class Cluster:
         )
         view.on_change = self._handle_change
         claims.on_settled = mine.reconsider
-        others.on_silent.append(self._handle_run)
-        others.on_heard.append(self._handle_run)
+        others.on_silent.append(mine.handle_run)
+        others.on_heard.append(mine.handle_run)
         others.on_twin = self._handle_twin
         self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
         """Called with what is wrong in the cluster, and words for it, remote text among them: once,
@@ -377,11 +377,6 @@ class Cluster:
 
     def _handle_change(self, node_id: str, now: float) -> None:
         self._mine.reconsider(node_id, now)
-
-    def _handle_run(self, run: Run, now: float) -> None:
-        """A server is there or gone: nodes of it may have come here."""
-        for node_id in self._view.held_here(run):
-            self._mine.reconsider(node_id, now)
 
     def _handle_twin(self, now: float) -> None:
         self._mine.is_paused = self._others.has_twin

@@ -11,16 +11,14 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.entries import is_signed, keys_of, read_about
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.identity import bounded_capabilities
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
-from p2ptui.secure.presence import verify_presence
-from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.address import format_address
 from p2ptui.wire.cluster import About, Presence, decode_about
 from p2ptui.wire.codec import MalformedError
-from p2ptui.wire.frames import node_id_text
 from p2ptui.wire.message import NodeInfo
 
 HEARTBEAT_S: Final = 30.0
@@ -154,7 +152,7 @@ class View:
 
     def _foreign(self, node_id: str, entry: Entry) -> Foreign:
         about = decode_about(entry.about)
-        address, raw = (about.host, about.port), about.keys
+        address = about.host, about.port
         info = NodeInfo(
             id=node_id,
             node_id=node_id,
@@ -171,7 +169,7 @@ class View:
             address,
             entry.heard_at,
             about.proved,
-            PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:]).text if raw else "",
+            keys_of(about).text if about.keys else "",
             about.boot.hex(),
         )
 
@@ -179,17 +177,6 @@ class View:
         """Whether a node has a session with this server, which is no mere claim."""
         peer = self._state.peers.authenticated(node_id)
         return peer is not None and not peer.is_claim
-
-    def held_here(self, run: Run) -> list[str]:
-        """The peers of this server that another one says it holds."""
-        if not run.nodes:
-            return []
-        entries = self._entries
-        return [
-            peer.node_id
-            for peer in self._state.peers
-            if (entry := entries.get(peer.node_id)) is not None and entry.run is run
-        ]
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
@@ -245,7 +232,7 @@ class View:
             self._renew(node_id, known, revision, now)
             return
         try:
-            about = _read_about(presence, node_id)
+            about = read_about(presence, node_id)
         except MalformedError:
             self._refuse(node_id, revision, "cluster_malformed", now)
             return
@@ -271,7 +258,7 @@ class View:
         is_postponed = counter > latest and not self._budget.take(now)
         if is_postponed and known is not None:
             self.note_odd(node_id, revision)
-        elif counter > latest and not is_postponed and not _is_signed(node_id, presence, about):
+        elif counter > latest and not is_postponed and not is_signed(node_id, presence, about):
             self._refuse(node_id, revision, "cluster_false_statement", now)
         else:
             # Of one that nobody else holds no statement is needed to know where it may be.
@@ -380,24 +367,3 @@ class View:
         self._ages = len(self._entries) > 0
         if self._ages:
             self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
-
-
-def _is_signed(node_id: str, presence: Presence, about: About) -> bool:
-    """Whether a node has said itself that this server holds it."""
-    keys = PublicKeys(about.keys[:KEY_BYTES], about.keys[KEY_BYTES:])
-    server_id = node_id_text(presence.server)
-    return verify_presence(keys, node_id, server_id, presence.counter, presence.signature)
-
-
-def _read_about(presence: Presence, node_id: str) -> About:
-    """What an entry tells of a node; MalformedError if it is not about this one, or nowhere."""
-    about = decode_about(presence.node)
-    address = about.host, about.port
-    if parse_ip_address(format_address(address)) != address:
-        raise MalformedError("it is at no address, or that is not written as usual")
-    raw = about.keys
-    if raw and PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:]).id != node_id:
-        raise MalformedError("these keys make another id")
-    if presence.counter and not raw:
-        raise MalformedError("a statement without keys")
-    return about

@@ -1,0 +1,69 @@
+"""What an entry says of a node: written of a peer of this server, and read of those elsewhere."""
+
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.peers import Peer
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.presence import verify_presence
+from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.cluster import (
+    About,
+    Presence,
+    decode_about,
+    encode_about,
+    encode_presence,
+    split_capabilities,
+)
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.frames import node_id_text
+
+
+def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes | None:
+    """The entry of a peer as it is now; None if it cannot be written.
+
+    Args:
+        own: Who this server is.
+        peer: Whose.
+        statement: Counter and signature of what it has signed, or 0 and nothing.
+    """
+    info, seal = peer.facts.info, peer.seal
+    address = parse_ip_address(format_address(peer.address))
+    if info is None or address is None:
+        return None
+    host, port = address  # without a zone, which means something on this machine only
+    known, others = split_capabilities(info.capabilities)
+    keys = boot = b""
+    if seal is not None:
+        keys, boot = seal.keys.x_public + seal.keys.ed_public, seal.claims.boot
+    proved, name, version, metadata = peer.proved, info.name, info.version, info.metadata
+    about = About(host, port, proved, name, version, known, others, metadata, keys, boot)
+    counter, signature = statement if keys else (0, b"")
+    network, server, instance = own.network, own.server, own.instance
+    try:
+        node = encode_about(about)
+        return encode_presence(Presence(network, server, instance, counter, signature, node))
+    except MalformedError:
+        return None
+
+
+def read_about(presence: Presence, node_id: str) -> About:
+    """What an entry tells of a node; MalformedError if it is not about this one, or nowhere."""
+    about = decode_about(presence.node)
+    address = about.host, about.port
+    if parse_ip_address(format_address(address)) != address:
+        raise MalformedError("it is at no address, or that is not written as usual")
+    if about.keys and keys_of(about).id != node_id:
+        raise MalformedError("these keys make another id")
+    if presence.counter and not about.keys:
+        raise MalformedError("a statement without keys")
+    return about
+
+
+def keys_of(about: About) -> PublicKeys:
+    """The keys of a node that has some."""
+    return PublicKeys(about.keys[:KEY_BYTES], about.keys[KEY_BYTES:])
+
+
+def is_signed(node_id: str, presence: Presence, about: About) -> bool:
+    """Whether a node has said itself that this server holds it."""
+    server_id, counter = node_id_text(presence.server), presence.counter
+    return verify_presence(keys_of(about), node_id, server_id, counter, presence.signature)
