@@ -124,21 +124,18 @@ class Parts:
         self._relay_frames.on_refused = traversal.refusals.handle_refused
         self.path_probes.sharing = self._relay_frames.sharing
 
-    def open_cluster(
-        self, name: str, advertised: str, now: float, *, max_nodes: int, heartbeat_s: float
-    ) -> "Cluster":
+    def open_cluster(self, name: str, advertised: str, now: float) -> "Cluster":
         """Serve the network together with others; whoever drives this brings it to their broker.
 
         Args:
             name: What this server is called, for people.
             advertised: Where clients reach it, `HOST:PORT`.
             now: The time, seconds.
-            max_nodes: Nodes of other servers that are known, at most.
-            heartbeat_s: Each node is told of anew after this time.
         """
         from p2ptui.core.cluster.room import Cluster
 
         state = self._state
+        options = state.config.cluster
         cluster = Cluster(
             state,
             self._delivery,
@@ -146,8 +143,8 @@ class Parts:
             state.taker,
             name,
             advertised,
-            max_nodes=max_nodes,
-            heartbeat_s=heartbeat_s,
+            max_nodes=options.max_nodes,
+            heartbeat_s=options.heartbeat,
         )
         cluster.open(now)
         return cluster

@@ -64,8 +64,6 @@ class ClusterService:
             options.name or identity.name,
             options.address or _reachable(runtime.socket.local_address),
             runtime.now,
-            max_nodes=options.max_nodes,
-            heartbeat_s=options.heartbeat,
         )
         self._bus = NatsBus(options, identity.network_id, identity.id, self, self._now, rng)
         self._is_turn_planned = self._is_over = False
