@@ -156,6 +156,13 @@ def _node_parser() -> CommandParser:
         help="connect to this node, which must have that id, and keep connected; may be given"
         " several times",
     )
+    add(
+        "--cluster",
+        action="append",
+        metavar="URL",
+        help="share the network with other servers by this NATS broker, nats://HOST:PORT or"
+        " tls://HOST:PORT; may be given several times",
+    )
     add("--identity", metavar="FILE", help="be the node whose identity this is; made if missing")
     add("--ephemeral", action="store_true", help="take a new identity, until this node ends")
     add("--security-mode", metavar="open|prefer|require", help="whom this node talks to")
@@ -198,6 +205,7 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
     "connection_timeout": "server.connection_timeout",
     "enable_discovery": "server.enable_discovery",
     "join": "server.join",
+    "cluster": "cluster.servers",
     "level": "logging.level",
     "identity": "security.identity",
     "security_mode": "security.mode",
@@ -224,6 +232,11 @@ def _run_node(arguments: Sequence[str]) -> int:
     refuse_key_on_line(parser, arguments)
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
+    if any("@" in url for url in options.cluster or ()):
+        parser.error(
+            "a password does not belong on the command line, where everybody on this machine can"
+            " read it: use cluster.credentials, or P2PTUI_CLUSTER_SERVERS"
+        )
     if options.no_ui:
         from p2ptui.hangups import survive_hangups
 

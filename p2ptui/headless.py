@@ -132,6 +132,8 @@ async def _log_stats(node: Node, reloading: Reloading) -> None:
         interval_s = reloading.config.server.stats_interval
         if not await reloading.pause(interval_s or None):
             log.info("%s", stats_line(node.stats()))
+            if (cluster := node.cluster) is not None:
+                log.info("%s", cluster.line)
 
 
 async def _log_nat(node: Node, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -591,6 +592,54 @@ def test_defaults_need_no_warning() -> None:
     assert config_warnings(Config()) == []
 
 
+def test_what_will_surprise_of_a_cluster_is_said_in_a_line() -> None:
+    here = {"servers": ["nats://user:secret@localhost:4222"], "address": "192.0.2.1:8080"}
+    assert config_warnings(Config().with_options(cluster=here)) == []
+    there = {"servers": ["nats://user:secret@192.0.2.9"]}
+    nowhere, clear = config_warnings(Config().with_options(address="0.0.0.0:8080", cluster=there))
+    assert "set cluster.address" in nowhere
+    assert "write tls://" in clear
+    assert "secret" not in nowhere + clear
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:4222", "http://127.0.0.1", "nats://", "nats://h:0", "nats://h:x", "nats://h/x"],
+)
+def test_what_is_no_broker_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be .* each nats://HOST:PORT or tls://HOST:PORT"):
+        Config().with_options(cluster={"servers": [url]})
+
+
+def test_the_password_of_a_broker_is_never_shown() -> None:
+    for url in (
+        "nats://user:s3cret@host:x",
+        "user:s3cret@host",
+        "nats://a:s3cret/@@host",
+        "http://s3cret@host",
+    ):
+        with pytest.raises(ConfigError, match=r"\*\*\*@host") as refused:
+            Config().with_options(cluster={"servers": [url]})
+        assert "s3cret" not in str(refused.value)
+    config = Config().with_options(cluster={"servers": ["nats://user:s3cret@host:4222"]})
+    assert "s3cret" not in render_config(config)
+    assert 'servers = ["nats://***@host:4222"]' in render_config(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tls_cert": "x"}, "set cluster.tls_key too"),
+        ({"tls_key": "x"}, "set cluster.tls_cert too"),
+        ({"servers": ["nats://u:p@host"], "credentials": "x"}, "leave one out"),
+        ({"servers": ["tls://host", "nats://host"], "tls_ca": "x"}, "write tls://"),
+    ],
+)
+def test_options_of_a_cluster_that_do_not_go_together(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Config().with_options(cluster=options)
+
+
 def test_what_will_surprise_is_said_in_a_line() -> None:
     config = Config().with_options(
         enable_authentication=False, heartbeat_interval=60, peerlist_broadcast_debounce_ms=2000
@@ -617,6 +666,8 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
     if option.type == tuple[int, int]:
         return st.tuples(st.integers(1, 65_535), st.integers(1, 65_535)).map(sorted)
     address = st.integers(1, 65_535).map(lambda port: f"[2001:db8::1]:{port}")
+    if option.path == "cluster.servers":
+        return st.lists(address.map(lambda host: f"nats://{host}"), max_size=3)
     if option.type == tuple[str, ...]:
         is_node = option.name in ("allow", "deny", "allowed_ids")
         return st.lists(st.uuids().map(str) if is_node else address, max_size=3)
@@ -645,7 +696,7 @@ def configs(draw: st.DrawFn) -> Config:
         except ConfigError as error:
             said = str(error)
             # It does not go with the others.
-            apart = ("must not exceed", "leave one out", "leave out server.node_id")
+            apart = ("must not exceed", "leave one out", "leave out server.node_id", "go together")
             if not any(part in said for part in apart) and not said.startswith("stun_server."):
                 raise
     return config

@@ -25,8 +25,13 @@ UNNEEDED: Final = (
     "p2ptui.commands.session",
     "p2ptui.commands.send",
     "p2ptui.commands.receive",
+    "nats",
+    "nkeys",
+    "p2ptui.core.cluster",
+    "p2ptui.io.nats_bus",
+    "p2ptui.node.cluster",
 )
-"""Of the screen, of the commands, and of what a user asks for once."""
+"""Of the screen, of the commands, of what a user asks for once, and of a server among others."""
 
 PROGRAM: Final = """
 import asyncio, json, sys

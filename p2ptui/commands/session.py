@@ -104,6 +104,7 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
         "server.join": [],
         "server.max_connections": Config().server.max_connections,
         "files.receive_into": "",
+        "cluster.servers": [],
     }
     if options.identity is not None:
         overrides["security.identity"] = options.identity

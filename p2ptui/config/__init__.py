@@ -4,6 +4,7 @@
 `load` reads and `render` prints.
 """
 
+from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.nat_sections import (
     IceOptions,
@@ -28,6 +29,7 @@ from p2ptui.config.ui_section import UiOptions
 
 __all__ = [
     "OPTIONS",
+    "ClusterOptions",
     "Config",
     "FilesOptions",
     "IceOptions",

@@ -82,6 +82,8 @@ class About:
     """Characters of a text, or entries of a list or table, at most."""
     form: Form | None = None
     """The form of a text, or of each text in a list."""
+    shown: Callable[[str], str] = str
+    """What people may see of a text, or of each text in a list, that may hold a secret."""
     aliases: tuple[str, ...] = ()
     """Other names in existing files: in the same section, or `section.name` elsewhere."""
 
@@ -154,9 +156,17 @@ class Option:
         except ValueError:
             unit = f" ({self.about.unit})" if self.about.unit else ""
             raise ConfigError(
-                f"{complaint} = {_shortened(value)}: must be {self.bounds}{unit}"
+                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}"
             ) from None
         return accepted
+
+    def shown(self, value: Any) -> Any:
+        """A value as people may see it: a secret in it is masked."""
+        if isinstance(value, str):
+            return self.about.shown(value)
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.shown, value))
+        return value
 
     def value_in(self, config: object) -> Any:
         """This option's value in a configuration."""

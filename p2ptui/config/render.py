@@ -24,7 +24,7 @@ def render_config(config: Config) -> str:
         config: What to write.
 
     Returns:
-        A file's text; it loads to an equal configuration.
+        A file's text; it loads to an equal configuration, but for passwords, which are masked.
     """
     blocks = ["# Every option of p2ptui. A line that is left out means the default.\n"]
     for path, section in OPTIONS.sections.items():
@@ -33,7 +33,7 @@ def render_config(config: Config) -> str:
             if option.section == path:
                 meaning = option.about.meaning
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
-                value = _toml(option.value_in(config))
+                value = _toml(option.shown(option.value_in(config)))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
         if path == "security" and config.network_key is not None:
             lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")

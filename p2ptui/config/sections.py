@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from p2ptui.config.cluster_section import ClusterOptions, check_cluster, cluster_warnings
 from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.listening import listen_address_for
 from p2ptui.config.nat_sections import (
@@ -39,7 +40,7 @@ from p2ptui.config.security_section import KeyOptions, check_keys
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
 from p2ptui.secure.secret import Secret
-from p2ptui.wire.address import MAX_PORT
+from p2ptui.wire.address import MAX_PORT, parse_address
 
 LogLevel: TypeAlias = Literal["trace", "debug", "info", "warn", "error"]
 
@@ -314,6 +315,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingOptions = LoggingOptions()
     ui: UiOptions = UiOptions()
     files: FilesOptions = FilesOptions()
+    cluster: ClusterOptions = ClusterOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
@@ -337,6 +339,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
         check_stun_server(self.stun_server, self.server.address)
         check_keys(self.security, self.network_key, self.server.node_id)
+        check_cluster(self.cluster)
 
     def with_options(self, **options: object) -> "Config":
         """A copy with other values, checked.
@@ -379,6 +382,7 @@ OPTIONS = OptionTable(
         "logging": LoggingOptions,
         "ui": UiOptions,
         "files": FilesOptions,
+        "cluster": ClusterOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,
@@ -430,7 +434,7 @@ def config_warnings(config: Config) -> list[str]:
             "exceeds server.peerlist_broadcast_max_wait_ms = "
             f"{server.peerlist_broadcast_max_wait_ms}: the latter is what counts"
         )
-    return warnings
+    return warnings + cluster_warnings(config.cluster, parse_address(server.address)[0])
 
 
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)

@@ -135,7 +135,17 @@ class Parts:
         from p2ptui.core.cluster.room import Cluster
 
         state = self._state
-        cluster = Cluster(state, self._delivery, self._lifecycle, state.taker, name, advertised)
+        options = state.config.cluster
+        cluster = Cluster(
+            state,
+            self._delivery,
+            self._lifecycle,
+            state.taker,
+            name,
+            advertised,
+            max_nodes=options.max_nodes,
+            heartbeat_s=options.heartbeat,
+        )
         cluster.open(now)
         return cluster
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from p2ptui.config import Config
 from p2ptui.config.reload import take_over
@@ -24,6 +24,9 @@ from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.node.own_endpoint import Own
 from p2ptui.node.own_identity import OwnIdentity, choose_identity, key_files, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
+
+if TYPE_CHECKING:
+    from p2ptui.node.cluster import ClusterService
 
 log = logging.getLogger("p2ptui.node")
 
@@ -71,6 +74,7 @@ class NodeLife:
         self._known_nodes = known_nodes
         self._started: Runtime | None = None
         self._files: FileReceiver | None = None
+        self._cluster: ClusterService | None = None
         self._own: OwnIdentity | None = None
         self._secured = secured
         self._key_log_path = None if key_log is None else Path(key_log)
@@ -104,10 +108,17 @@ class NodeLife:
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
+            if self._config.cluster.servers:
+                self._join_cluster(self._started)
         finally:
             self._starting = False
             if self._started is None:
                 self._release_identity()
+
+    def _join_cluster(self, runtime: Runtime) -> None:
+        from p2ptui.node.cluster import ClusterService  # most nodes serve alone
+
+        self._cluster = ClusterService(runtime, self._config, self._rng)
 
     @property
     def _is_real(self) -> bool:

@@ -1,6 +1,7 @@
 """What a running node shows to the outside."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from p2ptui.core.events import Event
 from p2ptui.core.peers import Peer
@@ -16,6 +17,9 @@ from p2ptui.node.view import PeerView, view
 from p2ptui.secure.known_nodes import Judgement, KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
+
+if TYPE_CHECKING:
+    from p2ptui.node.cluster import ClusterReport, ServerStatus
 
 
 class RunningNode(NodeLife):
@@ -138,6 +142,16 @@ class RunningNode(NodeLife):
             limit: Open relays and clients to name, at most; the most recent ones are.
         """
         return self._endpoint.relays(limit)
+
+    @property
+    def cluster(self) -> "ClusterReport | None":
+        """How this server stands among the others of its network, and with their broker; None for
+        one that serves it alone."""
+        return None if self._cluster is None else self._cluster.report()
+
+    def cluster_servers(self) -> "list[ServerStatus]":
+        """The other servers of the network that are there; none for one that serves it alone."""
+        return [] if self._cluster is None else self._cluster.servers()
 
     def stats(self) -> Stats:
         """Totals since the start, and how full the node is."""

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.events import Event, PeerStatusChanged, StunReplyDue
@@ -40,6 +40,16 @@ CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
 
 
+class AmongOthers(Protocol):
+    """What a node does that serves its network together with others; see `node.cluster`."""
+
+    def drain(self) -> None:
+        """It is going to say goodbye."""
+
+    async def close(self) -> None:
+        """It has said goodbye."""
+
+
 class Runtime:
     """The machinery of one started node; `start` makes it.
 
@@ -72,7 +82,7 @@ class Runtime:
         local = sock.local_address
         self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, own)
         self._driven = driven = Driven(
-            self.endpoint, sock, self._handle_event, clock, wall, self._fail
+            self.endpoint, sock, self._handle_event, clock, wall, self.fail
         )
         self.flush = driven.flush
         """Lets what was just asked of the endpoint happen."""
@@ -109,6 +119,8 @@ class Runtime:
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin
         )
         self._stun = StunServing(self.endpoint, self.connector, local, clock, driven.flush)
+        self.among_others: AmongOthers | None = None
+        """Told of the end; None for a node that serves its network alone."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
@@ -177,11 +189,11 @@ class Runtime:
             return
         error = task.exception()
         if error is not None:
-            self._fail(error)
+            self.fail(error)
         elif self.socket.closed:
-            self._fail(OSError("the event loop lost the socket"))
+            self.fail(OSError("the event loop lost the socket"))
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """The machinery is broken: nothing is done any more, and nobody waits for it."""
         if self.failure is not None:
             return
@@ -242,6 +254,8 @@ class Runtime:
         would be lost, and the loop stand still for all of them. If that is cancelled, all that are
         left are told at once."""
         self.joining.give_up()  # who is told goodbye is not lost
+        if self.among_others is not None:
+            self.among_others.drain()
         end = self.now + GOODBYES_S
         try:
             while self.endpoint.leave(reason, self.now, GOODBYES_AT_ONCE) and self.now < end:
@@ -252,6 +266,8 @@ class Runtime:
             self.endpoint.close(reason, self.now)
             self.flush()
         await self._wait_until_sent()
+        if self.among_others is not None:
+            await self.among_others.close()
 
     async def _wait_until_sent(self) -> None:
         for _ in range(CLOSE_LOOKS):

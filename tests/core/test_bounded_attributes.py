@@ -170,6 +170,8 @@ EXEMPT = {
     "MemoryBroker._steps": SIMULATED,
     "MemoryBroker._table": SIMULATED,
     "Others._told_at": NAMED_IN_CODE,
+    "Link._due": HERE,  # MAX_QUEUED_BYTES
+    "Link._under_way": HERE,  # MAX_PUTS
     "_Doubt.runs": "one for each server, of which there are at most MAX_RUNS",
     "Newcomer.timers": "one for each of its steps, which are four",
     "Accounts._accounts": NAMED_IN_CODE,

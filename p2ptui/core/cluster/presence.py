@@ -16,7 +16,7 @@ from p2ptui.core.cluster.entries import written_entry
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
-from p2ptui.core.cluster.view import HEARTBEAT_S, View
+from p2ptui.core.cluster.view import View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -238,7 +238,7 @@ class OwnPresence:
             mine.ordered_at, mine.tried, mine.is_late = now, mine.revision, False
             if not self._send(Delete(node_id, mine.revision)):
                 mine.ordered_at = None
-            self._beat_at(node_id, mine, now + HEARTBEAT_S)
+            self._beat_at(node_id, mine, now + self._view.heartbeat_s)
         else:
             self._forget(node_id, mine)
 
@@ -260,7 +260,7 @@ class OwnPresence:
             mine.ordered_at = None  # the next heartbeat tells it
         is_beat = mine.beat is None and mine.is_ours
         share = 1.0 if is_beat else self._state.rng.uniform(FIRST_BEAT_SHARE, 1.0)
-        self._beat_at(peer.node_id, mine, now + HEARTBEAT_S * share)
+        self._beat_at(peer.node_id, mine, now + self._view.heartbeat_s * share)
 
     def _beat_at(self, node_id: str, mine: _Mine, when: float) -> None:
         if mine.beat is not None:

@@ -12,7 +12,7 @@ from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.presence import OwnPresence
 from p2ptui.core.cluster.statements import Statements
-from p2ptui.core.cluster.view import MAX_NODES, View
+from p2ptui.core.cluster.view import HEARTBEAT_S, MAX_NODES, View
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import ALONE, Foreign, Handing, Peer, Taker
@@ -81,6 +81,7 @@ class Cluster:
         name: What the server is called, for people.
         advertised: Where clients reach it, `HOST:PORT`.
         max_nodes: Nodes elsewhere, at most.
+        heartbeat_s: An entry is put again so often.
         max_waiting_bytes: What waits for the link, at most.
     """
 
@@ -94,6 +95,7 @@ class Cluster:
         advertised: str,
         *,
         max_nodes: int = MAX_NODES,
+        heartbeat_s: float = HEARTBEAT_S,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._state = state
@@ -107,7 +109,7 @@ class Cluster:
         self.on_orders: Callable[[], None] = lambda: None
         """Called when there are orders, and there were none."""
         self._others = others = Others(state, own, self._say)
-        self._view = view = View(state, others, max_nodes)
+        self._view = view = View(state, others, max_nodes, heartbeat_s)
         self._statements = statements = Statements(state)
         self._claims = claims = Claims(
             state, own, delivery, lifecycle, statements, self._send_message

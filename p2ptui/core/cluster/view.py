@@ -21,7 +21,7 @@ from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import NodeInfo
 
 HEARTBEAT_S: Final = 30.0
-"""An entry is put again so often, whatever has changed."""
+"""An entry is put again so often, whatever has changed; or as the options say."""
 
 LIFE_S: Final = 3 * HEARTBEAT_S
 """An entry that was not put again for so long counts no more."""
@@ -84,9 +84,18 @@ class View:
         state: The shared ground.
         others: The servers that hold them.
         max_nodes: Most nodes.
+        heartbeat_s: An entry is put again so often.
     """
 
-    def __init__(self, state: NodeState, others: Others, max_nodes: int = MAX_NODES) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        others: Others,
+        max_nodes: int = MAX_NODES,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self.heartbeat_s = heartbeat_s
+        """An entry is put again so often, and counts no more after three times as long."""
         self._state = state
         self._others = others
         tables = state.tables
@@ -351,7 +360,7 @@ class View:
     def _age(self, now: float) -> None:
         while len(self._entries):
             node_id = next(iter(self._entries))
-            if self._entries[node_id].heard_at + LIFE_S > now:
+            if self._entries[node_id].heard_at + 3 * self.heartbeat_s > now:
                 break
             self._drop(node_id, now)
         self._ages = len(self._entries) > 0

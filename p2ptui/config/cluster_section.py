@@ -1,0 +1,162 @@
+"""The options of a server that shares its network with others, by way of a NATS broker."""
+
+import ipaddress
+import re
+from typing import Annotated, Final
+from urllib.parse import SplitResult, urlsplit
+
+from p2ptui.config.option import COUNT, REMOTE_ADDRESS, About, Form, Section
+from p2ptui.errors import ConfigError
+
+_SCHEMES: Final = ("nats", "tls")
+_USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
+
+
+def split_broker(url: str) -> SplitResult:
+    """The parts of a broker's URL.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    rest = (parts.path.rstrip("/"), parts.query, parts.fragment)
+    if parts.scheme not in _SCHEMES or not parts.hostname or any(rest) or parts.port == 0:
+        raise ValueError
+    if not url.isprintable() or " " in url:
+        raise ValueError
+    return parts
+
+
+def shown_broker(url: str) -> str:
+    """A broker's URL for people to see: without user, password or token."""
+    return _USER_INFO.sub(r"\1***@", url)
+
+
+def _check_optional_remote(text: str) -> None:
+    if text:
+        REMOTE_ADDRESS.check(text)
+
+
+_BROKER: Final = Form("nats://HOST:PORT or tls://HOST:PORT", split_broker)
+_OPTIONAL_REMOTE: Final = Form("HOST:PORT or [IPV6]:PORT, or empty", _check_optional_remote)
+
+
+class ClusterOptions(Section, frozen=True, kw_only=True):
+    """Several servers of one network, by way of a NATS broker with JetStream; off by default."""
+
+    servers: Annotated[
+        tuple[str, ...],
+        About(
+            "The broker: its NATS servers, of which any will do; tls:// insists on TLS. None: this"
+            " node serves its network alone. A user and password may stand before the host, which"
+            " are never shown.",
+            max_length=16,
+            form=_BROKER,
+            shown=shown_broker,
+        ),
+    ] = ()
+    name: Annotated[
+        str,
+        About("What the other servers call this one; empty: as server.name.", max_length=64),
+    ] = ""
+    address: Annotated[
+        str,
+        About(
+            "Where clients of the other servers reach this one; empty: where it listens, unless"
+            " that is all addresses.",
+            form=_OPTIONAL_REMOTE,
+        ),
+    ] = ""
+    credentials: Annotated[
+        str,
+        About("The file that proves who this server is: .creds, or an nkey.", max_length=4096),
+    ] = ""
+    tls_ca: Annotated[
+        str,
+        About(
+            "The file with the certificates that vouch for the broker's; empty: the system's.",
+            max_length=4096,
+        ),
+    ] = ""
+    tls_cert: Annotated[
+        str,
+        About("The file with this server's own certificate, if the broker asks.", max_length=4096),
+    ] = ""
+    tls_key: Annotated[str, About("The file with its key.", max_length=4096)] = ""
+    max_nodes: Annotated[
+        int, About("Nodes of other servers known here, and in the bucket.", "nodes", 1, COUNT)
+    ] = 200_000
+    heartbeat: Annotated[
+        float,
+        About(
+            "Each node is told of anew after this time, and forgotten after three of it; the same"
+            " on all servers of a network.",
+            "s",
+            0.1,
+            3600,
+        ),
+    ] = 30.0
+
+
+def check_cluster(options: ClusterOptions) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ConfigError: The text names the keys.
+    """
+    if bool(options.tls_cert) != bool(options.tls_key):
+        missing = "tls_key" if options.tls_cert else "tls_cert"
+        raise ConfigError(
+            "cluster.tls_cert and cluster.tls_key go together: a certificate is of no use without"
+            f" its key; set cluster.{missing} too"
+        )
+    if not options.servers:
+        return
+    brokers = [split_broker(url) for url in options.servers]
+    if options.credentials and any(broker.username is not None for broker in brokers):
+        raise ConfigError(
+            "cluster.credentials is set, and cluster.servers holds a user or token too; leave one"
+            " out"
+        )
+    if (options.tls_ca or options.tls_cert) and any(broker.scheme != "tls" for broker in brokers):
+        raise ConfigError(
+            "cluster.tls_ca or cluster.tls_cert is set, and a URL in cluster.servers does not"
+            " begin with tls://: who is on the way could talk the node out of TLS; write tls://"
+        )
+
+
+def cluster_warnings(options: ClusterOptions, listens: str) -> list[str]:
+    """What is allowed but will surprise, one line each.
+
+    Args:
+        options: The section.
+        listens: The host of `server.address`.
+    """
+    warnings = []
+    if options.servers and not options.address and listens in ("0.0.0.0", "::"):
+        warnings.append(
+            "cluster.address is not set, and this node listens on all addresses: clients of the"
+            " other servers are not told where to reach it; set cluster.address"
+        )
+    if any(_gives_away(url) for url in options.servers):
+        warnings.append(
+            "cluster.servers gives a password to a broker on another machine without TLS: who is on"
+            " the way reads it; write tls://"
+        )
+    return warnings
+
+
+def _gives_away(url: str) -> bool:
+    broker = split_broker(url)
+    if broker.username is None or broker.scheme == "tls":
+        return False
+    return not _is_here(broker.hostname or "")
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

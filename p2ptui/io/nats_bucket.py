@@ -1,0 +1,129 @@
+"""The bucket of a network: which shape it has, and whether one that is there has it."""
+
+from typing import Final
+
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext, api
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+
+from p2ptui.io.nats_names import Names
+from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, no_jetstream
+from p2ptui.wire.cluster import MAX_PRESENCE_BYTES
+
+MAX_ENTRY_BYTES: Final = MAX_PRESENCE_BYTES + 512
+"""Of a message that sets an entry, its headers included."""
+
+ENTRY_BYTES: Final = 1024
+"""Of the broker's disk for a node, on average."""
+
+_NO_ROOM: Final = frozenset({10023, 10028, 10047})
+"""Error codes of JetStream: no memory or storage left, for the account or on the machine."""
+
+_NO_JETSTREAM: Final = frozenset({10035, 10039, 10076})
+"""It is off for the account, or altogether."""
+
+
+def bucket_shape(names: Names, heartbeat_s: float, max_nodes: int) -> api.StreamConfig:
+    """The bucket as a stream, which any program for key-value buckets can read.
+
+    On disk, because what is in memory is gone after a crash; one value a key; what was not put
+    again for three heartbeats is forgotten; what is full refuses newcomers instead of forgetting
+    others.
+    """
+    ttl_s = round(3 * heartbeat_s, 3)
+    return api.StreamConfig(
+        name=names.stream,
+        description="p2ptui: which server holds which node",
+        subjects=[f"{names.keys}>"],
+        retention=api.RetentionPolicy.LIMITS,
+        storage=api.StorageType.FILE,
+        discard=api.DiscardPolicy.NEW,
+        max_msgs_per_subject=1,
+        max_age=ttl_s,
+        max_bytes=max_nodes * ENTRY_BYTES,
+        max_msg_size=MAX_ENTRY_BYTES,
+        # No order is told twice: what would recognize that costs the broker memory.
+        duplicate_window=min(ttl_s, 1.0),
+        deny_delete=True,
+        allow_rollup_hdrs=True,
+        num_replicas=1,
+    )
+
+
+async def require_bucket(js: JetStreamContext, shape: api.StreamConfig, broker: str) -> int:
+    """Have the bucket, made if there is none.
+
+    Args:
+        js: Its broker.
+        shape: As it must be.
+        broker: What that is called.
+
+    Returns:
+        The highest revision that was ever given there.
+
+    Raises:
+        BrokerError: There is none and cannot be, or it has another shape.
+    """
+    name = shape.name or ""
+    try:
+        try:
+            info = await js.stream_info(name)
+        except NotFoundError:
+            info = await js.add_stream(shape)
+    except (NoRespondersError, ServiceUnavailableError):
+        raise no_jetstream(broker) from None
+    except APIError as error:
+        raise _refused(error, shape, broker) from None
+    if (differs := _difference(info.config, shape)) is not None:
+        bucket = name.removeprefix("KV_")
+        raise BrokerError(
+            f"the bucket {bucket} of the broker {broker} has another shape: {differs}; stop all"
+            f" servers of the network, remove it (nats kv del {bucket}), and they make it anew",
+            REFUSED_S,
+        )
+    return info.state.last_seq
+
+
+def _refused(error: APIError, shape: api.StreamConfig, broker: str) -> BrokerError:
+    if error.err_code in _NO_JETSTREAM:
+        return no_jetstream(broker)
+    if error.err_code in _NO_ROOM:
+        return BrokerError(
+            f"the broker {broker} has no room for {shape.max_bytes} bytes (cluster.max_nodes of"
+            f" {ENTRY_BYTES} each): lower that, or raise max_file_store of JetStream"
+            f" ({error.description})",
+            REFUSED_S,
+        )
+    return BrokerError(
+        f"the broker {broker} does not give the bucket {shape.name}: {error.description}"
+    )
+
+
+def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
+    """What an existing bucket lacks; None if it will do. It may be larger, and kept on several
+    servers of the broker."""
+    exact = (
+        ("subjects", is_.subjects, shape.subjects),
+        ("retention", is_.retention, shape.retention),
+        ("storage", is_.storage, shape.storage),
+        ("history", is_.max_msgs_per_subject, shape.max_msgs_per_subject),
+        ("TTL (three times cluster.heartbeat, in s)", is_.max_age, shape.max_age),
+    )
+    for what, has, wanted in exact:
+        if has != wanted:
+            return f"its {what} is {_plain(has)}, and has to be {_plain(wanted)}"
+    if is_.mirror or is_.sources or is_.sealed or is_.no_ack:
+        return "it is a mirror, collects other streams, is sealed, or does not acknowledge"
+    for what, size, least in (
+        ("largest value", is_.max_msg_size, MAX_ENTRY_BYTES),
+        ("size", is_.max_bytes, ENTRY_BYTES),
+    ):
+        if size is not None and 0 <= size < least:
+            return f"its {what} is {size} bytes, and has to be {least} at least"
+    return None
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float | int) else str(getattr(value, "value", value))

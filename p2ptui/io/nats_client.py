@@ -1,0 +1,215 @@
+"""A connection to a NATS server: made or refused in a bounded time, and ended without a trace.
+
+The client library can reconnect by itself, but gives up for good when the broker says no, holds
+what is written meanwhile, and replays what nobody wants any more. So a connection is used until it
+breaks, and another one is made then.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote
+
+from nats.aio.client import Client, RawCredentials
+from nats.errors import Error, NoServersError, ProtocolError
+from nats.protocol.parser import Parser
+
+from p2ptui.config.cluster_section import ClusterOptions, shown_broker, split_broker
+from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
+
+CONNECT_S: Final = 2
+"""A connection, and each step of its handshake, takes this long at most; there are two tries."""
+
+PORT: Final = 4222
+"""Of NATS, where the URL says none."""
+
+MAX_UNSENT_BYTES: Final = 1 << 20
+"""Of what was written and not sent yet; who writes waits then. With the connection it is gone."""
+
+MAX_TAKEN_BYTES: Final = 2 << 20
+"""Of one message of the broker, and of what has come and was not read yet."""
+
+MAX_CREDENTIALS_BYTES: Final = 65_536
+"""Of a file with credentials."""
+
+# It logs what a handler or a message of the broker broke, with tracebacks, to whoever listens.
+logging.getLogger("nats").addHandler(logging.NullHandler())
+
+
+class _BoundedParser(Parser):
+    """Reads what comes, and no message that is too long for a buffer: the broker says how long."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data)
+        if max(self.needed, len(self.buf)) > MAX_TAKEN_BYTES:
+            raise ProtocolError
+
+
+class BrokerClient(Client):
+    """A client that can insist on TLS, can be cut off, and holds no more than it should."""
+
+    insists_on_tls = False
+    was_asked = False
+    """Whether `_process_info` was called before anything secret was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _BoundedParser(self)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        info.pop("connect_urls", None)  # where to go is in the options
+        if initial_connection:
+            self.was_asked = True
+            if self.insists_on_tls and not info.get("tls_required"):
+                if not info.get("tls_available"):
+                    raise _NoTlsError
+                info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    def require_asked(self) -> None:
+        """A library that has changed, so that nobody has insisted on TLS, is of no use."""
+        if self.insists_on_tls and not self.was_asked:
+            raise _NoTlsError
+
+    def cut(self) -> None:
+        """Give the connection up, whatever is on the way."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+
+class _NoTlsError(Error):
+    """The broker does not speak TLS, and the URL says that it must."""
+
+
+async def connect(
+    url: str,
+    options: ClusterOptions,
+    name: str,
+    on_error: Callable[[BaseException], None],
+    on_closed: Callable[[], None],
+) -> BrokerClient:
+    """Connect to one NATS server.
+
+    Args:
+        url: Which.
+        options: How.
+        name: What the broker calls this connection where it shows them.
+        on_error: Told what the connection meets later; it may go on or not.
+        on_closed: Called when it has ended.
+
+    Raises:
+        BrokerError: It did not work; the text says why.
+    """
+    broker = shown_broker(url)
+    met: list[BaseException] = []
+
+    async def note(error: Exception) -> None:
+        met.append(error)
+        on_error(error)
+
+    async def close() -> None:
+        on_closed()
+
+    client = BrokerClient()
+    parts = split_broker(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    arguments = _login(options, parts)
+    if parts.scheme == "tls":
+        client.insists_on_tls = True
+        arguments["tls"] = _tls_context(options)
+    try:
+        await client.connect(
+            [f"{parts.scheme}://{host}:{parts.port or PORT}"],
+            name=name,
+            error_cb=note,
+            closed_cb=close,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=CONNECT_S,
+            ping_interval=3600,  # the link asks for itself, more often than whole seconds allow
+            pending_size=MAX_UNSENT_BYTES,
+            flush_timeout=CONNECT_S,
+            **arguments,
+        )
+        client.require_asked()
+    except BaseException as error:
+        await end(client)
+        if not isinstance(error, Exception):
+            raise
+        cause = met[-1] if isinstance(error, NoServersError) and met else error
+        if isinstance(cause, _NoTlsError):
+            raise BrokerError(
+                f"the broker {broker} does not speak TLS, and its URL says tls://: nothing was sent"
+                " to it; configure TLS there",
+                REFUSED_S,
+            ) from None
+        raise trouble(cause, broker) from None
+    return client
+
+
+async def end(client: BrokerClient) -> None:
+    """Close a connection, however it is."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client.close(), 1.0)
+    client.cut()
+
+
+def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
+    """How to prove who this server is; the file is read each time, since such a key is changed."""
+    if broker.username is not None:
+        user = unquote(broker.username)
+        if broker.password is None:
+            return {"token": user}
+        return {"user": user, "password": unquote(broker.password)}
+    path = options.credentials
+    if not path:
+        return {}
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_CREDENTIALS_BYTES).decode()
+    except OSError as error:
+        raise unusable_credentials(path, f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise unusable_credentials(path, "it is no text") from None
+    if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
+        return {"user_credentials": RawCredentials(text)}
+    if text.strip().startswith("SU") and len(text.split()) == 1:
+        return {"nkeys_seed_str": text.strip()}
+    raise unusable_credentials(
+        path, "it holds neither .creds (a JWT and a seed) nor an nkey (SU...)"
+    )
+
+
+def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=options.tls_ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise BrokerError(
+            f"cluster.tls_ca: {options.tls_ca} holds no certificates ({_why(error)})",
+            REFUSED_S,
+        ) from None
+    if options.tls_cert:
+        try:
+            context.load_cert_chain(options.tls_cert, options.tls_key, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise BrokerError(
+                f"cluster.tls_cert: {options.tls_cert} with {options.tls_key} cannot be used"
+                f" ({_why(error)})",
+                REFUSED_S,
+            ) from None
+    return context
+
+
+def _no_password() -> str:
+    """Without it OpenSSL would ask on the terminal."""
+    raise ValueError("the key has a password")
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)

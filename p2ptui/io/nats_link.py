@@ -1,0 +1,417 @@
+"""One connection to the broker at work: entries are watched and put, messages come and go.
+
+It ends at the first thing that makes it unsure: an entry that was missed, an answer that does not
+come. What comes after it begins from the start, with all entries anew.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import BadSubjectError, MaxPayloadError, SlowConsumerError
+from nats.js import api
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.config.cluster_section import ClusterOptions, shown_broker
+from p2ptui.core.cluster.bus import Delete, Heard, Order, Publish, Put
+from p2ptui.io.nats_bucket import bucket_shape, require_bucket
+from p2ptui.io.nats_client import BrokerClient, connect, end
+from p2ptui.io.nats_names import SERVERS, Names
+from p2ptui.io.nats_trouble import BrokerError, trouble
+from p2ptui.io.nats_watch import Watch, answered
+from p2ptui.text import printable
+
+log = logging.getLogger("p2ptui.cluster")
+
+PUT_S: Final = 2.0
+"""So long it may take until the broker says what became of an entry."""
+
+PING_S: Final = 1.0
+"""The broker is asked this often whether it is there."""
+
+SILENT_S: Final = 2
+"""It has this long for the answer."""
+
+REQUEST_S: Final = 2
+"""And this long for what is asked of it first."""
+
+DRAIN_S: Final = 0.5
+"""What is due at the end may take this long."""
+
+TURN: Final = 32
+"""Messages taken until the event loop has its turn."""
+
+MAX_PUTS: Final = 4096
+"""Entries put of which it is not known yet what became of them."""
+
+MAX_MARKERS: Final = 65_536
+"""Deleted entries that are known: the broker keeps a mark of each until that expires, and who puts
+something there has to name it."""
+
+MAX_QUEUED_BYTES: Final = 8 << 20
+"""Of what waits to be written, while the broker reads too slowly."""
+
+MAX_HEARD_BYTES: Final = 8 << 20
+"""Of messages that have come on one subject, and that nobody has had the time to take."""
+
+MAX_HEARD: Final = 16_384
+"""As many of them."""
+
+_OTHER_STANDS_THERE: Final = (10071, 10164)
+"""Error codes of JetStream: it is not the revision that was expected."""
+
+_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+_OPERATION: Final = "KV-Operation"
+
+
+class _Ack(msgspec.Struct):
+    """What the broker answers to an entry that is put."""
+
+    seq: int = 0
+    error: dict[str, Any] | None = None
+
+
+class _UnderWay(NamedTuple):
+    key: str
+    is_put: bool
+    until: float
+
+
+class _Due(NamedTuple):
+    """What waits to be written."""
+
+    subject: str
+    data: bytes
+    reply: str
+    headers: dict[str, str] | None
+
+
+_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
+
+
+class Counters(msgspec.Struct):
+    """What a bus has done, since it began."""
+
+    links: int = 0
+    """Links that came up."""
+    puts: int = 0
+    refused: int = 0
+    """Entries that were not put, or of which nobody knows."""
+    published: int = 0
+    heard: int = 0
+    """Entries and messages that came."""
+    dropped_out: int = 0
+    """Messages that did not leave: no link, no room, too large."""
+    dropped_in: int = 0
+    """Messages that came faster than they could be taken."""
+
+
+class Link:
+    """One connection, from its first entry to its end.
+
+    Args:
+        client: The connection.
+        broker: What it leads to, for people.
+        names: What the network is called there.
+        own_id: Of this server.
+        heard: Told what comes.
+        clock: Seconds that only go forward.
+        counters: Counts it.
+    """
+
+    def __init__(
+        self,
+        client: BrokerClient,
+        broker: str,
+        names: Names,
+        own_id: str,
+        heard: Heard,
+        clock: Callable[[], float],
+        counters: Counters,
+    ) -> None:
+        self._client, self.broker, self._names, self._own_id = client, broker, names, own_id
+        self._heard, self._clock, self._counters = heard, clock, counters
+        self._loop = asyncio.get_running_loop()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+        self._inbox = client.new_inbox()
+        self._due: deque[_Due] = deque()
+        self._due_bytes = 0
+        self._has_due, self._is_written = asyncio.Event(), asyncio.Event()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._last_put = 0
+        self._markers: BoundedTable[str, int] = BoundedTable(MAX_MARKERS)
+        self._watch = Watch(self._inbox, names, self._write, clock)
+        self._is_complete = self._is_refusal_told = False
+        self._last_revision = 0
+        self.round_trip_s: float | None = None
+        """To the broker and back, the last time."""
+
+    async def run(self, options: ClusterOptions, on_up: Callable[[], None]) -> NoReturn:
+        """Use it until it ends.
+
+        Args:
+            options: What the bucket is like.
+            on_up: Called when it can be used, before any entry is told.
+
+        Raises:
+            BrokerError: How it ended.
+        """
+        try:
+            consumer = await self._prepare(options)
+        except Exception as error:
+            self.fail(error)
+            # Where nothing was answered because it is not permitted, that was told already.
+            self._broken.result()
+            raise
+        self._counters.links += 1
+        on_up()
+        self._watch.begin(consumer.name)
+        if consumer.num_pending == 0:
+            self._complete()
+        tasks = [asyncio.ensure_future(work) for work in (self._write_all(), self._tend())]
+        try:
+            await asyncio.wait([*tasks, self._broken], return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._broken, *tasks):
+                if ended.done():
+                    ended.result()
+        except Exception as error:
+            raise trouble(error, self.broker) from None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise BrokerError(f"the link to the broker {self.broker} ended")
+
+    async def _prepare(self, options: ClusterOptions) -> api.ConsumerInfo:
+        """Have the bucket, and listen to all that comes."""
+        js = self._client.jetstream(timeout=REQUEST_S)
+        shape = bucket_shape(self._names, options.heartbeat, options.max_nodes)
+        self._last_revision = await require_bucket(js, shape, self.broker)
+        subjects: tuple[tuple[str, Callable[[Msg], None]], ...] = (
+            (f"{self._inbox}.put.*", self._take_ack),
+            (f"{self._inbox}.pull.*", self._take_entry),
+            (self._names.subject(SERVERS), self._take_for_all),
+            (self._names.subject(self._own_id), self._take_for_this),
+        )
+        for subject, take in subjects:
+            await self._client.subscribe(
+                subject,
+                cb=self._taking(take),
+                pending_msgs_limit=MAX_HEARD,
+                pending_bytes_limit=MAX_HEARD_BYTES,
+            )
+        consumer = await js.add_consumer(self._names.stream, self._watch.shape())
+        # What is not permitted is told before the broker answers to this.
+        await self._client.flush(timeout=REQUEST_S)
+        if self._broken.done():
+            self._broken.result()
+        return consumer
+
+    async def drain(self) -> None:
+        """Wait until what was written has reached the broker, for a short time."""
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._is_written.wait(), DRAIN_S)
+            await self._client.flush(timeout=1)
+
+    async def close(self) -> None:
+        """End it."""
+        self.fail(BrokerError("closed"))
+        self._broken.exception()
+        await end(self._client)
+
+    def fail(self, error: BaseException) -> None:
+        """It cannot be trusted any more."""
+        if not self._broken.done():
+            self._broken.set_exception(trouble(error, self.broker))
+
+    def note(self, error: BaseException) -> None:
+        """The connection met something."""
+        if isinstance(error, SlowConsumerError):
+            self._counters.dropped_in += 1
+        else:
+            self.fail(error)
+
+    # Out.
+
+    def do(self, order: Order) -> None:
+        """See `Bus.do`."""
+        if isinstance(order, Publish):
+            subject = self._names.subject(order.subject)
+            if self._write(subject, order.data):
+                self._counters.published += 1
+            else:
+                self._counters.dropped_out += 1
+            return
+        if len(self._under_way) >= MAX_PUTS:
+            self._loop.call_soon(self._refuse, order.key)
+            return
+        expected = order.revision or self._markers.get(order.key) or 0
+        headers = {_EXPECTED: str(expected)}
+        is_put = isinstance(order, Put)
+        if isinstance(order, Delete):
+            headers[_OPERATION] = "DEL"
+        self._last_put += 1
+        reply = f"{self._inbox}.put.{self._last_put}"
+        value = order.value if isinstance(order, Put) else b""
+        if self._write(f"{self._names.keys}{order.key}", value, reply, headers):
+            until = self._clock() + PUT_S
+            self._under_way[self._last_put] = _UnderWay(order.key, is_put, until)
+        else:
+            self._loop.call_soon(self._refuse, order.key)
+
+    def _write(
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> bool:
+        """Whether there is room for it."""
+        size = len(subject) + len(data)
+        if self._due_bytes + size > MAX_QUEUED_BYTES or len(data) > self._client.max_payload:
+            return False
+        self._due_bytes += size
+        self._due.append(_Due(subject, data, reply, headers))
+        self._has_due.set()
+        self._is_written.clear()
+        return True
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._has_due.wait()
+            self._has_due.clear()
+            while self._due:
+                due = self._due.popleft()
+                self._due_bytes -= len(due.subject) + len(due.data)
+                try:
+                    await self._client.publish(due.subject, due.data, due.reply, due.headers)
+                except (BadSubjectError, MaxPayloadError):  # what was said by others, too
+                    self._counters.dropped_out += 1
+            self._is_written.set()
+
+    # In.
+
+    def _taking(self, take: Callable[[Msg], None]) -> Callable[[Msg], Awaitable[None]]:
+        taken = 0
+
+        async def run(message: Msg) -> None:
+            nonlocal taken
+            if self._broken.done():
+                return  # whoever comes next is told all anew
+            try:
+                take(message)
+            except BrokerError as error:
+                self.fail(error)
+            taken += 1
+            if taken % TURN == 0:
+                await asyncio.sleep(0)
+
+        return run
+
+    def _take_for_all(self, message: Msg) -> None:
+        self._counters.heard += 1
+        self._heard.receive_message(SERVERS, message.data, self._clock())
+
+    def _take_for_this(self, message: Msg) -> None:
+        self._counters.heard += 1
+        self._heard.receive_message(self._own_id, message.data, self._clock())
+
+    def _take_ack(self, message: Msg) -> None:
+        under_way = self._under_way.pop(answered(message.subject), None)
+        if under_way is None:
+            return
+        try:
+            ack = _decode_ack(message.data)
+        except msgspec.MsgspecError:
+            ack = _Ack(error={})  # nobody listens there: an empty answer
+        if ack.error is not None or ack.seq <= 0:
+            self._tell_refusal(ack.error or {})
+            self._markers.pop(under_way.key)  # it may have expired
+            self._refuse(under_way.key)
+        elif under_way.is_put:
+            self._counters.puts += 1
+            self._heard.handle_put(under_way.key, ack.seq, self._clock())
+
+    def _tell_refusal(self, error: dict[str, Any]) -> None:
+        """That another entry stands there is nothing special; all else is told once a link."""
+        code = error.get("err_code")
+        if code not in _OTHER_STANDS_THERE and not self._is_refusal_told:
+            self._is_refusal_told = True
+            log.warning(
+                "cluster: the broker %s does not take an entry (%s): see whether its bucket is full"
+                " (cluster.max_nodes), and its disk",
+                self.broker,
+                printable(str(error.get("description", "no JetStream")), 200),
+            )
+
+    def _refuse(self, key: str) -> None:
+        if self._broken.done():
+            return
+        self._counters.refused += 1
+        self._heard.handle_refused(key, self._clock())
+
+    def _take_entry(self, message: Msg) -> None:
+        if not message.reply:
+            self._watch.take_status(message)
+            if not self._is_complete:
+                self._complete()  # the rest has expired since
+            return
+        revision, pending = self._watch.take(message)
+        key = message.subject.removeprefix(self._names.keys)
+        is_gone = message.headers is not None and _OPERATION in message.headers
+        self._counters.heard += 1
+        self._markers.pop(key)
+        if is_gone:
+            self._markers.put(key, revision)
+        now = self._clock()
+        self._heard.receive_entry(key, None if is_gone else message.data, revision, now)
+        if not self._is_complete and (pending == 0 or revision >= self._last_revision):
+            self._complete()
+
+    def _complete(self) -> None:
+        self._is_complete = True
+        self._heard.handle_complete(self._clock())
+
+    async def _tend(self) -> None:
+        """Look whether the broker is there, and what has waited too long."""
+        while True:
+            try:
+                self.round_trip_s = await self._client.rtt(timeout=SILENT_S)
+            except Exception as error:
+                raise trouble(error, self.broker) from None
+            await asyncio.sleep(PING_S)
+            now = self._clock()
+            self._watch.require_alive(now)
+            # They wait equally long, so that the first ones are the oldest.
+            while self._under_way:
+                number, oldest = next(iter(self._under_way.items()))
+                if oldest.until > now:
+                    break
+                del self._under_way[number]
+                self._refuse(oldest.key)
+
+
+async def open_link(
+    url: str,
+    options: ClusterOptions,
+    names: Names,
+    own_id: str,
+    heard: Heard,
+    clock: Callable[[], float],
+    counters: Counters,
+) -> Link:
+    """Connect to one NATS server; see `Link`, whose `run` comes next.
+
+    Raises:
+        BrokerError: It did not work; the text says why.
+    """
+    link: Link | None = None
+
+    def note(error: BaseException) -> None:
+        if link is not None:
+            link.note(error)
+
+    client = await connect(url, options, f"p2ptui {own_id}", note, lambda: note(ConnectionError()))
+    link = Link(client, shown_broker(url), names, own_id, heard, clock, counters)
+    return link

@@ -1,0 +1,132 @@
+"""All entries of a bucket, each once, and then what is new.
+
+The broker is asked for some at a time, so that it never sends more than is taken, and a watch that
+it has forgotten shows: there is always a question that it has to answer.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.js import api
+
+from p2ptui.io.nats_names import Names
+from p2ptui.io.nats_trouble import BrokerError
+
+PULL: Final = 256
+"""Entries asked for at a time."""
+
+PULL_S: Final = 5.0
+"""How long the broker waits for them."""
+
+FIRST_S: Final = 0.5
+"""The first time: those that stood there may all have expired meanwhile, and then none comes."""
+
+LATE_S: Final = 2.0
+"""How long after that it may say that there are none."""
+
+IDLE_S: Final = 15.0
+"""A watch that nobody asks any more is forgotten by the broker after this."""
+
+
+class Watch:
+    """All entries of a bucket, each once, then what is new: a consumer that is asked for more.
+
+    Args:
+        inbox: Where entries are sent to.
+        names: What the network is called.
+        write: Sends a message.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        inbox: str,
+        names: Names,
+        write: Callable[[str, bytes, str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._inbox, self._names, self._write, self._clock = inbox, names, write, clock
+        self._asked = self._left = self._last = 0
+        self._until = 0.0
+        self._next = ""
+
+    def shape(self) -> api.ConsumerConfig:
+        """What the broker is asked for."""
+        return api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT,
+            ack_policy=api.AckPolicy.NONE,
+            filter_subject=f"{self._names.keys}>",
+            replay_policy=api.ReplayPolicy.INSTANT,
+            inactive_threshold=IDLE_S,
+            mem_storage=True,
+            num_replicas=1,
+        )
+
+    def begin(self, consumer: str) -> None:
+        """Ask for the first entries."""
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._names.stream}.{consumer}"
+        self._ask()
+
+    def _ask(self) -> None:
+        wait_s = PULL_S if self._asked else FIRST_S
+        self._asked += 1
+        self._left = PULL
+        self._until = self._clock() + wait_s + LATE_S
+        request = {"batch": PULL, "expires": int(wait_s * 1e9)}
+        if not self._write(
+            self._next, msgspec.json.encode(request), f"{self._inbox}.pull.{self._asked}"
+        ):
+            raise BrokerError("the broker reads too slowly")
+
+    def take(self, message: Msg) -> tuple[int, int]:
+        """The revision of an entry, and how many are still to come.
+
+        Raises:
+            BrokerError: One before it is missing.
+        """
+        try:
+            # $JS.ACK.stream.consumer.deliveries.revision.number.time.pending, and before the
+            # stream, where the broker has domains, the domain and the account, and more behind.
+            words = message.reply.split(".")
+            start = 4 if len(words) == 9 else 6
+            revision, number, _, pending = map(int, words[start + 1 : start + 5])
+        except ValueError:
+            raise BrokerError("an entry of the broker makes no sense") from None
+        if number != self._last + 1:
+            raise BrokerError("entries of the broker were missed")
+        self._last = number
+        self._left -= 1
+        if self._left == 0:
+            self._ask()
+        return revision, pending
+
+    def take_status(self, message: Msg) -> None:
+        """There was nothing more for a while; or the watch is gone.
+
+        Raises:
+            BrokerError: It is.
+        """
+        if answered(message.subject) != self._asked:
+            return
+        headers = message.headers or {}
+        if headers.get("Status") not in ("404", "408"):
+            why = headers.get("Description", "without a reason")
+            raise BrokerError(f"the broker ended the watch of the bucket ({why})")
+        self._ask()
+
+    def require_alive(self, now: float) -> None:
+        """The broker has to answer in time, if only that there is nothing.
+
+        Raises:
+            BrokerError: It has not.
+        """
+        if now > self._until:
+            raise BrokerError("the broker has forgotten the watch of the bucket")
+
+
+def answered(subject: str) -> int:
+    """What an answer answers; 0: nothing of ours."""
+    text = subject.rpartition(".")[2]
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else 0

@@ -1,0 +1,161 @@
+"""This server among the others of its network: its room of the core, and the broker it tells."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from p2ptui.config import Config
+from p2ptui.core.cluster.others import ServerStatus, Trouble
+from p2ptui.core.cluster.room import ClusterStatus
+from p2ptui.io.nats_bus import BusStatus, NatsBus
+from p2ptui.node.runtime import Runtime
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address
+
+__all__ = ["ClusterReport", "ClusterService", "ServerStatus"]
+
+log = logging.getLogger("p2ptui.cluster")
+
+GRAVE: Final = (Trouble.COPIED_IDENTITY,)
+"""What keeps this server from telling of its peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """How this server stands among the others."""
+
+    cluster: ClusterStatus
+    """What it knows of them, and they of it."""
+    broker: BusStatus
+    """The link to the broker."""
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        cluster, broker = self.cluster, self.broker
+        state = "up" if cluster.is_complete else "up, reading" if broker.is_up else "down"
+        due = f" ({cluster.entries_due} due)" if cluster.entries_due else ""
+        return (
+            f"cluster: broker {state}, {len(cluster.servers)} other servers,"
+            f" {cluster.nodes} nodes elsewhere, {cluster.entries} told of{due},"
+            f" handed over {cluster.handed}, taken {cluster.taken}, failed {cluster.failed},"
+            f" waiting {cluster.waiting}"
+        )
+
+
+class ClusterService:
+    """Brings the room and the broker together; a `Heard` that lets things happen.
+
+    Args:
+        runtime: The node, which has just been started; it ends this with itself.
+        config: Every option.
+        rng: Spreads the tries to reach the broker.
+    """
+
+    def __init__(self, runtime: Runtime, config: Config, rng: Random) -> None:
+        options, identity = config.cluster, runtime.endpoint.identity
+        self._runtime = runtime
+        self._loop = asyncio.get_running_loop()
+        self._room = room = runtime.endpoint.open_cluster(
+            options.name or identity.name,
+            options.address or _reachable(runtime.socket.local_address),
+            runtime.now,
+        )
+        self._bus = NatsBus(options, identity.network_id, identity.id, self, self._now, rng)
+        self._is_turn_planned = self._is_over = False
+        room.on_orders = self._plan_turn
+        room.on_trouble = _tell_trouble
+        runtime.among_others = self
+        runtime.begin(self._bus.run(), "cluster")
+
+    def _now(self) -> float:
+        return self._runtime.now
+
+    def report(self) -> ClusterReport:
+        """How it stands."""
+        return ClusterReport(self._room.status(self._now()), self._bus.status())
+
+    def servers(self) -> list[ServerStatus]:
+        """The other servers that are there."""
+        return self._room.servers(self._now())
+
+    def drain(self) -> None:
+        """This server is going down: the others are told, and nobody is sent here any more."""
+        self._room.drain(self._now())
+        self._give_orders()
+
+    async def close(self) -> None:
+        """Take back what the others were told; waits for the broker, for a short time."""
+        self._room.close(self._now())
+        self._give_orders()
+        await self._bus.drain()
+        self._is_over = True
+
+    # Turns: what came from the broker happens, and what is for it leaves.
+
+    def _plan_turn(self) -> None:
+        if not self._is_turn_planned:
+            self._is_turn_planned = True
+            self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_turn_planned = False
+        if self._is_over or self._runtime.failure is not None:
+            return
+        try:
+            self._runtime.flush()
+            self._give_orders()
+        except Exception as error:
+            self._runtime.fail(error)
+
+    def _give_orders(self) -> None:
+        for order in self._room.orders():
+            self._bus.do(order)
+
+    # What the broker tells: `Heard`.
+
+    def handle_link(self, is_up: bool, now: float) -> None:
+        """See `Heard.handle_link`."""
+        self._tell(self._room.handle_link, is_up, now)
+
+    def handle_complete(self, now: float) -> None:
+        """See `Heard.handle_complete`."""
+        self._tell(self._room.handle_complete, now)
+
+    def receive_entry(self, key: str, value: bytes | None, revision: int, now: float) -> None:
+        """See `Heard.receive_entry`."""
+        self._tell(self._room.receive_entry, key, value, revision, now)
+
+    def receive_message(self, subject: str, data: bytes, now: float) -> None:
+        """See `Heard.receive_message`."""
+        self._tell(self._room.receive_message, subject, data, now)
+
+    def handle_put(self, key: str, revision: int, now: float) -> None:
+        """See `Heard.handle_put`."""
+        self._tell(self._room.handle_put, key, revision, now)
+
+    def handle_refused(self, key: str, now: float) -> None:
+        """See `Heard.handle_refused`."""
+        self._tell(self._room.handle_refused, key, now)
+
+    def _tell(self, receive: Callable[..., None], *what: Any) -> None:
+        try:
+            receive(*what)
+        except Exception as error:  # else the client of the broker would keep it to itself
+            self._runtime.fail(error)
+        else:
+            self._plan_turn()
+
+
+def _reachable(local: Address) -> str:
+    """Where clients reach a node that is bound so; empty if that does not say."""
+    return "" if ipaddress.ip_address(local[0]).is_unspecified else format_address(local)
+
+
+def _tell_trouble(trouble: Trouble, words: str) -> None:
+    level = logging.ERROR if trouble in GRAVE else logging.WARNING
+    log.log(level, "cluster: %s", printable(words))

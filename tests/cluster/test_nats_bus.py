@@ -1,0 +1,138 @@
+"""The bus and a real broker: entries, their revisions, messages; a broker that goes and comes."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from brokers import Broker, needs_broker, until
+from conftest import Member
+
+from p2ptui.core.cluster.bus import Delete, Publish, Put
+
+pytestmark = needs_broker
+
+Join = Callable[..., Member]
+
+
+async def test_who_comes_later_is_told_what_stands_there(broker: Broker, join: Join) -> None:
+    first = join(broker.url, "a")
+    await first.complete()
+    assert first.told == [("link", True), ("complete",)]
+
+    first.do(Put("k1", b"one", 0))
+    first.do(Put("k2", b"two", 0))
+    await first.tells("put", "k2", 2)
+    await first.tells("entry", "k2", b"two", 2)
+
+    second = join(broker.url, "b")
+    await second.complete()
+    assert second.told == [
+        ("link", True),
+        ("entry", "k1", b"one", 1),
+        ("entry", "k2", b"two", 2),
+        ("complete",),
+    ]
+
+
+async def test_an_entry_is_replaced_by_who_knows_it_alone(broker: Broker, join: Join) -> None:
+    first, second = join(broker.url, "a"), join(broker.url, "b")
+    await first.complete()
+    await second.complete()
+    first.do(Put("k", b"one", 0))
+    await second.tells("entry", "k", b"one", 1)
+
+    second.do(Put("k", b"mine", 0))
+    await second.tells("refused", "k")
+    second.do(Put("k", b"mine", 1))
+    await second.tells("put", "k", 2)
+    await first.tells("entry", "k", b"mine", 2)
+
+    first.do(Delete("k", 1))
+    await first.tells("refused", "k")
+    first.do(Delete("k", 2))
+    await second.tells("entry", "k", None, 3)
+    # A key that was deleted is put as one that was never there, by who heard of it.
+    second.do(Put("k", b"again", 0))
+    await first.tells("entry", "k", b"again", 4)
+
+
+async def test_messages_reach_all_or_one(broker: Broker, join: Join) -> None:
+    first, second = join(broker.url, "a"), join(broker.url, "b")
+    other = join(broker.url, "b", network_id="another network")
+    for member in (first, second, other):
+        await member.complete()
+
+    first.do(Publish("servers", b"to all"))
+    first.do(Publish("b", b"to b"))
+    first.do(Publish("a", b"to itself"))
+    await second.tells("message", "b", b"to b")
+    await second.tells("message", "servers", b"to all")
+    await first.tells("message", "a", b"to itself")
+    assert ("message", "a", b"to itself") not in second.told
+    assert not [told for told in other.told if told[0] == "message"]
+
+
+async def test_a_broker_that_crashed_is_found_again_with_all_it_kept(
+    broker: Broker, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = join(broker.url, "a"), join(broker.url, "b")
+    await first.complete()
+    await second.complete()
+    for number in range(600):
+        first.do(Put(f"k{number}", b"v%d" % number, 0))
+    await until(lambda: len(second.heard.entries) == 600)
+
+    for times in range(2, 5):
+        broker.kill()
+        for member in (first, second):
+            await until(lambda member=member: member.told[-1] == ("link", False))
+            member.do(Put("k0", b"lost", 1))
+            member.heard.entries.clear()
+        broker.start()
+        began = time.monotonic()
+        await first.complete(times)
+        await second.complete(times)
+        assert time.monotonic() - began < 5
+        assert len(first.heard.entries) == 600
+        assert first.heard.entries["k0"] == (b"v0", 1)
+
+    first.do(Publish("b", b"still there"))
+    await second.tells("message", "b", b"still there")
+    lines = [record.getMessage() for record in caplog.records if "cluster" in record.getMessage()]
+    assert len(lines) == 2 * (4 + 3)  # each says once that it came up, and that it went away
+
+
+async def test_a_broker_that_stands_still_is_given_up_and_found_again(
+    broker: Broker, join: Join
+) -> None:
+    member = join(broker.url)
+    await member.complete()
+    broker.signal(signal.SIGSTOP)
+    await member.tells("link", False)
+    broker.signal(signal.SIGCONT)
+    await member.complete(2)
+
+
+async def test_what_nobody_puts_again_is_gone_for_who_comes_later(
+    broker: Broker, join: Join
+) -> None:
+    member = join(broker.url, heartbeat=0.1)
+    await member.complete()
+    member.do(Put("k", b"v", 0))
+    await member.tells("put", "k", 1)
+
+    async def is_gone() -> bool:
+        other = join(broker.url, "b", heartbeat=0.1)
+        await other.complete()
+        return not other.heard.entries
+
+    while not await is_gone():
+        pass
+    # What has expired is put as something new.
+    member.do(Put("k", b"v", 1))
+    await member.tells("refused", "k")
+    member.do(Put("k", b"v", 0))
+    await member.tells("put", "k", 2)
