@@ -56,6 +56,8 @@ class Parts:
         )
         self.keepalives = mobility.keepalives
         """Keeps the ways to servers open."""
+        self.home, self.guests = mobility.home, mobility.guests
+        """The server of a cluster that this node is at, and the nodes that are at this one."""
         self.moving = mobility.moving
         """What happens when the machine moved, or slept."""
         self.stun = StunService(state, delivery, sessions.lifecycle, sessions.admission)
@@ -101,7 +103,11 @@ class Parts:
             self._windows,
             self.path_probes,
             self._mobility.resumptions,
-            SessionMessages(state, delivery, sessions.liveness, data, mesh.rendezvous),
+            SessionMessages(
+                state, delivery, sessions.liveness, data, mesh.rendezvous, self.home.note_goodbye
+            ),
+            self.home,
+            self.guests,
         )
 
     def _connect_rooms(self) -> None:

@@ -1,0 +1,114 @@
+"""The nodes at a server of a cluster: what they sign, and what they are told of the other servers.
+
+Without a cluster nobody is asked for a statement, and none is taken.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.secure.errors import SecureError
+from p2ptui.secure.exchange import decode_text
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    MAX_OTHER_SERVERS,
+    Capability,
+    MessageType,
+    OtherServer,
+    PresencePayload,
+    ServersPayload,
+)
+
+STATEMENTS_PER_SECOND: Final = 2_500
+"""Of all peers: 10,000 come within four seconds from a server that died."""
+
+STATEMENTS_OF_ONE: Final = 4
+"""Of these of one peer: it says it again after a second, and later, if nobody answers."""
+
+NAMED_AT_GOODBYE: Final = 4
+"""A goodbye is one datagram, whatever the budget; who was told of others knows the rest."""
+
+
+class Guests:
+    """Takes what peers sign, and tells them where else they could go.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
+        self.others: Sequence[OtherServer] = ()
+        """The other servers, as whoever says that it is here is told of them: at most
+        `MAX_OTHER_SERVERS`, those first that are to be tried first. Set by who knows them."""
+
+    def open(self, on_presence: Callable[[Peer, int, bytes, float], bool]) -> None:
+        """This server is one of a cluster, and says so in each handshake from now on.
+
+        Args:
+            on_presence: Called with a secured peer that says that it is at this server, its
+                counter, its signature (which is not checked here) and the time; whether it is true
+                and news.
+        """
+        self._on_presence = on_presence
+        own = self._state.identity
+        if Capability.CLUSTER not in own.capabilities:
+            capabilities = (*own.capabilities, Capability.CLUSTER)
+            self._state.identity = replace(own, capabilities=capabilities)
+
+    def close(self) -> None:
+        """It is so no more."""
+        self._on_presence = None
+        self.others = ()
+        own = self._state.identity
+        left = tuple(name for name in own.capabilities if name != Capability.CLUSTER)
+        self._state.identity = replace(own, capabilities=left)
+
+    def expects(self, peer: Peer, _content: PresencePayload) -> bool:
+        """Whether anybody wants to know where a peer is: one with keys, at its own address."""
+        return self._on_presence is not None and peer.seal is not None and peer.is_plain
+
+    def handle_presence(self, peer: Peer, content: PresencePayload, now: float) -> None:
+        """A peer says that it is at this server; that is answered by where else it could go."""
+        assert self._on_presence is not None
+        try:
+            signature = decode_text(content.signature)
+        except SecureError:
+            signature = b""
+        if self._on_presence(peer, content.counter, signature, now):
+            self._tell(peer, ServersPayload(list(self.others), content.counter), now)
+        else:
+            self._state.counters.drop("presence_refused")
+
+    def tell_servers(
+        self, peer: Peer, entries: Sequence[OtherServer], now: float, *, leave: bool = False
+    ) -> None:
+        """Tell a peer of the other servers, if it has said that it is at this one.
+
+        Args:
+            peer: Whom.
+            entries: At most `MAX_OTHER_SERVERS`, those first that are to be tried first. Whoever
+                says next that it is here is told the same.
+            now: The time, seconds.
+            leave: Whether it is to go to one of them now.
+        """
+        self.others = entries[:MAX_OTHER_SERVERS]
+        if Capability.CLUSTER in peer.facts.used:
+            self._tell(peer, ServersPayload(list(self.others), leave=leave), now)
+
+    def _tell(self, peer: Peer, content: ServersPayload, now: float) -> None:
+        self._delivery.send(peer, MessageType.SERVERS, encode_payload(content), now)
+
+    def whither(self, peer: Peer) -> bytes:
+        """Where a peer may go as this server goes down, as JSON; nothing for all others."""
+        is_told = self._state.closing and Capability.CLUSTER in peer.facts.used
+        if not (is_told and peer.seal is not None and self.others):
+            return b""
+        return bytes(encode_payload(list(self.others[:NAMED_AT_GOODBYE])))
