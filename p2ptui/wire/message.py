@@ -505,7 +505,7 @@ class PresencePayload(Struct):
 
 
 class ServersPayload(Struct):
-    """The other servers of the network, those first that are to be tried first."""
+    """The other servers of the network, in the order in which they are to be tried."""
 
     servers: OtherServers
     counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0

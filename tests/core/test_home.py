@@ -99,8 +99,9 @@ def test_it_hears_of_the_others_and_of_their_changes(world: World) -> None:
     node = world.host()
     join(world, node, one)
     told = node.endpoint.home.told
-    assert [each.node_id for each in told] == [two.host.id, three.host.id]
-    assert told[0].address == two.host.address
+    assert {each.node_id: each.address for each in told} == {
+        one.host.id: one.host.address for one in (two, three)
+    }
     one.tell(named(three.host))
     world.run_for(1)
     assert [each.node_id for each in node.endpoint.home.told] == [three.host.id]
@@ -271,3 +272,48 @@ def test_a_server_of_this_network_only_and_with_keys_is_kept_in_mind(world: Worl
     world.run_for(1)
     (told,) = node.endpoint.home.told
     assert told.address == two.host.address
+
+
+def test_their_nodes_go_to_all_of_them(world: World) -> None:
+    servers = cluster(world, 4)
+    nodes = [world.host() for _ in range(24)]
+    for node in nodes:
+        join(world, node, servers[0])
+    first = [node.endpoint.home.told[0].node_id for node in nodes]
+    assert min(first.count(server.host.id) for server in servers[1:]) >= 3
+
+
+def test_statements_are_taken_within_a_rate(world: World) -> None:
+    (server,) = cluster(world, 1)
+    node = world.host()
+    join(world, node, server)
+    world.run_for(10)
+    for _ in range(50):
+        node.endpoint.home._say(world.now, 60.0)
+        node.settle()
+    world.run_for(1)
+    assert len(server.statements) <= 1 + 4 + 4
+    assert server.host.endpoint.counters.drops["presence_limited"] >= 40
+    assert home_of(node) == server.host.id
+
+
+def test_sixteen_others_with_the_longest_addresses_arrive(world: World) -> None:
+    (server,) = cluster(world, 1)
+    node = world.host()
+    others = [
+        OtherServer(
+            f"{number:08x}-0000-8000-8000-000000000000",
+            f"[fd00:1111:2222:3333:4444:5555:6666:{number:04x}]:65535",
+        )
+        for number in range(0x1000, 0x1014)
+    ]
+    join(world, node, server)
+    server.tell(*others)
+    world.run_for(1)
+    assert len(node.endpoint.home.told) == 16
+    peer = server.host.peer(node)
+    assert peer is not None
+    server.host.endpoint.close("going down" * 20, world.now)
+    (goodbye, _) = next(iter(server.host.endpoint.datagrams_to_send(world.now)))
+    assert len(goodbye) <= 1200
+    server.host.settle()

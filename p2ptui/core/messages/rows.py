@@ -370,7 +370,7 @@ ROWS: Final = (
         Home.handle_servers,
         _as(ServersPayload),
         trust=Trust.JOINED_SERVER,
-        sender=Home.is_in_cluster,
+        sender=Home.is_home,
         distrusted="servers_unasked",
         capability=Capability.CLUSTER,
         follows=True,

@@ -14,6 +14,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
 from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.frames import node_id_bytes
 from p2ptui.wire.message import (
     MAX_OTHER_SERVERS,
     Capability,
@@ -46,8 +47,8 @@ class Guests:
         self._delivery = delivery
         self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
         self.others: Sequence[OtherServer] = ()
-        """The other servers, as whoever says that it is here is told of them: at most
-        `MAX_OTHER_SERVERS`, those first that are to be tried first. Set by who knows them."""
+        """The other servers, of which whoever says that it is here is told, at most
+        `MAX_OTHER_SERVERS`; set by who knows them."""
 
     def open(self, on_presence: Callable[[Peer, int, bytes, float], bool]) -> None:
         """This server is one of a cluster, and says so in each handshake from now on.
@@ -83,7 +84,7 @@ class Guests:
         except SecureError:
             signature = b""
         if self._on_presence(peer, content.counter, signature, now):
-            self._tell(peer, ServersPayload(list(self.others), content.counter), now)
+            self._tell(peer, ServersPayload(self._in_turn(peer), content.counter), now)
         else:
             self._state.counters.drop("presence_refused")
 
@@ -94,14 +95,21 @@ class Guests:
 
         Args:
             peer: Whom.
-            entries: At most `MAX_OTHER_SERVERS`, those first that are to be tried first. Whoever
-                says next that it is here is told the same.
+            entries: At most `MAX_OTHER_SERVERS`; each peer tries another one first. Whoever says
+                next that it is here is told the same.
             now: The time, seconds.
             leave: Whether it is to go to one of them now.
         """
         self.others = entries[:MAX_OTHER_SERVERS]
         if Capability.CLUSTER in peer.facts.used:
-            self._tell(peer, ServersPayload(list(self.others), leave=leave), now)
+            self._tell(peer, ServersPayload(self._in_turn(peer), leave=leave), now)
+
+    def _in_turn(self, peer: Peer) -> list[OtherServer]:
+        """The others in an order that is another one for each peer: if this server dies, its peers
+        do not all go to the same one."""
+        others = list(self.others)
+        start = node_id_bytes(peer.node_id)[-1] % len(others) if others else 0
+        return others[start:] + others[:start]
 
     def _tell(self, peer: Peer, content: ServersPayload, now: float) -> None:
         self._delivery.send(peer, MessageType.SERVERS, encode_payload(content), now)
@@ -111,4 +119,4 @@ class Guests:
         is_told = self._state.closing and Capability.CLUSTER in peer.facts.used
         if not (is_told and peer.seal is not None and self.others):
             return b""
-        return bytes(encode_payload(list(self.others[:NAMED_AT_GOODBYE])))
+        return bytes(encode_payload(self._in_turn(peer)[:NAMED_AT_GOODBYE]))

@@ -112,10 +112,14 @@ class Home:
 
     @property
     def told(self) -> tuple[ToldServer, ...]:
-        """The other servers that this node was told of, those first that are to be tried first."""
+        """The other servers that this node was told of, as they are to be tried."""
         return self._told
 
-    def is_in_cluster(self, peer: Peer, _content: object = None) -> bool:
+    def is_home(self, peer: Peer, _content: ServersPayload) -> bool:
+        """Whether this node is at a server; one that was left may not know that yet."""
+        return peer is self.server
+
+    def is_in_cluster(self, peer: Peer) -> bool:
         """Whether a peer is a server that may be this node's home: joined, and under seal."""
         is_secured = peer.seal is not None and peer.is_joined_server
         return is_secured and Capability.CLUSTER in peer.facts.capabilities
@@ -140,11 +144,11 @@ class Home:
         if peer is self._left:
             self._left, spread_s = None, SPREAD_S
         if peer is self.server:
-            self._leave(now, spread_s)
+            self._lose(now, spread_s)
 
     def _handle_silent(self, peer: Peer, now: float) -> None:
         if peer is self.server:
-            self._leave(now, 0.0)
+            self._lose(now, 0.0)
 
     def note_goodbye(self, peer: Peer, content: DisconnectPayload) -> None:
         """A server goes down; it may say where to go."""
@@ -163,8 +167,6 @@ class Home:
 
     def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
         """A server tells of the others."""
-        if peer is not self.server:
-            return  # one that was left: it does not know that yet
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
         if content.counter == self._counter and self._saying is not None:
             self._saying.cancel()
@@ -185,7 +187,7 @@ class Home:
         ]
         return sorted(servers, key=lambda peer: (self.is_spare(peer), _rtt_s(peer)))
 
-    def _leave(self, now: float, spread_s: float) -> None:
+    def _lose(self, now: float, spread_s: float) -> None:
         """The home is one no more: go to the next one within so many seconds."""
         self.server = self._quicker = None
         if self._saying is not None:
@@ -280,7 +282,7 @@ class Home:
         wait_s = 2 * (server.channel.rtt.srtt or 0.0) if self._tries == TRIES else 0.0
         self._plan(now + AGAIN_S + wait_s, self._judge)
 
-    def take_answer(self, peer: Peer, nonce: bytes, now: float) -> bool:
+    def note_kept_alive(self, peer: Peer, nonce: bytes, now: float) -> bool:
         """A keepalive was answered; whether it was the home, and this room has asked."""
         if peer is not self.server or nonce != self._asked[0]:
             return False
