@@ -41,26 +41,28 @@ class Refuge:
     Args:
         home: Says when one is wanted, and which there are.
         connect: Shakes hands within seconds with a node at the first of its addresses.
-        leave: Says goodbye to the node at an address.
+        say_goodbye: To the node at an address.
         is_kept: Whether an address is that of a server that is kept joined.
         now: The time, seconds.
         rng: For the jitter of pauses.
         begin: Starts a task that the node owns.
+        count: Called with a cause for each server that is not asked for want of room.
     """
 
     def __init__(
         self,
         home: Home,
         connect: Callable[[Sequence[Address], float], Awaitable[ConnectResult]],
-        leave: Callable[[Address], None],
+        say_goodbye: Callable[[Address], None],
         is_kept: Callable[[Address], bool],
         now: Callable[[], float],
         rng: random.Random,
         begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
+        count: Callable[[str], None],
     ) -> None:
         self._home = home
         self._connect = connect
-        self._leave = leave
+        self._say_goodbye = say_goodbye
         self._is_kept = is_kept
         self._now = now
         self._rng = rng
@@ -68,10 +70,16 @@ class Refuge:
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         """There is another home, or none any more."""
-        self._joined: BoundedTable[Address, None] = BoundedTable(MAX_OTHER_SERVERS)
+        self._joined: BoundedTable[Address, None] = BoundedTable(
+            MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
+        )
         """Where those are that were asked, and have not failed."""
         self._asked: BoundedTable[Address, int] = BoundedTable(
-            MAX_ASKED, refuses=True, lifetime_s=TRIES_WITHIN_S
+            MAX_ASKED,
+            refuses=True,
+            full="told_servers_full",
+            lifetime_s=TRIES_WITHIN_S,
+            count=count,
         )
         home.on_wanted = self._handle_wanted
         home.on_taken = lambda _: self._news.set()
@@ -101,7 +109,7 @@ class Refuge:
         for address in list(self._joined):
             del self._joined[address]
             log.info("left the server at %s", format_address(address))
-            self._leave(address)
+            self._say_goodbye(address)
 
     async def _ask_all(self) -> None:
         for told in self._home.told:
@@ -122,7 +130,8 @@ class Refuge:
 
     async def _ask(self, told: ToldServer) -> None:
         where = format_address(told.address)
-        self._joined.put(told.address, None)
+        if not self._joined.put(told.address, None):
+            return
         try:
             asked = JoinedAddress(told.address, pin=told.node_id)
             await self._connect([asked], ATTEMPT_S)

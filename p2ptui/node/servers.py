@@ -119,6 +119,7 @@ class Servers:
             driven.clock,
             rng,
             begin,
+            driven.endpoint.counters.drop,
         )
         self.acquaintances.is_kept = self.joining.is_kept
         self.acquaintances.kept_pin = self.joining.pin_at
