@@ -274,6 +274,47 @@ def test_a_server_of_this_network_only_and_with_keys_is_kept_in_mind(world: Worl
     assert told.address == two.host.address
 
 
+def test_a_server_of_the_cluster_that_joins_another_one_is_at_home(world: World) -> None:
+    one, two = cluster(world, 2)
+    join(world, two.host, one)
+    assert two.host.endpoint.home.server is None
+    assert one.statements == []
+
+
+def test_who_says_goodbye_itself_goes_to_no_other(world: World) -> None:
+    one, _ = cluster(world, 2)
+    node = world.host()
+    wanted: list[bool] = []
+    node.endpoint.home.on_wanted = lambda: wanted.append(True)
+    join(world, node, one)
+    peer = node.peer(one.host)
+    assert peer is not None
+    assert node.endpoint.home.told
+    node.endpoint.disconnect(peer, "", world.now)
+    world.run_for(10)
+    assert wanted == []
+    assert node.endpoint.home.server is None
+
+
+def test_a_ping_that_was_lost_long_ago_hides_no_death(world: World) -> None:
+    """The server has answered other things since: what it leaves unanswered now is counted anew."""
+    (server,) = cluster(world, 1)
+    node = world.host()
+    join(world, node, server)
+    peer = node.peer(server.host)
+    assert peer is not None
+    crash(world, server.host)
+    node.endpoint._delivery.ping(peer, world.now)
+    node.settle()
+    for other in list(world.hosts.values()):
+        world.network.heal(server.host.address[0], other.address[0])
+    world.run_for(0.1)
+    assert node.outcome(node.send(server.host, "heard")).delivered
+    crash(world, server.host)
+    world.run_for(4)
+    assert node.endpoint.server_watch.is_called_silent(peer)
+
+
 def test_their_nodes_go_to_all_of_them(world: World) -> None:
     servers = cluster(world, 4)
     nodes = [world.host() for _ in range(24)]

@@ -120,9 +120,11 @@ class Home:
         return peer is self.server
 
     def is_in_cluster(self, peer: Peer) -> bool:
-        """Whether a peer is a server that may be this node's home: joined, and under seal."""
-        is_secured = peer.seal is not None and peer.is_joined_server
-        return is_secured and Capability.CLUSTER in peer.facts.capabilities
+        """Whether a peer is a server that may be this node's home: joined, and under seal. Servers
+        of the cluster themselves have none."""
+        if peer.seal is None or Capability.CLUSTER not in peer.facts.capabilities:
+            return False
+        return peer.is_joined_server and Capability.CLUSTER not in self._state.identity.capabilities
 
     # Who comes and goes.
 
@@ -144,6 +146,8 @@ class Home:
         if peer is self._left:
             self._left, spread_s = None, SPREAD_S
         if peer is self.server:
+            if peer.session.parted:
+                self._told = ()  # this node's user does not want to be there
             self._lose(now, spread_s)
 
     def _handle_silent(self, peer: Peer, now: float) -> None:
