@@ -1,13 +1,14 @@
 """The parts of one endpoint: which there are, and whom each knows."""
 
+from typing import TYPE_CHECKING
+
 from p2ptui.core.data import DataService, ReceiveWindows
 from p2ptui.core.delivery import Delivery, PathProbes
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.parts import MeshParts
-from p2ptui.core.messages import EXTENSIONS, FOLLOWING
+from p2ptui.core.messages import EXTENSIONS, FOLLOWING, SessionMessages
 from p2ptui.core.messages.parts import MessageParts
-from p2ptui.core.messages.session_messages import SessionMessages
 from p2ptui.core.mobility.parts import MobilityParts
 from p2ptui.core.relay.parts import RelayParts
 from p2ptui.core.services import Services
@@ -15,6 +16,9 @@ from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.room import Traversal
+
+if TYPE_CHECKING:
+    from p2ptui.core.cluster.room import Cluster
 
 
 class Parts:
@@ -125,6 +129,31 @@ class Parts:
         rendezvous.on_unknown = traversal.refusals.handle_unknown
         self._relay_frames.on_refused = traversal.refusals.handle_refused
         self.path_probes.sharing = self._relay_frames.sharing
+
+    def open_cluster(self, name: str, advertised: str, now: float) -> "Cluster":
+        """Serve the network together with others; whoever drives this brings it to their broker.
+
+        Args:
+            name: What this server is called, for people.
+            advertised: Where clients reach it, `HOST:PORT`.
+            now: The time, seconds.
+        """
+        from p2ptui.core.cluster.room import Cluster
+
+        state = self._state
+        cluster = Cluster(state, self._delivery, self._lifecycle, state.taker, name, advertised)
+        guests = self.guests
+        guests.open(cluster.note_statement)
+
+        def tell_others(now: float) -> None:
+            guests.note_others(
+                [(s.server_id, s.advertised) for s in cluster.servers(now) if not s.is_draining],
+                now,
+            )
+
+        cluster.on_servers.append(tell_others)
+        cluster.open(now)
+        return cluster
 
     def sizes(self) -> dict[str, int]:
         """How full everything is that grows with what others do; each has a limit."""

@@ -485,7 +485,7 @@ MAX_OTHER_SERVERS: Final = 16
 """So many others a server names at most: they fit two datagrams, whatever they are called."""
 
 
-class OtherServer(Struct, frozen=True):
+class OtherServer(Struct, frozen=True, order=True):
     """Another server of the network; its session has to be under seal, by the keys of its id."""
 
     id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]

@@ -3,7 +3,9 @@
 Without a cluster nobody is asked for a statement, and none is taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,6 +13,7 @@ from msgspec.structs import replace
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
 from p2ptui.wire.codec import encode_payload
@@ -30,6 +33,13 @@ STATEMENTS_PER_SECOND: Final = 2_500
 STATEMENTS_OF_ONE: Final = 4
 """Of these of one peer: it says it again after a second, and later, if nobody answers."""
 
+SETTLE_S: Final = 1.0
+"""Servers that start or go down together are news once."""
+
+TOLD_AT_ONCE: Final = 50
+TOLD_PAUSE_S: Final = 0.05
+"""Of news 10,000 peers are told in ten seconds, by a megabyte and a half a second at most."""
+
 NAMED_AT_GOODBYE: Final = 4
 """A goodbye is one datagram, whatever the budget; who was told of others knows the rest."""
 
@@ -46,6 +56,8 @@ class Guests:
         self._state = state
         self._delivery = delivery
         self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
+        self._telling: Timer | None = None
+        """When all are told of others."""
         self.others: Sequence[OtherServer] = ()
         """The other servers, of which whoever says that it is here is told, at most
         `MAX_OTHER_SERVERS`; set by who knows them."""
@@ -87,6 +99,34 @@ class Guests:
             self._tell(peer, ServersPayload(self._in_turn(peer), content.counter), now)
         else:
             self._state.counters.drop("presence_refused")
+
+    def note_others(self, servers: Iterable[tuple[str, str]], now: float) -> None:
+        """The other servers may be others than before: all who are here are told within a while.
+
+        Args:
+            servers: Their ids, and where clients reach them.
+            now: The time, seconds.
+        """
+        found = sorted(OtherServer(*one) for one in servers if one[1])[:MAX_OTHER_SERVERS]
+        if found != self.others:
+            self.others = found
+            if self._telling is None:
+                self._telling = self._state.timers.schedule(now + SETTLE_S, self._tell_all)
+
+    def _tell_all(self, now: float) -> None:
+        here = [peer for peer in self._state.peers if Capability.CLUSTER in peer.facts.used]
+        self._telling = None
+        self._tell_some(deque(here), now)
+
+    def _tell_some(self, left: deque[Peer], now: float) -> None:
+        if self._telling is not None or self._state.closing:
+            return  # they have changed again
+        for _ in range(min(TOLD_AT_ONCE, len(left))):
+            peer = left.popleft()
+            if peer.is_authenticated:
+                self._tell(peer, ServersPayload(self._in_turn(peer)), now)
+        if left:
+            self._state.timers.schedule(now + TOLD_PAUSE_S, partial(self._tell_some, left))
 
     def tell_servers(
         self, peer: Peer, entries: Sequence[OtherServer], now: float, *, leave: bool = False

@@ -6,8 +6,7 @@ names nothing in this node's own networks, where it may not look itself.
 """
 
 from collections.abc import Iterable
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.secure.identity import is_made_of_keys
@@ -15,7 +14,7 @@ from p2ptui.wire.address import Address, bare_ip, parse_ip_address, unmapped
 from p2ptui.wire.message import MAX_OTHER_SERVERS, OtherServer
 
 
-class ToldServer(Struct, frozen=True):
+class ToldServer(NamedTuple):
     """Another server of the network, as one of them tells of it."""
 
     node_id: str

@@ -156,3 +156,19 @@ class Taker(Protocol):
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
         """What `source`, a peer of this server, sent to a node elsewhere did not arrive: it is told
         as it would be of a node here."""
+
+
+class _NoTaker:
+    """Nothing is taken."""
+
+    def take_handed(self, _target: Peer, _handed: Handed, _now: float) -> NotHanded | None:
+        return NotHanded.UNKNOWN
+
+    def handle_not_handed(
+        self, _source: Peer, _handed: Handed, _why: NotHanded, _now: float
+    ) -> None:
+        return
+
+
+NO_TAKER: Final[Taker] = _NoTaker()
+"""Until somebody takes what is handed over."""
