@@ -144,7 +144,7 @@ def test_loss_moves_hardly_anybody(loss: float, most: int) -> None:
 
 
 def test_what_it_costs_to_look_at_the_home(world: World) -> None:
-    """Half a datagram a second each way, of 67 bytes with the headers of UDP and IP; nothing where
+    """Half a datagram a second each way, of 68 bytes with the headers of UDP and IP; nothing where
     no cluster is."""
     (server,) = cluster(world, 1)
     alone, node, other = world.host(), world.host(), world.host()
