@@ -60,6 +60,8 @@ class Parts:
         )
         self.keepalives = mobility.keepalives
         """Keeps the ways to servers open."""
+        self.home, self.guests = mobility.home, mobility.guests
+        """The server of a cluster that this node is at, and the nodes that are at this one."""
         self.moving = mobility.moving
         """What happens when the machine moved, or slept."""
         self.stun = StunService(state, delivery, sessions.lifecycle, sessions.admission)
@@ -105,7 +107,11 @@ class Parts:
             self._windows,
             self.path_probes,
             self._mobility.resumptions,
-            SessionMessages(state, delivery, sessions.liveness, data, mesh.rendezvous),
+            SessionMessages(
+                state, delivery, sessions.liveness, data, mesh.rendezvous, self.home.note_goodbye
+            ),
+            self.home,
+            self.guests,
         )
 
     def _connect_rooms(self) -> None:
@@ -146,6 +152,16 @@ class Parts:
             max_nodes=options.max_nodes,
             heartbeat_s=options.heartbeat,
         )
+        guests = self.guests
+        guests.open(cluster.note_statement)
+
+        def tell_others(now: float) -> None:
+            guests.note_others(
+                [(s.server_id, s.advertised) for s in cluster.servers(now) if not s.is_draining],
+                now,
+            )
+
+        cluster.on_servers.append(tell_others)
         cluster.open(now)
         return cluster
 

@@ -9,6 +9,8 @@ from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages import SessionMessages
+from p2ptui.core.mobility.guests import Guests
+from p2ptui.core.mobility.home import Home
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.sessions.handshake import Handshake
@@ -32,3 +34,5 @@ class Services(NamedTuple):
     path_probes: PathProbes
     resumptions: Resumptions
     session: SessionMessages
+    home: Home
+    guests: Guests

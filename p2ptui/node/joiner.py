@@ -130,6 +130,10 @@ class Joining:
         found = (one for one in self._kept.values() if self.found_at.get(one) == address)
         return next((one.pin for one in found if one.pin), "")
 
+    def is_at(self, address: Address) -> bool:
+        """Whether a server that is kept joined is at an address, or was when it was last joined."""
+        return address in self._kept.values() or address in self.found_at.values()
+
     def keeps(self, given: str) -> bool:
         """Whether a server is kept joined whose address was given so, with an id or without."""
         return any(parse_joined(text).given == given for text in self._tasks)

@@ -15,6 +15,7 @@ from p2ptui.node.driven import Driven
 from p2ptui.node.joiner import Elsewhere, Joining
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.partings import Partings
+from p2ptui.node.refuge import Refuge
 from p2ptui.node.refused import Refusals
 from p2ptui.wire.address import Address
 
@@ -109,6 +110,16 @@ class Servers:
                 self.connector.connect_elsewhere, self._wait_until_silent, self.connector.leave
             ),
             driven.endpoint.peers.has_session_at,
+        )
+        self._refuge = Refuge(
+            driven.endpoint.home,
+            self.connector.connect_any,
+            self.connector.leave,
+            self.joining.is_at,
+            driven.clock,
+            rng,
+            begin,
+            driven.endpoint.counters.drop,
         )
         self.acquaintances.is_kept = self.joining.is_kept
         self.acquaintances.kept_pin = self.joining.pin_at

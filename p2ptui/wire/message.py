@@ -66,6 +66,10 @@ class MessageType:
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
     RELAY_CHECK: Final = "RelayCheck"
     """Extension, for peers that announced `relay_check`: is the other end behind it too?"""
+    PRESENCE: Final = "Presence"
+    """Extension, for servers that announced `cluster`: this one holds my session, signed."""
+    SERVERS: Final = "Servers"
+    """Extension, for who has sent a `Presence`: the other servers of the network."""
 
 
 class Capability:
@@ -106,6 +110,8 @@ class Capability:
     """Answers keepalives, at once and once more later."""
     FILES: Final = "files"
     """Keeps files that are sent to it, and tells their sender what became of them."""
+    CLUSTER: Final = "cluster"
+    """A server that shares its network with others, and wants to know whose home it is."""
 
 
 OWN_CAPABILITIES: Final = (
@@ -470,6 +476,42 @@ class DisconnectPayload(Struct):
 
     reason: str = ""
     handshake: str | UnsetType = UNSET
+    servers: Raw | UnsetType = UNSET
+    """Extension, under seal, to who has sent a `Presence`: where to go, as `OtherServers`. What
+    others write there means nothing, and is not looked at."""
+
+
+MAX_OTHER_SERVERS: Final = 16
+"""So many others a server names at most: they fit two datagrams, whatever they are called."""
+
+
+class OtherServer(Struct, frozen=True, order=True):
+    """Another server of the network; its session has to be under seal, by the keys of its id."""
+
+    id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+    address: Annotated[str, Meta(max_length=64)]
+
+
+OtherServers: TypeAlias = Annotated[list[OtherServer], Meta(max_length=MAX_OTHER_SERVERS)]
+
+
+class PresencePayload(Struct):
+    """A node says that this server holds its session, and is the one to reach it by."""
+
+    counter: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """Of what a node has said, the highest counts: see `secure.presence`."""
+    signature: Annotated[str, Meta(min_length=86, max_length=86)]
+    """By its Ed25519 key: 64 bytes as base64url."""
+
+
+class ServersPayload(Struct):
+    """The other servers of the network, in the order in which they are to be tried."""
+
+    servers: OtherServers
+    counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """Of the Presence that it answers; 0 for news."""
+    leave: bool = False
+    """Whether the node is to go to one of them now."""
 
 
 class RetransmitPayload(Struct):

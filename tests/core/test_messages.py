@@ -47,7 +47,8 @@ NO_MESSAGES = {
     "Relay.carry",
     "Resumptions.take_answer",  # the answer that may begin another session, from the inbox
     "Liveness.handle_goodbye",  # its share of a Disconnect
-    "PathProbes.handle",  # a frame
+    "PathProbes.handle",  # these two: a frame
+    "Home.note_kept_alive",
 }
 """Methods that are told of a peer, but not by the table."""
 

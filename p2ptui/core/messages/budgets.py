@@ -15,6 +15,7 @@ from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_OF_ONE, REQUES
 from p2ptui.core.gate import Gate
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.mobility.guests import STATEMENTS_OF_ONE, STATEMENTS_PER_SECOND
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.stun import PARTNER_REPLIES_PER_SECOND
@@ -110,6 +111,15 @@ PARTNER_REPLIES: Final = Budget(
     "partner replies", Cost.SEARCH, PARTNER_REPLIES_PER_SECOND, over="stun_delegation_refused"
 )
 
+STATEMENTS: Final = Budget(
+    "statements",
+    Cost.CONSTANT,
+    STATEMENTS_PER_SECOND,
+    rate_each=STATEMENTS_OF_ONE,
+    over="presence_limited",
+)
+"""Each is a signature to be checked, which takes 0.1 ms."""
+
 BUDGETS: Final = (
     ALLOWANCE,
     PAGES,
@@ -121,6 +131,7 @@ BUDGETS: Final = (
     FILTER_PROBE_REQUESTS,
     FILTER_PROBES,
     PARTNER_REPLIES,
+    STATEMENTS,
 )
 """All of them; a test compares this with docs/limits.md."""
 

@@ -25,9 +25,12 @@ from p2ptui.core.messages.budgets import (
     PARTNER_REPLIES,
     RELAYED,
     SEARCHES,
+    STATEMENTS,
 )
 from p2ptui.core.messages.row import Reader, Refusal, Row
 from p2ptui.core.messages.session_messages import SessionMessages, read_disconnect
+from p2ptui.core.mobility.guests import Guests
+from p2ptui.core.mobility.home import Home
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.requests import Relay, read_relayed
 from p2ptui.core.relay.way_checks import WayChecks
@@ -50,12 +53,14 @@ from p2ptui.wire.message import (
     NatProbeSentPayload,
     P2PConnectPayload,
     PeerInfo,
+    PresencePayload,
     ReceivedHandshakeResponse,
     ReceiveWindowPayload,
     RelayRequestPayload,
     RelayResponsePayload,
     RetransmitPayload,
     SequenceSkipPayload,
+    ServersPayload,
 )
 from p2ptui.wire.relayed_bytes import read_relay_request
 from p2ptui.wire.stun_partner import (
@@ -349,6 +354,26 @@ ROWS: Final = (
         capability=Capability.NAT_PROBE,
         follows=True,
         short="NatProbe=",
+    ),
+    Row(
+        MessageType.PRESENCE,
+        Guests.handle_presence,
+        _as(PresencePayload),
+        trust=Trust.PROVED,
+        sender=Guests.expects,
+        distrusted="presence_unasked",
+        budget=STATEMENTS,
+        capability=Capability.CLUSTER,
+    ),
+    Row(
+        MessageType.SERVERS,
+        Home.handle_servers,
+        _as(ServersPayload),
+        trust=Trust.JOINED_SERVER,
+        sender=Home.is_home,
+        distrusted="servers_unasked",
+        capability=Capability.CLUSTER,
+        follows=True,
     ),
 )
 """All types; a test compares this with docs/protocol.md."""

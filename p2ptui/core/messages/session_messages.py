@@ -1,5 +1,6 @@
 """What a session's two ends tell each other about it: gaps, refusals and the end."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from p2ptui.core.data import DataService
@@ -32,6 +33,7 @@ class SessionMessages:
         liveness: Hears that a peer has gone, or forgot this node.
         data: Hears what became of messages that were handed on.
         rendezvous: Hears what became of introductions.
+        note_goodbye: Hears that a peer has gone, and where that says that others may go.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class SessionMessages:
         liveness: Liveness,
         data: DataService,
         rendezvous: Rendezvous,
+        note_goodbye: Callable[[Peer, DisconnectPayload], None],
     ) -> None:
         self._state = state
         self._delivery = delivery
         self._liveness = liveness
         self._data = data
         self._rendezvous = rendezvous
+        self._note_goodbye = note_goodbye
 
     def handle_retransmit(self, peer: Peer, content: RetransmitPayload, now: float) -> None:
         """A gap is to be filled, or the peer lost track of the numbers."""
@@ -81,6 +85,7 @@ class SessionMessages:
 
     def handle_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
         """It says goodbye."""
+        self._note_goodbye(peer, content)
         self._liveness.handle_goodbye(peer, now, _goodbye(content))
 
     def doubt_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:

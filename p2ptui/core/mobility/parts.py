@@ -2,6 +2,8 @@
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mobility.confirming import Confirming
+from p2ptui.core.mobility.guests import Guests
+from p2ptui.core.mobility.home import Home
 from p2ptui.core.mobility.moving import Moving
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.failover import Failover
@@ -62,3 +64,7 @@ class MobilityParts:
             state, delivery, resumptions, liveness, traversal, keepalives, own_moves
         )
         lifecycle.on_left.append(self.moving.forget)
+        self.home = home = Home(state, delivery, lifecycle, sessions.server_watch)
+        keepalives.take_other_answer = home.note_kept_alive
+        self.guests = guests = Guests(state, delivery)
+        liveness.tell_whither = guests.whither

@@ -103,6 +103,9 @@ class Keepalives:
         """Called with a server and the time; whether a heartbeat left, which was due soon."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
         """Called with an outside host and for how long a way may be idle there, seconds."""
+        self.take_other_answer: Callable[[Peer, bytes, float], bool] = lambda *_: False
+        """Called with a peer, what its answer names, and the time, where nothing of this room is
+        answered; whether somebody else has asked."""
         state.find_longest_idle_s = self._shortest_s
         self.note_new_place = self._begin
         """Called with a server that sees this node elsewhere than before, and the time."""
@@ -286,7 +289,8 @@ class Keepalives:
             return
         binding = self._bindings.get(peer.address)
         if binding is None or not binding.nonce or frame.nonce != binding.nonce:
-            self._state.counters.drop("keepalive_unasked")
+            if not self.take_other_answer(peer, frame.nonce, now):
+                self._state.counters.drop("keepalive_unasked")
             return
         peer.liveness.note_answer(now)
         if not frame.is_late:

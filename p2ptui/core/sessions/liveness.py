@@ -112,6 +112,8 @@ class Liveness:
         """Called with each heartbeat of a peer."""
         self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
         """Called with each Ping of a peer."""
+        self.tell_whither: Callable[[Peer], bytes] = lambda _: b""
+        """Called when this node says goodbye to a peer; where that may go instead, as JSON."""
         self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
         """Called when a peer has said a genuine goodbye; whether it goes on at another address."""
         lifecycle.on_joined.append(self._begin)
@@ -297,6 +299,8 @@ class Liveness:
         goodbye = DisconnectPayload(reason)
         if peer.dialect is Dialect.SPEC:
             goodbye.handshake = peer.handshake_heard
+        if whither := self.tell_whither(peer):
+            goodbye.servers = Raw(whither)
         payload, kind = encode_payload(goodbye), MessageType.DISCONNECT
         if peer.initiated:
             self._delivery.send(peer, kind, payload, now, reason=Reason.GOODBYE)

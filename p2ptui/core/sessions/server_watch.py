@@ -61,6 +61,8 @@ class ServerWatch:
         """Look whether a server is there, unless that is under way."""
         if server.is_authenticated and server not in self._looks:
             look = _Look(now)
+            if server.pings.unanswered_since <= server.hears_at:
+                server.pings.excuse()  # one was lost, and something else has been answered since
             self._looks.put(server, look)
             self._go_on(server, look, SHORTEST_PAUSE_S, now)
 

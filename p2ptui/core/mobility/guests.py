@@ -1,0 +1,162 @@
+"""The nodes at a server of a cluster: what they sign, and what they are told of the other servers.
+
+Without a cluster nobody is asked for a statement, and none is taken.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from msgspec.structs import replace
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.secure.errors import SecureError
+from p2ptui.secure.exchange import decode_text
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.frames import node_id_bytes
+from p2ptui.wire.message import (
+    MAX_OTHER_SERVERS,
+    Capability,
+    MessageType,
+    OtherServer,
+    PresencePayload,
+    ServersPayload,
+)
+
+STATEMENTS_PER_SECOND: Final = 2_500
+"""Of all peers: 10,000 come within four seconds from a server that died."""
+
+STATEMENTS_OF_ONE: Final = 4
+"""Of these of one peer: it says it again after a second, and later, if nobody answers."""
+
+SETTLE_S: Final = 1.0
+"""Servers that start or go down together are news once."""
+
+TOLD_AT_ONCE: Final = 50
+TOLD_PAUSE_S: Final = 0.05
+"""Of news 10,000 peers are told in ten seconds, by a megabyte and a half a second at most."""
+
+NAMED_AT_GOODBYE: Final = 4
+"""A goodbye is one datagram, whatever the budget; who was told of others knows the rest."""
+
+
+class Guests:
+    """Takes what peers sign, and tells them where else they could go.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
+        self._telling: Timer | None = None
+        """When all are told of others."""
+        self.others: Sequence[OtherServer] = ()
+        """The other servers, of which whoever says that it is here is told, at most
+        `MAX_OTHER_SERVERS`; set by who knows them."""
+
+    def open(self, on_presence: Callable[[Peer, int, bytes, float], bool]) -> None:
+        """This server is one of a cluster, and says so in each handshake from now on.
+
+        Args:
+            on_presence: Called with a secured peer that says that it is at this server, its
+                counter, its signature (which is not checked here) and the time; whether it is true
+                and news.
+        """
+        self._on_presence = on_presence
+        own = self._state.identity
+        if Capability.CLUSTER not in own.capabilities:
+            capabilities = (*own.capabilities, Capability.CLUSTER)
+            self._state.identity = replace(own, capabilities=capabilities)
+
+    def close(self) -> None:
+        """It is so no more."""
+        self._on_presence = None
+        self.others = ()
+        own = self._state.identity
+        left = tuple(name for name in own.capabilities if name != Capability.CLUSTER)
+        self._state.identity = replace(own, capabilities=left)
+
+    def expects(self, peer: Peer, _content: PresencePayload) -> bool:
+        """Whether anybody wants to know where a peer is: one with keys, at its own address."""
+        return self._on_presence is not None and peer.seal is not None and peer.is_plain
+
+    def handle_presence(self, peer: Peer, content: PresencePayload, now: float) -> None:
+        """A peer says that it is at this server; that is answered by where else it could go."""
+        assert self._on_presence is not None
+        try:
+            signature = decode_text(content.signature)
+        except SecureError:
+            signature = b""
+        if self._on_presence(peer, content.counter, signature, now):
+            self._tell(peer, ServersPayload(self._in_turn(peer), content.counter), now)
+        else:
+            self._state.counters.drop("presence_refused")
+
+    def note_others(self, servers: Iterable[tuple[str, str]], now: float) -> None:
+        """The other servers may be others than before: all who are here are told within a while.
+
+        Args:
+            servers: Their ids, and where clients reach them.
+            now: The time, seconds.
+        """
+        found = sorted(OtherServer(*one) for one in servers if one[1])[:MAX_OTHER_SERVERS]
+        if found != self.others:
+            self.others = found
+            if self._telling is None:
+                self._telling = self._state.timers.schedule(now + SETTLE_S, self._tell_all)
+
+    def _tell_all(self, now: float) -> None:
+        here = [peer for peer in self._state.peers if Capability.CLUSTER in peer.facts.used]
+        self._telling = None
+        self._tell_some(deque(here), now)
+
+    def _tell_some(self, left: deque[Peer], now: float) -> None:
+        if self._telling is not None or self._state.closing:
+            return  # they have changed again
+        for _ in range(min(TOLD_AT_ONCE, len(left))):
+            peer = left.popleft()
+            if peer.is_authenticated:
+                self._tell(peer, ServersPayload(self._in_turn(peer)), now)
+        if left:
+            self._state.timers.schedule(now + TOLD_PAUSE_S, partial(self._tell_some, left))
+
+    def tell_servers(
+        self, peer: Peer, entries: Sequence[OtherServer], now: float, *, leave: bool = False
+    ) -> None:
+        """Tell a peer of the other servers, if it has said that it is at this one.
+
+        Args:
+            peer: Whom.
+            entries: At most `MAX_OTHER_SERVERS`; each peer tries another one first. Whoever says
+                next that it is here is told the same.
+            now: The time, seconds.
+            leave: Whether it is to go to one of them now.
+        """
+        self.others = entries[:MAX_OTHER_SERVERS]
+        if Capability.CLUSTER in peer.facts.used:
+            self._tell(peer, ServersPayload(self._in_turn(peer), leave=leave), now)
+
+    def _in_turn(self, peer: Peer) -> list[OtherServer]:
+        """The others in an order that is another one for each peer: if this server dies, its peers
+        do not all go to the same one."""
+        others = list(self.others)
+        start = node_id_bytes(peer.node_id)[-1] % len(others) if others else 0
+        return others[start:] + others[:start]
+
+    def _tell(self, peer: Peer, content: ServersPayload, now: float) -> None:
+        self._delivery.send(peer, MessageType.SERVERS, encode_payload(content), now)
+
+    def whither(self, peer: Peer) -> bytes:
+        """Where a peer may go as this server goes down, as JSON; nothing for all others."""
+        is_told = self._state.closing and Capability.CLUSTER in peer.facts.used
+        if not (is_told and peer.seal is not None and self.others):
+            return b""
+        return bytes(encode_payload(self._in_turn(peer)[:NAMED_AT_GOODBYE]))

@@ -1,0 +1,335 @@
+"""The server of a cluster that this node is at: the quickest that it has joined and that is up.
+
+A node may have joined several servers of one cluster. It signs which of them others are to reach it
+by: its home. Its heartbeats find a dead server within a minute; a home is asked every two seconds
+by the smallest datagram that there is, unless something comes from it anyway, so that somebody who
+writes to this node waits for five seconds at most. Servers outside of clusters are never asked so.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from p2ptui.core.accounts import Reason
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mobility.told_servers import ToldServer, worth_keeping
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.server_watch import ServerWatch
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.secure.exchange import encode_text
+from p2ptui.secure.presence import next_counter, sign_presence
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
+from p2ptui.wire.message import (
+    MAX_OTHER_SERVERS,
+    Capability,
+    DisconnectPayload,
+    MessageType,
+    OtherServers,
+    PresencePayload,
+    ServersPayload,
+)
+
+WATCH_S: Final = 2.0
+WATCH_JITTER: Final = 0.1
+"""A home from which nothing comes for so long is asked whether it is there."""
+
+AGAIN_S: Final = 0.15
+TRIES: Final = 4
+"""It is asked so often, so fast; then, two round trips later, the closer look begins, which calls a
+dead server silent after two Pings in half a second. Where one datagram in ten is lost, all that is
+lost by chance once in twelve hours."""
+
+LOOK_S: Final = 0.5
+"""While no server is up it is looked so often whether one is."""
+
+QUICKER_SHARE: Final = 0.8
+QUICKER_S: Final = 0.005
+QUICKER_FOR_S: Final = 30.0
+"""Another server is a better home if it is quicker by a fifth and by five milliseconds, for so
+long: each move is a put on the bus of the cluster."""
+
+SPREAD_S: Final = 2.0
+"""All that are told to leave a server do it within so long."""
+
+SAY_AGAIN_S: Final = 1.0
+SAY_GROWTH: Final = 2.0
+LONGEST_SAY_S: Final = 60.0
+"""A statement that is not answered is made again, with growing pauses."""
+
+_ENTRIES: Any = OtherServers
+
+
+class Home:
+    """Chooses this node's home, says so, watches it, and leaves it.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells who comes and goes.
+        watch: Looks whether a server is there.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, watch: ServerWatch
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._watch = watch
+        self.server: Peer | None = None
+        """The home; None while there is none."""
+        self._told: tuple[ToldServer, ...] = ()
+        self._left: Peer | None = None
+        """A server that told this node to go."""
+        self._timer: Timer | None = None
+        self._saying: Timer | None = None
+        self._counter = 0
+        self._asked: tuple[bytes, float] = b"", -math.inf
+        """What the last question names, and when it first left."""
+        self._tries = 0
+        """How often it did."""
+        self._quicker: tuple[Peer, float] | None = None
+        """Which server is quicker than the home, and since when."""
+        self.on_wanted: Callable[[], None] = lambda: None
+        """Called when no joined server is up, and other ones may be."""
+        self.on_taken: Callable[[Peer], None] = lambda _: None
+        """Called with each home."""
+        self.is_spare: Callable[[Peer], bool] = lambda _: False
+        """Whether a server was joined for want of one that this node was told to join."""
+        if state.seals is not None:
+            lifecycle.on_joined.append(self._handle_joined)
+            lifecycle.on_left.append(self._handle_left)
+            watch.on_silent.append(self._handle_silent)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any other server is better than what there is."""
+        return self.server is None or self.server is self._left
+
+    @property
+    def told(self) -> tuple[ToldServer, ...]:
+        """The other servers that this node was told of, as they are to be tried."""
+        return self._told
+
+    def is_home(self, peer: Peer, _content: ServersPayload) -> bool:
+        """Whether this node is at a server; one that was left may not know that yet."""
+        return peer is self.server
+
+    def is_in_cluster(self, peer: Peer) -> bool:
+        """Whether a peer is a server that may be this node's home: joined, and under seal. Servers
+        of the cluster themselves have none."""
+        if peer.seal is None or Capability.CLUSTER not in peer.facts.capabilities:
+            return False
+        return peer.is_joined_server and Capability.CLUSTER not in self._state.identity.capabilities
+
+    # Who comes and goes.
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        if not self.is_in_cluster(peer):
+            return
+        if peer is self._left:
+            self._left = None
+        home = self.server
+        if (
+            home is None
+            or home in (peer, self._left)
+            or (self.is_spare(home) and not self.is_spare(peer))
+        ):
+            self._take(peer, now)
+
+    def _handle_left(self, peer: Peer, now: float) -> None:
+        spread_s = 0.0
+        if peer is self._left:
+            self._left, spread_s = None, SPREAD_S
+        if peer is self.server:
+            if peer.session.parted:
+                self._told = ()  # this node's user does not want to be there
+            self._lose(now, spread_s)
+
+    def _handle_silent(self, peer: Peer, now: float) -> None:
+        if peer is self.server:
+            self._lose(now, 0.0)
+
+    def note_goodbye(self, peer: Peer, content: DisconnectPayload) -> None:
+        """A server goes down; it may say where to go."""
+        if content.servers is UNSET or not self.is_in_cluster(peer):
+            return
+        try:
+            entries = decode_payload(content.servers, _ENTRIES)
+        except MalformedError:
+            self._state.counters.drop("servers_malformed")
+            return
+        known = {one.node_id: one for one in self._told}
+        first = worth_keeping(entries, peer.address, self._state.identity.id)
+        told = {one.node_id: one for one in first} | known
+        self._told = tuple(told.values())[:MAX_OTHER_SERVERS]
+        self._left = peer
+
+    def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
+        """A server tells of the others."""
+        self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
+        if content.counter == self._counter and self._saying is not None:
+            self._saying.cancel()
+        if content.leave:
+            self._left = peer
+            self._plan(now + self._state.rng.uniform(0.0, SPREAD_S), self._move_on)
+
+    # Which is the home.
+
+    def _candidates(self, now: float) -> list[Peer]:
+        """Those that are up, the best first."""
+        servers = [
+            peer
+            for peer in self._state.peers.joined_servers
+            if self.is_in_cluster(peer)
+            and peer is not self._left
+            and not (peer.is_silent(now) or self._watch.is_called_silent(peer))
+        ]
+        return sorted(servers, key=lambda peer: (self.is_spare(peer), _rtt_s(peer)))
+
+    def _lose(self, now: float, spread_s: float) -> None:
+        """The home is one no more: go to the next one within so many seconds."""
+        self.server = self._quicker = None
+        if self._saying is not None:
+            self._saying.cancel()
+        wait_s = self._state.rng.uniform(0.0, spread_s) if spread_s else 0.0
+        if wait_s:
+            self._plan(now + wait_s, self._seek)
+        else:
+            self._seek(now)
+
+    def _seek(self, now: float) -> None:
+        if self.server is not None or self._state.closing:
+            return
+        best = next(iter(self._candidates(now)), None)
+        if best is not None:
+            self._take(best, now)
+            self._watch.doubt(best, now)  # what killed the last one may have killed this one too
+            return
+        if self._told:
+            self.on_wanted()
+        silent = [peer for peer in self._state.peers.joined_servers if self.is_in_cluster(peer)]
+        for peer in silent:
+            self._watch.doubt(peer, now)  # it may answer again, or do so for the first time
+        if silent:
+            self._plan(now + LOOK_S, self._seek)
+
+    def _move_on(self, now: float) -> None:
+        """The home wants this node to go: it stays until it has another one."""
+        best = next(iter(self._candidates(now)), None)
+        if best is not None:
+            self._take(best, now)
+        else:
+            self.on_wanted()
+            self._plan(now + LOOK_S, self._ask)
+
+    def _take(self, server: Peer, now: float) -> None:
+        self.server, self._quicker = server, None
+        self._say(now, SAY_AGAIN_S)
+        self._plan_watch(now, now)
+        self.on_taken(server)
+
+    def _say(self, now: float, pause_s: float) -> None:
+        """Sign that this node is here."""
+        server, seals = self.server, self._state.seals
+        if self._saying is not None:
+            self._saying.cancel()
+        if server is None or seals is None or self._state.closing:
+            return
+        unix_ms = int((now + self._state.unix_offset) * 1000)
+        self._counter = next_counter(self._counter, unix_ms)
+        signature = sign_presence(seals.keys.identity, server.node_id, self._counter)
+        content = PresencePayload(self._counter, encode_text(signature))
+        payload, kind = encode_payload(content), MessageType.PRESENCE
+        self._delivery.send(server, kind, payload, now, reason=Reason.OWN_SESSION)
+        longer_s = min(pause_s * SAY_GROWTH, LONGEST_SAY_S)
+        self._saying = self._state.timers.schedule(
+            now + pause_s, lambda at: self._say(at, longer_s)
+        )
+
+    # Whether it is there, and the best.
+
+    def _plan(self, when: float, action: Callable[[float], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._state.timers.schedule(when, action)
+
+    def _plan_watch(self, heard_at: float, now: float) -> None:
+        jitter = self._state.rng.uniform(1 - WATCH_JITTER, 1 + WATCH_JITTER)
+        self._plan(max(heard_at + WATCH_S * jitter, now + LOOK_S), self._ask)
+
+    def _ask(self, now: float) -> None:
+        server = self.server
+        if server is None or self._state.closing:
+            return
+        self._compare(server, now)
+        if self.server is not server:
+            return
+        heard_at = server.liveness.last_received
+        if now < heard_at + WATCH_S * (1 - WATCH_JITTER):
+            self._plan_watch(heard_at, now)
+            return
+        bits = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES)
+        nonce = bits.to_bytes(KEEPALIVE_NONCE_BYTES, "big")
+        self._asked, self._tries = (nonce, now), 0
+        self._repeat(server, now)
+
+    def _repeat(self, server: Peer, now: float) -> None:
+        self._tries += 1
+        frame = encode_keepalive(Keepalive(self._asked[0]))
+        grant = self._delivery.grant(server, Reason.OWN_PLAN, now)
+        self._delivery.transmit_frame(server, frame, grant)
+        wait_s = 2 * (server.channel.rtt.srtt or 0.0) if self._tries == TRIES else 0.0
+        self._plan(now + AGAIN_S + wait_s, self._judge)
+
+    def note_kept_alive(self, peer: Peer, nonce: bytes, now: float) -> bool:
+        """A keepalive was answered; whether it was the home, and this room has asked."""
+        if peer is not self.server or nonce != self._asked[0]:
+            return False
+        if self._tries == 1:  # else nobody knows which one is answered (RFC 6298, section 3)
+            peer.channel.rtt.observe(now - self._asked[1])
+        peer.liveness.note_answer(now)
+        self._asked = b"", now
+        return True
+
+    def _judge(self, now: float) -> None:
+        server = self.server
+        if server is None:
+            return
+        heard_at = server.liveness.last_received
+        if heard_at < self._asked[1]:
+            if self._tries < TRIES:
+                self._repeat(server, now)
+                return
+            self._watch.doubt(server, now)
+        self._plan_watch(max(heard_at, now - WATCH_S), now)
+
+    def _compare(self, home: Peer, now: float) -> None:
+        """Move to a server that has been quicker for long enough, or is rather to be used."""
+        others = [peer for peer in self._candidates(now) if peer is not home]
+        best = others[0] if others else None
+        if best is not None and self.is_spare(home) and not self.is_spare(best):
+            self._take(best, now)
+            return
+        if best is None or self.is_spare(best) or not _is_quicker(best, home):
+            self._quicker = None
+        elif self._quicker is None or self._quicker[0] is not best:
+            self._quicker = best, now
+        elif now >= self._quicker[1] + QUICKER_FOR_S:
+            self._take(best, now)
+
+
+def _rtt_s(server: Peer) -> float:
+    rtt_s = server.channel.rtt.srtt
+    return math.inf if rtt_s is None else rtt_s
+
+
+def _is_quicker(one: Peer, than: Peer) -> bool:
+    rtt_s, other_s = _rtt_s(one), _rtt_s(than)
+    if math.isinf(other_s):
+        return not math.isinf(rtt_s)
+    return rtt_s <= other_s * QUICKER_SHARE and rtt_s <= other_s - QUICKER_S

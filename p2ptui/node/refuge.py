@@ -1,0 +1,148 @@
+"""While no server that a node was told to join is up: one that those have told of.
+
+Whoever names an address might want a node to send there. So one at a time is asked, each a few
+times in a while whoever names it, by an ordinary handshake with the id that was named; and none as
+long as another server is up.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.events import ConnectResult
+from p2ptui.core.mobility.home import Home
+from p2ptui.core.mobility.told_servers import ToldServer
+from p2ptui.errors import P2PError
+from p2ptui.node.joiner import FIRST_PAUSE_S, LONGEST_PAUSE_S, PAUSE_JITTER
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.joined import JoinedAddress
+from p2ptui.wire.message import MAX_OTHER_SERVERS
+
+log = logging.getLogger("p2ptui.join")
+
+ATTEMPT_S: Final = 2.0
+"""A server that is up answers sooner, and the next one may be waiting."""
+
+TRIES: Final = 4
+TRIES_WITHIN_S: Final = 600.0
+"""One address is asked so often in so long from the first time, whoever names it."""
+
+MAX_ASKED: Final = 256
+"""Addresses of which it is known how often they were asked; with more no other one is."""
+
+
+class Refuge:
+    """Joins a server that this node was told of, and leaves it for one that it was told to join.
+
+    Args:
+        home: Says when one is wanted, and which there are.
+        connect: Shakes hands within seconds with a node at the first of its addresses.
+        say_goodbye: To the node at an address.
+        is_kept: Whether an address is that of a server that is kept joined.
+        now: The time, seconds.
+        rng: For the jitter of pauses.
+        begin: Starts a task that the node owns.
+        count: Called with a cause for each server that is not asked for want of room.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        connect: Callable[[Sequence[Address], float], Awaitable[ConnectResult]],
+        say_goodbye: Callable[[Address], None],
+        is_kept: Callable[[Address], bool],
+        now: Callable[[], float],
+        rng: random.Random,
+        begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
+        count: Callable[[str], None],
+    ) -> None:
+        self._home = home
+        self._connect = connect
+        self._say_goodbye = say_goodbye
+        self._is_kept = is_kept
+        self._now = now
+        self._rng = rng
+        self._begin = begin
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        """There is another home, or none any more."""
+        self._joined: BoundedTable[Address, None] = BoundedTable(
+            MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
+        )
+        """Where those are that were asked, and have not failed."""
+        self._asked: BoundedTable[Address, int] = BoundedTable(
+            MAX_ASKED,
+            refuses=True,
+            full="told_servers_full",
+            lifetime_s=TRIES_WITHIN_S,
+            count=count,
+        )
+        home.on_wanted = self._handle_wanted
+        home.on_taken = lambda _: self._news.set()
+        home.is_spare = lambda server: server.address in self._joined
+
+    def _handle_wanted(self) -> None:
+        self._news.set()
+        if self._task is None or self._task.done():
+            self._task = self._begin(self._run(), "another server")
+
+    async def _run(self) -> None:
+        """Until a server is the home that this node was told to join."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._news.clear()
+            if self._home.is_wanted:
+                await self._ask_all()
+            if self._home.is_wanted:
+                jitter = self._rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
+                await self._wait(pause_s * jitter)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                continue
+            server, pause_s = self._home.server, FIRST_PAUSE_S
+            if server is not None and server.address not in self._joined:
+                break
+            await self._news.wait()
+        for address in list(self._joined):
+            del self._joined[address]
+            log.info("left the server at %s", format_address(address))
+            self._say_goodbye(address)
+
+    async def _ask_all(self) -> None:
+        for told in self._home.told:
+            if not self._home.is_wanted:
+                return
+            if not self._is_kept(told.address) and self._may_ask(told.address):
+                await self._ask(told)
+
+    def _may_ask(self, address: Address) -> bool:
+        now = self._now()
+        self._asked.expire(now)
+        tries = self._asked.get(address)
+        if tries is None:
+            return self._asked.put(address, 1, now=now)
+        if tries < TRIES:
+            self._asked.replace(address, tries + 1)
+        return tries < TRIES
+
+    async def _ask(self, told: ToldServer) -> None:
+        where = format_address(told.address)
+        if not self._joined.put(told.address, None):
+            return
+        try:
+            asked = JoinedAddress(told.address, pin=told.node_id)
+            await self._connect([asked], ATTEMPT_S)
+        except P2PError as error:
+            self._joined.pop(told.address)
+            log.info("cannot go to the server at %s: %s", where, error)
+        else:
+            log.warning("none of the servers to be joined is up: joined %s", where)
+
+    async def _wait(self, seconds: float) -> None:
+        """Unless there are news sooner."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
