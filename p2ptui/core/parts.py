@@ -44,13 +44,15 @@ class Parts:
         """Keeps the lists of the joined servers fresh while somebody looks."""
         self.neighbours = mesh.neighbours
         """Local discovery; `start` it once the networks are known."""
-        relays = RelayParts(state, delivery, sessions)
+        relays = RelayParts(state, delivery, sessions, mesh)
         self._relay_control, self._relay = relays.control, relays.requests
         self._relay_frames, self._failover = relays.frames, relays.failover
         self.traversal = Traversal(
             state, delivery, sessions.lifecycle, sessions.handshake, relays.frames
         )
         """Direct paths to nodes that a server knows too."""
+        self.handed = relays.handed
+        """Takes what other servers hand over."""
         self._mobility = mobility = MobilityParts(
             state, delivery, sessions, relays.failover, self.traversal
         )

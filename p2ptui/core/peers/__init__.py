@@ -14,6 +14,7 @@ from p2ptui.core.peers.elsewhere import (
     Foreign,
     Handed,
     Handing,
+    Listed,
     NotHanded,
     Taker,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Handed",
     "Handing",
     "Held",
+    "Listed",
     "NotHanded",
     "OnLost",
     "Peer",
