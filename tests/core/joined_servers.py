@@ -6,10 +6,12 @@ What one hands to another arrives after a moment; nothing of a broker is here.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
+from p2ptui.core.events import ConnectResult
 from p2ptui.core.peers import ALONE, Foreign, Handed, Handing, NotHanded, Peer
-from tests.simulation import Host, World
+from tests.core.relaying import ask, node, puppet, relaying
+from tests.simulation import Host, Puppet, World
 
 LATENCY_S: Final = 0.002
 """From server to server."""
@@ -153,3 +155,32 @@ class Side:
                 handed.kind, handed.server_id, handed.source_id, handed.target_id, b"", handed.ref
             )
             endpoint.handed.handle_not_handed(source, about, why, now)
+
+
+class Two:
+    """Two servers that know of each other's nodes."""
+
+    def __init__(self, *, secured: bool = False, **options: Any) -> None:
+        self.world = World(secured=secured)
+        self.one, self.other = (relaying(self.world, **options) for _ in range(2))
+        self.cluster = Cluster(self.world, self.one, self.other)
+
+    def nodes(self, **options: Any) -> tuple[Host, Host]:
+        """A node of each."""
+        return node(self.world, self.one, **options), node(self.world, self.other, **options)
+
+    def met(self) -> tuple[Host, Host]:
+        """A node of each; they talk."""
+        a, b = self.nodes()
+        assert isinstance(a.outcome(ask(a, self.one, b)), ConnectResult)
+        self.world.run_for(1)
+        return a, b
+
+    def puppets(self) -> tuple[Puppet, Puppet]:
+        """A deployed client of each."""
+        return puppet(self.world, self.one), puppet(self.world, self.other)
+
+    def hand(self, source: str, target: str, body: bytes, kind: Handing) -> NotHanded | None:
+        """What the other server makes of something that comes in the name of a node."""
+        handed = Handed(kind, self.one.id, source, target, body, "")
+        return self.cluster.take(self.other, handed, self.world.now)

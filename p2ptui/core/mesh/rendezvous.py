@@ -8,7 +8,7 @@ handshake over the way that the Pings have opened.
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
@@ -95,7 +95,9 @@ class Rendezvous:
         """Who was named to whom, where the one told cannot search."""
         self._unpaid: BoundedTable[tuple[str, str], P2PConnectPayload] = state.tables.add(
             "introductions_unpaid",
-            BoundedTable(MAX_UNPAID, shares=state.tables.shares, lifetime_s=UNPAID_S),
+            BoundedTable(
+                MAX_UNPAID, shares=state.tables.shares, peer_share=INDEXED, lifetime_s=UNPAID_S
+            ),
         )
         """Who is to be named to whom, and what is said of it, once its address is proved."""
         delivery.on_proved.append(self._handle_proved)

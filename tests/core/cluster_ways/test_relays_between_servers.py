@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.events import ConnectResult, ErrorReceived
-from p2ptui.core.peers import Handed, Handing, NotHanded
+from p2ptui.core.events import ErrorReceived
+from p2ptui.core.peers import Handing, NotHanded
 from p2ptui.core.relay.frames import REFUSED_CODE
 from p2ptui.wire.frames import (
     RELAY,
@@ -16,35 +16,11 @@ from p2ptui.wire.frames import (
     encode_relay,
     node_id_bytes,
 )
-from tests.core.joined_servers import Cluster
-from tests.core.relaying import account, ask, node, open_relays, puppet, relaying, say, seen
+from tests.core.joined_servers import Cluster, Two
+from tests.core.relaying import account, node, open_relays, puppet, relaying, say, seen
 from tests.simulation import Host, Puppet, World
 
 NOBODY = "99999999-0000-4000-8000-000000000000"
-
-
-class Two:
-    """Two servers that know of each other's nodes."""
-
-    def __init__(self, *, secured: bool = False, **options: Any) -> None:
-        self.world = World(secured=secured)
-        self.one, self.other = (relaying(self.world, **options) for _ in range(2))
-        self.cluster = Cluster(self.world, self.one, self.other)
-
-    def nodes(self, **options: Any) -> tuple[Host, Host]:
-        """A node of each."""
-        return node(self.world, self.one, **options), node(self.world, self.other, **options)
-
-    def met(self) -> tuple[Host, Host]:
-        """A node of each; they talk."""
-        a, b = self.nodes()
-        assert isinstance(a.outcome(ask(a, self.one, b)), ConnectResult)
-        self.world.run_for(1)
-        return a, b
-
-    def puppets(self) -> tuple[Puppet, Puppet]:
-        """A deployed client of each."""
-        return puppet(self.world, self.one), puppet(self.world, self.other)
 
 
 @pytest.fixture(params=[False, True], ids=["open", "secured"])
@@ -91,7 +67,7 @@ def test_what_must_not_be_cut_says_so_to_the_other_server_too() -> None:
 
     whole = [handed for handed in two.cluster.handed if handed.body[0] == RELAY_WHOLE]
     assert 0 < len(whole) < len(two.cluster.handed)
-    assert hand(two, NOBODY, b.id, whole[0].body, Handing.FRAME) is None
+    assert two.hand(NOBODY, b.id, whole[0].body, Handing.FRAME) is None
     ((data, _),) = two.other.endpoint.datagrams_to_send(two.world.now)
     assert type(data) is Unfragmented
 
@@ -236,12 +212,6 @@ def frame(kind: int, source: str, data: bytes = b'{"id":"1"}') -> bytes:
     return encode_relay(kind, node_id_bytes(source), data)
 
 
-def hand(two: Two, source: str, target: str, body: bytes, kind: Handing) -> NotHanded | None:
-    """What the other server makes of something that comes in the name of a node."""
-    handed = Handed(kind, two.one.id, source, target, body, "")
-    return two.cluster.take(two.other, handed, two.world.now)
-
-
 @pytest.mark.parametrize("kind", list(Handing))
 @pytest.mark.parametrize(
     "body",
@@ -267,7 +237,7 @@ def test_bytes_of_any_kind_reach_nobody(kind: Handing, body: bytes) -> None:
     _, b = two.nodes()
     sent = two.other.endpoint.counters.messages_out
 
-    assert hand(two, NOBODY, b.id, body, kind) is not None
+    assert two.hand(NOBODY, b.id, body, kind) is not None
 
     assert two.other.endpoint.counters.messages_out == sent
     assert two.other.endpoint.datagrams_to_send(two.world.now) == []
@@ -281,7 +251,7 @@ def test_what_is_larger_than_a_message_reaches_nobody(kind: Handing) -> None:
     limit = two.other.endpoint._state.config.server.max_message_size
     body = frame(RELAYED, NOBODY, b"{" * limit)
 
-    assert hand(two, NOBODY, b.id, body, kind) is NotHanded.UNSENDABLE
+    assert two.hand(NOBODY, b.id, body, kind) is NotHanded.UNSENDABLE
     assert two.other.endpoint.counters.drops["handed_too_large"] == 1
 
 
@@ -293,7 +263,7 @@ def test_no_server_speaks_in_the_name_of_a_node_that_is_here() -> None:
 
     for name in names:
         body = frame(RELAYED, NOBODY)
-        assert hand(two, name, b.id, body, Handing.FRAME) is NotHanded.UNKNOWN
+        assert two.hand(name, b.id, body, Handing.FRAME) is NotHanded.UNKNOWN
     assert two.other.endpoint.counters.drops["handed_false_source"] == len(names)
     assert two.other.endpoint.datagrams_to_send(two.world.now) == []
 
@@ -303,17 +273,17 @@ def test_a_node_with_two_sessions_speaks_by_the_server_that_it_has_signed_for() 
     a, b = node(two.world, two.one, two.other), node(two.world, two.other)
     body = frame(RELAYED, NOBODY)
     two.cluster.enter(two.other, seen(two.other, a), two.world.now)
-    assert hand(two, a.id, b.id, body, Handing.FRAME) is NotHanded.UNKNOWN
+    assert two.hand(a.id, b.id, body, Handing.FRAME) is NotHanded.UNKNOWN
 
     two.cluster.enter(two.one, seen(two.one, a), two.world.now)
-    assert hand(two, a.id, b.id, body, Handing.FRAME) is None
+    assert two.hand(a.id, b.id, body, Handing.FRAME) is None
 
 
 def test_the_head_of_a_frame_is_written_by_who_gives_it_to_its_node() -> None:
     two = Two()
     _, b = two.nodes()
     for kind in (RELAY, RELAYED):
-        assert hand(two, NOBODY, b.id, frame(kind, two.other.id), Handing.FRAME) is None
+        assert two.hand(NOBODY, b.id, frame(kind, two.other.id), Handing.FRAME) is None
         ((data, to),) = two.other.endpoint.datagrams_to_send(two.world.now)
         assert (data, to) == (frame(RELAYED, NOBODY), b.address)
 
@@ -323,7 +293,7 @@ def test_relayed_bytes_are_written_anew() -> None:
     _, b = two.puppets()
     body = json.dumps({"from_peer_id": two.other.id, "data": [1], "other": 2}).encode()
 
-    assert hand(two, NOBODY, b.id, body, Handing.RELAY_DATA) is None
+    assert two.hand(NOBODY, b.id, body, Handing.RELAY_DATA) is None
     two.world.run_for(1)
     assert relayed(b) == [{"from_peer_id": NOBODY, "data": [1]}]
 
@@ -334,7 +304,7 @@ def test_who_has_proved_nothing_is_given_nothing() -> None:
     b.answers_pings = False
     b.join(two.other)
 
-    assert hand(two, NOBODY, b.id, frame(RELAYED, NOBODY), Handing.FRAME) is NotHanded.UNSENDABLE
+    assert two.hand(NOBODY, b.id, frame(RELAYED, NOBODY), Handing.FRAME) is NotHanded.UNSENDABLE
     assert two.other.endpoint.counters.drops["handed_unproved"] == 1
 
 
