@@ -48,6 +48,7 @@ PURE: Final = {
     "core/readers.py": "is referred to weakly, as no compiled object can be",
     "core/traversal/sealed_offers.py": _STRUCT,
     "wire/address.py": "its alias is not the same to who checks and to who compiles, see below",
+    "wire/cluster.py": _STRUCT,
     "wire/exchange.py": _STRUCT,
     "wire/message.py": _STRUCT,
     "wire/offer.py": _STRUCT,

@@ -67,4 +67,4 @@ class HandedOver:
         if peer is None or peer.is_claim:
             return True
         known = self._state.elsewhere.holder(source_id)
-        return known is not None and known.keys != "" and known.server_id == handed.server_id
+        return known is not None and known.is_signed and known.server_id == handed.server_id

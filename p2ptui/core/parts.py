@@ -1,13 +1,14 @@
 """The parts of one endpoint: which there are, and whom each knows."""
 
+from typing import TYPE_CHECKING
+
 from p2ptui.core.data import DataService, ReceiveWindows
 from p2ptui.core.delivery import Delivery, PathProbes
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.parts import MeshParts
-from p2ptui.core.messages import EXTENSIONS, FOLLOWING
+from p2ptui.core.messages import EXTENSIONS, FOLLOWING, SessionMessages
 from p2ptui.core.messages.parts import MessageParts
-from p2ptui.core.messages.session_messages import SessionMessages
 from p2ptui.core.mobility.parts import MobilityParts
 from p2ptui.core.relay.parts import RelayParts
 from p2ptui.core.services import Services
@@ -15,6 +16,9 @@ from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.room import Traversal
+
+if TYPE_CHECKING:
+    from p2ptui.core.cluster.room import Cluster
 
 
 class Parts:
@@ -51,8 +55,6 @@ class Parts:
             state, delivery, sessions.lifecycle, sessions.handshake, relays.frames
         )
         """Direct paths to nodes that a server knows too."""
-        self.handed = relays.handed
-        """Takes what other servers hand over."""
         self._mobility = mobility = MobilityParts(
             state, delivery, sessions, relays.failover, self.traversal
         )
@@ -121,6 +123,26 @@ class Parts:
         rendezvous.on_unknown = traversal.refusals.handle_unknown
         self._relay_frames.on_refused = traversal.refusals.handle_refused
         self.path_probes.sharing = self._relay_frames.sharing
+
+    def open_cluster(self, name: str, advertised: str, now: float) -> "Cluster":
+        """Serve the network together with others; whoever drives this brings it to their broker.
+
+        Args:
+            name: What this server is called, for people.
+            advertised: Where clients reach it, `HOST:PORT`.
+            now: The time, seconds.
+        """
+        from p2ptui.core.cluster.room import Cluster
+
+        state = self._state
+        cluster = Cluster(state, self._delivery, self._lifecycle, state.taker, name, advertised)
+        cluster.on_joined_elsewhere.append(self._discovery.note_joined_elsewhere)
+        cluster.on_left_elsewhere += [
+            self._relay_control.note_left_elsewhere,
+            self._discovery.note_left_elsewhere,
+        ]
+        cluster.open(now)
+        return cluster
 
     def sizes(self) -> dict[str, int]:
         """How full everything is that grows with what others do; each has a limit."""

@@ -8,7 +8,7 @@ from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
-from p2ptui.core.messages.session_messages import SessionMessages
+from p2ptui.core.messages import SessionMessages
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.sessions.handshake import Handshake

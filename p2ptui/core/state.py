@@ -22,7 +22,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
-from p2ptui.core.peers import ALONE, Elsewhere, Listed, Peer, PeerTable
+from p2ptui.core.peers import ALONE, NO_TAKER, Elsewhere, Listed, Peer, PeerTable, Taker
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
@@ -83,6 +83,8 @@ class NodeState:
         )
         self.elsewhere: Elsewhere = ALONE
         """The other servers of the network."""
+        self.taker: Taker = NO_TAKER
+        """Who gives the peers of this server what others hand over for them."""
         self.timers = Timers()
         self.closing = False
         """Whether the node is saying goodbye: it answers nobody any more."""

@@ -11,7 +11,8 @@ before and to come; `replay` takes each datagram once; `frames` is what they loo
 
 `identity`: a node's keys and id, made from one seed, and statements that it signs. `known_nodes`:
 whom this user's nodes have met before, and what to make of who comes back. `secret`: a value that
-is never shown, and how one is written for people.
+is never shown, and how one is written for people. `presence`: what a node signs to say which server
+holds it.
 """
 
 from p2ptui.secure.errors import Reason, SecureError

@@ -52,7 +52,7 @@ class Cluster:
             if self.knows and known is not None and known.server_id == server.id:
                 del self.book[peer.node_id]
                 for other in self._others(server):
-                    other.endpoint._discovery.note_left_elsewhere(peer.node_id, now)
+                    _tell_left(other, peer.node_id, now)
 
         # Before anybody else is told: what the others know has changed by then.
         endpoint._lifecycle.on_joined.insert(0, enter)
@@ -72,6 +72,7 @@ class Cluster:
             peer.proved,
             "" if seal is None else seal.keys.text,
             "" if seal is None else seal.claims.boot.hex(),
+            seal is not None,
         )
         for other in self._others(server):
             other.endpoint._discovery.note_joined_elsewhere(foreign, now)
@@ -88,7 +89,7 @@ class Cluster:
             del self.book[node_id]
         for other in self.servers.values():
             for node_id in gone:
-                other.endpoint._discovery.note_left_elsewhere(node_id, self.world.now)
+                _tell_left(other, node_id, self.world.now)
         server.endpoint._state.elsewhere = ALONE
 
     def take(self, server: Host, handed: Handed, now: float) -> NotHanded | None:
@@ -96,11 +97,16 @@ class Cluster:
         target = server.endpoint.peers.authenticated(handed.target_id)
         if target is None or not target.is_plain:
             return NotHanded.UNKNOWN
-        return server.endpoint.handed.take_handed(target, handed, now)
+        return server.endpoint._state.taker.take_handed(target, handed, now)
 
     def kinds(self) -> list[Handing]:
         """What was handed over, each kind once, in the order of the first."""
         return list(dict.fromkeys(handed.kind for handed in self.handed))
+
+
+def _tell_left(server: Host, node_id: str, now: float) -> None:
+    server.endpoint._relay_control.note_left_elsewhere(node_id, now)
+    server.endpoint._discovery.note_left_elsewhere(node_id, now)
 
 
 class Side:
@@ -154,7 +160,7 @@ class Side:
             about = Handed(
                 handed.kind, handed.server_id, handed.source_id, handed.target_id, b"", handed.ref
             )
-            endpoint.handed.handle_not_handed(source, about, why, now)
+            endpoint._state.taker.handle_not_handed(source, about, why, now)
 
 
 class Two:

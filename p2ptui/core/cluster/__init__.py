@@ -1,4 +1,8 @@
 """Several servers of one network: what each tells the others of its peers, and hands to them.
 
 Sans-I/O, as all of the core: a broker is behind `bus`, in `io` the real one and one in memory.
+`room` is what others see. It is made of `own`, who this server is there; `others`, which servers
+there are; `view`, whom they hold; `presence`, whom this one holds; `statements`, what its peers
+have signed of that, and `claims`, how it is settled where they cannot; `handing`, what goes from
+server to server.
 """

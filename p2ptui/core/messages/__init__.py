@@ -16,6 +16,7 @@ from p2ptui.core.messages.rows import (
     ROWS,
     TOLD_TO_SHAKE_HANDS,
 )
+from p2ptui.core.messages.session_messages import SessionMessages
 
 __all__ = [
     "EXTENSIONS",
@@ -26,4 +27,5 @@ __all__ = [
     "Cost",
     "Refusal",
     "Row",
+    "SessionMessages",
 ]

@@ -10,6 +10,7 @@ from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Standing
 from p2ptui.core.peers.elsewhere import (
     ALONE,
+    NO_TAKER,
     Elsewhere,
     Foreign,
     Handed,
@@ -30,6 +31,7 @@ __all__ = [
     "HANDSHAKES_REMEMBERED",
     "MAX_ACKS_OWED",
     "NOBODY",
+    "NO_TAKER",
     "PING_BYTES",
     "Dialect",
     "Elsewhere",

@@ -34,6 +34,8 @@ class Foreign:
     session is in the open."""
     boot: str = ""
     """What it made when it started, hexadecimal: a sealed offer for it names this."""
+    is_signed: bool = False
+    """Whether the node has signed that this server holds it."""
 
     @property
     def node_id(self) -> str:
@@ -178,3 +180,19 @@ class Taker(Protocol):
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
         """What `source`, a peer of this server, sent to a node elsewhere did not arrive: it is told
         as it would be of a node here."""
+
+
+class _NoTaker:
+    """Nothing is taken."""
+
+    def take_handed(self, _target: Peer, _handed: Handed, _now: float) -> NotHanded | None:
+        return NotHanded.UNKNOWN
+
+    def handle_not_handed(
+        self, _source: Peer, _handed: Handed, _why: NotHanded, _now: float
+    ) -> None:
+        return
+
+
+NO_TAKER: Final[Taker] = _NoTaker()
+"""Until somebody takes what is handed over."""

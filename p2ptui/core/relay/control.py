@@ -353,9 +353,17 @@ class RelayControl:
 
     # Who comes and goes.
 
-    def _release(self, peer: Peer, _now: float) -> None:
-        for pair in self._relays.of_peer(peer.node_id):
+    def note_left_elsewhere(self, node_id: str, _now: float) -> None:
+        """No other server holds a node any more."""
+        if self._state.find(node_id) is None:
+            self._close_of(node_id)
+
+    def _close_of(self, node_id: str) -> None:
+        for pair in self._relays.of_peer(node_id):
             self._close(pair)
+
+    def _release(self, peer: Peer, _now: float) -> None:
+        self._close_of(peer.node_id)
         account = self._accounts.pop(peer.node_id, None)
         if account is None:
             return

@@ -31,7 +31,7 @@ class RelayParts:
         self.requests = Relay(state, delivery, lifecycle, control)
         self.frames = frames = RelayFrames(state, delivery, lifecycle, control)
         self.failover = Failover(state, delivery, lifecycle, frames, sessions.server_watch)
-        self.handed = HandedOver(
+        state.taker = HandedOver(
             state,
             delivery,
             {

@@ -259,7 +259,7 @@ def test_a_refusal_of_what_was_never_sent_harms_nobody() -> None:
     for kind in Handing:
         about = Handed(kind, two.one.id, a.id, b.id, b"", "")
         for why in NotHanded:
-            two.one.endpoint.handed.handle_not_handed(peer, about, why, two.world.now)
+            two.one.endpoint._state.taker.handle_not_handed(peer, about, why, two.world.now)
     two.world.run_for(1)
 
     a.say("Data", routed(two, a.id, b.id), two.one)

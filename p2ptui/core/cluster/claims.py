@@ -1,0 +1,218 @@
+"""A node without keys is at two servers: the one that held it asks it, and lets it go if it is not
+there any more.
+
+It cannot sign where it is, so nobody takes the word of the server to which it has come. While that
+is asked its session there goes on, and only nobody is told of it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.cluster.others import Run
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.wire.cluster import Claim, Held, Message, Released
+from p2ptui.wire.frames import node_id_bytes, node_id_text
+
+ANSWERED_S: Final = 1.5
+"""A server that has not answered by then does not hold the node, or is not there."""
+
+HELD_S: Final = 60.0
+"""A server that holds the node is asked again after this."""
+
+PROBES: Final = 10
+PROBE_S: Final = 0.1
+"""The holder sends its peer so many Pings in a second: where every fifth datagram is lost, fewer
+than one in ten thousand answers none of them."""
+
+PAUSE_S: Final = 5.0
+"""One that was there is not asked again so soon, whoever claims it."""
+
+MAX_ASKED: Final = 1_024
+"""Peers that are asked whether they are still here."""
+
+
+class _Asked:
+    """Another server was asked to let a node go."""
+
+    __slots__ = ("is_ceded", "is_waiting", "run", "timer")
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.is_waiting = True
+        self.is_ceded = False
+        self.timer: Timer | None = None
+
+
+class _Doubt:
+    """A peer is asked whether it is still here."""
+
+    __slots__ = ("began", "is_over", "probes", "runs")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.probes = 0
+        self.is_over = False
+        self.runs: dict[str, Run] = {}
+        """Who wants to know."""
+
+
+class Claims:
+    """Settles who holds a node without keys.
+
+    Args:
+        state: The shared ground.
+        own: Who this server is in the cluster.
+        delivery: The way out, for Pings.
+        lifecycle: Where a peer that is gone is removed.
+        statements: What the peers have signed.
+        send: Sends a message to a server, by its id.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        own: Own,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        statements: Statements,
+        send: Callable[[str, Message], bool],
+    ) -> None:
+        self._state = state
+        self._own = own
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._statements = statements
+        self._send = send
+        self._asked: BoundedTable[str, _Asked] = state.tables.add(
+            "cluster_claims", BoundedTable(state.most_peers, full="cluster_claims_full")
+        )
+        self._doubts: BoundedTable[str, _Doubt] = state.tables.add(
+            "cluster_claimed", BoundedTable(MAX_ASKED, refuses=True, full="cluster_claimed_full")
+        )
+        self.on_settled: Callable[[str, float], None] = lambda *_: None
+        """Called with the id of a node when it is known whether it may be told of."""
+
+    # Whom this server would have.
+
+    def is_ceded(self, node_id: str, run: Run, now: float) -> bool:
+        """Whether another server lets a node go; it is asked if it has not been."""
+        asked = self._asked.get(node_id)
+        if asked is not None and asked.run is run:
+            return asked.is_ceded
+        self.forget(node_id)
+        asked = _Asked(run)
+        if self._asked.put(node_id, asked):
+            asked.timer = self._state.timers.schedule_about(now + ANSWERED_S, self._end, node_id)
+            own = self._own
+            node = node_id_bytes(node_id)
+            self._send(run.server_id, Claim(own.network, own.server, own.instance, node))
+        return False
+
+    def _end(self, node_id: str, now: float) -> None:
+        asked = self._asked.get(node_id)
+        if asked is None:
+            return
+        asked.timer = None
+        if asked.is_waiting:
+            asked.is_waiting, asked.is_ceded = False, True
+        else:
+            self._asked.pop(node_id)  # it was held: ask again
+        self.on_settled(node_id, now)
+
+    def receive_answer(self, answer: Held | Released, run: Run, now: float) -> None:
+        """A server that was asked says whether it holds the node."""
+        node_id = node_id_text(answer.node)
+        asked = self._asked.get(node_id)
+        if asked is None or asked.run is not run or not asked.is_waiting:
+            self._state.counters.drop("cluster_unasked")
+            return
+        asked.is_waiting = False
+        if asked.timer is not None:
+            asked.timer.cancel()
+        if isinstance(answer, Held):
+            timers = self._state.timers
+            asked.timer = timers.schedule_about(now + HELD_S, self._end, node_id)
+        else:
+            asked.timer = None
+            asked.is_ceded = True
+            self.on_settled(node_id, now)
+
+    def forget(self, node_id: str) -> None:
+        """Nothing is claimed any more."""
+        asked = self._asked.pop(node_id)
+        if asked is not None and asked.timer is not None:
+            asked.timer.cancel()
+
+    def forget_all(self) -> None:
+        """The link is gone: what was asked is asked again."""
+        for node_id in list(self._asked):
+            self.forget(node_id)
+
+    # Whom others would have.
+
+    def receive(self, claim: Claim, run: Run, now: float) -> None:
+        """A server has a node that this one holds: the node is asked."""
+        node_id = node_id_text(claim.node)
+        peer = self._state.peers.authenticated(node_id)
+        if peer is None or not peer.is_plain or not peer.proved:
+            self._answer(run, node_id, is_held=False)
+        elif self._statements.of(node_id)[0]:
+            self._answer(run, node_id, is_held=True)
+        else:
+            self._doubt(node_id, run, now)
+
+    def _doubt(self, node_id: str, run: Run, now: float) -> None:
+        doubt = self._doubts.get(node_id)
+        if doubt is not None and doubt.is_over:
+            self._answer(run, node_id, is_held=True)
+            return
+        if doubt is None:
+            doubt = _Doubt(now)
+            if not self._doubts.put(node_id, doubt):
+                self._answer(run, node_id, is_held=True)
+                return
+            self._state.timers.schedule_about(now, self._probe, node_id)
+        doubt.runs[run.server_id] = run  # no more than there are servers
+
+    def _probe(self, node_id: str, now: float) -> None:
+        doubt = self._doubts.get(node_id)
+        if doubt is None:
+            return
+        peer = self._state.peers.authenticated(node_id)
+        if doubt.is_over or peer is None:
+            self._doubts.pop(node_id)
+            self._tell(doubt, node_id, is_held=peer is not None)
+        elif peer.hears_at > doubt.began:
+            self._tell(doubt, node_id, is_held=True)
+            doubt.is_over = True
+            self._state.timers.schedule_about(now + PAUSE_S, self._probe, node_id)
+        elif doubt.probes >= PROBES:
+            self._doubts.pop(node_id)
+            self._let_go(peer, now)
+            self._tell(doubt, node_id, is_held=False)
+        else:
+            doubt.probes += 1
+            self._delivery.ping(peer, now)
+            self._state.timers.schedule_about(now + PROBE_S, self._probe, node_id)
+
+    def _let_go(self, peer: Peer, now: float) -> None:
+        reason = "it has come to another server, and is silent here"
+        self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+    def _tell(self, doubt: _Doubt, node_id: str, *, is_held: bool) -> None:
+        for run in doubt.runs.values():
+            self._answer(run, node_id, is_held=is_held)
+        doubt.runs = {}
+
+    def _answer(self, run: Run, node_id: str, *, is_held: bool) -> None:
+        own, kind = self._own, Held if is_held else Released
+        answer = kind(own.network, own.server, own.instance, node_id_bytes(node_id))
+        self._send(run.server_id, answer)

@@ -1,0 +1,243 @@
+"""What is handed to the servers that hold other nodes, and what they hand to this one.
+
+It goes at most once, as a datagram does. While the link to the broker is down it waits, within a
+bound and a time; what did not arrive is told to whoever sent it, as far as anybody knows.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from p2ptui.bounded import BoundedQueue
+from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.view import View
+from p2ptui.core.peers import Foreign, Handed, Handing, NotHanded, Peer, Taker
+from p2ptui.core.state import NodeState
+from p2ptui.wire.cluster import MAX_BODY_BYTES, MAX_REF, HandOver, Message, Undelivered
+from p2ptui.wire.frames import node_id_bytes, node_id_text
+
+WAITING_S: Final = 5.0
+"""So long something waits for the link to the broker."""
+
+MAX_WAITING: Final = 16_384
+MAX_WAITING_BYTES: Final = 8_388_608
+"""What waits for it, with what keeping it takes."""
+
+KEPT_BYTES: Final = 512
+"""What something that waits takes besides its body."""
+
+SETTLED_S: Final = 5.0
+"""A node that has moved so recently may be spoken for by the server that it has left: that was
+under way."""
+
+
+class _Waiting(NamedTuple):
+    """Something that waits for the link."""
+
+    server_id: str
+    """Who held its target when it came."""
+    target_id: str
+    source_id: str
+    kind: Handing
+    body: bytes
+    ref: str
+    until: float
+
+
+class HandOvers:
+    """Hands things over.
+
+    Args:
+        state: The shared ground.
+        own: Who this server is in the cluster.
+        others: The other servers.
+        view: Whom they hold.
+        taker: Who gives the peers of this server what comes for them.
+        send: Sends a message to a server, by its id; False: there is no room for it.
+        max_waiting_bytes: Of what waits for the link, at most.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        own: Own,
+        others: Others,
+        view: View,
+        taker: Taker,
+        send: Callable[[str, Message], bool],
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self._state = state
+        self._own = own
+        self._others = others
+        self._view = view
+        self._taker = taker
+        self._send = send
+        self._waiting: BoundedQueue[_Waiting] = state.tables.add(
+            "cluster_waiting",
+            BoundedQueue(
+                MAX_WAITING,
+                full="cluster_waiting_full",
+                limit_bytes=max_waiting_bytes,
+                size_of=_size_of,
+            ),
+        )
+        self._expires = False
+        self.is_ready = False
+        """Whether the link is there, and it is known who holds whom."""
+        self.handed = self.taken = self.failed = 0
+        """What was handed over, taken for peers of this server, and told to have failed."""
+
+    @property
+    def waiting(self) -> int:
+        """How many things wait for the link."""
+        return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What they take."""
+        return self._waiting.used_bytes
+
+    # The way out.
+
+    def hand(
+        self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
+    ) -> bool:
+        """See `Elsewhere.hand`."""
+        if len(body) > MAX_BODY_BYTES or len(ref) > MAX_REF:
+            self._state.counters.drop("cluster_too_large")
+            return False
+        waiting = _Waiting(
+            target.server_id, target.node_id, source.node_id, kind, body, ref, now + WAITING_S
+        )
+        if not self.is_ready:
+            return self._wait(waiting, now)
+        return self._leave(waiting, now)
+
+    def _wait(self, waiting: _Waiting, now: float) -> bool:
+        if not self._waiting.append(waiting):
+            return False
+        if not self._expires:
+            self._expires = True
+            self._state.timers.schedule(now + WAITING_S, self._expire)
+        return True
+
+    def _leave(self, waiting: _Waiting, now: float) -> bool:
+        if self._others.live_run(waiting.server_id) is None:
+            # Whoever hands it over is in the midst of something else.
+            self._state.timers.schedule_about(now, self._tell_gone, waiting)
+            return True
+        own = self._own
+        over = HandOver(
+            own.network,
+            own.server,
+            own.instance,
+            waiting.kind,
+            node_id_bytes(waiting.source_id),
+            node_id_bytes(waiting.target_id),
+            waiting.ref,
+            waiting.body,
+        )
+        has_left = self._send(waiting.server_id, over)
+        self.handed += has_left
+        return has_left
+
+    def _tell_gone(self, waiting: _Waiting, now: float) -> None:
+        self._tell(waiting, NotHanded.SERVER_GONE, now)
+
+    def _tell(self, waiting: _Waiting, why: NotHanded, now: float) -> None:
+        handed = Handed(
+            waiting.kind,
+            self._own.server_id,
+            waiting.source_id,
+            waiting.target_id,
+            waiting.body,
+            waiting.ref,
+        )
+        self._tell_source(handed, why, now)
+
+    def _tell_source(self, handed: Handed, why: NotHanded, now: float) -> None:
+        source = self._state.peers.authenticated(handed.source_id)
+        if source is not None:
+            self.failed += 1
+            self._taker.handle_not_handed(source, handed, why, now)
+
+    def handle_ready(self, now: float) -> None:
+        """The link is back, and it is known again who holds whom: what waits leaves."""
+        self.is_ready = True
+        for _ in range(len(self._waiting)):
+            waiting = self._waiting.popleft()
+            holder = self._view.entry(waiting.target_id)
+            if holder is not None and holder.run.server_id != waiting.server_id:
+                waiting = waiting._replace(server_id=holder.run.server_id)
+            if now >= waiting.until or not self._leave(waiting, now):
+                self._tell(waiting, NotHanded.EXPIRED, now)
+
+    def handle_down(self) -> None:
+        """The link is gone."""
+        self.is_ready = False
+
+    def _expire(self, now: float) -> None:
+        self._expires = False
+        while len(self._waiting) and self._waiting[0].until <= now:
+            self._tell(self._waiting.popleft(), NotHanded.EXPIRED, now)
+        if len(self._waiting):
+            self._expires = True
+            self._state.timers.schedule(self._waiting[0].until, self._expire)
+
+    # What others hand over.
+
+    def receive(self, over: HandOver, run: Run, now: float) -> None:
+        """A server hands something over."""
+        target_id, source_id = node_id_text(over.target), node_id_text(over.source)
+        try:
+            kind = Handing(over.kind)
+        except ValueError:
+            self._state.counters.drop("cluster_unknown_kind")
+            return
+        if not self._may_speak_for(run, source_id, now):
+            self._state.counters.drop("cluster_not_its_node")
+            return
+        target = self._state.peers.authenticated(target_id)
+        why: NotHanded | None = NotHanded.UNKNOWN
+        if target is not None and target.is_plain:
+            handed = Handed(kind, run.server_id, source_id, target_id, over.body, over.ref)
+            why = self._taker.take_handed(target, handed, now)
+        if why is None:
+            self.taken += 1
+            return
+        own = self._own
+        back = Undelivered(
+            own.network,
+            own.server,
+            own.instance,
+            over.kind,
+            why,
+            over.source,
+            over.target,
+            over.ref,
+        )
+        self._send(run.server_id, back)
+
+    def _may_speak_for(self, run: Run, source_id: str, now: float) -> bool:
+        """Whether a server may hand over what a node sends: not if that has signed that another one
+        holds it, and some time ago. What has a session here is looked at by the taker."""
+        entry = self._view.entry(source_id)
+        if entry is None or entry.run.server_id == run.server_id or not entry.run.is_live:
+            return True
+        return not entry.counter or now < entry.since + SETTLED_S
+
+    def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:
+        """What this server handed over did not arrive."""
+        try:
+            kind, why = Handing(back.kind), NotHanded(back.why)
+        except ValueError:
+            self._state.counters.drop("cluster_unknown_kind")
+            return
+        source_id, target_id = node_id_text(back.source), node_id_text(back.target)
+        handed = Handed(kind, run.server_id, source_id, target_id, b"", back.ref)
+        self._tell_source(handed, why, now)
+
+
+def _size_of(waiting: _Waiting) -> int:
+    return len(waiting.body) + KEPT_BYTES

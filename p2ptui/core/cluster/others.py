@@ -1,0 +1,368 @@
+"""Which other servers there are: each says so once a second, and is gone when it has fallen silent.
+
+A server is known by its id and by its run, which is another each time that it starts: what it put
+before it was restarted is not what it holds.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.state import NodeState
+from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
+from p2ptui.wire.frames import node_id_text
+
+BEACON_S: Final = 1.0
+"""A server says so often that it is there."""
+
+SILENT_S: Final = 3.5
+"""One that was not heard for so long holds nobody who can be reached: three beacons may be late."""
+
+KNOWN_S: Final = 1.5
+"""Whoever is there has answered the first beacon by then."""
+
+ANSWER_PAUSE_S: Final = 0.25
+"""One that is heard for the first time is told of this server at once, but no more often than
+this."""
+
+LINK_GRACE_S: Final = 5.0
+"""While the link to the broker is down, the others are believed to be there for so long."""
+
+LOOK_S: Final = 0.25
+"""So often it is looked who has fallen silent."""
+
+MAX_RUNS: Final = 256
+"""Servers, and former runs of them while something is left of what they put."""
+
+MESSAGES_PER_S: Final = 20_000
+"""Of one server; more are not read, so that one that has gone wild leaves time for others."""
+
+TOLD_AGAIN_S: Final = 60.0
+"""A trouble that goes on is told so often."""
+
+TWIN_S: Final = 0.9 * BEACON_S
+"""What a former run of this server still had under way comes at once: one that speaks again after
+this time is there."""
+
+
+class Trouble(Enum):
+    """What is wrong in the cluster, for this node's user."""
+
+    SAME_NAME = "same_name"
+    """Another server has this one's name."""
+    COPIED_IDENTITY = "copied_identity"
+    """Another process has this server's keys, or its id."""
+    OTHER_NETWORK = "other_network"
+    """The broker brings what belongs to another network."""
+    OTHER_VERSION = "other_version"
+    """The broker brings what this version does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What is known of another server."""
+
+    server_id: str
+    name: str
+    """Remote text."""
+    advertised: str
+    """Where clients reach it, as it says: remote text."""
+    peers: int
+    is_draining: bool
+    heard_s: float
+    """How long ago it was heard, seconds."""
+    rtt_s: float | None
+    """How long a message there and back takes, by way of the broker; None until that is known."""
+    clock_apart_s: float
+    """By how much its clock is ahead of this one's, as far as that can be seen."""
+    nodes: int
+    """How many nodes it is known to hold."""
+
+
+class Run:
+    """One run of another server."""
+
+    __slots__ = (
+        "beacon",
+        "heard_at",
+        "instance",
+        "is_live",
+        "nodes",
+        "rate",
+        "rtt_s",
+        "server",
+        "server_id",
+        "unix_apart_s",
+    )
+
+    def __init__(self, server: bytes, instance: bytes, now: float) -> None:
+        self.server = server
+        self.server_id = node_id_text(server)
+        self.instance = instance
+        self.beacon: Beacon | None = None
+        """The last one."""
+        self.heard_at = -math.inf
+        """When it came; seconds."""
+        self.is_live = False
+        self.nodes = 0
+        """Entries of it that are known here."""
+        self.rtt_s: float | None = None
+        self.unix_apart_s = 0.0
+        self.rate = TokenBucket(MESSAGES_PER_S, now)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether something depends on it."""
+        return self.is_live or self.nodes > 0
+
+
+class Others:
+    """Listens to the other servers, and says once a second that this one is there.
+
+    Args:
+        state: The shared ground.
+        own: Who this server is in the cluster.
+        say: Sends a beacon.
+    """
+
+    def __init__(self, state: NodeState, own: Own, say: Callable[[Beacon], None]) -> None:
+        self._state = state
+        self._own = own
+        self._say = say
+        self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
+            "cluster_servers",
+            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
+        )
+        self._is_up = False
+        self._changed_at = -math.inf
+        self._is_frozen = False
+        """Whether the others were believed to be there when the link went down, and still are."""
+        self._echoed = 0
+        self._said_at = -math.inf
+        self._answers = False
+        self._twin_since = math.inf
+        self._twin_at = -math.inf
+        self._told_at: dict[Trouble, float] = {}
+        self.is_draining = False
+        self.on_silent: list[Callable[[Run, float], None]] = []
+        """Called with one that has fallen silent."""
+        self.on_heard: list[Callable[[Run, float], None]] = []
+        """Called with one that is there, and was not known to be."""
+        self.on_changed: list[Callable[[float], None]] = []
+        """Called when others are there, or at other addresses, than before."""
+        self.on_twin: Callable[[float], None] = lambda _: None
+        """Called when another process with this server's id has come, or is gone."""
+        self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
+        """Called with what is wrong, and words for it, remote text among them: once, and again
+        after a time if it goes on."""
+
+    def __len__(self) -> int:
+        return sum(run.is_live for run in self._runs.values())
+
+    # Time.
+
+    def begin(self, now: float) -> None:
+        """The room is open."""
+        self._look(now)
+
+    def handle_link(self, is_up: bool, now: float) -> None:
+        """The link to the broker is there, or is gone."""
+        self._is_up, self._changed_at = is_up, now
+        self._is_frozen = not is_up
+        if is_up:
+            for run in self._runs.values():
+                if run.is_live:
+                    run.heard_at = now  # nobody could hear it meanwhile
+            self._own.beat_at = -math.inf
+            self._beat(now)
+
+    def _beat(self, now: float) -> None:
+        if not self._own.is_open or not self._is_up or now < self._own.beat_at:
+            return
+        self._own.beat_at = now + BEACON_S * 0.999
+        self.say(now)
+        self._state.timers.schedule_upkeep(now + BEACON_S, self._beat)
+
+    def say(self, now: float) -> None:
+        """Say that this server is there."""
+        self._said_at = now
+        own = self._own
+        unix_ms = max(0, int((now + self._state.unix_offset) * 1000))
+        self._say(
+            Beacon(
+                own.network,
+                own.server,
+                own.instance,
+                own.name,
+                own.advertised,
+                len(self._state.peers),
+                self.is_draining,
+                max(0, int(now * 1000)),
+                unix_ms,
+                self._echoes(now),
+            )
+        )
+
+    def _answer(self, now: float) -> None:
+        if not self._answers:
+            self._answers = True
+            when = max(now, self._said_at + ANSWER_PAUSE_S)
+            self._state.timers.schedule_upkeep(when, self._say_answer)
+
+    def _say_answer(self, now: float) -> None:
+        self._answers = False
+        if self._is_up and self._own.is_open:
+            self.say(now)
+
+    def _echoes(self, now: float) -> tuple[Echo, ...]:
+        heard = [run for run in self._runs.values() if run.is_live and run.beacon is not None]
+        first = self._echoed % max(1, len(heard))
+        turn = [*heard[first:], *heard[:first]][:MAX_ECHOES]
+        self._echoed = first + len(turn)
+        return tuple(
+            [
+                Echo(run.server, run.beacon.sent_ms, max(0, int((now - run.heard_at) * 1000)))
+                for run in turn
+                if run.beacon is not None
+            ]
+        )
+
+    def _look(self, now: float) -> None:
+        if not self._own.is_open:
+            return
+        waits = self._is_frozen and now < self._changed_at + LINK_GRACE_S
+        if not waits:
+            for run in list(self._runs.values()):
+                if run.is_live and (not self._is_up or now > run.heard_at + SILENT_S):
+                    self._lose(run, now)
+        if self._twin_since < math.inf and now > self._twin_at + SILENT_S:
+            was_twin, self._twin_since = self.has_twin, math.inf
+            if was_twin:
+                self.on_twin(now)
+        self._state.timers.schedule_upkeep(now + LOOK_S, self._look)
+
+    def _lose(self, run: Run, now: float) -> None:
+        run.is_live = False
+        for listener in self.on_silent:
+            listener(run, now)
+        self._tell_changed(now)
+
+    def _tell_changed(self, now: float) -> None:
+        for listener in self.on_changed:
+            listener(now)
+
+    # What they say.
+
+    def receive(self, beacon: Beacon, now: float) -> None:
+        """A server says that it is there."""
+        if beacon.server == self._own.server:
+            self._receive_own(beacon, now)
+            return
+        run = self.run_of(beacon.server, beacon.instance, now)
+        if run is None or not run.rate.take(now):
+            return
+        before, run.beacon, run.heard_at = run.beacon, beacon, now
+        run.unix_apart_s = beacon.unix_ms / 1000 - (now + self._state.unix_offset)
+        self._measure(run, beacon, now)
+        was_live, run.is_live = run.is_live, True
+        if not was_live:
+            self._answer(now)
+            for listener in self.on_heard:
+                listener(run, now)
+        if (
+            not was_live
+            or before is None
+            or before.advertised != beacon.advertised
+            or before.is_draining != beacon.is_draining
+        ):
+            self._tell_changed(now)
+        if beacon.name == self._own.name:
+            words = f"another server has the name {self._own.name!r}: {run.server_id}"
+            self.tell(Trouble.SAME_NAME, words, now)
+
+    def _measure(self, run: Run, beacon: Beacon, now: float) -> None:
+        for echo in beacon.echoes:
+            if echo.server == self._own.server:
+                rtt_s = now - (echo.sent_ms + echo.held_ms) / 1000
+                if 0 <= rtt_s < SILENT_S:
+                    run.rtt_s = rtt_s
+
+    def _receive_own(self, beacon: Beacon, now: float) -> None:
+        if beacon.instance == self._own.instance:
+            return  # this server hears itself
+        had_twin = self.has_twin
+        self._twin_since, self._twin_at = min(self._twin_since, now), now
+        if not had_twin and self.has_twin:
+            self.on_twin(now)
+        if self.has_twin:
+            words = (
+                f"another process says that it is this server, {self._own.server_id}, as "
+                f"{beacon.name!r}: its key file was copied; nobody else is told of this server's "
+                "peers while both run"
+            )
+            self.tell(Trouble.COPIED_IDENTITY, words, now)
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether another process has this server's id."""
+        return self._twin_at >= self._twin_since + TWIN_S
+
+    def tell(self, trouble: Trouble, words: str, now: float) -> None:
+        """Something is wrong: say so, unless it was said just now."""
+        if now >= self._told_at.get(trouble, -math.inf) + TOLD_AGAIN_S:
+            self._told_at[trouble] = now
+            self.on_trouble(trouble, words)
+
+    # Who is there.
+
+    def run_of(self, server: bytes, instance: bytes, now: float) -> Run | None:
+        """A run of a server, of which something is heard for the first time, or again; None if
+        there is no room for more."""
+        key = (server, instance)
+        run = self._runs.get(key)
+        if run is None:
+            run = Run(server, instance, now)
+            if not self._runs.put(key, run):
+                return None
+        return run
+
+    def known(self, server: bytes, instance: bytes) -> Run | None:
+        """A run of a server that is there; None if none is known to be."""
+        run = self._runs.get((server, instance))
+        return run if run is not None and run.is_live else None
+
+    def known_at(self) -> float:
+        """When it is, or was, known who is there, since the link is; seconds."""
+        return self._changed_at + KNOWN_S if self._is_up else math.inf
+
+    def live_run(self, server_id: str) -> Run | None:
+        """The run of a server that was heard last, if it is there."""
+        runs = [run for run in self._runs.values() if run.is_live and run.server_id == server_id]
+        return max(runs, key=lambda run: run.heard_at, default=None)
+
+    def servers(self, now: float) -> list[ServerStatus]:
+        """All that are there."""
+        return [
+            ServerStatus(
+                run.server_id,
+                run.beacon.name,
+                run.beacon.advertised,
+                run.beacon.peers,
+                run.beacon.is_draining,
+                now - run.heard_at,
+                run.rtt_s,
+                run.unix_apart_s,
+                run.nodes,
+            )
+            for run in self._runs.values()
+            if run.is_live and run.beacon is not None
+        ]
+
+
+def _is_needed(run: Run) -> bool:
+    return run.is_needed

@@ -1,0 +1,433 @@
+"""What this server tells of its peers: an entry for each, as long as it is here.
+
+An entry replaces the one that is known to stand there, and no other: if another server was quicker,
+the broker refuses it, and what that server has put decides. What is due leaves at a pace.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.bus import Delete, Order, Put
+from p2ptui.core.cluster.claims import Claims
+from p2ptui.core.cluster.others import Others
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.view import HEARTBEAT_S, View
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.wire.cluster import (
+    About,
+    Presence,
+    encode_about,
+    encode_presence,
+    split_capabilities,
+)
+from p2ptui.wire.codec import MalformedError
+
+COALESCED_S: Final = 0.05
+"""Changes of one peer within this time are told as one."""
+
+PUTS_PER_S: Final = 2_000
+PUTS_AT_ONCE: Final = 500
+"""The pace of all entries, and how many of them leave together: those of 10,000 peers within five
+seconds after the link came back."""
+
+AGAIN_S: Final = 0.2
+LONGEST_AGAIN_S: Final = 5.0
+"""After an entry was refused it is tried again, each time after twice as long."""
+
+CONTESTED_S: Final = 1.0
+"""An entry that somebody has taken away, or overwritten, is put again after this time at least:
+nobody can make this server put one after the other."""
+
+ENTRY_BITS: Final = (0.5, 1.0)
+"""The first heartbeat of an entry falls into this share of the interval, so that those that were
+put together are not put together again."""
+
+Send: TypeAlias = Callable[[Order], bool]
+
+
+class _Mine:
+    """What is known of the entry of one peer."""
+
+    __slots__ = (
+        "beat",
+        "is_late",
+        "is_ours",
+        "is_planned",
+        "ordered_at",
+        "put_at",
+        "refusals",
+        "revision",
+        "tried",
+    )
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        """Of the entry that stands there; 0: none, as far as is known."""
+        self.is_ours = False
+        """Whether this server put that."""
+        self.ordered_at: float | None = None
+        """When something was ordered of which it is not known what became; seconds."""
+        self.tried = 0
+        """The revision that was to be replaced then."""
+        self.is_late = False
+        """Whether something has changed since."""
+        self.put_at = -math.inf
+        self.refusals = 0
+        self.is_planned = False
+        """Whether it will be looked at later."""
+        self.beat: Timer | None = None
+
+
+class OwnPresence:
+    """Keeps the entries of this server's peers.
+
+    Args:
+        state: The shared ground.
+        own: Who this server is in the cluster.
+        others: The other servers.
+        view: What they hold.
+        claims: Asks them for those that have come here.
+        statements: What the peers have signed.
+        send: Takes an order for the broker.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        own: Own,
+        others: Others,
+        view: View,
+        claims: Claims,
+        statements: Statements,
+        send: Send,
+    ) -> None:
+        self._state = state
+        self._own = own
+        self._others = others
+        self._view = view
+        self._claims = claims
+        self._statements = statements
+        self._send = send
+        self._mine: BoundedTable[str, _Mine] = state.tables.add(
+            "cluster_entries",
+            BoundedTable(
+                lambda: 2 * state.config.server.max_connections,
+                refuses=True,
+                full="cluster_entries_full",
+            ),
+        )
+        self._due: BoundedTable[str, None] = BoundedTable(
+            lambda: 2 * state.config.server.max_connections
+        )
+        self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)
+        self._flushes = False
+        self.is_ready = False
+        """Whether the link is there, and what stands in the table is known."""
+        self.is_paused = False
+        """Whether another process with this server's id is there: then neither tells of anybody."""
+        self.puts = self.refused = 0
+        """How many entries were ordered, and how many refused, since the start."""
+
+    def __len__(self) -> int:
+        return sum(mine.is_ours for mine in self._mine.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are still to be told."""
+        return len(self._due)
+
+    def is_known(self, node_id: str) -> bool:
+        """Whether it is, or was until now, a peer of this server."""
+        return node_id in self._mine
+
+    # What happens here.
+
+    def note(self, peer: Peer, now: float) -> None:
+        """Something of a peer may have changed."""
+        if self._is_told(peer):
+            self._enter(peer.node_id, now)
+
+    def handle_left(self, peer: Peer, now: float) -> None:
+        """A peer is gone."""
+        node_id = peer.node_id
+        self._claims.forget(node_id)
+        self._statements.forget(node_id)
+        if node_id in self._mine:
+            self._mark(node_id, now)
+        self._view.handle_left_here(node_id, now)
+
+    def _is_told(self, peer: Peer | None) -> bool:
+        # Forged handshakes must not fill the table of all servers.
+        return peer is not None and peer.is_authenticated and peer.is_plain and peer.proved
+
+    def _enter(self, node_id: str, now: float) -> None:
+        if node_id not in self._mine:
+            revision = self._view.standing(node_id)
+            if not self._mine.put(node_id, _Mine(revision)):
+                return
+        self._mark(node_id, now)
+
+    def reconsider(self, node_id: str, now: float) -> None:
+        """What other servers hold has changed; here it matters of this server's peers."""
+        mine = self._mine.get(node_id)
+        if mine is not None:
+            self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
+
+    # The way out.
+
+    def _mark(self, node_id: str, now: float) -> None:
+        mine = self._mine.get(node_id)
+        if mine is None:
+            return
+        self._due.put(node_id, None)
+        if self.is_ready and not self._flushes:
+            self._flushes = True
+            self._state.timers.schedule_upkeep(now + COALESCED_S, self._flush)
+
+    def _mark_later(self, node_id: str, now: float) -> None:
+        """A timer's action."""
+        mine = self._mine.get(node_id)
+        if mine is not None:
+            mine.is_planned = False
+            self._mark(node_id, now)
+
+    def _plan(self, node_id: str, mine: _Mine, when: float) -> None:
+        if not mine.is_planned:
+            mine.is_planned = True
+            self._state.timers.schedule_about(when, self._mark_later, node_id)
+
+    def _flush(self, now: float) -> None:
+        self._flushes = False
+        if not self.is_ready or not self._own.is_open:
+            return
+        for node_id in list(self._due):
+            mine = self._mine.get(node_id)
+            if mine is not None and mine.ordered_at is None and not self._pace.take(now):
+                break
+            self._due.pop(node_id)
+            if mine is not None and mine.ordered_at is None:
+                self._order(node_id, mine, now)
+            elif mine is not None:
+                mine.is_late = True
+        if len(self._due):
+            self._flushes = True
+            self._state.timers.schedule_upkeep(now + COALESCED_S, self._flush)
+
+    def _order(self, node_id: str, mine: _Mine, now: float) -> None:
+        peer = self._state.peers.authenticated(node_id)
+        if peer is None or not self._is_told(peer):
+            self._take_back(node_id, mine, now)
+        elif self.is_paused or self._yields(node_id, mine, now):
+            pass  # looked at again when what stands there changes
+        else:
+            self._put(peer, mine, now)
+
+    def _take_back(self, node_id: str, mine: _Mine, now: float) -> None:
+        if mine.is_ours and mine.revision:
+            mine.ordered_at, mine.tried, mine.is_late = now, mine.revision, False
+            if not self._send(Delete(node_id, mine.revision)):
+                mine.ordered_at = None
+            self._beat_at(node_id, mine, now + HEARTBEAT_S)
+        else:
+            self._forget(node_id, mine)
+
+    def _forget(self, node_id: str, mine: _Mine) -> None:
+        if mine.beat is not None:
+            mine.beat.cancel()
+        self._mine.pop(node_id)
+        self._due.pop(node_id)
+
+    def _put(self, peer: Peer, mine: _Mine, now: float) -> None:
+        value = self.value(peer)
+        if value is None:
+            self._state.counters.drop("cluster_unwritable")
+            return
+        mine.ordered_at = mine.put_at = now
+        mine.tried, mine.is_late = mine.revision, False
+        self.puts += 1
+        if not self._send(Put(peer.node_id, value, mine.revision)):
+            mine.ordered_at = None  # the next heartbeat tells it
+        low, high = ENTRY_BITS
+        share = 1.0 if mine.beat is None and mine.is_ours else self._state.rng.uniform(low, high)
+        self._beat_at(peer.node_id, mine, now + HEARTBEAT_S * share)
+
+    def _beat_at(self, node_id: str, mine: _Mine, when: float) -> None:
+        if mine.beat is not None:
+            mine.beat.cancel()
+        mine.beat = self._state.timers.schedule_about(when, self._beat, node_id)
+
+    def _beat(self, node_id: str, now: float) -> None:
+        mine = self._mine.get(node_id)
+        if mine is not None:
+            mine.beat = None
+            mine.ordered_at = None  # nobody has told what became of it
+            self._mark(node_id, now)
+
+    def value(self, peer: Peer) -> bytes | None:
+        """The entry of a peer as it is now; None if it cannot be written."""
+        info, seal = peer.facts.info, peer.seal
+        if info is None:
+            return None
+        known, others = split_capabilities(info.capabilities)
+        keys = boot = b""
+        if seal is not None:
+            keys = seal.keys.x_public + seal.keys.ed_public
+            boot = seal.claims.boot
+        host, port = peer.address
+        about = About(
+            host,
+            port,
+            peer.proved,
+            info.name,
+            info.version,
+            known,
+            others,
+            info.metadata,
+            keys,
+            boot,
+        )
+        counter, signature = self._statements.of(peer.node_id) if keys else (0, b"")
+        own = self._own
+        try:
+            node = encode_about(about)
+            return encode_presence(
+                Presence(own.network, own.server, own.instance, counter, signature, node)
+            )
+        except MalformedError:
+            return None
+
+    def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
+        """Whether another server holds the node, as far as can be decided here."""
+        entry = self._view.entry(node_id)
+        if entry is None:
+            return False
+        counter, _ = self._statements.of(node_id)
+        if counter or entry.counter:
+            return counter <= entry.counter
+        if entry.run.is_live:
+            return not self._claims.is_ceded(node_id, entry.run, now)
+        known_at = self._others.known_at()
+        if now < known_at < math.inf:
+            self._plan(node_id, mine, known_at)  # it may not have been heard yet
+        return now < known_at
+
+    # What the broker tells.
+
+    def handle_link(self, is_up: bool) -> None:
+        """What was ordered is forgotten, and what stands there is told anew."""
+        self.is_ready = False
+        self._due.clear()
+        for mine in self._mine.values():
+            mine.ordered_at = None
+            if is_up:
+                mine.revision, mine.is_ours, mine.refusals = 0, False, 0
+
+    def handle_complete(self, now: float) -> None:
+        """All that stands there was told: now all peers of this server are."""
+        self.is_ready = True
+        self.mark_all(now)
+
+    def mark_all(self, now: float) -> None:
+        """All are to be looked at."""
+        for peer in self._state.peers:
+            self.note(peer, now)
+        for node_id in list(self._mine):
+            self._mark(node_id, now)
+
+    def note_standing(
+        self, node_id: str, revision: int, value: bytes | None, now: float, *, is_own: bool
+    ) -> None:
+        """What stands there now.
+
+        Args:
+            node_id: Of whom.
+            revision: Which revision.
+            value: The entry, of whomever, believed or not; None: there is none.
+            now: The time, seconds.
+            is_own: Whether it says that this run of this server put it.
+        """
+        mine = self._mine.get(node_id)
+        if mine is None:
+            if is_own and value is not None and not self.is_paused:
+                self._disown(node_id, revision, now)
+            return
+        if revision < mine.revision:
+            return
+        had = mine.is_ours
+        mine.revision, mine.is_ours = (0, False) if value is None else (revision, is_own)
+        if is_own:
+            self._settle(node_id, mine, now)
+        peer = self._state.peers.authenticated(node_id)
+        if peer is None or not self._is_told(peer):
+            mine.ordered_at = None
+            self._mark(node_id, now)
+        elif is_own:
+            is_true = mine.ordered_at is not None or value == self.value(peer)
+            if not is_true:
+                self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
+        elif had or mine.ordered_at is None:
+            self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
+
+    def _disown(self, node_id: str, revision: int, now: float) -> None:
+        """An entry says that this server holds a node that it does not hold."""
+        mine = _Mine(revision)
+        mine.is_ours = True
+        if self._mine.put(node_id, mine):
+            self._mark(node_id, now)
+
+    def _settle(self, node_id: str, mine: _Mine, now: float) -> None:
+        mine.ordered_at = None
+        mine.refusals = 0
+        if mine.is_late:
+            mine.is_late = False
+            self._mark(node_id, now)
+
+    def handle_put(self, node_id: str, revision: int, now: float) -> None:
+        """An entry of this server stands there."""
+        mine = self._mine.get(node_id)
+        if mine is None:
+            self._disown(node_id, revision, now)
+            return
+        if revision < mine.revision:
+            mine.ordered_at = None  # it has been replaced already
+            return
+        mine.revision, mine.is_ours = revision, True
+        self._settle(node_id, mine, now)
+        self._claims.forget(node_id)
+        self._view.take_out(node_id, revision, now)
+        peer = self._state.peers.authenticated(node_id)
+        if not self._is_told(peer):
+            self._mark(node_id, now)
+
+    def handle_refused(self, node_id: str, now: float) -> None:
+        """What was ordered was not done."""
+        mine = self._mine.get(node_id)
+        self.refused += 1
+        if mine is None:
+            return
+        mine.ordered_at = None
+        mine.refusals += 1
+        if not self._is_told(self._state.peers.authenticated(node_id)) and mine.refusals > 2:
+            self._forget(node_id, mine)  # it comes to its end by itself
+            return
+        # What stood there has expired, or something came that was not told yet: tried in turn.
+        if mine.revision and mine.revision == mine.tried:
+            mine.revision, mine.is_ours = 0, False
+        elif not mine.revision:
+            mine.revision = self._view.standing(node_id)
+        again_s = min(AGAIN_S * 2 ** min(mine.refusals - 1, 8), LONGEST_AGAIN_S)
+        self._plan(node_id, mine, now + again_s)
+
+    def all_deleted(self) -> list[Delete]:
+        """What takes away all that this server has put."""
+        return [
+            Delete(node_id, mine.revision)
+            for node_id, mine in self._mine.items()
+            if mine.is_ours and mine.revision
+        ]

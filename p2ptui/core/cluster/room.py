@@ -1,0 +1,387 @@
+"""The room of the cluster: what other rooms ask of other servers, and what the broker tells."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.cluster.bus import Order, Publish
+from p2ptui.core.cluster.claims import Claims
+from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
+from p2ptui.core.cluster.others import Others, Run, ServerStatus, Trouble
+from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.presence import OwnPresence
+from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.view import MAX_NODES, View
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.peers import ALONE, Foreign, Handing, Peer, Taker
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.cluster import (
+    Beacon,
+    Claim,
+    HandOver,
+    Message,
+    OtherVersionError,
+    Undelivered,
+    decode_message,
+    decode_presence,
+    encode_message,
+)
+from p2ptui.wire.codec import MalformedError
+
+SERVERS: Final = "servers"
+"""The subject that all servers hear."""
+
+MAX_ORDERS: Final = 65_536
+MAX_ORDERED_BYTES: Final = 16_777_216
+"""What waits for whoever drives this room: it is asked at once, so this is not reached unless it
+stands still."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """How the cluster is, as this server sees it."""
+
+    server_id: str
+    name: str
+    is_up: bool
+    """Whether the link to the broker is there."""
+    is_complete: bool
+    """Whether it is known who holds whom."""
+    since: float
+    """Since when the link is there, or gone; seconds on this node's clock."""
+    servers: tuple[ServerStatus, ...]
+    """The others that are there."""
+    nodes: int
+    """Nodes elsewhere that can be reached."""
+    entries: int
+    """Peers of this server that the others are told of."""
+    entries_due: int
+    waiting: int
+    """What waits for the link, to be handed over."""
+    waiting_bytes: int
+    puts: int
+    """Totals since the start, as all that follow."""
+    refused: int
+    handed: int
+    taken: int
+    failed: int
+
+
+class Cluster:
+    """Several servers serve one network, and this is one of them; an `Elsewhere`, and a `Heard`.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out, which tells of proved addresses.
+        lifecycle: Tells of joins, leaves and moves.
+        taker: Who gives the peers of this server what comes for them.
+        name: What the server is called, for people.
+        advertised: Where clients reach it, `HOST:PORT`.
+        max_nodes: Nodes elsewhere, at most.
+        max_waiting_bytes: What waits for the link, at most.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        taker: Taker,
+        name: str,
+        advertised: str,
+        *,
+        max_nodes: int = MAX_NODES,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self._state = state
+        self._lifecycle = lifecycle
+        self._delivery = delivery
+        self._own = own = Own(state.identity, name, advertised, state.rng)
+        self._orders: deque[Order] = deque()
+        self._ordered_bytes = 0
+        self._is_up = self._is_complete = False
+        self._since = 0.0
+        self.on_orders: Callable[[], None] = lambda: None
+        """Called when there are orders, and there were none."""
+        self._others = others = Others(state, own, self._say)
+        self._view = view = View(state, others, max_nodes)
+        self._statements = statements = Statements(state)
+        self._claims = claims = Claims(
+            state, own, delivery, lifecycle, statements, self._send_message
+        )
+        self._mine = mine = OwnPresence(state, own, others, view, claims, statements, self._order)
+        self._handing = HandOvers(
+            state, own, others, view, taker, self._send_message, max_waiting_bytes
+        )
+        view.on_change = self._handle_change
+        claims.on_settled = mine.reconsider
+        others.on_silent.append(self._handle_run)
+        others.on_heard.append(self._handle_run)
+        others.on_twin = self._handle_twin
+        self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
+        """Called with what is wrong in the cluster, and words for it, remote text among them: once,
+        and again after a minute if it goes on."""
+        others.on_trouble = self._tell_trouble
+        self.on_joined_elsewhere = view.on_joined
+        """Called with a node, and the time, that has come to another server, or changed there."""
+        self.on_left_elsewhere = view.on_left
+        """Called with the id of a node that has left all others, and the time."""
+        self.on_servers = others.on_changed
+        """Called with the time when other servers are there, or gone, or at other addresses."""
+
+    def _tell_trouble(self, trouble: Trouble, words: str) -> None:
+        self.on_trouble(trouble, words)
+
+    def open(self, now: float) -> None:
+        """Begin: other rooms ask here from now on."""
+        lifecycle, mine = self._lifecycle, self._mine
+        self._since = now
+        lifecycle.on_joined.append(mine.note)
+        lifecycle.on_moved.append(mine.note)
+        lifecycle.on_left.append(mine.handle_left)
+        self._delivery.on_proved.append(mine.note)
+        self._state.elsewhere = self
+        self._others.begin(now)
+
+    def drain(self, now: float) -> None:
+        """This server will be gone soon: the others are told."""
+        self._others.is_draining = True
+        if self._is_up:
+            self._others.say(now)
+
+    def close(self, now: float) -> None:
+        """End: what this server has put is taken away; `orders` has it."""
+        if not self._own.is_open:
+            return
+        self.drain(now)
+        lifecycle, mine = self._lifecycle, self._mine
+        for listeners, listener in (
+            (lifecycle.on_joined, mine.note),
+            (lifecycle.on_moved, mine.note),
+            (lifecycle.on_left, mine.handle_left),
+            (self._delivery.on_proved, mine.note),
+        ):
+            listeners.remove(listener)
+        if self._is_up:
+            for order in mine.all_deleted():
+                self._order(order)
+        self._own.is_open = False
+        self._state.elsewhere = ALONE
+
+    # What other rooms ask: `Elsewhere`.
+
+    def holder(self, node_id: str) -> Foreign | None:
+        """See `Elsewhere.holder`; also of a node that has a session here as well."""
+        return self._view.foreign(node_id)
+
+    def nodes(self) -> Iterator[Foreign]:
+        """See `Elsewhere.nodes`; without the peers of this server."""
+        for foreign in self._view.nodes():
+            if not self._view.is_here(foreign.node_id):
+                yield foreign
+
+    def hand(
+        self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
+    ) -> bool:
+        """See `Elsewhere.hand`."""
+        return self._handing.hand(target, source, kind, body, ref, now)
+
+    def note_statement(self, peer: Peer, counter: int, signature: bytes, now: float) -> bool:
+        """A peer says that this server holds it; see `Statements.note`."""
+        if not self._statements.note(peer, counter, signature, now):
+            return False
+        self._mine.note(peer, now)
+        return True
+
+    def servers(self, now: float) -> list[ServerStatus]:
+        """The other servers that are there."""
+        return self._others.servers(now)
+
+    def status(self, now: float) -> ClusterStatus:
+        """How it is."""
+        mine, handing = self._mine, self._handing
+        return ClusterStatus(
+            self._own.server_id,
+            self._own.name,
+            self._is_up,
+            self._is_complete,
+            self._since,
+            tuple(self._others.servers(now)),
+            self._view.reachable(),
+            len(mine),
+            mine.waiting,
+            handing.waiting,
+            handing.waiting_bytes,
+            mine.puts,
+            mine.refused,
+            handing.handed,
+            handing.taken,
+            handing.failed,
+        )
+
+    # What is for the broker.
+
+    def orders(self) -> list[Order]:
+        """What is due for the broker, in this order, each once."""
+        orders = list(self._orders)
+        self._orders.clear()
+        self._ordered_bytes = 0
+        return orders
+
+    def _order(self, order: Order) -> bool:
+        if not self._is_up:
+            return False
+        size = 0 if not isinstance(order, Publish) else len(order.data)
+        is_full = len(self._orders) >= MAX_ORDERS
+        if is_full or self._ordered_bytes + size > MAX_ORDERED_BYTES:
+            self._state.counters.drop("cluster_orders_full")
+            return False
+        self._orders.append(order)
+        self._ordered_bytes += size
+        if len(self._orders) == 1:
+            self.on_orders()
+        return True
+
+    def _say(self, beacon: Beacon) -> None:
+        self._publish(SERVERS, beacon)
+
+    def _send_message(self, server_id: str, message: Message) -> bool:
+        return self._publish(server_id, message)
+
+    def _publish(self, subject: str, message: Message) -> bool:
+        try:
+            data = encode_message(message)
+        except MalformedError:
+            self._state.counters.drop("cluster_unwritable")
+            return False
+        return self._order(Publish(subject, data))
+
+    # What the broker tells: `Heard`.
+
+    def handle_link(self, is_up: bool, now: float) -> None:
+        """See `Heard.handle_link`."""
+        if not self._own.is_open:
+            return
+        self._is_up, self._is_complete, self._since = is_up, False, now
+        self._orders.clear()  # a bus forgets what it is told while its link is down
+        self._ordered_bytes = 0
+        self._handing.handle_down()
+        self._claims.forget_all()
+        self._view.handle_link(is_up)
+        self._mine.handle_link(is_up)
+        self._others.handle_link(is_up, now)
+
+    def handle_complete(self, now: float) -> None:
+        """See `Heard.handle_complete`."""
+        if self._is_up and not self._is_complete and self._own.is_open:
+            self._is_complete = True
+            self._view.handle_complete(now)
+            self._mine.handle_complete(now)
+            self._handing.handle_ready(now)
+
+    def receive_entry(self, key: str, value: bytes | None, revision: int, now: float) -> None:
+        """See `Heard.receive_entry`."""
+        if not self._is_up or not self._own.is_open:
+            return
+        if canonical_id(key) != key or revision <= 0:
+            self._state.counters.drop("cluster_malformed")
+            return
+        view, mine, own = self._view, self._mine, self._own
+        if value is None:
+            view.take_out(key, revision, now)
+            mine.note_standing(key, revision, None, now, is_own=False)
+            return
+        try:
+            presence = decode_presence(value)
+        except MalformedError as error:
+            self._handle_malformed(error, now)
+            presence = None
+        if presence is not None and presence.network != own.network:
+            self._handle_network(presence.network, now)
+            presence = None
+        is_own = False
+        if presence is None:
+            view.note_odd(key, revision)
+        elif presence.server != own.server:
+            view.receive(key, presence, revision, now)
+        elif presence.instance != own.instance:
+            view.note_odd(key, revision)  # of a former run
+        else:
+            is_own = True
+            if mine.is_known(key):
+                view.take_out(key, revision, now)
+        mine.note_standing(key, revision, value, now, is_own=is_own)
+
+    def receive_message(self, subject: str, data: bytes, now: float) -> None:
+        """See `Heard.receive_message`."""
+        if not self._is_up or not self._own.is_open:
+            return
+        try:
+            message = decode_message(data)
+        except MalformedError as error:
+            self._handle_malformed(error, now)
+            return
+        if message.network != self._own.network:
+            self._handle_network(message.network, now)
+        elif isinstance(message, Beacon):
+            self._others.receive(message, now)
+        elif subject == self._own.server_id:
+            self._receive(message, now)
+        else:
+            self._state.counters.drop("cluster_malformed")
+
+    def _receive(self, message: Message, now: float) -> None:
+        run = self._others.known(message.server, message.instance)
+        if run is None:
+            self._state.counters.drop("cluster_unknown_server")
+        elif not run.rate.take(now):
+            self._state.counters.drop("cluster_rate")
+        elif isinstance(message, HandOver):
+            self._handing.receive(message, run, now)
+        elif isinstance(message, Undelivered):
+            self._handing.receive_undelivered(message, run, now)
+        elif isinstance(message, Claim):
+            self._claims.receive(message, run, now)
+        elif not isinstance(message, Beacon):
+            self._claims.receive_answer(message, run, now)
+
+    def handle_put(self, key: str, revision: int, now: float) -> None:
+        """See `Heard.handle_put`."""
+        if self._is_up and self._own.is_open:
+            self._mine.handle_put(key, revision, now)
+
+    def handle_refused(self, key: str, now: float) -> None:
+        """See `Heard.handle_refused`."""
+        if self._is_up and self._own.is_open:
+            self._mine.handle_refused(key, now)
+
+    # What the parts tell each other.
+
+    def _handle_malformed(self, error: MalformedError, now: float) -> None:
+        if isinstance(error, OtherVersionError):
+            self._state.counters.drop("cluster_version")
+            words = "the broker brings what is not of this version of the cluster"
+            self._others.tell(Trouble.OTHER_VERSION, words, now)
+        else:
+            self._state.counters.drop("cluster_malformed")
+
+    def _handle_network(self, network: str, now: float) -> None:
+        self._state.counters.drop("cluster_network")
+        words = f"the broker brings what is of another network: {network[:64]!r}"
+        self._others.tell(Trouble.OTHER_NETWORK, words, now)
+
+    def _handle_change(self, node_id: str, now: float) -> None:
+        self._mine.reconsider(node_id, now)
+
+    def _handle_run(self, run: Run, now: float) -> None:
+        """A server is there or gone: nodes of it may have come here."""
+        for node_id in self._view.held_here(run):
+            self._mine.reconsider(node_id, now)
+
+    def _handle_twin(self, now: float) -> None:
+        self._mine.is_paused = self._others.has_twin
+        if not self._mine.is_paused:
+            self._mine.mark_all(now)

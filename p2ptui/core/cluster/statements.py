@@ -1,0 +1,67 @@
+"""What the peers of this server have signed: that it is this server which holds them."""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.secure.presence import verify_presence
+
+OWN_VERIFIED_PER_S: Final = 1_000
+"""Statements of peers, of which each makes one with each session."""
+
+NONE: Final = (0, b"")
+
+
+class Statements:
+    """The latest statement of each peer.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._latest: BoundedTable[str, tuple[int, bytes]] = state.tables.add(
+            "cluster_statements",
+            BoundedTable(state.most_peers, full="cluster_statements_full"),
+        )
+        self._budget = TokenBucket(OWN_VERIFIED_PER_S, 0.0)
+
+    def of(self, node_id: str) -> tuple[int, bytes]:
+        """Counter and signature of a peer's statement; (0, b"") if there is none."""
+        return self._latest.get(node_id) or NONE
+
+    def note(self, peer: Peer, counter: int, signature: bytes, now: float) -> bool:
+        """A peer has signed that this server holds it.
+
+        Args:
+            peer: Who, as its session shows.
+            counter: Of the statement.
+            signature: Of it.
+            now: The time, seconds.
+
+        Returns:
+            Whether that is true, and newer than what it has said before, or the same.
+        """
+        seal = peer.seal
+        if seal is None or not peer.is_authenticated:
+            return False
+        node_id = peer.node_id
+        known = self.of(node_id)
+        if counter <= known[0]:
+            return known == (counter, signature)
+        if not self._budget.take(now):
+            self._state.counters.drop("cluster_statements_busy")
+            return False
+        own_id = self._state.identity.id
+        if not verify_presence(seal.keys, node_id, own_id, counter, signature):
+            self._state.counters.drop("cluster_false_statement")
+            return False
+        self._latest.put(node_id, (counter, signature))
+        return True
+
+    def forget(self, node_id: str) -> None:
+        """Its session is over."""
+        self._latest.pop(node_id)

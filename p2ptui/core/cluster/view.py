@@ -1,0 +1,370 @@
+"""The nodes that other servers hold, as the table of the broker tells: a copy that doubts.
+
+Anybody who can write to the broker may have written an entry. The newest one counts, by revision
+and never by time; but an entry takes a node from one server to another only where the node itself
+has signed so, or where it has no keys to sign with. Entries age by this node's own clock, since
+the broker does not tell when it lets one expire.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.identity import bounded_capabilities
+from p2ptui.core.peers import Foreign
+from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.presence import verify_presence
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.cluster import About, Presence, decode_about
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.frames import node_id_text
+from p2ptui.wire.message import NodeInfo
+
+HEARTBEAT_S: Final = 30.0
+"""An entry is put again so often, whatever has changed."""
+
+LIFE_S: Final = 3 * HEARTBEAT_S
+"""An entry that was not put again for so long counts no more."""
+
+MAX_NODES: Final = 200_000
+"""Nodes that other servers hold."""
+
+MAX_ODD: Final = 16_384
+"""Entries that were not believed, of which the revision is known: whoever holds the node replaces
+them."""
+
+VERIFIED_PER_S: Final = 2_000
+"""Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
+
+MAX_UNVERIFIED: Final = 16_384
+"""Entries that wait until there is time to verify them."""
+
+VERIFY_TICK_S: Final = 0.05
+AGE_TICK_S: Final = 1.0
+
+
+class Entry:
+    """What is known of one node; `Foreign` is made of it when somebody asks."""
+
+    __slots__ = ("about", "counter", "heard_at", "revision", "run", "since")
+
+    def __init__(
+        self, about: bytes, counter: int, heard_at: float, since: float, revision: int, run: Run
+    ) -> None:
+        self.about = about
+        """An `About`, as it came: most are never read again."""
+        self.counter = counter
+        """Of the latest statement known of the node, which was verified; 0: none."""
+        self.heard_at = heard_at
+        """When it was last told of; seconds."""
+        self.since = since
+        """Since when that server holds it; seconds."""
+        self.revision = revision
+        self.run = run
+
+
+class View:
+    """What is known of the nodes elsewhere.
+
+    Args:
+        state: The shared ground.
+        others: The servers that hold them.
+        max_nodes: Most nodes.
+    """
+
+    def __init__(self, state: NodeState, others: Others, max_nodes: int = MAX_NODES) -> None:
+        self._state = state
+        self._others = others
+        tables = state.tables
+        # The oldest first: an entry that is put again goes to the end.
+        self._entries: BoundedTable[str, Entry] = tables.add(
+            "cluster_nodes", BoundedTable(max_nodes, refuses=True, full="cluster_nodes_full")
+        )
+        self._odd: BoundedTable[str, int] = BoundedTable(MAX_ODD)
+        self._unverified: BoundedTable[str, tuple[Presence, About, int]] = tables.add(
+            "cluster_unverified", BoundedTable(MAX_UNVERIFIED, full="cluster_unverified")
+        )
+        self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
+        self._untold: dict[str, None] | None = None
+        """While entries are told anew: those known before that were not told yet."""
+        self._is_first = True
+        self._ages = self._verifies = False
+        self.on_joined: list[Callable[[Foreign, float], None]] = []
+        """Called with a node that has come, or that has changed or moved."""
+        self.on_left: list[Callable[[str, float], None]] = []
+        """Called with the id of one that is gone."""
+        self.on_change: Callable[[str, float], None] = lambda *_: None
+        """Called with each id of which something else stands here than before."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # What is asked.
+
+    def entry(self, node_id: str) -> Entry | None:
+        """What is known of a node, whether its server can be reached or not."""
+        return self._entries.get(node_id)
+
+    def standing(self, node_id: str) -> int:
+        """The revision of the entry that stands in the table, as far as is known; 0: none."""
+        odd = self._odd.get(node_id)
+        entry = self._entries.get(node_id)
+        return max(odd or 0, entry.revision if entry is not None else 0)
+
+    def foreign(self, node_id: str) -> Foreign | None:
+        """A node whose server can be reached."""
+        entry = self._entries.get(node_id)
+        return None if entry is None or not entry.run.is_live else self._foreign(node_id, entry)
+
+    def nodes(self) -> Iterator[Foreign]:
+        """All of them, those told of last first; changes meanwhile do no harm."""
+        for node_id in list(reversed(self._entries)):
+            found = self.foreign(node_id)
+            if found is not None:
+                yield found
+
+    def _foreign(self, node_id: str, entry: Entry) -> Foreign | None:
+        about = decode_about(entry.about)
+        address = _address_of(about)
+        if address is None:
+            return None
+        raw = about.keys
+        info = NodeInfo(
+            id=node_id,
+            node_id=node_id,
+            name=about.name,
+            version=about.version,
+            listen_addr=format_address(address),
+            capabilities=bounded_capabilities(about.capabilities),
+            metadata=about.metadata,
+            network_id=self._state.identity.network_id,
+        )
+        return Foreign(
+            info,
+            entry.run.server_id,
+            address,
+            entry.heard_at,
+            about.proved,
+            PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:]).text if raw else "",
+            about.boot.hex(),
+            entry.counter > 0,
+        )
+
+    def is_here(self, node_id: str) -> bool:
+        """Whether a node has a session with this server, which is no mere claim."""
+        peer = self._state.peers.authenticated(node_id)
+        return peer is not None and not peer.is_claim
+
+    def held_here(self, run: Run) -> list[str]:
+        """The peers of this server that another one says it holds."""
+        if not run.nodes:
+            return []
+        entries = self._entries
+        return [
+            peer.node_id
+            for peer in self._state.peers
+            if (entry := entries.get(peer.node_id)) is not None and entry.run is run
+        ]
+
+    def reachable(self) -> int:
+        """How many there are whose server can be reached."""
+        return sum(entry.run.is_live for entry in self._entries.values())
+
+    # What is told.
+
+    def handle_link(self, is_up: bool) -> None:
+        """All entries are told anew, and what was known of revisions may be of another table."""
+        if is_up:
+            self._untold = dict.fromkeys(self._entries)
+            for entry in self._entries.values():
+                entry.revision = 0
+            self._odd.clear()
+            self._unverified.clear()
+
+    def handle_complete(self, now: float) -> None:
+        """All were told: what was not is gone."""
+        untold, self._untold = self._untold or {}, None
+        for node_id in untold:
+            self._drop(node_id, now)
+        self._is_first = False
+
+    def _is_old(self, node_id: str, revision: int) -> bool:
+        return revision <= self.standing(node_id)
+
+    def take_out(self, node_id: str, revision: int, now: float) -> None:
+        """No other server's entry stands there any more."""
+        if not self._is_old(node_id, revision):
+            self._odd.pop(node_id)
+            self._unverified.pop(node_id)
+            self._drop(node_id, now)
+
+    def note_odd(self, node_id: str, revision: int) -> None:
+        """What stands there is not believed."""
+        if revision > self.standing(node_id):
+            self._odd.put(node_id, revision)
+
+    def receive(self, node_id: str, presence: Presence, revision: int, now: float) -> None:
+        """Another server put an entry, it says.
+
+        Args:
+            node_id: In canonical text.
+            presence: The entry, of this network.
+            revision: Of it.
+            now: The time, seconds.
+        """
+        if self._is_old(node_id, revision):
+            self._state.counters.drop("cluster_old")
+            return
+        try:
+            about = _read_about(presence, node_id)
+        except MalformedError:
+            self._refuse(node_id, revision, "cluster_malformed", now)
+            return
+        self._judge(node_id, presence, about, revision, now)
+
+    def _judge(
+        self, node_id: str, presence: Presence, about: About, revision: int, now: float
+    ) -> None:
+        run = self._others.run_of(presence.server, presence.instance, now)
+        if run is None:
+            self._refuse(node_id, revision, "", now)
+            return
+        known = self._entries.get(node_id)
+        latest = 0 if known is None else known.counter
+        is_same = known is not None and known.run.server == run.server
+        counter = presence.counter
+        if counter and (counter < latest or (counter == latest and not is_same)):
+            self._refuse(node_id, revision, "cluster_superseded", now)
+            return
+        if latest and not counter and not is_same:
+            self._refuse(node_id, revision, "cluster_unsigned", now)
+            return
+        is_postponed = counter > latest and not self._budget.take(now)
+        if is_postponed and known is not None:
+            self.note_odd(node_id, revision)
+        elif counter > latest and not is_postponed and not _is_signed(node_id, presence, about):
+            self._refuse(node_id, revision, "cluster_false_statement", now)
+        else:
+            # Of one that nobody else holds no statement is needed to know where it may be.
+            verified = latest if is_postponed else max(counter, latest)
+            self._enter(node_id, presence, known, verified, revision, run, now)
+        if is_postponed:
+            self._unverified.put(node_id, (presence, about, revision))
+            self._plan_verifying(now)
+
+    def _plan_verifying(self, now: float) -> None:
+        if not self._verifies:
+            self._verifies = True
+            self._state.timers.schedule_upkeep(now + VERIFY_TICK_S, self._verify_more)
+
+    def _verify_more(self, now: float) -> None:
+        self._verifies = False
+        for _ in range(int(VERIFIED_PER_S * VERIFY_TICK_S)):
+            node_id = next(iter(self._unverified), None)
+            if node_id is None:
+                return
+            waiting = self._unverified.pop(node_id)
+            if waiting is not None and waiting[2] >= self.standing(node_id):
+                self._judge(node_id, *waiting, now)
+        if len(self._unverified):
+            self._plan_verifying(now)
+
+    def _refuse(self, node_id: str, revision: int, cause: str, now: float) -> None:
+        self.note_odd(node_id, revision)
+        if self._untold is not None:
+            self._untold.pop(node_id, None)
+        if cause:
+            self._state.counters.drop(cause)
+        known = self._entries.get(node_id)
+        if known is not None and known.revision == revision:
+            self._drop(node_id, now)  # it was believed for want of time
+
+    def _enter(
+        self,
+        node_id: str,
+        presence: Presence,
+        known: Entry | None,
+        counter: int,
+        revision: int,
+        run: Run,
+        now: float,
+    ) -> None:
+        about = bytes(presence.node)
+        is_changed = known is None or known.run is not run or known.about != about
+        since = now
+        if known is not None:
+            since = known.since if known.run is run else now
+            known.run.nodes -= 1
+            about = known.about if known.about == about else about
+        if self._untold is not None:
+            self._untold.pop(node_id, None)
+        self._odd.pop(node_id)
+        self._unverified.pop(node_id)
+        if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
+            return
+        run.nodes += 1
+        if not self._ages:
+            self._ages = True
+            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+        self.on_change(node_id, now)
+        if is_changed and not (self._is_first and self._untold is not None):
+            self._tell_joined(node_id, now)
+
+    def _tell_joined(self, node_id: str, now: float) -> None:
+        if self.on_joined and not self.is_here(node_id):
+            entry = self._entries.get(node_id)
+            foreign = None if entry is None else self._foreign(node_id, entry)
+            if foreign is not None:
+                for listener in self.on_joined:
+                    listener(foreign, now)
+
+    def handle_left_here(self, node_id: str, now: float) -> None:
+        """A peer of this server is gone: it may be elsewhere."""
+        self._tell_joined(node_id, now)
+
+    def _drop(self, node_id: str, now: float) -> None:
+        entry = self._entries.pop(node_id)
+        if entry is None:
+            return
+        entry.run.nodes -= 1
+        self.on_change(node_id, now)
+        if not self.is_here(node_id):
+            for listener in self.on_left:
+                listener(node_id, now)
+
+    def _age(self, now: float) -> None:
+        while len(self._entries):
+            node_id = next(iter(self._entries))
+            if self._entries[node_id].heard_at + LIFE_S > now:
+                break
+            self._drop(node_id, now)
+        self._ages = len(self._entries) > 0
+        if self._ages:
+            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+
+
+def _is_signed(node_id: str, presence: Presence, about: About) -> bool:
+    """Whether a node has said itself that this server holds it."""
+    keys = PublicKeys(about.keys[:KEY_BYTES], about.keys[KEY_BYTES:])
+    server_id = node_id_text(presence.server)
+    return verify_presence(keys, node_id, server_id, presence.counter, presence.signature)
+
+
+def _read_about(presence: Presence, node_id: str) -> About:
+    """What an entry tells of a node; MalformedError if it is not about this one, or nowhere."""
+    about = decode_about(presence.node)
+    if _address_of(about) is None:
+        raise MalformedError("it is at no address")
+    raw = about.keys
+    if raw and PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:]).id != node_id:
+        raise MalformedError("these keys make another id")
+    if presence.counter and not raw:
+        raise MalformedError("a statement without keys")
+    return about
+
+
+def _address_of(about: About) -> Address | None:
+    return parse_ip_address(format_address((about.host, about.port)))

@@ -1,0 +1,240 @@
+"""Whoever reaches the broker writes what it likes: nothing raises, grows, or is trusted."""
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
+from p2ptui.core.cluster.view import MAX_ODD
+from p2ptui.wire.cluster import (
+    KNOWN_CAPABILITIES,
+    MAX_MESSAGE_BYTES,
+    MAX_PRESENCE_BYTES,
+    About,
+    Beacon,
+    Claim,
+    Echo,
+    HandOver,
+    Held,
+    Message,
+    OtherVersionError,
+    Presence,
+    Released,
+    Undelivered,
+    decode_about,
+    decode_message,
+    decode_presence,
+    encode_about,
+    encode_message,
+    encode_presence,
+    split_capabilities,
+)
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.frames import node_id_bytes
+from tests.core.cluster_rooms import Rooms, node_id_of
+
+RAW = bytes(range(16))
+HEAD = ("p2p_default", RAW, b"instance")
+MESSAGES: tuple[Message, ...] = (
+    Beacon(*HEAD, "name", "10.0.0.1:80", 7, False, 1, 2, (Echo(RAW, 1, 2),)),
+    Claim(*HEAD, RAW),
+    Held(*HEAD, RAW),
+    Released(*HEAD, RAW),
+    HandOver(*HEAD, 1, RAW, RAW, "ref", b"body"),
+    Undelivered(*HEAD, 1, 1, RAW, RAW, "ref"),
+)
+ABOUT = About("192.0.2.1", 80, True, "name", "1.0", 7, ("x",), {"k": "v"}, bytes(64), b"bootboot")
+PRESENCE = Presence(*HEAD, 3, bytes(64), encode_about(ABOUT))
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_message_comes_as_it_was(message: Message) -> None:
+    assert decode_message(encode_message(message)) == message
+
+
+def test_an_entry_comes_as_it_was() -> None:
+    read = decode_presence(encode_presence(PRESENCE))
+    assert decode_about(read.node) == ABOUT
+    assert (read.network, read.server, read.counter) == (HEAD[0], RAW, 3)
+
+
+def test_capabilities_are_bits_and_what_is_no_bit_is_written_out() -> None:
+    names = ("handshake", "files", "something_new")
+    bits, others = split_capabilities(names)
+    assert others == ("something_new",)
+    about = About("192.0.2.1", 80, True, "n", "1", bits, others)
+    assert set(about.capabilities) == set(names)
+    assert len(KNOWN_CAPABILITIES) < 32
+
+
+def test_what_a_later_version_adds_at_the_end_is_passed_over() -> None:
+    data = encode_message(MESSAGES[1])
+    fields = msgspec.msgpack.decode(data[1:])
+    longer = data[:1] + msgspec.msgpack.encode([*fields, "later", 7])
+    assert decode_message(longer) == MESSAGES[1]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x02", b"\x00\x90", b"{}", b"\xff" * 100])
+def test_another_version_is_told_apart(data: bytes) -> None:
+    with pytest.raises(OtherVersionError):
+        decode_message(data)
+    with pytest.raises(OtherVersionError):
+        decode_presence(data)
+
+
+def test_what_is_too_large_is_not_read() -> None:
+    for decode, most in (
+        (decode_message, MAX_MESSAGE_BYTES),
+        (decode_presence, MAX_PRESENCE_BYTES),
+    ):
+        with pytest.raises(MalformedError):
+            decode(b"\x01" + bytes(most))
+    with pytest.raises(MalformedError):
+        encode_message(HandOver(*HEAD, 1, RAW, RAW, "", bytes(MAX_MESSAGE_BYTES)))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    for decode in (decode_message, decode_presence, decode_about):
+        for each in (data, b"\x01" + data):
+            try:
+                decode(each)
+            except MalformedError:
+                continue
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """A few bytes of it are others, or it is cut, or longer."""
+    raw = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        raw[rng.randrange(len(raw))] = rng.randrange(256)
+    if rng.random() < 0.2:
+        del raw[rng.randrange(len(raw)) :]
+    if rng.random() < 0.1:
+        raw += rng.randbytes(rng.randrange(3000))
+    return bytes(raw)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_room_takes_whatever_comes(seed: int) -> None:
+    rng = random.Random(seed)
+    rooms = Rooms(2, seed=seed)
+    one, other = rooms.servers
+    nodes = [rooms.node(keys=number % 2 == 0) for number in range(4)]
+    for node in nodes:
+        one.join(node)
+    rooms.run_for(0.5)
+    own = other.cluster._own
+    samples: list[bytes] = [encode_message(message) for message in MESSAGES]
+    for message in MESSAGES:  # and likewise by a server that is there
+        known = msgspec.structs.replace(message, server=own.server, instance=own.instance)
+        samples.append(encode_message(known))
+    entries = [*rooms.broker.entries(rooms.now).values(), encode_presence(PRESENCE)]
+    ids = [node.node_id for node in nodes] + [node_id_of(99), "no-id", "", one.id, "x" * 5000]
+    for _ in range(300):
+        choice = rng.random()
+        if choice < 0.4:
+            data = mutated(rng.choice(samples), rng)
+            subject = rng.choice(["servers", one.id])
+            one.cluster.receive_message(subject, data, rooms.now)
+        elif choice < 0.8:
+            value = None if rng.random() < 0.1 else mutated(rng.choice(entries), rng)
+            rooms.broker.put(rng.choice(ids), value, rooms.now)
+        elif choice < 0.9:
+            one.cluster.handle_put(rng.choice(ids), rng.randrange(1000), rooms.now)
+        else:
+            one.cluster.handle_refused(rng.choice(ids), rooms.now)
+        if rng.random() < 0.05:
+            rooms.run_for(rng.random())
+    rooms.run_for(100)
+    assert len(one.state.peers) == 4
+    for node in nodes:
+        assert other.holder(node) == one.id, other.drops
+
+
+def test_another_network_and_another_version_are_told_once() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    for number in range(50):
+        foreign = Beacon("other net", RAW, b"instance", "n", "", 0, False, 1, 1)
+        rooms.broker.publish("servers", encode_message(foreign), rooms.now)
+        rooms.broker.publish("servers", b"\x02later", rooms.now)
+        rooms.broker.put(node_id_of(number), b"{}", rooms.now)
+        strange = Presence("other net", RAW, b"instance", 0, b"", encode_about(ABOUT))
+        rooms.broker.put(node_id_of(1000 + number), encode_presence(strange), rooms.now)
+        rooms.run_for(0.1)
+    assert sorted(kind.value for kind, _ in one.troubles) == ["other_network", "other_version"]
+    assert one.drops["cluster_network"] == 100
+    assert one.drops["cluster_version"] == 100
+    assert list(one.cluster.nodes()) == []
+    assert one.cluster.servers(rooms.now) == []
+
+
+def test_servers_without_end_take_the_room_of_those_that_are_there_not() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node()
+    other.join(node)
+    rooms.run_for(0.5)
+    for number in range(5 * MAX_RUNS):
+        raw = number.to_bytes(16, "big")
+        beacon = Beacon("p2p_default", raw, b"instance", "n", "", 0, False, 1, 1)
+        rooms.broker.publish("servers", encode_message(beacon), rooms.now)
+    rooms.run_for(0.1)
+    assert len(one.cluster.servers(rooms.now)) <= MAX_RUNS
+    rooms.run_for(10)
+    assert one.holder(node) == other.id
+    assert len(one.cluster.servers(rooms.now)) == 1
+
+
+def test_entries_that_are_not_believed_take_a_bounded_room() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    for number in range(MAX_ODD + 500):
+        one.cluster.receive_entry(node_id_of(number), b"\x01bad", number + 1, rooms.now)
+    assert len(one.cluster._view._odd) == MAX_ODD
+    assert one.drops == {"cluster_malformed": MAX_ODD + 500}
+
+
+def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node()
+    one.join(node)
+    rooms.run_for(1)
+    own = other.cluster._own
+    target = node_id_bytes(node.node_id)
+    over = HandOver(own.network, own.server, own.instance, 1, RAW, target, "", b"x")
+    data = encode_message(over)
+    for _ in range(MESSAGES_PER_S + 1000):
+        one.cluster.receive_message(one.id, data, rooms.now)
+    assert len(one.taker.taken) <= MESSAGES_PER_S
+    assert one.drops["cluster_rate"] >= 1000
+
+
+def test_whoever_was_never_heard_hands_nothing_over() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    node = rooms.node()
+    one.join(node)
+    over = HandOver(*HEAD, 1, RAW, node_id_bytes(node.node_id), "", b"x")
+    one.cluster.receive_message(one.id, encode_message(over), rooms.now)
+    assert one.taker.taken == []
+    assert one.drops == {"cluster_unknown_server": 1}
+
+
+def test_a_name_that_cannot_be_written_is_told_to_nobody() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node, fine = rooms.node(), rooms.node()
+    node.name = "half \ud800 of a pair"
+    one.join(node)
+    one.join(fine)
+    rooms.run_for(1)
+    assert other.holder(node) is None
+    assert other.holder(fine) == one.id
+    assert one.drops["cluster_unwritable"] >= 1
