@@ -195,8 +195,11 @@ class RelayControl:
             return Refused(Refusal.DISABLED, text)
         target_id = parcel.target_id
         here = self._state.peers.authenticated(target_id)
-        is_here = here is not None and here.purse.proved
-        target = here if is_here else self._state.find(target_id)
+        target: Listed | None = here
+        is_proved = True
+        if here is None or not here.purse.proved:
+            target = self._state.find(target_id)
+            is_proved = target is not None and target.proved
         if target is None or target is client:
             return Refused(Refusal.UNKNOWN, f"node not found: {target_id[:64]}")
         denied = self._chooses and self._denial(client.node_id, target_id)
@@ -212,7 +215,7 @@ class RelayControl:
         if not client.is_plain or not target.is_plain:
             text = "one of the two nodes reaches this server through another; join it by address"
             return Refused(Refusal.CHAINED, text)
-        if client.purse.proved and target.proved:
+        if client.purse.proved and is_proved:
             return self._open(client, target_id, now) or target
         for peer in (client, here):
             if peer is not None:
