@@ -23,8 +23,9 @@ class TownBroker:
         self._town = town
         self._loop = asyncio.get_running_loop()
         self.broker = MemoryBroker(**options)
-        self.rooms: dict[str, tuple[Cluster, MemoryBus, Node]] = {}
+        self.rooms: dict[str, tuple[Cluster, MemoryBus]] = {}
         """By the ids of the servers."""
+        self._flush: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         town.at_end(self._stop)
 
@@ -32,10 +33,10 @@ class TownBroker:
         """A server that relays, brought to the broker."""
         node = await self._town.start(name, **{"allow_symmetric_nat_relay": True} | options)
         runtime = node._runtime
-        assert runtime is not None
         room = runtime.endpoint.open_cluster(name, format_address(node.address), runtime.now)
         bus = self.broker.attach(node.id, room, runtime.now)
-        self.rooms[node.id] = room, bus, node
+        self.rooms[node.id] = room, bus
+        self._flush.append(runtime.flush)
         room.on_orders = self._soon
         self.run()
         return node
@@ -52,12 +53,11 @@ class TownBroker:
         """Bring the rooms' orders there, and what is due back."""
         now = self._loop.time()
         self.broker.run(now)
-        for room, bus, _ in self.rooms.values():
+        for room, bus in self.rooms.values():
             for order in room.orders():
                 bus.do(order)
-        for _, _, node in self.rooms.values():
-            if node._runtime is not None:
-                node._runtime.flush()
+        for flush in self._flush:
+            flush()
         due = self.broker.next_timeout()
         if self._timer is not None:
             self._timer.cancel()
