@@ -7,6 +7,7 @@ that no message goes round in a circle, whatever the servers believe of who is w
 from typing import Final
 
 from p2ptui.core.identity import canonical_id
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.routing import MAX_HOPS, Refusal, Routing
 from p2ptui.core.peers import Handed, NotHanded, Peer
 from p2ptui.core.state import NodeState
@@ -34,8 +35,11 @@ class Passages:
         routed = decode_payload(handed.body, ReceivedRoutedPayload)
         source = canonical_id(routed.source_node)
         hops = routed.hop_count
-        if source is None or routed.destination_node != target.node_id:
-            raise MalformedError("it names no source, or is for another node")
+        destination = canonical_id(routed.destination_node)
+        if source is None or destination is None:
+            raise MalformedError("it names no node")
+        if destination != target.node_id and not self._is_behind(destination, target):
+            return NotHanded.UNKNOWN
         if not 0 < hops <= min(routed.max_hops, MAX_HOPS):
             raise MalformedError("its hops do not count the one between the servers")
         if source != handed.source_id and not self._may_speak(source):
@@ -47,7 +51,7 @@ class Passages:
         onward = RoutedPayload(
             routed.original_message,
             source,
-            target.node_id,
+            destination,
             hops,
             routed.max_hops,
             routed.route_id,
@@ -55,6 +59,7 @@ class Passages:
         refusal = routing.hand_on(target, encode_payload(onward), None, now)
         if refusal is None:
             counters.forwarded += 1
+            self._learn(source, handed, hops, now)
             return None
         counters.drop(f"routed_{refusal.code}")
         routing.seen.forget(source, routed.route_id)
@@ -74,6 +79,18 @@ class Passages:
             refusal = Refusal(ErrorCode.TOO_LARGE, f"{words}: it is too large for that node")
         self._state.counters.drop(f"routed_{refusal.code}")
         self._routing.refuse(source, handed.target_id, handed.ref, refusal, now)
+
+    def _is_behind(self, destination: str, target: Peer) -> bool:
+        """Whether a peer may lead to a node that no server holds."""
+        own_id = self._state.identity.id
+        return target.is_routing and destination != own_id and self._state.find(destination) is None
+
+    def _learn(self, source: str, handed: Handed, hops: int, now: float) -> None:
+        """What came from behind a node elsewhere shows the way back there, as a server says."""
+        if source != handed.source_id and self._state.find(source) is None:
+            self._routing.table.learn(
+                source, handed.source_id, hops + 1, now, evidence=Evidence.LISTED
+            )
 
     def _may_speak(self, source: str) -> bool:
         """Whether a node elsewhere may bring what another one wrote that is behind it."""

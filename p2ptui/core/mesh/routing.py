@@ -20,7 +20,7 @@ from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.mesh.seen import Seen
-from p2ptui.core.mesh.sources import Sources, Writer
+from p2ptui.core.mesh.sources import Sources, Writer, source_of
 from p2ptui.core.peers import Foreign, Handing, OnLost, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
@@ -59,16 +59,6 @@ class Refusal:
     code: str
     """Of the Error that says so."""
     text: str
-
-
-def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
-    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
-
-    Deployed interactive clients take their server's id for their own, and write it there.
-    """
-    if routed.hop_count == 0 and origin.peer is not None:
-        return origin.node_id
-    return canonical_id(routed.source_node)
 
 
 class Routing:
@@ -169,11 +159,15 @@ class Routing:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers themselves, each its own way, then to what lies behind them."""
+        """All routes: to the peers themselves, each its own way, to the nodes that other servers
+        hold, then to what lies behind peers."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
+        for foreign in self._state.elsewhere.nodes():
+            if self._state.peers.authenticated(foreign.node_id) is None:
+                yield RouteEntry(foreign.node_id, foreign.server_id, 2)
         for destination, route in list(self.table.items(now)):
-            if self._state.peers.authenticated(destination) is None:
+            if self._state.find(destination) is None:
                 yield RouteEntry(destination, route.next_hop, route.distance)
 
     def _session_with(self, node_id: str, now: float) -> Peer | None:
@@ -237,7 +231,7 @@ class Routing:
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        writer = self.sources.writer(origin, _source(origin, routed), routed.hop_count, now)
+        writer = self.sources.writer(origin, source_of(origin, routed), routed.hop_count, now)
         if writer is None:
             counters.drop("routed_false_source")
             return False
@@ -294,9 +288,9 @@ class Routing:
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
         writer = origin.peer if routed.hop_count == 0 else None
-        node = self._state.find(destination)
-        if isinstance(node, Foreign) and origin.peer is not None:
-            refusal = self._hand(node, origin.peer, onward, now, is_writer=writer is not None)
+        far = self._far_hop(destination, now)
+        if far is not None and origin.peer is not None:
+            refusal = self._hand(far, origin.peer, onward, now, is_writer=writer is not None)
         else:
             onto = self.next_hops(destination, now, {origin.node_id, source})
             refusal = self._dispatch(onward, onto, now, writer)
@@ -310,6 +304,14 @@ class Routing:
         self.seen.forget(source, routed.route_id)
         self.refuse(writer, destination, routed.route_id, refusal, now)
         return False
+
+    def _far_hop(self, destination: str, now: float) -> Foreign | None:
+        """The node elsewhere that a message goes to next: its own, or one that it is behind."""
+        node = self._state.find(destination)
+        route = self.table.lookup(destination, now) if node is None else None
+        if route is not None:
+            node = self._state.find(route.next_hop)
+        return node if isinstance(node, Foreign) else None
 
     def _hand(
         self, target: Foreign, by: Peer, onward: RoutedPayload, now: float, *, is_writer: bool

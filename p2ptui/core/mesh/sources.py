@@ -1,19 +1,36 @@
 """Who wrote a routed message, and whether whoever hands it over may name that node.
 
-At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
-asks here. Every other `source_node` is judged here, and nowhere else.
+At hop 0 the writer is whoever hands it over, under whatever name. Every other `source_node` is
+judged here, and nowhere else, but for the word of other servers: see `handed`.
 A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
-In the name of a third node speaks only who may: nobody while that node has a session here, a
-joined server otherwise, and another peer that forwards only while nobody better knows the node.
+In the name of a third node speaks only who may: nobody while that node has a session here or with
+another server of the network, a joined server otherwise, and another peer that forwards only while
+nobody better knows the node.
 """
 
 from msgspec import Struct
 
+from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.wire.message import ReceivedRoutedPayload
+
+
+def source_of(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
+    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
+
+    Deployed interactive clients take their server's id for their own, and write it there.
+
+    Args:
+        origin: Who handed it over.
+        routed: The message.
+    """
+    if routed.hop_count == 0 and origin.peer is not None:
+        return origin.node_id
+    return canonical_id(routed.source_node)
 
 
 class Writer(Struct, frozen=True):
@@ -96,9 +113,10 @@ class Sources:
         return None if is_better_known else evidence
 
     def has_session(self, node_id: str) -> bool:
-        """Whether a node itself is heard here: then nobody else speaks for it."""
-        peer = self._state.peers.authenticated(node_id)
-        return peer is not None and not peer.is_claim
+        """Whether a node itself is heard, here or by another server of the network: then nobody
+        else speaks for it."""
+        node = self._state.find(node_id)
+        return node is not None and not (isinstance(node, Peer) and node.is_claim)
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
         """Whether a joined server has the node, and another than `by` leads there."""

@@ -217,9 +217,15 @@ class RelayControl:
             return Refused(Refusal.CHAINED, text)
         if client.purse.proved and is_proved:
             return self._open(client, target_id, now) or target
-        for peer in (client, here):
-            if peer is not None:
-                self._delivery.challenge(peer, now)
+        return self._judge_unproved(client, target, parcel, now)
+
+    def _judge_unproved(
+        self, client: Peer, target: Listed, parcel: Parcel, now: float
+    ) -> Listed | Refused:
+        """The same where one of the two has not proved its address, but for its relay."""
+        for node in (client, target):
+            if isinstance(node, Peer):
+                self._delivery.challenge(node, now)
         if parcel.capability is not None:
             text = "one of the two nodes has not proved its address yet; try again in a second"
             return Refused(Refusal.UNPROVED, text)

@@ -8,7 +8,7 @@ from p2ptui.core.events import DataReceived, PingResult, SendStatus
 from p2ptui.core.peers import Handed, Handing, NotHanded
 from p2ptui.wire.codec import encode_payload
 from tests.core.joined_servers import Two
-from tests.core.relaying import node
+from tests.core.relaying import node, puppet
 from tests.simulation import Host, Puppet
 
 NOBODY = "99999999-0000-4000-8000-000000000000"
@@ -196,6 +196,52 @@ def test_a_message_for_a_claim_goes_to_the_node_itself() -> None:
     assert heard(forger) == []
 
 
+def test_a_node_behind_one_elsewhere_is_answered(two: Two) -> None:
+    """It has joined a node that has joined a server."""
+    a, b = two.nodes()
+    behind = two.world.host(ice={"enable": False})
+    behind.outcome(behind.connect(b))
+    two.world.run_for(1)
+
+    token = send(behind, a, "from behind")
+    assert behind.outcome(token).delivered
+    assert a.received() == ["from behind"]
+    assert a.outcome(send(a, behind, "back")).delivered
+    assert behind.received() == ["back"]
+
+
+def test_nobody_here_speaks_for_a_node_elsewhere() -> None:
+    two = Two()
+    a, b = two.puppets()
+    c = two.world.puppet()
+    payload = c.handshake_request(capabilities=["routing"])["payload"]
+    c.send(c.spec_message("HandshakeRequest", payload), two.one)
+    two.world.run_for(0.5)
+    two.one.ping(c)
+    two.world.run_for(1)
+    a.take()
+
+    c.say("Data", routed(two, b.id, a.id, hop_count=1), two.one)
+    two.world.run_for(0.5)
+    assert heard(a) == []
+    assert two.one.endpoint.counters.drops["routed_false_source"] == 1
+    c.say("Data", routed(two, NOBODY, a.id, hop_count=1), two.one)
+    two.world.run_for(0.5)
+    assert len(heard(a)) == 1
+
+
+def test_the_table_of_routes_holds_the_nodes_elsewhere() -> None:
+    two = Two()
+    a, b = two.puppets()
+    a.say("Data", {"cmd": "get_routes"}, two.one)
+    two.world.run_for(1)
+
+    (answer,) = [m["payload"] for m in heard(a) if "routes" in m["payload"]]
+    routes = {entry["destination"]: entry for entry in answer["routes"]}
+    assert routes.keys() == {a.id, b.id}
+    assert routes[b.id]["next_hop"] == two.other.id
+
+
 # What another server says.
 
 
@@ -222,7 +268,7 @@ def test_what_another_server_hands_over_is_delivered() -> None:
         {"hop_count": 9},
         {"source_node": None},
         {"source_node": "x"},
-        {"destination_node": NOBODY},
+        {"destination_node": "x"},
         {"destination_node": 7},
         {"route_id": ""},
         {"route_id": "x" * 10_000},
@@ -249,6 +295,17 @@ def test_nobody_elsewhere_has_something_behind_it_that_is_here() -> None:
 
     body = onward(two, b.id, source_node=NOBODY)
     assert two.hand(ELSEWHERE, b.id, body, Handing.ROUTED) is None
+
+
+def test_what_is_for_a_third_node_goes_to_who_may_lead_there_alone() -> None:
+    two = Two()
+    b, c = node(two.world, two.other), node(two.world, two.other)
+    deployed = puppet(two.world, two.other)
+    for target, name in ((b, c.id), (b, two.other.id), (deployed, NOBODY)):
+        body = onward(two, name)
+        assert two.hand(ELSEWHERE, target.id, body, Handing.ROUTED) is NotHanded.UNKNOWN
+
+    assert two.hand(ELSEWHERE, b.id, onward(two, NOBODY), Handing.ROUTED) is None
 
 
 def test_a_refusal_of_what_was_never_sent_harms_nobody() -> None:
