@@ -45,7 +45,9 @@ class Passages:
         if source != handed.source_id and not self._may_speak(source):
             counters.drop("routed_false_source")
             return NotHanded.UNKNOWN
-        if not routing.seen.is_first(source, routed.route_id, None, now):
+        # It counts for who brings it, as of a peer.
+        by = self._state.elsewhere.holder(handed.source_id)
+        if not routing.seen.is_first(source, routed.route_id, by.address if by else None, now):
             counters.drop("routed_seen")
             return None
         onward = RoutedPayload(

@@ -1,12 +1,15 @@
 """What two servers relay between their peers: as one server would, and refused as there."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from p2ptui.core.events import ErrorReceived
-from p2ptui.core.peers import Handing, NotHanded
+from p2ptui.core.peers import Handed, Handing, NotHanded
 from p2ptui.core.relay.frames import REFUSED_CODE
 from p2ptui.wire.frames import (
     RELAY,
@@ -242,6 +245,51 @@ def test_bytes_of_any_kind_reach_nobody(kind: Handing, body: bytes) -> None:
     assert two.other.endpoint.counters.messages_out == sent
     assert two.other.endpoint.datagrams_to_send(two.world.now) == []
     assert two.other.endpoint.counters.drops["handed_malformed"] == 1
+
+
+@cache
+def shared() -> tuple[Two, Host]:
+    """Two servers for all examples, and a node of the second."""
+    two = Two()
+    return two, two.nodes()[1]
+
+
+KEYS = st.sampled_from(
+    [
+        *("peer_id", "peer_addr", "peer_offer", "peer_sealed_offer", "peer_keys", "peer_boot"),
+        *("original_message", "source_node", "destination_node", "hop_count", "max_hops"),
+        *("route_id", "from_peer_id", "data", "peer_name", "peer_capabilities", "handshake"),
+    ]
+)
+IDS = st.sampled_from([NOBODY, NOBODY.upper(), "", "x"]) | st.uuids().map(str)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(Handing),
+    IDS,
+    st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from(NotHanded),
+    st.text(max_size=8),
+)
+def test_whatever_comes_is_taken_or_refused(
+    kind: Handing, source: str, body: bytes, why: NotHanded, ref: str
+) -> None:
+    two, b = shared()
+    target = two.other.peer(b)
+    assert target is not None
+    handed = Handed(kind, two.one.id, source, target.node_id, body, ref)
+    taker = two.other.endpoint._state.taker
+
+    assert taker.take_handed(target, handed, two.world.now) in (None, *NotHanded)
+    taker.handle_not_handed(target, handed, why, two.world.now)
+    two.world.run_for(0.1)
+    assert target.is_authenticated
 
 
 @pytest.mark.parametrize("kind", list(Handing))
