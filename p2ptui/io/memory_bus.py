@@ -65,7 +65,7 @@ class MemoryBroker:
         self.ttl_s = ttl_s
         self.latency_s = latency_s
         self.loss = loss
-        self.now = 0.0
+        self.reached_s = 0.0
         """The time of the last `run`; what is ordered is ordered then."""
         self._rng = random.Random(seed)
         self._table: dict[str, _Standing] = {}
@@ -84,7 +84,7 @@ class MemoryBroker:
 
     def run(self, now: float) -> None:
         """Do what is due."""
-        self.now = max(self.now, now)
+        self.reached_s = max(self.reached_s, now)
         while self._steps and self._steps[0][0] <= now:
             when, _, step = heapq.heappop(self._steps)
             step(max(when, now))
@@ -118,7 +118,7 @@ class MemoryBroker:
         """
         bus = MemoryBus(self, server_id, heard)
         self._buses.append(bus)
-        self.now = max(self.now, now)
+        self.reached_s = max(self.reached_s, now)
         if is_up:
             self.mend(bus, now)
         return bus
@@ -176,7 +176,7 @@ class MemoryBroker:
             else:
                 self._delete(bus, order, at)
 
-        self._tell(bus, self.now, arrive)
+        self._tell(bus, self.reached_s, arrive)
 
     def publish(self, subject: str, data: bytes, now: float) -> None:
         """Send a message, as anybody can who reaches the broker."""

@@ -141,6 +141,10 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
     }
     judges = {Path(inspect.getfile(b.judge)).name for b in BUDGETS if b.judge is not None}
     assert counting == {
+        "cluster/others.py",  # of other servers, whose messages come by a broker
+        "cluster/presence.py",  # a pace of its own
+        "cluster/statements.py",  # of keys, behind the budget of their message
+        "cluster/view.py",  # likewise, of what a broker brings
         "messages/budgets.py",
         "sessions/admission.py",  # of strangers, before their messages are read
         "mesh/neighbours.py",  # of strangers nearby: those from afar must not use it up
@@ -153,6 +157,10 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
     }
     assert {Path(path).name for path in counting} - judges == {
         "budgets.py",
+        "others.py",
+        "presence.py",
+        "statements.py",
+        "view.py",
         "admission.py",
         "far_answering.py",
         "load.py",

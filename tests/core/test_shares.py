@@ -21,7 +21,18 @@ EACH_ATTEMPT = "one for each search of a path: the searches are shared"
 ONE_PEER = "it is one peer's, or one node's, alone"
 OWN_SERVER = "filled by servers that this node chose; one of them may be its only one"
 
+CLUSTER = "filled by the servers of the network, who share out their own tables"
+
 EXEMPT = {
+    "Claims._asked": EACH_PEER,
+    "Claims._doubts": EACH_PEER,
+    "Others._runs": CLUSTER,
+    "OwnPresence._due": EACH_PEER,
+    "OwnPresence._mine": EACH_PEER,
+    "Statements._latest": EACH_PEER,
+    "View._entries": CLUSTER,
+    "View._odd": CLUSTER,
+    "View._unverified": CLUSTER,
     "RouteTable._announced": "what is forgotten is kept by each route, and its bytes are counted",
     "_Settled.refused": "those who claim one id; who is forgotten is looked at anew",
     "_Account.shares": EACH_PEER,

@@ -112,7 +112,7 @@ class HandOvers:
         )
         if not self.is_ready:
             return self._wait(waiting, now)
-        return self._leave(waiting, now)
+        return self._hand_over(waiting, now)
 
     def _wait(self, waiting: _Waiting, now: float) -> bool:
         if not self._waiting.append(waiting):
@@ -122,7 +122,7 @@ class HandOvers:
             self._state.timers.schedule(now + WAITING_S, self._expire)
         return True
 
-    def _leave(self, waiting: _Waiting, now: float) -> bool:
+    def _hand_over(self, waiting: _Waiting, now: float) -> bool:
         if self._others.live_run(waiting.server_id) is None:
             # Whoever hands it over is in the midst of something else.
             self._state.timers.schedule_about(now, self._tell_gone, waiting)
@@ -170,7 +170,7 @@ class HandOvers:
             holder = self._view.entry(waiting.target_id)
             if holder is not None and holder.run.server_id != waiting.server_id:
                 waiting = waiting._replace(server_id=holder.run.server_id)
-            if now >= waiting.until or not self._leave(waiting, now):
+            if now >= waiting.until or not self._hand_over(waiting, now):
                 self._tell(waiting, NotHanded.EXPIRED, now)
 
     def handle_down(self) -> None:

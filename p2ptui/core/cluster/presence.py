@@ -44,9 +44,9 @@ CONTESTED_S: Final = 1.0
 """An entry that somebody has taken away, or overwritten, is put again after this time at least:
 nobody can make this server put one after the other."""
 
-ENTRY_BITS: Final = (0.5, 1.0)
-"""The first heartbeat of an entry falls into this share of the interval, so that those that were
-put together are not put together again."""
+FIRST_BEAT_SHARE: Final = 0.5
+"""The first heartbeat of an entry comes after this share of the interval at least, and any time
+until its end: those that were put together are not put together again."""
 
 Send: TypeAlias = Callable[[Order], bool]
 
@@ -253,8 +253,8 @@ class OwnPresence:
         self.puts += 1
         if not self._send(Put(peer.node_id, value, mine.revision)):
             mine.ordered_at = None  # the next heartbeat tells it
-        low, high = ENTRY_BITS
-        share = 1.0 if mine.beat is None and mine.is_ours else self._state.rng.uniform(low, high)
+        is_beat = mine.beat is None and mine.is_ours
+        share = 1.0 if is_beat else self._state.rng.uniform(FIRST_BEAT_SHARE, 1.0)
         self._beat_at(peer.node_id, mine, now + HEARTBEAT_S * share)
 
     def _beat_at(self, node_id: str, mine: _Mine, when: float) -> None:

@@ -17,7 +17,7 @@ from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.secure.presence import verify_presence
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.cluster import About, Presence, decode_about
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.frames import node_id_text
@@ -40,7 +40,11 @@ VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
 
 MAX_UNVERIFIED: Final = 16_384
-"""Entries that wait until there is time to verify them."""
+MAX_UNVERIFIED_BYTES: Final = 8_388_608
+"""Entries that wait until there is time to verify them, and what they take."""
+
+KEPT_BYTES: Final = 400
+"""What such an entry takes besides what it tells of its node."""
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
@@ -65,6 +69,16 @@ class Entry:
         self.revision = revision
         self.run = run
 
+    def says(self, presence: Presence) -> bool:
+        """Whether a newer entry says the same, but for when it was put."""
+        run = self.run
+        return (
+            presence.counter == self.counter
+            and presence.server == run.server
+            and presence.instance == run.instance
+            and bytes(presence.node) == self.about
+        )
+
 
 class View:
     """What is known of the nodes elsewhere.
@@ -85,7 +99,10 @@ class View:
         )
         self._odd: BoundedTable[str, int] = BoundedTable(MAX_ODD)
         self._unverified: BoundedTable[str, tuple[Presence, About, int]] = tables.add(
-            "cluster_unverified", BoundedTable(MAX_UNVERIFIED, full="cluster_unverified")
+            "cluster_unverified",
+            BoundedTable(
+                MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
+            ),
         )
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
@@ -126,12 +143,9 @@ class View:
             if found is not None:
                 yield found
 
-    def _foreign(self, node_id: str, entry: Entry) -> Foreign | None:
+    def _foreign(self, node_id: str, entry: Entry) -> Foreign:
         about = decode_about(entry.about)
-        address = _address_of(about)
-        if address is None:
-            return None
-        raw = about.keys
+        address, raw = (about.host, about.port), about.keys
         info = NodeInfo(
             id=node_id,
             node_id=node_id,
@@ -218,6 +232,10 @@ class View:
         if self._is_old(node_id, revision):
             self._state.counters.drop("cluster_old")
             return
+        known = self._entries.get(node_id)
+        if known is not None and known.says(presence):
+            self._renew(node_id, known, revision, now)
+            return
         try:
             about = _read_about(presence, node_id)
         except MalformedError:
@@ -252,8 +270,21 @@ class View:
             verified = latest if is_postponed else max(counter, latest)
             self._enter(node_id, presence, known, verified, revision, run, now)
         if is_postponed:
-            self._unverified.put(node_id, (presence, about, revision))
+            size_bytes = len(bytes(presence.node)) + KEPT_BYTES
+            self._unverified.put(node_id, (presence, about, revision), size_bytes=size_bytes)
             self._plan_verifying(now)
+
+    def _renew(self, node_id: str, known: Entry, revision: int, now: float) -> None:
+        """It was put again, as most are that come."""
+        known.revision, known.heard_at = revision, now
+        self._entries.renew(node_id)
+        self._note_told(node_id)
+
+    def _note_told(self, node_id: str) -> None:
+        if self._untold is not None:
+            self._untold.pop(node_id, None)
+        self._odd.pop(node_id)
+        self._unverified.pop(node_id)
 
     def _plan_verifying(self, now: float) -> None:
         if not self._verifies:
@@ -299,10 +330,7 @@ class View:
             since = known.since if known.run is run else now
             known.run.nodes -= 1
             about = known.about if known.about == about else about
-        if self._untold is not None:
-            self._untold.pop(node_id, None)
-        self._odd.pop(node_id)
-        self._unverified.pop(node_id)
+        self._note_told(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
             return
         run.nodes += 1
@@ -316,8 +344,8 @@ class View:
     def _tell_joined(self, node_id: str, now: float) -> None:
         if self.on_joined and not self.is_here(node_id):
             entry = self._entries.get(node_id)
-            foreign = None if entry is None else self._foreign(node_id, entry)
-            if foreign is not None:
+            if entry is not None:
+                foreign = self._foreign(node_id, entry)
                 for listener in self.on_joined:
                     listener(foreign, now)
 
@@ -356,15 +384,12 @@ def _is_signed(node_id: str, presence: Presence, about: About) -> bool:
 def _read_about(presence: Presence, node_id: str) -> About:
     """What an entry tells of a node; MalformedError if it is not about this one, or nowhere."""
     about = decode_about(presence.node)
-    if _address_of(about) is None:
-        raise MalformedError("it is at no address")
+    address = about.host, about.port
+    if parse_ip_address(format_address(address)) != address:
+        raise MalformedError("it is at no address, or that is not written as usual")
     raw = about.keys
     if raw and PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:]).id != node_id:
         raise MalformedError("these keys make another id")
     if presence.counter and not raw:
         raise MalformedError("a statement without keys")
     return about
-
-
-def _address_of(about: About) -> Address | None:
-    return parse_ip_address(format_address((about.host, about.port)))
