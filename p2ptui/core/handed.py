@@ -52,7 +52,13 @@ class HandedOver:
             return NotHanded.UNSENDABLE
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
-        """Tell a peer that something has not arrived."""
+        """Tell a peer that something has not arrived: this server says so by itself, or the one
+        that holds the target, if that is known."""
+        known = self._state.elsewhere.holder(handed.target_id)
+        own_id = self._state.identity.id
+        if known is not None and handed.server_id not in (known.server_id, own_id):
+            self._state.counters.drop("handed_false_refusal")
+            return
         self._state.counters.drop("not_handed")
         self._takers[handed.kind].handle_not_handed(source, handed, why, now)
 

@@ -157,7 +157,7 @@ class Handed:
 
     kind: Handing
     server_id: str
-    """The server that handed it over."""
+    """The server that handed it over, or says that it has not arrived."""
     source_id: str
     """Whose it is."""
     target_id: str

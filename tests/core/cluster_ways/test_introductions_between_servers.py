@@ -15,7 +15,7 @@ from tests.core.relaying import ask, node, puppet
 from tests.simulation import Puppet
 
 NOBODY = "99999999-0000-4000-8000-000000000000"
-OFFER = {"ufrag": "abcd", "pwd": "p" * 22, "candidates": [], "serial": 1}
+OFFER = {"ufrag": "abcdefgh", "password": "p" * 22, "candidates": [["host", "10.9.9.9:1"]]}
 
 
 def named(client: Puppet) -> list[dict[str, Any]]:
@@ -52,6 +52,42 @@ def test_both_get_the_address_that_the_server_of_the_other_sees() -> None:
         "peer_name": "puppet",
         "peer_capabilities": ["handshake", "discovery", "data_transfer"],
     }
+
+
+def test_our_own_node_gets_the_offer_and_its_server_vouches_for_it() -> None:
+    two = Two()
+    a = puppet(two.world, two.one)
+    b = two.world.puppet()
+    payload = b.handshake_request(capabilities=["relay_frames"])["payload"]
+    request = b.spec_message("HandshakeRequest", payload)
+    b.send(request, two.other)
+    two.world.run_for(1)
+    two.other.ping(b)
+    two.world.run_for(1)
+    b.take()
+
+    a.say("P2PConnect", {"peer_id": b.id, "offer": OFFER}, two.one)
+    two.world.run_for(1)
+
+    (told,) = named(b)
+    assert told["peer_offer"]["ufrag"] == OFFER["ufrag"]
+    assert told["peer_offer"]["candidates"] == OFFER["candidates"]
+    assert told["handshake"] == request["id"]
+
+
+def test_a_deployed_client_gets_no_offer() -> None:
+    two = Two()
+    a, b = two.puppets()
+    a.say("P2PConnect", {"peer_id": b.id, "offer": OFFER}, two.one)
+    two.world.run_for(1)
+
+    (told,) = named(b)
+    assert told.keys() == {"peer_id", "peer_addr", "peer_name", "peer_capabilities"}
+    body = said(peer_offer=OFFER)
+    two.world.run_for(2)
+    assert two.hand(NOBODY, b.id, body, Handing.INTRODUCTION) is None
+    two.world.run_for(1)
+    assert named(b) == [{"peer_id": NOBODY, "peer_addr": "198.51.100.1:9"}]
 
 
 def test_who_has_proved_nothing_waits_for_its_proof() -> None:

@@ -308,6 +308,21 @@ def test_what_is_for_a_third_node_goes_to_who_may_lead_there_alone() -> None:
     assert two.hand(ELSEWHERE, b.id, onward(two, NOBODY), Handing.ROUTED) is None
 
 
+def test_a_server_refuses_nothing_for_another_one() -> None:
+    two = Two()
+    a, b = two.puppets()
+    peer = two.one.peer(a)
+    assert peer is not None
+    for server_id, told in ((ELSEWHERE, 0), (two.other.id, 1), (two.one.id, 1)):
+        about = Handed(Handing.ROUTED, server_id, a.id, b.id, b"", "route")
+        two.one.endpoint._state.taker.handle_not_handed(
+            peer, about, NotHanded.UNKNOWN, two.world.now
+        )
+        two.world.run_for(0.5)
+        assert len(heard(a)) == told
+    assert two.one.endpoint.counters.drops["handed_false_refusal"] == 1
+
+
 def test_a_refusal_of_what_was_never_sent_harms_nobody() -> None:
     two = Two()
     a, b = two.puppets()
