@@ -20,7 +20,7 @@ from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.mesh.seen import Seen
-from p2ptui.core.mesh.sources import Sources, Writer, source_of
+from p2ptui.core.mesh.sources import Sources, Writer, told_from
 from p2ptui.core.peers import Foreign, Handing, OnLost, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
@@ -61,6 +61,16 @@ class Refusal:
     text: str
 
 
+def source_of(routed: ReceivedRoutedPayload, sender_id: str | None) -> str | None:
+    """Who is said to have written a message: at hop 0 its sender, if a peer, under whatever name.
+
+    Deployed interactive clients take their server's id for their own, and write it there.
+    """
+    if routed.hop_count == 0 and sender_id is not None:
+        return sender_id
+    return canonical_id(routed.source_node)
+
+
 class Routing:
     """Forwards, and finds the next hop of this node's own messages.
 
@@ -85,11 +95,9 @@ class Routing:
         )
         state.tables.gauge("routes", self.table.__len__)
         self.seen = Seen(state)
-        """What came here lately."""
         self._flood: TokenBucket | None = None
         self.contacts = Contacts(shares)
         self.sources = Sources(state, self.table, introductions)
-        """Who wrote a message."""
         self.on_arrived: Callable[[Writer, Raw, float], bool] | None = None
         """Called with the writer and the inner message of what is for this node; whether it is a
         message that a node takes."""
@@ -139,7 +147,7 @@ class Routing:
                     name,
                     evidence=evidence,
                     listed_at=entry.addr[:MAX_ADDRESS_TEXT],
-                    address=_told_from(peer, peer.address),
+                    address=told_from(peer, peer.address),
                 )
 
     def note_answer(self, writer: Writer, now: float) -> None:
@@ -148,7 +156,7 @@ class Routing:
         hop = writer.origin
         if writer.is_second_hand and self._state.peers.authenticated(writer.node_id) is None:
             distance, evidence = writer.hops + 1, Evidence.ANSWERED
-            by = _told_from(hop.peer, hop.address)
+            by = told_from(hop.peer, hop.address)
             self.table.learn(
                 writer.node_id, hop.node_id, distance, now, evidence=evidence, address=by
             )
@@ -159,8 +167,7 @@ class Routing:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers themselves, each its own way, to the nodes that other servers
-        hold, then to what lies behind peers."""
+        """All routes: to the peers, each its own way, to nodes elsewhere, then behind the peers."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
         for foreign in self._state.elsewhere.nodes():
@@ -231,7 +238,8 @@ class Routing:
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        writer = self.sources.writer(origin, source_of(origin, routed), routed.hop_count, now)
+        claimed = source_of(routed, origin.node_id if origin.peer is not None else None)
+        writer = self.sources.writer(origin, claimed, routed.hop_count, now)
         if writer is None:
             counters.drop("routed_false_source")
             return False
@@ -308,8 +316,7 @@ class Routing:
     def _far_hop(self, destination: str, now: float) -> Foreign | None:
         """The node elsewhere that a message goes to next: its own, or one that it is behind."""
         node = self._state.find(destination)
-        route = self.table.lookup(destination, now) if node is None else None
-        if route is not None:
+        if node is None and (route := self.table.lookup(destination, now)) is not None:
             node = self._state.find(route.next_hop)
         return node if isinstance(node, Foreign) else None
 
@@ -441,8 +448,3 @@ class Routing:
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)
         return candidates
-
-
-def _told_from(teller: Peer | None, address: Address) -> Address | None:
-    """Whose share of the table a route takes: of what a server tells that this node chose, none."""
-    return None if teller is not None and teller.is_joined_server else address

@@ -1,7 +1,7 @@
 """Who wrote a routed message, and whether whoever hands it over may name that node.
 
-At hop 0 the writer is whoever hands it over, under whatever name. Every other `source_node` is
-judged here, and nowhere else, but for the word of other servers: see `handed`.
+At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
+asks here. Every other `source_node` is judged here, but for what other servers say: see `handed`.
 A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
 In the name of a third node speaks only who may: nobody while that node has a session here or with
 another server of the network, a joined server otherwise, and another peer that forwards only while
@@ -10,27 +10,12 @@ nobody better knows the node.
 
 from msgspec import Struct
 
-from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.wire.message import ReceivedRoutedPayload
-
-
-def source_of(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
-    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
-
-    Deployed interactive clients take their server's id for their own, and write it there.
-
-    Args:
-        origin: Who handed it over.
-        routed: The message.
-    """
-    if routed.hop_count == 0 and origin.peer is not None:
-        return origin.node_id
-    return canonical_id(routed.source_node)
+from p2ptui.wire.address import Address
 
 
 class Writer(Struct, frozen=True):
@@ -127,3 +112,13 @@ class Sources:
             return True
         hop = self._state.peers.authenticated(route.next_hop)
         return route.evidence is Evidence.ANSWERED and hop is not None and hop.is_joined_server
+
+
+def told_from(teller: Peer | None, address: Address) -> Address | None:
+    """Whose share of the table a route takes: of what a server tells that this node chose, none.
+
+    Args:
+        teller: Who tells of it.
+        address: Where that is.
+    """
+    return None if teller is not None and teller.is_joined_server else address
