@@ -48,7 +48,7 @@ class Parts:
         """Keeps the lists of the joined servers fresh while somebody looks."""
         self.neighbours = mesh.neighbours
         """Local discovery; `start` it once the networks are known."""
-        relays = RelayParts(state, delivery, sessions)
+        relays = RelayParts(state, delivery, sessions, mesh)
         self._relay_control, self._relay = relays.control, relays.requests
         self._relay_frames, self._failover = relays.frames, relays.failover
         self.traversal = Traversal(
@@ -162,6 +162,11 @@ class Parts:
             )
 
         cluster.on_servers.append(tell_others)
+        cluster.on_joined_elsewhere.append(self._discovery.note_joined_elsewhere)
+        cluster.on_left_elsewhere += [
+            self._relay_control.note_left_elsewhere,
+            self._discovery.note_left_elsewhere,
+        ]
         cluster.open(now)
         return cluster
 

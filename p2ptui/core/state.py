@@ -22,7 +22,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
-from p2ptui.core.peers import ALONE, NO_TAKER, Elsewhere, Peer, PeerTable, Taker
+from p2ptui.core.peers import ALONE, NO_TAKER, Elsewhere, Listed, Peer, PeerTable, Taker
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
@@ -143,6 +143,18 @@ class NodeState:
         """What a message may take that goes to many in one datagram, sealed for some of them."""
         budget = self.config.server.datagram_budget
         return budget if self.seals is None else budget - SEAL_BYTES
+
+    def find(self, node_id: str) -> Listed | None:
+        """A node with a session here, or with another server of the network. A session here that
+        may be a mere claim takes nobody's place elsewhere.
+
+        Args:
+            node_id: In canonical text.
+        """
+        peer = self.peers.authenticated(node_id)
+        if peer is not None and (peer.purse.proved or not peer.is_claim):
+            return peer
+        return self.elsewhere.holder(node_id) or peer
 
     def most_peers(self) -> int:
         """As many entries as there may be peers: the limit of what is known of each of them."""

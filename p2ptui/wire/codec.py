@@ -99,6 +99,21 @@ def decode_payload(raw: Raw | bytes, kind: type[T]) -> T:
     return result
 
 
+def read_payload(data: bytes) -> Raw:
+    """Take a payload that comes without a message, and may go on in one: it is checked as there.
+
+    Raises:
+        MalformedError: Not JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        raw = _raw_decoder.decode(data)
+        data.decode("utf-8")
+    except _NOT_JSON as error:
+        raise MalformedError(str(error)) from None
+    _check_nesting(data, MAX_NESTING - 1)
+    return raw
+
+
 def decode_any(raw: Raw | bytes) -> Any:
     """Read a payload as plain Python values.
 

@@ -73,6 +73,9 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/core/mesh/test_discovery.py": {
         "test_a_list_that_never_ends_is_cut": _CONSTANT,
     },
+    "tests/core/cluster_ways/test_introductions_between_servers.py": {
+        "test_pairs_are_bounded_for_those_elsewhere_too": _CONSTANT,
+    },
     "tests/core/mesh/test_rendezvous.py": {
         "test_a_ping_of_an_introduced_node_measures_the_way": _STAND_IN,
         "test_pairs_that_were_introduced_are_bounded": _CONSTANT,

@@ -74,9 +74,13 @@ class Meeting:
         self.server = world.host(SERVER, **({"allow_symmetric_nat_relay": True} | (server or {})))
         self.a = self.behind(kind_a, OUTSIDE_A, ("192.168.1.2", 5000), **(options or {}))
         self.b = self.behind(kind_b, OUTSIDE_B, ("192.168.2.2", 5000), **(options or {}))
+        self.join()
+        world.run_for(1)
+
+    def join(self) -> None:
+        """Both join the server."""
         for host in (self.a, self.b):
             host.outcome(host.connect(self.server))
-        world.run_for(1)
 
     def behind(
         self,

@@ -46,6 +46,8 @@ NO_MESSAGES = {
     "Queries.ask_names",
     "Relay.carry",
     "Resumptions.take_answer",  # the answer that may begin another session, from the inbox
+    "Relay.handle_not_handed",  # these two: what came back from another server
+    "Rendezvous.handle_not_handed",
     "Liveness.handle_goodbye",  # its share of a Disconnect
     "PathProbes.handle",  # these two: a frame
     "Home.note_kept_alive",

@@ -46,7 +46,7 @@ EXEMPT = {
     "Discovery._told": EACH_PEER,
     "Displacing._asked": EACH_PEER,
     "EarlyChecks._checks": ONE_PEER,
-    "EndToEnd._delivered": "behind `Routing._seen`, which is shared",
+    "EndToEnd._delivered": "behind `Seen._marks`, which is shared",
     "FarAsking._asking": OWN,
     "FarAnswering._by_request": "an index of `FarAnswering._answered`, which is shared",
     "FarAnswering._rates": EACH_PEER,

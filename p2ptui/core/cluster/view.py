@@ -170,6 +170,7 @@ class View:
             about.proved,
             keys_of(about).text if about.keys else "",
             about.boot.hex(),
+            entry.counter > 0,
         )
 
     def is_here(self, node_id: str) -> bool:

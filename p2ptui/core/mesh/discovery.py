@@ -14,7 +14,7 @@ from p2ptui.core.mesh.entries import entry_for, node_for, page_for, read_entry
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
-from p2ptui.core.peers import NOBODY, Dialect, Peer, peer_info
+from p2ptui.core.peers import NOBODY, Dialect, Foreign, Listed, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher
@@ -79,7 +79,7 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
     return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
-def _ids_of(peers: list[Peer]) -> list[str]:
+def _ids_of(peers: list[Listed]) -> list[str]:
     return [peer.node_id for peer in peers]
 
 
@@ -151,23 +151,35 @@ class Discovery:
     def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
         unix = self._state.unix(now)
         # The ids are noted once; each entry is made when its page is due.
-        for node_id in [peer.node_id for peer in self._state.peers.recent()]:
-            peer = self._state.peers.authenticated(node_id)
-            if peer is not None and peer is not receiver and peer.is_plain:
+        for peer in self._listed([peer.node_id for peer in self._state.peers.recent()]):
+            if peer.node_id != receiver.node_id:
                 yield entry_for(receiver, peer, now, unix)
 
+    def _listed(self, node_ids: list[str]) -> Iterator[Listed]:
+        """The peers with these ids, as far as they are still here, then the nodes elsewhere."""
+        for node_id in node_ids:
+            if self._state.peers.authenticated(node_id) is not None:
+                peer = self._state.find(node_id)
+                if peer is not None and peer.is_plain:
+                    yield peer
+        yield from self._elsewhere()
+
+    def _elsewhere(self) -> Iterator[Foreign]:
+        for foreign in self._state.elsewhere.nodes():
+            if self._state.peers.authenticated(foreign.node_id) is None:
+                yield foreign
+
     def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
-        """Send who is here with names, each at the address that this node sees."""
+        """Send who is here, or elsewhere, with names, each at the address that its server sees."""
         peer.untold = NOBODY
         self._pager.start(
             peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
         )
 
     def _nodes(self) -> Iterator[NodeInfo]:
-        for node_id in [peer.node_id for peer in self._state.peers]:
-            peer = self._state.peers.authenticated(node_id)
-            info = peer.facts.info if peer is not None else None
-            if peer is not None and info is not None and peer.is_plain:
+        for peer in self._listed([peer.node_id for peer in self._state.peers]):
+            info = peer.info
+            if info is not None:
                 yield node_for(peer, info)
 
     # What others tell.
@@ -206,19 +218,31 @@ class Discovery:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if not peer.is_claim or self.admits_claim(now):
-            self._note_joined(peer, now)
+            self._note_joined(peer.node_id, now)
         if peer.accepted:
             self.push(peer, now)
 
     def _handle_proved(self, peer: Peer, now: float) -> None:
         is_news = peer.node_id not in self._told and peer.node_id not in self._joined
         if peer.is_authenticated and is_news:
-            self._note_joined(peer, now)
+            self._note_joined(peer.node_id, now)
 
-    def _note_joined(self, peer: Peer, now: float) -> None:
-        self._left.pop(peer.node_id, None)
-        self._joined.put(peer.node_id, None)
+    def _note_joined(self, node_id: str, now: float) -> None:
+        self._left.pop(node_id, None)
+        self._joined.put(node_id, None)
         self._note_change(now)
+
+    def note_joined_elsewhere(self, foreign: Foreign, now: float) -> None:
+        """A node has come to another server, or is seen elsewhere by it."""
+        if isinstance(self._state.find(foreign.node_id), Foreign):
+            self._note_joined(foreign.node_id, now)
+
+    def note_left_elsewhere(self, node_id: str, now: float) -> None:
+        """No other server holds a node any more."""
+        if self._state.find(node_id) is None:
+            self._joined.pop(node_id, None)
+            self._left.put(node_id, None)
+            self._note_change(now)
 
     def _handle_moved(self, peer: Peer, now: float) -> None:
         """The others are told where it is now, as of one that has joined."""
@@ -251,14 +275,16 @@ class Discovery:
             self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
 
-    def _most_recent(self, peer: Peer) -> list[Peer]:
+    def _most_recent(self, peer: Peer) -> list[Listed]:
         """Those heard of last, besides a peer: as many as may fit a page."""
-        listed = [
+        listed: list[Listed] = [
             other
             for other in islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
             if other is not peer and other.status is _AUTHENTICATED and other.is_plain
         ]
-        return listed[:FIRST_PAGE_ENTRIES]
+        del listed[FIRST_PAGE_ENTRIES:]
+        listed += islice(self._elsewhere(), FIRST_PAGE_ENTRIES - len(listed))
+        return listed
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
         """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
@@ -275,16 +301,16 @@ class Discovery:
         if peer.untold:
             self._tell(peer, self._known(peer), now)
 
-    def _known(self, peer: Peer) -> list[Peer]:
-        """Those that a peer is still to be told of, as far as they are here."""
-        authenticated = self._state.peers.authenticated
+    def _known(self, peer: Peer) -> list[Listed]:
+        """Those that a peer is still to be told of, as far as they are there."""
+        find = self._state.find
         return [
             other
             for node_id in peer.untold
-            if (other := authenticated(node_id)) is not None and other.is_plain
+            if (other := find(node_id)) is not None and other.is_plain
         ]
 
-    def _tell(self, peer: Peer, untold: list[Peer], now: float) -> None:
+    def _tell(self, peer: Peer, untold: list[Listed], now: float) -> None:
         """Tell a peer of as many nodes as it may be sent, the first ones first.
 
         One that has not proved its address hears of the others when it speaks or proves it.
@@ -311,7 +337,9 @@ class Discovery:
         self._joined.pop(peer.node_id, None)
         if peer.node_id in self._told:
             del self._told[peer.node_id]
-            self._left.put(peer.node_id, None)
+            # Who is with another server by now has not left: the others are told where it is.
+            is_gone = self._state.elsewhere.holder(peer.node_id) is None
+            (self._left if is_gone else self._joined).put(peer.node_id, None)
             self._note_change(now)
 
     def _note_change(self, now: float) -> None:
@@ -341,11 +369,12 @@ class Discovery:
         joined = [
             peer_info(peer, now, unix, told_name(peer.name))
             for node_id in self._joined
-            if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
+            if (peer := self._state.find(node_id)) is not None and peer.is_plain
         ]
         left = list(self._left)
         for entry in joined:
-            self._told.put(entry.id, None)
+            if peers.authenticated(entry.id) is not None:
+                self._told.put(entry.id, None)
         self._joined.clear()
         self._left.clear()
         if joined or left:

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import UNSET
 
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.peers import Peer, last_seen, peer_info
+from p2ptui.core.peers import Listed, Peer, last_seen, peer_info
 from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
@@ -20,7 +20,7 @@ ENTRIES_SHARED: Final = 64
 """Entries that are remembered as they were written."""
 
 
-def entry_for(receiver: Peer, peer: Peer, now: float, unix: int) -> PeerInfo:
+def entry_for(receiver: Peer, peer: Listed, now: float, unix: int) -> PeerInfo:
     """What a list says of a peer; to an unproved receiver as little as possible.
 
     Args:
@@ -32,12 +32,12 @@ def entry_for(receiver: Peer, peer: Peer, now: float, unix: int) -> PeerInfo:
     if _is_bare(receiver):
         info = peer_info(peer, now, unix)
         return PeerInfo(info.id, info.addr, info.last_seen)
-    named = _is_named(receiver) and peer.facts.info is not None
+    named = _is_named(receiver) and peer.info is not None
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
-def node_for(peer: Peer, info: NodeInfo) -> NodeInfo:
-    """The entry of a peer in a node list: at the address that this node sees.
+def node_for(peer: Listed, info: NodeInfo) -> NodeInfo:
+    """The entry of a peer in a node list: at the address that its server sees.
 
     Args:
         peer: Which.
@@ -70,7 +70,7 @@ def read_entry(entry: PeerInfo, *, has_names: bool) -> PeerInfo | None:
 
 
 def page_for(
-    receiver: Peer, peers: Sequence[Peer], now: float, unix: int, room: float
+    receiver: Peer, peers: Sequence[Listed], now: float, unix: int, room: float
 ) -> tuple[bytes, int]:
     """A page of a list: entries of the first of some peers, as many as fit.
 
@@ -87,7 +87,7 @@ def page_for(
     is_bare, is_named = _is_bare(receiver), _is_named(receiver)
     page: list[bytes] = []
     for peer in peers:
-        info, address = peer.facts.info, peer.address
+        info, address = peer.info, peer.address
         seen = last_seen(peer, now, unix)
         if info is None:
             entry = bytes(encode_payload(entry_for(receiver, peer, now, unix)))

@@ -33,7 +33,9 @@ class MeshParts:
         discovery.admits_claim = sessions.admission.may_be_news
         self.queries = queries = Queries(state, delivery)
         introductions = Introductions(state)
-        self.routing = routing = Routing(state, delivery, lifecycle, introductions)
+        self.routing = routing = Routing(state, delivery, introductions)
+        lifecycle.on_joined.append(routing.handle_joined)
+        lifecycle.on_left.append(routing.handle_left)
         self.naming = naming = Naming(state, queries, routing, lifecycle)
         self.watching = Watching(state, delivery, naming, lifecycle)
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch.doubt)

@@ -8,7 +8,7 @@ handshake over the way that the Pings have opened.
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
@@ -25,7 +25,7 @@ from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.punching import Punches
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Routing
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Foreign, Handed, Handing, Listed, NotHanded, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
@@ -95,7 +95,9 @@ class Rendezvous:
         """Who was named to whom, where the one told cannot search."""
         self._unpaid: BoundedTable[tuple[str, str], P2PConnectPayload] = state.tables.add(
             "introductions_unpaid",
-            BoundedTable(MAX_UNPAID, shares=state.tables.shares, lifetime_s=UNPAID_S),
+            BoundedTable(
+                MAX_UNPAID, shares=state.tables.shares, peer_share=INDEXED, lifetime_s=UNPAID_S
+            ),
         )
         """Who is to be named to whom, and what is said of it, once its address is proved."""
         delivery.on_proved.append(self._handle_proved)
@@ -117,14 +119,9 @@ class Rendezvous:
     def handle_request(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
         """A peer wants to be introduced to another."""
         target_id = canonical_id(payload.peer_id)
-        target = self._state.peers.authenticated(target_id) if target_id else None
-        if target is None or target is peer or not target.is_plain:
-            error = ErrorPayload(
-                f"node not found: {payload.peer_id[:64]}",
-                ErrorCode.PEER_NOT_FOUND,
-                target=payload.peer_id[:64],
-            )
-            self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
+        target = self._state.find(target_id) if target_id else None
+        if target is None or target.node_id == peer.node_id or not target.is_plain:
+            self._refuse(peer, payload.peer_id[:64], now)
             return
         self._introduce(peer, target, P2PConnectPayload(target.node_id), now)
         about = P2PConnectPayload(
@@ -141,14 +138,25 @@ class Rendezvous:
                 about.peer_offer = payload.offer
                 about.peer_sealed_offer = payload.sealed_offer
             for doubtful in (target, peer):
-                self._delivery.challenge(doubtful, now)
+                if isinstance(doubtful, Peer):
+                    self._delivery.challenge(doubtful, now)
         self._name(target, peer, about, now)
 
-    def _name(self, target: Peer, asker: Peer, about: P2PConnectPayload, now: float) -> None:
+    def _refuse(self, asker: Peer, target_id: str, now: float) -> None:
+        words = f"node not found: {target_id}"
+        error = ErrorPayload(words, ErrorCode.PEER_NOT_FOUND, target=target_id)
+        self._delivery.send(asker, MessageType.ERROR, encode_payload(error), now)
+
+    def _name(self, target: Listed, asker: Peer, about: P2PConnectPayload, now: float) -> None:
         """Tell a node who asks for it, once that has paid for what the node sends there, or has
         proved that it is there."""
-        if self._state.gate.commit(asker.purse, *COMMITTED):
-            if target.is_ours or self._may_tell(target, asker, now):
+        if not isinstance(target, Peer):
+            # What an asker has paid is known here only.
+            if asker.proved:
+                self._hand(target, asker, about, now)
+                return
+        elif self._state.gate.commit(asker.purse, *COMMITTED):
+            if target.is_ours or self._may_tell(target, asker.node_id, asker.address, now):
                 self._introduce(target, asker, about, now)
             return
         pair = (asker.node_id, target.node_id)
@@ -159,30 +167,77 @@ class Rendezvous:
         self._unpaid.expire(now)
         for pair in self._unpaid.of_peer(asker):
             about = self._unpaid.pop(pair)
-            target = self._state.peers.authenticated(pair[1])
+            target = self._state.find(pair[1])
             if about is not None and target is not None and asker.is_authenticated:
                 self._name(target, asker, about, now)
 
-    def _may_tell(self, target: Peer, asker: Peer, now: float) -> bool:
-        pair = (asker.node_id, target.node_id)
+    def _may_tell(self, target: Peer, asker_id: str, address: Address, now: float) -> bool:
+        pair = (asker_id, target.node_id)
         repeats = self._pairs.get(pair) or Repeats()
-        self._pairs.put(pair, repeats, now, address=asker.address)
+        self._pairs.put(pair, repeats, now, address=address)
         return repeats.take(now)
 
-    def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
-        about.peer_addr = format_address(other.address)
+    def _introduce(
+        self, receiver: Peer, other: Listed, about: P2PConnectPayload, now: float
+    ) -> None:
+        _describe(about, other)
+        self._tell(receiver, about, now, is_proved=other.proved)
+
+    def _tell(
+        self, receiver: Peer, about: P2PConnectPayload, now: float, *, is_proved: bool
+    ) -> bool:
+        """Name a node to another, with what that may be told of it; whether it leaves."""
         # Only our own nodes read these, and an unproved address has no bytes to spare.
-        if other.info is not None and (receiver.proved or receiver.is_ours):
-            about.peer_name = other.info.name
-            about.peer_capabilities = list(other.info.capabilities)
+        if not (receiver.proved or receiver.is_ours):
+            about.peer_name = about.peer_capabilities = None
         # Who names that is believed, and more is sent to where the other one is.
-        if receiver.proved and receiver.is_ours and other.proved:
+        if receiver.proved and receiver.is_ours and is_proved:
             about.handshake = receiver.handshake_heard
-        if receiver.proved and receiver.seal is not None and other.seal is not None:
-            about.peer_keys = other.seal.keys.text
-            about.peer_boot = other.seal.claims.boot.hex()
+        if not receiver.proved or receiver.seal is None:
+            about.peer_keys = about.peer_boot = None
         payload = encode_payload(about)
-        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
+        return self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
+
+    # Between servers.
+
+    def _hand(self, target: Foreign, asker: Peer, about: P2PConnectPayload, now: float) -> None:
+        """Have the server of a node tell it who asks for it."""
+        _describe(about, asker)
+        body, kind = bytes(encode_payload(about)), Handing.INTRODUCTION
+        if not self._state.elsewhere.hand(target, asker, kind, body, "", now):
+            self._state.counters.drop("introduction_not_handed")
+
+    def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
+        """Name a node elsewhere, which has proved its address there, to one here."""
+        said = decode_payload(handed.body, P2PConnectPayload)
+        address = parse_ip_address(said.peer_addr or "")
+        if address is None:
+            raise MalformedError("`peer_addr` is no address")
+        if not (target.is_ours or self._may_tell(target, handed.source_id, address, now)):
+            return None
+        about = P2PConnectPayload(
+            handed.source_id,
+            format_address(address),
+            peer_nat_type=said.peer_nat_type,
+            peer_predicted_ports=said.peer_predicted_ports,
+            peer_public_addr=said.peer_public_addr,
+            peer_name=said.peer_name,
+            peer_capabilities=said.peer_capabilities,
+            peer_keys=said.peer_keys,
+            peer_boot=said.peer_boot,
+        )
+        if target.is_ours:
+            about.peer_offer, about.peer_sealed_offer = said.peer_offer, said.peer_sealed_offer
+        has_left = self._tell(target, about, now, is_proved=True)
+        return None if has_left else NotHanded.UNSENDABLE
+
+    def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
+        """A node elsewhere was not told who asks for it: if it is gone, the asker hears that.
+
+        Otherwise that asks again.
+        """
+        if why in (NotHanded.UNKNOWN, NotHanded.SERVER_GONE):
+            self._refuse(source, handed.target_id, now)
 
     # The client's part.
 
@@ -293,3 +348,17 @@ class Rendezvous:
             return not introduction.traversed
         self._routing.handle(introduction.origin, routed, now)
         return True
+
+
+def _describe(about: P2PConnectPayload, other: Listed) -> None:
+    """Say of a node all that another may be told."""
+    about.peer_addr = format_address(other.address)
+    info = other.info
+    if info is not None:
+        about.peer_name = info.name
+        about.peer_capabilities = list(info.capabilities)
+    if not isinstance(other, Peer):
+        about.peer_keys, about.peer_boot = other.keys or None, other.boot or None
+    elif other.seal is not None:
+        about.peer_keys = other.seal.keys.text
+        about.peer_boot = other.seal.claims.boot.hex()

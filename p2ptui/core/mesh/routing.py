@@ -19,9 +19,9 @@ from p2ptui.core.mesh.contacts import Contacts
 from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
-from p2ptui.core.mesh.sources import Sources, Writer
-from p2ptui.core.peers import OnLost, Peer
-from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.mesh.seen import Seen
+from p2ptui.core.mesh.sources import Sources, Writer, told_from
+from p2ptui.core.peers import Foreign, Handing, OnLost, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.address import Address, parse_ip_address
@@ -61,13 +61,13 @@ class Refusal:
     text: str
 
 
-def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
-    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
+def source_of(routed: ReceivedRoutedPayload, sender_id: str | None) -> str | None:
+    """Who is said to have written a message: at hop 0 its sender, if a peer, under whatever name.
 
     Deployed interactive clients take their server's id for their own, and write it there.
     """
-    if routed.hop_count == 0 and origin.peer is not None:
-        return origin.node_id
+    if routed.hop_count == 0 and sender_id is not None:
+        return sender_id
     return canonical_id(routed.source_node)
 
 
@@ -77,7 +77,6 @@ class Routing:
     Args:
         state: The shared ground.
         delivery: The way out.
-        lifecycle: Tells of peers that come and go.
         introductions: Nodes that a server named.
     """
 
@@ -85,7 +84,6 @@ class Routing:
         self,
         state: NodeState,
         delivery: Delivery,
-        lifecycle: Lifecycle,
         introductions: Introductions,
     ) -> None:
         self._state = state
@@ -96,18 +94,10 @@ class Routing:
             options.route_lifetime, options.max_routes, state.counters.drop, shares
         )
         state.tables.gauge("routes", self.table.__len__)
-        self._seen: BoundedTable[int, bool] = state.tables.add(
-            "routes_seen",
-            BoundedTable(
-                lambda: state.config.routing.max_seen,
-                full="routes_seen_full",
-                shares=shares,
-                lifetime_s=lambda: state.config.routing.seen_lifetime,
-            ),
-        )
+        self.seen = Seen(state)
         self._flood: TokenBucket | None = None
         self.contacts = Contacts(shares)
-        self._sources = Sources(state, self.table, introductions)
+        self.sources = Sources(state, self.table, introductions)
         self.on_arrived: Callable[[Writer, Raw, float], bool] | None = None
         """Called with the writer and the inner message of what is for this node; whether it is a
         message that a node takes."""
@@ -115,10 +105,13 @@ class Routing:
         """Called when a peer says that it cannot hand a message on."""
         self._met: BoundedTable[str, str] = BoundedTable(MAX_MET, shares=shares)
         """How nodes called themselves in their last session here."""
-        lifecycle.on_joined.append(lambda peer, _: self.table.forget_hearsay(peer.node_id))
-        lifecycle.on_left.append(self._handle_left)
 
-    def _handle_left(self, peer: Peer, _now: float) -> None:
+    def handle_joined(self, peer: Peer, _now: float) -> None:
+        """A node has a session here."""
+        self.table.forget_hearsay(peer.node_id)
+
+    def handle_left(self, peer: Peer, _now: float) -> None:
+        """It has none any more."""
         self.table.forget_next_hop(peer.node_id)
         if peer.purse.proved and peer.info is not None:
             self._met.put(peer.node_id, told_name(peer.info.name), address=peer.address)
@@ -154,7 +147,7 @@ class Routing:
                     name,
                     evidence=evidence,
                     listed_at=entry.addr[:MAX_ADDRESS_TEXT],
-                    address=_told_from(peer, peer.address),
+                    address=told_from(peer, peer.address),
                 )
 
     def note_answer(self, writer: Writer, now: float) -> None:
@@ -163,7 +156,7 @@ class Routing:
         hop = writer.origin
         if writer.is_second_hand and self._state.peers.authenticated(writer.node_id) is None:
             distance, evidence = writer.hops + 1, Evidence.ANSWERED
-            by = _told_from(hop.peer, hop.address)
+            by = told_from(hop.peer, hop.address)
             self.table.learn(
                 writer.node_id, hop.node_id, distance, now, evidence=evidence, address=by
             )
@@ -174,11 +167,14 @@ class Routing:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers themselves, each its own way, then to what lies behind them."""
+        """All routes: to the peers, each its own way, to nodes elsewhere, then behind the peers."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
+        for foreign in self._state.elsewhere.nodes():
+            if self._state.peers.authenticated(foreign.node_id) is None:
+                yield RouteEntry(foreign.node_id, foreign.server_id, 2)
         for destination, route in list(self.table.items(now)):
-            if self._state.peers.authenticated(destination) is None:
+            if self._state.find(destination) is None:
                 yield RouteEntry(destination, route.next_hop, route.distance)
 
     def _session_with(self, node_id: str, now: float) -> Peer | None:
@@ -242,7 +238,8 @@ class Routing:
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        writer = self._sources.writer(origin, _source(origin, routed), routed.hop_count, now)
+        claimed = source_of(routed, origin.node_id if origin.peer is not None else None)
+        writer = self.sources.writer(origin, claimed, routed.hop_count, now)
         if writer is None:
             counters.drop("routed_false_source")
             return False
@@ -251,8 +248,7 @@ class Routing:
             counters.drop("routed_unauthenticated")
             return False
         source = writer.node_id
-        mark = _mark(source, routed.route_id)
-        if not self._is_first_sight(mark, origin, now):
+        if not self.seen.is_first(source, routed.route_id, origin.address, now):
             counters.drop("routed_seen")
             return True
         is_second_hand = writer.hops > 0 and writer.is_second_hand
@@ -265,11 +261,11 @@ class Routing:
             if self._forward(origin, source, destination, routed, now):
                 return True
             # It is not acknowledged, and may come again.
-            self._seen.pop(mark)
+            self.seen.forget(source, routed.route_id)
             return False
         if self.on_arrived is None or self.on_arrived(writer, routed.original_message, now):
             return True
-        self._seen.pop(mark)
+        self.seen.forget(source, routed.route_id)
         self._object(origin, routed, "the message inside is none that a node takes", now)
         return False
 
@@ -283,13 +279,6 @@ class Routing:
             f"bad payload of Data: {words}", ErrorCode.BAD_PAYLOAD, route_id=routed.route_id
         )
         self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
-
-    def _is_first_sight(self, mark: int, origin: Origin, now: float) -> bool:
-        if self._seen.get(mark):
-            self._seen.expire(now)
-            if mark in self._seen:
-                return False
-        return self._seen.put(mark, True, now, address=origin.address)
 
     def _forward(
         self,
@@ -307,8 +296,12 @@ class Routing:
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
         writer = origin.peer if routed.hop_count == 0 else None
-        onto = self.next_hops(destination, now, {origin.node_id, source})
-        refusal = self._dispatch(onward, onto, now, writer)
+        far = self._far_hop(destination, now)
+        if far is not None and origin.peer is not None:
+            refusal = self._hand(far, origin.peer, onward, now, is_writer=writer is not None)
+        else:
+            onto = self.next_hops(destination, now, {origin.node_id, source})
+            refusal = self._dispatch(onward, onto, now, writer)
         if refusal is None:
             self._state.counters.forwarded += 1
             return True
@@ -316,13 +309,32 @@ class Routing:
         if writer is None:
             return True
         # It may come again, and find a way then.
-        self._seen.pop(_mark(source, routed.route_id))
-        self._refuse(writer, destination, routed.route_id, refusal, now)
+        self.seen.forget(source, routed.route_id)
+        self.refuse(writer, destination, routed.route_id, refusal, now)
         return False
 
-    def _refuse(
+    def _far_hop(self, destination: str, now: float) -> Foreign | None:
+        """The node elsewhere that a message goes to next: its own, or one that it is behind."""
+        node = self._state.find(destination)
+        if node is None and (route := self.table.lookup(destination, now)) is not None:
+            node = self._state.find(route.next_hop)
+        return node if isinstance(node, Foreign) else None
+
+    def _hand(
+        self, target: Foreign, by: Peer, onward: RoutedPayload, now: float, *, is_writer: bool
+    ) -> Refusal | None:
+        """Hand a message to the server of its node; why that failed."""
+        body, kind = bytes(encode_payload(onward)), Handing.ROUTED
+        ref = onward.route_id if is_writer else ""
+        if self._state.elsewhere.hand(target, by, kind, body, ref, now):
+            return None
+        words = f"message for node {target.node_id}: too much waits for its server; try again later"
+        return Refusal(ErrorCode.NO_ROOM, words)
+
+    def refuse(
         self, writer: Peer, destination: str, route_id: str, refusal: Refusal, now: float
     ) -> None:
+        """Tell who wrote a message for a node that it goes no further."""
         error = ErrorPayload(refusal.text, refusal.code, target=destination, route_id=route_id)
         self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
 
@@ -338,7 +350,7 @@ class Routing:
         if held_for.node_id != destination:
             where = f"{where} by way of node {held_for.node_id}"
         text = f"a message for {where} waited, and was not sent: {why}"
-        self._refuse(current, destination, route_id, Refusal(ErrorCode.NO_ROUTE, text), now)
+        self.refuse(current, destination, route_id, Refusal(ErrorCode.NO_ROUTE, text), now)
 
     def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
         """Put this node's own message into the routed form, with a `route_id` of its own."""
@@ -369,7 +381,7 @@ class Routing:
             # Only for who has proved nothing it may wait; without itself, which may be long.
             if writer is not None and not peer.purse.proved:
                 on_lost = partial(self._handle_lost, writer, destination, routed.route_id, peer)
-            problem = self._hand_on(peer, payload, on_lost, now)
+            problem = self.hand_on(peer, payload, on_lost, now)
             if problem is None:
                 sent = True
             else:
@@ -378,9 +390,10 @@ class Routing:
             return None
         return refusal or Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}")
 
-    def _hand_on(
+    def hand_on(
         self, peer: Peer, payload: Raw, on_lost: OnLost | None, now: float
     ) -> Refusal | None:
+        """Send a routed message to a peer; why that failed."""
         try:
             if self._delivery.send_once(peer, MessageType.DATA, payload, now, on_lost=on_lost):
                 return None
@@ -435,14 +448,3 @@ class Routing:
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)
         return candidates
-
-
-def _mark(source: str, route_id: str) -> int:
-    """By which a message is known as seen. Salted for each process, so that nobody can build two
-    that collide."""
-    return hash((source, route_id))
-
-
-def _told_from(teller: Peer | None, address: Address) -> Address | None:
-    """Whose share of the table a route takes: of what a server tells that this node chose, none."""
-    return None if teller is not None and teller.is_joined_server else address

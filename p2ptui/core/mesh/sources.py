@@ -1,10 +1,11 @@
 """Who wrote a routed message, and whether whoever hands it over may name that node.
 
 At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
-asks here. Every other `source_node` is judged here, and nowhere else.
+asks here. Every other `source_node` is judged here, but for what other servers say: see `handed`.
 A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
-In the name of a third node speaks only who may: nobody while that node has a session here, a
-joined server otherwise, and another peer that forwards only while nobody better knows the node.
+In the name of a third node speaks only who may: nobody while that node has a session here or with
+another server of the network, a joined server otherwise, and another peer that forwards only while
+nobody better knows the node.
 """
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
 
 
 class Writer(Struct, frozen=True):
@@ -96,9 +98,10 @@ class Sources:
         return None if is_better_known else evidence
 
     def has_session(self, node_id: str) -> bool:
-        """Whether a node itself is heard here: then nobody else speaks for it."""
-        peer = self._state.peers.authenticated(node_id)
-        return peer is not None and not peer.is_claim
+        """Whether a node itself is heard, here or by another server of the network: then nobody
+        else speaks for it."""
+        node = self._state.find(node_id)
+        return node is not None and not (isinstance(node, Peer) and node.is_claim)
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
         """Whether a joined server has the node, and another than `by` leads there."""
@@ -109,3 +112,13 @@ class Sources:
             return True
         hop = self._state.peers.authenticated(route.next_hop)
         return route.evidence is Evidence.ANSWERED and hop is not None and hop.is_joined_server
+
+
+def told_from(teller: Peer | None, address: Address) -> Address | None:
+    """Whose share of the table a route takes: of what a server tells that this node chose, none.
+
+    Args:
+        teller: Who tells of it.
+        address: Where that is.
+    """
+    return None if teller is not None and teller.is_joined_server else address

@@ -15,6 +15,7 @@ from p2ptui.core.peers.elsewhere import (
     Foreign,
     Handed,
     Handing,
+    Listed,
     NotHanded,
     Taker,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Handed",
     "Handing",
     "Held",
+    "Listed",
     "NotHanded",
     "OnLost",
     "Peer",

@@ -8,7 +8,7 @@ tests from a dictionary.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from p2ptui.core.peers.peer import Peer
 from p2ptui.wire.address import Address
@@ -34,6 +34,8 @@ class Foreign:
     session is in the open."""
     boot: str = ""
     """What it made when it started, hexadecimal: a sealed offer for it names this."""
+    is_signed: bool = False
+    """Whether the node has signed that this server holds it."""
 
     @property
     def node_id(self) -> str:
@@ -41,16 +43,36 @@ class Foreign:
         return self.info.id
 
     @property
+    def name(self) -> str:
+        """Its name: remote text."""
+        return self.info.name
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it announced."""
+        return self.info.capabilities
+
+    @property
     def is_ours(self) -> bool:
         """Whether it passes traversal offers on."""
         return Capability.RELAY_FRAMES in self.info.capabilities
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its address means the same to others: a server tells of no other nodes."""
+        return True
+
+
+Listed: TypeAlias = Peer | Foreign
+"""A node that a server can name: a peer of its own, or one elsewhere."""
 
 
 class Handing(IntEnum):
     """What is handed to the server that holds a node; the number is on the wire."""
 
     FRAME = 1
-    """A relayed datagram, as it leaves for the node: `RELAYED`, the sender's id, the datagram."""
+    """A relayed datagram: the frame that leaves for the node, or, if that must not be cut on its
+    way, the same beginning with `RELAY_WHOLE`."""
     RELAY_DATA = 2
     """The payload of a RelayData for the node."""
     ROUTED = 3
@@ -70,7 +92,7 @@ class Elsewhere(Protocol):
         """
 
     def nodes(self) -> Iterator[Foreign]:
-        """All nodes elsewhere, those told of last first."""
+        """All nodes elsewhere, those told of last first; others may come and go meanwhile."""
 
     def hand(
         self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
@@ -125,6 +147,8 @@ class NotHanded(IntEnum):
     """It waited too long for the broker, or for room."""
     SERVER_GONE = 4
     """The other server has fallen silent."""
+    TOO_LARGE = 5
+    """The node takes nothing so large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +157,7 @@ class Handed:
 
     kind: Handing
     server_id: str
-    """The server that handed it over."""
+    """The server that handed it over, or says that it has not arrived."""
     source_id: str
     """Whose it is."""
     target_id: str

@@ -11,6 +11,7 @@ from p2ptui.bounded import LOOKED_AT, BoundedTable, Crowd, Limit, Recency, Share
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers.elsewhere import Listed
 from p2ptui.core.peers.peer import Peer
 from p2ptui.core.peers.relayed import Relayed
 from p2ptui.errors import LocalError
@@ -404,14 +405,15 @@ def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
     return server.is_silent(now), not relays, math.inf if rtt_s is None else rtt_s
 
 
-def last_seen(peer: Peer, now: float, unix_now: int) -> int:
-    """When something came from `peer`, as Unix time."""
-    return unix_now - int(max(now - peer.liveness.last_received, 0))
+def last_seen(peer: Listed, now: float, unix_now: int) -> int:
+    """When something came from `peer`, or its server told of it, as Unix time."""
+    at = peer.liveness.last_received if isinstance(peer, Peer) else peer.heard_at
+    return unix_now - int(max(now - at, 0))
 
 
-def peer_info(peer: Peer, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:
-    """The entry of `peer` in a peer list; its address is the one that this node sees."""
-    info = peer.facts.info
+def peer_info(peer: Listed, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:
+    """The entry of `peer` in a peer list; its address is the one that its server sees."""
+    info = peer.info
     return PeerInfo(
         id=info.id if info is not None else "",
         addr=format_address(peer.address),

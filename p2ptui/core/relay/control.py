@@ -13,8 +13,17 @@ from typing import Final
 from p2ptui.bounded import INDEXED, BoundedQueue, BoundedTable, TokenBucket
 from p2ptui.config import TrafficForwardingOptions
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Peer
-from p2ptui.core.relay.values import Pair, Parcel, Refusal, Refused, RelayClient, RelayReport
+from p2ptui.core.peers import Listed, NotHanded, Peer
+from p2ptui.core.relay.values import (
+    TRANSIENT,
+    Pair,
+    Parcel,
+    Refusal,
+    Refused,
+    RelayClient,
+    RelayReport,
+    refusal_of,
+)
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -179,13 +188,18 @@ class RelayControl:
         self._accounts.put(node_id, account)
         return account
 
-    def _judge(self, client: Peer, parcel: Parcel, now: float) -> Peer | Refused:
+    def _judge(self, client: Peer, parcel: Parcel, now: float) -> Listed | Refused:
         """Whom a parcel goes to, whatever the rate, by a relay that is open then; or why not."""
         if not self._read_options().allow_symmetric_nat_relay:
             text = "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
             return Refused(Refusal.DISABLED, text)
         target_id = parcel.target_id
-        target = self._state.peers.authenticated(target_id)
+        here = self._state.peers.authenticated(target_id)
+        target: Listed | None = here
+        is_proved = True
+        if here is None or not here.purse.proved:
+            target = self._state.find(target_id)
+            is_proved = target is not None and target.proved
         if target is None or target is client:
             return Refused(Refusal.UNKNOWN, f"node not found: {target_id[:64]}")
         denied = self._chooses and self._denial(client.node_id, target_id)
@@ -195,16 +209,23 @@ class RelayControl:
         if capability is not None:
             if capability not in client.facts.capabilities:
                 return Refused(Refusal.INCAPABLE, f"this node did not announce {capability}")
-            if capability not in target.facts.capabilities:
+            if capability not in target.capabilities:
                 text = "the node understands no relayed datagrams; use routed messages"
                 return Refused(Refusal.INCAPABLE, text)
         if not client.is_plain or not target.is_plain:
             text = "one of the two nodes reaches this server through another; join it by address"
             return Refused(Refusal.CHAINED, text)
-        if client.purse.proved and target.purse.proved:
+        if client.purse.proved and is_proved:
             return self._open(client, target_id, now) or target
-        for peer in (client, target):
-            self._delivery.challenge(peer, now)
+        return self._judge_unproved(client, target, parcel, now)
+
+    def _judge_unproved(
+        self, client: Peer, target: Listed, parcel: Parcel, now: float
+    ) -> Listed | Refused:
+        """The same where one of the two has not proved its address, but for its relay."""
+        for node in (client, target):
+            if isinstance(node, Peer):
+                self._delivery.challenge(node, now)
         if parcel.capability is not None:
             text = "one of the two nodes has not proved its address yet; try again in a second"
             return Refused(Refusal.UNPROVED, text)
@@ -251,13 +272,17 @@ class RelayControl:
             self._plan(account, client, now)
 
     def _carry(
-        self, account: _Account, client: Peer, target: Peer, parcel: Parcel, now: float
+        self, account: _Account, client: Peer, target: Listed, parcel: Parcel, now: float
     ) -> None:
-        if not parcel.form.carry(target, parcel, now):
+        if isinstance(target, Peer):
+            has_left = parcel.form.carry(target, parcel, now)
+        else:
+            has_left = parcel.form.hand(target, client, parcel, now)
+        if not has_left:
             refused = Refused(
                 Refusal.UNSENDABLE, "the target cannot be sent to at present; send less at once"
             )
-            if not target.purse.proved:
+            if not target.proved:
                 refused = Refused(Refusal.UNPROVED, "the target has not answered yet")
             self._conclude(account, client, parcel, refused, now)
             return
@@ -270,9 +295,31 @@ class RelayControl:
     def _conclude(
         self, account: _Account, client: Peer, parcel: Parcel, refused: Refused, now: float
     ) -> None:
+        self._count(account, refused)
+        parcel.form.conclude(client, parcel, refused, now)
+
+    def _count(self, account: _Account, refused: Refused) -> None:
         account.refused[refused.kind.value] += 1
         self._state.counters.drop("relay_refused")
-        parcel.form.conclude(client, parcel, refused, now)
+
+    def note_not_handed(
+        self, client: Peer, target_id: str, why: NotHanded, now: float
+    ) -> Refused | None:
+        """What was handed to another server has not arrived: count it as refused.
+
+        Args:
+            client: Whose it was.
+            target_id: Whom it was for.
+            why: What became of it.
+            now: The time, seconds.
+
+        Returns:
+            What the client is to be told, if that may be told now.
+        """
+        refused = refusal_of(why, target_id)
+        self._count(self._account(client, now), refused)
+        is_lasting = refused.kind not in TRANSIENT
+        return refused if self.may_tell(client, now, lasting=is_lasting) else None
 
     # Relays.
 
@@ -315,9 +362,17 @@ class RelayControl:
 
     # Who comes and goes.
 
-    def _release(self, peer: Peer, _now: float) -> None:
-        for pair in self._relays.of_peer(peer.node_id):
+    def note_left_elsewhere(self, node_id: str, _now: float) -> None:
+        """No other server holds a node any more."""
+        if self._state.find(node_id) is None:
+            self._close_of(node_id)
+
+    def _close_of(self, node_id: str) -> None:
+        for pair in self._relays.of_peer(node_id):
             self._close(pair)
+
+    def _release(self, peer: Peer, _now: float) -> None:
+        self._close_of(peer.node_id)
         account = self._accounts.pop(peer.node_id, None)
         if account is None:
             return

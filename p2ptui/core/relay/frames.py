@@ -20,17 +20,19 @@ from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ErrorReceived, PeerStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Foreign, Handed, Handing, NotHanded, Peer
 from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.values import TRANSIENT, Parcel, Refusal, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.codec import MalformedError, encode_payload
 from p2ptui.wire.frames import (
     RELAY,
     RELAY_OVERHEAD,
+    RELAY_WHOLE,
     RELAYED,
+    Unfragmented,
     decode_relay,
     encode_relay,
     node_id_bytes,
@@ -58,6 +60,8 @@ BURST_S: Final = 5.0
 
 REFUSED_CODE: Final = "relay_refused"
 """The code of the ErrorReceived that tells of a burst."""
+
+_WHOLE: Final = bytes((RELAY_WHOLE,))
 
 _TRANSIENT_CODES: Final = frozenset(refusal.value for refusal in TRANSIENT)
 
@@ -286,14 +290,38 @@ class RelayFrames:
         """Send a datagram to its target; whether it leaves."""
         return self._delivery.transmit_frame(target, parcel.data)
 
+    def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float) -> bool:
+        """Hand a datagram to the server of its target; whether it leaves."""
+        body, kind = parcel.data, Handing.FRAME
+        if type(body) is Unfragmented:
+            body = _WHOLE + body[1:]
+        return self._state.elsewhere.hand(target, client, kind, body, "", now)
+
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """Of a refusal the client is told, now and then."""
         if refused is None:
             return
-        if not self._control.may_tell(client, now, lasting=refused.kind not in TRANSIENT):
-            return
+        if self._control.may_tell(client, now, lasting=refused.kind not in TRANSIENT):
+            self._tell(client, parcel.target_id, refused, now)
+
+    def take_handed(self, target: Peer, handed: Handed, _now: float) -> NotHanded | None:
+        """Give a node here the datagram of one elsewhere."""
+        passed_on = pass_on_relay(handed.body, _relayed_head(handed.source_id))
+        if not passed_on:
+            raise MalformedError("a datagram that may not be relayed")
+        if Capability.RELAY_FRAMES not in target.facts.capabilities:
+            return NotHanded.UNKNOWN
+        return None if self._delivery.transmit_frame(target, passed_on) else NotHanded.UNSENDABLE
+
+    def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
+        """A datagram for a node elsewhere has not arrived: its sender is told, now and then."""
+        refused = self._control.note_not_handed(source, handed.target_id, why, now)
+        if refused is not None:
+            self._tell(source, handed.target_id, refused, now)
+
+    def _tell(self, client: Peer, target_id: str, refused: Refused, now: float) -> None:
         response = RelayResponsePayload(
-            False, refused.text, target_id=parcel.target_id, code=refused.kind.value
+            False, refused.text, target_id=target_id, code=refused.kind.value
         )
         payload = encode_payload(response)
         self._delivery.send(client, MessageType.RELAY_RESPONSE, payload, now)

@@ -1,6 +1,10 @@
 """The parts of relaying: as a server, and as one of the two ends that it brings together."""
 
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.handed import HandedOver
+from p2ptui.core.mesh.parts import MeshParts
+from p2ptui.core.mesh.passages import Passages
+from p2ptui.core.peers import Handing
 from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
@@ -16,13 +20,26 @@ class RelayParts:
         state: The shared ground.
         delivery: The way out.
         sessions: Where peers come and go.
+        mesh: Takes, beside relaying, what other servers hand over.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, sessions: SessionParts) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, sessions: SessionParts, mesh: MeshParts
+    ) -> None:
         lifecycle = sessions.lifecycle
         self.control = control = RelayControl(state, delivery, lifecycle)
         self.requests = Relay(state, delivery, lifecycle, control)
         self.frames = frames = RelayFrames(state, delivery, lifecycle, control)
         self.failover = Failover(state, delivery, lifecycle, frames, sessions.server_watch)
+        state.taker = HandedOver(
+            state,
+            delivery,
+            {
+                Handing.FRAME: frames,
+                Handing.RELAY_DATA: self.requests,
+                Handing.ROUTED: Passages(state, mesh.routing),
+                Handing.INTRODUCTION: mesh.rendezvous,
+            },
+        )
         self.requests.on_refused = frames.handle_refusal
         sessions.liveness.on_beat.append(self.failover.check_beat)

@@ -11,9 +11,9 @@ from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Dialect, Foreign, Handed, Handing, NotHanded, Peer
 from p2ptui.core.relay.control import RelayControl
-from p2ptui.core.relay.values import Parcel, Refused
+from p2ptui.core.relay.values import TRANSIENT, Parcel, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, PeerGoneError, PeerTimeoutError
@@ -22,6 +22,8 @@ from p2ptui.wire.address import format_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
     Envelope,
+    ErrorCode,
+    ErrorPayload,
     MessageType,
     RelayDataPayload,
     RelayedText,
@@ -112,6 +114,30 @@ class Relay:
             if client.dialect is Dialect.SPEC:
                 response.code = refused.kind.value
         self._delivery.send(client, MessageType.RELAY_RESPONSE, encode_payload(response), now)
+
+    def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float) -> bool:
+        """Hand the bytes to the server of their target; whether they leave."""
+        ref, kind = parcel.request_id or "", Handing.RELAY_DATA
+        return self._state.elsewhere.hand(target, client, kind, parcel.data, ref, now)
+
+    def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
+        """Give a node here the bytes of one elsewhere."""
+        content = decode_payload(handed.body, RelayDataPayload)
+        payload = encode_payload(RelayDataPayload(handed.source_id, content.data))
+        kind = MessageType.RELAY_DATA
+        has_left = self._delivery.send(target, kind, payload, now, waits=False)
+        return None if has_left else NotHanded.UNSENDABLE
+
+    def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
+        """Bytes for a node elsewhere have not arrived, although the request was answered: one more
+        answer would be taken for that to another request."""
+        refused = self._control.note_not_handed(source, handed.target_id, why, now)
+        if refused is None:
+            return
+        error = ErrorPayload(refused.text, ErrorCode.PEER_NOT_FOUND, target=handed.target_id)
+        if refused.kind in TRANSIENT:
+            error = ErrorPayload(refused.text, ErrorCode.NO_ROOM)
+        self._delivery.send(source, MessageType.ERROR, encode_payload(error), now)
 
     # The client's part.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Foreign, NotHanded, Peer
 
 
 class Refusal(enum.Enum):
@@ -42,6 +42,19 @@ class Refused(NamedTuple):
     text: str
 
 
+def refusal_of(why: NotHanded, target_id: str) -> Refused:
+    """What the client is told when another server could not give something to its node.
+
+    Args:
+        why: What became of it.
+        target_id: The node.
+    """
+    if why in (NotHanded.UNKNOWN, NotHanded.SERVER_GONE):
+        return Refused(Refusal.UNKNOWN, f"node not found: {target_id[:64]}")
+    text = f"node {target_id[:64]} cannot be sent to at present, by way of its server"
+    return Refused(Refusal.UNSENDABLE, f"{text}; try again in a moment")
+
+
 @dataclass(slots=True, eq=False)
 class Parcel:
     """One thing to relay."""
@@ -61,6 +74,9 @@ class Form(Protocol):
 
     def carry(self, target: Peer, parcel: Parcel, now: float, /) -> bool:
         """Send a parcel to its target; whether it has left."""
+
+    def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float, /) -> bool:
+        """Hand a parcel to the server of its target; whether it has left."""
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """A parcel was sent, or refused."""

@@ -193,6 +193,24 @@ def test_a_node_that_cannot_search_is_told_a_few_times(world: World) -> None:
     assert b.take_types().count("P2PConnect") == 1  # another day, another call
 
 
+def test_what_an_asker_cannot_pay_for_waits_for_its_proof(world: World) -> None:
+    server, a, b = world.host(), world.puppet(), world.puppet()
+    a.answers_pings = b.answers_pings = False
+    a.join(server)
+    b.join(server)
+    server.peer(b).proved = True
+    server.peer(a).purse.datagrams = 0
+    a.say("P2PConnect", {"peer_id": b.id}, server)
+    world.run_for(1)
+    assert "P2PConnect" not in b.take_types()
+
+    a.answers_pings = True
+    server.ping(a)
+    world.run_for(1)
+    told = [m["payload"]["peer_id"] for m in b.take() if m["message_type"] == "P2PConnect"]
+    assert told == [a.id]
+
+
 def test_pairs_that_were_introduced_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,50 @@
+"""Routed messages that came here lately: none is delivered or handed on twice."""
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+
+class Seen:
+    """Knows messages by who wrote them and their `route_id`.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._marks: BoundedTable[int, bool] = state.tables.add(
+            "routes_seen",
+            BoundedTable(
+                lambda: state.config.routing.max_seen,
+                full="routes_seen_full",
+                shares=state.tables.shares,
+                lifetime_s=lambda: state.config.routing.seen_lifetime,
+            ),
+        )
+
+    def is_first(self, source: str, route_id: str, by: Address | None, now: float) -> bool:
+        """Note a message; whether it comes for the first time, as far as is known.
+
+        Args:
+            source: Who wrote it.
+            route_id: How that calls it.
+            by: Where the one is who brings it, for whom it counts; None: for nobody.
+            now: The time, seconds.
+        """
+        mark = _mark(source, route_id)
+        if self._marks.get(mark):
+            self._marks.expire(now)
+            if mark in self._marks:
+                return False
+        return self._marks.put(mark, True, now, address=by)
+
+    def forget(self, source: str, route_id: str) -> None:
+        """It may come again."""
+        self._marks.pop(_mark(source, route_id))
+
+
+def _mark(source: str, route_id: str) -> int:
+    """By which a message is known. Salted for each process, so that nobody can build two that
+    collide."""
+    return hash((source, route_id))
