@@ -29,6 +29,9 @@ LIFE_S: Final = 3 * HEARTBEAT_S
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
 
+MAX_NODES_OF_ONE: Final = 65_536
+"""Of these, those of one server: six times as many as it is made for."""
+
 MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
 them."""
@@ -236,6 +239,9 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
+        if run.nodes >= MAX_NODES_OF_ONE and known is None:
+            self._refuse(node_id, revision, "cluster_nodes_full", now)
+            return
         latest = 0 if known is None else known.counter
         is_same = known is not None and known.run.server == run.server
         counter = presence.counter
