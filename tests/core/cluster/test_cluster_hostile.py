@@ -219,18 +219,17 @@ def test_entries_in_this_servers_name_leave_room_for_its_peers() -> None:
     assert len(rooms.broker.entries(rooms.now)) == 2 + 2 * MAX_DISOWNED
 
 
-def test_one_server_fills_no_more_than_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2ptui.core.cluster.view.MAX_NODES_OF_ONE", 10)
-    rooms = Rooms(3)
-    one, other, third = rooms.servers
+def test_one_server_fills_no_more_than_its_part() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    small = rooms.server(max_nodes=30)
     for _ in range(15):
         one.join(rooms.node())
     rooms.run_for(1)
-    node = rooms.node()
-    other.join(node)
-    rooms.run_for(0.2)
-    assert len(list(third.cluster.nodes())) == 11
-    assert third.drops == {"cluster_nodes_full": 5}
+    other.join(rooms.node())
+    rooms.run_for(1)
+    assert len(list(small.cluster.nodes())) == 11
+    assert small.drops == {"cluster_nodes_full": 5}
 
 
 def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:
