@@ -68,10 +68,6 @@ so that servers of both versions read it."""
 _BIT_OF: Final = {name: 1 << number for number, name in enumerate(KNOWN_CAPABILITIES)}
 
 
-class OtherVersionError(MalformedError):
-    """It is of another version of this program, or of another program."""
-
-
 class Presence(Struct, frozen=True, array_like=True, gc=False):
     """An entry: a server holds the session of a node, whose id is the key."""
 
@@ -105,12 +101,6 @@ class About(Struct, frozen=True, array_like=True, gc=False):
     """The X25519 and the Ed25519 key; empty where its session is in the open."""
     boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
 
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """What it announced."""
-        known = [name for name, bit in _BIT_OF.items() if self.known & bit]
-        return (*known, *self.others)
-
 
 def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     """Capabilities as `About.known` and `About.others` have them."""
@@ -118,6 +108,11 @@ def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     for name in names:
         bits |= _BIT_OF.get(name, 0)
     return bits, tuple([name for name in names if name not in _BIT_OF])
+
+
+def joined_capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
+    """The inverse."""
+    return (*[name for name, bit in _BIT_OF.items() if known & bit], *others)
 
 
 class Echo(Struct, frozen=True, array_like=True, gc=False):
@@ -215,6 +210,11 @@ _NOT_WRITTEN: Final = (TypeError, ValueError, OverflowError, RecursionError)
 T = TypeVar("T")
 
 
+def is_this_version(data: bytes) -> bool:
+    """Whether an entry or a message is of this version, if it is any."""
+    return data[:1] == _HEAD
+
+
 def encode_about(about: About) -> Raw:
     """What a server tells of a node, for its `Presence`.
 
@@ -251,8 +251,7 @@ def decode_presence(data: bytes) -> Presence:
     """The inverse; what is told of the node is not read.
 
     Raises:
-        OtherVersionError: It is of another version.
-        MalformedError: It is none, or too large.
+        MalformedError: It is none, of another version, or too large.
     """
     presence = _read(data, MAX_PRESENCE_BYTES, _presences)
     if bool(presence.counter) != bool(presence.signature):
@@ -274,8 +273,7 @@ def decode_message(data: bytes) -> Message:
     """The inverse.
 
     Raises:
-        OtherVersionError: It is of another version.
-        MalformedError: It is none, or too large.
+        MalformedError: It is none, of another version, or too large.
     """
     return _read(data, MAX_MESSAGE_BYTES, _messages)
 
@@ -290,8 +288,8 @@ def _written(value: Any) -> bytes:
 def _read(data: bytes, most_bytes: int, decoder: "msgspec.msgpack.Decoder[T]") -> T:
     if len(data) > most_bytes:
         raise MalformedError(f"{len(data)} bytes, at most {most_bytes}")
-    if data[:1] != _HEAD:
-        raise OtherVersionError("it is of another version")
+    if not is_this_version(data):
+        raise MalformedError("it is of another version")
     try:
         return decoder.decode(memoryview(data)[1:])
     except _NOT_READ as error:

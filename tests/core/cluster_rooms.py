@@ -7,7 +7,7 @@ thing to the next.
 import random
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 from p2ptui.config import Config
 from p2ptui.core.cluster.others import Trouble
@@ -21,6 +21,7 @@ from p2ptui.core.peers.seal import Seal
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.io.memory_bus import MemoryBroker
+from p2ptui.secure import SecureSession, SessionKeys, Transport
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.presence import sign_presence
 from p2ptui.secure.secret import Secret
@@ -33,6 +34,12 @@ _numbers = count(1)
 def node_id_of(number: int) -> str:
     """The id of a node without keys."""
     return f"{number:08x}-0000-4000-8000-000000000000"
+
+
+def unused_keys(now: float) -> Transport:
+    """What seals nothing here."""
+    keys = SessionKeys(bytes(32), bytes(32))
+    return Transport(keys, local_number=1, remote_number=1, is_initiator=False, began_at=now)
 
 
 @dataclass
@@ -124,7 +131,7 @@ class Server:
         )
         self.state.peers.identify(peer, info)
         if node.identity is not None:
-            peer.session.take_seal(Seal(cast("Any", None), node.identity.keys))
+            peer.session.take_seal(Seal(SecureSession(unused_keys(now)), node.identity.keys))
         self.lifecycle.authenticate(peer, now)
         self.at[address] = node
         self.nodes[node.node_id] = node

@@ -1,6 +1,9 @@
 """What an entry says of a node: written of a peer of this server, and read of those elsewhere."""
 
+from functools import lru_cache
+
 from p2ptui.core.cluster.own import Own
+from p2ptui.core.identity import LISTS_SHARED, bounded_capabilities
 from p2ptui.core.peers import Peer
 from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.secure.presence import verify_presence
@@ -11,6 +14,7 @@ from p2ptui.wire.cluster import (
     decode_about,
     encode_about,
     encode_presence,
+    joined_capabilities,
     split_capabilities,
 )
 from p2ptui.wire.codec import MalformedError
@@ -56,6 +60,17 @@ def read_about(presence: Presence, node_id: str) -> About:
     if presence.counter and not about.keys:
         raise MalformedError("a statement without keys")
     return about
+
+
+def capabilities_of(about: About) -> tuple[str, ...]:
+    """What a node announced, as far as it is kept."""
+    return _capabilities(about.known, about.others)
+
+
+@lru_cache(LISTS_SHARED)
+def _capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
+    # One list for all nodes that announce the same, as those of one program do.
+    return bounded_capabilities(joined_capabilities(known, others))
 
 
 def keys_of(about: About) -> PublicKeys:

@@ -23,11 +23,11 @@ from p2ptui.wire.cluster import (
     Claim,
     HandOver,
     Message,
-    OtherVersionError,
     Undelivered,
     decode_message,
     decode_presence,
     encode_message,
+    is_this_version,
 )
 from p2ptui.wire.codec import MalformedError
 
@@ -298,8 +298,8 @@ class Cluster:
             return
         try:
             presence = decode_presence(value)
-        except MalformedError as error:
-            self._handle_malformed(error, now)
+        except MalformedError:
+            self._handle_malformed(value, now)
             presence = None
         if presence is not None and presence.network != own.network:
             self._handle_network(presence.network, now)
@@ -323,8 +323,8 @@ class Cluster:
             return
         try:
             message = decode_message(data)
-        except MalformedError as error:
-            self._handle_malformed(error, now)
+        except MalformedError:
+            self._handle_malformed(data, now)
             return
         if message.network != self._own.network:
             self._handle_network(message.network, now)
@@ -362,8 +362,8 @@ class Cluster:
 
     # What the parts tell each other.
 
-    def _handle_malformed(self, error: MalformedError, now: float) -> None:
-        if isinstance(error, OtherVersionError):
+    def _handle_malformed(self, data: bytes, now: float) -> None:
+        if not is_this_version(data):
             self._state.counters.drop("cluster_version")
             words = "the broker brings what is not of this version of the cluster"
             self._others.tell(Trouble.OTHER_VERSION, words, now)

@@ -11,9 +11,8 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
-from p2ptui.core.cluster.entries import is_signed, keys_of, read_about
+from p2ptui.core.cluster.entries import capabilities_of, is_signed, keys_of, read_about
 from p2ptui.core.cluster.others import Others, Run
-from p2ptui.core.identity import bounded_capabilities
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import format_address
@@ -29,6 +28,9 @@ LIFE_S: Final = 3 * HEARTBEAT_S
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
+
+SHARE_OF_ONE: Final = 1 / 3
+"""Of these, what one server may hold: six times as many as it is made for."""
 
 MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
@@ -111,6 +113,7 @@ class View:
                 MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
             ),
         )
+        self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
@@ -159,7 +162,7 @@ class View:
             name=about.name,
             version=about.version,
             listen_addr=format_address(address),
-            capabilities=bounded_capabilities(about.capabilities),
+            capabilities=capabilities_of(about),
             metadata=about.metadata,
             network_id=self._state.identity.network_id,
         )
@@ -246,6 +249,9 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
+        if run.nodes >= self._most_of_one and known is None:
+            self._refuse(node_id, revision, "cluster_nodes_full", now)
+            return
         latest = 0 if known is None else known.counter
         is_same = known is not None and known.run.server == run.server
         counter = presence.counter

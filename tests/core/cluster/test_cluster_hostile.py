@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
+from p2ptui.core.cluster.presence import MAX_DISOWNED
 from p2ptui.core.cluster.view import MAX_ODD
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
@@ -20,7 +21,6 @@ from p2ptui.wire.cluster import (
     HandOver,
     Held,
     Message,
-    OtherVersionError,
     Presence,
     Released,
     Undelivered,
@@ -30,6 +30,8 @@ from p2ptui.wire.cluster import (
     encode_about,
     encode_message,
     encode_presence,
+    is_this_version,
+    joined_capabilities,
     split_capabilities,
 )
 from p2ptui.wire.codec import MalformedError
@@ -65,8 +67,7 @@ def test_capabilities_are_bits_and_what_is_no_bit_is_written_out() -> None:
     names = ("handshake", "files", "something_new")
     bits, others = split_capabilities(names)
     assert others == ("something_new",)
-    about = About("192.0.2.1", 80, True, "n", "1", bits, others)
-    assert set(about.capabilities) == set(names)
+    assert joined_capabilities(bits, others) == names
     assert len(KNOWN_CAPABILITIES) < 32
 
 
@@ -79,9 +80,10 @@ def test_what_a_later_version_adds_at_the_end_is_passed_over() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x00\x90", b"{}", b"\xff" * 100])
 def test_another_version_is_told_apart(data: bytes) -> None:
-    with pytest.raises(OtherVersionError):
+    assert not is_this_version(data)
+    with pytest.raises(MalformedError):
         decode_message(data)
-    with pytest.raises(OtherVersionError):
+    with pytest.raises(MalformedError):
         decode_presence(data)
 
 
@@ -198,6 +200,36 @@ def test_entries_that_are_not_believed_take_a_bounded_room() -> None:
         one.cluster.receive_entry(node_id_of(number), b"\x01bad", number + 1, rooms.now)
     assert len(one.cluster._view._odd) == MAX_ODD
     assert one.drops == {"cluster_malformed": MAX_ODD + 500}
+
+
+def test_entries_in_this_servers_name_leave_room_for_its_peers() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node, late = rooms.node(), rooms.node()
+    one.join(node)
+    rooms.run_for(0.5)
+    entry = rooms.broker.entries(rooms.now)[node.node_id]
+    for number in range(3 * MAX_DISOWNED):
+        rooms.broker.put(node_id_of(10_000 + number), entry, rooms.now)
+    rooms.run_for(0.1)
+    assert one.drops["cluster_disowned_full"] == 2 * MAX_DISOWNED
+    one.join(late)
+    rooms.run_for(3)
+    assert other.holder(late) == one.id
+    assert len(rooms.broker.entries(rooms.now)) == 2 + 2 * MAX_DISOWNED
+
+
+def test_one_server_fills_no_more_than_its_part() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    small = rooms.server(max_nodes=30)
+    for _ in range(15):
+        one.join(rooms.node())
+    rooms.run_for(1)
+    other.join(rooms.node())
+    rooms.run_for(1)
+    assert len(list(small.cluster.nodes())) == 11
+    assert small.drops == {"cluster_nodes_full": 5}
 
 
 def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:

@@ -1,5 +1,8 @@
 """What a server believes of the table: by revision, by signature, and by its own clock."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from p2ptui.core.cluster.view import HEARTBEAT_S, LIFE_S, VERIFIED_PER_S
@@ -13,7 +16,7 @@ from p2ptui.wire.cluster import (
     encode_presence,
 )
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import FakeNode, Rooms, Server
+from tests.core.cluster_rooms import FakeNode, Rooms
 
 FORGER = "0000bad0-5e00-4000-8000-000000000000"
 
@@ -277,18 +280,39 @@ def test_the_nodes_of_a_silent_server_cannot_be_reached_and_are_not_forgotten(
 
 
 def test_the_view_has_a_limit() -> None:
-    rooms = Rooms(1)
-    small = Server(rooms, 9, max_nodes=10)
-    rooms.servers.append(small)
-    nodes = [rooms.node() for _ in range(12)]
-    for node in nodes:
-        rooms.servers[0].join(node)
+    rooms = Rooms(4)
+    small = rooms.server(max_nodes=30)
+    nodes = [rooms.node() for _ in range(36)]
+    for number, node in enumerate(nodes):
+        rooms.servers[number % 4].join(node)
     rooms.run_for(1.5)
-    assert len(list(small.cluster.nodes())) == 10
-    assert small.drops == {"cluster_nodes_full": 2}
+    assert len(list(small.cluster.nodes())) == 30
+    assert small.drops == {"cluster_nodes_full": 6}
     rooms.servers[0].leave(nodes[0])
     rooms.run_for(2 * HEARTBEAT_S)
-    assert len(list(small.cluster.nodes())) == 10
+    assert len(list(small.cluster.nodes())) == 30
+
+
+def test_a_node_elsewhere_takes_less_than_600_bytes() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    one.cluster.on_joined_elsewhere.clear()
+    count = 4_000
+    entries = []
+    for number in range(count):
+        node = rooms.node()
+        entries.append((node.node_id, written(rooms, node, FORGER, name=f"name-{number}" * 3)))
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number, (node_id, entry) in enumerate(entries, 1):
+        one.cluster.receive_entry(node_id, entry, number, rooms.now + number / 1000)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(one.cluster._view) == count
+    keys_bytes = 64 + 8  # which these have not
+    assert (after - before) / count + keys_bytes < 600
 
 
 def test_lists_begin_with_whom_was_told_of_last_and_bear_changes(rooms: Rooms) -> None:
