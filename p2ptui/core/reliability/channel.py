@@ -76,18 +76,17 @@ class Channel:
 
     __slots__ = (
         "_config",
-        "_gap_options",
         "_numbering",
         "_numbers",
         "_reassembly",
         "_reassembly_budget",
         "_reliable_ids",
         "_resting",
+        "_rtt",
         "_sender",
         "_unreliable_ids",
         "busy_told_at",
         "lost_track_at",
-        "rtt",
         "skips_heard",
         "windows_told",
     )
@@ -95,8 +94,8 @@ class Channel:
     def __init__(
         self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
-        terms = _terms(config)
-        self.rtt = RttEstimator(*terms.rto_s)
+        # Made for the first sample, or for a sender.
+        self._rtt: RttEstimator | None = None
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = NEW
@@ -113,13 +112,29 @@ class Channel:
         """How often the peer has said that it skips numbers, in this session."""
         self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
-        self._gap_options = terms.gaps
         # Newest first; empty for a peer that does not number without holes, as the tuple that all
         # of those share.
         self._numbers: tuple[ReceivedNumbers, ...] = ()
         # Made for the first of them: of most peers at rest there are none.
         self._reliable_ids = _NOTHING_CAME
         self._unreliable_ids = _NOTHING_CAME
+
+    @property
+    def rtt(self) -> RttEstimator:
+        """How long the way is; who only asks takes the two questions below."""
+        if self._rtt is None:
+            self._rtt = RttEstimator(*_terms(self._config).rto_s)
+        return self._rtt
+
+    @property
+    def srtt(self) -> float | None:
+        """The smoothed round trip, seconds; None before the first sample."""
+        return None if self._rtt is None else self._rtt.srtt
+
+    @property
+    def latest_rtt(self) -> float | None:
+        """The latest sample, seconds; likewise."""
+        return None if self._rtt is None else self._rtt.latest
 
     @property
     def sender(self) -> ReliableSender:
@@ -260,7 +275,8 @@ class Channel:
         The ids only of a node of our kind, which never uses one twice: windows start afresh for
         programs that do.
         """
-        self.rtt.learn(earlier.rtt)
+        if earlier._rtt is not None:
+            self.rtt.learn(earlier._rtt)
         if earlier._numbers:
             self._reliable_ids, self._unreliable_ids = earlier.came
 
@@ -317,7 +333,7 @@ class Channel:
             unused = [each for each in former if not each.is_used]
             gone = unused[-1] if unused else former[-1]
             former = tuple([each for each in former if each is not gone])
-        self._numbers = (ReceivedNumbers(sequence, *self._gap_options), *former)
+        self._numbers = (ReceivedNumbers(sequence, *_terms(self._config).gaps), *former)
 
     def covers(self, number: int) -> bool:
         """Whether a number lies in a window, or the peer keeps to none."""

@@ -72,12 +72,12 @@ class Lifecycle:
         if inherited is not None:
             inherited.renew(now)
         peer = Peer(
-            address=address,
-            channel=inherited or self._channel_for(address),
-            initiated=initiated,
-            created_at=now,
+            address,
+            inherited or self._channel_for(address),
+            initiated,
+            now,
             session=Session(accepted=not initiated),
-            liveness=PeerLiveness(last_received=now),
+            liveness=PeerLiveness(now),
         )
         self._state.gate.debts.open_purse(peer.purse, address)
         if is_proved:
@@ -316,7 +316,7 @@ class Lifecycle:
         self._state.counters.retransmissions += channel.take_retransmissions()
 
     def _end_session(self, peer: Peer, reason: str, now: float) -> None:
-        if len(peer.pings):
+        if peer.liveness.outstanding:
             where = address_words(peer.address)
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = self._delivery.take_deferred(peer)

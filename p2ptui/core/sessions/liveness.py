@@ -177,9 +177,9 @@ class Liveness:
         peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            has_answered = peer.purse.proved or peer.liveness.has_answered_ping
             is_spent = False
-            if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
+            if has_answered or peer.liveness.outstanding < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
             # Nothing but what comes from it can pay for one, and that ends its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
@@ -213,7 +213,7 @@ class Liveness:
         """
         liveness = peer.liveness
         early_s = EARLY_SHARE * self._state.config.server.heartbeat_interval
-        if liveness.heartbeat_due > now + early_s or liveness.pings.unanswered:
+        if liveness.heartbeat_due > now + early_s or liveness.unanswered:
             return False
         self._ask(peer, now, is_secret=False)
         return True
@@ -232,7 +232,7 @@ class Liveness:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
-        is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
+        is_vain = liveness.unanswered > 0 and not liveness.has_missed_ping
         is_spent = False
         if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
             is_spent = not self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
@@ -242,7 +242,7 @@ class Liveness:
         if not liveness.signs.timing.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
         liveness.signs.timing.is_under_way = not is_vain
-        if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
+        if is_vain or liveness.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         if is_spent:
             # It is looked at ever more rarely, and as others are: none of this is a secret.
@@ -275,7 +275,7 @@ class Liveness:
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
         is_timed = liveness.signs.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
-        liveness.note_pong(now, is_answer=answered is not None)
+        liveness.signs.note_pong(now, is_answer=answered is not None)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
@@ -315,7 +315,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if peer.reach.beside is not None:
+        if peer.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason, is_vouched=True)
         elif not self.on_goodbye(peer, now):
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
@@ -392,7 +392,7 @@ class Liveness:
 
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
-    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
+    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.alarmed_at + ALARMED_S
     if not peer.proved and is_alarmed and not is_vouched:
         return DOUBTFUL_PROBES, DOUBTFUL_INTERVAL_S
     if not peer.proved or is_vouched:
