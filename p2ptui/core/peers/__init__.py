@@ -10,14 +10,13 @@ from p2ptui.core.aliases import Standing
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
 from p2ptui.core.peers.liveness import Suspicion
-from p2ptui.core.peers.peer import MAX_ACKS_OWED, NOBODY, Held, OnLost, Peer
+from p2ptui.core.peers.peer import MAX_ACKS_OWED, Held, OnLost, Peer
 from p2ptui.core.peers.peers import PeerTable, last_seen, peer_info
 
 __all__ = [
     "AMPLIFICATION_LIMIT",
     "HANDSHAKES_REMEMBERED",
     "MAX_ACKS_OWED",
-    "NOBODY",
     "PING_BYTES",
     "Dialect",
     "Held",

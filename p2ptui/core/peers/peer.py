@@ -31,9 +31,6 @@ ANSWER_KEPT_S: Final = 20.0
 than any program asks for it."""
 
 
-NOBODY: Final[dict[str, None]] = {}
-"""Of whom a peer is to be told, most of the time; never changed, but replaced."""
-
 OnLost: TypeAlias = Callable[[str, float], None]
 """Called with the reason and the time when a message that was held is lost."""
 
@@ -75,7 +72,7 @@ class Peer:
     """Messages that wait until its address is proved or it has sent enough itself."""
     acks_owed: tuple[bytes, ...] = field(init=False)
     """Acks that wait until its address is proved."""
-    untold: dict[str, None] = field(init=False)
+    untold: tuple[str, ...] = field(init=False)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     _reach: Reach | None = field(init=False)
     _path: Address | None = field(init=False)
@@ -106,7 +103,7 @@ class Peer:
         self.purse = self.traffic = traffic or Traffic()
         self.deferred = ()
         self.acks_owed = ()
-        self.untold = NOBODY
+        self.untold = ()
         self._reach = None
         self._path = None
         self._home = None

@@ -10,6 +10,10 @@ from p2ptui.core.timers import NEVER, Action, SubjectT, Timer, Timers
 GREETING_PAUSE_S: Final = 5.0
 """A peer that shakes hands anew, and keeps its session, is sent the list this often, at most."""
 
+QUESTIONS_PER_S: Final = 16
+"""Newcomers are asked at so many moments of a second: in a rush of them there is something to be
+planned for each moment, and not for each newcomer by itself."""
+
 
 class Session:
     """Whether there is a session with a peer, since when, and the timers of it.
@@ -121,11 +125,12 @@ class Session:
 
         Args:
             timers: Where.
-            when: The time, seconds.
+            when: The time, seconds; it may be a little later.
             action: What is done then, the same for all peers.
             subject: To whom.
         """
-        self.question = timers.schedule_about(when, action, subject)
+        moment = math.ceil(when * QUESTIONS_PER_S) / QUESTIONS_PER_S
+        self.question = timers.schedule_about(moment, action, subject)
 
     def forget_question(self) -> None:
         """It is asked, or need not be any more."""

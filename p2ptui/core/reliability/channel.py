@@ -99,7 +99,8 @@ class Channel:
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = NEW
-        self._numbering = Numbering(first_sequence)
+        # The number before the first one, until there is more to be said of them.
+        self._numbering: Numbering | int = first_sequence
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
         self._reassembly_budget = reassembly_budget
@@ -153,7 +154,7 @@ class Channel:
             config.server.datagram_budget,
             config.server.datagram_ceiling,
             resting,
-            self._numbering,
+            self.numbering,
         )
         return self._sender
 
@@ -213,14 +214,17 @@ class Channel:
     @property
     def numbering(self) -> Numbering:
         """The numbers of what is sent, whether or not anything is."""
-        return self._numbering
+        numbering = self._numbering
+        if isinstance(numbering, int):
+            numbering = self._numbering = Numbering(numbering)
+        return numbering
 
     def begin_at(self, sequence: int) -> None:
         """As `ReliableSender.begin_at`: while nothing waits there is nothing to number anew."""
         if self._resting is None:
             self.sender.begin_at(sequence)
         else:
-            self._numbering.begin_at(sequence)
+            self.numbering.begin_at(sequence)
 
     def agree(self, *, bounded: bool, grows: bool) -> None:
         """The peer has told what it can do.
@@ -229,7 +233,8 @@ class Channel:
             bounded: As of `Numbering`.
             grows: As of `PathMtu`.
         """
-        self._numbering.bounded = bounded
+        if bounded or isinstance(self._numbering, Numbering):
+            self.numbering.bounded = bounded
         if self._resting is None:
             self.sender.path.grows = grows
         else:
@@ -340,7 +345,7 @@ class Channel:
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self._numbering.bounded)
+        return not (self._numbers and self.numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.

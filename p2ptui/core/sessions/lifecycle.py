@@ -7,7 +7,7 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import NOBODY, Held, Peer
+from p2ptui.core.peers import Held, Peer
 from p2ptui.core.peers.liveness import PeerLiveness, Shown
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
@@ -321,7 +321,7 @@ class Lifecycle:
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = self._delivery.take_deferred(peer)
         peer.acks_owed = ()
-        peer.untold = NOBODY
+        peer.untold = ()
         for message in held:
             if message.on_lost is not None:
                 message.on_lost(reason, now)
