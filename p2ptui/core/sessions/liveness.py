@@ -26,6 +26,10 @@ TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
 between two heartbeats, if those are more: the process wakes up for all of them together, and not
 for each by itself. That costs about as much as to ask a peer and to take its answer."""
+SECRET_TICKS_PER_S: Final = 256
+"""Of these where the moment itself is what nobody may guess: 4 ms tell nothing, since answers may
+take `TOLERANCE_S` longer than others. In a rush there is something to be planned for each moment,
+and not for each newcomer by itself."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
 """With so many peers a tick has many of them anyway, and the ticks are fewer."""
@@ -148,10 +152,12 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
-        # But where the moment itself is what nobody may guess.
-        if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
-            ticks = TICKS_PER_S if len(self._state.peers) < CROWD else TICKS_OF_CROWD
-            ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
+        many = len(self._state.peers)
+        if many > MANY_PEERS:
+            ticks_per_s: float = SECRET_TICKS_PER_S
+            if is_spent or not peer.proves_by_timing:
+                ticks = TICKS_PER_S if many < CROWD else TICKS_OF_CROWD
+                ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
