@@ -154,10 +154,10 @@ class Liveness:
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
         many = len(self._state.peers)
         if many > MANY_PEERS:
-            ticks_per_s: float = SECRET_TICKS_PER_S
-            if is_spent or not peer.proves_by_timing:
-                ticks = TICKS_PER_S if many < CROWD else TICKS_OF_CROWD
-                ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
+            ticks = TICKS_PER_S if many < CROWD else TICKS_OF_CROWD
+            if peer.proves_by_timing and not is_spent:
+                ticks = SECRET_TICKS_PER_S
+            ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
