@@ -1,14 +1,14 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.facts import Dialect, Facts
 from p2ptui.core.peers.handshakes import Handshakes
+from p2ptui.core.peers.held import Held
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.reach import Reach
 from p2ptui.core.peers.seal import Seal
@@ -29,19 +29,6 @@ _SPEC: Final = Dialect.SPEC
 ANSWER_KEPT_S: Final = 20.0
 """So long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
 than any program asks for it."""
-
-
-OnLost: TypeAlias = Callable[[str, float], None]
-"""Called with the reason and the time when a message that was held is lost."""
-
-
-class Held(NamedTuple):
-    """A message that waits until it may be sent."""
-
-    data: bytes
-    on_lost: OnLost | None
-    number: int = 0
-    """By which the table of all such messages knows it."""
 
 
 @dataclass(slots=True, eq=False, init=False)

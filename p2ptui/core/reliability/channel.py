@@ -122,7 +122,7 @@ class Channel:
 
     @property
     def rtt(self) -> RttEstimator:
-        """How long the way is; who only asks takes the two questions below."""
+        """How long the way is; who only asks takes `srtt`."""
         if self._rtt is None:
             self._rtt = RttEstimator(*_terms(self._config).rto_s)
         return self._rtt
@@ -131,11 +131,6 @@ class Channel:
     def srtt(self) -> float | None:
         """The smoothed round trip, seconds; None before the first sample."""
         return None if self._rtt is None else self._rtt.srtt
-
-    @property
-    def latest_rtt(self) -> float | None:
-        """The latest sample, seconds; likewise."""
-        return None if self._rtt is None else self._rtt.latest
 
     @property
     def sender(self) -> ReliableSender:
