@@ -232,9 +232,9 @@ class Outlet:
     ) -> OutstandingPing:
         liveness = peer.liveness
         if is_secret:
-            liveness.signs.timing.note_heartbeat(now)
+            liveness.signs.note_heartbeat(now)
         else:
-            liveness.signs.timing.note_other_ping(now)
+            liveness.signs.note_other_ping(now)
         is_missed = liveness.has_missed_ping
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
@@ -275,7 +275,7 @@ class Outlet:
         if peer.is_ours or (
             not liveness.outstanding
             and peer.purse.may_receive(2 * PING_BYTES)
-            and (peer.names_pings or liveness.signs.timing.may_challenge(now))
+            and (peer.names_pings or liveness.signs.may_challenge(now))
         ):
             self.ping(peer, now)
 

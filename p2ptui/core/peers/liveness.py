@@ -37,11 +37,11 @@ class Shown:
     """When it last showed it, seconds."""
 
 
-class Signs:
-    """What tells a peer from somebody who writes in its name."""
+class Signs(TimingProof):
+    """What tells a peer from somebody who writes in its name: also when it answers heartbeats,
+    where its answers name no Ping."""
 
     __slots__ = (
-        "_timing",
         "alarmed_at",
         "answered_for_seat",
         "cleared_at",
@@ -51,6 +51,7 @@ class Signs:
     )
 
     def __init__(self) -> None:
+        super().__init__()
         self.pongs = 0
         """Pongs that came in its name."""
         self.ponged_at: tuple[float, ...] = ()
@@ -63,23 +64,6 @@ class Signs:
         """When a goodbye in its name last turned out to be nobody's; seconds."""
         self.cleared_at = NEVER
         """When it last turned out that it knows this node after all."""
-        self._timing: TimingProof | None = None
-
-    @property
-    def timing(self) -> TimingProof:
-        """What its answers to heartbeats have shown, where they name no Ping."""
-        if self._timing is None:
-            self._timing = TimingProof()
-        return self._timing
-
-    def slowest_s(self, now: float) -> float:
-        """As of `timing`, which most peers do not need."""
-        return 0.0 if self._timing is None else self._timing.slowest_s(now)
-
-    def start_over(self) -> None:
-        """Likewise."""
-        if self._timing is not None:
-            self._timing.start_over()
 
     def note_pong(self, now: float, *, is_answer: bool) -> None:
         """A Pong came; whether it answers a Ping that is outstanding."""

@@ -245,9 +245,9 @@ class Liveness:
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
-        if not liveness.signs.timing.has_begun:
+        if not liveness.signs.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
-        liveness.signs.timing.is_under_way = not is_vain
+        liveness.signs.is_under_way = not is_vain
         if is_vain or liveness.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         if is_spent:
@@ -279,7 +279,7 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = liveness.signs.timing.receive_pong(now)
+        is_timed = liveness.signs.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         liveness.signs.note_pong(now, is_answer=answered is not None)
         if answered is None:
