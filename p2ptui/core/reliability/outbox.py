@@ -290,7 +290,7 @@ class ResendBuffer:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         # With when each is forgotten.
-        self._messages: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
+        self._messages: dict[int, tuple[bytes, float]] = {}
         self._used_bytes = 0
         self.due: float | None = None
         """When `expire` has something to do, seconds; None while nothing is kept."""
@@ -302,8 +302,7 @@ class ResendBuffer:
         self._messages[sequence] = data, now + RESEND_KEPT_S
         self._used_bytes += len(data)
         while self._used_bytes > self._limit_bytes:
-            _, (oldest, _) = self._messages.popitem(last=False)
-            self._used_bytes -= len(oldest)
+            self._forget(next(iter(self._messages)))
 
     def get(self, sequence: int) -> bytes | None:
         """The message with a number, if it is still kept."""
@@ -312,14 +311,19 @@ class ResendBuffer:
 
     def expire(self, now: float) -> None:
         """Forget what was kept long enough."""
-        while self._messages:
-            _, until = self._messages[next(iter(self._messages))]
+        old: list[int] = []
+        for sequence, (_, until) in self._messages.items():
             if now < until:
                 self.due = until
-                return
-            _, (oldest, _) = self._messages.popitem(last=False)
-            self._used_bytes -= len(oldest)
-        self.clear()
+                break
+            old.append(sequence)
+        for sequence in old:
+            self._forget(sequence)
+        if not self._messages:
+            self.clear()
+
+    def _forget(self, sequence: int) -> None:
+        self._used_bytes -= len(self._messages.pop(sequence)[0])
 
     def clear(self) -> None:
         """Forget all."""
