@@ -39,6 +39,10 @@ EARLY_SHARE: Final = 0.4
 """A heartbeat that is due within this share of the interval keeps a way open in place of what would
 leave for that alone."""
 
+ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
+"""Who has answered anything under seal within this share of the interval is not asked: nobody else
+can have, so that it shows as much as a Pong."""
+
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
 """In this last share of the timeout so many Pings go to a peer that has answered before: where 2 %
@@ -192,6 +196,12 @@ class Liveness:
             self._beat_in_secret(peer, now)
             return
         interval = self._state.config.server.heartbeat_interval
+        if peer.is_secured and now < peer.answered_at + ANSWERED_SHARE * interval:
+            self._tell_beat(peer, now)
+            liveness = peer.liveness
+            liveness.heartbeat_due = peer.answered_at + (1 + HEARTBEAT_JITTER) * interval
+            self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
+            return
         is_drawn = now >= peer.liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
         self._ask(peer, now, is_secret=is_secret)
@@ -201,7 +211,10 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
-        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
+        # Under seal never later than the interval: with 30 s of it one keepalive, in the middle,
+        # keeps the way open from one answered heartbeat to the next.
+        latest = 1.0 if peer.is_secured else 1 + HEARTBEAT_JITTER
+        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, latest)
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
 
