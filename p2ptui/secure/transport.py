@@ -13,7 +13,7 @@ from p2ptui.secure.frames import (
     SECURED_OVERHEAD,
 )
 from p2ptui.secure.noise import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES
-from p2ptui.secure.noise.primitives import cryptography, nonce_of
+from p2ptui.secure.noise.primitives import NONCE, cryptography
 from p2ptui.secure.replay import ReplayWindow
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Transport:
                 self._sealer = sealer
         self.sealed = counter + 1
         header = SECURED_HEADER.pack(SECURED, self.remote_number, counter)
-        return header + sealer.encrypt(nonce_of(counter), datagram, header)
+        return header + sealer.encrypt(NONCE.pack(0, counter), datagram, header)
 
     def open(self, frame: bytes) -> bytes:
         """The datagram inside. SecureError if it is malformed, of another session, came before,
@@ -143,8 +143,9 @@ class Transport:
             opener = cryptography().aead(self.keys.receive)
             if _AWAKE.admits(self):
                 self._opener = opener
+        nonce = NONCE.pack(0, counter)
         try:
-            datagram = opener.decrypt(nonce_of(counter), frame[HEADER_BYTES:], frame[:HEADER_BYTES])
+            datagram = opener.decrypt(nonce, frame[HEADER_BYTES:], frame[:HEADER_BYTES])
         except cryptography().invalid_tag:
             raise SecureError(Reason.ALTERED, "a secured datagram does not authenticate") from None
         window.update(counter)

@@ -220,9 +220,9 @@ class Keepalives:
         return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
 
     def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
-        """In the open a heartbeat that is due soon does it as well, and wakes the server up once for
-        both. It has as long for its answer, and then a keepalive follows. Under seal a keepalive
-        shows as much as a heartbeat, which waits then."""
+        """In the open a heartbeat that is due soon does it as well, and wakes the server up once.
+        It has as long for its answer, and then a keepalive follows. Under seal the answer to a
+        keepalive shows as much as a Pong, and the heartbeat waits."""
         idle_s = now - binding.last_left
         may_beat = life.is_seen and not binding.peer.is_secured
         if not (may_beat and self.beat_early(binding.peer, now)):

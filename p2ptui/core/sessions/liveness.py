@@ -28,6 +28,8 @@ between two heartbeats, if those are more: the process wakes up for all of them 
 for each by itself. That costs about as much as to ask a peer and to take its answer."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
+THRONG: Final = 4000
+TICKS_OF_THRONG: Final = 2
 """With so many peers a tick has many of them anyway, and the ticks are fewer."""
 
 UNANSWERED_SHARE: Final = 0.2
@@ -152,10 +154,10 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
+        peers = len(self._state.peers)
         # But where the moment itself is what nobody may guess.
-        if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
-            ticks = TICKS_PER_S if len(self._state.peers) < CROWD else TICKS_OF_CROWD
-            ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
+        if peers > MANY_PEERS and (is_spent or not peer.proves_by_timing):
+            ticks_per_s = max(_ticks_of(peers), TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
@@ -173,36 +175,36 @@ class Liveness:
     def _beat(self, peer: Peer, now: float) -> None:
         if not peer.is_authenticated:
             return
-        timeout = self._state.config.server.connection_timeout
-        if now >= peer.liveness.last_received + timeout:  # as planned, to the last digit
+        liveness, server = peer.liveness, self._state.config.server
+        timeout = server.connection_timeout
+        if now >= liveness.last_received + timeout:  # as planned, to the last digit
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
         peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            has_answered = peer.purse.proved or liveness.signs.has_answered_ping
             is_spent = False
-            if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
+            if has_answered or len(liveness.pings) < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
             # Nothing but what comes from it can pay for one, and that ends its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / pings, is_spent=is_spent)
             return
-        if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
-            self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
+        if now < liveness.heartbeat_due and not liveness.has_missed_ping:
+            self._plan(peer, min(liveness.heartbeat_due, last_chance))
             return
         if self._may_be_timed(peer):
             self._beat_in_secret(peer, now)
             return
-        interval = self._state.config.server.heartbeat_interval
-        if peer.is_secured and now < peer.answered_at + ANSWERED_SHARE * interval:
+        interval = server.heartbeat_interval
+        if peer.is_secured and now < liveness.answered_at + ANSWERED_SHARE * interval:
             self._tell_beat(peer, now)
-            liveness = peer.liveness
-            liveness.heartbeat_due = peer.answered_at + (1 + HEARTBEAT_JITTER) * interval
-            self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
+            liveness.heartbeat_due = liveness.answered_at + (1 + HEARTBEAT_JITTER) * interval
+            self._plan(peer, min(liveness.heartbeat_due, last_chance))
             return
-        is_drawn = now >= peer.liveness.heartbeat_due
+        is_drawn = now >= liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
         self._ask(peer, now, is_secret=is_secret)
 
@@ -237,9 +239,9 @@ class Liveness:
 
     def _may_be_timed(self, peer: Peer) -> bool:
         """Whether a peer that came by itself may prove its address by timing, and there is time."""
-        before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
-        is_asked = peer.proves_by_timing and not peer.initiated
-        return is_asked and before_last_chance_s > PAUSE_S + WINDOW_S
+        if peer.initiated or not peer.proves_by_timing:
+            return False
+        return self.patience_s * (1 - LAST_CHANCE_SHARE) > PAUSE_S + WINDOW_S
 
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
@@ -286,7 +288,8 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = liveness.signs.timing.receive_pong(now)
+        # Under seal nobody else can have sent it, whenever it comes.
+        is_timed = peer.session.seal is None and liveness.signs.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         liveness.note_pong(now, is_answer=answered is not None)
         if answered is None:
@@ -413,6 +416,13 @@ def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> 
     if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S
+
+
+def _ticks_of(peers: int) -> int:
+    """How often a second so many peers are looked at."""
+    if peers < CROWD:
+        return TICKS_PER_S
+    return TICKS_OF_CROWD if peers < THRONG else TICKS_OF_THRONG
 
 
 def _is_restarted(server: Peer, now: float) -> bool:
