@@ -42,8 +42,8 @@ EARLY_SHARE: Final = 0.4
 leave for that alone."""
 
 ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
-"""Who has answered anything under seal within this share of the interval is not asked: nobody else
-can have, so that it shows as much as a Pong."""
+"""A server that has answered anything under seal within this share of the interval, as it does a
+keepalive, is not asked: nobody else can have answered, so that it shows as much as a Pong."""
 
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
@@ -199,7 +199,8 @@ class Liveness:
             self._beat_in_secret(peer, now)
             return
         interval = server.heartbeat_interval
-        if peer.is_secured and now < liveness.answered_at + ANSWERED_SHARE * interval:
+        has_answered = now < liveness.answered_at + ANSWERED_SHARE * interval
+        if has_answered and peer.is_secured and peer.is_joined_server:
             self._tell_beat(peer, now)
             liveness.heartbeat_due = liveness.answered_at + (1 + HEARTBEAT_JITTER) * interval
             self._plan(peer, min(liveness.heartbeat_due, last_chance))
