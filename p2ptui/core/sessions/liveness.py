@@ -199,11 +199,12 @@ class Liveness:
             self._beat_in_secret(peer, now)
             return
         interval = server.heartbeat_interval
+        longest_s = (1 + HEARTBEAT_JITTER) * interval
         has_answered = now < liveness.answered_at + ANSWERED_SHARE * interval
         if has_answered and peer.is_secured and peer.is_joined_server:
             self._tell_beat(peer, now)
-            liveness.heartbeat_due = liveness.answered_at + (1 + HEARTBEAT_JITTER) * interval
-            self._plan(peer, min(liveness.heartbeat_due, last_chance))
+            due = peer.liveness.heartbeat_due = liveness.answered_at + longest_s
+            self._plan(peer, min(due, last_chance))
             return
         is_drawn = now >= liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
