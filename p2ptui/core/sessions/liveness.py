@@ -41,6 +41,10 @@ EARLY_SHARE: Final = 0.4
 """A heartbeat that is due within this share of the interval keeps a way open in place of what would
 leave for that alone."""
 
+LATEST_SHARE: Final = 0.98
+"""Under seal a heartbeat comes no later than the interval, with all that it waits for others: of
+30 s one keepalive, in the middle, keeps the way open from one answered heartbeat to the next."""
+
 ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
 """A server that has answered anything under seal within this share of the interval, as it does a
 keepalive, is not asked: nobody else can have answered, so that it shows as much as a Pong."""
@@ -215,9 +219,7 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
-        # Under seal never later than the interval: with 30 s of it one keepalive, in the middle,
-        # keeps the way open from one answered heartbeat to the next.
-        latest = 1.0 if peer.is_secured else 1 + HEARTBEAT_JITTER
+        latest = LATEST_SHARE if peer.is_secured else 1 + HEARTBEAT_JITTER
         interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, latest)
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
