@@ -169,6 +169,8 @@ class Pings:
         if not self.unanswered:
             self.unanswered_since = now
         self.unanswered += 1
+        if len(self._pings) == 1:  # as nearly always
+            return ping
         for _ in range(len(self._pings) - self.awaited - self._limit):
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
@@ -219,10 +221,13 @@ class Pings:
         self.unanswered = 0
         self._give_back()
         rtt_s = now - ping.sent_at
-        ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
+        if ping.on_end is not None:
+            ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain
 
     def _expire(self, now: float) -> None:
+        if not self._pings:
+            return
         old = [
             nonce
             for nonce, ping in self._pings.items()

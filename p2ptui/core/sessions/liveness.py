@@ -32,6 +32,8 @@ take `TOLERANCE_S` longer than others. In a rush there is something to be planne
 and not for each newcomer by itself."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
+THRONG: Final = 4000
+TICKS_OF_THRONG: Final = 2
 """With so many peers a tick has many of them anyway, and the ticks are fewer."""
 
 UNANSWERED_SHARE: Final = 0.2
@@ -42,6 +44,14 @@ one peer in three would be lost within a quarter of an hour."""
 EARLY_SHARE: Final = 0.4
 """A heartbeat that is due within this share of the interval keeps a way open in place of what would
 leave for that alone."""
+
+LATEST_SHARE: Final = 0.98
+"""Under seal a heartbeat comes no later than the interval, with all that it waits for others: of
+30 s one keepalive, in the middle, keeps the way open from one answered heartbeat to the next."""
+
+ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
+"""A server that has answered anything under seal within this share of the interval, as it does a
+keepalive, is not asked: nobody else can have answered, so that it shows as much as a Pong."""
 
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
@@ -152,9 +162,9 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
-        many = len(self._state.peers)
-        if many > MANY_PEERS:
-            ticks = TICKS_PER_S if many < CROWD else TICKS_OF_CROWD
+        peers = len(self._state.peers)
+        if peers > MANY_PEERS:
+            ticks = _ticks_of(peers)
             if peer.proves_by_timing and not is_spent:
                 ticks = SECRET_TICKS_PER_S
             ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
@@ -175,30 +185,38 @@ class Liveness:
     def _beat(self, peer: Peer, now: float) -> None:
         if not peer.is_authenticated:
             return
-        timeout = self._state.config.server.connection_timeout
-        if now >= peer.liveness.last_received + timeout:  # as planned, to the last digit
+        liveness, server = peer.liveness, self._state.config.server
+        timeout = server.connection_timeout
+        if now >= liveness.last_received + timeout:  # as planned, to the last digit
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
         peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            has_answered = peer.purse.proved or peer.liveness.has_answered_ping
+            has_answered = peer.purse.proved or liveness.has_answered_ping
             is_spent = False
-            if has_answered or peer.liveness.outstanding < SEVERAL_PINGS:
+            if has_answered or liveness.outstanding < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
             # Nothing but what comes from it can pay for one, and that ends its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / pings, is_spent=is_spent)
             return
-        if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
-            self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
+        if now < liveness.heartbeat_due and not liveness.has_missed_ping:
+            self._plan(peer, min(liveness.heartbeat_due, last_chance))
             return
         if self._may_be_timed(peer):
             self._beat_in_secret(peer, now)
             return
-        interval = self._state.config.server.heartbeat_interval
-        is_drawn = now >= peer.liveness.heartbeat_due
+        interval = server.heartbeat_interval
+        longest_s = (1 + HEARTBEAT_JITTER) * interval
+        has_answered = now < liveness.answered_at + ANSWERED_SHARE * interval
+        if has_answered and peer.is_secured and peer.is_joined_server:
+            self._tell_beat(peer, now)
+            due = peer.liveness.heartbeat_due = liveness.answered_at + longest_s
+            self._plan(peer, min(due, last_chance))
+            return
+        is_drawn = now >= liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
         self._ask(peer, now, is_secret=is_secret)
 
@@ -207,7 +225,8 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
-        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
+        latest = LATEST_SHARE if peer.is_secured else 1 + HEARTBEAT_JITTER
+        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, latest)
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
 
@@ -230,9 +249,9 @@ class Liveness:
 
     def _may_be_timed(self, peer: Peer) -> bool:
         """Whether a peer that came by itself may prove its address by timing, and there is time."""
-        before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
-        is_asked = peer.proves_by_timing and not peer.initiated
-        return is_asked and before_last_chance_s > PAUSE_S + WINDOW_S
+        if peer.initiated or not peer.proves_by_timing:
+            return False
+        return self.patience_s * (1 - LAST_CHANCE_SHARE) > PAUSE_S + WINDOW_S
 
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
@@ -279,7 +298,8 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = liveness.signs.receive_pong(now)
+        # Under seal nobody else can have sent it, whenever it comes.
+        is_timed = peer.session.seal is None and liveness.signs.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         liveness.signs.note_pong(now, is_answer=answered is not None)
         if answered is None:
@@ -406,6 +426,13 @@ def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> 
     if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S
+
+
+def _ticks_of(peers: int) -> int:
+    """How often a second so many peers are looked at."""
+    if peers < CROWD:
+        return TICKS_PER_S
+    return TICKS_OF_CROWD if peers < THRONG else TICKS_OF_THRONG
 
 
 def _is_restarted(server: Peer, now: float) -> bool:
