@@ -53,6 +53,8 @@ REFUSED_PER_S: Final = 1.0
 REFUSED_AT_ONCE: Final = 5.0
 """Who is refused has shown nothing: a flood of requests must not become one of lines and events."""
 
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+_LETS_ANYONE_IN: Final = Mode.OPEN
 _OPEN: Final = Judgement(Trust.OPEN)
 _OWN: Final = Judgement(Trust.VERIFIED)
 """Another node of this node's user: that takes the keys of its identity."""
@@ -188,12 +190,14 @@ class Acquaintances:
     ) -> str:
         """What to say of a node that comes without the keys that it had before, or somebody in its
         place; nothing if that is not so, or the user lets anyone in."""
-        if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
+        if keys is not None or self._seals is None or self._seals.keys.mode is _LETS_ANYONE_IN:
             return ""
         known, asked = self.book.known, self._asked.get(address)
         met = self._met_here.get(node_id)
         if met is not None and met.met.ephemeral and met.met.keys is not None:
             return f"{_called(met.met)} answers without its key, which it had before: ask its user"
+        if not known.has_addresses and node_id not in known:
+            return ""
         places = (asked.given if asked is not None else None, format_address(address))
         if not known.has_met(node_id, *places):
             return ""  # of newcomers nearly all
@@ -238,8 +242,8 @@ class Acquaintances:
         """
         peer = self._endpoint.peers.at(event.address)
         judged = trust = None
-        if event.status is PeerStatus.AUTHENTICATED:
-            if peer is not None and peer.is_authenticated:
+        if event.status is _AUTHENTICATED:
+            if peer is not None and peer.status is _AUTHENTICATED:
                 judged = self._meet(peer, is_first=event.previous is not None)
             trust = self._trust_now(peer) if judged is None else judged.judgement.trust
         tell(event if trust is None else event.judged(trust.value))

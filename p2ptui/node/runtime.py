@@ -278,9 +278,10 @@ class Runtime:
     # What happens, and who is told.
 
     def _handle_event(self, event: Event) -> None:
-        if isinstance(event, StunReplyDue):
+        kind = type(event)
+        if kind is StunReplyDue:
             self._stun.send(event)
-        elif isinstance(event, PeerStatusChanged):
+        elif kind is PeerStatusChanged:
             self._servers.note(event)
             self._attachment.note(event)
             self.acquaintances.note(event, self.tell)

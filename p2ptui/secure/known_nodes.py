@@ -169,6 +169,14 @@ class KnownNodes:
     def __iter__(self) -> Iterator[KnownNode]:
         return iter(self._nodes.values())
 
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._nodes
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether it is known of any address who answers there."""
+        return bool(self._addresses)
+
     def get(self, node_id: str) -> KnownNode | None:
         """One node, by its whole id."""
         return self._nodes.get(node_id)

@@ -76,7 +76,9 @@ class Delivery(Outlet):
             if kind in self._extensions:
                 self._require_announced(peer, kind)
             data = self.write(kind, payload, now, ack_for)
-            if peer.purse.proved and len(data) <= ALWAYS_FITS_BYTES:
+            if len(data) <= ALWAYS_FITS_BYTES and (
+                peer.purse.proved or (reason is None and peer.purse.has_room(len(data)))
+            ):
                 return self._put(peer, data, kind, now)  # as nearly always
             return self._send_written(peer, kind, payload, data, now, reason, waits=waits)
         except MessageTooLargeError:
