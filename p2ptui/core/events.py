@@ -148,20 +148,39 @@ GOES_ON_AT: Final = "it goes on at "
 """How the reason of such an end begins; the address follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class PeerStatusChanged:
     """A peer went from one status to another."""
 
-    node_id: str | None
+    node_id: Final[str | None]
     """None while a peer that was asked for by address has not said who it is."""
-    address: Address
-    name: str
-    status: PeerStatus
-    previous: PeerStatus | None
+    address: Final[Address]
+    name: Final[str]
+    status: Final[PeerStatus]
+    previous: Final[PeerStatus | None]
     """None for a peer that just appeared."""
-    reason: str | None = None
-    trust: str | None = None
+    reason: Final[str | None]
+    trust: Final[str | None]
     """Where its session begins: what is known of who it is, as `PeerView.trust` says."""
+
+    # Written out, as of all that is made for each newcomer: see docs/compiling.md.
+    def __init__(
+        self,
+        node_id: str | None,
+        address: Address,
+        name: str,
+        status: PeerStatus,
+        previous: PeerStatus | None,
+        reason: str | None = None,
+        trust: str | None = None,
+    ) -> None:
+        self.node_id = node_id
+        self.address = address
+        self.name = name
+        self.status = status
+        self.previous = previous
+        self.reason = reason
+        self.trust = trust
 
     @property
     def is_expected(self) -> bool:
@@ -171,13 +190,7 @@ class PeerStatusChanged:
     def judged(self, trust: str) -> "PeerStatusChanged":
         """The same, with what is known of who it is."""
         return PeerStatusChanged(
-            node_id=self.node_id,
-            address=self.address,
-            name=self.name,
-            status=self.status,
-            previous=self.previous,
-            reason=self.reason,
-            trust=trust,
+            self.node_id, self.address, self.name, self.status, self.previous, self.reason, trust
         )
 
 

@@ -278,10 +278,9 @@ class Runtime:
     # What happens, and who is told.
 
     def _handle_event(self, event: Event) -> None:
-        kind = type(event)
-        if kind is StunReplyDue:
+        if isinstance(event, StunReplyDue):
             self._stun.send(event)
-        elif kind is PeerStatusChanged:
+        elif isinstance(event, PeerStatusChanged):
             self._servers.note(event)
             self._attachment.note(event)
             self.acquaintances.note(event, self.tell)

@@ -4,8 +4,8 @@ from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple, TypeAlias
 
-from p2ptui.bounded import Shares
-from p2ptui.config import Config
+from p2ptui.bounded import LastMade, Shares
+from p2ptui.config import Config, ReliabilityOptions
 from p2ptui.core.reliability.deadlines import earliest
 from p2ptui.core.reliability.duplicates import (
     RELIABLE_IDS,
@@ -48,8 +48,7 @@ class _Terms(NamedTuple):
     gaps: tuple[float, int]
 
 
-def _terms(config: Config) -> _Terms:
-    options = config.reliability
+def _terms(options: ReliabilityOptions) -> _Terms:
     rto_ms = options.initial_rto_ms, options.min_rto_ms, options.max_rto_ms
     return _terms_of(*rto_ms, options.reorder_wait_ms, options.retransmit_requests)
 
@@ -60,6 +59,10 @@ def _terms_of(
 ) -> _Terms:
     rto_s = initial_rto_ms / 1000, min_rto_ms / 1000, max_rto_ms / 1000
     return _Terms(rto_s, (wait_ms / 1000, requests))
+
+
+_last_terms: Final = LastMade(_terms)
+"""Of all channels of a node."""
 
 
 class Channel:
@@ -95,7 +98,7 @@ class Channel:
     def __init__(
         self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
-        terms = _terms(config)
+        terms = _last_terms.of(config.reliability)
         self.rtt = RttEstimator(*terms.rto_s)
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None

@@ -1,7 +1,6 @@
 """Newcomers whose numbers somebody guesses: of an Ack the id counts, which nobody guesses."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from p2ptui.bounded import BoundedTable, Share, draw_oldest
 from p2ptui.core.ids import id_of_ack
@@ -65,8 +64,7 @@ class Doubted:
         if len(others) >= self._limit_of_one:
             self._state.counters.drop("newcomer_forgotten")
             self._forget(draw_oldest(others, len(others), self._state.rng))
-        # Written again if it is needed: that is a kilobyte.
-        newcomer.told = replace(newcomer.told, response=b"")
+        newcomer.told = newcomer.told.without_response()
         sure = address, id_of_ack(newcomer.told.response_id)
         if self._held.put(sure, newcomer, now, peers=(before,), address=address):
             before.session.note_challenge(is_held=True)

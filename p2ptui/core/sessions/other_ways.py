@@ -37,21 +37,33 @@ MAX_OTHER_WAYS_OF_ONE: Final = 8
 """And of one, which asks no more addresses than this of a node."""
 
 
-@dataclass(frozen=True, slots=True)
 class Told:
-    """An answer to a request."""
+    """An answer to a request; nobody changes it."""
 
-    response_id: str
-    sequence: int | None
-    """Its number, if the asker acknowledges by number."""
-    response: bytes
-    again: ToldBefore | None = None
-    """What it is written from again; None where it never can be."""
+    __slots__ = "again", "response", "response_id", "sequence"
+
+    def __init__(
+        self,
+        response_id: str,
+        sequence: int | None,
+        response: bytes,
+        again: ToldBefore | None = None,
+    ) -> None:
+        self.response_id: Final = response_id
+        self.sequence: Final = sequence
+        """Its number, if the asker acknowledges by number."""
+        self.response: Final = response
+        self.again: Final = again
+        """What it is written from again; None where it never can be."""
 
     @property
     def keys(self) -> tuple[int | str, ...]:
         """What an Ack of it may name."""
         return keys_of(self.response_id, self.sequence)
+
+    def without_response(self) -> "Told":
+        """The same without its kilobyte, which is written again if it is needed."""
+        return Told(self.response_id, self.sequence, b"", self.again)
 
     @property
     def kept(self) -> bytes | ToldBefore:
