@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
@@ -30,15 +29,21 @@ SILENT_S: Final = 0.5
 """A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
 
 
-@dataclass(slots=True, eq=False)
 class OutstandingPing:
-    """A Ping whose Pong has not come."""
+    """A Ping whose Pong has not come.
 
-    sent_at: float
-    is_bare: bool = False
-    """Whether it carries nothing that its Pong could name."""
-    on_end: Callable[[PingResult | P2PError], None] | None = None
-    """Called once with what became of it, if a call waits for it."""
+    Args:
+        sent_at: When it left, seconds.
+        is_bare: Whether it carries nothing that its Pong could name.
+    """
+
+    __slots__ = "is_bare", "on_end", "sent_at"
+
+    def __init__(self, sent_at: float, is_bare: bool = False) -> None:
+        self.sent_at = sent_at
+        self.is_bare = is_bare
+        self.on_end: Callable[[PingResult | P2PError], None] | None = None
+        """Called once with what became of it, if a call waits for it."""
 
     def give_up(self, error: P2PError) -> P2PError:
         """The call that waits for it has had its time, and ends with `error`."""
@@ -211,7 +216,8 @@ class Pings:
         self.unanswered = 0
         self._give_back()
         rtt_s = now - ping.sent_at
-        ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
+        if ping.on_end is not None:
+            ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain
 
     def _expire(self, now: float) -> None:

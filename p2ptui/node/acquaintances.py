@@ -8,7 +8,6 @@ who is on the other side is told with it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
@@ -91,6 +90,8 @@ class Acquaintances:
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
         self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
+        self._user_id: str | None = None
+        """See `_find_user`; None until it is asked for."""
         self._seals = seals = endpoint.seals
         if seals is not None:
             seals.judge, seals.turn_away = self._judge_answer, self._judge_request
@@ -299,10 +300,13 @@ class Acquaintances:
             return _OPEN  # without keys of its own this node cannot tell who anybody is
         judgement = self.book.judge(met)
         is_fine = met.keys is not None and judgement.trust in (Trust.NEW, Trust.KNOWN)
-        return _OWN if is_fine and met.lasting_id == self._user_id else judgement
+        if not is_fine:
+            return judgement
+        if self._user_id is None:
+            self._user_id = self._find_user()
+        return _OWN if met.lasting_id == self._user_id else judgement
 
-    @cached_property
-    def _user_id(self) -> str:
+    def _find_user(self) -> str:
         """The id of the lasting identity of this node's user; empty if there is none."""
         if self._seals is None:
             return ""

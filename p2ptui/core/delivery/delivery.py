@@ -445,8 +445,11 @@ class Delivery(Outlet):
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
+        token = finished.message.token
+        if token is None:
+            return  # as of all that nobody waits for
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
             reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
-        self._state.finish(finished.message.token, result)
+        self._state.finish(token, result)

@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from p2ptui.core.events import SendResult
+from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
 from p2ptui.wire.codec import decode_envelope, encode_envelope
@@ -15,7 +15,7 @@ MAX_TRANSFER_BYTES: Final = 1 << 20
 """And their bytes together, so that a receiver has room to assemble them all."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class OutgoingMessage:
     """One message that waits for its acknowledgement.
 
@@ -31,32 +31,56 @@ class OutgoingMessage:
     size_bytes: int
     """Its bytes on the wire; before it has its number, at most."""
     token: int | None
-    whole: bool = False
+    whole: bool
     """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
-    for_reader: bool = False
+    for_reader: bool
     """Whether it is for a program that reads at the other end, and waits while that has no room."""
-    sequence: int = -1
+    sequence: int
     """Its number, once it has left."""
-    data: bytes = b""
-    transfer: OutgoingTransfer | None = None
-    attempts: int = 0
+    data: bytes
+    transfer: OutgoingTransfer | None
+    attempts: int
     """Transmissions; of a message in fragments 1, and 1 more for each stall."""
-    excused: int = 0
+    excused: int
     """Of these, those that tell nothing: they went by a way that is gone, or came when the
     receiver had no room."""
-    began_at: float = 0.0
-    sent_at: float = 0.0
-    timeout_s: float = 0.0
-    deadline: float = 0.0
-    in_flight: int = 0
+    began_at: float
+    sent_at: float
+    timeout_s: float
+    deadline: float
+    in_flight: int
     """Bytes under way, for a message in one datagram."""
-    stalled: int = 0
+    stalled: int
     """Timeouts of a message in fragments since its last progress."""
-    refusals: int = 0
+    refusals: int
     """How often the receiver had no memory for it since its last progress."""
-    is_large: bool = False
+    is_large: bool
     """Whether it leaves in fragments."""
-    done: bool = False
+    done: bool
+
+    def __init__(
+        self,
+        draft: Unnumbered | None,
+        message_id: str,
+        kind: str,
+        size_bytes: int,
+        token: int | None,
+        whole: bool = False,
+        for_reader: bool = False,
+    ) -> None:
+        self.draft = draft
+        self.message_id = message_id
+        self.kind = kind
+        self.size_bytes = size_bytes
+        self.token = token
+        self.whole = whole
+        self.for_reader = for_reader
+        self.sequence = -1
+        self.data = b""
+        self.transfer = None
+        self.attempts = self.excused = self.in_flight = self.stalled = self.refusals = 0
+        self.began_at = self.sent_at = self.timeout_s = self.deadline = 0.0
+        self.is_large = self.done = False
 
     @property
     def has_left(self) -> bool:
@@ -100,11 +124,45 @@ class OutgoingMessage:
         self.size_bytes = len(self.data)
 
 
-class Finished(NamedTuple):
-    """A message that is done with, and what became of it."""
+class Finished:
+    """A message that is done with.
 
-    message: OutgoingMessage
-    result: SendResult
+    Args:
+        message: Which.
+        status: What became of it.
+        rtt_s: The round trip, seconds; None if it was not measured.
+        reason: Why it was not delivered.
+        is_open: Whether it may have arrived all the same.
+    """
+
+    __slots__ = "_is_open", "_reason", "_rtt_s", "_status", "message"
+
+    def __init__(
+        self,
+        message: OutgoingMessage,
+        status: SendStatus,
+        rtt_s: float | None,
+        reason: str | None,
+        is_open: bool,
+    ) -> None:
+        self.message = message
+        self._status = status
+        self._rtt_s = rtt_s
+        self._reason = reason
+        self._is_open = is_open
+
+    @property
+    def result(self) -> SendResult:
+        """What a call that has sent it is told; of most that are sent nobody asks."""
+        message = self.message
+        return SendResult(
+            self._status,
+            message.attempts,
+            self._rtt_s,
+            message.size_bytes,
+            self._reason,
+            self._is_open,
+        )
 
 
 class TransferQueue:
