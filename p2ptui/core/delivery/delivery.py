@@ -76,9 +76,7 @@ class Delivery(Outlet):
             if kind in self._extensions:
                 self._require_announced(peer, kind)
             data = self.write(kind, payload, now, ack_for)
-            if len(data) <= ALWAYS_FITS_BYTES and (
-                peer.purse.proved or (reason is None and peer.purse.has_room(len(data)))
-            ):
+            if peer.purse.proved and len(data) <= ALWAYS_FITS_BYTES:
                 return self._put(peer, data, kind, now)  # as nearly always
             return self._send_written(peer, kind, payload, data, now, reason, waits=waits)
         except MessageTooLargeError:
@@ -399,14 +397,12 @@ class Delivery(Outlet):
         self.send(peer, MessageType.ERROR, payload, now)
 
     def _announce_skip(self, peer: Peer, now: float) -> None:
-        sender = peer.channel.sender
-        payload = SequenceSkipPayload(
-            peer.handshake_heard, sender.skips.next_count, sender.numbering.next
-        )
+        sender, skips = peer.channel.sender, peer.channel.sender.skips
+        payload = SequenceSkipPayload(peer.handshake_heard, skips.next_count, sender.numbering.next)
         message_id, data = self.build(
             MessageType.SEQUENCE_SKIP, encode_payload(payload), now, requires_ack=True
         )
-        sender.skips.begin(message_id, data, now)
+        skips.begin(message_id, data, now)
 
     def _plan(self, peer: Peer, when: float | None, now: float) -> None:
         if when is None:
@@ -445,8 +441,7 @@ class Delivery(Outlet):
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
-        token = finished.message.token
-        if token is None:
+        if (token := finished.message.token) is None:
             return  # as of all that nobody waits for
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
