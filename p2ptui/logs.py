@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,8 +41,6 @@ _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "3
 # asyncio reports what died unseen, remote text included, with tracebacks of its own.
 _LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
 
-_BYTES_PER_MB = 1_000_000
-
 logging.addLevelName(TRACE, "TRACE")
 
 
@@ -69,7 +66,11 @@ def configure_logging(
     handlers: list[logging.Handler] = [_StreamHandler(stream)]
     handlers[0].setFormatter(_formatter(options, level, colours=_wants_colours(stream)))
     if options.log_to_file:
-        file_handler = _open_file(options)
+        # It brings much that a program whose log goes to standard error never needs.
+        from p2ptui.log_file import open_log_file
+
+        path = Path(options.log_file_path) if options.log_file_path else default_log_file()
+        file_handler = open_log_file(path, options)
         file_handler.setFormatter(_formatter(options, level, colours=False))
         handlers.append(file_handler)
     shutdown_logging()
@@ -85,7 +86,7 @@ def configure_logging(
 def shutdown_logging() -> None:
     """Write out what is left, close the file and undo `configure_logging`."""
     for logger in _LOGGERS:
-        for handler in [h for h in logger.handlers if isinstance(h, _Unfailing)]:
+        for handler in [h for h in logger.handlers if isinstance(h, Unfailing)]:
             logger.removeHandler(handler)
             with contextlib.suppress(OSError, ValueError):
                 handler.close()
@@ -108,45 +109,15 @@ def default_log_file() -> Path:
     return path
 
 
-class _Unfailing(logging.Handler):
+class Unfailing(logging.Handler):
     """An output whose failures (full disk, reader gone) cost a record, never the node."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        pass
+        """Nothing is done about it."""
 
 
-class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
+class _StreamHandler(Unfailing, logging.StreamHandler[TextIO]):
     pass
-
-
-class _FileHandler(_Unfailing, RotatingFileHandler):
-    def doRollover(self) -> None:  # noqa: N802
-        if self.backupCount > 0:
-            super().doRollover()
-        elif self.stream is not None:  # the base class would let the only file grow for ever
-            self.stream.truncate(0)
-
-
-def _open_file(options: LoggingOptions) -> _FileHandler:
-    path = Path(options.log_file_path) if options.log_file_path else default_log_file()
-    try:
-        path = path.expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _FileHandler(
-            _no_pipe(path),
-            maxBytes=options.max_log_file_size * _BYTES_PER_MB,
-            backupCount=options.max_log_files - 1,
-            encoding="utf-8",
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
-
-
-def _no_pipe(path: Path) -> Path:
-    if path.is_fifo():
-        raise ValueError("it is a pipe, and whoever writes to one may wait for ever")
-    return path
 
 
 def _wants_colours(stream: TextIO) -> bool:

@@ -1,7 +1,6 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -37,7 +36,7 @@ class OutstandingPing:
         is_bare: Whether it carries nothing that its Pong could name.
     """
 
-    __slots__ = "is_bare", "on_end", "sent_at"
+    __slots__ = ("is_bare", "on_end", "sent_at")
 
     def __init__(self, sent_at: float, is_bare: bool = False) -> None:
         self.sent_at = sent_at
@@ -57,7 +56,7 @@ class OutstandingPing:
             on_end(outcome)
 
 
-_NO_PINGS: Final[OrderedDict[str, OutstandingPing]] = OrderedDict()
+_NO_PINGS: Final[dict[str, OutstandingPing]] = {}
 """Shared by all to whom none is under way, and never changed."""
 
 
@@ -81,7 +80,7 @@ class Pings:
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
         # None are under way most of the time.
-        self._pings: OrderedDict[str, OutstandingPing] = _NO_PINGS
+        self._pings: dict[str, OutstandingPing] = _NO_PINGS
         self.unanswered = 0
         """Pings that left since one was answered."""
         self.unanswered_since = 0.0
@@ -159,10 +158,14 @@ class Pings:
             is_bare: Whether it carries nothing that its Pong could name.
         """
         self._expire(now)
+        ping = OutstandingPing(now, is_bare)
         if not self._pings:
-            self._pings = OrderedDict()
-        ping = self._pings[nonce] = OutstandingPing(now, is_bare)
-        self._pings.move_to_end(nonce, last=last)
+            self._pings = {}
+        self._pings.pop(nonce, None)
+        if last:
+            self._pings[nonce] = ping
+        else:
+            self._pings = {nonce: ping, **self._pings}
         if not self.unanswered:
             self.unanswered_since = now
         self.unanswered += 1

@@ -2,22 +2,22 @@
 
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
 has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
-`facts` and `traffic`; a secured one has a `seal`.
+`facts` and `traffic`; a secured one has a `seal`. `held` is what waits for it.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Standing
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
+from p2ptui.core.peers.held import Held, OnLost
 from p2ptui.core.peers.liveness import Suspicion
-from p2ptui.core.peers.peer import MAX_ACKS_OWED, NOBODY, Held, OnLost, Peer
+from p2ptui.core.peers.peer import MAX_ACKS_OWED, Peer
 from p2ptui.core.peers.peers import PeerTable, last_seen, peer_info
 
 __all__ = [
     "AMPLIFICATION_LIMIT",
     "HANDSHAKES_REMEMBERED",
     "MAX_ACKS_OWED",
-    "NOBODY",
     "PING_BYTES",
     "Dialect",
     "Held",

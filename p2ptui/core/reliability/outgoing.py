@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.events import SendResult, SendStatus
@@ -15,48 +14,46 @@ MAX_TRANSFER_BYTES: Final = 1 << 20
 """And their bytes together, so that a receiver has room to assemble them all."""
 
 
-@dataclass(slots=True, eq=False, init=False)
 class OutgoingMessage:
     """One message that waits for its acknowledgement.
 
     It has no number until it first leaves: numbers that are used up by messages which never left
     would tell the receiver of gaps that nothing fills.
+
+    Args:
+        draft: What is to be sent; None once it has been written.
+        message_id: Its id.
+        kind: Its `message_type`.
+        size_bytes: Its bytes on the wire; before it has its number, at most.
+        token: By which its end is told.
+        whole: Whether it leaves in one datagram, whatever its size: the peer takes no fragments.
+        for_reader: Whether it is for a program that reads at the other end, and waits while that
+            has no room.
     """
 
-    draft: Unnumbered | None
-    """What is to be sent; None once it has been written."""
-    message_id: str
-    kind: str
-    """Its `message_type`."""
-    size_bytes: int
-    """Its bytes on the wire; before it has its number, at most."""
-    token: int | None
-    whole: bool
-    """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
-    for_reader: bool
-    """Whether it is for a program that reads at the other end, and waits while that has no room."""
-    sequence: int
-    """Its number, once it has left."""
-    data: bytes
-    transfer: OutgoingTransfer | None
-    attempts: int
-    """Transmissions; of a message in fragments 1, and 1 more for each stall."""
-    excused: int
-    """Of these, those that tell nothing: they went by a way that is gone, or came when the
-    receiver had no room."""
-    began_at: float
-    sent_at: float
-    timeout_s: float
-    deadline: float
-    in_flight: int
-    """Bytes under way, for a message in one datagram."""
-    stalled: int
-    """Timeouts of a message in fragments since its last progress."""
-    refusals: int
-    """How often the receiver had no memory for it since its last progress."""
-    is_large: bool
-    """Whether it leaves in fragments."""
-    done: bool
+    __slots__ = (
+        "attempts",
+        "began_at",
+        "data",
+        "deadline",
+        "done",
+        "draft",
+        "excused",
+        "for_reader",
+        "in_flight",
+        "is_large",
+        "kind",
+        "message_id",
+        "refusals",
+        "sent_at",
+        "sequence",
+        "size_bytes",
+        "stalled",
+        "timeout_s",
+        "token",
+        "transfer",
+        "whole",
+    )
 
     def __init__(
         self,
@@ -76,11 +73,27 @@ class OutgoingMessage:
         self.whole = whole
         self.for_reader = for_reader
         self.sequence = -1
+        """Its number, once it has left."""
         self.data = b""
-        self.transfer = None
-        self.attempts = self.excused = self.in_flight = self.stalled = self.refusals = 0
-        self.began_at = self.sent_at = self.timeout_s = self.deadline = 0.0
-        self.is_large = self.done = False
+        self.transfer: OutgoingTransfer | None = None
+        self.attempts = 0
+        """Transmissions; of a message in fragments 1, and 1 more for each stall."""
+        self.excused = 0
+        """Of these, those that tell nothing: they went by a way that is gone, or came when the
+        receiver had no room."""
+        self.began_at = 0.0
+        self.sent_at = 0.0
+        self.timeout_s = 0.0
+        self.deadline = 0.0
+        self.in_flight = 0
+        """Bytes under way, for a message in one datagram."""
+        self.stalled = 0
+        """Timeouts of a message in fragments since its last progress."""
+        self.refusals = 0
+        """How often the receiver had no memory for it since its last progress."""
+        self.is_large = False
+        """Whether it leaves in fragments."""
+        self.done = False
 
     @property
     def has_left(self) -> bool:

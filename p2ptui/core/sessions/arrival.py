@@ -56,7 +56,6 @@ class Arrival:
     legacy: Legacy
     continues: str | UnsetType
     """What names the session that goes on, if one does."""
-
     came_by: Address | None
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool

@@ -217,7 +217,7 @@ class Keepalives:
 
     @staticmethod
     def _grace_s(peer: Peer) -> float:
-        return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
+        return GRACE_S + 2 * (peer.channel.srtt or 0.0)
 
     def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
         """A heartbeat that is due soon does it as well, and wakes the server up once for both. It
@@ -227,7 +227,7 @@ class Keepalives:
             self._ask(binding, 0.0, now)
             return
         binding.idle_before_s, binding.beat_at = idle_s, now
-        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
 
     def _keep_plainly(self, binding: NatBinding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
@@ -272,7 +272,7 @@ class Keepalives:
         frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
         grant = self._delivery.grant(binding.peer, Reason.OWN_PLAN, now)
         self._delivery.transmit_frame(binding.peer, frame, grant)
-        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a keepalive, or the answer to one."""

@@ -26,6 +26,10 @@ TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
 between two heartbeats, if those are more: the process wakes up for all of them together, and not
 for each by itself. That costs about as much as to ask a peer and to take its answer."""
+SECRET_TICKS_PER_S: Final = 256
+"""Of these where the moment itself is what nobody may guess: 4 ms tell nothing, since answers may
+take `TOLERANCE_S` longer than others. In a rush there is something to be planned for each moment,
+and not for each newcomer by itself."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
 """With so many peers a tick has many of them anyway, and the ticks are fewer."""
@@ -148,9 +152,11 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
-        # But where the moment itself is what nobody may guess.
-        if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
-            ticks = TICKS_PER_S if len(self._state.peers) < CROWD else TICKS_OF_CROWD
+        many = len(self._state.peers)
+        if many > MANY_PEERS:
+            ticks = TICKS_PER_S if many < CROWD else TICKS_OF_CROWD
+            if peer.proves_by_timing and not is_spent:
+                ticks = SECRET_TICKS_PER_S
             ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
@@ -177,9 +183,9 @@ class Liveness:
         peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            has_answered = peer.purse.proved or peer.liveness.has_answered_ping
             is_spent = False
-            if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
+            if has_answered or peer.liveness.outstanding < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
             # Nothing but what comes from it can pay for one, and that ends its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
@@ -213,7 +219,7 @@ class Liveness:
         """
         liveness = peer.liveness
         early_s = EARLY_SHARE * self._state.config.server.heartbeat_interval
-        if liveness.heartbeat_due > now + early_s or liveness.pings.unanswered:
+        if liveness.heartbeat_due > now + early_s or liveness.unanswered:
             return False
         self._ask(peer, now, is_secret=False)
         return True
@@ -232,17 +238,17 @@ class Liveness:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
-        is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
+        is_vain = liveness.unanswered > 0 and not liveness.has_missed_ping
         is_spent = False
         if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
             is_spent = not self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
-        if not liveness.signs.timing.has_begun:
+        if not liveness.signs.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
-        liveness.signs.timing.is_under_way = not is_vain
-        if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
+        liveness.signs.is_under_way = not is_vain
+        if is_vain or liveness.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         if is_spent:
             # It is looked at ever more rarely, and as others are: none of this is a secret.
@@ -273,9 +279,9 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = liveness.signs.timing.receive_pong(now)
+        is_timed = liveness.signs.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
-        liveness.note_pong(now, is_answer=answered is not None)
+        liveness.signs.note_pong(now, is_answer=answered is not None)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
@@ -315,7 +321,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if peer.reach.beside is not None:
+        if peer.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason, is_vouched=True)
         elif not self.on_goodbye(peer, now):
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
@@ -392,7 +398,7 @@ class Liveness:
 
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
-    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
+    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.alarmed_at + ALARMED_S
     if not peer.proved and is_alarmed and not is_vouched:
         return DOUBTFUL_PROBES, DOUBTFUL_INTERVAL_S
     if not peer.proved or is_vouched:

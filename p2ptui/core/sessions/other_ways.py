@@ -38,9 +38,16 @@ MAX_OTHER_WAYS_OF_ONE: Final = 8
 
 
 class Told:
-    """An answer to a request; nobody changes it."""
+    """An answer to a request; it is never changed.
 
-    __slots__ = "again", "response", "response_id", "sequence"
+    Args:
+        response_id: Its id.
+        sequence: Its number, if the asker acknowledges by number.
+        response: Its bytes; empty where it is written again first.
+        again: What it is written from again; None where it never can be.
+    """
+
+    __slots__ = ("again", "response", "response_id", "sequence")
 
     def __init__(
         self,
@@ -49,21 +56,15 @@ class Told:
         response: bytes,
         again: ToldBefore | None = None,
     ) -> None:
-        self.response_id: Final = response_id
-        self.sequence: Final = sequence
-        """Its number, if the asker acknowledges by number."""
-        self.response: Final = response
-        self.again: Final = again
-        """What it is written from again; None where it never can be."""
+        self.response_id = response_id
+        self.sequence = sequence
+        self.response = response
+        self.again = again
 
     @property
     def keys(self) -> tuple[int | str, ...]:
         """What an Ack of it may name."""
         return keys_of(self.response_id, self.sequence)
-
-    def without_response(self) -> "Told":
-        """The same without its kilobyte, which is written again if it is needed."""
-        return Told(self.response_id, self.sequence, b"", self.again)
 
     @property
     def kept(self) -> bytes | ToldBefore:
