@@ -36,6 +36,7 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 _NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
+_BYTES_PER_MB = 1_000_000
 _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
 
 # asyncio reports what died unseen, remote text included, with tracebacks of its own.
@@ -66,11 +67,7 @@ def configure_logging(
     handlers: list[logging.Handler] = [_StreamHandler(stream)]
     handlers[0].setFormatter(_formatter(options, level, colours=_wants_colours(stream)))
     if options.log_to_file:
-        # It brings much that a program whose log goes to standard error never needs.
-        from p2ptui.log_file import open_log_file
-
-        path = Path(options.log_file_path) if options.log_file_path else default_log_file()
-        file_handler = open_log_file(path, options)
+        file_handler = _open_file(options)
         file_handler.setFormatter(_formatter(options, level, colours=False))
         handlers.append(file_handler)
     shutdown_logging()
@@ -86,7 +83,7 @@ def configure_logging(
 def shutdown_logging() -> None:
     """Write out what is left, close the file and undo `configure_logging`."""
     for logger in _LOGGERS:
-        for handler in [h for h in logger.handlers if isinstance(h, Unfailing)]:
+        for handler in [h for h in logger.handlers if isinstance(h, _Unfailing)]:
             logger.removeHandler(handler)
             with contextlib.suppress(OSError, ValueError):
                 handler.close()
@@ -109,15 +106,47 @@ def default_log_file() -> Path:
     return path
 
 
-class Unfailing(logging.Handler):
+class _Unfailing(logging.Handler):
     """An output whose failures (full disk, reader gone) cost a record, never the node."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Nothing is done about it."""
+        pass
 
 
-class _StreamHandler(Unfailing, logging.StreamHandler[TextIO]):
+class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
     pass
+
+
+def _open_file(options: LoggingOptions) -> logging.Handler:
+    # It brings much that a program whose log goes to standard error never needs.
+    from logging.handlers import RotatingFileHandler
+
+    class FileHandler(_Unfailing, RotatingFileHandler):
+        def doRollover(self) -> None:  # noqa: N802
+            if self.backupCount > 0:
+                super().doRollover()
+            elif self.stream is not None:  # the base class would let the only file grow for ever
+                self.stream.truncate(0)
+
+    path = Path(options.log_file_path) if options.log_file_path else default_log_file()
+    try:
+        path = path.expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileHandler(
+            _no_pipe(path),
+            maxBytes=options.max_log_file_size * _BYTES_PER_MB,
+            backupCount=options.max_log_files - 1,
+            encoding="utf-8",
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
+
+
+def _no_pipe(path: Path) -> Path:
+    if path.is_fifo():
+        raise ValueError("it is a pipe, and whoever writes to one may wait for ever")
+    return path
 
 
 def _wants_colours(stream: TextIO) -> bool:
