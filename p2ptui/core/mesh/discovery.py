@@ -297,7 +297,7 @@ class Discovery:
             joined, count = page_for(peer, untold, now, unix, room)
             if not count:
                 break
-            if count == len(untold):
+            if peer.acks_owed and count == len(untold):
                 self._delivery.pay_acks(peer, now, around + len(joined))
             payload = Raw(frame_list(joined, 0, False))
             if not self._delivery.send(peer, kind, payload, now, waits=False):

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from p2ptui.core.events import SendResult
+from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
 from p2ptui.wire.codec import decode_envelope, encode_envelope
@@ -137,11 +137,45 @@ class OutgoingMessage:
         self.size_bytes = len(self.data)
 
 
-class Finished(NamedTuple):
-    """A message that is done with, and what became of it."""
+class Finished:
+    """A message that is done with.
 
-    message: OutgoingMessage
-    result: SendResult
+    Args:
+        message: Which.
+        status: What became of it.
+        rtt_s: The round trip, seconds; None if it was not measured.
+        reason: Why it was not delivered.
+        is_open: Whether it may have arrived all the same.
+    """
+
+    __slots__ = "_is_open", "_reason", "_rtt_s", "_status", "message"
+
+    def __init__(
+        self,
+        message: OutgoingMessage,
+        status: SendStatus,
+        rtt_s: float | None,
+        reason: str | None,
+        is_open: bool,
+    ) -> None:
+        self.message = message
+        self._status = status
+        self._rtt_s = rtt_s
+        self._reason = reason
+        self._is_open = is_open
+
+    @property
+    def result(self) -> SendResult:
+        """What a call that has sent it is told; of most that are sent nobody asks."""
+        message = self.message
+        return SendResult(
+            self._status,
+            message.attempts,
+            self._rtt_s,
+            message.size_bytes,
+            self._reason,
+            self._is_open,
+        )
 
 
 class TransferQueue:
