@@ -32,8 +32,10 @@ MODULES: Final = (
     "io/batch_writer.py",
     "io/driver.py",
     "io/fair_inbox.py",
+    "node/acquaintances.py",
+    "node/driven.py",
 )
-"""Of other floors, what is done for each datagram."""
+"""Of other floors, what is done for each datagram, and for each newcomer."""
 
 _STRUCT: Final = "defines msgspec structs: a compiled class loses the options of its metaclass"
 

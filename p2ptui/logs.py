@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,12 +36,11 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 _NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
+_BYTES_PER_MB = 1_000_000
 _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
 
 # asyncio reports what died unseen, remote text included, with tracebacks of its own.
 _LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
-
-_BYTES_PER_MB = 1_000_000
 
 logging.addLevelName(TRACE, "TRACE")
 
@@ -119,20 +117,22 @@ class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
     pass
 
 
-class _FileHandler(_Unfailing, RotatingFileHandler):
-    def doRollover(self) -> None:  # noqa: N802
-        if self.backupCount > 0:
-            super().doRollover()
-        elif self.stream is not None:  # the base class would let the only file grow for ever
-            self.stream.truncate(0)
+def _open_file(options: LoggingOptions) -> logging.Handler:
+    # It brings much that a program whose log goes to standard error never needs.
+    from logging.handlers import RotatingFileHandler
 
+    class FileHandler(_Unfailing, RotatingFileHandler):
+        def doRollover(self) -> None:  # noqa: N802
+            if self.backupCount > 0:
+                super().doRollover()
+            elif self.stream is not None:  # the base class would let the only file grow for ever
+                self.stream.truncate(0)
 
-def _open_file(options: LoggingOptions) -> _FileHandler:
     path = Path(options.log_file_path) if options.log_file_path else default_log_file()
     try:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _FileHandler(
+        return FileHandler(
             _no_pipe(path),
             maxBytes=options.max_log_file_size * _BYTES_PER_MB,
             backupCount=options.max_log_files - 1,

@@ -1,7 +1,6 @@
 """What one owner may hold of a table: a peer, an address, or the prefix that it is in."""
 
 import ipaddress
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -39,8 +38,6 @@ _OWN_SITE: Final = {
         6: ("fc00::/7", "fe80::/10"),
     }.items()
 }
-_IPV4: Final = re.compile(r"\.".join([r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"] * 4))
-"""As `ipaddress` reads and writes it."""
 _LOOPBACK: Final = 127
 """The first byte (RFC 1122, section 3.2.1.3)."""
 _EMBEDS_IPV4: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
@@ -420,11 +417,9 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     Args:
         host: An address without its port, or the name of a relayed node: an owner by itself.
     """
-    usual = _IPV4.fullmatch(host)
-    if usual is not None:
-        # Each new stranger's is read here: without the many calls of `ipaddress`.
-        first, second, third, last = map(int, usual.groups())
-        return _owners_of_ipv4(host, first << 24 | second << 16 | third << 8 | last)
+    number = _ipv4_of(host)
+    if number >= 0:
+        return _owners_of_ipv4(host, number)
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -440,6 +435,25 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     if _is_own_site(6, int(ip)):
         return str(ip), None
     return _cut(ip, HOST_BITS), _cut(ip, PREFIX_BITS)
+
+
+def _ipv4_of(host: str) -> int:
+    """An address of IPv4, as `ipaddress` reads and writes it, as a number; -1 for all else.
+
+    Each new stranger's is read here: without the many calls of `ipaddress`.
+    """
+    parts = host.split(".")
+    if len(parts) != 4:
+        return -1
+    try:
+        first, second, third, last = map(int, parts)
+    except ValueError:
+        return -1
+    # Written again it is the same: neither signs nor spaces, leading zeros or other digits.
+    is_usual = 0 <= first | second | third | last < 256
+    if not is_usual or f"{first}.{second}.{third}.{last}" != host:
+        return -1
+    return first << 24 | second << 16 | third << 8 | last
 
 
 def _owners_of_ipv4(host: str, number: int) -> tuple[Hashable | None, Hashable | None]:

@@ -1,6 +1,5 @@
 """Where a configuration comes from: command line over environment over file over default."""
 
-import difflib
 import json
 import re
 import typing
@@ -173,6 +172,8 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
         elif name.startswith(ENVIRONMENT_PREFIX) and not _is_service_link(name, text):
             # Other variables of this prefix are not ours to judge, unless they look mistyped.
             is_ours = name.startswith(_SECTION_PREFIXES)
+            import difflib  # most variables are other programs'
+
             close = difflib.get_close_matches(name, _NAMES, 1, 0.0 if is_ours else 0.85)
             if not close:
                 continue

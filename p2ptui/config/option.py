@@ -5,7 +5,6 @@ talks about options (checking, printing, the documentation) reads the same annot
 so that none of them can tell a different story.
 """
 
-import difflib
 import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -310,6 +309,8 @@ class OptionTable:
         for known in (here, everywhere):
             if near := nearest(key, known):
                 return f"did you mean {known[near]}?"
+        import difflib  # few options are mistyped
+
         return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
 
 

@@ -25,6 +25,7 @@ From the top down; a room imports from those below it only:
 
 Beside the rooms stand the values and the small books that they all use, which know no room:
 `events`, what the core tells the outside, with `encoded`, payloads in them, `traced`, messages,
+`peer_status`, the life of a peer,
 `acquaintance`, what is made of who is on the other side, and `policy`, by which rules a node is
 refused; `addresses`, also those that name a server or a further socket; `connection`, how a node is
 reached; `calls`, `pings`, `pongs` and `readers`, who waits for what; `aliases`, who sends from

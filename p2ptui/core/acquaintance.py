@@ -1,17 +1,22 @@
 """What is made of who is on the other side of a session, as a value that is kept and told."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from p2ptui.secure.known_nodes import Judgement, Met, Trust
 from p2ptui.wire.address import Address
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Judged:
     """Who a peer is, and what was made of that when its session began or since."""
 
-    met: Met
-    judgement: Judgement
+    met: Final[Met]
+    judgement: Final[Judgement]
+
+    def __init__(self, met: Met, judgement: Judgement) -> None:
+        self.met = met
+        self.judgement = judgement
 
 
 @dataclass(frozen=True, slots=True)

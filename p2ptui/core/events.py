@@ -2,10 +2,14 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
+from p2ptui.core.peer_status import GOES_ON_AT as GOES_ON_AT
+from p2ptui.core.peer_status import REACHED_AT as REACHED_AT
+from p2ptui.core.peer_status import PeerStatus as PeerStatus
+from p2ptui.core.peer_status import PeerStatusChanged as PeerStatusChanged
 from p2ptui.core.policy import PeerRefused as PeerRefused
 from p2ptui.core.traced import Direction as Direction
 from p2ptui.core.traced import MessageTraced as MessageTraced
@@ -14,24 +18,6 @@ from p2ptui.interpreted import interpreted
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, PeerInfo, RouteEntry
-
-
-class PeerStatus(enum.Enum):
-    """The life of a peer, as seen from here."""
-
-    CONNECTING = "connecting"
-    """Asked for; nothing has been sent yet."""
-    HANDSHAKING = "handshaking"
-    """A HandshakeRequest is under way."""
-    AUTHENTICATED = "authenticated"
-    """The handshake is complete: messages flow."""
-    DISCONNECTED = "disconnected"
-    """It left, was replaced, or was not heard of for `connection_timeout`."""
-    FAILED = "failed"
-    """The handshake was refused or never answered."""
-
-    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
-    __hash__ = object.__hash__
 
 
 class Path(enum.Enum):
@@ -141,44 +127,6 @@ class CallFinished(NamedTuple):
     """What the call returned."""
     outcome: Outcome
     """Its result, or the error to raise."""
-
-
-REACHED_AT: Final = "it was reached at "
-GOES_ON_AT: Final = "it goes on at "
-"""How the reason of such an end begins; the address follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatusChanged:
-    """A peer went from one status to another."""
-
-    node_id: str | None
-    """None while a peer that was asked for by address has not said who it is."""
-    address: Address
-    name: str
-    status: PeerStatus
-    previous: PeerStatus | None
-    """None for a peer that just appeared."""
-    reason: str | None = None
-    trust: str | None = None
-    """Where its session begins: what is known of who it is, as `PeerView.trust` says."""
-
-    @property
-    def is_expected(self) -> bool:
-        """Whether it is an end of no consequence: the node is reached at another address."""
-        return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
-
-    def judged(self, trust: str) -> "PeerStatusChanged":
-        """The same, with what is known of who it is."""
-        return PeerStatusChanged(
-            node_id=self.node_id,
-            address=self.address,
-            name=self.name,
-            status=self.status,
-            previous=self.previous,
-            reason=self.reason,
-            trust=trust,
-        )
 
 
 class _Data(NamedTuple):

@@ -1,9 +1,7 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
@@ -30,15 +28,21 @@ SILENT_S: Final = 0.5
 """A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
 
 
-@dataclass(slots=True, eq=False)
 class OutstandingPing:
-    """A Ping whose Pong has not come."""
+    """A Ping whose Pong has not come.
 
-    sent_at: float
-    is_bare: bool = False
-    """Whether it carries nothing that its Pong could name."""
-    on_end: Callable[[PingResult | P2PError], None] | None = None
-    """Called once with what became of it, if a call waits for it."""
+    Args:
+        sent_at: When it left, seconds.
+        is_bare: Whether it carries nothing that its Pong could name.
+    """
+
+    __slots__ = ("is_bare", "on_end", "sent_at")
+
+    def __init__(self, sent_at: float, is_bare: bool = False) -> None:
+        self.sent_at = sent_at
+        self.is_bare = is_bare
+        self.on_end: Callable[[PingResult | P2PError], None] | None = None
+        """Called once with what became of it, if a call waits for it."""
 
     def give_up(self, error: P2PError) -> P2PError:
         """The call that waits for it has had its time, and ends with `error`."""
@@ -52,7 +56,7 @@ class OutstandingPing:
             on_end(outcome)
 
 
-_NO_PINGS: Final[OrderedDict[str, OutstandingPing]] = OrderedDict()
+_NO_PINGS: Final[dict[str, OutstandingPing]] = {}
 """Shared by all to whom none is under way, and never changed."""
 
 
@@ -76,7 +80,7 @@ class Pings:
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
         # None are under way most of the time.
-        self._pings: OrderedDict[str, OutstandingPing] = _NO_PINGS
+        self._pings: dict[str, OutstandingPing] = _NO_PINGS
         self.unanswered = 0
         """Pings that left since one was answered."""
         self.unanswered_since = 0.0
@@ -154,13 +158,19 @@ class Pings:
             is_bare: Whether it carries nothing that its Pong could name.
         """
         self._expire(now)
+        ping = OutstandingPing(now, is_bare)
         if not self._pings:
-            self._pings = OrderedDict()
-        ping = self._pings[nonce] = OutstandingPing(now, is_bare)
-        self._pings.move_to_end(nonce, last=last)
+            self._pings = {}
+        self._pings.pop(nonce, None)
+        if last:
+            self._pings[nonce] = ping
+        else:
+            self._pings = {nonce: ping, **self._pings}
         if not self.unanswered:
             self.unanswered_since = now
         self.unanswered += 1
+        if len(self._pings) == 1:  # as nearly always
+            return ping
         for _ in range(len(self._pings) - self.awaited - self._limit):
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
@@ -211,10 +221,13 @@ class Pings:
         self.unanswered = 0
         self._give_back()
         rtt_s = now - ping.sent_at
-        ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
+        if ping.on_end is not None:
+            ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain
 
     def _expire(self, now: float) -> None:
+        if not self._pings:
+            return
         old = [
             nonce
             for nonce, ping in self._pings.items()

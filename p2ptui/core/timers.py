@@ -102,7 +102,9 @@ class Timers:
         return self._enter(when, action, subject)
 
     def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
-        moment = self._at(when)
+        moment = self._moments.get(when)
+        if moment is None or when <= self._running:
+            moment = self._at(when)
         timer = Timer(moment, action, subject)
         if moment.planned:
             moment.planned.append(timer)

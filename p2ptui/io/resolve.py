@@ -152,7 +152,10 @@ def address_of(sockaddr: Any) -> Address:
     port: int = sockaddr[1]
     if host.startswith("::ffff:") and "." in host:
         return host[7:], port
-    if len(sockaddr) == 4 and sockaddr[3] and "%" not in host:
+    if len(sockaddr) == 2:
+        address: Address = sockaddr
+        return address  # as it is of IPv4, and of one that is an `Address` already
+    if sockaddr[3] and "%" not in host:
         return f"{host}%{interface_name(sockaddr[3])}", port
     return host, port
 

@@ -14,7 +14,7 @@ import asyncio
 import errno
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from itertools import repeat
 from typing import Any
@@ -61,6 +61,8 @@ INBOX_DATAGRAMS = 1024
 """Datagrams that the event loop may have read before `drain` takes them."""
 INBOX_BYTES = 4 << 20
 """The same limit in bytes: 1024 datagrams of 64 KiB would be 64 MiB."""
+AHEAD_DATAGRAMS = 64
+"""While the event loop has read fewer, what is there beside the next one is read with it."""
 BACKLOG_DATAGRAMS = 1024
 """Datagrams that wait because the kernel has no room."""
 BACKLOG_BYTES = 4 << 20
@@ -111,6 +113,7 @@ class UdpSocket:
         if self._reads_directly and is_batched(sock):
             if self._pktinfo is None:
                 self._reader = BatchReader(sock, lambda sockaddr, *_: address_of(sockaddr))
+                inbox.on_put = self._read_ahead
             self._writer = BatchWriter(
                 sock, self._names_of, self._way_to, self._send_alone, self._traffic
             )
@@ -154,16 +157,22 @@ class UdpSocket:
         if self._first is not None:
             taken.append(self._first)
             self._first = None
-        for _ in range(min(budget - len(taken), self._inbox.qsize())):
-            item = self._inbox.get_nowait()
-            if item[0] is None:
-                self._closed = True
-                break
-            taken.append(item)
+        taken += self._inbox.take(budget - len(taken))
+        if taken and taken[-1][0] is None:
+            taken.pop()
+            self._closed = True
         for data, source in taken:
             size += len(data)
             received.append((data, source if self._pktinfo is not None else address_of(source)))
         return size
+
+    def _read_ahead(self) -> None:
+        """The event loop has read one, and goes on one by one: what came with it is read at once,
+        by a call for all, and finds its senders known."""
+        if self._reader is not None and not self._closed:
+            received: list[tuple[bytes, Address]] = []
+            self._reader.read(received, READ_AT_ONCE)
+            self._inbox.put_all(received)
 
     def send(
         self,
@@ -440,21 +449,46 @@ class _Inbox(asyncio.Queue[tuple[Any, Any]]):
         super().__init__()
         self.dropped = 0
         self._size_bytes = 0
+        self.on_put: Callable[[], None] | None = None
+        """Called when the event loop has put a datagram in, while few are there."""
 
     def put_nowait(self, item: tuple[Any, Any]) -> None:
-        data = item[0]
-        if data is not None:
-            if self.qsize() >= INBOX_DATAGRAMS or self._size_bytes + len(data) > INBOX_BYTES:
-                self.dropped += 1
-                return
-            self._size_bytes += len(data)
-        super().put_nowait(item)
+        if item[0] is None:
+            super().put_nowait(item)
+        elif self._admits(item[0]):
+            super().put_nowait(item)
+            if self.on_put is not None and self.qsize() < AHEAD_DATAGRAMS:
+                self.on_put()
+
+    def put_all(self, items: Sequence[tuple[Any, Any]]) -> None:
+        """As many as there is room for, behind one that has woken whoever waits."""
+        for item in items:
+            if self._admits(item[0]):
+                self._put(item)
+
+    def _admits(self, data: bytes) -> bool:
+        if self.qsize() >= INBOX_DATAGRAMS or self._size_bytes + len(data) > INBOX_BYTES:
+            self.dropped += 1
+            return False
+        self._size_bytes += len(data)
+        return True
 
     def get_nowait(self) -> tuple[Any, Any]:
         item = super().get_nowait()
         if item[0] is not None:
             self._size_bytes -= len(item[0])
         return item
+
+    def take(self, most: int) -> list[tuple[Any, Any]]:
+        """The oldest ones, so many at most; where the sentinel is one, it is the last."""
+        taken: list[tuple[Any, Any]] = []
+        while len(taken) < most and not self.empty():
+            item = self._get()
+            taken.append(item)
+            if item[0] is None:
+                break
+            self._size_bytes -= len(item[0])
+        return taken
 
 
 class _CountedErrors(asyncio.Queue[Exception]):

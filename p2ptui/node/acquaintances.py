@@ -8,7 +8,6 @@ who is on the other side is told with it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
@@ -53,6 +52,8 @@ REFUSED_PER_S: Final = 1.0
 REFUSED_AT_ONCE: Final = 5.0
 """Who is refused has shown nothing: a flood of requests must not become one of lines and events."""
 
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+_LETS_ANYONE_IN: Final = Mode.OPEN
 _OPEN: Final = Judgement(Trust.OPEN)
 _OWN: Final = Judgement(Trust.VERIFIED)
 """Another node of this node's user: that takes the keys of its identity."""
@@ -89,6 +90,8 @@ class Acquaintances:
         self._loop = asyncio.get_running_loop()
         self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
         self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
+        self._user_id: str | None = None
+        """See `_find_user`; None until it is asked for."""
         self._seals = seals = endpoint.seals
         if seals is not None:
             seals.judge, seals.turn_away = self._judge_answer, self._judge_request
@@ -188,12 +191,14 @@ class Acquaintances:
     ) -> str:
         """What to say of a node that comes without the keys that it had before, or somebody in its
         place; nothing if that is not so, or the user lets anyone in."""
-        if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
+        if keys is not None or self._seals is None or self._seals.keys.mode is _LETS_ANYONE_IN:
             return ""
         known, asked = self.book.known, self._asked.get(address)
         met = self._met_here.get(node_id)
         if met is not None and met.met.ephemeral and met.met.keys is not None:
             return f"{_called(met.met)} answers without its key, which it had before: ask its user"
+        if not known.has_addresses and node_id not in known:
+            return ""
         places = (asked.given if asked is not None else None, format_address(address))
         if not known.has_met(node_id, *places):
             return ""  # of newcomers nearly all
@@ -238,8 +243,8 @@ class Acquaintances:
         """
         peer = self._endpoint.peers.at(event.address)
         judged = trust = None
-        if event.status is PeerStatus.AUTHENTICATED:
-            if peer is not None and peer.is_authenticated:
+        if event.status is _AUTHENTICATED:
+            if peer is not None and peer.status is _AUTHENTICATED:
                 judged = self._meet(peer, is_first=event.previous is not None)
             trust = self._trust_now(peer) if judged is None else judged.judgement.trust
         tell(event if trust is None else event.judged(trust.value))
@@ -295,10 +300,13 @@ class Acquaintances:
             return _OPEN  # without keys of its own this node cannot tell who anybody is
         judgement = self.book.judge(met)
         is_fine = met.keys is not None and judgement.trust in (Trust.NEW, Trust.KNOWN)
-        return _OWN if is_fine and met.lasting_id == self._user_id else judgement
+        if not is_fine:
+            return judgement
+        if self._user_id is None:
+            self._user_id = self._find_user()
+        return _OWN if met.lasting_id == self._user_id else judgement
 
-    @cached_property
-    def _user_id(self) -> str:
+    def _find_user(self) -> str:
         """The id of the lasting identity of this node's user; empty if there is none."""
         if self._seals is None:
             return ""

@@ -12,6 +12,8 @@ from p2ptui.node.moves import NetworkMonitor
 from p2ptui.node.networks import own_networks, watch_networks
 from p2ptui.wire.address import Address, ip_version
 
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+
 MAX_FACED: Final = 8
 """Servers of which the way there is looked up."""
 
@@ -87,7 +89,7 @@ class Attachment:
 
     def note(self, event: PeerStatusChanged) -> None:
         """The way to a server that was joined tells which of the own addresses is the best."""
-        if event.status is PeerStatus.AUTHENTICATED:
+        if event.status is _AUTHENTICATED:
             peer = self._endpoint.peers.at(event.address)
             if peer is not None and peer.is_joined_server:
                 self._note_hosts(self._endpoint.traversal.offers.hosts)

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import PeerStatus, PeerStatusChanged, TrustChanged
 from p2ptui.core.peers import Peer
@@ -20,6 +20,9 @@ from p2ptui.node.refused import Refusals
 from p2ptui.wire.address import Address
 
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+_AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
+_ENDS: Final = frozenset({PeerStatus.DISCONNECTED, PeerStatus.FAILED})
 
 
 class _Waiting:
@@ -131,9 +134,9 @@ class Servers:
 
     def note(self, event: PeerStatusChanged) -> None:
         """A peer's status has changed."""
-        if event.status is PeerStatus.AUTHENTICATED:
+        if event.status is _AUTHENTICATED:
             self.refusals.settle(event.address)
-        if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
+        elif event.status in _ENDS:
             self._departures.tell(event.address)
 
     def _note_silence(self, server: Peer, _now: float) -> None:

@@ -53,7 +53,7 @@ class Trust(StrEnum):
     """Its name, address or id was somebody else's, or had a key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Met:
     """Who is on the other side of a session.
 
@@ -67,13 +67,31 @@ class Met:
         asks: Whether it has asked for the session, and not answered.
     """
 
-    id: str
-    keys: PublicKeys | None
-    name: str
-    joined: str | None = None
-    ephemeral: bool = False
-    signer: PublicKeys | None = None
-    asks: bool = False
+    id: Final[str]
+    keys: Final[PublicKeys | None]
+    name: Final[str]
+    joined: Final[str | None]
+    ephemeral: Final[bool]
+    signer: Final[PublicKeys | None]
+    asks: Final[bool]
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        keys: PublicKeys | None,
+        name: str,
+        joined: str | None = None,
+        ephemeral: bool = False,
+        signer: PublicKeys | None = None,
+        asks: bool = False,
+    ) -> None:
+        self.id = id
+        self.keys = keys
+        self.name = name
+        self.joined = joined
+        self.ephemeral = ephemeral
+        self.signer = signer
+        self.asks = asks
 
     @property
     def lasting_id(self) -> str:
@@ -168,6 +186,14 @@ class KnownNodes:
 
     def __iter__(self) -> Iterator[KnownNode]:
         return iter(self._nodes.values())
+
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._nodes
+
+    @property
+    def has_addresses(self) -> bool:
+        """Whether it is known of any address who answers there."""
+        return bool(self._addresses)
 
     def get(self, node_id: str) -> KnownNode | None:
         """One node, by its whole id."""

@@ -26,7 +26,7 @@ class SecureSession:
     heard of the other side, who began must `give_up`: only then it is told to begin anew.
     """
 
-    __slots__ = ("_before", "_before_until", "_is_under_way", "_next", "current")
+    __slots__ = ("_before", "_before_until", "_has_forgotten", "_is_under_way", "_next", "current")
 
     def __init__(self, transport: Transport) -> None:
         """Begin with the keys of the first exchange, on either side."""
@@ -36,6 +36,7 @@ class SecureSession:
         self._next: Transport | None = None
         self._is_under_way = False
         """Whether this side still asks for the keys that come next."""
+        self._has_forgotten = False
 
     def numbers(self) -> Iterator[int]:
         """The session numbers by which the other side may name this session now."""
@@ -65,7 +66,7 @@ class SecureSession:
             datagram = self._next.open(frame)
             self.adopt(self._next, now)
             return datagram
-        self.expire(now)
+        self._expire(now)
         if self._before is not None and number == self._before.local_number:
             return self._before.open(frame)
         raise SecureError(
@@ -154,15 +155,26 @@ class SecureSession:
         """Whether a frame came with the newest keys: message 3 need not be sent again."""
         return self._next is None and (self.current.opened > 0 or not self.current.is_initiator)
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float) -> bool:
         """Forget the keys of before, and those to come that are asked for no more, if their time
-        is over."""
+        is over.
+
+        Returns:
+            Whether any were forgotten since this was last called.
+        """
+        self._expire(now)
+        has_forgotten, self._has_forgotten = self._has_forgotten, False
+        return has_forgotten
+
+    def _expire(self, now: float) -> None:
         if self._before is not None and now >= self._before_until:
             self._keep_before(None, now)
+            self._has_forgotten = True
         is_over = self._next is not None and now >= self._next.began_at + LONGEST_OVERLAP_S
         if self._next is not None and is_over and not self._is_under_way:
             self._next.rest()
             self._next = None
+            self._has_forgotten = True
 
     def rest(self) -> None:
         """Let go of the objects made from the keys, until they are used again."""

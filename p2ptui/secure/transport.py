@@ -13,7 +13,7 @@ from p2ptui.secure.frames import (
     SECURED_OVERHEAD,
 )
 from p2ptui.secure.noise import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES
-from p2ptui.secure.noise.primitives import cryptography, nonce_of
+from p2ptui.secure.noise.primitives import NONCE, cryptography
 from p2ptui.secure.replay import ReplayWindow
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ MAX_DATAGRAMS: Final = 2**32
 MAX_AWAKE: Final = 1024
 """Sets of keys in this process whose objects, 2.4 kB for each direction, are kept between two uses:
 of those that are at work. To make one anew takes one to three microseconds."""
+
+BACK_EACH: Final = 16
+"""Where keys have to rest whose objects were kept before, those are made for one use, and kept
+again each time that this was done so often: who is at work is soon back, and thousands that say
+something twice a minute do not take turns at the cost of everybody."""
 
 REKEY_DATAGRAMS: Final = 2**31
 """From so many on, in either direction, new keys are due: enough are left to agree on them."""
@@ -53,7 +58,7 @@ class Transport:
 
     The keys are kept raw, at 32 bytes each; the objects that work with them take kilobytes. They
     are made when they are first needed. `rest` lets go of them between uses, and they go by
-    themselves when more than `MAX_AWAKE` others were made since.
+    themselves when `MAX_AWAKE` others need the room.
     """
 
     __slots__ = (
@@ -61,6 +66,7 @@ class Transport:
         "_sealer",
         "_window",
         "began_at",
+        "has_rested",
         "is_initiator",
         "keys",
         "local_number",
@@ -94,6 +100,8 @@ class Transport:
         """How many datagrams were sealed: the next one's counter."""
         self.opened: int = 0
         """How many datagrams were opened; more than 0: the other side has these keys too."""
+        self.has_rested: bool = False
+        """Whether it was let go of what is made from the keys."""
         self._window = ReplayWindow()
         self._sealer: ChaCha20Poly1305 | None = None
         self._opener: ChaCha20Poly1305 | None = None
@@ -110,10 +118,12 @@ class Transport:
             raise SecureError(Reason.EXHAUSTED, "the session needs new keys before it sends more")
         sealer = self._sealer
         if sealer is None:
-            sealer = self._sealer = _AWAKE.wake(self, self.keys.send)
+            sealer = cryptography().aead(self.keys.send)
+            if _AWAKE.admits(self):
+                self._sealer = sealer
         self.sealed = counter + 1
         header = SECURED_HEADER.pack(SECURED, self.remote_number, counter)
-        return header + sealer.encrypt(nonce_of(counter), datagram, header)
+        return header + sealer.encrypt(NONCE.pack(0, counter), datagram, header)
 
     def open(self, frame: bytes) -> bytes:
         """The datagram inside. SecureError if it is malformed, of another session, came before,
@@ -130,9 +140,12 @@ class Transport:
             raise SecureError(Reason.REPLAYED, "a secured datagram came before, or far too late")
         opener = self._opener
         if opener is None:
-            opener = self._opener = _AWAKE.wake(self, self.keys.receive)
+            opener = cryptography().aead(self.keys.receive)
+            if _AWAKE.admits(self):
+                self._opener = opener
+        nonce = NONCE.pack(0, counter)
         try:
-            datagram = opener.decrypt(nonce_of(counter), frame[HEADER_BYTES:], frame[:HEADER_BYTES])
+            datagram = opener.decrypt(nonce, frame[HEADER_BYTES:], frame[:HEADER_BYTES])
         except cryptography().invalid_tag:
             raise SecureError(Reason.ALTERED, "a secured datagram does not authenticate") from None
         window.update(counter)
@@ -158,6 +171,7 @@ class Transport:
     def rest(self) -> None:
         """Let go of the objects that are made from the keys; they come back by themselves."""
         self._sealer = self._opener = None
+        self.has_rested = True
         _AWAKE.forget(self)
 
 
@@ -168,28 +182,33 @@ class Awake:
         limit: How many, at most; beyond it the first one rests.
     """
 
-    __slots__ = ("_limit", "_transports")
+    __slots__ = ("_limit", "_transports", "_turned_away")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._transports: dict[Transport, None] = {}
+        self._turned_away = 0
 
     def __len__(self) -> int:
         return len(self._transports)
 
-    def wake(self, transport: Transport, key: bytes) -> "ChaCha20Poly1305":
-        """Make one of the keys of a transport ready: the only place where that is done.
+    def admits(self, transport: Transport) -> bool:
+        """Whether an object that was just made of a key is kept.
 
         Args:
-            transport: Whose.
-            key: The raw key.
+            transport: Whose key.
         """
         transports = self._transports
-        if transport not in transports:
-            if len(transports) >= self._limit:
-                next(iter(transports)).rest()
-            transports[transport] = None
-        return cryptography().aead(key)
+        if transport in transports:
+            return True
+        if len(transports) >= self._limit:
+            if transport.has_rested:
+                self._turned_away += 1
+                if self._turned_away % BACK_EACH:
+                    return False
+            next(iter(transports)).rest()
+        transports[transport] = None
+        return True
 
     def forget(self, transport: Transport) -> None:
         """A transport rests."""

@@ -30,7 +30,7 @@ import enum
 import math
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from p2ptui.interpreted import interpreted
 
@@ -251,8 +251,7 @@ SEALS: Final = frozenset(range(0xE0, 0xE3))
 _RELAYED: Final = SEALS | {0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK}
 
 
-@dataclass(frozen=True, slots=True)
-class Keepalive:
+class Keepalive(NamedTuple):
     """Keeps a way through NATs open, and asks the other end to answer."""
 
     nonce: bytes
@@ -260,8 +259,7 @@ class Keepalive:
     """After how long it is to answer once more; 0: not."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAlive:
+class KeptAlive(NamedTuple):
     """The answer to a Keepalive."""
 
     nonce: bytes
@@ -282,10 +280,11 @@ def encode_kept_alive(answer: KeptAlive) -> bytes:
 
 def decode_keepalive(data: bytes) -> Keepalive | KeptAlive | None:
     """Read either of them, or None where it is neither."""
-    if data[:1] == bytes((KEEPALIVE,)) and len(data) == _KEEPALIVE.size:
+    kind = data[0] if data else 0
+    if kind == KEEPALIVE and len(data) == _KEEPALIVE.size:
         _, nonce, later = _KEEPALIVE.unpack(data)
         return Keepalive(nonce, later / TENTHS)
-    if data[:1] == bytes((KEPT_ALIVE,)) and len(data) == _KEPT_ALIVE.size:
+    if kind == KEPT_ALIVE and len(data) == _KEPT_ALIVE.size:
         _, nonce, is_late = _KEPT_ALIVE.unpack(data)
         return KeptAlive(nonce, bool(is_late))
     return None

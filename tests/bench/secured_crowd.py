@@ -2,7 +2,7 @@
 
 Each of them shakes hands as a core of its own, with keys. Once all that belongs to that is over,
 the core is gone, and what stays is the session: it sends what a node does that keeps it from behind
-a NAT, and answers. All speak from one socket, and from this process.
+a NAT, which are keepalives, and answers. All speak from one socket, and from this process.
 """
 
 import contextlib
@@ -14,13 +14,11 @@ from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.sessions.liveness import EARLY_SHARE
 from p2ptui.nat.mapping_life import USUAL_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
 from tests.bench import crowded
 from tests.bench.crowd import Crowd, SecuredPeer
-from tests.bench.load import message
 from tests.bench.machine import Cores, Interpreter, cpu_s, rss_mb
 from tests.bench.memory import Quiet
 from tests.bench.report import Row
@@ -51,10 +49,9 @@ class Kept:
         peer: That node, once it has its session.
         port: Of the other one.
         now: The time, seconds.
-        interval_s: Between two of its heartbeats.
     """
 
-    def __init__(self, peer: SecuredPeer, port: int, now: float, interval_s: float) -> None:
+    def __init__(self, peer: SecuredPeer, port: int, now: float) -> None:
         self.host = peer.host
         self._crowd, self._port = peer.crowd, port
         self._sealed = peer.sealed
@@ -62,27 +59,17 @@ class Kept:
         assert peer.peer is not None
         assert peer.peer.seal is not None
         self._seal = peer.peer.seal.session.seal
-        self._interval_s = interval_s
-        self._number = random.getrandbits(32)
-        self._beat_at = now + random.uniform(0.0, interval_s)
-        self._left_at = now
+        self._left_at = now - random.uniform(0.0, USUAL_S)
 
     @property
     def due(self) -> float:
         """When it next sends something by itself; seconds."""
-        return min(self._beat_at, self._left_at + USUAL_S)
+        return self._left_at + USUAL_S
 
     def handle_timeout(self, now: float) -> None:
-        """Its heartbeat is due, or nothing has left for as long as a way is left idle: then a
-        heartbeat that is due soon leaves, or a keepalive."""
-        if now < self._beat_at - EARLY_SHARE * self._interval_s:
-            data = KEEPALIVE
-        else:
-            self._number += 1
-            message_id = f"{self._number:08x}-0000-4000-8000-{self._number:012x}"
-            data = message("Ping", {"nonce": message_id[:16]}, message_id).encode()
-            self._beat_at = now + self._interval_s
-        self._send(self._seal(data), now)
+        """Nothing has left for as long as a way is left idle. A heartbeat of its own is not due:
+        keepalives are answered."""
+        self._send(self._seal(KEEPALIVE), now)
 
     def take(self, data: bytes, now: float) -> int:
         """What came for it is answered; the number of answers."""
@@ -107,7 +94,6 @@ class SecuredCrowd:
 
     def __init__(self, crowd: Crowd, port: int, size: int) -> None:
         self._crowd, self._port, self._size = crowd, port, size
-        self._interval_s = Config().server.heartbeat_interval
         self._cores: dict[str, SecuredPeer] = {}
         self._secured: dict[str, float] = {}
         """Of these, those that have a session, and since when."""
@@ -150,7 +136,7 @@ class SecuredCrowd:
                 peer.flush(self._port)
             if now - self._secured.get(host, now) > GREETED_S:
                 del self._cores[host]
-                kept = self._kept[host] = Kept(peer, self._port, now, self._interval_s)
+                kept = self._kept[host] = Kept(peer, self._port, now)
                 heapq.heappush(self._plans, (kept.due, host))
 
     def stay(self, seconds: float) -> None:
@@ -205,7 +191,7 @@ def _rows(node: Target, crowd: SecuredCrowd, plan: crowded.Plan) -> Iterator[Row
     share = crowded.share_of(node, plan.idle_s, crowd.stay)
     yield Row(
         PARTS[2],
-        f"idle, {many} with heartbeats of 30 s both ways, and keepalives",
+        f"idle, {many} with heartbeats of 30 s, and their keepalives",
         figures=crowded.idle_figures(share, alone, size),
         note=f"over {plan.idle_s:g} s, in which {crowd.heard / plan.idle_s:,.0f} datagrams a second"
         " went to them",

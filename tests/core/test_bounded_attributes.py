@@ -286,7 +286,6 @@ EXEMPT = {
     "Races._running": OWN_CALLS,
     "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
     "Readers._rooms": "readers of this node's own user",
-    "NOBODY": "never changed",
     "NO_METADATA": "never changed",
     "_NO_PINGS": "never changed",
     "RelayedSession.ways": "servers that this node joined",

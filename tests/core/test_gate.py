@@ -674,7 +674,7 @@ USES: dict[str, set[str]] = {
     # Who may make what pays and what lets out. A new purse is empty; what is only compared with is
     # no exit.
     "Grant": {GATE},
-    "Purse": {GATE, PEER},
+    "Purse": {GATE, "core/peers/traffic.py"},
     "Gate": {STATE, "core/messages/budgets.py", "io/exits.py"},
     "Reason": set(),
     "BOUNDS": {GATE},
@@ -799,7 +799,7 @@ STORES: dict[str, set[str]] = {
         "core/mesh/rendezvous.py",
         "core/reliability/reassembly.py",
     },
-    "purse": {ACCOUNTS, GATE},
+    "purse": {ACCOUNTS, GATE, PEER},  # its traffic, once and for all
     "_use": {ACCOUNTS},
     "bytes_in": {ACCOUNTS, DISPATCH, "core/stun.py", "io/datagrams.py"},
     "bytes_out": {ACCOUNTS, GATE, "io/datagrams.py"},

@@ -19,6 +19,7 @@ from p2ptui.secure.frames import (
 from p2ptui.secure.replay import WINDOW
 from p2ptui.secure.session import LONGEST_OVERLAP_S, OVERLAP_S, RECENT_DATAGRAMS
 from p2ptui.secure.transport import (
+    BACK_EACH,
     MAX_AWAKE,
     MAX_DATAGRAMS,
     REKEY_AFTER_S,
@@ -440,3 +441,25 @@ def test_of_keys_that_are_forgotten_nothing_is_left_ready() -> None:
     session.expire(LONGEST_OVERLAP_S + 1)
     assert others[0]._sealer is None
     assert others[1]._sealer is not None
+
+
+def test_those_that_had_to_rest_do_not_take_turns() -> None:
+    sessions = [pair() for _ in range(2 * MAX_AWAKE)]
+    for a, b in sessions:
+        assert b.open(a.seal(TEXT)) == TEXT
+    ready = {one for both in sessions for one in both if one._sealer or one._opener}
+    for a, b in sessions[:MAX_AWAKE]:  # each says something once in a while
+        assert b.open(a.seal(TEXT)) == TEXT
+    still = {one for one in ready if one._sealer or one._opener}
+    assert len(still) >= (1 - 4 / BACK_EACH) * len(ready)
+
+
+def test_one_that_is_at_work_again_is_soon_ready() -> None:
+    sessions = [pair() for _ in range(2 * MAX_AWAKE)]
+    for a, b in sessions:
+        assert b.open(a.seal(TEXT)) == TEXT
+    a, b = sessions[0]
+    assert a._sealer is None
+    for _ in range(BACK_EACH):
+        assert b.open(a.seal(TEXT)) == TEXT
+    assert a._sealer is not None or b._opener is not None

@@ -397,14 +397,12 @@ class Delivery(Outlet):
         self.send(peer, MessageType.ERROR, payload, now)
 
     def _announce_skip(self, peer: Peer, now: float) -> None:
-        sender = peer.channel.sender
-        payload = SequenceSkipPayload(
-            peer.handshake_heard, sender.skips.next_count, sender.numbering.next
-        )
+        sender, skips = peer.channel.sender, peer.channel.sender.skips
+        payload = SequenceSkipPayload(peer.handshake_heard, skips.next_count, sender.numbering.next)
         message_id, data = self.build(
             MessageType.SEQUENCE_SKIP, encode_payload(payload), now, requires_ack=True
         )
-        sender.skips.begin(message_id, data, now)
+        skips.begin(message_id, data, now)
 
     def _plan(self, peer: Peer, when: float | None, now: float) -> None:
         if when is None:
@@ -443,8 +441,10 @@ class Delivery(Outlet):
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
+        if (token := finished.message.token) is None:
+            return  # as of all that nobody waits for
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
             reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
-        self._state.finish(finished.message.token, result)
+        self._state.finish(token, result)

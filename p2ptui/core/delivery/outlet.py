@@ -231,10 +231,12 @@ class Outlet:
         is_secret: bool = False,
     ) -> OutstandingPing:
         liveness = peer.liveness
-        if is_secret:
-            liveness.signs.timing.note_heartbeat(now)
+        if peer.session.seal is not None:
+            pass  # its answers name what they answer
+        elif is_secret:
+            liveness.signs.note_heartbeat(now)
         else:
-            liveness.signs.timing.note_other_ping(now)
+            liveness.signs.note_other_ping(now)
         is_missed = liveness.has_missed_ping
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
@@ -246,10 +248,10 @@ class Outlet:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
         settles that."""
         where = peer.sends_to
-        if peer.reach.beside is not None and peer.reach.beside == where:
+        if peer.beside is not None and peer.beside == where:
             beside = self._gate.grant_ping(peer.purse, where)
-            self._gate.send(data, peer.reach.beside, beside)
-        elif is_missed and (former := peer.reach.former) is not None and former == where:
+            self._gate.send(data, peer.beside, beside)
+        elif is_missed and (former := peer.former) is not None and former == where:
             self._gate.send(data, former, self._gate.grant_ping(peer.purse, where))
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
@@ -258,9 +260,9 @@ class Outlet:
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""
-        nonce = self._state.ids.nonce()
-        _, data = self.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
-        return nonce, data
+        nonce = self._ids.nonce()
+        payload = encode_payload(PingPayload(nonce))
+        return nonce, self.write(MessageType.PING, payload, now)
 
     def challenge(self, peer: Peer, now: float) -> None:
         """Give an unproved peer the chance to prove itself.
@@ -273,9 +275,9 @@ class Outlet:
         if peer.purse.proved or now - liveness.last_ping_sent < challenge_interval_s(peer):
             return
         if peer.is_ours or (
-            not len(peer.pings)
+            not liveness.outstanding
             and peer.purse.may_receive(2 * PING_BYTES)
-            and (peer.names_pings or liveness.signs.timing.may_challenge(now))
+            and (peer.names_pings or liveness.signs.may_challenge(now))
         ):
             self.ping(peer, now)
 

@@ -14,7 +14,7 @@ from p2ptui.core.mesh.entries import entry_for, node_for, page_for, read_entry
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
-from p2ptui.core.peers import NOBODY, Dialect, Foreign, Listed, Peer, peer_info
+from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher
@@ -144,7 +144,7 @@ class Discovery:
 
     def handle_request(self, peer: Peer, _content: object, now: float) -> None:
         """Send the whole peer list, without the one who asks."""
-        peer.untold = NOBODY  # what it asks for holds that too
+        peer.untold = ()  # what it asks for holds that too
         entries = self._entries(peer, now)
         self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
 
@@ -171,7 +171,7 @@ class Discovery:
 
     def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
         """Send who is here, or elsewhere, with names, each at the address that its server sees."""
-        peer.untold = NOBODY
+        peer.untold = ()
         self._pager.start(
             peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
         )
@@ -256,7 +256,7 @@ class Discovery:
         others = self._most_recent(peer)
         if not is_reliable and not peer.purse.proved and others:
             if peer.untold:
-                peer.untold = {**peer.untold, **dict.fromkeys(_ids_of(others))}
+                peer.untold = tuple(dict.fromkeys((*peer.untold, *_ids_of(others))))
                 others = self._known(peer)
             self._tell(peer, others, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
@@ -323,7 +323,7 @@ class Discovery:
             joined, count = page_for(peer, untold, now, unix, room)
             if not count:
                 break
-            if count == len(untold):
+            if peer.acks_owed and count == len(untold):
                 self._delivery.pay_acks(peer, now, around + len(joined))
             payload = Raw(frame_list(joined, 0, False))
             if not self._delivery.send(peer, kind, payload, now, waits=False):
@@ -331,7 +331,7 @@ class Discovery:
             untold = untold[count:]
             if room < budget:
                 break  # what did not fit in this one does not fit in what is left, either
-        peer.untold = dict.fromkeys(_ids_of(untold)) if untold else NOBODY
+        peer.untold = tuple(_ids_of(untold))
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
@@ -410,17 +410,17 @@ class Discovery:
 
     def _note_untold(self, peer: Peer, joined: Sequence[PeerInfo]) -> bool:
         """Note whom a peer is to be told of; whether it is anybody but itself."""
+        untold = dict.fromkeys(peer.untold)
         is_any = False
         for entry in joined:
             if entry.id == peer.node_id:
                 continue
-            if len(peer.untold) >= MAX_UNTOLD and entry.id not in peer.untold:
-                self._state.counters.drop("untold_full")
-                return True
-            if not peer.untold:
-                peer.untold = {}
-            peer.untold[entry.id] = None
             is_any = True
+            if len(untold) >= MAX_UNTOLD and entry.id not in untold:
+                self._state.counters.drop("untold_full")
+                break
+            untold[entry.id] = None
+        peer.untold = tuple(untold)
         return is_any
 
     def _tick(self, now: float) -> None:

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Listed, Peer, last_seen, peer_info
-from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
@@ -84,18 +84,18 @@ def page_for(
     Returns:
         The joined entries, and how many they are.
     """
-    is_bare, is_named = _is_bare(receiver), _is_named(receiver)
+    is_bare = _is_bare(receiver)
+    is_named = not is_bare and _is_named(receiver)
     page: list[bytes] = []
     for peer in peers:
-        info, address = peer.info, peer.address
-        seen = last_seen(peer, now, unix)
+        info, seen = peer.info, last_seen(peer, now, unix)
         if info is None:
             entry = bytes(encode_payload(entry_for(receiver, peer, now, unix)))
         elif is_bare:
-            entry = _bare(info.id, address[0], address[1], seen)
+            entry = _bare(info.id, peer.address, seen)
         else:
             name = info.name if is_named else None
-            entry = _written(info.id, address[0], address[1], seen, info.capabilities, name)
+            entry = _written(info.id, peer.address, seen, info.capabilities, name)
         room -= len(entry)
         if room < 0:
             break
@@ -113,14 +113,14 @@ def _is_named(receiver: Peer) -> bool:
 
 
 @lru_cache(ENTRIES_SHARED)
-def _bare(node_id: str, host: str, port: int, seen: int) -> bytes:
-    return bytes(encode_payload(PeerInfo(node_id, format_address((host, port)), seen)))
+def _bare(node_id: str, address: Address, seen: int) -> bytes:
+    return bytes(encode_payload(PeerInfo(node_id, format_address(address), seen)))
 
 
 @lru_cache(ENTRIES_SHARED)
 def _written(
-    node_id: str, host: str, port: int, seen: int, capabilities: tuple[str, ...], name: str | None
+    node_id: str, address: Address, seen: int, capabilities: tuple[str, ...], name: str | None
 ) -> bytes:
     told = UNSET if name is None else told_name(name)
-    address = format_address((host, port))
-    return bytes(encode_payload(PeerInfo(node_id, address, seen, capabilities, told)))
+    where = format_address(address)
+    return bytes(encode_payload(PeerInfo(node_id, where, seen, capabilities, told)))

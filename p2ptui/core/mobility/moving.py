@@ -206,7 +206,7 @@ class Moving:
         """
         for peer in self._settled():
             if is_affected(_where(peer)):
-                peer.pings.excuse()  # they went nowhere
+                peer.liveness.excuse_pings()  # they went nowhere
                 self._ask(peer, now, _MOVED)
 
     def _ask(self, peer: Peer, now: float, reason: str) -> None:
@@ -273,7 +273,7 @@ def _is_client(peer: Peer) -> bool:
 
 def _is_ignoring(peer: Peer) -> bool:
     """Whether it has left several Pings unanswered: it makes room for another one."""
-    return peer.pings.unanswered >= SILENT_PINGS
+    return peer.liveness.unanswered >= SILENT_PINGS
 
 
 def _goes_on(peer: Peer) -> bool:

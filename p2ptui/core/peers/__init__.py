@@ -2,8 +2,8 @@
 
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
 has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
-`facts` and `traffic`; a secured one has a `seal`. `elsewhere` is the seam to the nodes that other
-servers of the network hold.
+`facts` and `traffic`; a secured one has a `seal`. `held` is what waits for it. `elsewhere` is the
+seam to the nodes that other servers of the network hold.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
@@ -21,8 +21,9 @@ from p2ptui.core.peers.elsewhere import (
 )
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
+from p2ptui.core.peers.held import Held, OnLost
 from p2ptui.core.peers.liveness import Suspicion
-from p2ptui.core.peers.peer import MAX_ACKS_OWED, NOBODY, Held, OnLost, Peer
+from p2ptui.core.peers.peer import MAX_ACKS_OWED, Peer
 from p2ptui.core.peers.peers import PeerTable, last_seen, peer_info
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "AMPLIFICATION_LIMIT",
     "HANDSHAKES_REMEMBERED",
     "MAX_ACKS_OWED",
-    "NOBODY",
     "NO_TAKER",
     "PING_BYTES",
     "Dialect",

@@ -1,7 +1,6 @@
 """What a peer has told of itself, and what was seen of its habits."""
 
 import enum
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -33,28 +32,40 @@ def _with(used: frozenset[str], capability: str) -> frozenset[str]:
     return used | {capability}
 
 
-@dataclass(slots=True, eq=False)
 class Facts:
     """What is known of a peer, as far as it is believed."""
 
-    info: NodeInfo | None = None
-    """Who it says it is; None until its handshake. `PeerTable.identify` changes it, which finds
-    peers by it."""
-    dialect: Dialect = Dialect.SPEC
-    capabilities: frozenset[str] = NOTHING
-    """What it announced; of our extensions none that a peer of the reference's kind claims."""
-    used: frozenset[str] = NOTHING
-    """Capabilities of which it has sent a message since its latest handshake: that says as much as
-    an announcement."""
-    vouches_lists: bool = False
-    """Whether a list came from it, since its latest handshake, that names a handshake message:
-    those that do not may be forged."""
-    acks: bool = False
-    """Whether it has ever acknowledged anything in this session."""
-    public_address: Address | None = None
-    """This node's address as the peer saw it."""
-    judged: Judged | None = None
-    """What this node's user knows of who it is; None before its session, or if nobody judges."""
+    __slots__ = (
+        "acks",
+        "capabilities",
+        "dialect",
+        "info",
+        "judged",
+        "public_address",
+        "used",
+        "vouches_lists",
+    )
+
+    def __init__(self) -> None:
+        self.info: NodeInfo | None = None
+        """Who it says it is; None until its handshake. `PeerTable.identify` changes it, which finds
+        peers by it."""
+        self.dialect: Dialect = _SPEC
+        self.capabilities: frozenset[str] = NOTHING
+        """What it announced; of our extensions none that a peer of the reference's kind claims."""
+        self.used: frozenset[str] = NOTHING
+        """Capabilities of which it has sent a message since its latest handshake: that says as much
+        as an announcement."""
+        self.vouches_lists = False
+        """Whether a list came from it, since its latest handshake, that names a handshake message:
+        those that do not may be forged."""
+        self.acks = False
+        """Whether it has ever acknowledged anything in this session."""
+        self.public_address: Address | None = None
+        """This node's address as the peer saw it."""
+        self.judged: Judged | None = None
+        """What this node's user knows of who it is; None before its session, or if nobody
+        judges."""
 
     def describe(self, dialect: Dialect, capabilities: frozenset[str]) -> None:
         """Note the habits that its handshake message shows: one goes by the other."""

@@ -1,7 +1,6 @@
 """The handshake messages of a peer's session, by which both sides recognise each other."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.peers.facts import Dialect
@@ -15,25 +14,50 @@ _FORMER_KEYS: Final = 2
 """Of the handshake before: its id and its number. An Ack of that may be under way."""
 
 
-@dataclass(slots=True, eq=False)
 class ToldBefore:
     """What an answer to a request is written from again: that is half a kilobyte, and this a fifth
-    of it. It is never changed."""
+    of it. It is never changed.
 
-    response_id: str
-    sequence: int | None
-    """Its number, if the asker acknowledges by number."""
-    address: Address
-    """Where the request came from."""
-    dialect: Dialect
-    is_extended: bool
-    """Whether the asker knows any of our extensions."""
-    is_short: bool
-    """Whether the request paid for no more than the short form."""
-    ack_for: int | str | None
-    """What the request is named by."""
-    at: float
-    """When it was written first; seconds."""
+    Args:
+        response_id: Its id.
+        sequence: Its number, if the asker acknowledges by number.
+        address: Where the request came from.
+        dialect: Whose habits the asker has.
+        is_extended: Whether it knows any of our extensions.
+        ack_for: What the request is named by.
+        written_at: When it is written first; seconds.
+    """
+
+    __slots__ = (
+        "ack_for",
+        "address",
+        "dialect",
+        "is_extended",
+        "is_short",
+        "response_id",
+        "sequence",
+        "written_at",
+    )
+
+    def __init__(
+        self,
+        response_id: str,
+        sequence: int | None,
+        address: Address,
+        dialect: Dialect,
+        is_extended: bool,
+        ack_for: int | str | None,
+        written_at: float,
+    ) -> None:
+        self.response_id = response_id
+        self.sequence = sequence
+        self.address = address
+        self.dialect = dialect
+        self.is_extended = is_extended
+        self.is_short = False
+        """Whether the request paid for no more than the short form."""
+        self.ack_for = ack_for
+        self.written_at = written_at
 
     @property
     def keys(self) -> tuple[int | str, ...]:
@@ -46,22 +70,26 @@ def keys_of(response_id: str, sequence: int | None) -> tuple[int | str, ...]:
     return (response_id,) if sequence is None else (response_id, sequence)
 
 
-@dataclass(slots=True, eq=False)
 class Handshakes:
     """Which handshake messages came from a peer, and which went to it."""
 
-    requests: tuple[str, ...] = ()
-    """Ids of the peer's own requests, the latest last."""
-    response: bytes | ToldBefore = b""
-    """What answered the latest, for a repeated request; or what that is written from again."""
-    keys: tuple[int | str, ...] = ()
-    """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
-    said: tuple[str, ...] = ()
-    """Ids of the handshake messages of this session that went to it: only who got them knows."""
-    heard: str = ""
-    """Id of the handshake message that came from it: a goodbye that names it is genuine."""
-    undecided_until: float = NEVER
-    """Until then its request may come from another of its addresses as well; seconds."""
+    __slots__ = ("heard", "keys", "requests", "response", "said", "undecided_until")
+
+    def __init__(self) -> None:
+        self.requests: tuple[str, ...] = ()
+        """Ids of the peer's own requests, the latest last."""
+        self.response: bytes | ToldBefore = b""
+        """What answered the latest, for a repeated request; or what that is written from again."""
+        self.keys: tuple[int | str, ...] = ()
+        """Numbers and ids of the handshake messages sent to it: an Ack of one proves its
+        address."""
+        self.said: tuple[str, ...] = ()
+        """Ids of the handshake messages of this session that went to it: only who got them
+        knows."""
+        self.heard = ""
+        """Id of the handshake message that came from it: a goodbye that names it is genuine."""
+        self.undecided_until = NEVER
+        """Until then its request may come from another of its addresses as well; seconds."""
 
     def ask(self, request_id: str, sequence: int) -> None:
         """This node asks for a new session: nothing that went before it belongs to that.
@@ -102,8 +130,9 @@ class Handshakes:
             crossed: Whether a request of this node was under way: it belongs to the same session.
         """
         self.response = response
-        self.keys = (*self.keys[-_FORMER_KEYS:], *keys)
         self.said = (*(self.said if crossed else ()), response_id)
+        known = (*self.keys[-_FORMER_KEYS:], *keys)
+        self.keys = self.said if known == self.said else known  # of a plain peer one object
 
     def answer_again(self, request_id: str, response: bytes | ToldBefore) -> None:
         """The peer's request is answered, and the session is the same as before."""

@@ -1,12 +1,12 @@
 """What shows that a peer is there, and what is believed of it while nothing does."""
 
 import enum
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.peers.timing import TimingProof
 from p2ptui.core.pings import Pings
+from p2ptui.core.timers import NEVER
 
 PATIENCE: Final = 3
 """Who has answered late before has so many times what that took."""
@@ -37,61 +37,133 @@ class Shown:
     """When it last showed it, seconds."""
 
 
-@dataclass(slots=True, eq=False)
-class Signs:
-    """What tells a peer from somebody who writes in its name."""
+class Signs(TimingProof):
+    """What tells a peer from somebody who writes in its name: also when it answers heartbeats,
+    where its answers name no Ping."""
 
-    shown_at: float = -math.inf
-    """When it last answered by what nobody else could know; seconds."""
-    pongs: int = 0
-    """Pongs that came in its name."""
-    ponged_at: tuple[float, ...] = ()
-    """When the last of them came; seconds."""
-    has_answered_ping: bool = False
-    """Whether any of them was an answer."""
-    answered_for_seat: bool = False
-    """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
-    alarmed_at: float = -math.inf
-    """When a goodbye in its name last turned out to be nobody's; seconds."""
-    _timing: TimingProof | None = None
+    __slots__ = (
+        "alarmed_at",
+        "answered_for_seat",
+        "cleared_at",
+        "has_answered_ping",
+        "ponged_at",
+        "pongs",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pongs = 0
+        """Pongs that came in its name."""
+        self.ponged_at: tuple[float, ...] = ()
+        """When the last of them came; seconds."""
+        self.has_answered_ping = False
+        """Whether any of them was an answer."""
+        self.answered_for_seat = False
+        """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
+        self.alarmed_at = NEVER
+        """When a goodbye in its name last turned out to be nobody's; seconds."""
+        self.cleared_at = NEVER
+        """When it last turned out that it knows this node after all."""
+
+    def note_pong(self, now: float, *, is_answer: bool) -> None:
+        """A Pong came; whether it answers a Ping that is outstanding."""
+        self.pongs += 1
+        self.ponged_at = (*self.ponged_at[1 - PONGS_REMEMBERED :], now)
+        self.has_answered_ping |= is_answer
+
+
+class PeerLiveness:
+    """When a peer was last heard, what it was asked, and whether it is suspected to be gone.
+
+    Args:
+        last_received: See there.
+        answered_at: Likewise.
+    """
+
+    __slots__ = (
+        "_pings",
+        "_signs",
+        "_suspected_at",
+        "answered_at",
+        "heartbeat_due",
+        "known_at",
+        "last_ping_sent",
+        "last_received",
+        "shown_at",
+        "suspicion",
+    )
+
+    def __init__(self, last_received: float = 0.0, answered_at: float = 0.0) -> None:
+        self.last_received = last_received
+        """When something last came from it; seconds."""
+        self.answered_at = answered_at
+        """When it last answered something of this node's: what it sends by itself does not show
+        that it hears this node."""
+        self.shown_at = NEVER
+        """When it last answered by what nobody else could know; seconds."""
+        self.last_ping_sent = NEVER
+        self.heartbeat_due = NEVER
+        """When it is pinged next if it answers the last Ping."""
+        self.known_at = NEVER
+        """When it last showed that it knows this node, as a server does by a Ping of its own."""
+        self.suspicion: Suspicion | None = None
+        self._suspected_at = 0.0
+        # Made for the first Ping, and for the first sign: of a newcomer there are none.
+        self._pings: Pings | None = None
+        self._signs: Signs | None = None
 
     @property
-    def timing(self) -> TimingProof:
-        """What its answers to heartbeats have shown, where they name no Ping."""
-        if self._timing is None:
-            self._timing = TimingProof()
-        return self._timing
+    def pings(self) -> Pings:
+        """The Pings that went to it; who only asks of them takes the questions below."""
+        if self._pings is None:
+            self._pings = Pings()
+        return self._pings
 
-    def slowest_s(self, now: float) -> float:
-        """As of `timing`, which most peers do not need."""
-        return 0.0 if self._timing is None else self._timing.slowest_s(now)
+    @property
+    def outstanding(self) -> int:
+        """How many of them have no Pong."""
+        return 0 if self._pings is None else len(self._pings)
 
-    def start_over(self) -> None:
-        """Likewise."""
-        if self._timing is not None:
-            self._timing.start_over()
+    @property
+    def unanswered(self) -> int:
+        """How many left since one was answered."""
+        return 0 if self._pings is None else self._pings.unanswered
 
+    def are_pings_ignored(self, heard_at: float, now: float) -> bool:
+        """As of `pings`."""
+        return self._pings is not None and self._pings.are_ignored(heard_at, now)
 
-@dataclass(slots=True, eq=False)
-class PeerLiveness:
-    """When a peer was last heard, what it was asked, and whether it is suspected to be gone."""
+    def excuse_pings(self) -> None:
+        """That those sent so far are unanswered means nothing."""
+        if self._pings is not None:
+            self._pings.excuse()
 
-    last_received: float = 0.0
-    """When something last came from it; seconds."""
-    answered_at: float = 0.0
-    """When it last answered something of this node's: what it sends by itself does not show that it
-    hears this node."""
-    signs: Signs = field(default_factory=Signs)
-    last_ping_sent: float = -math.inf
-    heartbeat_due: float = -math.inf
-    """When it is pinged next if it answers the last Ping."""
-    known_at: float = -math.inf
-    """When it last showed that it knows this node, as a server does by a Ping of its own."""
-    pings: Pings = field(default_factory=Pings)
-    suspicion: Suspicion | None = None
-    _suspected_at: float = 0.0
-    cleared_at: float = -math.inf
-    """When it last turned out that it knows this node after all."""
+    @property
+    def signs(self) -> Signs:
+        """What tells it from somebody else; who only asks takes the questions below."""
+        if self._signs is None:
+            self._signs = Signs()
+        return self._signs
+
+    @property
+    def has_answered_ping(self) -> bool:
+        """Whether any Pong of it was an answer."""
+        return self._signs is not None and self._signs.has_answered_ping
+
+    @property
+    def answered_for_seat(self) -> bool:
+        """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
+        return self._signs is not None and self._signs.answered_for_seat
+
+    @property
+    def alarmed_at(self) -> float:
+        """When a goodbye in its name last turned out to be nobody's; seconds."""
+        return NEVER if self._signs is None else self._signs.alarmed_at
+
+    @property
+    def cleared_at(self) -> float:
+        """When it last turned out that it knows this node after all."""
+        return NEVER if self._signs is None else self._signs.cleared_at
 
     def hear(self, now: float) -> None:
         """Something came from it."""
@@ -110,19 +182,19 @@ class PeerLiveness:
         """
         self.answered_at = now
         if is_certain:
-            self.signs.shown_at = now
+            self.shown_at = now
 
-    def note_pong(self, now: float, *, is_answer: bool) -> None:
-        """A Pong came; whether it answers a Ping that is outstanding."""
-        self.signs.pongs += 1
-        self.signs.ponged_at = (*self.signs.ponged_at[1 - PONGS_REMEMBERED :], now)
-        self.signs.has_answered_ping |= is_answer
+    def note_seat(self, *, has_answered: bool) -> None:
+        """It has a seat; whether it answered a Ping before."""
+        if has_answered or self._signs is not None:
+            self.signs.answered_for_seat = has_answered
 
     def begin(self, now: float) -> None:
         """A handshake is complete: all doubts are over."""
         self.last_received = self.answered_at = self.known_at = now
         self.suspicion = None
-        self.signs.start_over()
+        if self._signs is not None:
+            self._signs.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
         """Nobody listened for so many seconds: they do not count as silence."""
@@ -137,8 +209,12 @@ class PeerLiveness:
             now: The time, seconds.
             is_proved: Whether it is at its address: then all its answers count.
         """
-        answer_s = self.pings.guessed_s if is_proved else self.pings.answer_s
-        slowest_s = max(answer_s, self.signs.slowest_s(now))
+        answer_s = slowest_s = 0.0
+        if self._pings is not None:
+            answer_s = self._pings.guessed_s if is_proved else self._pings.answer_s
+        if self._signs is not None:
+            slowest_s = self._signs.slowest_s(now)
+        slowest_s = max(answer_s, slowest_s)
         return max(least_s, min(PATIENCE * slowest_s, LONGEST_ANSWER_S))
 
     @property
@@ -158,7 +234,7 @@ class PeerLiveness:
     def clear(self, now: float) -> None:
         """It answered a Ping: nothing is believed of it any more."""
         if self.suspicion is Suspicion.FORGOT:
-            self.cleared_at = now
+            self.signs.cleared_at = now
         elif self.suspicion is Suspicion.LEFT:
             self.signs.alarmed_at = now
         self.suspicion = None

@@ -1,14 +1,14 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.facts import Dialect, Facts
 from p2ptui.core.peers.handshakes import Handshakes
+from p2ptui.core.peers.held import Held
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.reach import Reach
 from p2ptui.core.peers.seal import Seal
@@ -21,31 +21,17 @@ from p2ptui.wire.message import Capability, NodeInfo
 
 MAX_ACKS_OWED: Final = 16
 
+# A member of an enum is looked up in Python.
+_CONNECTING: Final = PeerStatus.CONNECTING
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
-"""A member of an enum is looked up in Python."""
+_SPEC: Final = Dialect.SPEC
 
 ANSWER_KEPT_S: Final = 20.0
 """So long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
 than any program asks for it."""
 
 
-NOBODY: Final[dict[str, None]] = {}
-"""Of whom a peer is to be told, most of the time; never changed, but replaced."""
-
-OnLost: TypeAlias = Callable[[str, float], None]
-"""Called with the reason and the time when a message that was held is lost."""
-
-
-class Held(NamedTuple):
-    """A message that waits until it may be sent."""
-
-    data: bytes
-    on_lost: OnLost | None
-    number: int = 0
-    """By which the table of all such messages knows it."""
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class Peer:
     """One node at one address: its parts, and what is asked of several of them at once.
 
@@ -59,25 +45,55 @@ class Peer:
     """Whether this node asked for the session. `PeerTable.set_initiated` changes it, which keeps a
     list of those."""
     created_at: float
-    status: PeerStatus = PeerStatus.CONNECTING
+    status: PeerStatus
     """How far it is: `Lifecycle` changes it, and tells all who care."""
-    session: Session = field(default_factory=Session)
-    handshakes: Handshakes = field(default_factory=Handshakes)
-    facts: Facts = field(default_factory=Facts)
-    liveness: PeerLiveness = field(default_factory=PeerLiveness)
-    reach: Reach = field(default_factory=Reach)
-    traffic: Traffic = field(default_factory=Traffic)
-    purse: Purse = field(default_factory=Purse)
-    """What it has earned and may still be sent."""
+    session: Session
+    handshakes: Handshakes
+    facts: Facts
+    liveness: PeerLiveness
+    traffic: Traffic
+    purse: Purse = field(init=False)
+    """What it has earned and may still be sent: its `traffic`, which counts the same datagrams."""
     # Of most peers nothing waits: an empty tuple takes nothing, and these are short.
-    deferred: tuple[Held, ...] = ()
+    deferred: tuple[Held, ...] = field(init=False)
     """Messages that wait until its address is proved or it has sent enough itself."""
-    acks_owed: tuple[bytes, ...] = ()
+    acks_owed: tuple[bytes, ...] = field(init=False)
     """Acks that wait until its address is proved."""
-    untold: dict[str, None] = field(default_factory=lambda: NOBODY)
+    untold: tuple[str, ...] = field(init=False)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
-    _path: Address | None = None
-    _home: Address | None = None
+    _reach: Reach | None = field(init=False)
+    _path: Address | None = field(init=False)
+    _home: Address | None = field(init=False)
+
+    def __init__(
+        self,
+        address: Address,
+        channel: Channel,
+        initiated: bool,
+        created_at: float,
+        status: PeerStatus = _CONNECTING,
+        session: Session | None = None,
+        handshakes: Handshakes | None = None,
+        facts: Facts | None = None,
+        liveness: PeerLiveness | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
+        self.address = address
+        self.channel = channel
+        self.initiated = initiated
+        self.created_at = created_at
+        self.status = status
+        self.session = session or Session()
+        self.handshakes = handshakes or Handshakes()
+        self.facts = facts or Facts()
+        self.liveness = liveness or PeerLiveness()
+        self.purse = self.traffic = traffic or Traffic()
+        self.deferred = ()
+        self.acks_owed = ()
+        self.untold = ()
+        self._reach = None
+        self._path = None
+        self._home = None
 
     @property
     def seal(self) -> Seal | None:
@@ -223,9 +239,26 @@ class Peer:
     # Where it is.
 
     @property
+    def reach(self) -> Reach:
+        """What is known of the way to it; who only asks takes the questions below."""
+        if self._reach is None:
+            self._reach = Reach()
+        return self._reach
+
+    @property
     def connection(self) -> Connection | None:
         """How its path was won, or why there is none; None for one that was addressed directly."""
-        return self.reach.connection
+        return None if self._reach is None else self._reach.connection
+
+    @property
+    def beside(self) -> Address | None:
+        """As of its `reach`."""
+        return None if self._reach is None else self._reach.beside
+
+    @property
+    def former(self) -> Address | None:
+        """Likewise."""
+        return None if self._reach is None else self._reach.former
 
     @property
     def path(self) -> Address | None:
@@ -249,16 +282,16 @@ class Peer:
     @property
     def is_stranded(self) -> bool:
         """Whether what is sent to it waits until a way to it is found."""
-        return self.reach.stranded and self._path is None
+        return self._reach is not None and self._reach.stranded and self._path is None
 
     def is_silent(self, now: float) -> bool:
         """Whether Pings were sent, nothing has come since, and an answer is overdue."""
-        return self.liveness.pings.are_ignored(self.hears_at, now)
+        return self.liveness.are_pings_ignored(self.hears_at, now)
 
     @property
     def hears_at(self) -> float:
         """When it last showed that it hears this node, as far as programs of its kind do."""
-        liveness, answers = self.liveness, self.facts.dialect is Dialect.SPEC
+        liveness, answers = self.liveness, self.facts.dialect is _SPEC
         return liveness.answered_at if answers else liveness.last_received
 
     def note_asked(self, address: Address) -> None:
@@ -278,7 +311,7 @@ class Peer:
         """
         if own_host(address) is None or address not in (self.address, self._path):
             return
-        self.reach.beside = self.reach.former = None
+        self._forget_beside()
         if address == self.address:
             self.address = address
         if address == self._path:
@@ -294,15 +327,19 @@ class Peer:
 
     def hears_former(self, address: Address) -> bool:
         """Whether what came from `address` went to where this peer was known to hear this node."""
-        former = self.reach.former
+        former = self.former
         return former is not None and address == former and own_host(address) == own_host(former)
+
+    def _forget_beside(self) -> None:
+        if self._reach is not None:
+            self.reach.beside = self.reach.former = None
 
     def forget_pair(self) -> None:
         """From which address of this machine its datagrams leave is the system's choice again."""
         self.address = self.address[0], self.address[1]
         if self._path is not None:
             self._path = self._path[0], self._path[1]
-        self.reach.beside = self.reach.former = None
+        self._forget_beside()
 
     @property
     def is_plain(self) -> bool:
@@ -332,16 +369,13 @@ class Peer:
     def is_joined_server(self) -> bool:
         """Whether this node asked it for the session by its address: it may serve."""
         return (
-            self.initiated
-            and self.is_authenticated
-            and self.reach.connection is None
-            and self.is_plain
+            self.initiated and self.is_authenticated and self.connection is None and self.is_plain
         )
 
     @property
     def names_pings(self) -> bool:
         """Whether its Pongs name their Ping, as far as programs of its kind do."""
-        return self.facts.dialect is Dialect.SPEC
+        return self.facts.dialect is _SPEC
 
     @property
     def proves_by_timing(self) -> bool:
@@ -353,7 +387,7 @@ class Peer:
         """Whether it is of our kind: it returns what it is sent, and its goodbyes name the
         session."""
         facts = self.facts
-        return facts.dialect is Dialect.SPEC and Capability.RETRANSMIT in facts.capabilities
+        return facts.dialect is _SPEC and Capability.RETRANSMIT in facts.capabilities
 
     @property
     def is_ours(self) -> bool:

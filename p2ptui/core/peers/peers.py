@@ -400,7 +400,7 @@ class PeerTable:
 
 
 def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
-    rtt_s = server.channel.rtt.srtt
+    rtt_s = server.channel.srtt
     relays = Capability.RELAY in server.facts.capabilities
     return server.is_silent(now), not relays, math.inf if rtt_s is None else rtt_s
 

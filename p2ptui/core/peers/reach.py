@@ -1,25 +1,32 @@
 """How a peer is reached: how the way to it was won, and whether there is one."""
 
-from dataclasses import dataclass
-
 from p2ptui.core.connection import Connection
 from p2ptui.wire.address import Address
 
 
-@dataclass(slots=True, eq=False)
 class Reach:
-    """What is known of the way to a peer; where it leads is the peer's own `sends_to`."""
+    """What is known of the way to a peer; where it leads is the peer's own `sends_to`.
 
-    connection: Connection | None = None
-    """How its path was won, or why there is none; None for a peer that was addressed directly."""
-    beside: Address | None = None
-    """Its address, where something came from there to another address of this machine than the one
-    it is known to know. Anybody can forge that: only an answer shows that it has moved."""
-    former: Address | None = None
-    """Its address, with the address of this machine that it knew before, where its latest handshake
-    came to another one and showed no more: somebody may have forged that."""
-    stranded: bool = False
-    """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
+    Of most peers there is nothing to be known: theirs is made for the first of it.
+
+    Args:
+        stranded: See there.
+    """
+
+    __slots__ = ("beside", "connection", "former", "stranded")
+
+    def __init__(self, *, stranded: bool = False) -> None:
+        self.connection: Connection | None = None
+        """How its path was won, or why there is none; None for a peer that was addressed
+        directly."""
+        self.beside: Address | None = None
+        """Its address, where something came from there to another address of this machine than the
+        one it is known to know. Anybody can forge that: only an answer shows that it has moved."""
+        self.former: Address | None = None
+        """Its address, with the address of this machine that it knew before, where its latest
+        handshake came to another one and showed no more: somebody may have forged that."""
+        self.stranded = stranded
+        """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
 
     def find(self) -> bool:
         """A way is known again; whether there was none."""

@@ -2,40 +2,60 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.peers.seal import Seal
-from p2ptui.core.timers import Action, SubjectT, Timer, Timers
+from p2ptui.core.timers import NEVER, Action, SubjectT, Timer, Timers
 
 GREETING_PAUSE_S: Final = 5.0
 """A peer that shakes hands anew, and keeps its session, is sent the list this often, at most."""
 
+QUESTIONS_PER_S: Final = 16
+"""Newcomers are asked at so many moments of a second: in a rush of them there is something to be
+planned for each moment, and not for each newcomer by itself."""
 
-@dataclass(slots=True, eq=False)
+
 class Session:
-    """Whether there is a session with a peer, since when, and the timers of it."""
+    """Whether there is a session with a peer, since when, and the timers of it.
 
-    accepted: bool = False
-    """Whether the peer asked for it; with `initiated`, their requests crossed."""
-    resumes: bool = False
-    """Whether there was a session, and another is asked for: messages wait for that."""
-    joined_at: float = -math.inf
-    """When its latest handshake was complete; seconds."""
-    challenged: bool = False
-    """Whether somebody else may be at the address by now: see `sessions.newcomers`."""
-    greeted_at: float = -math.inf
-    """When a repeated handshake of it last drew more than its answer; seconds."""
-    parted: bool = False
-    """Whether this node itself says goodbye to the peer."""
-    channel_timer: Timer | None = None
-    """The channel's next step."""
-    question: Timer | None = None
-    """When a newcomer is first asked whether it is there."""
-    seal: Seal | None = None
-    """By what keys the peer is spoken to; None: in the open. `core.sealing` says."""
-    _timer: Timer | None = None
-    """Heartbeat and expiry, or the handshake's next step."""
+    Args:
+        accepted: See there.
+    """
+
+    __slots__ = (
+        "_timer",
+        "accepted",
+        "challenged",
+        "channel_timer",
+        "greeted_at",
+        "joined_at",
+        "parted",
+        "question",
+        "resumes",
+        "seal",
+    )
+
+    def __init__(self, *, accepted: bool = False) -> None:
+        self.accepted = accepted
+        """Whether the peer asked for it; with `initiated`, their requests crossed."""
+        self.resumes = False
+        """Whether there was a session, and another is asked for: messages wait for that."""
+        self.joined_at = NEVER
+        """When its latest handshake was complete; seconds."""
+        self.challenged = False
+        """Whether somebody else may be at the address by now: see `sessions.newcomers`."""
+        self.greeted_at = NEVER
+        """When a repeated handshake of it last drew more than its answer; seconds."""
+        self.parted = False
+        """Whether this node itself says goodbye to the peer."""
+        self.channel_timer: Timer | None = None
+        """The channel's next step."""
+        self.question: Timer | None = None
+        """When a newcomer is first asked whether it is there."""
+        self.seal: Seal | None = None
+        """By what keys the peer is spoken to; None: in the open. `core.sealing` says."""
+        self._timer: Timer | None = None
+        """Heartbeat and expiry, or the handshake's next step."""
 
     def begin(self, now: float) -> None:
         """A handshake is complete: there is a session, and no step of the handshake is left."""
@@ -105,11 +125,12 @@ class Session:
 
         Args:
             timers: Where.
-            when: The time, seconds.
+            when: The time, seconds; it may be a little later.
             action: What is done then, the same for all peers.
             subject: To whom.
         """
-        self.question = timers.schedule_about(when, action, subject)
+        moment = math.ceil(when * QUESTIONS_PER_S) / QUESTIONS_PER_S
+        self.question = timers.schedule_about(moment, action, subject)
 
     def forget_question(self) -> None:
         """It is asked, or need not be any more."""

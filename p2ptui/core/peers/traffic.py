@@ -1,16 +1,19 @@
-"""What has gone to a peer and come from it."""
+"""What has gone to a peer and come from it, and what that pays for."""
 
-import math
-from dataclasses import dataclass
+from p2ptui.core.accounts import Purse
+from p2ptui.core.timers import NEVER
 
 
-@dataclass(slots=True, eq=False)
-class Traffic:
-    """Counts, and when something last went."""
+class Traffic(Purse):
+    """The purse of a peer, with counts besides: each datagram of a peer changes both."""
 
-    messages_in: int = 0
-    messages_out: int = 0
-    last_sent: float = -math.inf
-    """When a message last went to it."""
-    data_at: float = -math.inf
-    """When Data last went to it or came from it: heartbeats alone are no use of a session."""
+    __slots__ = ("data_at", "last_sent", "messages_in", "messages_out")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages_in = 0
+        self.messages_out = 0
+        self.last_sent = NEVER
+        """When a message last went to it."""
+        self.data_at = NEVER
+        """When Data last went to it or came from it: heartbeats alone are no use of a session."""

@@ -270,7 +270,7 @@ class Failover:
         session = self._troubled(peer)
         if session is None or session.trouble is not None:
             return
-        rtt_s = peer.channel.rtt.srtt or 0.0
+        rtt_s = peer.channel.srtt or 0.0
         if now - peer.hears_at >= max(OVERDUE_S, 2 * rtt_s):
             self._begin_trouble(session, now)
 
@@ -386,7 +386,7 @@ class Failover:
             return True
         way = session.ways.get(peer.home)
         refused = way is not None and now < way.refused_at + REFUSED_S
-        return refused or server.pings.unanswered >= DECIDING_ROUNDS
+        return refused or server.liveness.unanswered >= DECIDING_ROUNDS
 
     def _strand(self, session: RelayedSession) -> None:
         peer = session.peer

@@ -110,7 +110,7 @@ class Surveys:
         peer = session.peer
         if peer.path is not None or session.trouble is not None or not leads(self._state, session):
             return
-        home, rtt_s = session.ways.get(peer.home), peer.channel.rtt.srtt or 0.0
+        home, rtt_s = session.ways.get(peer.home), peer.channel.srtt or 0.0
         is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
         if now >= session.surveyed_at + (SURVEY_AGAIN_S if is_slower else SURVEY_S):
             self.survey(session, now)

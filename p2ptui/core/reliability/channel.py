@@ -76,18 +76,17 @@ class Channel:
 
     __slots__ = (
         "_config",
-        "_gap_options",
         "_numbering",
         "_numbers",
         "_reassembly",
         "_reassembly_budget",
         "_reliable_ids",
         "_resting",
+        "_rtt",
         "_sender",
         "_unreliable_ids",
         "busy_told_at",
         "lost_track_at",
-        "rtt",
         "skips_heard",
         "windows_told",
     )
@@ -95,12 +94,13 @@ class Channel:
     def __init__(
         self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
-        terms = _terms(config)
-        self.rtt = RttEstimator(*terms.rto_s)
+        # Made for the first sample, or for a sender.
+        self._rtt: RttEstimator | None = None
         # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = NEW
-        self._numbering = Numbering(first_sequence)
+        # The number before the first one, until there is more to be said of them.
+        self._numbering: Numbering | int = first_sequence
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
         self._reassembly_budget = reassembly_budget
@@ -113,13 +113,24 @@ class Channel:
         """How often the peer has said that it skips numbers, in this session."""
         self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
-        self._gap_options = terms.gaps
         # Newest first; empty for a peer that does not number without holes, as the tuple that all
         # of those share.
         self._numbers: tuple[ReceivedNumbers, ...] = ()
         # Made for the first of them: of most peers at rest there are none.
         self._reliable_ids = _NOTHING_CAME
         self._unreliable_ids = _NOTHING_CAME
+
+    @property
+    def rtt(self) -> RttEstimator:
+        """How long the way is; who only asks takes `srtt`."""
+        if self._rtt is None:
+            self._rtt = RttEstimator(*_terms(self._config).rto_s)
+        return self._rtt
+
+    @property
+    def srtt(self) -> float | None:
+        """The smoothed round trip, seconds; None before the first sample."""
+        return None if self._rtt is None else self._rtt.srtt
 
     @property
     def sender(self) -> ReliableSender:
@@ -138,7 +149,7 @@ class Channel:
             config.server.datagram_budget,
             config.server.datagram_ceiling,
             resting,
-            self._numbering,
+            self.numbering,
         )
         return self._sender
 
@@ -198,14 +209,17 @@ class Channel:
     @property
     def numbering(self) -> Numbering:
         """The numbers of what is sent, whether or not anything is."""
-        return self._numbering
+        numbering = self._numbering
+        if isinstance(numbering, int):
+            numbering = self._numbering = Numbering(numbering)
+        return numbering
 
     def begin_at(self, sequence: int) -> None:
         """As `ReliableSender.begin_at`: while nothing waits there is nothing to number anew."""
         if self._resting is None:
             self.sender.begin_at(sequence)
         else:
-            self._numbering.begin_at(sequence)
+            self.numbering.begin_at(sequence)
 
     def agree(self, *, bounded: bool, grows: bool) -> None:
         """The peer has told what it can do.
@@ -214,7 +228,8 @@ class Channel:
             bounded: As of `Numbering`.
             grows: As of `PathMtu`.
         """
-        self._numbering.bounded = bounded
+        if bounded or isinstance(self._numbering, Numbering):
+            self.numbering.bounded = bounded
         if self._resting is None:
             self.sender.path.grows = grows
         else:
@@ -260,7 +275,8 @@ class Channel:
         The ids only of a node of our kind, which never uses one twice: windows start afresh for
         programs that do.
         """
-        self.rtt.learn(earlier.rtt)
+        if earlier._rtt is not None:
+            self.rtt.learn(earlier._rtt)
         if earlier._numbers:
             self._reliable_ids, self._unreliable_ids = earlier.came
 
@@ -317,14 +333,14 @@ class Channel:
             unused = [each for each in former if not each.is_used]
             gone = unused[-1] if unused else former[-1]
             former = tuple([each for each in former if each is not gone])
-        self._numbers = (ReceivedNumbers(sequence, *self._gap_options), *former)
+        self._numbers = (ReceivedNumbers(sequence, *_terms(self._config).gaps), *former)
 
     def covers(self, number: int) -> bool:
         """Whether a number lies in a window, or the peer keeps to none."""
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not (self._numbers and self._numbering.bounded)
+        return not (self._numbers and self.numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.

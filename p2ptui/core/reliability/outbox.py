@@ -15,17 +15,21 @@ RESEND_KEPT_S: Final = 2.0
 """So long an acknowledged message can be asked for: longer than its Ack is on its way."""
 
 
+_NONE_LARGE: Final = TransferQueue()
+"""Shared by all lanes that have no large message, and never changed."""
+
+
 class Lane:
     """Messages that wait for the same thing, in the order in which they leave."""
 
     __slots__ = ("_small", "_small_in_flight", "count", "large")
 
     def __init__(self) -> None:
-        # To be sent, for the first time or again. Made for the first of them: each takes half a
-        # kilobyte, and most peers are sent nothing that must be acknowledged.
+        # To be sent, for the first time or again. None while there are none: it takes three
+        # quarters of a kilobyte, and most peers are sent one message now and then.
         self._small: deque[OutgoingMessage] | None = None
         self._small_in_flight = 0
-        self.large = TransferQueue()
+        self.large = _NONE_LARGE
         """Those that leave in fragments."""
         self.count = 0
         """How many have not ended."""
@@ -46,12 +50,19 @@ class Lane:
         """`first_small` leaves now."""
         assert self._small is not None
         self._small.popleft()
+        if not self._small:
+            self._small = None
+
+    def _own_large(self) -> TransferQueue:
+        if self.large is _NONE_LARGE:
+            self.large = TransferQueue()
+        return self.large
 
     def add(self, message: OutgoingMessage) -> None:
         """A message waits."""
         self.count += 1
         if message.is_large:
-            self.large.append(message)
+            self._own_large().append(message)
             return
         if self._small is None:
             self._small = deque()
@@ -59,8 +70,11 @@ class Lane:
 
     def again(self, messages: list[OutgoingMessage]) -> None:
         """Messages in one datagram are to be sent again, before all others."""
-        if self._small is not None:  # else none has ever left
-            self._small.extendleft(reversed(messages))
+        if not messages:
+            return
+        if self._small is None:
+            self._small = deque()
+        self._small.extendleft(reversed(messages))
 
     def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
         """So much of a message in one datagram is under way: all, or nothing."""
@@ -72,14 +86,15 @@ class Lane:
         if not messages:
             return
         gone = set(map(id, messages))
-        self._small = deque(each for each in self._small or () if id(each) not in gone)
+        if self._small is not None:
+            self._small = deque([each for each in self._small if id(each) not in gone])
         for message in messages:
             self.note_in_flight(message, 0)
             message.is_large = True
             if message.attempts:
-                self.large.adopt(message)
+                self._own_large().adopt(message)
             else:
-                self.large.append(message)
+                self._own_large().append(message)
 
     def remove(self, message: OutgoingMessage) -> None:
         """A message has ended."""
@@ -92,7 +107,7 @@ class Lane:
     def clear(self) -> None:
         """All have ended."""
         self._small = None
-        self.large.clear()
+        self.large = _NONE_LARGE
 
 
 class Outbox:
@@ -250,6 +265,10 @@ class Outbox:
         if message.attempts:
             del self._by_sequence[message.sequence]
         self.lane(message).remove(message)
+        if not self._by_id:
+            # Nothing is left; but a dictionary keeps its size.
+            for each in (self._by_id, self._by_token, self._by_sequence):
+                each.clear()
 
     def clear(self) -> None:
         """All have ended."""
@@ -271,7 +290,7 @@ class ResendBuffer:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         # With when each is forgotten.
-        self._messages: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
+        self._messages: dict[int, tuple[bytes, float]] = {}
         self._used_bytes = 0
         self.due: float | None = None
         """When `expire` has something to do, seconds; None while nothing is kept."""
@@ -283,8 +302,7 @@ class ResendBuffer:
         self._messages[sequence] = data, now + RESEND_KEPT_S
         self._used_bytes += len(data)
         while self._used_bytes > self._limit_bytes:
-            _, (oldest, _) = self._messages.popitem(last=False)
-            self._used_bytes -= len(oldest)
+            self._forget(next(iter(self._messages)))
 
     def get(self, sequence: int) -> bytes | None:
         """The message with a number, if it is still kept."""
@@ -293,14 +311,19 @@ class ResendBuffer:
 
     def expire(self, now: float) -> None:
         """Forget what was kept long enough."""
-        while self._messages:
-            _, until = self._messages[next(iter(self._messages))]
+        old: list[int] = []
+        for sequence, (_, until) in self._messages.items():
             if now < until:
                 self.due = until
-                return
-            _, (oldest, _) = self._messages.popitem(last=False)
-            self._used_bytes -= len(oldest)
-        self.clear()
+                break
+            old.append(sequence)
+        for sequence in old:
+            self._forget(sequence)
+        if not self._messages:
+            self.clear()
+
+    def _forget(self, sequence: int) -> None:
+        self._used_bytes -= len(self._messages.pop(sequence)[0])
 
     def clear(self) -> None:
         """Forget all."""

@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from p2ptui.core.events import SendResult
+from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
 from p2ptui.wire.codec import decode_envelope, encode_envelope
@@ -15,48 +14,86 @@ MAX_TRANSFER_BYTES: Final = 1 << 20
 """And their bytes together, so that a receiver has room to assemble them all."""
 
 
-@dataclass(slots=True, eq=False)
 class OutgoingMessage:
     """One message that waits for its acknowledgement.
 
     It has no number until it first leaves: numbers that are used up by messages which never left
     would tell the receiver of gaps that nothing fills.
+
+    Args:
+        draft: What is to be sent; None once it has been written.
+        message_id: Its id.
+        kind: Its `message_type`.
+        size_bytes: Its bytes on the wire; before it has its number, at most.
+        token: By which its end is told.
+        whole: Whether it leaves in one datagram, whatever its size: the peer takes no fragments.
+        for_reader: Whether it is for a program that reads at the other end, and waits while that
+            has no room.
     """
 
-    draft: Unnumbered | None
-    """What is to be sent; None once it has been written."""
-    message_id: str
-    kind: str
-    """Its `message_type`."""
-    size_bytes: int
-    """Its bytes on the wire; before it has its number, at most."""
-    token: int | None
-    whole: bool = False
-    """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
-    for_reader: bool = False
-    """Whether it is for a program that reads at the other end, and waits while that has no room."""
-    sequence: int = -1
-    """Its number, once it has left."""
-    data: bytes = b""
-    transfer: OutgoingTransfer | None = None
-    attempts: int = 0
-    """Transmissions; of a message in fragments 1, and 1 more for each stall."""
-    excused: int = 0
-    """Of these, those that tell nothing: they went by a way that is gone, or came when the
-    receiver had no room."""
-    began_at: float = 0.0
-    sent_at: float = 0.0
-    timeout_s: float = 0.0
-    deadline: float = 0.0
-    in_flight: int = 0
-    """Bytes under way, for a message in one datagram."""
-    stalled: int = 0
-    """Timeouts of a message in fragments since its last progress."""
-    refusals: int = 0
-    """How often the receiver had no memory for it since its last progress."""
-    is_large: bool = False
-    """Whether it leaves in fragments."""
-    done: bool = False
+    __slots__ = (
+        "attempts",
+        "began_at",
+        "data",
+        "deadline",
+        "done",
+        "draft",
+        "excused",
+        "for_reader",
+        "in_flight",
+        "is_large",
+        "kind",
+        "message_id",
+        "refusals",
+        "sent_at",
+        "sequence",
+        "size_bytes",
+        "stalled",
+        "timeout_s",
+        "token",
+        "transfer",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        draft: Unnumbered | None,
+        message_id: str,
+        kind: str,
+        size_bytes: int,
+        token: int | None,
+        whole: bool = False,
+        for_reader: bool = False,
+    ) -> None:
+        self.draft = draft
+        self.message_id = message_id
+        self.kind = kind
+        self.size_bytes = size_bytes
+        self.token = token
+        self.whole = whole
+        self.for_reader = for_reader
+        self.sequence = -1
+        """Its number, once it has left."""
+        self.data = b""
+        self.transfer: OutgoingTransfer | None = None
+        self.attempts = 0
+        """Transmissions; of a message in fragments 1, and 1 more for each stall."""
+        self.excused = 0
+        """Of these, those that tell nothing: they went by a way that is gone, or came when the
+        receiver had no room."""
+        self.began_at = 0.0
+        self.sent_at = 0.0
+        self.timeout_s = 0.0
+        self.deadline = 0.0
+        self.in_flight = 0
+        """Bytes under way, for a message in one datagram."""
+        self.stalled = 0
+        """Timeouts of a message in fragments since its last progress."""
+        self.refusals = 0
+        """How often the receiver had no memory for it since its last progress."""
+        self.is_large = False
+        """Whether it leaves in fragments."""
+        self.done = False
 
     @property
     def has_left(self) -> bool:
@@ -100,11 +137,45 @@ class OutgoingMessage:
         self.size_bytes = len(self.data)
 
 
-class Finished(NamedTuple):
-    """A message that is done with, and what became of it."""
+class Finished:
+    """A message that is done with.
 
-    message: OutgoingMessage
-    result: SendResult
+    Args:
+        message: Which.
+        status: What became of it.
+        rtt_s: The round trip, seconds; None if it was not measured.
+        reason: Why it was not delivered.
+        is_open: Whether it may have arrived all the same.
+    """
+
+    __slots__ = "_is_open", "_reason", "_rtt_s", "_status", "message"
+
+    def __init__(
+        self,
+        message: OutgoingMessage,
+        status: SendStatus,
+        rtt_s: float | None,
+        reason: str | None,
+        is_open: bool,
+    ) -> None:
+        self.message = message
+        self._status = status
+        self._rtt_s = rtt_s
+        self._reason = reason
+        self._is_open = is_open
+
+    @property
+    def result(self) -> SendResult:
+        """What a call that has sent it is told; of most that are sent nobody asks."""
+        message = self.message
+        return SendResult(
+            self._status,
+            message.attempts,
+            self._rtt_s,
+            message.size_bytes,
+            self._reason,
+            self._is_open,
+        )
 
 
 class TransferQueue:

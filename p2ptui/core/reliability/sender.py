@@ -8,7 +8,7 @@ ahead that the receiver would no longer know whether it has come before.
 
 from collections.abc import Iterator
 
-from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.events import SendStatus
 from p2ptui.core.reliability.deadlines import earliest
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.parts import SenderParts
@@ -398,9 +398,7 @@ class ReliableSender(SenderParts):
         timed = delivered and (message.attempts == 1 or message.transfer is not None)
         rtt_s = now - message.began_at if timed else None
         is_open = not delivered and not is_refused and message.has_left
-        size = message.size_bytes
-        result = SendResult(status, message.attempts, rtt_s, size, reason, is_open)
-        return Finished(message, result)
+        return Finished(message, status, rtt_s, reason, is_open)
 
     def _settle_window(self, message: OutgoingMessage, *, delivered: bool) -> None:
         transfer = message.transfer

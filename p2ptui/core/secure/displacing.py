@@ -75,7 +75,7 @@ class Displacing:
     def _ask(self, before: Peer, asked: _Asked, now: float) -> None:
         if self._asked.get(before) is not asked or self._state.closing:
             return
-        if before.liveness.signs.shown_at > asked.began:
+        if before.liveness.shown_at > asked.began:
             self._asked.pop(before)
             asked.refuse(WORDS, now)
         elif asked.times == PINGS:

@@ -151,12 +151,12 @@ class Rekeying:
         seal = peer.seal
         if seal is None or not peer.is_authenticated:
             return
-        seal.session.expire(now)
-        self._seals.note_numbers(peer)
+        if seal.session.expire(now):
+            self._seals.note_numbers(peer)
         answered = self._answered.get(peer)
         if answered is not None and answered.responder is None and now >= answered.at + PAUSE_S:
             self._answered.pop(peer)
-        if peer not in self._begun and seal.session.needs_rekey(now):
+        if seal.session.needs_rekey(now) and peer not in self._begun:
             self.begin(peer, now)
         self._judge_delay(peer, seal, now)
 

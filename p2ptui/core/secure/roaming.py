@@ -215,7 +215,7 @@ class Roaming:
 
     @staticmethod
     def _wait_s(peer: Peer) -> float:
-        rtt_s = peer.channel.rtt.srtt
+        rtt_s = peer.channel.srtt
         if rtt_s is None:
             return USUAL_WAIT_S
         return min(max(WAIT_ROUND_TRIPS * rtt_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)

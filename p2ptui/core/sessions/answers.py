@@ -60,7 +60,6 @@ class Answers:
             address,
             dialect_of(message),
             False,
-            False,
             _named_by(message),
             now,
         )
@@ -167,7 +166,6 @@ class Answers:
             arrival.address,
             dialect,
             is_extended(arrival.info),
-            False,
             _named_by(message),
             now,
         )
@@ -199,7 +197,7 @@ class Answers:
         _, data = self._delivery.build(
             MessageType.HANDSHAKE_RESPONSE,
             payload,
-            told.at,
+            told.written_at,
             sequence_number=sequence,
             requires_ack=sequence is not None,
             ack_for=told.ack_for,

@@ -43,7 +43,7 @@ class Legacy:
 NOTHING: Final = Legacy()
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class Arrival:
     """A HandshakeRequest that passed all checks but that of its id's owner."""
 
@@ -53,20 +53,45 @@ class Arrival:
     """Who asks; of a request that is kept as it is written, which takes a third of the memory."""
     earned: Purse
     """What the request pays for."""
-    legacy: Legacy = NOTHING
-    continues: str | UnsetType = UNSET
+    legacy: Legacy
+    continues: str | UnsetType
     """What names the session that goes on, if one does."""
-
-    came_by: Address | None = None
+    came_by: Address | None
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
-    has_seat: bool = True
+    has_seat: bool
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
-    has_answered: bool = False
+    has_answered: bool
     """Whether it answered a Ping while it waited for a seat."""
-    asked_at: float | None = None
+    asked_at: float | None
     """When it first asked, if it has waited."""
-    proof: Proof | None = None
+    proof: Proof | None
     """The keys that it has shown, and those of the session; None: it speaks in the open."""
+
+    def __init__(
+        self,
+        address: Address,
+        message: Envelope,
+        node: NodeInfo | bytes,
+        earned: Purse,
+        legacy: Legacy = NOTHING,
+        continues: str | UnsetType = UNSET,
+        came_by: Address | None = None,
+        has_seat: bool = True,
+        has_answered: bool = False,
+        asked_at: float | None = None,
+        proof: Proof | None = None,
+    ) -> None:
+        self.address = address
+        self.message = message
+        self.node = node
+        self.earned = earned
+        self.legacy = legacy
+        self.continues = continues
+        self.came_by = came_by
+        self.has_seat = has_seat
+        self.has_answered = has_answered
+        self.asked_at = asked_at
+        self.proof = proof
 
     @property
     def info(self) -> NodeInfo:

@@ -81,7 +81,7 @@ class Dispute:
 def sign_of(owner: Peer, dispute: Dispute) -> Sign:
     """What has come from an owner's address since it was asked."""
     liveness = owner.liveness
-    if liveness.signs.shown_at > dispute.began:
+    if liveness.shown_at > dispute.began:
         return Sign.ALIVE
     if owner.acknowledges or liveness.last_received <= dispute.began:
         return Sign.NONE

@@ -1,13 +1,13 @@
 """Newcomers whose numbers somebody guesses: of an Ack the id counts, which nobody guesses."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from p2ptui.bounded import BoundedTable, Share, draw_oldest
 from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.newcomer import LIFETIME_S, Newcomer
+from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -66,8 +66,9 @@ class Doubted:
             self._state.counters.drop("newcomer_forgotten")
             self._forget(draw_oldest(others, len(others), self._state.rng))
         # Written again if it is needed: that is a kilobyte.
-        newcomer.told = replace(newcomer.told, response=b"")
-        sure = address, id_of_ack(newcomer.told.response_id)
+        told = newcomer.told
+        newcomer.told = Told(told.response_id, told.sequence, b"", told.again)
+        sure = address, id_of_ack(told.response_id)
         if self._held.put(sure, newcomer, now, peers=(before,), address=address):
             before.session.note_challenge(is_held=True)
             newcomer.timers["forget"] = self._state.timers.schedule(

@@ -92,7 +92,7 @@ class Ghosts:
 
     def _doubted(self, host: str, now: float) -> Iterator[Peer]:
         for peer in self._state.peers.at_host(host):
-            answers = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            answers = peer.purse.proved or peer.liveness.has_answered_ping
             is_others = peer.is_authenticated and not peer.initiated
             if is_others and answers and now - peer.answered_at >= REST_S:
                 yield peer
@@ -102,7 +102,7 @@ class Ghosts:
         look = self._looks.get(host)
         if look is None or now - look.at >= LOOK_S:
             doubted = sorted(self._doubted(address[0], now), key=lambda peer: peer.last_received)
-            silent = [peer for peer in doubted if peer.pings.unanswered >= PINGS]
+            silent = [peer for peer in doubted if peer.liveness.unanswered >= PINGS]
             look = _Look(now, bool(doubted), tuple(peer.address for peer in silent))
             self._looks.put(host, look, address=address)
         return look
@@ -184,14 +184,14 @@ class Ghosts:
 
 def _is_to_ask(peer: Peer) -> bool:
     # Of one that proved its address each newcomer counts the Pings since it came.
-    return peer.purse.proved or peer.pings.unanswered < PINGS
+    return peer.purse.proved or peer.liveness.unanswered < PINGS
 
 
 def _is_silent(peer: Peer) -> bool:
-    pings = peer.pings
     if peer.initiated or not peer.is_authenticated:
         return False
-    return pings.unanswered >= PINGS and peer.last_received < pings.unanswered_since
+    liveness = peer.liveness
+    return liveness.unanswered >= PINGS and liveness.last_received < liveness.pings.unanswered_since
 
 
 def _has_gone(peer: Peer, now: float) -> bool:

@@ -220,17 +220,19 @@ class Keepalives:
 
     @staticmethod
     def _grace_s(peer: Peer) -> float:
-        return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
+        return GRACE_S + 2 * (peer.channel.srtt or 0.0)
 
     def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
-        """A heartbeat that is due soon does it as well, and wakes the server up once for both. It
-        has as long for its answer, and then a keepalive follows."""
+        """In the open a heartbeat that is due soon does it as well, and wakes the server up once.
+        It has as long for its answer, and then a keepalive follows. Under seal the answer to a
+        keepalive shows as much as a Pong, and the heartbeat waits."""
         idle_s = now - binding.last_left
-        if not (life.is_seen and self.beat_early(binding.peer, now)):
+        may_beat = life.is_seen and not binding.peer.is_secured
+        if not (may_beat and self.beat_early(binding.peer, now)):
             self._ask(binding, 0.0, now)
             return
         binding.idle_before_s, binding.beat_at = idle_s, now
-        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
 
     def _keep_plainly(self, binding: NatBinding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
@@ -275,7 +277,7 @@ class Keepalives:
         frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
         grant = self._delivery.grant(binding.peer, Reason.OWN_PLAN, now)
         self._delivery.transmit_frame(binding.peer, frame, grant)
-        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a keepalive, or the answer to one."""
@@ -293,6 +295,8 @@ class Keepalives:
                 self._state.counters.drop("keepalive_unasked")
             return
         peer.liveness.note_answer(now)
+        if not frame.is_late and binding.tries == 1:
+            peer.channel.rtt.observe(now - binding.sent_at)
         if not frame.is_late:
             self._handle_first(binding, now)
         elif binding.traffic is not None and binding.later_s:

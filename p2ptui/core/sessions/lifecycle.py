@@ -7,7 +7,7 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import NOBODY, Held, Peer
+from p2ptui.core.peers import Held, Peer
 from p2ptui.core.peers.liveness import PeerLiveness, Shown
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
@@ -72,12 +72,12 @@ class Lifecycle:
         if inherited is not None:
             inherited.renew(now)
         peer = Peer(
-            address=address,
-            channel=inherited or self._channel_for(address),
-            initiated=initiated,
-            created_at=now,
+            address,
+            inherited or self._channel_for(address),
+            initiated,
+            now,
             session=Session(accepted=not initiated),
-            liveness=PeerLiveness(last_received=now),
+            liveness=PeerLiveness(now),
         )
         self._state.gate.debts.open_purse(peer.purse, address)
         if is_proved:
@@ -316,12 +316,12 @@ class Lifecycle:
         self._state.counters.retransmissions += channel.take_retransmissions()
 
     def _end_session(self, peer: Peer, reason: str, now: float) -> None:
-        if len(peer.pings):
+        if peer.liveness.outstanding:
             where = address_words(peer.address)
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = self._delivery.take_deferred(peer)
         peer.acks_owed = ()
-        peer.untold = NOBODY
+        peer.untold = ()
         for message in held:
             if message.on_lost is not None:
                 message.on_lost(reason, now)

@@ -26,8 +26,14 @@ TICKS_A_BEAT: Final = 64
 """With more peers than that, what is due for them waits for the next of so many ticks a second, or
 between two heartbeats, if those are more: the process wakes up for all of them together, and not
 for each by itself. That costs about as much as to ask a peer and to take its answer."""
+SECRET_TICKS_PER_S: Final = 256
+"""Of these where the moment itself is what nobody may guess: 4 ms tell nothing, since answers may
+take `TOLERANCE_S` longer than others. In a rush there is something to be planned for each moment,
+and not for each newcomer by itself."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
+THRONG: Final = 4000
+TICKS_OF_THRONG: Final = 2
 """With so many peers a tick has many of them anyway, and the ticks are fewer."""
 
 UNANSWERED_SHARE: Final = 0.2
@@ -38,6 +44,14 @@ one peer in three would be lost within a quarter of an hour."""
 EARLY_SHARE: Final = 0.4
 """A heartbeat that is due within this share of the interval keeps a way open in place of what would
 leave for that alone."""
+
+LATEST_SHARE: Final = 0.98
+"""Under seal a heartbeat comes no later than the interval, with all that it waits for others: of
+30 s one keepalive, in the middle, keeps the way open from one answered heartbeat to the next."""
+
+ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
+"""A server that has answered anything under seal within this share of the interval, as it does a
+keepalive, is not asked: nobody else can have answered, so that it shows as much as a Pong."""
 
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
@@ -150,9 +164,11 @@ class Liveness:
     def _plan(self, peer: Peer, heartbeat: float, *, is_spent: bool = False) -> None:
         server = self._state.config.server
         when = min(heartbeat, peer.liveness.last_received + server.connection_timeout)
-        # But where the moment itself is what nobody may guess.
-        if len(self._state.peers) > MANY_PEERS and (is_spent or not peer.proves_by_timing):
-            ticks = TICKS_PER_S if len(self._state.peers) < CROWD else TICKS_OF_CROWD
+        peers = len(self._state.peers)
+        if peers > MANY_PEERS:
+            ticks = _ticks_of(peers)
+            if peer.proves_by_timing and not is_spent:
+                ticks = SECRET_TICKS_PER_S
             ticks_per_s = max(ticks, TICKS_A_BEAT / server.heartbeat_interval)
             when = math.ceil(when * ticks_per_s) / ticks_per_s
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
@@ -171,30 +187,38 @@ class Liveness:
     def _beat(self, peer: Peer, now: float) -> None:
         if not peer.is_authenticated:
             return
-        timeout = self._state.config.server.connection_timeout
-        if now >= peer.liveness.last_received + timeout:  # as planned, to the last digit
+        liveness, server = peer.liveness, self._state.config.server
+        timeout = server.connection_timeout
+        if now >= liveness.last_received + timeout:  # as planned, to the last digit
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
         peer.rest(now)  # if something else than a message has put it to work
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            has_answered = peer.purse.proved or liveness.has_answered_ping
             is_spent = False
-            if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
+            if has_answered or liveness.outstanding < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
             # Nothing but what comes from it can pay for one, and that ends its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / pings, is_spent=is_spent)
             return
-        if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
-            self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
+        if now < liveness.heartbeat_due and not liveness.has_missed_ping:
+            self._plan(peer, min(liveness.heartbeat_due, last_chance))
             return
         if self._may_be_timed(peer):
             self._beat_in_secret(peer, now)
             return
-        interval = self._state.config.server.heartbeat_interval
-        is_drawn = now >= peer.liveness.heartbeat_due
+        interval = server.heartbeat_interval
+        longest_s = (1 + HEARTBEAT_JITTER) * interval
+        has_answered = now < liveness.answered_at + ANSWERED_SHARE * interval
+        if has_answered and peer.is_secured and peer.is_joined_server:
+            self._tell_beat(peer, now)
+            due = peer.liveness.heartbeat_due = liveness.answered_at + longest_s
+            self._plan(peer, min(due, last_chance))
+            return
+        is_drawn = now >= liveness.heartbeat_due
         is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
         self._ask(peer, now, is_secret=is_secret)
 
@@ -203,7 +227,8 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
-        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
+        latest = LATEST_SHARE if peer.is_secured else 1 + HEARTBEAT_JITTER
+        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, latest)
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
 
@@ -215,7 +240,7 @@ class Liveness:
         """
         liveness = peer.liveness
         early_s = EARLY_SHARE * self._state.config.server.heartbeat_interval
-        if liveness.heartbeat_due > now + early_s or liveness.pings.unanswered:
+        if liveness.heartbeat_due > now + early_s or liveness.unanswered:
             return False
         self._ask(peer, now, is_secret=False)
         return True
@@ -226,25 +251,25 @@ class Liveness:
 
     def _may_be_timed(self, peer: Peer) -> bool:
         """Whether a peer that came by itself may prove its address by timing, and there is time."""
-        before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
-        is_asked = peer.proves_by_timing and not peer.initiated
-        return is_asked and before_last_chance_s > PAUSE_S + WINDOW_S
+        if peer.initiated or not peer.proves_by_timing:
+            return False
+        return self.patience_s * (1 - LAST_CHANCE_SHARE) > PAUSE_S + WINDOW_S
 
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
-        is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
+        is_vain = liveness.unanswered > 0 and not liveness.has_missed_ping
         is_spent = False
         if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
             is_spent = not self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
-        if not liveness.signs.timing.has_begun:
+        if not liveness.signs.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
-        liveness.signs.timing.is_under_way = not is_vain
-        if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
+        liveness.signs.is_under_way = not is_vain
+        if is_vain or liveness.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         if is_spent:
             # It is looked at ever more rarely, and as others are: none of this is a secret.
@@ -275,9 +300,10 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = liveness.signs.timing.receive_pong(now)
+        # Under seal nobody else can have sent it, whenever it comes.
+        is_timed = peer.session.seal is None and liveness.signs.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
-        liveness.note_pong(now, is_answer=answered is not None)
+        liveness.signs.note_pong(now, is_answer=answered is not None)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
@@ -319,7 +345,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if peer.reach.beside is not None:
+        if peer.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason, is_vouched=True)
         elif not self.on_goodbye(peer, now):
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
@@ -396,7 +422,7 @@ class Liveness:
 
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
-    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
+    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.alarmed_at + ALARMED_S
     if not peer.proved and is_alarmed and not is_vouched:
         return DOUBTFUL_PROBES, DOUBTFUL_INTERVAL_S
     if not peer.proved or is_vouched:
@@ -404,6 +430,13 @@ def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> 
     if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S
+
+
+def _ticks_of(peers: int) -> int:
+    """How often a second so many peers are looked at."""
+    if peers < CROWD:
+        return TICKS_PER_S
+    return TICKS_OF_CROWD if peers < THRONG else TICKS_OF_THRONG
 
 
 def _is_restarted(server: Peer, now: float) -> bool:

@@ -126,7 +126,7 @@ def lifetime_s(newcomer: Newcomer) -> float:
 
 def has_shown_itself(before: Peer, since: float) -> bool:
     """Whether one has shown since a time what only it can know."""
-    return before.is_authenticated and before.liveness.signs.shown_at > since
+    return before.is_authenticated and before.liveness.shown_at > since
 
 
 def is_repeated(held: Arrival, arrival: Arrival) -> bool:

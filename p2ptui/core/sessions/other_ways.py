@@ -37,16 +37,29 @@ MAX_OTHER_WAYS_OF_ONE: Final = 8
 """And of one, which asks no more addresses than this of a node."""
 
 
-@dataclass(frozen=True, slots=True)
 class Told:
-    """An answer to a request."""
+    """An answer to a request; it is never changed.
 
-    response_id: str
-    sequence: int | None
-    """Its number, if the asker acknowledges by number."""
-    response: bytes
-    again: ToldBefore | None = None
-    """What it is written from again; None where it never can be."""
+    Args:
+        response_id: Its id.
+        sequence: Its number, if the asker acknowledges by number.
+        response: Its bytes; empty where it is written again first.
+        again: What it is written from again; None where it never can be.
+    """
+
+    __slots__ = ("again", "response", "response_id", "sequence")
+
+    def __init__(
+        self,
+        response_id: str,
+        sequence: int | None,
+        response: bytes,
+        again: ToldBefore | None = None,
+    ) -> None:
+        self.response_id = response_id
+        self.sequence = sequence
+        self.response = response
+        self.again = again
 
     @property
     def keys(self) -> tuple[int | str, ...]:

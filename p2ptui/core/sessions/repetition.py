@@ -34,7 +34,7 @@ def first_pause_s(peer: Peer, peers: PeerTable) -> float:
     if relayed_node(peer.address) is None:
         return RETRY_INTERVAL_S
     server = peers.at(visible_address(peer.home))
-    rtt_s = None if server is None else server.channel.rtt.srtt
+    rtt_s = None if server is None else server.channel.srtt
     if rtt_s is None:
         return RETRY_INTERVAL_S
     # On a way that is longer than that it would only double what is under way.

@@ -327,7 +327,7 @@ class Responder:
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
-        peer.liveness.signs.answered_for_seat = arrival.has_answered
+        peer.liveness.note_seat(has_answered=arrival.has_answered)
         if peer.acks_owed and not peer.untold:
             self._delivery.pay_acks(peer, now)
             self._delivery.challenge(peer, now)

@@ -125,7 +125,7 @@ class Seats:
         """
         asked = 0
         for peer in self._state.peers.doubtful(self._crowd(address)):
-            if peer.pings.unanswered < ASKED_TWICE:
+            if peer.liveness.unanswered < ASKED_TWICE:
                 self._delivery.ping(peer, now)
             asked += 1
             if asked >= ASKED_AT_ONCE + waiting:
@@ -164,7 +164,7 @@ class Seats:
         doubtful = self._state.peers.doubtful(self._crowd(address))
         return any(
             peer.answered_at <= peer.session.joined_at
-            or not (peer.pings.unanswered or peer.purse.may_receive(PING_BYTES))
+            or not (peer.liveness.unanswered or peer.purse.may_receive(PING_BYTES))
             for peer in doubtful
             if not _speaks(peer)
         )
@@ -189,16 +189,15 @@ class Seats:
 def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
     """Whether a peer has left a Ping unanswered for its time, or a part of it, or has earned too
     little to be asked."""
-    pings = peer.pings
-    if pings.unanswered:
-        return now - pings.unanswered_since >= part * peer.liveness.patience_s(ANSWER_S, now)
-    is_known = peer.liveness.signs.answered_for_seat and now < peer.session.joined_at + KNOWN_S
+    if peer.liveness.unanswered:
+        return now - peer.pings.unanswered_since >= part * peer.liveness.patience_s(ANSWER_S, now)
+    is_known = peer.liveness.answered_for_seat and now < peer.session.joined_at + KNOWN_S
     return not (is_known or peer.purse.may_receive(PING_BYTES))
 
 
 def _is_more_doubtful(peer: Peer, other: Peer) -> bool:
     """Of two that have answered nothing in their seats, whether the first should go."""
-    has, other_has = (each.liveness.signs.answered_for_seat for each in (peer, other))
+    has, other_has = (each.liveness.answered_for_seat for each in (peer, other))
     return other_has if has is not other_has else peer.session.joined_at > other.session.joined_at
 
 

@@ -154,7 +154,7 @@ class Takeover:
             claim.refuse(now)
             return
         if claim.hold is not None and settled is not None and settled.silent is owner:
-            if owner.liveness.signs.shown_at < settled.silent_at:
+            if owner.liveness.shown_at < settled.silent_at:
                 claim.hold(now)
                 return
             settled.silent = None
@@ -298,9 +298,9 @@ class Takeover:
         self, settled: _Settled, owner: Peer, claims: list[Claim], sign: Sign, now: float
     ) -> None:
         """The owner is there; what came after its last sign is looked at anew."""
-        signs, ours = owner.liveness.signs, owner.acknowledges
+        shown_at, ours = owner.liveness.shown_at, owner.acknowledges
         for claim in claims:
-            if ours and claim.came_at > signs.shown_at:
+            if ours and claim.came_at > shown_at:
                 self.begin(claim, now)
                 continue
             if sign is Sign.ALIVE and claim.hold is None:

@@ -257,7 +257,7 @@ class Attempt:
     @property
     def server_rtt_s(self) -> float:
         """The round trip to the server, seconds; a usual one where none is measured."""
-        return self.server.channel.rtt.srtt or DEFAULT_RTT_S
+        return self.server.channel.srtt or DEFAULT_RTT_S
 
     @property
     def is_served(self) -> bool:

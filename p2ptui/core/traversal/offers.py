@@ -379,7 +379,7 @@ class Offers:
         return attempt.heard.is_checked or attempt.exchange.signs.confirmations >= CONFIRMATIONS
 
     def _first_pause_s(self, attempt: Attempt) -> float:
-        rtt_s = attempt.server.channel.rtt.srtt
+        rtt_s = attempt.server.channel.srtt
         if not self._state.config.ice.adapt_pace:
             return LONGEST_ASK_S
         if rtt_s is None:

@@ -33,7 +33,8 @@ MAX_NONCE: Final = 2**64 - 1
 
 ZEROS: Final = bytes(KEY_BYTES)
 
-_NONCE: Final = struct.Struct("<IQ")
+NONCE: Final = struct.Struct("<IQ")
+"""How ChaChaPoly writes a nonce; see `nonce_of`."""
 
 
 class Loaded(NamedTuple):
@@ -109,7 +110,7 @@ class KeyPair:
 
 def nonce_of(n: int) -> bytes:
     """How ChaChaPoly writes a nonce (section 12.3): 32 bits of zeros, then 64, little-endian."""
-    return _NONCE.pack(0, n)
+    return NONCE.pack(0, n)
 
 
 def encrypt(k: bytes, n: int, ad: bytes, plaintext: bytes) -> bytes:

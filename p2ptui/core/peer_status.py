@@ -1,0 +1,76 @@
+"""The life of a peer, and the event that tells of its changes."""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.wire.address import Address
+
+
+class PeerStatus(enum.Enum):
+    """The life of a peer, as seen from here."""
+
+    CONNECTING = "connecting"
+    """Asked for; nothing has been sent yet."""
+    HANDSHAKING = "handshaking"
+    """A HandshakeRequest is under way."""
+    AUTHENTICATED = "authenticated"
+    """The handshake is complete: messages flow."""
+    DISCONNECTED = "disconnected"
+    """It left, was replaced, or was not heard of for `connection_timeout`."""
+    FAILED = "failed"
+    """The handshake was refused or never answered."""
+
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
+
+REACHED_AT: Final = "it was reached at "
+GOES_ON_AT: Final = "it goes on at "
+"""How the reason of such an end begins; the address follows."""
+
+
+@dataclass(slots=True, init=False, unsafe_hash=True)
+class PeerStatusChanged:
+    """A peer went from one status to another."""
+
+    node_id: Final[str | None]
+    """None while a peer that was asked for by address has not said who it is."""
+    address: Final[Address]
+    name: Final[str]
+    status: Final[PeerStatus]
+    previous: Final[PeerStatus | None]
+    """None for a peer that just appeared."""
+    reason: Final[str | None]
+    trust: Final[str | None]
+    """Where its session begins: what is known of who it is, as `PeerView.trust` says."""
+
+    # Written out, as of all that is made for each newcomer: see docs/compiling.md.
+    def __init__(
+        self,
+        node_id: str | None,
+        address: Address,
+        name: str,
+        status: PeerStatus,
+        previous: PeerStatus | None,
+        reason: str | None = None,
+        trust: str | None = None,
+    ) -> None:
+        self.node_id = node_id
+        self.address = address
+        self.name = name
+        self.status = status
+        self.previous = previous
+        self.reason = reason
+        self.trust = trust
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is an end of no consequence: the node is reached at another address."""
+        return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
+
+    def judged(self, trust: str) -> "PeerStatusChanged":
+        """The same, with what is known of who it is."""
+        return PeerStatusChanged(
+            self.node_id, self.address, self.name, self.status, self.previous, self.reason, trust
+        )

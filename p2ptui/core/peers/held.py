@@ -1,0 +1,16 @@
+"""What waits for a peer until it may be sent."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+OnLost: TypeAlias = Callable[[str, float], None]
+"""Called with the reason and the time when a message that was held is lost."""
+
+
+class Held(NamedTuple):
+    """A message that waits until it may be sent."""
+
+    data: bytes
+    on_lost: OnLost | None
+    number: int = 0
+    """By which the table of all such messages knows it."""
