@@ -12,6 +12,7 @@ import msgspec
 from p2ptui.bounded import BoundedTable
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker
 from p2ptui.core.cluster.bus import Heard, Order
+from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import AWAY_S, INSTALL, REFUSED_S, BrokerError
 from p2ptui.text import printable
@@ -92,8 +93,17 @@ class NatsBus:
         if self._link is not None:
             self._link.do(order)
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Keep a link to the broker, until cancelled."""
+        keeping = asyncio.ensure_future(self._keep())
+        try:
+            await asyncio.wait([keeping])
+        finally:
+            if not keeping.done():
+                await end_tasks([keeping])
+        keeping.result()
+
+    async def _keep(self) -> NoReturn:
         try:
             from p2ptui.io import nats_link
         except ImportError:

@@ -76,7 +76,13 @@ class BrokerClient(Client):
             raise _NoTlsError
 
     def cut(self) -> None:
-        """Give the connection up, whatever is on the way."""
+        """Give the connection up, whatever is on the way: where it breaks while it is closed, the
+        library leaves tasks behind."""
+        for subscription in list(self._subs.values()):
+            subscription._stop_processing()
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None:
+                task.cancel()
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()

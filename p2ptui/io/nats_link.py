@@ -19,6 +19,7 @@ from nats.js import api
 from p2ptui.bounded import BoundedTable
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker
 from p2ptui.core.cluster.bus import Delete, Heard, Order, Publish, Put
+from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_bucket import bucket_shape, require_bucket
 from p2ptui.io.nats_client import BrokerClient, connect, end
 from p2ptui.io.nats_names import SERVERS, Names
@@ -182,9 +183,7 @@ class Link:
         except Exception as error:
             raise trouble(error, self.broker) from None
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
         raise BrokerError(f"the link to the broker {self.broker} ended")
 
     async def _prepare(self, options: ClusterOptions) -> api.ConsumerInfo:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from brokers import Broker, needs_broker, until
@@ -47,8 +48,11 @@ async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -
     try:
         await until(lambda: log.read_text().count("cluster: linked to the broker") == 3)
         await until(lambda: log.read_text().count("broker up, 2 other servers") >= 3)
-    finally:
         os.killpg(shell.pid, signal.SIGTERM)
+        await until(lambda: log.read_text().count("stopped") == 3)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
         shell.wait()
     assert "ERROR" not in log.read_text()
 

@@ -1,5 +1,6 @@
 """The parts of the bus that need no broker: names, words for trouble, what a watch believes."""
 
+import asyncio
 import socket
 import ssl
 import uuid
@@ -8,6 +9,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_names import Names, network_token
 from p2ptui.io.nats_trouble import AWAY_S, REFUSED_S, BrokerError, trouble
 from p2ptui.io.nats_watch import PULL, PULL_S, Watch, answered
@@ -108,6 +110,23 @@ async def test_a_broker_that_says_nothing_has_forgotten_the_watch() -> None:
     story.watch.require_alive(story.now)
     with pytest.raises(BrokerError, match="forgotten"):
         story.watch.require_alive(story.now + 2)
+
+
+async def test_a_task_that_takes_no_notice_of_its_end_is_told_again() -> None:
+    told = []
+
+    async def deaf() -> None:
+        while len(told) < 3:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                told.append("once more")
+
+    task = asyncio.ensure_future(deaf())
+    await asyncio.sleep(0)
+    await end_tasks([task])
+    assert task.done()
+    assert len(told) == 3
 
 
 def test_answers_are_known_by_their_number() -> None:

@@ -40,6 +40,9 @@ nobody can make this server put one after the other."""
 NEWS_S: Final = 1.0
 """An entry reaches the others as long after the broker has it, or sooner."""
 
+MAX_DISOWNED: Final = 1_024
+"""Entries in this server's name, of nodes that it does not hold, that are taken away at a time."""
+
 FIRST_BEAT_SHARE: Final = 0.5
 """The first heartbeat of an entry comes after this share of the interval at least, and any time
 until its end: those that were put together are not put together again."""
@@ -367,6 +370,9 @@ class OwnPresence:
 
     def _disown(self, node_id: str, revision: int, now: float) -> None:
         """An entry says that this server holds a node that it does not hold."""
+        if len(self._mine) >= len(self._state.peers) + MAX_DISOWNED:
+            self._state.counters.drop("cluster_disowned_full")
+            return
         mine = _Mine(revision)
         mine.is_ours = True
         if self._mine.put(node_id, mine):

@@ -29,6 +29,9 @@ LIFE_S: Final = 3 * HEARTBEAT_S
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
 
+SHARE_OF_ONE: Final = 1 / 3
+"""Of these, what one server may hold: six times as many as it is made for."""
+
 MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
 them."""
@@ -120,6 +123,7 @@ class View:
             "cluster_passing",
             BoundedTable(MAX_PASSING, full="cluster_passing_full", lifetime_s=PASSING_S),
         )
+        self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
@@ -276,6 +280,9 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
+        if run.nodes >= self._most_of_one and known is None:
+            self._refuse(node_id, revision, "cluster_nodes_full", now)
+            return
         latest = 0 if known is None else known.counter
         is_same = known is not None and known.run.server == run.server
         counter = presence.counter

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
+from p2ptui.core.cluster.presence import MAX_DISOWNED
 from p2ptui.core.cluster.view import MAX_ODD
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
@@ -199,6 +200,36 @@ def test_entries_that_are_not_believed_take_a_bounded_room() -> None:
         one.cluster.receive_entry(node_id_of(number), b"\x01bad", number + 1, rooms.now)
     assert len(one.cluster._view._odd) == MAX_ODD
     assert one.drops == {"cluster_malformed": MAX_ODD + 500}
+
+
+def test_entries_in_this_servers_name_leave_room_for_its_peers() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node, late = rooms.node(), rooms.node()
+    one.join(node)
+    rooms.run_for(0.5)
+    entry = rooms.broker.entries(rooms.now)[node.node_id]
+    for number in range(3 * MAX_DISOWNED):
+        rooms.broker.put(node_id_of(10_000 + number), entry, rooms.now)
+    rooms.run_for(0.1)
+    assert one.drops["cluster_disowned_full"] == 2 * MAX_DISOWNED
+    one.join(late)
+    rooms.run_for(3)
+    assert other.holder(late) == one.id
+    assert len(rooms.broker.entries(rooms.now)) == 2 + 2 * MAX_DISOWNED
+
+
+def test_one_server_fills_no_more_than_its_part() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    small = rooms.server(max_nodes=30)
+    for _ in range(15):
+        one.join(rooms.node())
+    rooms.run_for(1)
+    other.join(rooms.node())
+    rooms.run_for(1)
+    assert len(list(small.cluster.nodes())) == 11
+    assert small.drops == {"cluster_nodes_full": 5}
 
 
 def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:

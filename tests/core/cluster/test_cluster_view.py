@@ -16,7 +16,7 @@ from p2ptui.wire.cluster import (
     encode_presence,
 )
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import FakeNode, Rooms, Server
+from tests.core.cluster_rooms import FakeNode, Rooms
 
 FORGER = "0000bad0-5e00-4000-8000-000000000000"
 
@@ -280,18 +280,17 @@ def test_the_nodes_of_a_silent_server_cannot_be_reached_and_are_not_forgotten(
 
 
 def test_the_view_has_a_limit() -> None:
-    rooms = Rooms(1)
-    small = Server(rooms, 9, max_nodes=10)
-    rooms.servers.append(small)
-    nodes = [rooms.node() for _ in range(12)]
-    for node in nodes:
-        rooms.servers[0].join(node)
+    rooms = Rooms(4)
+    small = rooms.server(max_nodes=30)
+    nodes = [rooms.node() for _ in range(36)]
+    for number, node in enumerate(nodes):
+        rooms.servers[number % 4].join(node)
     rooms.run_for(1.5)
-    assert len(list(small.cluster.nodes())) == 10
-    assert small.drops == {"cluster_nodes_full": 2}
+    assert len(list(small.cluster.nodes())) == 30
+    assert small.drops == {"cluster_nodes_full": 6}
     rooms.servers[0].leave(nodes[0])
     rooms.run_for(2 * HEARTBEAT_S)
-    assert len(list(small.cluster.nodes())) == 10
+    assert len(list(small.cluster.nodes())) == 30
 
 
 def test_a_node_elsewhere_takes_less_than_600_bytes() -> None:
