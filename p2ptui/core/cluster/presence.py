@@ -355,6 +355,8 @@ class OwnPresence:
         had = mine.is_ours
         mine.revision, mine.is_ours = (0, False) if value is None else (revision, is_own)
         mine.told_at = min(mine.told_at, now) if mine.is_ours else math.inf
+        if had and value is None:
+            mine.ordered_at = None  # a Delete is done, and whatever else was for it is refused
         if is_own:
             self._settle(node_id, mine, now)
         peer = self._state.peers.authenticated(node_id)
