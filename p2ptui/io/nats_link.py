@@ -80,6 +80,8 @@ class _Ack(msgspec.Struct):
 class _UnderWay(NamedTuple):
     key: str
     is_put: bool
+    expected: int
+    """The revision that was said to stand there."""
     until: float
 
 
@@ -259,7 +261,7 @@ class Link:
         value = order.value if isinstance(order, Put) else b""
         if self._write(f"{self._names.keys}{order.key}", value, reply, headers):
             until = self._clock() + PUT_S
-            self._under_way[self._last_put] = _UnderWay(order.key, is_put, until)
+            self._under_way[self._last_put] = _UnderWay(order.key, is_put, expected, until)
         else:
             self._loop.call_soon(self._refuse, order.key)
 
@@ -326,7 +328,8 @@ class Link:
             ack = _Ack(error={})  # nobody listens there: an empty answer
         if ack.error is not None or ack.seq <= 0:
             self._tell_refusal(ack.error or {})
-            self._markers.pop(under_way.key)  # it may have expired
+            if self._markers.get(under_way.key) == under_way.expected:
+                self._markers.pop(under_way.key)  # it may have expired
             self._refuse(under_way.key)
         elif under_way.is_put:
             self._counters.puts += 1

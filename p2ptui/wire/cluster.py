@@ -20,7 +20,7 @@ MAX_PRESENCE_BYTES: Final = 2_048
 """Of an entry: what a node says of itself takes 900 bytes at most."""
 MAX_MESSAGE_BYTES: Final = 1_048_576
 """Of a message: as much as a broker takes that nobody has told otherwise."""
-MAX_HEAD_BYTES: Final = 2_048
+MAX_HEAD_BYTES: Final = 4_096
 """Of this, all but what is handed over."""
 MAX_BODY_BYTES: Final = MAX_MESSAGE_BYTES - MAX_HEAD_BYTES
 
@@ -181,6 +181,8 @@ class HandOver(Struct, frozen=True, array_like=True, tag=5, gc=False):
     target: Id
     ref: Ref
     body: bytes
+    about: Annotated[bytes, Meta(max_length=MAX_PRESENCE_BYTES)] = b""
+    """Of a source that has come just now: an `About`, for a server that has not heard of it yet."""
 
 
 class Undelivered(Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -216,7 +218,7 @@ def is_this_version(data: bytes) -> bool:
 
 
 def encode_about(about: About) -> Raw:
-    """What a server tells of a node, for its `Presence`.
+    """What a server tells of a node, for its `Presence`, or its first `HandOver`.
 
     Raises:
         MalformedError: It cannot be written, as a name that is half a surrogate pair.

@@ -47,6 +47,13 @@ class Broker:
         """The same, for `cluster.servers`."""
         return f"nats://{self.host}"
 
+    @property
+    def monitor(self) -> str:
+        """Where it tells what it counts, if its configuration says `http`."""
+        assert self._process is not None
+        ports = json.loads((self._folder / f"nats-server_{self._process.pid}.ports").read_text())
+        return str(ports["monitoring"][0])
+
     def start(self, *, jetstream: bool | None = None) -> "Broker":
         """Start it, where it was before."""
         assert PROGRAM is not None

@@ -105,6 +105,21 @@ async def test_a_broker_that_crashed_is_found_again_with_all_it_kept(
     assert len(lines) == 2 * (4 + 3)  # each says once that it came up, and that it went away
 
 
+async def test_what_another_server_has_just_deleted_can_be_put(broker: Broker, join: Join) -> None:
+    first, second = join(broker.url, "a"), join(broker.url, "b")
+    await first.complete()
+    await second.complete()
+    first.do(Put("k", b"of a", 0))
+    await second.tells("entry", "k", b"of a", 1)
+    first.do(Delete("k", 1))
+    await second.tells("entry", "k", None, 2)
+    # It was on its way when the other one deleted what it was to replace.
+    second.do(Put("k", b"of b", 1))
+    await second.tells("refused", "k")
+    second.do(Put("k", b"of b", 0))
+    await second.tells("put", "k", 3)
+
+
 async def test_a_broker_that_stands_still_is_given_up_and_found_again(
     broker: Broker, join: Join
 ) -> None:

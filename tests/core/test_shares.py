@@ -33,6 +33,7 @@ EXEMPT = {
     "Statements._latest": EACH_PEER,
     "View._entries": CLUSTER,
     "View._odd": CLUSTER,
+    "View._passing": CLUSTER,
     "View._unverified": CLUSTER,
     "RouteTable._announced": "what is forgotten is kept by each route, and its bytes are counted",
     "_Settled.refused": "those who claim one id; who is forgotten is looked at anew",

@@ -2,6 +2,8 @@
 
 from functools import lru_cache
 
+from msgspec import Raw
+
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.identity import LISTS_SHARED, bounded_capabilities
 from p2ptui.core.peers import Peer
@@ -29,6 +31,19 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
         peer: Whose.
         statement: Counter and signature of what it has signed, or 0 and nothing.
     """
+    node = written_about(peer)
+    if node is None:
+        return None
+    counter, signature = statement if peer.seal is not None else (0, b"")
+    network, server, instance = own.network, own.server, own.instance
+    try:
+        return encode_presence(Presence(network, server, instance, counter, signature, node))
+    except MalformedError:
+        return None
+
+
+def written_about(peer: Peer) -> Raw | None:
+    """What an entry of a peer tells of it; None if that cannot be written."""
     info, seal = peer.facts.info, peer.seal
     address = parse_ip_address(format_address(peer.address))
     if info is None or address is None:
@@ -39,26 +54,22 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
     if seal is not None:
         keys, boot = seal.keys.x_public + seal.keys.ed_public, seal.claims.boot
     proved, name, version, metadata = peer.proved, info.name, info.version, info.metadata
-    about = About(host, port, proved, name, version, known, others, metadata, keys, boot)
-    counter, signature = statement if keys else (0, b"")
-    network, server, instance = own.network, own.server, own.instance
     try:
-        node = encode_about(about)
-        return encode_presence(Presence(network, server, instance, counter, signature, node))
+        return encode_about(
+            About(host, port, proved, name, version, known, others, metadata, keys, boot)
+        )
     except MalformedError:
         return None
 
 
-def read_about(presence: Presence, node_id: str) -> About:
-    """What an entry tells of a node; MalformedError if it is not about this one, or nowhere."""
-    about = decode_about(presence.node)
+def read_about(node: bytes | Raw, node_id: str) -> About:
+    """What is told of a node; MalformedError if it is not about this one, or nowhere."""
+    about = decode_about(node)
     address = about.host, about.port
     if parse_ip_address(format_address(address)) != address:
         raise MalformedError("it is at no address, or that is not written as usual")
     if about.keys and keys_of(about).id != node_id:
         raise MalformedError("these keys make another id")
-    if presence.counter and not about.keys:
-        raise MalformedError("a statement without keys")
     return about
 
 

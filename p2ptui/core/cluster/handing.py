@@ -53,6 +53,7 @@ class HandOvers:
         others: The other servers.
         view: Whom they hold.
         taker: Who gives the peers of this server what comes for them.
+        news: What is told of a peer of which the others may not have heard yet.
         send: Sends a message to a server, by its id; False: there is no room for it.
         max_waiting_bytes: Of what waits for the link, at most.
     """
@@ -64,6 +65,7 @@ class HandOvers:
         others: Others,
         view: View,
         taker: Taker,
+        news: Callable[[Peer, float], bytes],
         send: Callable[[str, Message], bool],
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
@@ -72,6 +74,7 @@ class HandOvers:
         self._others = others
         self._view = view
         self._taker = taker
+        self._news = news
         self._send = send
         self._waiting: BoundedQueue[_Waiting] = state.tables.add(
             "cluster_waiting",
@@ -128,6 +131,7 @@ class HandOvers:
             self._state.timers.schedule_about(now, self._tell_gone, waiting)
             return True
         own = self._own
+        source = self._state.peers.authenticated(waiting.source_id)
         over = HandOver(
             own.network,
             own.server,
@@ -137,6 +141,7 @@ class HandOvers:
             node_id_bytes(waiting.target_id),
             waiting.ref,
             waiting.body,
+            b"" if source is None else self._news(source, now),
         )
         has_left = self._send(waiting.server_id, over)
         self.handed += has_left
@@ -198,6 +203,8 @@ class HandOvers:
         if not self._may_speak_for(run, source_id, now):
             self._state.counters.drop("cluster_not_its_node")
             return
+        if over.about:
+            self._view.note_passing(source_id, over.about, run, now)
         target = self._state.peers.authenticated(target_id)
         why: NotHanded | None = NotHanded.UNKNOWN
         if target is not None and target.is_plain:

@@ -12,7 +12,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.entries import written_entry
+from p2ptui.core.cluster.entries import written_about, written_entry
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
@@ -37,6 +37,9 @@ CONTESTED_S: Final = 1.0
 """An entry that somebody has taken away, or overwritten, is put again after this time at least:
 nobody can make this server put one after the other."""
 
+NEWS_S: Final = 1.0
+"""An entry reaches the others as long after the broker has it, or sooner."""
+
 MAX_DISOWNED: Final = 1_024
 """Entries in this server's name, of nodes that it does not hold, that are taken away at a time."""
 
@@ -59,6 +62,7 @@ class _Mine:
         "put_at",
         "refusals",
         "revision",
+        "told_at",
         "tried",
     )
 
@@ -74,6 +78,8 @@ class _Mine:
         self.is_late = False
         """Whether something has changed since."""
         self.put_at = -math.inf
+        self.told_at = math.inf
+        """Since when this server's entry stands there; seconds."""
         self.refusals = 0
         self.is_planned = False
         """Whether it will be looked at later."""
@@ -281,6 +287,13 @@ class OwnPresence:
         """The entry of a peer as it is now; None if it cannot be written."""
         return written_entry(self._own, peer, self._statements.of(peer.node_id))
 
+    def news(self, peer: Peer, now: float) -> bytes:
+        """What its entry tells of a peer, if the others may not have heard yet that it is here."""
+        mine = self._mine.get(peer.node_id)
+        if mine is None or now >= mine.told_at + NEWS_S or peer.node_id in self._yielded:
+            return b""
+        return bytes(written_about(peer) or b"")
+
     def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
         """Whether another server holds the node, as far as can be decided here."""
         entry = self._view.entry(node_id)
@@ -306,6 +319,7 @@ class OwnPresence:
             mine.ordered_at = None
             if is_up:
                 mine.revision, mine.is_ours, mine.refusals = 0, False, 0
+                mine.told_at = math.inf
 
     def handle_complete(self, now: float) -> None:
         """All that stands there was told: now all peers of this server are."""
@@ -340,6 +354,9 @@ class OwnPresence:
             return
         had = mine.is_ours
         mine.revision, mine.is_ours = (0, False) if value is None else (revision, is_own)
+        mine.told_at = min(mine.told_at, now) if mine.is_ours else math.inf
+        if had and value is None:
+            mine.ordered_at = None  # a Delete is done, and whatever else was for it is refused
         if is_own:
             self._settle(node_id, mine, now)
         peer = self._state.peers.authenticated(node_id)
@@ -380,6 +397,7 @@ class OwnPresence:
             mine.ordered_at = None  # it has been replaced already
             return
         mine.revision, mine.is_ours = revision, True
+        mine.told_at = min(mine.told_at, now)
         self._settle(node_id, mine, now)
         self._claims.forget(node_id)
         self._view.take_out(node_id, revision, now)

@@ -116,7 +116,7 @@ class Cluster:
         )
         self._mine = mine = OwnPresence(state, own, others, view, claims, statements, self._order)
         self._handing = HandOvers(
-            state, own, others, view, taker, self._send_message, max_waiting_bytes
+            state, own, others, view, taker, mine.news, self._send_message, max_waiting_bytes
         )
         view.on_change = self._handle_change
         claims.on_settled = mine.reconsider

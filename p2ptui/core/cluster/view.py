@@ -43,6 +43,12 @@ MAX_UNVERIFIED: Final = 16_384
 MAX_UNVERIFIED_BYTES: Final = 8_388_608
 """Entries that wait until there is time to verify them, and what they take."""
 
+MAX_PASSING: Final = 4_096
+"""Nodes that have just come to another server, which said so with something that it handed over."""
+
+PASSING_S: Final = 5.0
+"""Their entries are here by then."""
+
 KEPT_BYTES: Final = 400
 """What such an entry takes besides what it tells of its node."""
 
@@ -113,6 +119,10 @@ class View:
                 MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
             ),
         )
+        self._passing: BoundedTable[str, Entry] = tables.add(
+            "cluster_passing",
+            BoundedTable(MAX_PASSING, full="cluster_passing_full", lifetime_s=PASSING_S),
+        )
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
@@ -144,6 +154,8 @@ class View:
     def foreign(self, node_id: str) -> Foreign | None:
         """A node whose server can be reached."""
         entry = self._entries.get(node_id)
+        if entry is None or not entry.run.is_live:
+            entry = self._passing.get(node_id)
         return None if entry is None or not entry.run.is_live else self._foreign(node_id, entry)
 
     def nodes(self) -> Iterator[Foreign]:
@@ -210,6 +222,7 @@ class View:
     def take_out(self, node_id: str, revision: int, now: float) -> None:
         """No other server's entry stands there any more."""
         if not self._is_old(node_id, revision):
+            self._passing.pop(node_id)
             self._odd.pop(node_id)
             self._unverified.pop(node_id)
             self._drop(node_id, now)
@@ -236,11 +249,28 @@ class View:
             self._renew(node_id, known, revision, now)
             return
         try:
-            about = read_about(presence, node_id)
+            about = read_about(presence.node, node_id)
         except MalformedError:
             self._refuse(node_id, revision, "cluster_malformed", now)
             return
+        if presence.counter and not about.keys:
+            self._refuse(node_id, revision, "cluster_malformed", now)  # nobody can have signed it
+            return
         self._judge(node_id, presence, about, revision, now)
+
+    def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
+        """A server hands over what a node has sent, and says what it knows of that: until its entry
+        comes the node can be answered, unless something better is known of it."""
+        known = self._entries.get(node_id)
+        if (known is not None and known.run.is_live) or self.is_here(node_id):
+            return
+        try:
+            read_about(about, node_id)
+        except MalformedError:
+            self._state.counters.drop("cluster_malformed")
+            return
+        self._passing.put(node_id, Entry(about, 0, now, now, 0, run), now)
+        self._plan_ageing(now)
 
     def _judge(
         self, node_id: str, presence: Presence, about: About, revision: int, now: float
@@ -336,9 +366,8 @@ class View:
         if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
             return
         run.nodes += 1
-        if not self._ages:
-            self._ages = True
-            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+        self._passing.pop(node_id)
+        self._plan_ageing(now)
         self.on_change(node_id, now)
         if is_changed and not (self._is_first and self._untold is not None):
             self._tell_joined(node_id, now)
@@ -365,12 +394,18 @@ class View:
             for listener in self.on_left:
                 listener(node_id, now)
 
+    def _plan_ageing(self, now: float) -> None:
+        if not self._ages:
+            self._ages = True
+            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+
     def _age(self, now: float) -> None:
+        self._ages = False
+        self._passing.expire(now)
         while len(self._entries):
             node_id = next(iter(self._entries))
             if self._entries[node_id].heard_at + 3 * self.heartbeat_s > now:
                 break
             self._drop(node_id, now)
-        self._ages = len(self._entries) > 0
-        if self._ages:
-            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+        if len(self._entries) or len(self._passing):
+            self._plan_ageing(now)

@@ -1,12 +1,23 @@
 """What goes from server to server: at most once, and its sender is told if it does not arrive."""
 
+from typing import Any
+
 import pytest
 
 from p2ptui.core.cluster.handing import KEPT_BYTES, SETTLED_S, WAITING_S
+from p2ptui.core.cluster.presence import NEWS_S
+from p2ptui.core.cluster.view import MAX_PASSING, PASSING_S
 from p2ptui.core.peers import Handing, NotHanded
-from p2ptui.wire.cluster import MAX_BODY_BYTES, HandOver, Undelivered, encode_message
+from p2ptui.wire.cluster import (
+    MAX_BODY_BYTES,
+    About,
+    HandOver,
+    Undelivered,
+    encode_about,
+    encode_message,
+)
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import FakeNode, Rooms, Server
+from tests.core.cluster_rooms import FakeNode, Rooms, Server, node_id_of
 
 
 class Pair:
@@ -202,6 +213,98 @@ def test_a_server_speaks_for_no_node_that_has_signed_that_another_holds_it() -> 
     assert hand(one, source, target, rooms)
     rooms.run_for(0.1)
     assert len(third.taker.taken) == 1
+
+
+def test_who_has_just_come_can_be_answered_before_its_entry_is_here() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    target, source = rooms.node(), rooms.node(keys=True)
+    other.join(target)
+    rooms.run_for(1)
+    one.join(source)
+    assert hand(one, source, target, rooms)
+    rooms.run_for(0.02)
+    assert one.cluster.status(rooms.now).entries == 0, "its entry has not left"
+    foreign = other.cluster.holder(source.node_id)
+    assert foreign is not None
+    assert source.identity is not None
+    assert (foreign.server_id, foreign.keys) == (one.id, source.identity.keys.text)
+    assert not foreign.is_signed
+    assert "routing" in foreign.capabilities
+    assert list(other.cluster.nodes()) == []
+    assert hand(other, target, source, rooms)
+    rooms.run_for(0.02)
+    assert len(one.taker.taken) == 1
+    rooms.run_for(2 * NEWS_S)
+    foreign = other.cluster.holder(source.node_id)
+    assert foreign is not None
+    assert foreign.is_signed
+    assert len(other.cluster._view._passing) == 0
+
+    # What is known is not told with each message.
+    size = len(over(one, source, target))
+    seen: list[int] = []
+    rooms.broker.publish = lambda _, data, now: seen.append(len(data))  # type: ignore[method-assign,assignment]
+    hand(one, source, target, rooms)
+    rooms.run_for(0.01)
+    assert size in seen
+
+
+def over(server: Server, source: FakeNode, target: FakeNode, about: bytes = b"") -> bytes:
+    """The message in which a server hands something over."""
+    own = server.cluster._own
+    ids = node_id_bytes(source.node_id), node_id_bytes(target.node_id)
+    head = own.network, own.server, own.instance, Handing.ROUTED
+    return encode_message(HandOver(*head, *ids, "r", b"body", about))
+
+
+def about(name: str = "new", **fields: Any) -> bytes:
+    return bytes(encode_about(About("192.0.2.7", 4000, True, name, "1", **fields)))
+
+
+def test_what_is_said_of_who_has_just_come_counts_only_where_nothing_else_is_known() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    target, source, here = rooms.node(), rooms.node(), rooms.node()
+    other.join(target)
+    other.join(here)
+    third.join(source)
+    rooms.run_for(1)
+
+    def say(node: FakeNode, what: bytes) -> None:
+        rooms.broker.publish(other.id, over(one, node, target, what), rooms.now)
+        rooms.run_for(0.1)
+
+    say(source, about())
+    assert other.holder(source) == third.id
+    say(here, about())
+    assert other.holder(here) is None
+
+    unknown = rooms.node()
+    say(unknown, about()[:-3])
+    keys = rooms.node(keys=True).identity
+    assert keys is not None
+    say(unknown, about(keys=keys.x_public + keys.ed_public))
+    assert other.holder(unknown) is None
+    assert other.drops == {"cluster_malformed": 2}
+    say(unknown, about())
+    assert other.holder(unknown) == one.id
+    rooms.run_for(PASSING_S + 1.5)
+    assert other.holder(unknown) is None
+
+    # Of those whose server has fallen silent it is the best that is known.
+    third.kill()
+    rooms.run_for(4)
+    say(source, about())
+    assert other.holder(source) == one.id
+    for number in range(MAX_PASSING + 10):
+        other.cluster._view.note_passing(
+            node_id_of(1 << 20 | number),
+            about(),
+            other.cluster._others.live_run(one.id),
+            rooms.now,  # type: ignore[arg-type]
+        )
+    assert len(other.cluster._view._passing) == MAX_PASSING
 
 
 def test_kinds_and_reasons_of_a_later_version_are_passed_over() -> None:

@@ -111,6 +111,19 @@ def test_a_node_that_leaves_is_gone_everywhere(rooms: Rooms) -> None:
     assert rooms.broker.entries(rooms.now) == {}
 
 
+def test_a_node_that_leaves_and_comes_back_at_once_is_told_of(rooms: Rooms) -> None:
+    one, other, _ = rooms.servers
+    node = rooms.node()
+    one.join(node)
+    rooms.run_for(5)
+    one.leave(node)
+    while not any(mine.ordered_at for mine in one.cluster._mine._mine.values()):
+        rooms.run_for(0.001)
+    one.join(node)
+    rooms.run_for(1.5)
+    assert other.holder(node) == one.id
+
+
 def test_a_node_that_has_signed_is_taken_over_by_a_newer_statement_only(rooms: Rooms) -> None:
     one, other, third = rooms.servers
     node = rooms.node(keys=True)

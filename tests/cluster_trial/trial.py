@@ -1,0 +1,496 @@
+"""What is done to a cluster, and what is looked at meanwhile."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import nats
+
+from p2ptui.io.nats_names import Names
+from p2ptui.wire.cluster import decode_presence
+from tests.cluster.brokers import Broker
+from tests.cluster_trial.processes import (
+    MONITORED,
+    CrowdProcess,
+    Server,
+    Way,
+    counted,
+    until,
+)
+
+SERVERS: Final = 3
+KINDS: Final = ((False, 1), (True, 1), (True, 2))
+"""Whether a node looks for direct paths, and how many servers it joins."""
+
+TRAFFIC_PAUSE_S: Final = 0.1
+BACK_S: Final = 5.0
+"""Within this time all is as it was."""
+
+LIMIT_S: Final = 20.0
+"""So long it is waited for."""
+
+
+@dataclass
+class Options:
+    """How large a trial is."""
+
+    nodes: int = 600
+    crowds: int = 4
+    pairs: int = 300
+    kills: int = 20
+    server_kills: int = 10
+    cuts: int = 10
+    cut: float = 15.0
+    probed: int = 10
+    """Peers of a killed server that are looked for."""
+    lines: int = 6
+    """Pairs with traffic, of each kind."""
+    quiet: float = 20.0
+    seed: int = 1
+
+
+@dataclass
+class Row:
+    """One thing that was looked at."""
+
+    name: str
+    measured: str
+    wanted: str
+    holds: bool
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class Trial:
+    """Servers, a broker, and nodes."""
+
+    def __init__(self, options: Options, folder: Path, say: Any) -> None:
+        self.options, self.say = options, say
+        self.rng = random.Random(options.seed)
+        self.broker = Broker(folder, MONITORED)
+        self.folder = folder
+        self.ways: list[Way] = []
+        self.servers: list[Server] = []
+        self.crowds: list[CrowdProcess] = []
+        self.rows: list[Row] = []
+        self.ids: dict[str, str] = {}
+        """Of nodes, by name."""
+        self.home: dict[str, int] = {}
+        """Which server a node has joined first, by name."""
+        self.joined: dict[str, set[int]] = {}
+        self.crowd_of: dict[str, CrowdProcess] = {}
+        self.kinds: dict[tuple[int, int], list[str]] = {
+            (home, kind): [] for home in range(SERVERS) for kind in range(len(KINDS))
+        }
+        """Names, by their server and their kind."""
+
+    async def begin(self) -> None:
+        """Start all."""
+        options = self.options
+        self.broker.start()
+        for number in range(SERVERS):
+            way = Way(self.broker)
+            self.ways.append(way)
+            server = Server(self.folder, f"server{number + 1}", f"nats://127.0.0.1:{way.port}")
+            self.servers.append(server)
+            server.start()
+        for number in range(options.crowds):
+            crowd = CrowdProcess(self.folder, number)
+            self.crowds.append(crowd)
+            await crowd.begin()
+
+        async def are_up() -> bool:
+            return all(server.lines("linked to the broker") for server in self.servers)
+
+        if not await until(are_up, LIMIT_S * 2):
+            raise RuntimeError("the servers do not find the broker")
+        told: list[list[dict[str, Any]]] = [[] for _ in self.crowds]
+        for number in range(options.nodes):
+            # Of each crowd as many at each server; some join one server, some two; two thirds
+            # look for direct paths.
+            name, home = f"node{number}", number % SERVERS
+            crowd = number // SERVERS % options.crowds
+            kind = number // SERVERS // options.crowds % len(KINDS)
+            is_direct, joins = KINDS[kind]
+            joined = [(home + other) % SERVERS for other in range(joins)]
+            at = [self.servers[server].address for server in joined]
+            told[crowd].append({"name": name, "join": at, "direct": is_direct})
+            self.home[name], self.joined[name] = home, set(joined)
+            self.crowd_of[name] = self.crowds[crowd]
+            self.kinds[home, kind].append(name)
+        began = time.monotonic()
+        for ids in await asyncio.gather(
+            *(crowd.do("start", nodes) for crowd, nodes in zip(self.crowds, told, strict=True))
+        ):
+            self.ids |= ids
+
+        took_s = await self._one_truth(60)
+        self.say(f"{options.nodes} nodes after {time.monotonic() - began:.1f} s")
+        if took_s is None:
+            raise RuntimeError("the servers do not know all nodes")
+
+    async def end(self) -> None:
+        """End all that was started."""
+        await asyncio.gather(*(crowd.end() for crowd in self.crowds))
+        for started in (*self.servers, *self.ways):
+            started.kill() if isinstance(started, Server) else started.end()
+        self.broker.kill()
+
+    def note(self, name: str, measured: str, wanted: str, *, holds: bool, **figures: Any) -> None:
+        """Something was looked at."""
+        self.rows.append(Row(name, measured, wanted, holds, figures))
+        self.say(f"{'  ' if holds else '! '}{name}: {measured} (wanted: {wanted})")
+
+    def relayed(self, home: int) -> list[str]:
+        """Nodes that have joined one server, and that speak to others by way of it."""
+        return self.kinds[home, 0]
+
+    async def _one_truth(self, seconds: float) -> float | None:
+        """How long it takes until all servers know all nodes, at most; None: longer."""
+        began, everybody = time.monotonic(), set(self.ids.values())
+        found: dict[int, int] = {}
+        missing: dict[int, set[str]] = {}
+
+        async def knows(home: int) -> bool:
+            name = self.relayed(home)[0]
+            ids = await self.crowd_of[name].do("listed", name, self.servers[home].address)
+            missing[home] = everybody - {*ids, self.ids[name]}
+            found[home] = len(everybody) - len(missing[home])
+            return everybody <= {*ids, self.ids[name]}
+
+        async def all_know() -> bool:
+            return all(await asyncio.gather(*(knows(home) for home in range(SERVERS))))
+
+        if await until(all_know, seconds, 0.1):
+            return time.monotonic() - began
+        self.say(f"  known: {found} of {len(everybody)}")
+        await self._tell_missing(missing)
+        return None
+
+    async def _tell_missing(self, missing: dict[int, set[str]]) -> None:
+        """What there is to say of nodes that a server does not know."""
+        names = {node_id: name for name, node_id in self.ids.items()}
+        client = await nats.connect(self.broker.url)
+        try:
+            for node_id in sorted(set().union(*missing.values()))[:5]:
+                name = names[node_id]
+                who = [home for home, ids in missing.items() if node_id in ids]
+                at = await self.crowd_of[name].do("peers_of", name)
+                try:
+                    bucket = Names.of("p2p_default")
+                    entry = await client.jetstream().get_last_msg(
+                        bucket.stream, f"{bucket.keys}{node_id}"
+                    )
+                    told = decode_presence(entry.data or b"") if not entry.headers or "KV-Operation" not in entry.headers else "deleted"
+                except Exception as error:
+                    told = error
+                self.say(f"  {name} {node_id} joined {self.joined[name]}, has {at}; not known to {who}; {told}")
+                for server in self.servers:
+                    self.say("   ".join([f"  {server.name}:", *server.lines(node_id)[-6:]]))
+        finally:
+            await client.close()
+
+    # Everybody reaches everybody.
+
+    async def all_pairs(self) -> None:
+        """A sample of ordered pairs, of different servers."""
+        names = list(self.ids)
+        pairs = set[tuple[str, str]]()
+        while len(pairs) < self.options.pairs:
+            one, other = self.rng.sample(names, 2)
+            if not self.joined[one] & self.joined[other]:
+                pairs.add((one, other))
+        of: dict[CrowdProcess, list[list[str]]] = {crowd: [] for crowd in self.crowds}
+        for one, other in sorted(pairs):
+            of[self.crowd_of[one]].append([one, self.ids[other]])
+        answers = await asyncio.gather(*(crowd.do("talk", told, 15.0) for crowd, told in of.items()))
+        failed = [why for answer in answers for why in answer if why]
+        talk = len(pairs) - len(failed)
+        self.note(
+            "pairs of different servers that talk",
+            f"{talk} of {len(pairs)}",
+            "all",
+            holds=not failed,
+            talk=talk,
+            failed=failed[:10],
+        )
+
+    # Traffic.
+
+    async def _begin_traffic(self, homes: Iterable[int] = range(SERVERS)) -> None:
+        """Lines of each kind: within each server, and between all of them."""
+        homes = list(homes)
+        pairs: list[tuple[str, str, str]] = []
+        for number in range(self.options.lines):
+            home = homes[number % len(homes)]
+            at = self.relayed(home)
+            pairs.append((f"local{home}", at[2 * number % len(at)], at[(2 * number + 1) % len(at)]))
+            other = self.relayed((home + 1) % SERVERS)
+            to = (home + 1) % SERVERS
+            ends = at[-1 - number % len(at)], other[-1 - number % len(other)]
+            pairs.append((f"cross{home}{to}", *(ends if number % 2 else reversed(ends))))
+        of: dict[CrowdProcess, list[list[str]]] = {}
+        for kind, one, other_name in pairs:
+            of.setdefault(self.crowd_of[one], []).append([kind, one, self.ids[other_name]])
+        met = await asyncio.gather(
+            *(crowd.do("talk", [line[1:] for line in lines], 15.0) for crowd, lines in of.items())
+        )
+        if failed := [why for answer in met for why in answer if why]:
+            self.say(f"  do not meet: {failed}")
+        self._names = {node_id: name for name, node_id in self.ids.items()}
+        for crowd, lines in of.items():
+            await crowd.do("traffic", lines, TRAFFIC_PAUSE_S)
+
+    async def _end_traffic(self) -> "Traffic":
+        told = await asyncio.gather(*(crowd.do("stop", 60.0) for crowd in self.crowds))
+        await asyncio.sleep(0.5)
+        sent = [Sent(*one) for answer in told for one in answer["sent"]]
+        came: Counter[tuple[str, str, int]] = Counter()
+        for arrived in await asyncio.gather(*(crowd.do("arrived") for crowd in self.crowds)):
+            for to, source, number, count in arrived:
+                came[to, source, number] += count
+        still_open = sum(answer["open"] for answer in told)
+        return Traffic(sent, came, self._names, still_open)
+
+    # What goes wrong.
+
+    async def kill_broker(self) -> None:
+        """Kill the broker again and again under traffic."""
+        await self._begin_traffic()
+        await asyncio.sleep(4)
+        calm, rough, backs = list[tuple[float, float]](), list[tuple[float, float]](), list[float]()
+        for _ in range(self.options.kills):
+            began = time.monotonic()
+            self.broker.kill()
+            await asyncio.sleep(self.rng.uniform(0.2, 2.0))
+            self.broker.start()
+            backs.append(time.monotonic())
+            await asyncio.sleep(BACK_S)
+            rough.append((began, time.monotonic()))
+            began = time.monotonic()
+            await asyncio.sleep(3)
+            calm.append((began, time.monotonic()))
+        traffic = await self._end_traffic()
+        back_s = [traffic.back_s("cross", back) for back in backs]
+        self.note(
+            "broker killed: messages between servers again",
+            f"after {max(back_s, default=0):.2f} s at most, {statistics.median(back_s or [0]):.2f} s in the middle, of {len(backs)} kills",
+            f"{BACK_S:.0f} s",
+            holds=max(back_s, default=0) <= BACK_S,
+            back_s=back_s,
+        )
+        hurt, unhurt = (traffic.latency_s("local", spans) for spans in (rough, calm))
+        self.note(
+            "broker killed: latency within a server",
+            f"{hurt * 1e3:.2f} ms, otherwise {unhurt * 1e3:.2f} ms: x {hurt / unhurt:.2f}",
+            "x 1.1",
+            holds=hurt <= 1.1 * unhurt,
+            ratio=hurt / unhurt,
+        )
+        self._note_fate("broker killed", traffic, local="local")
+
+    def _note_fate(self, name: str, traffic: "Traffic", local: str = "") -> None:
+        fate = traffic.fate()
+        if local:
+            failed = [one for one in traffic.of(local) if one.status != "delivered"]
+            self.note(
+                f"{name}: messages within a server that were not delivered",
+                f"{len(failed)} of {len(traffic.of(local))}",
+                "none",
+                holds=not failed,
+                reasons=dict(Counter(one.reason for one in failed).most_common(5)),
+            )
+        self.note(
+            f"{name}: messages lost and nobody told, twice",
+            f"{fate['lost']}, {fate['twice']} of {fate['sent']} ({fate['told']} not delivered and told)",
+            "none",
+            holds=not fate["lost"] and not fate["twice"] and not fate["open"],
+            **fate,
+        )
+
+    async def kill_servers(self) -> None:
+        """Kill one server after the other, and look for its peers."""
+        took: list[float] = []
+        missing = 0
+        for number in range(self.options.server_kills):
+            home = number % SERVERS
+            mine = [name for kind in range(len(KINDS)) for name in self.kinds[home, kind]]
+            victims = self.rng.sample(mine, min(self.options.probed, len(mine)))
+            # One that is at the server that none of them has joined.
+            prober = self.rng.choice(self.relayed((home + 2) % SERVERS))
+            crowd = self.crowd_of[prober]
+            ids = [self.ids[name] for name in victims]
+            before = await crowd.do("reach", prober, ids, LIMIT_S)
+            if len(before) < len(ids):
+                self.say(f"  before: {len(before)} of {len(ids)} are reached")
+            self.servers[home].kill()
+            began = time.monotonic()
+            reached = await crowd.do("reach", prober, ids, LIMIT_S)
+            took += [when - began for when in reached.values()]
+            missing += len(ids) - len(reached)
+            await asyncio.sleep(1)
+            self.servers[home].start()
+            if await self._one_truth(25) is None:
+                self.say("  no one truth after a server has come back")
+        self.note(
+            "server killed: its peers served by another",
+            f"after {max(took, default=0):.2f} s at most, {statistics.median(took or [0]):.2f} s in the"
+            f" middle, of {len(took)}; {missing} not after {LIMIT_S:.0f} s",
+            f"{BACK_S:.0f} s",
+            holds=not missing and max(took, default=0) <= BACK_S,
+            took_s=sorted(took),
+        )
+
+    async def cut_off(self) -> None:
+        """Cut one server off from the broker."""
+        backs: list[float] = []
+        truths: list[float | None] = []
+        await self._begin_traffic()
+        await asyncio.sleep(3)
+        for number in range(self.options.cuts):
+            way = self.ways[number % SERVERS]
+            if number % 2:
+                way.end()
+            else:
+                way.silence()
+            await asyncio.sleep(self.options.cut)
+            way.mend()
+            backs.append(time.monotonic())
+            truths.append(await self._one_truth(LIMIT_S))
+            await asyncio.sleep(max(0.0, BACK_S - (time.monotonic() - backs[-1])))
+        traffic = await self._end_traffic()
+        back_s = [traffic.back_s("cross", back) for back in backs]
+        self.note(
+            f"cut off for {self.options.cut:.0f} s: messages between servers again",
+            f"after {max(back_s, default=0):.2f} s at most, of {len(backs)} cuts",
+            f"{BACK_S:.0f} s",
+            holds=max(back_s, default=0) <= BACK_S,
+            back_s=back_s,
+        )
+        known = [truth for truth in truths if truth is not None]
+        self.note(
+            f"cut off for {self.options.cut:.0f} s: all servers know all nodes again",
+            f"after {max(known, default=0):.2f} s at most, {len(truths) - len(known)} not",
+            f"{BACK_S:.0f} s",
+            holds=len(known) == len(truths) and max(known, default=0) <= BACK_S,
+            truth_s=truths,
+        )
+        self._note_fate("cut off", traffic, local="local")
+
+    # What it costs.
+
+    async def cost(self) -> None:
+        """Latency between servers against that within one, and what the broker hears."""
+        await self._begin_traffic()
+        await asyncio.sleep(2)
+        began = time.monotonic()
+        await asyncio.sleep(self.options.quiet)
+        took_s = time.monotonic() - began
+        spans = [(began, time.monotonic())]
+        traffic = await self._end_traffic()
+        local, cross = (traffic.latency_s(kind, spans) for kind in ("local", "cross"))
+        self.note(
+            "latency between servers, against within one",
+            f"{cross * 1e3:.2f} ms, {local * 1e3:.2f} ms: x {cross / local:.2f}",
+            "x 3",
+            holds=cross <= 3 * local,
+            ratio=cross / local,
+        )
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        before = self._broker_counts()
+        await asyncio.sleep(self.options.quiet)
+        took_s = time.monotonic() - began
+        after = self._broker_counts()
+        per = 60 / took_s / self.options.nodes
+        puts, bytes_in, bytes_out = ((new - old) * per for old, new in zip(before, after, strict=True))
+        self.note(
+            "presence, a node a minute",
+            f"{puts:.2f} entries, {bytes_in:.0f} bytes to the broker, {bytes_out:.0f} from it",
+            "2 entries, some more at first",
+            holds=puts < 4.5,
+            puts=puts,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+        )
+
+    def _broker_counts(self) -> tuple[int, int, int]:
+        told, server = counted(self.broker, "jsz?streams=true"), counted(self.broker, "varz")
+        streams = told["account_details"][0]["stream_detail"]
+        last = sum(stream["state"]["last_seq"] for stream in streams)
+        return last, server["in_bytes"], server["out_bytes"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one message."""
+
+    kind: str
+    source: str
+    target: str
+    number: int
+    began: float
+    ended: float
+    status: str
+    reason: str
+
+
+class Traffic:
+    """What became of all messages."""
+
+    def __init__(
+        self,
+        sent: list[Sent],
+        came: "Counter[tuple[str, str, int]]",
+        names: dict[str, str],
+        still_open: int,
+    ) -> None:
+        self.sent, self._came, self._names, self._open = sent, came, names, still_open
+
+    def of(self, kind: str) -> list[Sent]:
+        """Those of lines of a kind."""
+        return [one for one in self.sent if one.kind.startswith(kind)]
+
+    def latency_s(self, kind: str, spans: list[tuple[float, float]]) -> float:
+        """Of what was delivered at once, in the middle."""
+        took = [
+            one.ended - one.began
+            for one in self.of(kind)
+            if one.status == "delivered" and any(a <= one.began < b for a, b in spans)
+        ]
+        return statistics.median(took) if took else float("nan")
+
+    def back_s(self, kind: str, back: float) -> float:
+        """Until each line has delivered what was sent after a time."""
+        lines: dict[tuple[str, str], float] = {}
+        for one in self.of(kind):
+            line = one.source, one.target
+            lines.setdefault(line, float("inf"))
+            if one.status == "delivered" and one.ended >= back:
+                lines[line] = min(lines[line], one.ended - back)
+        return max(lines.values(), default=float("inf"))
+
+    def fate(self) -> dict[str, Any]:
+        """How many were delivered as they say, and how many not."""
+        delivered = [one for one in self.sent if one.status == "delivered"]
+        lost = [
+            one
+            for one in delivered
+            if not self._came[self._names[one.target], one.source, one.number]
+        ]
+        told = [one for one in self.sent if one.status == "told"]
+        return {
+            "sent": len(self.sent),
+            "delivered": len(delivered),
+            "told": len(told),
+            "lost": len(lost),
+            "twice": sum(count > 1 for count in self._came.values()),
+            "open": self._open,
+            "unconfirmed": len(self.sent) - len(delivered) - len(told),
+            "reasons": dict(Counter(one.reason for one in told).most_common(6)),
+        }
