@@ -103,7 +103,7 @@ def _print(peer: PeerView, listed: ServerList) -> None:
     who = f"{printable(peer.name, 64)} ({peer.node_id}) at {format_address(peer.address)}"
     if not listed.servers:
         if listed.complete:
-            print(f"{who} serves its network alone{trust}")
+            print(f"{who} serves alone, with no other server{trust}")
         return
     print(f"{who}{trust}")
     print_table(COLUMNS, list(map(server_row, listed.servers)), LEFT_OUT)

@@ -163,13 +163,16 @@ class RunningNode(NodeLife):
         home = endpoint.home.server
         if told or home is None:
             return told
-        at = ListedServer(
-            id=home.node_id, name=home.name, address=format_address(visible_address(home.address))
-        )
-        return [at] + [
-            ListedServer(id=one.node_id, address=format_address(one.address))
-            for one in endpoint.home.told
-            if one.node_id != home.node_id
+        at = {home.node_id: visible_address(home.address)}
+        at = {one.node_id: one.address for one in endpoint.home.told} | at
+        node_ids = dict.fromkeys([home.node_id, *at])
+        return [
+            ListedServer(
+                id=node_id,
+                name=self.roster.name_with(node_id),
+                address=format_address(at[node_id]),
+            )
+            for node_id in node_ids
         ]
 
     @property

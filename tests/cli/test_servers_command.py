@@ -83,7 +83,7 @@ def test_a_server_that_serves_alone(world):
     said = world.run("servers", SERVER)
     assert (said.code, said.errors) == (0, "")
     (line,) = said.lines
-    assert "serves its network alone" in line
+    assert "serves alone, with no other server" in line
     assert world.run("servers", SERVER, "--json").json["is_alone"] is True
 
 

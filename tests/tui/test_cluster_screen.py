@@ -68,7 +68,7 @@ def test_the_command_prints_the_servers(broker: BrokerInTown) -> None:
         header = line_of(stage, "NAME ")
         assert "BROKER" in header
         assert "alpha (this node)" in line_of(stage, "(this node)")
-        assert "heard " in line_of(stage, "be\\x1bta")
+        assert "be\\x1bta" in line_of(stage, "heard ")
         broker.kill()
         await stage.wait(2)
         assert "is away: there is no broker at" in stage.text()
@@ -99,6 +99,9 @@ def test_a_node_elsewhere_in_full(broker: BrokerInTown) -> None:
         assert "held by" in text
         assert "10.0.3.1:8080" in text
         assert "elsewhere" in text
+        await stage.pilot.press("escape")
+        said = await stage.type("ping carol")
+        assert said.startswith("carol is at be\\x1bta, another server: ")
         assert stage.app.roster.shell_target(stage.app.roster.find("carol")) == ()
 
     play(story)

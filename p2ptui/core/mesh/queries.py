@@ -198,6 +198,8 @@ class Queries:
             if (node_id := canonical_id(node.id or node.node_id)) is not None
         )
         listed = self._servers_in(payload) if is_of_servers else nodes
+        if listed is None:
+            return
         # An empty page counts as well: they could go on for ever.
         query.size += max(len(listed), len(payload.nodes), 1)
         if query.size > MAX_NODES:
@@ -211,13 +213,13 @@ class Queries:
         if query.is_complete:
             self._finish(query)
 
-    def _servers_in(self, payload: ListNodesPayload) -> tuple[ListedServer, ...]:
+    def _servers_in(self, payload: ListNodesPayload) -> tuple[ListedServer, ...] | None:
         assert payload.servers is not UNSET
         try:
             listed: list[ListedServer] = decode_payload(payload.servers, _SERVERS)
         except MalformedError:
             self._state.counters.drop("servers_malformed")
-            return ()
+            return None
         return tuple(one for one in listed if canonical_id(one.id) is not None)
 
 
