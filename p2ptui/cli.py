@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
-_OF_KEYS: Final = ("key", "trust", "forget")
+_AT_THE_END: Final = ("servers", "key", "trust", "forget")
 
 COMMANDS: Final[Mapping[str, str]] = {
     **{
         verb.name: verb.summary
         for verb in VERBS.values()
-        if verb.in_shell and verb.name not in _OF_KEYS
+        if verb.in_shell and verb.name not in _AT_THE_END
     },
     "receive": "keep the files that others send",
-    **{name: VERBS[name].summary for name in _OF_KEYS},
+    **{name: VERBS[name].summary for name in _AT_THE_END},
 }
 """The commands of the screen's grammar that the shell has too, and those that need no screen."""
 

@@ -135,6 +135,11 @@ VERBS: Final = {
             (Parameter(Kind.WORD, optional=True),),
             in_shell=True,
         ),
+        Verb(
+            "servers",
+            "list the servers of the network",
+            in_shell=True,
+        ),
         Verb("trust", "say that a node is the right one", (_MET,), in_shell=True),
         Verb("forget", "forget a node that was met", (_MET,), in_shell=True),
         Verb(

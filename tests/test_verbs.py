@@ -23,8 +23,8 @@ def complaint(line: str, peers: tuple[str, ...] = ()) -> str:
 
 def test_the_grammar_is_the_one_that_was_promised():
     promised = (
-        "connect disconnect ping send broadcast relay punch nat discover peers trust forget key"
-        " routes stats filter log save copy theme help quit"
+        "connect disconnect ping send broadcast relay punch nat discover peers servers trust"
+        " forget key routes stats filter log save copy theme help quit"
     )
     assert list(VERBS) == promised.split()
 
@@ -253,7 +253,7 @@ def test_every_verb_is_described():
 def test_the_shell_commands_are_the_verbs_marked_for_it():
     # And some that the screen does not have.
     assert list(COMMANDS)[:5] == ["ping", "send", "nat", "peers", "receive"]
-    assert list(COMMANDS)[5:] == ["key", "trust", "forget"]
+    assert list(COMMANDS)[5:] == ["servers", "key", "trust", "forget"]
     assert all(COMMANDS[name] == VERBS[name].summary for name in COMMANDS if name in VERBS)
     assert "receive" not in VERBS
     for name in COMMANDS:

@@ -14,6 +14,9 @@ from p2ptui.text import printable
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
+_MODULES: Final[Mapping[str, str]] = {"servers": "listed_servers"}
+"""The modules of commands that are not called as these are."""
+
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
 
@@ -75,7 +78,7 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
     """Run a command.
 
     Args:
-        name: `ping`, `send`, ...: the module of this package with that name.
+        name: `ping`, `send`, ...: see the module of this package with that name.
         arguments: What follows the name.
         environ: The environment, for the configuration.
 
@@ -159,7 +162,7 @@ def _load(name: str) -> Any:
     # and a twelfth of that would go to the search for garbage that modules do not leave.
     gc.disable()
     try:
-        return importlib.import_module(f"p2ptui.commands.{name}")
+        return importlib.import_module(f"p2ptui.commands.{_MODULES.get(name, name)}")
     finally:
         gc.enable()
 

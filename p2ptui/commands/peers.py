@@ -14,14 +14,16 @@ from p2ptui.commands.session import (
     open_node,
     read_address,
 )
+from p2ptui.commands.table import print_table
 from p2ptui.commands.target import Deadline, tell_changes, trust_fields
 from p2ptui.config import Config
-from p2ptui.core.events import NodeList
+from p2ptui.core.events import NodeList, ServerList
+from p2ptui.core.identity import short_id
 from p2ptui.errors import RemoteError
 from p2ptui.node import Node, PeerView
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import NodeInfo
+from p2ptui.wire.message import ListedNode, NodeInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +52,14 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
     async with open_node(config, addresses) as node:
         peer = await connect(node, addresses, deadline)
         tell_changes(node)
+        servers = await node.list_servers(peer, deadline.left_s)
         listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
+        holders = _Holders(peer, servers)
         if options.json:
-            options.answer.tell(_report(node, peer, others))
+            options.answer.tell(_report(node, peer, others, holders))
         else:
-            _print_table(node, peer, others)
+            _print_table(node, peer, others, holders)
     return _judge(listed)
 
 
@@ -67,12 +71,46 @@ def _judge(listed: NodeList) -> int:
     raise RemoteError(f"the list is incomplete: {counted(len(listed.nodes), 'node')} came in time")
 
 
-def _report(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
+class _Holders:
+    """Which server of a cluster holds whom, as the one that is asked says.
+
+    Args:
+        asked: That one.
+        servers: All of them; none where it serves alone.
+    """
+
+    def __init__(self, asked: PeerView, servers: ServerList) -> None:
+        self.are_several = bool(servers.servers)
+        self._asked_id = asked.node_id
+        self._names = {one.id: one.name for one in servers.servers}
+
+    def of(self, listed: NodeInfo) -> tuple[str, str]:
+        """Name and id of a node's server: remote text, empty where the name is not known."""
+        held = isinstance(listed, ListedNode)
+        server_id = listed.server if held else self._asked_id  # type: ignore[attr-defined]
+        return self._names.get(server_id, ""), server_id
+
+    def fields(self, listed: NodeInfo) -> dict[str, Any]:
+        """The same for programs; nothing where nobody shares the network."""
+        if not self.are_several:
+            return {}
+        name, server_id = self.of(listed)
+        return {"server": name or None, "server_id": server_id}
+
+
+def _report(node: Node, peer: PeerView, nodes: list[NodeInfo], holders: _Holders) -> dict[str, Any]:
     public = peer.public_address
     return {
         "server": _as_reached(peer),
         "public_address": None if public is None else format_address(public),
-        "nodes": [{**msgspec.to_builtins(one), "trust": _trust_of(node, one)} for one in nodes],
+        "nodes": [
+            {
+                **msgspec.to_builtins(one),
+                "trust": _trust_of(node, one),
+                **holders.fields(one),
+            }
+            for one in nodes
+        ],
     }
 
 
@@ -92,7 +130,7 @@ def _trust_of(node: Node, listed: NodeInfo) -> str | None:
     return None if judgement is None else judgement.trust.value
 
 
-def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> None:
+def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo], holders: _Holders) -> None:
     public = peer.public_address
     seen = "" if public is None else f", which sees you at {format_address(public)}"
     trust = "" if peer.trust is None else f"; {peer.trust.value}"
@@ -101,19 +139,22 @@ def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> None:
     if not nodes:
         print("no other nodes")
         return
-    rows = [("NAME", "ID", "ADDRESS", "VERSION", "TRUST")]
-    rows += [
-        (
-            printable(one.name, 32),
-            one.id,
-            printable(one.listen_addr, 64),
-            printable(one.version, 16),
-            _trust_of(node, one) or "",
-        )
-        for one in nodes
-    ]
-    columns = 5 if any(row[-1] for row in rows[1:]) else 4  # nobody of them was met before
-    widths = [max(len(row[column]) for row in rows) for column in range(columns)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        print("  ".join(cells).rstrip())
+    print_table(
+        ("NAME", "ID", "ADDRESS", "VERSION", "SERVER", "TRUST"),
+        [
+            (
+                printable(one.name, 32),
+                one.id,
+                printable(one.listen_addr, 64),
+                printable(one.version, 16),
+                _server_words(*holders.of(one)) if holders.are_several else "",
+                _trust_of(node, one) or "",
+            )
+            for one in nodes
+        ],
+        left_out=("SERVER", "TRUST"),
+    )
+
+
+def _server_words(name: str, server_id: str) -> str:
+    return printable(name, 32) or short_id(server_id)

@@ -25,13 +25,13 @@ From the top down; a room imports from those below it only:
 
 Beside the rooms stand the values and the small books that they all use, which know no room:
 `events`, what the core tells the outside, with `encoded`, payloads in them, `traced`, messages,
-`peer_status`, the life of a peer,
-`acquaintance`, what is made of who is on the other side, and `policy`, by which rules a node is
-refused; `addresses`, also those that name a server or a further socket; `connection`, how a node is
-reached; `calls`, `pings`, `pongs` and `readers`, who waits for what; `aliases`, who sends from
-where; `accounts`, what a datagram is paid with, `debts`, what of that is owed, and `hours`, what a
-host is sent in one; `tables`, all that others can fill; `handed`, what other servers give to nodes
-of this one; `timers`, `counters` and `ids`. Two know peers: `identity`, who a node is and which
-dialect it speaks, and `trust`, what a sender must have shown. `services` names the parts of the
-rooms that handle messages; only the way in, and what makes it, know that.
+`peer_status`, the life of a peer, `listed`, what servers list, `acquaintance`, what is made of who
+is on the other side, and `policy`, by which rules a node is refused; `addresses`, also those that
+name a server or a further socket; `connection`, how a node is reached; `calls`, `pings`, `pongs`
+and `readers`, who waits for what; `aliases`, who sends from where; `accounts`, what a datagram is
+paid with, `debts`, what of that is owed, and `hours`, what a host is sent in one; `tables`, all
+that others can fill; `handed`, what other servers give to nodes of this one; `timers`, `counters`
+and `ids`. Two know peers: `identity`, who a node is and which dialect it speaks, and `trust`, what
+a sender must have shown. `services` names the parts of the rooms that handle messages; only the way
+in, and what makes it, know that.
 """

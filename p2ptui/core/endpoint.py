@@ -18,7 +18,7 @@ from p2ptui.core.data import encode_data
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.parts import Parts
-from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.peers import Elsewhere, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.sealing import OwnKeys, Seals
@@ -309,6 +309,19 @@ class Endpoint(Parts):
             LocalError: Too many such questions wait.
         """
         return self._queries.list_nodes(peer, now, timeout_s)
+
+    def list_servers(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ask a server which others serve its network; the token of a ServerList.
+
+        Raises:
+            LocalError: Too many such questions wait.
+        """
+        return self._queries.list_servers(peer, now, timeout_s)
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """The other servers of the network, and whom they hold."""
+        return self._state.elsewhere
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""

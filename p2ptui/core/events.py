@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
+from p2ptui.core.listed import NodeList as NodeList
+from p2ptui.core.listed import ServerList as ServerList
 from p2ptui.core.peer_status import GOES_ON_AT as GOES_ON_AT
 from p2ptui.core.peer_status import REACHED_AT as REACHED_AT
 from p2ptui.core.peer_status import PeerStatus as PeerStatus
@@ -17,7 +19,7 @@ from p2ptui.errors import P2PError
 from p2ptui.interpreted import interpreted
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NodeInfo, PeerInfo, RouteEntry
+from p2ptui.wire.message import PeerInfo, RouteEntry
 
 
 class Path(enum.Enum):
@@ -97,15 +99,6 @@ class ConnectResult:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeList:
-    """The nodes that a server knows."""
-
-    nodes: tuple[NodeInfo, ...]
-    complete: bool
-    """False when pages were missing at the end of the time given."""
-
-
-@dataclass(frozen=True, slots=True)
 class ProbeReport:
     """What a server says of a probe by one of its peers."""
 
@@ -117,7 +110,9 @@ class ProbeReport:
     """Where the server sees that peer; None where it does not tell."""
 
 
-Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError
+Outcome: TypeAlias = (
+    SendResult | PingResult | ConnectResult | NodeList | ServerList | ProbeReport | P2PError
+)
 
 
 class CallFinished(NamedTuple):

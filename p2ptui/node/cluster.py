@@ -13,7 +13,8 @@ from p2ptui.core.cluster.others import ServerStatus, Trouble
 from p2ptui.core.cluster.room import ClusterStatus
 from p2ptui.io.nats_bus import BusStatus, NatsBus
 from p2ptui.node.runtime import Runtime
-from p2ptui.text import printable
+from p2ptui.node.server_rows import time_words
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 
 __all__ = ["ClusterReport", "ClusterService", "ServerStatus"]
@@ -32,16 +33,27 @@ class ClusterReport:
     """What it knows of them, and they of it."""
     broker: BusStatus
     """The link to the broker."""
+    since_s: float
+    """For how long the link is there, or gone; seconds."""
+
+    @property
+    def link_words(self) -> str:
+        """How it stands with the broker: harmless text, in a few words, but for why it is away."""
+        if not self.broker.is_up:
+            return f"down for {time_words(self.since_s)}"
+        is_read = self.cluster.is_complete
+        return f"up for {time_words(self.since_s)}" if is_read else "up, who is where is being read"
 
     @property
     def line(self) -> str:
         """All of it in one line."""
         cluster, broker = self.cluster, self.broker
-        state = "up" if cluster.is_complete else "up, reading" if broker.is_up else "down"
+        why = "" if broker.is_up else f" ({printable(broker.trouble)})"
         due = f" ({cluster.entries_due} due)" if cluster.entries_due else ""
         return (
-            f"cluster: broker {state}, {len(cluster.servers)} other servers,"
-            f" {cluster.nodes} nodes elsewhere, {cluster.entries} told of{due},"
+            f"cluster: broker {self.link_words}{why},"
+            f" {counted(len(cluster.servers), 'other server')},"
+            f" {counted(cluster.nodes, 'node')} elsewhere, {cluster.entries} told of{due},"
             f" handed over {cluster.handed}, taken {cluster.taken}, failed {cluster.failed},"
             f" waiting {cluster.waiting}"
         )
@@ -77,7 +89,8 @@ class ClusterService:
 
     def report(self) -> ClusterReport:
         """How it stands."""
-        return ClusterReport(self._room.status(self._now()), self._bus.status())
+        now, broker = self._now(), self._bus.status()
+        return ClusterReport(self._room.status(now), broker, max(0.0, now - broker.since))
 
     def servers(self) -> list[ServerStatus]:
         """The other servers that are there."""

@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from p2ptui.core.addresses import address_words
-from p2ptui.core.events import ConnectResult, NodeList, Path, PathChanged, PingResult, SendResult
+from p2ptui.core.events import (
+    ConnectResult,
+    NodeList,
+    Path,
+    PathChanged,
+    PingResult,
+    SendResult,
+    ServerList,
+)
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.errors import NotMetError, PeerGoneError, PeerTimeoutError, UnknownPeerError
@@ -416,6 +424,21 @@ class Node(RunningNode):
         asked = await self._connected(server, seconds)
         token = self._endpoint.list_nodes(asked, self._runtime.now, seconds)
         result: NodeList = await self._runtime.call(token)
+        return result
+
+    async def list_servers(self, server: PeerRef, timeout_s: float = 10.0) -> ServerList:
+        """Ask a server which others serve its network with it.
+
+        Returns:
+            Itself first; nobody at all if it serves the network alone.
+
+        Raises:
+            UnknownPeerError: There is no such peer.
+        """
+        seconds = read_seconds(timeout_s)
+        asked = await self._connected(server, seconds)
+        token = self._endpoint.list_servers(asked, self._runtime.now, seconds)
+        result: ServerList = await self._runtime.call(token)
         return result
 
     async def discover(self, server: PeerRef | None = None) -> None:

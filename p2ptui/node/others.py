@@ -1,12 +1,15 @@
-"""Nodes without a session: those that a server introduced, and those behind a peer."""
+"""Nodes without a session: those that a server introduced, those behind a peer, and those that have
+one with another server of the network."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import told_name
 from p2ptui.core.mesh.evidence import Evidence
+from p2ptui.core.peers import Foreign
 from p2ptui.node.view import PeerView
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address
@@ -14,7 +17,8 @@ from p2ptui.wire.address import Address
 
 @dataclass(frozen=True, slots=True)
 class OtherNode:
-    """A node without a session: a server introduced it, or there is a way through a peer."""
+    """A node without a session: a server introduced it, there is a way through a peer, or another
+    server of the network holds it."""
 
     node_id: str
     name: str
@@ -22,7 +26,8 @@ class OtherNode:
     address: Address | None
     """Where a server says that it is."""
     via: str
-    """The id of the server that introduced it, or of the peer that comes next on the way."""
+    """The id of the server that introduced it, of the peer that comes next on the way, or of the
+    server that holds it."""
     hops: int
     capabilities: tuple[str, ...]
     via_name: str = ""
@@ -44,6 +49,9 @@ class OtherNode:
     keys: PublicKeys | None = None
     """Those that it has shown by way of others; its id is theirs."""
 
+    is_elsewhere: bool = False
+    """Whether another server of the network holds it, of which this node is one too."""
+
     @property
     def secured(self) -> bool:
         """Whether what is said to it by way of others is sealed from end to end."""
@@ -52,7 +60,7 @@ class OtherNode:
     @property
     def introduced(self) -> bool:
         """Whether it may be talked to directly; else only by way of others."""
-        return self.address is not None
+        return self.address is not None and not self.is_elsewhere
 
 
 Known: TypeAlias = PeerView | OtherNode
@@ -117,6 +125,63 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
                 known_since=route.known_since,
             )
             yield _with_contact(endpoint, node, now)
+
+
+MAX_ELSEWHERE: Final = 500
+"""Nodes of other servers that a table names: one that knows 200,000 shows some of them, and how
+many there are."""
+
+ELSEWHERE_HOLDS_S: Final = 1.0
+
+
+class NodesElsewhere:
+    """Nodes that other servers of the network hold, for a table: looked at once a second, and of
+    many always the same ones as long as they are there.
+
+    Args:
+        endpoint: The node's protocol.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._found: dict[str, OtherNode] = {}
+        self._found_at = -math.inf
+
+    def look(self, now: float) -> Mapping[str, OtherNode]:
+        """Those there are now, by their ids.
+
+        Args:
+            now: The time, seconds.
+        """
+        if now >= self._found_at + ELSEWHERE_HOLDS_S:
+            self._found_at = now
+            elsewhere, before = self._endpoint.elsewhere, self._found
+            names = {server.id: server.name for server in elsewhere.servers_told(now)}
+            self._found = {}
+            if not names:
+                return self._found
+            for node_id in before:
+                self._add(elsewhere.holder(node_id), names)
+            if len(self._found) < MAX_ELSEWHERE:
+                for foreign in elsewhere.nodes():
+                    self._add(foreign, names)
+                    if len(self._found) >= MAX_ELSEWHERE:
+                        break
+        return self._found
+
+    def _add(self, foreign: Foreign | None, names: Mapping[str, str]) -> None:
+        if foreign is None or self._endpoint.peers.authenticated(foreign.node_id) is not None:
+            return
+        self._found[foreign.node_id] = OtherNode(
+            foreign.node_id,
+            foreign.name,
+            foreign.address,
+            foreign.server_id,
+            2,
+            foreign.capabilities,
+            names.get(foreign.server_id, ""),
+            is_elsewhere=True,
+        )
 
 
 def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:

@@ -8,8 +8,8 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.errors import UnknownPeerError
-from p2ptui.node.lookup import SeveralFitError, find_node
-from p2ptui.node.others import Known, OtherNode, find_others
+from p2ptui.node.lookup import SeveralFitError, find_named, find_node
+from p2ptui.node.others import Known, NodesElsewhere, OtherNode, find_others
 from p2ptui.node.refused import Refused, rank_of, view_of
 from p2ptui.node.view import PeerView, trust_in, view
 from p2ptui.node.ways import shell_target
@@ -33,7 +33,10 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
     ),
     "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
     "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
-    "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),
+    "path": (
+        lambda _: 0,
+        lambda other: 3 if other.is_elsewhere else 1 if other.introduced else 2,
+    ),
     "rtt_ms": (
         lambda peer: peer.channel.rtt.latest or _FAR,
         lambda other: _FAR if other.rtt_ms is None else other.rtt_ms / 1000,
@@ -80,6 +83,7 @@ class Roster:
         self._endpoint = endpoint
         self._clock = clock
         self._refused = refused
+        self._elsewhere = NodesElsewhere(endpoint)
         self._others: dict[str, OtherNode] = {}
         self._noted_at = -math.inf
 
@@ -236,9 +240,12 @@ class Roster:
                 for key, one in self._refused().items()
                 if text in (key, one.name) or (text and one.node_id.startswith(text.lower()))
             ]
-            if len(refused) != 1:
+            if len(refused) == 1:
+                return view_of(refused[0], self._clock())
+            elsewhere = self._elsewhere.look(self._clock())
+            if not elsewhere or refused:
                 raise
-            return view_of(refused[0], self._clock())
+            return elsewhere.get(text) or find_named(text, elsewhere.values())
         return self._view(found) if isinstance(found, Peer) else found
 
     def shell_target(self, node: Known) -> tuple[str, ...]:
@@ -249,9 +256,11 @@ class Roster:
         return view(peer, self._clock(), self._endpoint.peers)
 
     def _note_others(self) -> None:
-        others = find_others(self._endpoint, self._clock())
-        self._others = {other.node_id: other for other in others}
-        self._noted_at = self._clock()
+        now = self._clock()
+        self._others = dict(self._elsewhere.look(now))
+        for other in find_others(self._endpoint, now):
+            self._others.setdefault(other.node_id, other)
+        self._noted_at = now
 
 
 def _fits(node: Peer | Known, text: str) -> bool:

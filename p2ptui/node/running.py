@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.events import Event
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
@@ -15,8 +16,8 @@ from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
 from p2ptui.secure.known_nodes import Judgement, KnownNode
-from p2ptui.wire.address import Address
-from p2ptui.wire.message import NodeInfo, RouteEntry
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import ListedServer, NodeInfo, RouteEntry
 
 if TYPE_CHECKING:
     from p2ptui.node.cluster import ClusterReport, ServerStatus
@@ -152,6 +153,34 @@ class RunningNode(NodeLife):
     def cluster_servers(self) -> "list[ServerStatus]":
         """The other servers of the network that are there; none for one that serves it alone."""
         return [] if self._cluster is None else self._cluster.servers()
+
+    def network_servers(self) -> list[ListedServer]:
+        """The servers of the network, as far as this node knows them without asking: of a server in
+        a cluster all, itself first; of any other node the one that it is at, first, and those that
+        this one told it of. None where the servers are no cluster."""
+        endpoint = self._endpoint
+        told = endpoint.elsewhere.servers_told(self._runtime.now)
+        home = endpoint.home.server
+        if told or home is None:
+            return told
+        at = {home.node_id: visible_address(home.address)}
+        at = {one.node_id: one.address for one in endpoint.home.told} | at
+        node_ids = dict.fromkeys([home.node_id, *at])
+        return [
+            ListedServer(
+                id=node_id,
+                name=self.roster.name_with(node_id),
+                address=format_address(at[node_id]),
+            )
+            for node_id in node_ids
+        ]
+
+    @property
+    def home(self) -> str | None:
+        """The id of the server of a cluster that this node is at, by which the others reach it;
+        None where it is at none."""
+        server = self._endpoint.home.server
+        return None if server is None else server.node_id
 
     def stats(self) -> Stats:
         """Totals since the start, and how full the node is."""

@@ -20,7 +20,7 @@ def own_address(node: Known) -> Address | None:
     sent.
     """
     if isinstance(node, OtherNode):
-        return node.address
+        return None if node.is_elsewhere else node.address
     return None if node.path is Path.RELAY else node.address
 
 
@@ -29,6 +29,8 @@ def way_words(node: Known) -> str:
     address = own_address(node)
     if address is not None:
         return format_address(address)
+    if isinstance(node, OtherNode) and node.is_elsewhere:
+        return f"at {printable(node.via_name, 32) or short_id(node.via)}"
     if node.via_name:
         return f"by way of {printable(node.via_name, 32)}"
     if isinstance(node, OtherNode):

@@ -24,6 +24,7 @@ GLYPHS: Final = {
 
 INTRODUCED_GLYPH: Final = ("◇", "cyan")
 ROUTED_GLYPH: Final = ("·", "cyan")
+ELSEWHERE_GLYPH: Final = ("◦", "dim")
 
 RTT_SAMPLES: Final = 12
 
@@ -75,16 +76,25 @@ class Column:
 
 def glyph_of(node: Known) -> tuple[str, str]:
     """Shape and colour of a node's state."""
+    if is_elsewhere(node):
+        return ELSEWHERE_GLYPH
     if isinstance(node, OtherNode):
         return INTRODUCED_GLYPH if node.introduced else ROUTED_GLYPH
     return GLYPHS[node.status]
 
 
 def path_of(node: Known) -> str:
-    """How datagrams reach a node: direct, introduced or relay."""
+    """How datagrams reach a node: direct, introduced or relay; or that another server holds it."""
+    if is_elsewhere(node):
+        return "elsewhere"
     if isinstance(node, OtherNode):
         return "introduced" if node.introduced else "relay"
     return node.path.value
+
+
+def is_elsewhere(node: Known) -> bool:
+    """Whether a node has its session with another server of the network."""
+    return isinstance(node, OtherNode) and node.is_elsewhere
 
 
 def is_changed(node: Known) -> bool:

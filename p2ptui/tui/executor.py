@@ -84,6 +84,11 @@ class Executor:
         node = await self._target(command, progress) if _concerns_a_peer(command) else None
         if node is not None and is_refused(node):
             raise RemoteError(f"{_name(node)} is refused: {advice_in_bar(node.advice)}")
+        if isinstance(node, OtherNode) and node.is_elsewhere:
+            raise LocalError(
+                f"{_name(node)} is {way_words(node)}, another server: this one hands over what its"
+                " own peers send there, and sends nothing itself"
+            )
         if Kind.MET in _kinds(command):
             node = self._met(command)
         shell = self.in_shell(command, node)

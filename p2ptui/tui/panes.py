@@ -1,6 +1,7 @@
 """A pane of plain facts, the one with the statistics, and the title of the screen."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -14,6 +15,7 @@ from p2ptui.node import Node, PeerView, Stats
 from p2ptui.text import printable
 from p2ptui.tui.columns import CHANGED_MARK
 from p2ptui.tui.fitting import GAP, fitting, shortened
+from p2ptui.tui.network_facts import NetworkFact
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
 
@@ -69,11 +71,19 @@ class StatisticsPane(FactPane):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._last: Stats | None = None
+        self._network: Sequence[NetworkFact] = ()
         self._series = {name: Series(HISTORY) for name in ("in", "out", "bytes in", "bytes out")}
 
-    def take(self, stats: Stats, elapsed_s: float) -> None:
-        """Note the numbers, about once a second, and show them if anybody sees it."""
+    def take(self, stats: Stats, elapsed_s: float, network: Sequence[NetworkFact] = ()) -> None:
+        """Note the numbers, about once a second, and show them if anybody sees it.
+
+        Args:
+            stats: Those of the node.
+            elapsed_s: Since the last ones.
+            network: What there is to say of the servers of its network.
+        """
         last, self._last = self._last, stats
+        self._network = network
         if last is not None and elapsed_s > 0:
             for name, old, new in (
                 ("in", last.messages_in, stats.messages_in),
@@ -120,6 +130,15 @@ class StatisticsPane(FactPane):
         for name, value in (
             ("uptime", duration(stats.uptime_s)),
             ("peers", str(stats.connected)),
+        ):
+            text.append(f"{name:<{_LABEL_WIDTH}}", "dim")
+            text.append(f"{value}\n")
+        for fact in self._network:
+            text.append(f"{fact.name:<{_LABEL_WIDTH}}", "dim")
+            text.append(
+                f"{shortened(fact.value, max(room - _LABEL_WIDTH, MIN_NAME))}\n", fact.style
+            )
+        for name, value in (
             *pairs,
             ("data in", str(stats.delivered)),
             ("sent again", str(stats.retransmissions)),
@@ -153,7 +172,12 @@ def public_address(servers: list[PeerView]) -> Address | None:
 
 
 def title_text(
-    node: Node, connected: int, public: Address | None, width: int, changed: int = 0
+    node: Node,
+    connected: int,
+    public: Address | None,
+    width: int,
+    changed: int = 0,
+    network: NetworkFact | None = None,
 ) -> Text:
     """The first line of the screen: who this node is, how it is reached, and how it is protected.
 
@@ -163,6 +187,7 @@ def title_text(
         public: Its address as servers see it.
         width: Cells of the line.
         changed: How many peers are not who they were before.
+        network: How its servers are, in a few words, if they are several.
     """
     info = node.info
     local = format_address(node.address)
@@ -182,11 +207,14 @@ def title_text(
             (0, key_log),
             (1, alarm),
             (5, protection),
+            (network.rank, network.value) if network is not None else (9, ""),
             (7, f"network {printable(info.network_id, 32)}"),
         ),
         width,
     )
     styles = {name: "bold", key_log: "bold reverse", alarm: "bold reverse"}
+    if network is not None:
+        styles[network.value] = network.style
     if not node.identity.secured:
         styles[protection] = "yellow"
     text = Text()

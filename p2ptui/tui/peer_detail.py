@@ -45,6 +45,7 @@ def node_text(
     width: int = _LABEL_WIDTH + _BARS,
     has_gone: bool = False,
     known: KnownNode | None = None,
+    is_home: bool = False,
 ) -> Text:
     """The page.
 
@@ -56,6 +57,7 @@ def node_text(
         width: Cells of a line.
         has_gone: It is not here any more; the rest is what was known last.
         known: What this node's user knows of it; None for one that is not kept.
+        is_home: Whether it is the server by which others reach this node.
     """
     text = Text()
     if has_gone:
@@ -70,7 +72,7 @@ def node_text(
     text.append(glyph, colour)
     text.append(f" {status}\n")
     _say_trust(text, node, known, width)
-    facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node)
+    facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node, is_home=is_home)
     for name, value in facts:
         _fact(text, name, value)
         if name == "round trip":
@@ -144,6 +146,10 @@ def _time_words(at: float) -> str:
 def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     if node.address is not None:
         yield "address", format_address(node.address)
+    if node.is_elsewhere:
+        yield "held by", _hop_of(node)
+        yield "next", "nothing to do: what peers of this server send to it is handed over"
+    elif node.address is not None:
         yield "introduced by", _hop_of(node)
         yield "next", "connect to it by its id, or ping it: it answers without a session"
     else:
@@ -162,7 +168,7 @@ def _hop_of(node: OtherNode) -> str:
     return f"{printable(node.via_name, 32)}  {node.via}" if node.via_name else node.via
 
 
-def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
+def _facts(peer: PeerView, *, is_home: bool) -> Iterable[tuple[str, str]]:
     if is_refused(peer):
         yield "address", way_words(peer)
         yield "role", "server: this node is to join it"
@@ -172,7 +178,7 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", way_words(peer)
     yield "path", printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
-    yield "role", _role_of(peer)
+    yield "role", _role_of(peer) + (", and the home of this node" if is_home else "")
     yield "version", printable(peer.version) or "-"
     yield "dialect", peer.dialect
     yield "sees us at", public

@@ -22,6 +22,7 @@ from p2ptui.tui.columns import (
     Column,
     PeerRow,
     columns_for,
+    is_elsewhere,
     render_cells,
     widths_for,
 )
@@ -232,7 +233,10 @@ class PeerList(RowView):
         if row is None:
             return Text()
         columns = columns_for(width)
-        return render_cells(columns, [column.cell(row) for column in columns], width)
+        line = render_cells(columns, [column.cell(row) for column in columns], width)
+        if is_elsewhere(row.node):
+            line.stylize("dim")
+        return line
 
 
 class PeerHeader(Widget):

@@ -13,6 +13,7 @@ from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
+from p2ptui.tui.network_facts import servers_text
 from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.peer_detail import node_text, own_text
 from p2ptui.tui.saving import save_records
@@ -24,7 +25,7 @@ from p2ptui.wire.message import RouteEntry
 _NAME_CELLS: Final = 16
 
 _AT_ONCE: Final = frozenset(
-    ("peers", "stats", "routes", "filter", "log", "copy", "theme", "key", "help", "quit")
+    ("peers", "servers", "stats", "routes", "filter", "log", "copy", "theme", "key", "help", "quit")
 )
 
 
@@ -66,6 +67,8 @@ class ScreenVerbs:
                 self._sought = command.text
                 self._app.peers.list.find(self._sought)
                 self._app.action_pane("peers")
+            case "servers":
+                self._app.push_screen(LiveScreen("Servers", self._servers_text))
             case "stats":
                 self._app.action_pane("statistics")
             case "routes":
@@ -150,6 +153,9 @@ class ScreenVerbs:
     def _show_routes(self) -> None:
         self._app.push_screen(LiveScreen("Routes", self._routes_text))
 
+    def _servers_text(self, width: int) -> Text:
+        return servers_text(self._app.node, width)
+
     def _routes_text(self, width: int) -> Text:
         # The first way to each is the one that is used.
         ways: dict[str, RouteEntry] = {}
@@ -215,6 +221,7 @@ class ScreenVerbs:
                 width=width,
                 has_gone=known is None,
                 known=app.node.known_node(last.node_id),
+                is_home=last.node_id == app.node.home,
             )
 
         self._app.push_screen(LiveScreen(row.name, page))

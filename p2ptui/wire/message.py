@@ -196,6 +196,13 @@ class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
     network_id: str = DEFAULT_NETWORK_ID
 
 
+class ListedNode(NodeInfo, frozen=True, kw_only=True):
+    """A node in the list of a server of a cluster, to who asked for holders."""
+
+    server: str
+    """Id of the other server that holds it; the teller's own nodes have none."""
+
+
 class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     """What opens a session: a NodeInfo, padded so that the answer fits three times its bytes."""
 
@@ -303,14 +310,49 @@ class ListNodesRequestPayload(Struct):
 
     handshake: str | UnsetType = UNSET
     """As in a DiscoveryRequest."""
+    holders: Any = UNSET
+    """To servers that announced `cluster`: true has them say which other server holds a node."""
+    servers: Any = UNSET
+    """To the same: true asks for the servers in place of the nodes."""
+
+
+class ReceivedListedNode(ReceivedNodeInfo):
+    """An entry of a node list as received."""
+
+    server: Any = UNSET
+    """As `ListedNode.server`, from a server of a cluster; from others a free key."""
 
 
 class ListNodesPayload(Struct):
     """A page of the node list: pages count from 0, the last one (or the only one) has no more."""
 
-    nodes: list[ReceivedNodeInfo]
+    nodes: list[ReceivedListedNode]
     page: int = 0
     more: bool = False
+    servers: Raw | UnsetType = UNSET
+    """Extension, to who asked for them: `ListedServer`s, and no nodes. What others write there
+    means nothing, and is not looked at."""
+
+
+class ListedServer(Struct, frozen=True, omit_defaults=True):
+    """A server of a cluster, as one of them tells of it: of itself first."""
+
+    id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+    name: str = ""
+    address: str = ""
+    """Where clients reach it; empty where it does not say."""
+    peers: Annotated[int, Meta(ge=0)] | None = None
+    """That have a session with it; None where the teller does not know."""
+    draining: bool = False
+    """Whether it is going down."""
+    linked: bool | None = None
+    """Of the teller: whether its link to the broker is there."""
+    linked_s: float | None = None
+    """And since when it is, or is not: seconds."""
+    heard_s: float | None = None
+    """Of the others: how long ago the teller heard of it, seconds."""
+    rtt_ms: float | None = None
+    """And how long a message there and back takes, by way of the broker."""
 
 
 class PingPayload(Struct):

@@ -186,10 +186,16 @@ class Trial:
                     entry = await client.jetstream().get_last_msg(
                         bucket.stream, f"{bucket.keys}{node_id}"
                     )
-                    told = decode_presence(entry.data or b"") if not entry.headers or "KV-Operation" not in entry.headers else "deleted"
+                    told = (
+                        decode_presence(entry.data or b"")
+                        if not entry.headers or "KV-Operation" not in entry.headers
+                        else "deleted"
+                    )
                 except Exception as error:
                     told = error
-                self.say(f"  {name} {node_id} joined {self.joined[name]}, has {at}; not known to {who}; {told}")
+                self.say(
+                    f"  {name} {node_id} joined {self.joined[name]}, has {at}; not known to {who}; {told}"
+                )
                 for server in self.servers:
                     self.say("   ".join([f"  {server.name}:", *server.lines(node_id)[-6:]]))
         finally:
@@ -208,7 +214,9 @@ class Trial:
         of: dict[CrowdProcess, list[list[str]]] = {crowd: [] for crowd in self.crowds}
         for one, other in sorted(pairs):
             of[self.crowd_of[one]].append([one, self.ids[other]])
-        answers = await asyncio.gather(*(crowd.do("talk", told, 15.0) for crowd, told in of.items()))
+        answers = await asyncio.gather(
+            *(crowd.do("talk", told, 15.0) for crowd, told in of.items())
+        )
         failed = [why for answer in answers for why in answer if why]
         talk = len(pairs) - len(failed)
         self.note(
@@ -408,7 +416,9 @@ class Trial:
         took_s = time.monotonic() - began
         after = self._broker_counts()
         per = 60 / took_s / self.options.nodes
-        puts, bytes_in, bytes_out = ((new - old) * per for old, new in zip(before, after, strict=True))
+        puts, bytes_in, bytes_out = (
+            (new - old) * per for old, new in zip(before, after, strict=True)
+        )
         self.note(
             "presence, a node a minute",
             f"{puts:.2f} entries, {bytes_in:.0f} bytes to the broker, {bytes_out:.0f} from it",

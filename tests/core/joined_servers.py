@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.peers import ALONE, Foreign, Handed, Handing, NotHanded, Peer
+from p2ptui.wire.message import ListedServer
 from tests.core.relaying import ask, node, puppet, relaying
 from tests.simulation import Host, Puppet, World
 
@@ -32,6 +33,8 @@ class Cluster:
         """Whether there is room for something that is handed over."""
         self.loses: Callable[[Handed], NotHanded | None] = lambda _: None
         """Why something does not even arrive at the other server."""
+        self.more: list[str] = []
+        """The ids of further servers, which hold nobody."""
         self.knows = True
         """Whether the book follows what happens."""
         for server in servers:
@@ -115,6 +118,13 @@ class Side:
     def __init__(self, cluster: Cluster, server: Host) -> None:
         self._cluster = cluster
         self._server = server
+
+    def servers_told(self, _now: float) -> list[ListedServer]:
+        servers = sorted(self._cluster.servers, key=lambda one: one != self._server.id)
+        return [
+            ListedServer(id=one, name=f"server {number}", address="10.0.0.1:8080", peers=number)
+            for number, one in enumerate([*servers, *self._cluster.more])
+        ]
 
     def holder(self, node_id: str) -> Foreign | None:
         known = self._cluster.book.get(node_id)

@@ -16,6 +16,7 @@ from p2ptui.core.cluster.own import Own
 from p2ptui.core.state import NodeState
 from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
 from p2ptui.wire.frames import node_id_text
+from p2ptui.wire.message import ListedServer
 
 BEACON_S: Final = 1.0
 """A server says so often that it is there."""
@@ -45,6 +46,9 @@ MESSAGES_PER_S: Final = 20_000
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
 """A trouble that goes on is told so often."""
+
+TOLD_CHARACTERS: Final = 64
+"""Of a server's name, and of its address: a peer is told no more."""
 
 TWIN_S: Final = 0.9 * BEACON_S
 """What a former run of this server still had under way comes at once: one that speaks again after
@@ -169,6 +173,7 @@ class Others:
 
     def begin(self, now: float) -> None:
         """The room is open."""
+        self._changed_at = now
         self._look(now)
 
     def handle_link(self, is_up: bool, now: float) -> None:
@@ -370,6 +375,31 @@ class Others:
             for run in self._runs.values()
             if run.is_live and run.beacon is not None
         ]
+
+    def told(self, now: float) -> list[ListedServer]:
+        """The servers of the network, as peers are told of them: this one first."""
+        own = ListedServer(
+            id=self._own.server_id,
+            name=self._own.name[:TOLD_CHARACTERS],
+            address=self._own.advertised[:TOLD_CHARACTERS],
+            peers=len(self._state.peers),
+            draining=self.is_draining,
+            linked=self._is_up,
+            linked_s=round(now - self._changed_at, 3),
+        )
+        return [own, *map(_as_told, self.servers(now))]
+
+
+def _as_told(server: ServerStatus) -> ListedServer:
+    return ListedServer(
+        id=server.server_id,
+        name=server.name[:TOLD_CHARACTERS],
+        address=server.advertised[:TOLD_CHARACTERS],
+        peers=server.peers,
+        draining=server.is_draining,
+        heard_s=round(server.heard_s, 3),
+        rtt_ms=None if server.rtt_s is None else round(server.rtt_s * 1000, 3),
+    )
 
 
 def _is_needed(run: Run) -> bool:

@@ -131,6 +131,8 @@ class Cluster:
         """Called with a node, and the time, that has come to another server, or changed there."""
         self.on_left_elsewhere = view.on_left
         """Called with the id of a node that has left all others, and the time."""
+        self.servers_told = others.told
+        """See `Elsewhere.servers_told`."""
         self.on_servers = others.on_changed
         """Called with the time when other servers are there, or gone, or at other addresses."""
 

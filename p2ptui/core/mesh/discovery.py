@@ -10,7 +10,14 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.mesh.entries import entry_for, node_for, page_for, read_entry
+from p2ptui.core.mesh.entries import (
+    entry_for,
+    frame_nodes,
+    frame_servers,
+    node_for,
+    page_for,
+    read_entry,
+)
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
@@ -19,11 +26,9 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
-from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Capability,
     DiscoveryUpdatePayload,
-    Envelope,
     ListNodesRequestPayload,
     MessageType,
     NodeInfo,
@@ -73,22 +78,8 @@ _AROUND_LIST_BYTES: Final = (
 """What a message that tells of nodes takes besides their entries, at most."""
 
 
-def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
-    """The payload of a ListNodesResponse."""
-    flag = b"true" if more else b"false"
-    return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
-
-
 def _ids_of(peers: list[Listed]) -> list[str]:
     return [peer.node_id for peer in peers]
-
-
-def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
-    """What a ListNodesRequest says; whatever else stands there never mattered."""
-    try:
-        return decode_payload(message.payload, ListNodesRequestPayload)
-    except MalformedError:
-        return None
 
 
 class Discovery:
@@ -169,18 +160,25 @@ class Discovery:
             if self._state.peers.authenticated(foreign.node_id) is None:
                 yield foreign
 
-    def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
-        """Send who is here, or elsewhere, with names, each at the address that its server sees."""
+    def handle_list_nodes(
+        self, peer: Peer, content: ListNodesRequestPayload | None, now: float
+    ) -> None:
+        """Send who is here, or elsewhere, with names, each at the address that its server sees; or
+        which servers there are."""
+        kind, start = MessageType.LIST_NODES_RESPONSE, self._pager.start
+        if content is not None and content.servers is True:
+            servers = iter(self._state.elsewhere.servers_told(now))
+            start(peer, kind, "servers", servers, frame_servers, now)
+            return
         peer.untold = ()
-        self._pager.start(
-            peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
-        )
+        nodes = self._nodes(with_holders=content is not None and content.holders is True)
+        start(peer, kind, "nodes", nodes, frame_nodes, now)
 
-    def _nodes(self) -> Iterator[NodeInfo]:
+    def _nodes(self, *, with_holders: bool) -> Iterator[NodeInfo]:
         for peer in self._listed([peer.node_id for peer in self._state.peers]):
             info = peer.info
             if info is not None:
-                yield node_for(peer, info)
+                yield node_for(peer, info, with_holder=with_holders)
 
     # What others tell.
 

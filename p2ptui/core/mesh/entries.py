@@ -11,10 +11,17 @@ from typing import Final
 from msgspec import UNSET
 
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.peers import Listed, Peer, last_seen, peer_info
+from p2ptui.core.peers import Foreign, Listed, Peer, last_seen, peer_info
 from p2ptui.wire.address import Address, format_address, parse_ip_address
-from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    Envelope,
+    ListedNode,
+    ListNodesRequestPayload,
+    NodeInfo,
+    PeerInfo,
+)
 
 ENTRIES_SHARED: Final = 64
 """Entries that are remembered as they were written."""
@@ -36,13 +43,46 @@ def entry_for(receiver: Peer, peer: Listed, now: float, unix: int) -> PeerInfo:
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
-def node_for(peer: Listed, info: NodeInfo) -> NodeInfo:
+def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
+    """The payload of a ListNodesResponse."""
+    flag = b"true" if more else b"false"
+    return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+def frame_servers(joined: bytes, number: int, more: bool) -> bytes:
+    """The payload of one that lists servers."""
+    flag = b"true" if more else b"false"
+    return b'{"nodes":[],"servers":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
+    """What a ListNodesRequest says; whatever else stands there never mattered."""
+    try:
+        return decode_payload(message.payload, ListNodesRequestPayload)
+    except MalformedError:
+        return None
+
+
+def node_for(peer: Listed, info: NodeInfo, *, with_holder: bool = False) -> NodeInfo:
     """The entry of a peer in a node list: at the address that its server sees.
 
     Args:
         peer: Which.
         info: Who it says it is.
+        with_holder: Whether it is said which other server holds it, if one does.
     """
+    if with_holder and isinstance(peer, Foreign):
+        return ListedNode(
+            id=info.id,
+            node_id=info.id,
+            name=info.name,
+            version=info.version,
+            listen_addr=format_address(peer.address),
+            capabilities=info.capabilities,
+            metadata=info.metadata,
+            network_id=info.network_id,
+            server=peer.server_id,
+        )
     return NodeInfo(
         id=info.id,
         node_id=info.id,

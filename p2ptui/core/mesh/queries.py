@@ -2,29 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
+from msgspec.structs import asdict
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import NodeList
+from p2ptui.core.events import NodeList, ServerList
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     NULL,
     Capability,
+    ListedNode,
+    ListedServer,
     ListNodesPayload,
     ListNodesRequestPayload,
     MessageType,
     NodeInfo,
-    ReceivedNodeInfo,
+    ReceivedListedNode,
 )
 
 ASK_AGAIN_S: Final = 1.0
@@ -37,11 +40,15 @@ MAX_NODES: Final = 100_000
 """Nodes of one list; more than a server with every port of an address taken would name."""
 
 
+_SERVERS: Any = list[ListedServer]
+
+
 @dataclass(slots=True)
 class _Query:
     peer: Peer
     deadline: float
-    pages: BoundedTable[int, tuple[NodeInfo, ...]] = field(
+    is_of_servers: bool = False
+    pages: BoundedTable[int, tuple[Any, ...]] = field(
         default_factory=lambda: BoundedTable(MAX_NODES, refuses=True)
     )
     size: int = 0
@@ -52,9 +59,25 @@ class _Query:
     def is_complete(self) -> bool:
         return self.last_page is not None and len(self.pages) == self.last_page + 1
 
-    def result(self) -> NodeList:
-        nodes = tuple(node for number in sorted(self.pages) for node in self.pages[number])
-        return NodeList(nodes, self.is_complete)
+    @property
+    def key(self) -> tuple[str, bool]:
+        return self.peer.node_id, self.is_of_servers
+
+    @property
+    def payload(self) -> Raw:
+        if Capability.CLUSTER not in self.peer.facts.capabilities:
+            return list_request(self.peer)
+        asked = ListNodesRequestPayload(self.peer.handshake_heard)
+        if self.is_of_servers:
+            asked.servers = True
+        else:
+            asked.holders = True
+        return encode_payload(asked)
+
+    def result(self) -> NodeList | ServerList:
+        listed = tuple(one for number in sorted(self.pages) for one in self.pages[number])
+        kind = ServerList if self.is_of_servers else NodeList
+        return kind(listed, self.is_complete)
 
 
 def list_request(peer: Peer) -> Raw:
@@ -75,7 +98,7 @@ class Queries:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._queries: BoundedTable[str, _Query] = state.tables.add(
+        self._queries: BoundedTable[tuple[str, bool], _Query] = state.tables.add(
             "queries", BoundedTable(MAX_QUERIES, refuses=True, full="names_unasked")
         )
         self._calls = state.open_room(
@@ -93,13 +116,30 @@ class Queries:
         Raises:
             LocalError: Too many such questions wait.
         """
-        known = self._queries.get(peer.node_id)
+        return self._begin(_Query(peer, now + timeout_s), now, timeout_s)
+
+    def list_servers(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ask a server which others there are; the token of the ServerList. One that has not said
+        that there are others is not asked: it serves alone.
+
+        Raises:
+            LocalError: Too many such questions wait.
+        """
+        if Capability.CLUSTER not in peer.facts.capabilities:
+            alone = ServerList((), complete=True)
+            call = self._calls.begin(peer.node_id, None, now, timeout_s, lambda _: alone)
+            self._calls.end(call, alone)
+            return call.token
+        return self._begin(_Query(peer, now + timeout_s, is_of_servers=True), now, timeout_s)
+
+    def _begin(self, wanted: _Query, now: float, timeout_s: float) -> int:
+        known = self._queries.get(wanted.key)
         if known is None:
             self._queries.require_room("node lists are awaited already")
-        query = known or _Query(peer, now + timeout_s)
-        call = self._calls.begin(peer.node_id, query, now, timeout_s, lambda _: query.result())
+        query = known or wanted
+        call = self._calls.begin(query.key, query, now, timeout_s, lambda _: query.result())
         if known is None:
-            self._queries.put(peer.node_id, query)
+            self._queries.put(query.key, query)
             self._ask(query, now)
         return call.token
 
@@ -113,27 +153,27 @@ class Queries:
             self._finish(query)
             return
         if not query.pages:
-            kind, payload = MessageType.LIST_NODES_REQUEST, list_request(query.peer)
-            self._delivery.send(query.peer, kind, payload, now, reason=Reason.USER_ASKED)
+            kind = MessageType.LIST_NODES_REQUEST
+            self._delivery.send(query.peer, kind, query.payload, now, reason=Reason.USER_ASKED)
         when = min(now + ASK_AGAIN_S, query.deadline)
         query.timer = self._state.timers.schedule(when, lambda at: self._ask(query, at))
 
     def _finish(self, query: _Query) -> None:
-        self._queries.pop(query.peer.node_id, None)
+        self._queries.pop(query.key, None)
         if query.timer is not None:
             query.timer.cancel()
-        self._calls.end_all(query.peer.node_id, query.result())
+        self._calls.end_all(query.key, query.result())
 
     def awaits(self, peer: Peer) -> bool:
         """Whether a peer's list is on its way: who asks for it again shares it."""
-        return peer.node_id in self._queries
+        return (peer.node_id, False) in self._queries
 
     def ask_names(self, peer: Peer, now: float, timeout_s: float) -> None:
         """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
-        if peer.node_id in self._queries:
+        if self.awaits(peer):
             return
         query = _Query(peer, now + timeout_s)
-        if self._queries.put(peer.node_id, query):
+        if self._queries.put(query.key, query):
             self._ask(query, now)
 
     def handle_response(self, peer: Peer, told: Told, now: float) -> None:
@@ -144,33 +184,47 @@ class Queries:
         if is_doubted:
             self._state.counters.drop("node_list_unvouched")
             return
-        is_awaited = self.on_list(peer, payload, now)
-        query = self._queries.get(peer.node_id)
+        is_of_servers = payload.servers is not UNSET and (peer.node_id, True) in self._queries
+        is_awaited = not is_of_servers and self.on_list(peer, payload, now)
+        query = self._queries.get((peer.node_id, is_of_servers))
         if query is None and is_awaited:
             return
         if query is None or payload.page < 0 or payload.page in query.pages:
             self._state.counters.drop("node_list_unasked")
-            return
-        # An empty page counts as well: they could go on for ever.
-        query.size += max(len(payload.nodes), 1)
-        if query.size > MAX_NODES:
-            self._state.counters.drop("node_list_too_long")
             return
         nodes = tuple(
             _as_node(node, node_id)
             for node in payload.nodes
             if (node_id := canonical_id(node.id or node.node_id)) is not None
         )
-        query.pages.put(payload.page, nodes)
-        self.on_nodes(peer, nodes, now, evidence)
+        listed = self._servers_in(payload) if is_of_servers else nodes
+        if listed is None:
+            return
+        # An empty page counts as well: they could go on for ever.
+        query.size += max(len(listed), len(payload.nodes), 1)
+        if query.size > MAX_NODES:
+            self._state.counters.drop("node_list_too_long")
+            return
+        query.pages.put(payload.page, listed)
+        if not is_of_servers:
+            self.on_nodes(peer, nodes, now, evidence)
         if not payload.more:
             query.last_page = payload.page
         if query.is_complete:
             self._finish(query)
 
+    def _servers_in(self, payload: ListNodesPayload) -> tuple[ListedServer, ...] | None:
+        assert payload.servers is not UNSET
+        try:
+            listed: list[ListedServer] = decode_payload(payload.servers, _SERVERS)
+        except MalformedError:
+            self._state.counters.drop("servers_malformed")
+            return None
+        return tuple(one for one in listed if canonical_id(one.id) is not None)
 
-def _as_node(received: ReceivedNodeInfo, node_id: str) -> NodeInfo:
-    return NodeInfo(
+
+def _as_node(received: ReceivedListedNode, node_id: str) -> NodeInfo:
+    node = NodeInfo(
         id=node_id,
         node_id=node_id,
         name=received.name or node_id[:8],
@@ -180,3 +234,5 @@ def _as_node(received: ReceivedNodeInfo, node_id: str) -> NodeInfo:
         metadata=received.metadata,
         network_id=received.network_id or DEFAULT_NETWORK_ID,
     )
+    holder = canonical_id(received.server) if isinstance(received.server, str) else None
+    return node if holder is None else ListedNode(**asdict(node), server=holder)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from p2ptui.core.data import DataKind, DataService, ReceiveWindows, read_data
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.mesh.discovery import Discovery, read_list_request
+from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.entries import read_list_request
 from p2ptui.core.mesh.evidence import Told
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries

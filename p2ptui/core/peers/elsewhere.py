@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 
 from p2ptui.core.peers.peer import Peer
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Capability, NodeInfo
+from p2ptui.wire.message import Capability, ListedServer, NodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,9 @@ class Elsewhere(Protocol):
     def nodes(self) -> Iterator[Foreign]:
         """All nodes elsewhere, those told of last first; others may come and go meanwhile."""
 
+    def servers_told(self, now: float) -> list[ListedServer]:
+        """The servers of the network, as peers are told of them: this one first."""
+
     def hand(
         self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
     ) -> bool:
@@ -124,6 +127,9 @@ class _Alone:
 
     def nodes(self) -> Iterator[Foreign]:
         return iter(())
+
+    def servers_told(self, _now: float) -> list[ListedServer]:
+        return []
 
     def hand(
         self, _target: Foreign, _source: Peer, _kind: Handing, _body: bytes, _ref: str, _now: float

@@ -207,7 +207,7 @@ class Keepalives:
 
     def _due(self, binding: NatBinding, life: MappingLife, now: float) -> float:
         due = binding.last_left + life.pause_s
-        behind_beat = _next_beat(binding.peer) + SETTLE_S
+        behind_beat = binding.peer.session.next_step_at + SETTLE_S
         if not life.is_seen and behind_beat > now:
             due = min(due, behind_beat)  # there a trial has room
         return due
@@ -216,7 +216,9 @@ class Keepalives:
         binding.trial_s = min(binding.trial_s, life.bound_s)
         if any(self._late.of_peer(binding.peer)):
             return False
-        return _next_beat(binding.peer) > now + binding.trial_s + self._grace_s(binding.peer)
+        return binding.peer.session.next_step_at > now + binding.trial_s + self._grace_s(
+            binding.peer
+        )
 
     @staticmethod
     def _grace_s(peer: Peer) -> float:
@@ -441,11 +443,6 @@ class Keepalives:
         binding = self._bindings.get(peer.address)
         if binding is not None:
             binding.note_answered(now)
-
-
-def _next_beat(peer: Peer) -> float:
-    """When the session's timer is due: most often with a heartbeat."""
-    return peer.session.next_step_at
 
 
 def _network_of(peer: Peer) -> str:
