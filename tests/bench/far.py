@@ -54,13 +54,15 @@ class Town:
     """A core that serves, and two clients that have proved their addresses."""
 
     secured: bool
+    first: int = 1
+    """The number of the server; those of the clients follow."""
     clients: list[Client] = field(default_factory=list)
     now: float = 1000.0
 
     def __post_init__(self) -> None:
         """Shake hands, and let pass what belongs to the beginning."""
         self._ids = count(1)
-        self.server = endpoint(1, SERVER, secured=self.secured)
+        self.server = endpoint(self.first, SERVER, secured=self.secured)
         self.server.reload(
             self.server.config.with_options(
                 enable_rate_limiting=True,
@@ -71,7 +73,7 @@ class Town:
         )
         own: dict[Place, Address | None] = {Place.OWN: SERVER}
         self.server.stun.open(own, None)  # type: ignore[arg-type]
-        for number in (2, 3):
+        for number in (self.first + 1, self.first + 2):
             address = (f"10.1.0.{number}", 8080)
             client = Client(endpoint(number, address, secured=self.secured), address)
             meet(self.server, client.core, address, self.now)
@@ -161,15 +163,16 @@ class Town:
         """Relay frames with a message of two nodes that speak in the open."""
         for one, other, _ in self._turns():
             inner = self.message("Data", {"text": TEXT})
-            yield self._relayed(one, other, inner)
+            yield self.relayed(one, other, inner)
 
     def relay_sealed(self) -> Iterator[tuple[bytes, Address]]:
         """Relay frames with a frame that two nodes have sealed for each other."""
         for one, other, number in self._turns():
             inner = b"\xe0" + number.to_bytes(12, "big") + bytes(200)
-            yield self._relayed(one, other, inner)
+            yield self.relayed(one, other, inner)
 
-    def _relayed(self, one: Client, other: Client, inner: bytes) -> tuple[bytes, Address]:
+    def relayed(self, one: Client, other: Client, inner: bytes) -> tuple[bytes, Address]:
+        """What one client says to have something relayed to the other."""
         head = bytes.fromhex(other.core.identity.id.replace("-", ""))
         return self.said(one, encode_relay(RELAY, head, inner)), one.address
 

@@ -160,7 +160,7 @@ def _relay_frame(target: str, number: int) -> bytes:
     return encode_relay(RELAY, UUID(target).bytes, inner)
 
 
-def _relay_frames(target: str, size: int) -> list[bytes]:
+def relay_frames(target: str, size: int) -> list[bytes]:
     zeros = f"{0:08x}-0000-4000-8000-feedfeedfeed".encode()
     head, tail = _relay_frame(target, 0).split(zeros)
     middle = zeros[8:]
@@ -174,7 +174,7 @@ def _relay(stage: Stage) -> Load:
     target = stage.open_peer(crowd, 6, *PLAIN, "relay_frames")
 
     def make(size: int) -> list[Datagram]:
-        return [(sender.host, frame) for frame in _relay_frames(target.id, size)]
+        return [(sender.host, frame) for frame in relay_frames(target.id, size)]
 
     return Load("relay", "relay frame, open hops", crowd, make, '"Data"')
 
@@ -215,7 +215,7 @@ def _relay_secured(stage: Stage) -> Load:
     sender, target = stage.secured_peer(crowd, 12), stage.secured_peer(crowd, 13)
 
     def make(size: int) -> list[Datagram]:
-        return sender.sealed(_relay_frames(target.id, size))
+        return sender.sealed(relay_frames(target.id, size))
 
     return Load("relay-secured", "relay frame, secured hops", crowd, make)
 

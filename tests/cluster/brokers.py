@@ -54,6 +54,12 @@ class Broker:
         ports = json.loads((self._folder / f"nats-server_{self._process.pid}.ports").read_text())
         return str(ports["monitoring"][0])
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *, jetstream: bool | None = None) -> "Broker":
         """Start it, where it was before."""
         assert PROGRAM is not None
