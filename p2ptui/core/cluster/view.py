@@ -53,10 +53,10 @@ AGE_TICK_S: Final = 1.0
 class Entry:
     """What is known of one node; `Foreign` is made of it when somebody asks."""
 
-    __slots__ = ("about", "counter", "heard_at", "revision", "run", "since")
+    __slots__ = ("about", "counter", "heard_at", "revision", "run")
 
     def __init__(
-        self, about: bytes, counter: int, heard_at: float, since: float, revision: int, run: Run
+        self, about: bytes, counter: int, heard_at: float, revision: int, run: Run
     ) -> None:
         self.about = about
         """An `About`, as it came: most are never read again."""
@@ -64,8 +64,6 @@ class Entry:
         """Of the latest statement known of the node, which was verified; 0: none."""
         self.heard_at = heard_at
         """When it was last told of; seconds."""
-        self.since = since
-        """Since when that server holds it; seconds."""
         self.revision = revision
         self.run = run
 
@@ -327,13 +325,11 @@ class View:
     ) -> None:
         about = bytes(presence.node)
         is_changed = known is None or known.run is not run or known.about != about
-        since = now
         if known is not None:
-            since = known.since if known.run is run else now
             known.run.nodes -= 1
             about = known.about if known.about == about else about
         self._note_told(node_id)
-        if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
+        if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
             return
         run.nodes += 1
         if not self._ages:

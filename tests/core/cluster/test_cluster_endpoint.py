@@ -48,7 +48,7 @@ def test_sessions_begin_move_and_end_for_all_servers() -> None:
     assert foreign.boot
     peer = one.peer(node)
     assert peer is not None
-    counter = next_counter(0, UNIX_START * 1000)
+    counter = next_counter(at_one._statements.of(node.id)[0], UNIX_START * 1000)
     signature = sign_presence(keys, one.id, counter)
     assert not at_one.note_statement(peer, counter + 1, signature, world.now)
     assert at_one.note_statement(peer, counter, signature, world.now)
