@@ -7,6 +7,7 @@ the broker does not tell when it lets one expire.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -35,6 +36,14 @@ SHARE_OF_ONE: Final = 1 / 3
 MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
 them."""
+
+MAX_IN_USE: Final = 1_024
+"""Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
+datagram."""
+
+MOVED_S: Final = 5.0
+"""The nodes of a server that has fallen silent have so long to go to another one, before it is told
+that they have left."""
 
 VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
@@ -111,12 +120,15 @@ class View:
                 MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
             ),
         )
+        self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
         self._is_first = True
         self._ages = self._verifies = False
+        others.on_silent.append(self._handle_silent)
+        others.on_heard.append(self._handle_heard)
         self.on_joined: list[Callable[[Foreign, float], None]] = []
         """Called with a node that has come, or that has changed or moved."""
         self.on_left: list[Callable[[str, float], None]] = []
@@ -141,15 +153,21 @@ class View:
 
     def foreign(self, node_id: str) -> Foreign | None:
         """A node whose server can be reached."""
-        entry = self._entries.get(node_id)
-        return None if entry is None or not entry.run.is_live else self._foreign(node_id, entry)
+        known = self._in_use.get(node_id)
+        if known is None and (known := self._reachable(node_id)) is not None:
+            self._in_use.put(node_id, known)
+        return known
 
     def nodes(self) -> Iterator[Foreign]:
         """All of them, those told of last first; changes meanwhile do no harm."""
         for node_id in list(reversed(self._entries)):
-            found = self.foreign(node_id)
+            found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
+
+    def _reachable(self, node_id: str) -> Foreign | None:
+        entry = self._entries.get(node_id)
+        return None if entry is None or not entry.run.is_live else self._foreign(node_id, entry)
 
     def _foreign(self, node_id: str, entry: Entry) -> Foreign:
         about = decode_about(entry.about)
@@ -277,6 +295,7 @@ class View:
     def _renew(self, node_id: str, known: Entry, revision: int, now: float) -> None:
         """It was put again, as most are that come."""
         known.revision, known.heard_at = revision, now
+        self._in_use.pop(node_id)
         self._entries.renew(node_id)
         self._note_told(node_id)
 
@@ -332,6 +351,7 @@ class View:
         if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
             return
         run.nodes += 1
+        self._in_use.pop(node_id)
         if not self._ages:
             self._ages = True
             self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
@@ -356,10 +376,39 @@ class View:
         if entry is None:
             return
         entry.run.nodes -= 1
+        self._in_use.pop(node_id)
         self.on_change(node_id, now)
+        if not entry.run.is_told_gone:
+            self._tell_left(node_id, now)
+
+    def _tell_left(self, node_id: str, now: float) -> None:
         if not self.is_here(node_id):
             for listener in self.on_left:
                 listener(node_id, now)
+
+    # Servers that come and go, and with them their nodes.
+
+    def _handle_silent(self, run: Run, now: float) -> None:
+        for node_id, foreign in list(self._in_use.items()):
+            if foreign.server_id == run.server_id:
+                self._in_use.pop(node_id)
+        self._state.timers.schedule_upkeep(now + MOVED_S, partial(self._judge_silent, run))
+
+    def _judge_silent(self, run: Run, now: float) -> None:
+        if run.is_live or run.is_told_gone or now < run.heard_at + MOVED_S:
+            return
+        run.is_told_gone = True
+        for node_id in self._of(run):
+            self._tell_left(node_id, now)
+
+    def _handle_heard(self, run: Run, now: float) -> None:
+        if run.is_told_gone:
+            run.is_told_gone = False
+            for node_id in self._of(run):
+                self._tell_joined(node_id, now)
+
+    def _of(self, run: Run) -> list[str]:
+        return [node_id for node_id, entry in self._entries.items() if entry.run is run]
 
     def _age(self, now: float) -> None:
         while len(self._entries):
