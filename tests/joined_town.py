@@ -46,6 +46,12 @@ class TownBroker:
         action(self._loop.time())
         self.run()
 
+    def kill(self, server: Node) -> None:
+        """The machine of a server is without power."""
+        _, bus = self.rooms.pop(server.id)
+        self.broker.detach(bus)
+        self._town.crash(server)
+
     def _soon(self) -> None:
         self._loop.call_soon(self.run)
 

@@ -1,8 +1,9 @@
 """What other servers hand over is judged in one place, before the room of its kind gives it away.
 
-A server of the cluster is believed as one that this node has joined: of whom it does not hold
-itself it says what it likes, but never in the name of a node with a session here, unless that node
-has signed that the other server holds it as well.
+A server of the cluster is believed as one that this node has joined: in the name of nodes that
+have no session here it says what it likes, whoever holds them. What is answered goes to the holder.
+In the name of a node with a session here it says nothing, unless that node has signed that another
+server holds it: then it acts by any of them, and what it sends is under seal from end to end.
 """
 
 from collections.abc import Mapping
@@ -73,4 +74,4 @@ class HandedOver:
         if peer is None or peer.is_claim:
             return True
         known = self._state.elsewhere.holder(source_id)
-        return known is not None and known.is_signed and known.server_id == handed.server_id
+        return known is not None and known.is_signed

@@ -32,6 +32,7 @@ EXEMPT = {
     "OwnPresence._yielded": EACH_PEER,
     "Statements._latest": EACH_PEER,
     "View._entries": CLUSTER,
+    "View._in_use": CLUSTER,
     "View._odd": CLUSTER,
     "View._passing": CLUSTER,
     "View._unverified": CLUSTER,

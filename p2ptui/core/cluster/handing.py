@@ -26,10 +26,6 @@ MAX_WAITING_BYTES: Final = 8_388_608
 KEPT_BYTES: Final = 512
 """What something that waits takes besides its body."""
 
-SETTLED_S: Final = 5.0
-"""A node that has moved so recently may be spoken for by the server that it has left: that was
-under way."""
-
 
 class _Waiting(NamedTuple):
     """Something that waits for the link."""
@@ -193,15 +189,17 @@ class HandOvers:
     # What others hand over.
 
     def receive(self, over: HandOver, run: Run, now: float) -> None:
-        """A server hands something over."""
+        """A server hands something over.
+
+        It may speak for a node that another one holds, as for one with sessions at both: who is
+        with it, nobody else can know, and what is believed of it is judged by the taker. What
+        comes back goes to the holder.
+        """
         target_id, source_id = node_id_text(over.target), node_id_text(over.source)
         try:
             kind = Handing(over.kind)
         except ValueError:
             self._state.counters.drop("cluster_unknown_kind")
-            return
-        if not self._may_speak_for(run, source_id, now):
-            self._state.counters.drop("cluster_not_its_node")
             return
         if over.about:
             self._view.note_passing(source_id, over.about, run, now)
@@ -225,14 +223,6 @@ class HandOvers:
             over.ref,
         )
         self._send(run.server_id, back)
-
-    def _may_speak_for(self, run: Run, source_id: str, now: float) -> bool:
-        """Whether a server may hand over what a node sends: not if that has signed that another one
-        holds it, and some time ago. What has a session here is looked at by the taker."""
-        entry = self._view.entry(source_id)
-        if entry is None or entry.run.server_id == run.server_id or not entry.run.is_live:
-            return True
-        return not entry.counter or now < entry.since + SETTLED_S
 
     def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:
         """What this server handed over did not arrive."""

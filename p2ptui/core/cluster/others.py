@@ -97,6 +97,7 @@ class Run:
         "heard_at",
         "instance",
         "is_live",
+        "is_told_gone",
         "nodes",
         "rate",
         "rtt_s",
@@ -114,6 +115,8 @@ class Run:
         self.heard_at = -math.inf
         """When it came; seconds."""
         self.is_live = False
+        self.is_told_gone = False
+        """Whether it has been told that its nodes have left."""
         self.nodes = 0
         """Entries of it that are known here."""
         self.rtt_s: float | None = None

@@ -7,18 +7,18 @@ the broker does not tell when it lets one expire.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
-from p2ptui.core.cluster.entries import capabilities_of, is_signed, keys_of, read_about
+from p2ptui.core.cluster.entries import is_signed, read_about
+from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
-from p2ptui.wire.address import format_address
-from p2ptui.wire.cluster import About, Presence, decode_about
+from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
-from p2ptui.wire.message import NodeInfo
 
 HEARTBEAT_S: Final = 30.0
 """An entry is put again so often, whatever has changed; or as the options say."""
@@ -36,6 +36,14 @@ MAX_ODD: Final = 16_384
 """Entries that were not believed, of which the revision is known: whoever holds the node replaces
 them."""
 
+MAX_IN_USE: Final = 1_024
+"""Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
+datagram."""
+
+MOVED_S: Final = 5.0
+"""The nodes of a server that has fallen silent have so long to go to another one, before it is told
+that they have left."""
+
 VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
 
@@ -43,47 +51,11 @@ MAX_UNVERIFIED: Final = 16_384
 MAX_UNVERIFIED_BYTES: Final = 8_388_608
 """Entries that wait until there is time to verify them, and what they take."""
 
-MAX_PASSING: Final = 4_096
-"""Nodes that have just come to another server, which said so with something that it handed over."""
-
-PASSING_S: Final = 5.0
-"""Their entries are here by then."""
-
 KEPT_BYTES: Final = 400
 """What such an entry takes besides what it tells of its node."""
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
-
-
-class Entry:
-    """What is known of one node; `Foreign` is made of it when somebody asks."""
-
-    __slots__ = ("about", "counter", "heard_at", "revision", "run", "since")
-
-    def __init__(
-        self, about: bytes, counter: int, heard_at: float, since: float, revision: int, run: Run
-    ) -> None:
-        self.about = about
-        """An `About`, as it came: most are never read again."""
-        self.counter = counter
-        """Of the latest statement known of the node, which was verified; 0: none."""
-        self.heard_at = heard_at
-        """When it was last told of; seconds."""
-        self.since = since
-        """Since when that server holds it; seconds."""
-        self.revision = revision
-        self.run = run
-
-    def says(self, presence: Presence) -> bool:
-        """Whether a newer entry says the same, but for when it was put."""
-        run = self.run
-        return (
-            presence.counter == self.counter
-            and presence.server == run.server
-            and presence.instance == run.instance
-            and bytes(presence.node) == self.about
-        )
 
 
 class View:
@@ -119,16 +91,16 @@ class View:
                 MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
             ),
         )
-        self._passing: BoundedTable[str, Entry] = tables.add(
-            "cluster_passing",
-            BoundedTable(MAX_PASSING, full="cluster_passing_full", lifetime_s=PASSING_S),
-        )
+        self._passing = Passing(tables)
+        self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
         self._is_first = True
         self._ages = self._verifies = False
+        others.on_silent.append(self._handle_silent)
+        others.on_heard.append(self._handle_heard)
         self.on_joined: list[Callable[[Foreign, float], None]] = []
         """Called with a node that has come, or that has changed or moved."""
         self.on_left: list[Callable[[str, float], None]] = []
@@ -153,40 +125,24 @@ class View:
 
     def foreign(self, node_id: str) -> Foreign | None:
         """A node whose server can be reached."""
-        entry = self._entries.get(node_id)
-        if entry is None or not entry.run.is_live:
-            entry = self._passing.get(node_id)
-        return None if entry is None or not entry.run.is_live else self._foreign(node_id, entry)
+        known = self._in_use.get(node_id)
+        if known is None and (known := self._reachable(node_id)) is not None:
+            self._in_use.put(node_id, known)
+        return known or self._passing.foreign(node_id, self._state.identity.network_id)
 
     def nodes(self) -> Iterator[Foreign]:
         """All of them, those told of last first; changes meanwhile do no harm."""
         for node_id in list(reversed(self._entries)):
-            found = self.foreign(node_id)
+            found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
 
-    def _foreign(self, node_id: str, entry: Entry) -> Foreign:
-        about = decode_about(entry.about)
-        address = about.host, about.port
-        info = NodeInfo(
-            id=node_id,
-            node_id=node_id,
-            name=about.name,
-            version=about.version,
-            listen_addr=format_address(address),
-            capabilities=capabilities_of(about),
-            metadata=about.metadata,
-            network_id=self._state.identity.network_id,
-        )
-        return Foreign(
-            info,
-            entry.run.server_id,
-            address,
-            entry.heard_at,
-            about.proved,
-            keys_of(about).text if about.keys else "",
-            about.boot.hex(),
-            entry.counter > 0,
+    def _reachable(self, node_id: str) -> Foreign | None:
+        entry = self._entries.get(node_id)
+        return (
+            None
+            if entry is None or not entry.run.is_live
+            else entry.foreign(node_id, self._state.identity.network_id)
         )
 
     def is_here(self, node_id: str) -> bool:
@@ -222,7 +178,7 @@ class View:
     def take_out(self, node_id: str, revision: int, now: float) -> None:
         """No other server's entry stands there any more."""
         if not self._is_old(node_id, revision):
-            self._passing.pop(node_id)
+            self._passing.forget(node_id)
             self._odd.pop(node_id)
             self._unverified.pop(node_id)
             self._drop(node_id, now)
@@ -269,7 +225,7 @@ class View:
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
             return
-        self._passing.put(node_id, Entry(about, 0, now, now, 0, run), now)
+        self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
 
     def _judge(
@@ -309,6 +265,7 @@ class View:
     def _renew(self, node_id: str, known: Entry, revision: int, now: float) -> None:
         """It was put again, as most are that come."""
         known.revision, known.heard_at = revision, now
+        self._in_use.pop(node_id)
         self._entries.renew(node_id)
         self._note_told(node_id)
 
@@ -357,16 +314,15 @@ class View:
     ) -> None:
         about = bytes(presence.node)
         is_changed = known is None or known.run is not run or known.about != about
-        since = now
         if known is not None:
-            since = known.since if known.run is run else now
             known.run.nodes -= 1
             about = known.about if known.about == about else about
         self._note_told(node_id)
-        if not self._entries.put(node_id, Entry(about, counter, now, since, revision, run)):
+        if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
             return
         run.nodes += 1
-        self._passing.pop(node_id)
+        self._passing.forget(node_id)
+        self._in_use.pop(node_id)
         self._plan_ageing(now)
         self.on_change(node_id, now)
         if is_changed and not (self._is_first and self._untold is not None):
@@ -376,7 +332,7 @@ class View:
         if self.on_joined and not self.is_here(node_id):
             entry = self._entries.get(node_id)
             if entry is not None:
-                foreign = self._foreign(node_id, entry)
+                foreign = entry.foreign(node_id, self._state.identity.network_id)
                 for listener in self.on_joined:
                     listener(foreign, now)
 
@@ -389,7 +345,12 @@ class View:
         if entry is None:
             return
         entry.run.nodes -= 1
+        self._in_use.pop(node_id)
         self.on_change(node_id, now)
+        if not entry.run.is_told_gone:
+            self._tell_left(node_id, now)
+
+    def _tell_left(self, node_id: str, now: float) -> None:
         if not self.is_here(node_id):
             for listener in self.on_left:
                 listener(node_id, now)
@@ -398,6 +359,30 @@ class View:
         if not self._ages:
             self._ages = True
             self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+
+    # Servers that come and go, and with them their nodes.
+
+    def _handle_silent(self, run: Run, now: float) -> None:
+        for node_id, foreign in list(self._in_use.items()):
+            if foreign.server_id == run.server_id:
+                self._in_use.pop(node_id)
+        self._state.timers.schedule_upkeep(now + MOVED_S, partial(self._judge_silent, run))
+
+    def _judge_silent(self, run: Run, now: float) -> None:
+        if run.is_live or run.is_told_gone or now < run.heard_at + MOVED_S:
+            return
+        run.is_told_gone = True
+        for node_id in self._of(run):
+            self._tell_left(node_id, now)
+
+    def _handle_heard(self, run: Run, now: float) -> None:
+        if run.is_told_gone:
+            run.is_told_gone = False
+            for node_id in self._of(run):
+                self._tell_joined(node_id, now)
+
+    def _of(self, run: Run) -> list[str]:
+        return [node_id for node_id, entry in self._entries.items() if entry.run is run]
 
     def _age(self, now: float) -> None:
         self._ages = False

@@ -205,14 +205,13 @@ class Routing:
         return capabilities is not None and Capability.ROUTING not in capabilities
 
     def introducer_of(self, node_id: str, now: float) -> Peer | None:
-        """The joined server to ask for a node's address: the one on the way to it, or the best.
-
-        One that is silent is asked only if all are.
-        """
+        """The joined server to ask for a node's address: the one on the way to it, or the best;
+        one that is silent only if all are."""
         servers = self._state.peers.best_servers(now)
         route = self.table.lookup(node_id, now)
-        on_the_way = [peer for peer in servers if route and peer.node_id == route.next_hop]
-        candidates = on_the_way + servers
+        instead_of = self._state.peers.cluster.instead_of
+        on_the_way = [s for s in servers if route and s.node_id == route.next_hop]
+        candidates = [instead_of(server, now) for server in on_the_way] + servers
         return min(candidates, key=lambda server: server.is_silent(now), default=None)
 
     def has_unnamed(self, peer: Peer, now: float) -> bool:

@@ -80,8 +80,7 @@ class Home:
         self._state = state
         self._delivery = delivery
         self._watch = watch
-        self.server: Peer | None = None
-        """The home; None while there is none."""
+        self._cluster = state.peers.cluster
         self._told: tuple[ToldServer, ...] = ()
         self._left: Peer | None = None
         """A server that told this node to go."""
@@ -104,6 +103,11 @@ class Home:
             lifecycle.on_joined.append(self._handle_joined)
             lifecycle.on_left.append(self._handle_left)
             watch.on_silent.append(self._handle_silent)
+
+    @property
+    def server(self) -> Peer | None:
+        """The home; None while there is none."""
+        return self._cluster.home
 
     @property
     def is_wanted(self) -> bool:
@@ -172,6 +176,7 @@ class Home:
     def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
         """A server tells of the others."""
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
+        self._cluster.ids = frozenset([one.node_id for one in self._told])
         if content.counter == self._counter and self._saying is not None:
             self._saying.cancel()
         if content.leave:
@@ -193,7 +198,7 @@ class Home:
 
     def _lose(self, now: float, spread_s: float) -> None:
         """The home is one no more: go to the next one within so many seconds."""
-        self.server = self._quicker = None
+        self._cluster.home = self._quicker = None
         if self._saying is not None:
             self._saying.cancel()
         wait_s = self._state.rng.uniform(0.0, spread_s) if spread_s else 0.0
@@ -228,7 +233,8 @@ class Home:
             self._plan(now + LOOK_S, self._ask)
 
     def _take(self, server: Peer, now: float) -> None:
-        self.server, self._quicker = server, None
+        self._cluster.take_home(server)
+        self._quicker = None
         self._say(now, SAY_AGAIN_S)
         self._plan_watch(now, now)
         self.on_taken(server)

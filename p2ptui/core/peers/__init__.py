@@ -3,7 +3,8 @@
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
 has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
 `facts` and `traffic`; a secured one has a `seal`. `held` is what waits for it. `elsewhere` is the
-seam to the nodes that other servers of the network hold.
+seam to the nodes that other servers of the network hold, and `own_cluster` knows which servers
+stand for each other.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES

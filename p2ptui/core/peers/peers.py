@@ -12,6 +12,7 @@ from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.elsewhere import Listed
+from p2ptui.core.peers.own_cluster import OwnCluster
 from p2ptui.core.peers.peer import Peer
 from p2ptui.core.peers.relayed import Relayed
 from p2ptui.errors import LocalError
@@ -49,6 +50,8 @@ class PeerTable:
         self.relayed: Relayed[Peer] = Relayed(limit)
         """Where relayed peers are by way of other servers than the one in their address."""
         self._relayed_owner = self.relayed.owner
+        self.cluster = OwnCluster()
+        """Which of the joined servers stand for each other."""
         self.on_rerouted: Callable[[Peer], None] = lambda _: None
         """Called with each peer whose datagrams go another way from now on."""
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
@@ -293,12 +296,14 @@ class PeerTable:
         """The joined servers, the one of most use first; whoever needs one takes it from here.
 
         One that is silent comes last, one that relays before one that does not, and then the
-        quickest. A server whose round trip was never measured is not taken for a quick one.
+        quickest; of a cluster the home first. A server whose round trip was never measured is not
+        taken for a quick one.
 
         Args:
             now: The time, seconds.
         """
-        return sorted(self.joined_servers, key=lambda server: _usefulness(server, now))
+        servers = sorted(self.joined_servers, key=lambda server: _usefulness(server, now))
+        return self.cluster.sorted(servers, now)
 
     @property
     def statuses(self) -> Mapping[PeerStatus, int]:

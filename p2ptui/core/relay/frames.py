@@ -209,7 +209,24 @@ class RelayFrames:
         if is_full and not self._make_room(now):
             self._state.counters.drop("relayed_nodes_full")
             return None
-        return datagram, self.open(server, node_id)
+        address = self.open(server, node_id)
+        if self._state.peers.at(address) is None:
+            self._take_answer(server, node_id, address)
+        return datagram, address
+
+    def _take_answer(self, server: Peer, node_id: str, address: Address) -> None:
+        """A node that was asked by way of one server of the cluster may answer by another: each
+        node is answered by way of its home. Of a secured peer its seals tell, later on."""
+        peers = self._state.peers
+        if not peers.cluster.has(server):
+            return
+        for other in peers.joined_servers:
+            peer = peers.at(relay_address(other.address, node_id))
+            if peer is None or peer.seal is not None or not peers.cluster.has(other):
+                continue
+            if peer.initiated or peer.is_authenticated:
+                peers.add_relay(peer, address)
+                return
 
     @staticmethod
     def _may_relay(server: Peer) -> bool:

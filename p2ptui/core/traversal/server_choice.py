@@ -19,7 +19,10 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
         attempt: Which.
         now: The time, seconds.
     """
-    if _is_of_use(attempt.server, now) and attempt.server not in attempt.unknown_at:
+    first = state.peers.cluster.instead_of(attempt.server, now)
+    if _is_of_use(first, now) and first not in attempt.unknown_at:
+        if first is not attempt.server:
+            attempt.use(first)
         return True
     servers = [
         server
@@ -40,8 +43,11 @@ def may_speak(state: NodeState, attempt: Attempt, server: Peer, now: float) -> b
     """Whether a server that is not an attempt's own may bring its offers from now on.
 
     Another server must not turn a session aside that the own one brought about: unless that is of
-    no use any more, or the other one is known to bring the same node.
+    no use any more, or the other one is known to bring the same node. Servers of one cluster are
+    one here: whichever a node asks, it is answered by its home.
     """
+    if state.peers.cluster.are_one(attempt.server, server):
+        return True
     peer = state.peers.authenticated(attempt.node_id)
     if peer is not None and state.peers.at(relay_address(server.address, peer.node_id)) is peer:
         return True

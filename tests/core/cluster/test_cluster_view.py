@@ -5,7 +5,14 @@ import tracemalloc
 
 import pytest
 
-from p2ptui.core.cluster.view import HEARTBEAT_S, LIFE_S, VERIFIED_PER_S
+from p2ptui.core.cluster.others import SILENT_S
+from p2ptui.core.cluster.view import (
+    HEARTBEAT_S,
+    LIFE_S,
+    MAX_IN_USE,
+    MOVED_S,
+    VERIFIED_PER_S,
+)
 from p2ptui.secure.presence import sign_presence
 from p2ptui.wire.cluster import (
     About,
@@ -339,3 +346,71 @@ def test_lists_begin_with_whom_was_told_of_last_and_bear_changes(rooms: Rooms) -
     one.leave(nodes[0])
     rooms.run_for(0.2)
     assert [foreign.node_id for foreign in listed] == [node.node_id for node in nodes[3:0:-1]]
+
+
+def test_the_nodes_of_a_server_that_dies_have_left_unless_they_are_elsewhere_by_then() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    stays, moves, comes_here = (rooms.node(keys=True) for _ in range(3))
+    for node in (stays, moves, comes_here):
+        other.join(node)
+    rooms.run_for(1)
+    other.kill()
+    rooms.run_for(SILENT_S + 0.5)
+    assert [one.holder(node) for node in (stays, moves, comes_here)] == [None] * 3
+    third.join(moves)
+    one.join(comes_here)
+    rooms.run_for(MOVED_S - 2)
+    assert one.left == []
+    rooms.run_for(2)
+    assert one.left == [stays.node_id]
+    assert one.holder(moves) == third.id
+    rooms.run_for(2 * LIFE_S)
+    assert one.left == [stays.node_id], "that is no news when its entry has aged"
+
+
+def test_the_nodes_of_a_server_that_was_cut_off_come_back_with_it() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    for _ in range(2):
+        one.joined.clear()
+        one.left.clear()
+        rooms.broker.cut(other.bus, rooms.now)
+        rooms.run_for(SILENT_S + MOVED_S + 1)
+        assert one.left == [node.node_id]
+        assert one.joined == []
+        rooms.broker.mend(other.bus, rooms.now)
+        rooms.run_for(3)
+        assert one.holder(node) == other.id
+        assert node.node_id in [foreign.node_id for foreign in one.joined]
+        assert one.left == [node.node_id]
+
+
+def test_what_is_asked_for_often_is_as_new_as_what_was_told() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    first = one.cluster.holder(node.node_id)
+    assert first is not None
+    assert one.cluster.holder(node.node_id) is first, "it is not read again for each datagram"
+    rooms.run_for(HEARTBEAT_S)
+    again = one.cluster.holder(node.node_id)
+    assert again is not None
+    assert again.heard_at > first.heard_at
+    rooms.move(node, other, third)
+    rooms.run_for(1)
+    assert one.holder(node) == third.id
+    third.kill()
+    rooms.run_for(SILENT_S + 0.5)
+    assert one.holder(node) is None
+    for _ in range(MAX_IN_USE + 10):
+        other.join(rooms.node())
+    rooms.run_for(2)
+    for foreign in one.cluster.nodes():
+        one.cluster.holder(foreign.node_id)
+    assert len(one.cluster._view._in_use) == MAX_IN_USE

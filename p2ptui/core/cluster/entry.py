@@ -1,0 +1,111 @@
+"""What is known of a node elsewhere: as it came, read when somebody asks; and who has just come."""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.cluster.entries import capabilities_of, keys_of
+from p2ptui.core.cluster.others import Run
+from p2ptui.core.peers import Foreign
+from p2ptui.core.tables import Tables
+from p2ptui.wire.address import format_address
+from p2ptui.wire.cluster import Presence, decode_about
+from p2ptui.wire.message import NodeInfo
+
+MAX_PASSING: Final = 4_096
+"""Nodes that have just come to another server, which said so with something that it handed over."""
+
+PASSING_S: Final = 5.0
+"""Their entries are here by then."""
+
+
+class Entry:
+    """What is known of one node; `Foreign` is made of it when somebody asks."""
+
+    __slots__ = ("about", "counter", "heard_at", "revision", "run")
+
+    def __init__(
+        self, about: bytes, counter: int, heard_at: float, revision: int, run: Run
+    ) -> None:
+        self.about = about
+        """An `About`, as it came: most are never read again."""
+        self.counter = counter
+        """Of the latest statement known of the node, which was verified; 0: none."""
+        self.heard_at = heard_at
+        """When it was last told of; seconds."""
+        self.revision = revision
+        self.run = run
+
+    def says(self, presence: Presence) -> bool:
+        """Whether a newer entry says the same, but for when it was put."""
+        run = self.run
+        return (
+            presence.counter == self.counter
+            and presence.server == run.server
+            and presence.instance == run.instance
+            and bytes(presence.node) == self.about
+        )
+
+    def foreign(self, node_id: str, network_id: str) -> Foreign:
+        """Whom it tells of.
+
+        Args:
+            node_id: Of whom, in canonical text.
+            network_id: Of the network of all of them.
+        """
+        about = decode_about(self.about)
+        address = about.host, about.port
+        info = NodeInfo(
+            id=node_id,
+            node_id=node_id,
+            name=about.name,
+            version=about.version,
+            listen_addr=format_address(address),
+            capabilities=capabilities_of(about),
+            metadata=about.metadata,
+            network_id=network_id,
+        )
+        return Foreign(
+            info,
+            self.run.server_id,
+            address,
+            self.heard_at,
+            about.proved,
+            keys_of(about).text if about.keys else "",
+            about.boot.hex(),
+            self.counter > 0,
+        )
+
+
+class Passing:
+    """Nodes that can be answered although no entry of theirs is here yet.
+
+    Args:
+        tables: All tables of this node.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._entries: BoundedTable[str, Entry] = tables.add(
+            "cluster_passing",
+            BoundedTable(MAX_PASSING, full="cluster_passing_full", lifetime_s=PASSING_S),
+        )
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def enter(self, node_id: str, entry: Entry, now: float) -> None:
+        """A server says that it holds a node."""
+        self._entries.put(node_id, entry, now)
+
+    def forget(self, node_id: str) -> None:
+        """Something better is known of a node."""
+        self._entries.pop(node_id)
+
+    def expire(self, now: float) -> None:
+        """Forget those that nothing was heard of since."""
+        self._entries.expire(now)
+
+    def foreign(self, node_id: str, network_id: str) -> Foreign | None:
+        """A node whose server can be reached."""
+        entry = self._entries.get(node_id)
+        is_there = entry is not None and entry.run.is_live
+        return entry.foreign(node_id, network_id) if entry is not None and is_there else None

@@ -1,0 +1,53 @@
+"""The servers of the cluster that this node has joined, as far as it matters which of them is used.
+
+Others reach this node by its home, whichever server it asks: what it asks of another one is
+answered by way of the home. So that is used wherever one of them is chosen.
+"""
+
+from p2ptui.core.peers.peer import Peer
+from p2ptui.wire.message import Capability
+
+
+class OwnCluster:
+    """Which servers stand for each other; empty for a node that has joined no cluster."""
+
+    def __init__(self) -> None:
+        self.home: Peer | None = None
+        """The server by which others reach this node."""
+        self.ids: frozenset[str] = frozenset()
+        """The others of the cluster, as a home has told of them."""
+
+    def take_home(self, server: Peer) -> None:
+        """Others reach this node by a server from now on."""
+        if self.home is not None and self.home is not server:
+            self.ids |= {self.home.node_id}  # until the new one tells
+        self.home = server
+
+    def has(self, server: Peer) -> bool:
+        """Whether a joined server is one of the cluster."""
+        if server is self.home:
+            return True
+        is_named = server.is_joined_server and server.node_id in self.ids
+        return is_named and server.seal is not None and Capability.CLUSTER in server.capabilities
+
+    def are_one(self, one: Peer, other: Peer) -> bool:
+        """Whether what one server is asked may be answered by way of the other."""
+        return self.has(one) and self.has(other)
+
+    def instead_of(self, server: Peer, now: float) -> Peer:
+        """The server to use where this one would be: of a cluster the home, unless that is
+        silent."""
+        home = self.home
+        if home is None or home.is_silent(now) or not self.has(server):
+            return server
+        return home
+
+    def sorted(self, servers: list[Peer], now: float) -> list[Peer]:
+        """The same servers, the home in the place of the first one of its cluster."""
+        first = next((server for server in servers if self.has(server)), None)
+        home = None if first is None else self.instead_of(first, now)
+        if home is None or home is first or home not in servers:
+            return servers
+        others = [server for server in servers if server is not home]
+        place = others.index(first) if first is not None else 0
+        return [*others[:place], home, *others[place:]]
