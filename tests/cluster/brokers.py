@@ -47,6 +47,12 @@ class Broker:
         """The same, for `cluster.servers`."""
         return f"nats://{self.host}"
 
+    @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, *, jetstream: bool | None = None) -> "Broker":
         """Start it, where it was before."""
         assert PROGRAM is not None
