@@ -1,24 +1,32 @@
 """A cluster larger than this machine holds: its rooms, a broker in memory, and virtual time.
 
-    python -m tests.cluster_simulation
     python -m tests.cluster_simulation --nodes 1000 2000 --servers 3
+    python -m tests.cluster_simulation --plots
+
+The second command simulates all sizes that docs/cluster.md shows, and writes their figures and
+plots to docs/pictures.
 
 Nodes are entries in the tables of their servers: what is simulated is all that servers tell each
-other, and nothing that nodes say. Of each size it tells how long it takes until every server knows
-every node after a storm of joins, after a server was killed, and after one was apart from the
-broker; what a quiet node costs; and whether a churn of 1 % a second is held.
+other; what nodes and servers say is counted in `tests.cluster_clients`. No time passes while a
+server computes: the times are those of the ways, and of the pace that servers keep. Of each size it
+tells how long it takes until every server knows every node after a storm of joins, after a server
+was killed, after one was apart from the broker, and after the broker lost all that it kept; what a
+quiet node costs; and whether a churn of 1 % a second is held.
 """
 
 import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests import cluster_clients, cluster_plots
 from tests.core.cluster_rooms import FakeNode, Rooms, Server
 
 STORM_S = 10.0
@@ -29,7 +37,7 @@ QUIET_S = 120.0
 APART_S = 60.0
 NOTICED_S = (3.6, 5.0)
 """So long after its server has died a node is at another one."""
-STEP_S = 0.25
+STEP_S = 0.05
 SIGNED = 0.5
 """Of all nodes, those with keys."""
 
@@ -50,14 +58,21 @@ class Figures:
     """From the death of a server until all others know all nodes."""
     apart_s: float = 0.0
     """From the end of a partition until all servers know the same."""
+    lost_s: float = 0.0
+    """From the return of a broker that has lost its entries until all servers know all nodes."""
     puts: float = 0.0
     """By a quiet node, a minute."""
     told: float = 0.0
     """Entries that servers are told of a quiet node, all servers together, a minute."""
     bytes: float = 0.0
     """That the broker takes and tells of it, beacons of servers among them, a minute."""
+    messages: float = 0.0
+    """As many entries and beacons."""
+    churn_messages: float = 0.0
+    """The same under churn."""
+    churn_bytes: float = 0.0
     took_s: float = 0.0
-    """Of real time, all in all."""
+    """Of processor time, all in all."""
 
 
 class Story:
@@ -67,7 +82,7 @@ class Story:
         self.rng = random.Random(f"{seed} {nodes} {servers}")
         self.rooms = Rooms(servers, seed=seed, latency_s=0.005)
         for server in self.rooms.servers:
-            self._forget_news(server)
+            self._forget_news(server)  # it is kept for tests
         self.at: dict[str, tuple[FakeNode, Server]] = {}
         self.figures = Figures(nodes, servers)
         self._order: list[str] = []
@@ -98,8 +113,8 @@ class Story:
                 else:
                     entry = view.entry(node_id)
                     missing += entry is None or entry.run.server_id != home.id
-            stale = len(view) - sum(home is not server for _, home in self.at.values())
-            missing += max(0, stale)
+            elsewhere = sum(home is not server for _, home in self.at.values())
+            missing += max(0, len(view) - elsewhere)
         return missing
 
     def until_known(self, within: float) -> float:
@@ -123,10 +138,10 @@ class Story:
         self.rooms.run_for(max(0.0, began + seconds - self.rooms.now))
 
     def run(self) -> Figures:
-        began = time.perf_counter()
-        for part in (self.storm, self.quiet, self.churn, self.kill, self.part):
+        began = time.process_time()
+        for part in (self.storm, self.quiet, self.churn, self.kill, self.part, self.lose):
             part()
-        self.figures.took_s = time.perf_counter() - began
+        self.figures.took_s = time.process_time() - began
         return self.figures
 
     def storm(self) -> None:
@@ -139,18 +154,27 @@ class Story:
 
     def quiet(self) -> None:
         self.rooms.run_for(30)
-        broker = self.rooms.broker
-        before = broker.puts, broker.told, broker.bytes
+        before = self.traffic()
         self.rooms.run_for(QUIET_S)
-        after = broker.puts, broker.told, broker.bytes
-        each = self.figures.nodes * QUIET_S / 60
-        figures = [(then - now) / each for now, then in zip(before, after, strict=True)]
-        self.figures.puts, self.figures.told, self.figures.bytes = figures
+        figures = self.figures
+        figures.puts, figures.told, figures.messages, figures.bytes = self.since(before, QUIET_S)
+
+    def traffic(self) -> tuple[int, int, int, int]:
+        """Puts, entries told, messages of both kinds and of beacons, and bytes, so far."""
+        broker = self.rooms.broker
+        messages = broker.puts + broker.told + broker.published + broker.delivered
+        return broker.puts, broker.told, messages, broker.bytes
+
+    def since(self, before: tuple[int, ...], seconds: float) -> list[float]:
+        """What came since then, of a node a minute."""
+        each = self.figures.nodes * seconds / 60
+        return [(now - then) / each for then, now in zip(before, self.traffic(), strict=True)]
 
     def churn(self) -> None:
         count = int(self.figures.nodes * CHURN_A_SECOND * CHURN_S)
         missing: list[float] = []
         looked = self.rooms.now
+        before = self.traffic()
 
         def change() -> None:
             node, server = self.at.pop(self.some())
@@ -162,6 +186,7 @@ class Story:
                 looked = self.rooms.now
                 whole = len(self.at) * len(self.rooms.servers)
                 missing.append(self.missing() / whole)
+        *_, self.figures.churn_messages, self.figures.churn_bytes = self.since(before, CHURN_S)
         self.figures.churn_missing = sum(missing) / len(missing)
         self.figures.churn_settled_s = self.until_known(30)
 
@@ -187,6 +212,8 @@ class Story:
             pass
         self.until_known(60)
         self.figures.killed_s = self.rooms.now - began
+        self._forget_news(self.rooms.server())  # in its place
+        self.until_known(60)
 
     def part(self) -> None:
         apart = self.rooms.servers[0]
@@ -200,34 +227,28 @@ class Story:
         self.rooms.broker.mend(apart.bus, self.rooms.now)
         self.figures.apart_s = self.until_known(60)
 
-
-HEADS = {
-    "nodes": "nodes",
-    "servers": "servers",
-    "storm_s": "all known after a storm, s",
-    "churn_missing": "not known under churn, %",
-    "churn_settled_s": "all known after it, s",
-    "killed_s": "all known after a server died, s",
-    "apart_s": "one truth after a partition, s",
-    "puts": "puts of a node a minute",
-    "told": "entries told",
-    "bytes": "bytes",
-    "took_s": "it took, s",
-}
+    def lose(self) -> None:
+        self.rooms.broker.kill(self.rooms.now)
+        self.rooms.broker._table.clear()
+        self.rooms.run_for(2)
+        self.rooms.broker.start(self.rooms.now)
+        began = self.rooms.now
+        self.rooms.run_for(STEP_S)  # until then they know what they knew before
+        self.until_known(60)
+        self.figures.lost_s = self.rooms.now - began
 
 
-def row(figures: Figures) -> list[str]:
-    """The figures of one size, as text."""
-    texts = []
-    for field in fields(figures):
-        value = getattr(figures, field.name)
-        if field.name in ("nodes", "servers", "bytes", "took_s"):
-            texts.append(f"{value:,.0f}")
-        elif field.name == "churn_missing":
-            texts.append(f"{100 * value:.2f}")
-        else:
-            texts.append(f"{value:.2f}")
-    return texts
+def figures_of(size: tuple[int, int], seed: int = 1) -> Figures:
+    """The figures of so many nodes and servers."""
+    return Story(*size, seed).run()
+
+
+def all_figures(sizes: Sequence[tuple[int, int]], seed: int = 1) -> Iterator[Figures]:
+    """The figures of many sizes, in this order, the largest begun first, each core with one."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        futures = {size: pool.submit(figures_of, size, seed) for size in sorted(sizes)[::-1]}
+        for size in sizes:
+            yield futures[size].result()
 
 
 def main() -> None:
@@ -236,12 +257,18 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[1_000, 3_000, 10_000])
     parser.add_argument("--servers", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plots", action="store_true", help="all sizes, to docs/pictures")
     options = parser.parse_args()
-    print("| " + " | ".join(HEADS.values()) + " |")
-    print("|" + " --- |" * len(HEADS))
-    for nodes in options.nodes:
-        figures = Story(nodes, options.servers, options.seed).run()
-        print("| " + " | ".join(row(figures)) + " |", flush=True)
+    sizes = [(nodes, options.servers) for nodes in options.nodes]
+    figures = []
+    for one in all_figures(cluster_plots.SIZES if options.plots else sizes, options.seed):
+        figures.append(one)
+        print(f"{one.nodes:,} nodes, {one.servers} servers: {one.took_s:.0f} s", flush=True)
+    rows = [asdict(one) for one in figures]
+    print("\n\n".join(cluster_plots.tables(rows)))
+    if options.plots:
+        cluster_plots.store(rows, asdict(cluster_clients.measure()))
+        cluster_plots.draw()
 
 
 if __name__ == "__main__":

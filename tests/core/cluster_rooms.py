@@ -28,7 +28,6 @@ from p2ptui.secure.secret import Secret
 from p2ptui.wire.message import NodeInfo
 
 UNIX = 1_795_000_000
-_numbers = count(1)
 
 
 def node_id_of(number: int) -> str:
@@ -117,7 +116,7 @@ class Server:
 
     def join(self, node: FakeNode, *, says_so: bool = True, proved: bool = True) -> Peer:
         """A node begins a session here; with keys it says so, if it is one that does."""
-        number = next(_numbers)
+        number = next(self.rooms.numbers)
         address = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 4000)
         now = self.rooms.now
         peer = self.lifecycle.open(address, now, initiated=False, is_proved=proved)
@@ -213,6 +212,8 @@ class Rooms:
     def __init__(self, servers: int = 3, *, seed: int = 0, **broker: Any) -> None:
         self.now = 1000.0
         self.seed = seed
+        self.numbers = count(1)
+        """Of the addresses of nodes: the same seed gives the same ones."""
         self.network = "p2p_default"
         self.broker = MemoryBroker(seed=seed, **broker)
         self.servers: list[Server] = []

@@ -34,7 +34,7 @@ EXEMPT = {
     "View._entries": CLUSTER,
     "View._in_use": CLUSTER,
     "View._odd": CLUSTER,
-    "View._passing": CLUSTER,
+    "Passing._entries": CLUSTER,
     "View._unverified": CLUSTER,
     "RouteTable._announced": "what is forgotten is kept by each route, and its bytes are counted",
     "_Settled.refused": "those who claim one id; who is forgotten is looked at anew",
