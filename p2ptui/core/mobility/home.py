@@ -97,6 +97,8 @@ class Home:
         """Called when no joined server is up, and other ones may be."""
         self.on_taken: Callable[[Peer], None] = lambda _: None
         """Called with each home."""
+        self.on_moved: Callable[[float], None] = lambda _: None
+        """Called with the time when there is another home than before."""
         self.is_spare: Callable[[Peer], bool] = lambda _: False
         """Whether a server was joined for want of one that this node was told to join."""
         if state.seals is not None:
@@ -233,11 +235,13 @@ class Home:
             self._plan(now + LOOK_S, self._ask)
 
     def _take(self, server: Peer, now: float) -> None:
-        self._cluster.take_home(server)
+        is_other = self._cluster.take_home(server)
         self._quicker = None
         self._say(now, SAY_AGAIN_S)
         self._plan_watch(now, now)
         self.on_taken(server)
+        if is_other:
+            self.on_moved(now)
 
     def _say(self, now: float, pause_s: float) -> None:
         """Sign that this node is here."""

@@ -65,6 +65,7 @@ class MobilityParts:
         )
         lifecycle.on_left.append(self.moving.forget)
         self.home = home = Home(state, delivery, lifecycle, sessions.server_watch)
+        home.on_moved = failover.note_home
         keepalives.take_other_answer = home.note_kept_alive
         self.guests = guests = Guests(state, delivery)
         liveness.tell_whither = guests.whither

@@ -17,11 +17,12 @@ class OwnCluster:
         self.ids: frozenset[str] = frozenset()
         """The others of the cluster, as a home has told of them."""
 
-    def take_home(self, server: Peer) -> None:
-        """Others reach this node by a server from now on."""
-        if self.home is not None and self.home is not server:
-            self.ids |= {self.home.node_id}  # until the new one tells
-        self.home = server
+    def take_home(self, server: Peer) -> bool:
+        """Others reach this node by a server from now on; whether that is another one."""
+        before, self.home = self.home, server
+        if before is not None and before is not server:
+            self.ids |= {before.node_id}  # until the new one tells
+        return before is not server
 
     def has(self, server: Peer) -> bool:
         """Whether a joined server is one of the cluster."""

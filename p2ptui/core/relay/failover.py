@@ -97,6 +97,7 @@ class Failover:
         self._surveys = Surveys(state, self._checks, watch)
         self._surveys.on_quicker = self._switch
         self.note_received = self._surveys.note_received
+        self.note_home = self._surveys.note_home
         self.on_moved: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called with a node and the server that relays to it from now on."""
         self.on_rescued: Callable[[Peer, Peer, float], None] = lambda *_: None

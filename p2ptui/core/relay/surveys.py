@@ -34,6 +34,10 @@ ATTENTIVE_S: Final = 180.0
 with each: it may have been restarted, and brings nothing to who has not joined it again. That is
 340 bytes each time; later keepalives and heartbeats must do."""
 
+HOME_KNOWN_S: Final = 1.5
+SPREAD_S: Final = 1.0
+"""When this node has another home all that servers of its cluster bring is surveyed, once the home
+is known there: what is asked by way of another server is answered by way of the home."""
 
 SLOWER: Final = 2.0
 SLOWER_S: Final = 0.02
@@ -113,6 +117,20 @@ class Surveys:
         home, rtt_s = session.ways.get(peer.home), peer.channel.srtt or 0.0
         is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
         if now >= session.surveyed_at + (SURVEY_AGAIN_S if is_slower else SURVEY_S):
+            self.survey(session, now)
+
+    def note_home(self, now: float) -> None:
+        """Others reach this node by another server of its cluster from now on."""
+        for session in self._checks.sessions.values():
+            when = now + HOME_KNOWN_S + self._state.rng.uniform(0.0, SPREAD_S)
+            self._state.timers.schedule(when, partial(self._look_moved, session))
+
+    def _look_moved(self, session: RelayedSession, now: float) -> None:
+        peer, cluster = session.peer, self._state.peers.cluster
+        server = self._checks.server_in_use(peer)
+        if server is None or server is cluster.home or not cluster.has(server):
+            return
+        if self._checks.is_current(session) and peer.path is None and session.trouble is None:
             self.survey(session, now)
 
     def survey(self, session: RelayedSession, now: float) -> None:

@@ -127,10 +127,13 @@ class RelayedSession:
         return min(answered, key=lambda way: way.rtts_s[-1], default=None)
 
     def quicker(self, now: float) -> Way | None:
-        """A way worth a change for speed alone, as the survey that has just ended shows."""
+        """A way worth a change for speed alone, as the survey that has just ended shows, or because
+        nothing was answered by the one in use."""
         home = self.ways.get(self.peer.home)
         best = min(self.ways.values(), key=lambda way: way.rtt_s, default=None)
-        if home is None or best is None or best is home or now < self.switched_at + self.hold_s:
+        if home is None or best is None or best is home:
+            return None
+        if home.rtts_s and now < self.switched_at + self.hold_s:
             return None
         is_better = best.rtt_s < math.inf and _is_better(best.rtt_s, home.rtt_s)
         return best if is_better else None
