@@ -38,7 +38,10 @@ def _cluster_notices(options: ClusterOptions) -> list[str]:
     from p2ptui.io.nats_trouble import INSTALL
 
     named = {
-        name: getattr(options, name) for name in ("credentials", "tls_ca", "tls_cert", "tls_key")
+        "credentials": options.credentials,
+        "tls_ca": options.tls_ca,
+        "tls_cert": options.tls_cert,
+        "tls_key": options.tls_key,
     }
     missing = [
         f"cluster.{name}: {path} is no file that can be read"
