@@ -8,6 +8,7 @@ from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, no_jetstream
+from p2ptui.text import seconds_words
 from p2ptui.wire.cluster import MAX_PRESENCE_BYTES
 
 MAX_ENTRY_BYTES: Final = MAX_PRESENCE_BYTES + 512
@@ -39,7 +40,7 @@ def bucket_shape(names: Names, heartbeat_s: float, max_nodes: int) -> api.Stream
         storage=api.StorageType.FILE,
         discard=api.DiscardPolicy.NEW,
         max_msgs_per_subject=1,
-        max_age=ttl_s,
+        max_age=float(ttl_s),
         max_bytes=max_nodes * ENTRY_BYTES,
         max_msg_size=MAX_ENTRY_BYTES,
         # No order is told twice: what would recognize that costs the broker memory.
@@ -107,7 +108,7 @@ def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
         ("retention", is_.retention, shape.retention),
         ("storage", is_.storage, shape.storage),
         ("history", is_.max_msgs_per_subject, shape.max_msgs_per_subject),
-        ("TTL (three times cluster.heartbeat, in s)", is_.max_age, shape.max_age),
+        ("TTL (three times cluster.heartbeat)", float(is_.max_age or 0), float(shape.max_age or 0)),
     )
     for what, has, wanted in exact:
         if has != wanted:
@@ -126,4 +127,6 @@ def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float | int) else str(getattr(value, "value", value))
+    if isinstance(value, float):
+        return seconds_words(value)
+    return str(getattr(value, "value", value))
