@@ -127,7 +127,7 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
             yield _with_contact(endpoint, node, now)
 
 
-MAX_ELSEWHERE: Final = 500
+SHOWN_ELSEWHERE: Final = 500
 """Nodes of other servers that a table names: one that knows 200,000 shows some of them, and how
 many there are."""
 
@@ -162,10 +162,10 @@ class NodesElsewhere:
                 return self._found
             for node_id in before:
                 self._add(elsewhere.holder(node_id), names)
-            if len(self._found) < MAX_ELSEWHERE:
+            if len(self._found) < SHOWN_ELSEWHERE:
                 for foreign in elsewhere.nodes():
                     self._add(foreign, names)
-                    if len(self._found) >= MAX_ELSEWHERE:
+                    if len(self._found) >= SHOWN_ELSEWHERE:
                         break
         return self._found
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from p2ptui.core.addresses import visible_address
 from p2ptui.core.events import Event
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
@@ -16,7 +15,7 @@ from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
 from p2ptui.secure.known_nodes import Judgement, KnownNode
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import ListedServer, NodeInfo, RouteEntry
 
 if TYPE_CHECKING:
@@ -158,22 +157,7 @@ class RunningNode(NodeLife):
         """The servers of the network, as far as this node knows them without asking: of a server in
         a cluster all, itself first; of any other node the one that it is at, first, and those that
         this one told it of. None where the servers are no cluster."""
-        endpoint = self._endpoint
-        told = endpoint.elsewhere.servers_told(self._runtime.now)
-        home = endpoint.home.server
-        if told or home is None:
-            return told
-        at = {home.node_id: visible_address(home.address)}
-        at = {one.node_id: one.address for one in endpoint.home.told} | at
-        node_ids = dict.fromkeys([home.node_id, *at])
-        return [
-            ListedServer(
-                id=node_id,
-                name=self.roster.name_with(node_id),
-                address=format_address(at[node_id]),
-            )
-            for node_id in node_ids
-        ]
+        return self.roster.network_servers()
 
     @property
     def home(self) -> str | None:

@@ -25,7 +25,6 @@ from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane, nat_facts
-from p2ptui.tui.network_facts import NetworkFact, network_facts
 from p2ptui.tui.panes import FactPane, StatisticsPane, public_address, title_text
 from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
@@ -92,8 +91,6 @@ class FeedApp(DressedApp):
         """Peers that are not who they were before: of thousands the count takes its time."""
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
-        self._network: NetworkFact | None = None
-        """How the servers of the network are, for the title."""
         self._peers_due = 0.0
         self._title_text = Text()
         self._pane_titles: dict[Widget, Text] = {}
@@ -185,7 +182,9 @@ class FeedApp(DressedApp):
             self.nat.take_known(nat_facts(self.node, servers))
         room = self.title_line.content_size.width or self.size.width
         public, connected = public_address(servers), self.roster.connected
-        text = title_text(self.node, connected, public, room, self._changed, self._network)
+        text = title_text(
+            self.node, connected, public, room, self._changed, self.statistics.in_title
+        )
         if text != self._title_text:
             self._title_text = text
             self.title_line.update(text, layout=False)
@@ -194,9 +193,8 @@ class FeedApp(DressedApp):
     def take_stats(self) -> None:
         """Show the numbers."""
         stats = self.node.stats()
-        facts = network_facts(self.node, self.roster)
-        self._network = facts[0] if facts else None
-        self.statistics.take(stats, stats.uptime_s - self._stats_at, facts[1:])
+        self.statistics.look_at_servers(self.node, self.roster)
+        self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
         self._changed = self.roster.changed
 

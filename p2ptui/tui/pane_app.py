@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from rich.text import Text
+
 from p2ptui.node import Known
 from p2ptui.tui.command_bar import CommandBar
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import FeedApp
+from p2ptui.tui.network_facts import servers_text
 from p2ptui.wire.address import format_address
 
 
@@ -23,6 +26,14 @@ class PaneApp(FeedApp):
         """Show the panes again."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
+
+    def servers_page(self, width: int) -> Text:
+        """The servers of the network.
+
+        Args:
+            width: Cells of a line.
+        """
+        return servers_text(self.node, width)
 
     def word_for(self, node: Known) -> str:
         """How a node is named in a command."""

@@ -11,11 +11,11 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from p2ptui.core.sealing import Mode
-from p2ptui.node import Node, PeerView, Stats
+from p2ptui.node import Node, PeerView, Roster, Stats
 from p2ptui.text import printable
 from p2ptui.tui.columns import CHANGED_MARK
 from p2ptui.tui.fitting import GAP, fitting, shortened
-from p2ptui.tui.network_facts import NetworkFact
+from p2ptui.tui.network_facts import NetworkFact, network_facts
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
 
@@ -72,18 +72,19 @@ class StatisticsPane(FactPane):
         super().__init__(id=id)
         self._last: Stats | None = None
         self._network: Sequence[NetworkFact] = ()
+        self.in_title: NetworkFact | None = None
+        """How the servers of the network are, in a few words, if they are several."""
         self._series = {name: Series(HISTORY) for name in ("in", "out", "bytes in", "bytes out")}
 
-    def take(self, stats: Stats, elapsed_s: float, network: Sequence[NetworkFact] = ()) -> None:
-        """Note the numbers, about once a second, and show them if anybody sees it.
+    def look_at_servers(self, node: Node, roster: Roster) -> None:
+        """Note how the servers of the network are, if they are several."""
+        facts = network_facts(node, roster)
+        self.in_title = facts[0] if facts else None
+        self._network = facts[1:]
 
-        Args:
-            stats: Those of the node.
-            elapsed_s: Since the last ones.
-            network: What there is to say of the servers of its network.
-        """
+    def take(self, stats: Stats, elapsed_s: float) -> None:
+        """Note the numbers, about once a second, and show them if anybody sees it."""
         last, self._last = self._last, stats
-        self._network = network
         if last is not None and elapsed_s > 0:
             for name, old, new in (
                 ("in", last.messages_in, stats.messages_in),

@@ -13,7 +13,6 @@ from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
-from p2ptui.tui.network_facts import servers_text
 from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.peer_detail import node_text, own_text
 from p2ptui.tui.saving import save_records
@@ -68,7 +67,7 @@ class ScreenVerbs:
                 self._app.peers.list.find(self._sought)
                 self._app.action_pane("peers")
             case "servers":
-                self._app.push_screen(LiveScreen("Servers", self._servers_text))
+                self._app.push_screen(LiveScreen("Servers", self._app.servers_page))
             case "stats":
                 self._app.action_pane("statistics")
             case "routes":
@@ -152,9 +151,6 @@ class ScreenVerbs:
 
     def _show_routes(self) -> None:
         self._app.push_screen(LiveScreen("Routes", self._routes_text))
-
-    def _servers_text(self, width: int) -> Text:
-        return servers_text(self._app.node, width)
 
     def _routes_text(self, width: int) -> Text:
         # The first way to each is the one that is used.

@@ -226,6 +226,7 @@ EXEMPT = {
     "OfThread._kinds": NAMED_IN_CODE,
     "PktinfoStream._earlier": HERE,  # MAX_SOURCES
     "PktinfoStream._sources": HERE,  # MAX_SOURCES
+    "NodesElsewhere._found": "SHOWN_ELSEWHERE of what the tables of the core hold",
     "Roster._others": "a copy of what the tables of the core hold, made anew each time",
     "Runtime._tasks": OWN_CALLS,
     "SendFailures._counts": NAMED_IN_CODE,  # the errors of the system

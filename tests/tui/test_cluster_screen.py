@@ -145,7 +145,7 @@ def test_a_server_alone_shows_nothing_of_it() -> None:
 def test_many_nodes_elsewhere_are_shown_in_part(
     broker: BrokerInTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2ptui.node.others.MAX_ELSEWHERE", 3)
+    monkeypatch.setattr("p2ptui.node.others.SHOWN_ELSEWHERE", 3)
 
     async def story(stage: Stage) -> None:
         await meet(stage, broker)
