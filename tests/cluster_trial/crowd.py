@@ -17,7 +17,7 @@ from p2ptui.core.events import DataReceived, SendStatus
 from p2ptui.errors import P2PError
 from p2ptui.node import Node
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 24
 """Nodes that start, or pairs that meet, at a time."""
 
 MOST_UNDER_WAY: Final = 64
@@ -43,7 +43,7 @@ class Crowd:
         async def start(told: dict[str, Any]) -> None:
             config = Config().with_options(
                 **{
-                    "server.address": "127.0.0.1:0",
+                    "server.address": f"{told['host']}:0",
                     "server.name": told["name"],
                     "server.enable_discovery": False,
                     "server.join": tuple(told["join"]),
@@ -61,6 +61,8 @@ class Crowd:
 
     async def _hear(self, name: str, node: Node) -> None:
         async for event in node.events():
+            if not isinstance(event, DataReceived) and type(event).__name__ not in ("PeersDiscovered",):
+                print(time.strftime("%H:%M:%S"), f"{time.time() % 1:.3f}", f"[{name}]", str(event)[:200], file=sys.stderr, flush=True)
             if isinstance(event, DataReceived) and isinstance(event.payload, list):
                 self.came[name, *event.payload] += 1
 

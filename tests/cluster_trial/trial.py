@@ -3,6 +3,7 @@
 import asyncio
 import random
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -119,7 +120,10 @@ class Trial:
             is_direct, joins = KINDS[kind]
             joined = [(home + other) % SERVERS for other in range(joins)]
             at = [self.servers[server].address for server in joined]
-            told[crowd].append({"name": name, "join": at, "direct": is_direct})
+            # Each at an address of its own: one address has a share of a server only.
+            host = f"127.{1 + number // 250}.0.{1 + number % 250}"
+            node = {"name": name, "host": host, "join": at, "direct": is_direct}
+            told[crowd].append(node)
             self.home[name], self.joined[name] = home, set(joined)
             self.crowd_of[name] = self.crowds[crowd]
             self.kinds[home, kind].append(name)
@@ -129,8 +133,10 @@ class Trial:
         ):
             self.ids |= ids
 
+        started_s = time.monotonic() - began
         took_s = await self._one_truth(60)
-        self.say(f"{options.nodes} nodes after {time.monotonic() - began:.1f} s")
+        took_all_s = time.monotonic() - began
+        self.say(f"{options.nodes} nodes after {took_all_s:.1f} s; started after {started_s:.1f} s")
         if took_s is None:
             raise RuntimeError("the servers do not know all nodes")
 
@@ -140,6 +146,12 @@ class Trial:
         for started in (*self.servers, *self.ways):
             started.kill() if isinstance(started, Server) else started.end()
         self.broker.kill()
+
+    def log_of(self, name: str) -> list[str]:
+        out = []
+        for one in self.folder.glob("crowd*.log"):
+            out += [line for line in one.read_text().splitlines() if f"[{name}]" in line]
+        return out[-12:]
 
     def note(self, name: str, measured: str, wanted: str, *, holds: bool, **figures: Any) -> None:
         """Something was looked at."""
@@ -332,6 +344,11 @@ class Trial:
             began = time.monotonic()
             reached = await crowd.do("reach", prober, ids, LIMIT_S)
             took += [when - began for when in reached.values()]
+            for name in victims:
+                if reached.get(self.ids[name], began + LIMIT_S) - began > BACK_S:
+                    self.say(f"  late: {name}, {self.joined[name]}, home {home}, prober {prober},"
+                      f" {reached.get(self.ids[name], 0) - began:.2f} s, killed at {time.strftime('%H:%M:%S', time.localtime(time.time() - time.monotonic() + began))}")
+                    print(*self.log_of(name), sep="\n", file=sys.stderr)
             missing += len(ids) - len(reached)
             await asyncio.sleep(1)
             self.servers[home].start()
