@@ -85,7 +85,9 @@ def main() -> int:
         print(words, file=sys.stderr, flush=True)
 
     rows = asyncio.run(run(Options(**told), parts, known, say))
-    print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1) if is_json else table(rows))
+    print(
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=1) if is_json else table(rows)
+    )
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -1,7 +1,7 @@
 """Many nodes in one process, told by lines of JSON what to do.
 
-`python -m tests.cluster_trial.crowd` reads one command a line, and answers each with one line. Times
-are those of the machine's monotonic clock, which all processes share.
+`python -m tests.cluster_trial.crowd` reads one command a line, and answers each with one line.
+Times are those of the machine's monotonic clock, which all processes share.
 """
 
 import asyncio
@@ -61,14 +61,8 @@ class Crowd:
 
     async def _hear(self, name: str, node: Node) -> None:
         async for event in node.events():
-            if not isinstance(event, DataReceived) and type(event).__name__ not in ("PeersDiscovered",):
-                print(time.strftime("%H:%M:%S"), f"{time.time() % 1:.3f}", f"[{name}]", str(event)[:200], file=sys.stderr, flush=True)
             if isinstance(event, DataReceived) and isinstance(event.payload, list):
                 self.came[name, *event.payload] += 1
-
-    async def joined(self) -> int:
-        """How many have a server."""
-        return sum(bool(node.peers) for node in self.nodes.values())
 
     async def talk(self, pairs: list[list[str]], seconds: float) -> list[str]:
         """Have nodes reach others: meet, Ping, and send what is acknowledged; why it did not work,
@@ -106,12 +100,9 @@ class Crowd:
         await asyncio.gather(*(reach(target) for target in targets))
         return reached
 
-    async def peers_of(self, source: str) -> list[str]:
-        """Who a node has sessions with, and whom it takes for its home."""
-        node = self.nodes[source]
-        home = node._endpoint.home.server
-        found = [f"{peer.address[1]} {peer.name}" for peer in node.peers]
-        return [*found, f"home: {home and home.facts.info and home.facts.info.name}"]
+    async def sessions(self, source: str) -> list[str]:
+        """With whom a node has sessions."""
+        return [peer.name for peer in self.nodes[source].peers]
 
     async def listed(self, source: str, server: str) -> list[str]:
         """Ids of all nodes that a server knows."""
@@ -195,7 +186,7 @@ async def main() -> None:
     async def do(number: int, name: str, arguments: list[Any]) -> None:
         try:
             answer = await getattr(crowd, name)(*arguments)
-        except Exception as error:  # noqa: BLE001 - told to whoever asked
+        except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps([number, answer]), flush=True)
 

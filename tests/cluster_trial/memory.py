@@ -44,7 +44,10 @@ def entries(nodes: int, rng: random.Random, servers: list[bytes]) -> Iterator[tu
         about = About(host, 40_000, True, f"node-{number}", "1.0.0", known, (), {}, keys, boot)
         instance = b"instance"
         server = servers[number % len(servers)]
-        yield node_id, encode_presence(Presence(NETWORK, server, instance, 0, b"", encode_about(about)))
+        yield (
+            node_id,
+            encode_presence(Presence(NETWORK, server, instance, 0, b"", encode_about(about))),
+        )
 
 
 async def fill(broker: Broker, folder: Path, nodes: int) -> dict[str, Any]:
