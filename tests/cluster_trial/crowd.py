@@ -1,7 +1,7 @@
 """Many nodes in one process, told by lines of JSON what to do.
 
-`python -m tests.cluster_trial.crowd` reads one command a line, and answers each with one line. Times
-are those of the machine's monotonic clock, which all processes share.
+`python -m tests.cluster_trial.crowd` reads one command a line, and answers each with one line.
+Times are those of the machine's monotonic clock, which all processes share.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from p2ptui.core.events import DataReceived, SendStatus
 from p2ptui.errors import P2PError
 from p2ptui.node import Node
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 24
 """Nodes that start, or pairs that meet, at a time."""
 
 MOST_UNDER_WAY: Final = 64
@@ -43,7 +43,7 @@ class Crowd:
         async def start(told: dict[str, Any]) -> None:
             config = Config().with_options(
                 **{
-                    "server.address": "127.0.0.1:0",
+                    "server.address": f"{told['host']}:0",
                     "server.name": told["name"],
                     "server.enable_discovery": False,
                     "server.join": tuple(told["join"]),
@@ -63,10 +63,6 @@ class Crowd:
         async for event in node.events():
             if isinstance(event, DataReceived) and isinstance(event.payload, list):
                 self.came[name, *event.payload] += 1
-
-    async def joined(self) -> int:
-        """How many have a server."""
-        return sum(bool(node.peers) for node in self.nodes.values())
 
     async def talk(self, pairs: list[list[str]], seconds: float) -> list[str]:
         """Have nodes reach others: meet, Ping, and send what is acknowledged; why it did not work,
@@ -104,12 +100,9 @@ class Crowd:
         await asyncio.gather(*(reach(target) for target in targets))
         return reached
 
-    async def peers_of(self, source: str) -> list[str]:
-        """Who a node has sessions with, and whom it takes for its home."""
-        node = self.nodes[source]
-        home = node._endpoint.home.server
-        found = [f"{peer.address[1]} {peer.name}" for peer in node.peers]
-        return [*found, f"home: {home and home.facts.info and home.facts.info.name}"]
+    async def sessions(self, source: str) -> list[str]:
+        """With whom a node has sessions."""
+        return [peer.name for peer in self.nodes[source].peers]
 
     async def listed(self, source: str, server: str) -> list[str]:
         """Ids of all nodes that a server knows."""

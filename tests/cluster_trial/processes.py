@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +37,10 @@ def counted(broker: Broker, what: str) -> dict[str, Any]:
     return told
 
 
-def _spawn(*arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", *arguments], env=environment(), **options)
+def _spawn(
+    *arguments: str, extra: Mapping[str, str] | None = None, **options: Any
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", *arguments], env=environment(extra), **options)
 
 
 class Way:
@@ -90,8 +93,10 @@ class Server:
             *("--identity", str(self._folder / f"{self.name}.key")),
             *("--name", self.name),
             *("-a", self.address),
+            *("--max-connections", "2000"),
             *("--cluster", self.broker_url),
             *self._options,
+            extra={"P2PTUI_TRAFFIC_FORWARDING_MAX_CONCURRENT_RELAYS": "4000"},
             stdout=log,
             stderr=log,
         )

@@ -25,6 +25,7 @@ from tests.cluster_trial.processes import (
 )
 
 SERVERS: Final = 3
+NETWORK: Final = "p2p_default"
 KINDS: Final = ((False, 1), (True, 1), (True, 2))
 """Whether a node looks for direct paths, and how many servers it joins."""
 
@@ -52,6 +53,8 @@ class Options:
     lines: int = 6
     """Pairs with traffic, of each kind."""
     quiet: float = 20.0
+    calm: float = 3.0
+    """Between two kills, and before the first."""
     seed: int = 1
 
 
@@ -119,7 +122,10 @@ class Trial:
             is_direct, joins = KINDS[kind]
             joined = [(home + other) % SERVERS for other in range(joins)]
             at = [self.servers[server].address for server in joined]
-            told[crowd].append({"name": name, "join": at, "direct": is_direct})
+            # Each at an address of its own: one address has a share of a server only.
+            host = f"127.{1 + number // 250}.0.{1 + number % 250}"
+            node = {"name": name, "host": host, "join": at, "direct": is_direct}
+            told[crowd].append(node)
             self.home[name], self.joined[name] = home, set(joined)
             self.crowd_of[name] = self.crowds[crowd]
             self.kinds[home, kind].append(name)
@@ -129,8 +135,10 @@ class Trial:
         ):
             self.ids |= ids
 
+        started_s = time.monotonic() - began
         took_s = await self._one_truth(60)
-        self.say(f"{options.nodes} nodes after {time.monotonic() - began:.1f} s")
+        took_all_s = time.monotonic() - began
+        self.say(f"{options.nodes} nodes after {took_all_s:.1f} s; started after {started_s:.1f} s")
         if took_s is None:
             raise RuntimeError("the servers do not know all nodes")
 
@@ -169,35 +177,26 @@ class Trial:
         if await until(all_know, seconds, 0.1):
             return time.monotonic() - began
         self.say(f"  known: {found} of {len(everybody)}")
-        await self._tell_missing(missing)
+        await self._tell_missing(set().union(*missing.values()))
         return None
 
-    async def _tell_missing(self, missing: dict[int, set[str]]) -> None:
+    async def _tell_missing(self, missing: set[str]) -> None:
         """What there is to say of nodes that a server does not know."""
-        names = {node_id: name for name, node_id in self.ids.items()}
+        names, keys = {node_id: name for name, node_id in self.ids.items()}, Names.of(NETWORK)
         client = await nats.connect(self.broker.url)
         try:
-            for node_id in sorted(set().union(*missing.values()))[:5]:
-                name = names[node_id]
-                who = [home for home, ids in missing.items() if node_id in ids]
-                at = await self.crowd_of[name].do("peers_of", name)
+            for node_id in sorted(missing)[:5]:
+                told: object = "deleted"
                 try:
-                    bucket = Names.of("p2p_default")
-                    entry = await client.jetstream().get_last_msg(
-                        bucket.stream, f"{bucket.keys}{node_id}"
-                    )
-                    told = (
-                        decode_presence(entry.data or b"")
-                        if not entry.headers or "KV-Operation" not in entry.headers
-                        else "deleted"
-                    )
-                except Exception as error:
+                    js = client.jetstream()
+                    entry = await js.get_last_msg(keys.stream, f"{keys.keys}{node_id}")
+                    if entry.data:
+                        told = decode_presence(entry.data)
+                except nats.errors.Error as error:
                     told = error
-                self.say(
-                    f"  {name} {node_id} joined {self.joined[name]}, has {at}; not known to {who}; {told}"
-                )
-                for server in self.servers:
-                    self.say("   ".join([f"  {server.name}:", *server.lines(node_id)[-6:]]))
+                name = names[node_id]
+                at = await self.crowd_of[name].do("sessions", name)
+                self.say(f"  {name} {node_id}: sessions {at}, joined {self.joined[name]}, {told}")
         finally:
             await client.close()
 
@@ -270,7 +269,7 @@ class Trial:
     async def kill_broker(self) -> None:
         """Kill the broker again and again under traffic."""
         await self._begin_traffic()
-        await asyncio.sleep(4)
+        await asyncio.sleep(self.options.calm)
         calm, rough, backs = list[tuple[float, float]](), list[tuple[float, float]](), list[float]()
         for _ in range(self.options.kills):
             began = time.monotonic()
@@ -281,13 +280,13 @@ class Trial:
             await asyncio.sleep(BACK_S)
             rough.append((began, time.monotonic()))
             began = time.monotonic()
-            await asyncio.sleep(3)
+            await asyncio.sleep(self.options.calm)
             calm.append((began, time.monotonic()))
         traffic = await self._end_traffic()
         back_s = [traffic.back_s("cross", back) for back in backs]
         self.note(
             "broker killed: messages between servers again",
-            f"after {max(back_s, default=0):.2f} s at most, {statistics.median(back_s or [0]):.2f} s in the middle, of {len(backs)} kills",
+            f"{_within(back_s)}, of {len(backs)} kills",
             f"{BACK_S:.0f} s",
             holds=max(back_s, default=0) <= BACK_S,
             back_s=back_s,
@@ -315,7 +314,8 @@ class Trial:
             )
         self.note(
             f"{name}: messages lost and nobody told, twice",
-            f"{fate['lost']}, {fate['twice']} of {fate['sent']} ({fate['told']} not delivered and told)",
+            f"{fate['lost']}, {fate['twice']} of {fate['sent']}"
+            f" ({fate['told']} not delivered and told)",
             "none",
             holds=not fate["lost"] and not fate["twice"] and not fate["open"],
             **fate,
@@ -347,8 +347,7 @@ class Trial:
                 self.say("  no one truth after a server has come back")
         self.note(
             "server killed: its peers served by another",
-            f"after {max(took, default=0):.2f} s at most, {statistics.median(took or [0]):.2f} s in the"
-            f" middle, of {len(took)}; {missing} not after {LIMIT_S:.0f} s",
+            f"{_within(took)}, of {len(took)}; {missing} not after {LIMIT_S:.0f} s",
             f"{BACK_S:.0f} s",
             holds=not missing and max(took, default=0) <= BACK_S,
             took_s=sorted(took),
@@ -359,7 +358,7 @@ class Trial:
         backs: list[float] = []
         truths: list[float | None] = []
         await self._begin_traffic()
-        await asyncio.sleep(3)
+        await asyncio.sleep(self.options.calm)
         for number in range(self.options.cuts):
             way = self.ways[number % SERVERS]
             if number % 2:
@@ -434,6 +433,11 @@ class Trial:
         streams = told["account_details"][0]["stream_detail"]
         last = sum(stream["state"]["last_seq"] for stream in streams)
         return last, server["in_bytes"], server["out_bytes"]
+
+
+def _within(seconds: list[float]) -> str:
+    most, middle = max(seconds, default=0.0), statistics.median(seconds or [0.0])
+    return f"after {most:.2f} s at most, {middle:.2f} s in the middle"
 
 
 @dataclass(frozen=True)
