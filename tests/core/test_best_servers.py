@@ -1,7 +1,7 @@
 """Which of several joined servers is used: one order for all who choose."""
 
 from p2ptui.core.peers import Peer
-from p2ptui.core.traversal.server_choice import choose_server
+from p2ptui.core.traversal.server_choice import choose_server, may_speak
 from p2ptui.wire.message import Capability
 from tests.core.meeting import Meeting
 from tests.simulation import Host
@@ -88,3 +88,46 @@ def test_no_silent_server_introduces_a_node_while_there_is_another() -> None:
     for server in choice.servers[1:]:
         choice.silence(server)
     assert routing.introducer_of(b, choice.world.now) is not None
+
+
+def test_of_a_cluster_the_home_is_used_wherever_one_of_it_is_chosen() -> None:
+    choice = Choice()
+    alone, other, home = map(choice.known, choice.servers)
+    cluster, now = choice.a.endpoint.peers.cluster, choice.world.now
+    for peer, rtt_s in ((alone, 0.1), (other, 0.2), (home, 0.3)):
+        measured(peer, rtt_s)
+    cluster.has = lambda peer: peer in (other, home)  # type: ignore[method-assign]
+    assert choice.best() == [alone, other, home]
+    cluster.home = home
+    assert choice.best() == [alone, home, other]
+    assert cluster.instead_of(other, now) is home
+    assert cluster.instead_of(alone, now) is alone
+    assert cluster.are_one(home, other)
+    assert not cluster.are_one(alone, other)
+
+    routing, b = choice.a.endpoint._routing, choice.b.id
+    for peer in (alone, home):
+        routing.table.forget(b, peer.node_id)
+    routing.table.learn(b, other.node_id, 2, now, (), "")
+    assert routing.introducer_of(b, now) is home
+    attempt = choice.attempt(choice.a)
+    assert attempt is not None
+    attempt.use(other)
+    assert may_speak(choice.a.endpoint._state, attempt, home, now)
+    assert choose_server(choice.a.endpoint._state, attempt, now)
+    assert attempt.server is home
+
+    choice.silence(choice.servers[2])
+    assert choice.best() == [alone, other, home]
+    assert routing.introducer_of(b, choice.world.now) is other
+
+
+def test_who_only_says_that_it_is_of_the_cluster_is_not() -> None:
+    choice = Choice()
+    one, other, _ = map(choice.known, choice.servers)
+    cluster = choice.a.endpoint.peers.cluster
+    cluster.take_home(one)
+    other.capabilities |= {Capability.CLUSTER}
+    assert not cluster.has(other), "the home has not named it"
+    cluster.ids = frozenset([other.node_id])
+    assert not cluster.has(other), "whoever has its address may say so: it has shown no keys"

@@ -1,6 +1,7 @@
 """Nodes with sessions at several servers of one cluster: by whichever they act, it works."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,8 +10,13 @@ from p2ptui import Node
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.events import DataReceived, PeerStatusChanged
 from p2ptui.core.events import Path as Way
+from p2ptui.core.peers import Handing
 from p2ptui.wire.address import format_address
+from p2ptui.wire.cluster import HandOver
+from p2ptui.wire.frames import RELAYED as RELAYED_FRAME
+from p2ptui.wire.frames import encode_relay, node_id_bytes
 from tests.joined_town import TownBroker
+from tests.simulation import World
 from tests.town import Town, next_of, taken
 from tests.virtual_loop import run_virtual
 
@@ -183,5 +189,49 @@ def test_a_server_dies_and_the_session_goes_on(
             assert home_of(alice) != dead.id
             await asyncio.sleep(5)
             await talk(alice, bob)
+
+    run_virtual(story())
+
+
+def test_a_server_that_speaks_for_whom_it_does_not_hold_takes_nothing_and_hears_nothing() -> None:
+    async def story() -> None:
+        async with Town() as town:
+            broker = TownBroker(town)
+            servers = [await broker.server(name) for name in ("one", "other", "third")]
+            alice = await at(town, "alice", servers[0], **RELAYED)
+            bob = await at(town, "bob", servers[1], **RELAYED)
+            await alice.connect(bob.id)
+            await talk(alice, bob)
+            at_bob = bob.events()
+            session = bob._runtime.endpoint.peers.authenticated(alice.id)
+            taken_before = broker.rooms[servers[0].id][0].status(0).taken
+
+            hostile, _ = broker.rooms[servers[2].id]
+            forger = World().puppet(node_id=alice.id)
+            request = forger.spec_message("HandshakeRequest", forger.handshake_request()["payload"])
+            goodbye = forger.spec_message("Disconnect", {"reason": "forged"})
+            own = hostile._own
+            for forged in (request, goodbye):
+                datagram = json.dumps(forged).encode()
+                over = HandOver(
+                    own.network,
+                    own.server,
+                    own.instance,
+                    Handing.FRAME,
+                    node_id_bytes(alice.id),
+                    node_id_bytes(bob.id),
+                    "",
+                    encode_relay(RELAYED_FRAME, node_id_bytes(alice.id), datagram),
+                )
+                hostile._send_message(servers[1].id, over)
+            broker.run()
+            await asyncio.sleep(10)
+
+            assert broker.rooms[servers[1].id][0].status(0).taken > 2, "they came to bob"
+            assert bob._runtime.endpoint.peers.authenticated(alice.id) is session
+            assert taken(at_bob, PeerStatusChanged) == []
+            await talk(alice, bob)
+            assert broker.rooms[servers[0].id][0].status(0).taken > taken_before
+            assert hostile.status(0).taken == 0, "all that is answered goes to the server of alice"
 
     run_virtual(story())

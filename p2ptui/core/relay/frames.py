@@ -210,7 +210,8 @@ class RelayFrames:
             self._state.counters.drop("relayed_nodes_full")
             return None
         address = self.open(server, node_id)
-        if self._state.peers.at(address) is None:
+        peers = self._state.peers
+        if peers.cluster.home is not None and peers.at(address) is None:
             self._take_answer(server, node_id, address)
         return datagram, address
 
