@@ -70,13 +70,16 @@ class Crowd:
 
         async def talk(source: str, target: str) -> str:
             node = self.nodes[source]
+            doing = "connect"
             try:
                 async with asyncio.timeout(seconds):
                     await node.connect(target, seconds)
+                    doing = "ping"
                     await node.ping(target, seconds)
+                    doing = "send"
                     result = await node.send(target, "hello", timeout_s=seconds)
             except (P2PError, TimeoutError) as error:
-                return f"{type(error).__name__}: {error}"
+                return f"{source} to {target}: {doing}: {type(error).__name__}: {error}"
             return "" if result.delivered else str(result.reason)
 
         return await _in_turn([lambda pair=pair: talk(*pair) for pair in pairs])
