@@ -20,6 +20,7 @@ from nats.protocol.parser import Parser
 
 from p2ptui.config.cluster_section import ClusterOptions, shown_broker, split_broker
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
+from p2ptui.text import cause
 
 CONNECT_S: Final = 2
 """A connection, and each step of its handshake, takes this long at most; there are two tries."""
@@ -180,7 +181,7 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             text = file.read(MAX_CREDENTIALS_BYTES).decode()
     except OSError as error:
-        raise unusable_credentials(path, f"cannot be read: {error.strerror or error}") from None
+        raise unusable_credentials(path, f"cannot be read: {cause(error)}") from None
     except UnicodeDecodeError:
         raise unusable_credentials(path, "it is no text") from None
     if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
@@ -218,4 +219,4 @@ def _no_password() -> str:
 
 
 def _why(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
+    return str(getattr(error, "reason", None) or cause(error))

@@ -6,6 +6,8 @@ import socket
 import ssl
 from typing import Final
 
+from p2ptui.text import cause
+
 AWAY_S: Final = 2.0
 """A broker that is away is looked for this often, at least."""
 
@@ -57,7 +59,7 @@ def trouble(error: BaseException, broker: str) -> BrokerError:
         )
     if isinstance(error, socket.gaierror):
         return BrokerError(
-            f"the broker {broker} was not found ({error.strerror}): check cluster.servers"
+            f"the broker {broker} was not found ({cause(error)}): check cluster.servers"
         )
     if isinstance(error, asyncio.TimeoutError):
         return BrokerError(
