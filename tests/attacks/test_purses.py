@@ -96,7 +96,7 @@ def payloads(kind: str, pen: Puppet, other: Puppet, server: Host) -> list[Any]:
         "DiscoveryRequest": [{"network_id": "p2p_default"}, {"handshake": NOBODY}],
         "DiscoveryResponse": [[], [{"id": NOBODY, "addr": "198.51.100.1:1", "last_seen": 1}]],
         "DiscoveryUpdate": [{"joined": [], "left": [NOBODY]}],
-        "ListNodesRequest": [{}, {"handshake": NOBODY}],
+        "ListNodesRequest": [{}, {"handshake": NOBODY}, {"holders": True}, {"servers": True}],
         "ListNodesResponse": [{"nodes": []}],
         "P2PConnect": [
             {"peer_id": other.id},
@@ -117,6 +117,8 @@ def payloads(kind: str, pen: Puppet, other: Puppet, server: Host) -> list[Any]:
         "NatProbeReport": [{"token": "1"}],
         "NatProbe": [{"token": "1", "addr": "198.51.100.1:1"}],
         "NatProbeSent": [{"token": "1"}],
+        "Presence": [{"counter": 1, "signature": "A" * 86}],
+        "Servers": [{"servers": [{"id": NOBODY, "address": "198.51.100.1:1"}]}],
     }
     return [None, *known[kind]]
 
