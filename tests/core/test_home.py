@@ -274,6 +274,25 @@ def test_a_server_of_this_network_only_and_with_keys_is_kept_in_mind(world: Worl
     assert told.address == two.host.address
 
 
+def test_where_nobody_could_go_is_not_told_and_costs_nobody_the_list(world: World) -> None:
+    """A server may advertise whatever its operator wrote."""
+    one, two = cluster(world, 2)
+    node = world.host()
+    guests = one.host.endpoint.guests
+    name = "a.very.long.name.of.a.server.that.is.longer.than.an.address.may.be.example.net:9000"
+    useful = (two.host.id, "[2001:0db8:0000:0000:0000:0000:0000:0001%" + "z" * 40 + "]:80")
+    useless = [(f"{n:08x}-0000-8000-8000-000000000000", name) for n in range(20)]
+    useless += [(useless[0][0], "0.0.0.0:80"), (useless[1][0], "")]
+    guests.note_others([*useless, useful], world.now)
+    join(world, node, one)
+    assert [(each.id, each.address) for each in guests.others] == [
+        (two.host.id, "[2001:db8::1]:80")
+    ]
+    assert [each.node_id for each in node.endpoint.home.told] == [two.host.id]
+    world.run_for(100)
+    assert len(one.statements) == 1  # which was answered
+
+
 def test_a_server_of_the_cluster_that_joins_another_one_is_at_home(world: World) -> None:
     one, two = cluster(world, 2)
     join(world, two.host, one)

@@ -16,6 +16,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
+from p2ptui.wire.address import format_address, is_wildcard, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import node_id_bytes
 from p2ptui.wire.message import (
@@ -104,10 +105,12 @@ class Guests:
         """The other servers may be others than before: all who are here are told within a while.
 
         Args:
-            servers: Their ids, and where clients reach them.
+            servers: Their ids, and where clients reach them. Those of which that is no literal
+                address are left out: no client could go there.
             now: The time, seconds.
         """
-        found = sorted(OtherServer(*one) for one in servers if one[1])[:MAX_OTHER_SERVERS]
+        written = [(node_id, _as_told(where)) for node_id, where in servers]
+        found = sorted(OtherServer(*one) for one in written if one[1])[:MAX_OTHER_SERVERS]
         if found != self.others:
             self.others = found
             if self._telling is None:
@@ -160,3 +163,9 @@ class Guests:
         if not (is_told and peer.seal is not None and self.others):
             return b""
         return bytes(encode_payload(self._in_turn(peer)[:NAMED_AT_GOODBYE]))
+
+
+def _as_told(advertised: str) -> str:
+    """An address as clients are told of it, in its shortest form; empty if it is of no use."""
+    address = parse_ip_address(advertised)
+    return "" if address is None or is_wildcard(address[0]) else format_address(address)
