@@ -22,6 +22,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.exchange import encode_text
 from p2ptui.secure.presence import next_counter, sign_presence
+from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
 from p2ptui.wire.message import (
@@ -120,6 +121,10 @@ class Home:
     def told(self) -> tuple[ToldServer, ...]:
         """The other servers that this node was told of, as they are to be tried."""
         return self._told
+
+    def has_session_at(self, address: Address) -> bool:
+        """Whether this node has a session with whoever is at an address."""
+        return self._state.peers.has_session_at(address)
 
     def is_home(self, peer: Peer, _content: ServersPayload) -> bool:
         """Whether this node is at a server; one that was left may not know that yet."""
