@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from msgspec import Raw
 
 from p2ptui.core.identity import own_capabilities
-from p2ptui.wire.message import Capability, MessageType, OtherServer
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import Capability, DisconnectPayload, MessageType, OtherServer
 from tests.core.cluster_servers import ClusterServer, cluster, home_of, join, named
 from tests.simulation import Host, World
 
@@ -223,16 +225,29 @@ def test_a_server_that_only_says_goodbye_to_one_node_names_nobody(world: World) 
     assert one.host.endpoint.guests.whither(peer) == b""
 
 
-def test_it_goes_when_it_is_told_to_and_stays_if_there_is_nowhere(world: World) -> None:
+def test_a_home_that_said_goodbye_and_is_still_there_is_left_for_the_next_that_is_up(
+    world: World,
+) -> None:
+    """One that goes on by another of its addresses is still there; whoever was told to go goes,
+    as soon as there is anywhere."""
     one, two = cluster(world, 2)
     node, lonely = world.host(), world.host()
     join(world, node, one, two)
     join(world, lonely, one)
-    one.tell(named(two.host), leave=True)
-    world.run_for(3)
+    crash(world, two.host)
+    world.run_for(10)
+    goodbye = DisconnectPayload("", servers=Raw(encode_payload([named(two.host)])))
+    for host in (node, lonely):
+        peer = host.peer(one.host)
+        assert peer is not None
+        host.endpoint.home.note_goodbye(peer, goodbye)
+    world.run_for(10)
+    assert home_of(node) == home_of(lonely) == one.host.id
+    for other in list(world.hosts.values()):
+        world.network.heal(two.host.address[0], other.address[0])
+    world.run_for(20)
     assert home_of(node) == two.host.id
     assert home_of(lonely) == one.host.id
-    assert lonely.endpoint.home.is_wanted
 
 
 def test_when_none_is_up_others_are_wanted_until_one_is(world: World) -> None:

@@ -77,14 +77,6 @@ class Guests:
             capabilities = (*own.capabilities, Capability.CLUSTER)
             self._state.identity = replace(own, capabilities=capabilities)
 
-    def close(self) -> None:
-        """It is so no more."""
-        self._on_presence = None
-        self.others = ()
-        own = self._state.identity
-        left = tuple(name for name in own.capabilities if name != Capability.CLUSTER)
-        self._state.identity = replace(own, capabilities=left)
-
     def expects(self, peer: Peer, _content: PresencePayload) -> bool:
         """Whether anybody wants to know where a peer is: one with keys, at its own address."""
         return self._on_presence is not None and peer.seal is not None and peer.is_plain
@@ -130,22 +122,6 @@ class Guests:
                 self._tell(peer, ServersPayload(self._in_turn(peer)), now)
         if left:
             self._state.timers.schedule(now + TOLD_PAUSE_S, partial(self._tell_some, left))
-
-    def tell_servers(
-        self, peer: Peer, entries: Sequence[OtherServer], now: float, *, leave: bool = False
-    ) -> None:
-        """Tell a peer of the other servers, if it has said that it is at this one.
-
-        Args:
-            peer: Whom.
-            entries: At most `MAX_OTHER_SERVERS`; each peer tries another one first. Whoever says
-                next that it is here is told the same.
-            now: The time, seconds.
-            leave: Whether it is to go to one of them now.
-        """
-        self.others = entries[:MAX_OTHER_SERVERS]
-        if Capability.CLUSTER in peer.facts.used:
-            self._tell(peer, ServersPayload(self._in_turn(peer), leave=leave), now)
 
     def _in_turn(self, peer: Peer) -> list[OtherServer]:
         """The others in an order that is another one for each peer: if this server dies, its peers
