@@ -603,6 +603,15 @@ def test_what_will_surprise_of_a_cluster_is_said_in_a_line() -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["eu1.example.net:9000", "0.0.0.0:9000", "[::]:9000", "192.0.2.1:0", "192.0.2.1", "a" * 80],
+)
+def test_clients_are_told_an_address_that_they_can_use(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be IP:PORT or \[IPV6\]:PORT, no host name"):
+        Config().with_options(cluster={"address": address})
+
+
+@pytest.mark.parametrize(
     "url",
     ["127.0.0.1:4222", "http://127.0.0.1", "nats://", "nats://h:0", "nats://h:x", "nats://h/x"],
 )

@@ -5,8 +5,9 @@ import re
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
-from p2ptui.config.option import COUNT, REMOTE_ADDRESS, About, Form, Section
+from p2ptui.config.option import COUNT, About, Form, Section
 from p2ptui.errors import ConfigError
+from p2ptui.wire.address import is_wildcard, parse_ip_address
 
 _SCHEMES: Final = ("nats", "tls")
 _USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
@@ -32,13 +33,18 @@ def shown_broker(url: str) -> str:
     return _USER_INFO.sub(r"\1***@", url)
 
 
-def _check_optional_remote(text: str) -> None:
-    if text:
-        REMOTE_ADDRESS.check(text)
+def _check_advertised(text: str) -> None:
+    if not text:
+        return
+    address = parse_ip_address(text)
+    if address is None or is_wildcard(address[0]):
+        raise ValueError  # clients look up no name that a server tells them
 
 
 _BROKER: Final = Form("nats://HOST:PORT or tls://HOST:PORT", split_broker)
-_OPTIONAL_REMOTE: Final = Form("HOST:PORT or [IPV6]:PORT, or empty", _check_optional_remote)
+_ADVERTISED: Final = Form(
+    "IP:PORT or [IPV6]:PORT, no host name and not all addresses, or empty", _check_advertised
+)
 
 
 class ClusterOptions(Section, frozen=True, kw_only=True):
@@ -62,9 +68,9 @@ class ClusterOptions(Section, frozen=True, kw_only=True):
     address: Annotated[
         str,
         About(
-            "Where clients of the other servers reach this one; empty: where it listens, unless"
-            " that is all addresses.",
-            form=_OPTIONAL_REMOTE,
+            "Where clients of the other servers reach this one: an IP address and a port, no host"
+            " name; empty: where it listens, unless that is all addresses.",
+            form=_ADVERTISED,
         ),
     ] = ""
     credentials: Annotated[

@@ -27,9 +27,11 @@ log = logging.getLogger("p2ptui.join")
 ATTEMPT_S: Final = 2.0
 """A server that is up answers sooner, and the next one may be waiting."""
 
-TRIES: Final = 4
+TRIES_AFTER_S: Final = (0.0, 3.0, 30.0, 200.0)
+TRIES: Final = len(TRIES_AFTER_S)
 TRIES_WITHIN_S: Final = 600.0
-"""One address is asked so often in so long from the first time, whoever names it."""
+"""One address is asked so often in so long, not sooner than at these times after the first one,
+whoever names it: the server may be up again soon, or only when its machine was started anew."""
 
 MAX_ASKED: Final = 256
 """Addresses of which it is known how often they were asked; with more no other one is."""
@@ -70,23 +72,27 @@ class Refuge:
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         """There is another home, or none any more."""
+        self._seen: tuple[bool, Sequence[ToldServer]] = False, ()
+        """Whether one was wanted, and which there were, when that was looked at."""
         self._joined: BoundedTable[Address, None] = BoundedTable(
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
         """Where those are that were asked, and have not failed."""
-        self._asked: BoundedTable[Address, int] = BoundedTable(
+        self._asked: BoundedTable[Address, tuple[int, float]] = BoundedTable(
             MAX_ASKED,
             refuses=True,
             full="told_servers_full",
             lifetime_s=TRIES_WITHIN_S,
             count=count,
         )
+        """How often, and when for the first time."""
         home.on_wanted = self._handle_wanted
         home.on_taken = lambda _: self._news.set()
         home.is_spare = lambda server: server.address in self._joined
 
     def _handle_wanted(self) -> None:
-        self._news.set()
+        if (self._home.is_wanted, self._home.told) != self._seen:
+            self._news.set()
         if self._task is None or self._task.done():
             self._task = self._begin(self._run(), "another server")
 
@@ -95,6 +101,7 @@ class Refuge:
         pause_s = FIRST_PAUSE_S
         while True:
             self._news.clear()
+            self._seen = self._home.is_wanted, self._home.told
             if self._home.is_wanted:
                 await self._ask_all()
             if self._home.is_wanted:
@@ -105,6 +112,7 @@ class Refuge:
             server, pause_s = self._home.server, FIRST_PAUSE_S
             if server is not None and server.address not in self._joined:
                 break
+            self._seen = False, self._home.told
             await self._news.wait()
         for address in list(self._joined):
             del self._joined[address]
@@ -112,6 +120,8 @@ class Refuge:
             self._say_goodbye(address)
 
     async def _ask_all(self) -> None:
+        for address in [where for where in self._joined if not self._home.has_session_at(where)]:
+            del self._joined[address]  # that one has died too
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
@@ -121,12 +131,14 @@ class Refuge:
     def _may_ask(self, address: Address) -> bool:
         now = self._now()
         self._asked.expire(now)
-        tries = self._asked.get(address)
-        if tries is None:
-            return self._asked.put(address, 1, now=now)
-        if tries < TRIES:
-            self._asked.replace(address, tries + 1)
-        return tries < TRIES
+        asked = self._asked.get(address)
+        if asked is None:
+            return self._asked.put(address, (1, now), now=now)
+        tries, first_at = asked
+        if tries == TRIES or now < first_at + TRIES_AFTER_S[tries]:
+            return False
+        self._asked.replace(address, (tries + 1, first_at))
+        return True
 
     async def _ask(self, told: ToldServer) -> None:
         where = format_address(told.address)

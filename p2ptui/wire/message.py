@@ -552,8 +552,6 @@ class ServersPayload(Struct):
     servers: OtherServers
     counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Of the Presence that it answers; 0 for news."""
-    leave: bool = False
-    """Whether the node is to go to one of them now."""
 
 
 class RetransmitPayload(Struct):

@@ -126,7 +126,7 @@ def test_what_is_forged_in_the_name_of_a_home_is_dropped():
     told = node.endpoint.home.told
     forger = world.puppet()
     for kind, payload in (
-        (MessageType.SERVERS, {"servers": [{"id": OWN, "address": "10.9.0.1:53"}], "leave": True}),
+        (MessageType.SERVERS, {"servers": [{"id": OWN, "address": "10.9.0.1:53"}]}),
         (MessageType.DISCONNECT, {"servers": [{"id": OWN, "address": "10.9.0.1:53"}]}),
         (MessageType.PRESENCE, {"counter": 1, "signature": "A" * 86}),
     ):
@@ -148,7 +148,7 @@ def test_a_server_that_is_no_home_is_not_heard():
     peer = two.host.peer(node)
     assert peer is not None
     peer.facts.note_used("cluster")  # as if it had said that it is there
-    two.tell(OtherServer(MADE_OF_KEYS[0], "10.9.0.1:53"), leave=True)
+    two.tell(OtherServer(MADE_OF_KEYS[0], "10.9.0.1:53"))
     world.run_for(3)
     assert node.endpoint.home.told == told
     assert node.endpoint.counters.drops["servers_unasked"] == 1

@@ -3,7 +3,7 @@
 from p2ptui.core.peers import Peer
 from p2ptui.secure.presence import verify_presence
 from p2ptui.wire.address import format_address
-from p2ptui.wire.message import OtherServer
+from p2ptui.wire.message import MAX_OTHER_SERVERS, OtherServer
 from tests.simulation import Host, World
 
 
@@ -24,12 +24,11 @@ class ClusterServer:
         self.statements.append((peer.node_id, counter, now))
         return True
 
-    def tell(self, *others: OtherServer, leave: bool = False) -> None:
+    def tell(self, *others: OtherServer) -> None:
         """Tell all peers of other servers."""
-        world = self.host.world
-        self.host.endpoint.guests.others = others
-        for peer in list(self.host.endpoint.peers):
-            self.host.endpoint.guests.tell_servers(peer, others, world.now, leave=leave)
+        guests = self.host.endpoint.guests
+        guests.others = others[:MAX_OTHER_SERVERS]
+        guests._tell_all(self.host.world.now)
         self.host.settle()
 
 

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from msgspec import Raw
 
 from p2ptui.core.identity import own_capabilities
-from p2ptui.wire.message import Capability, MessageType, OtherServer
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import Capability, DisconnectPayload, MessageType, OtherServer
 from tests.core.cluster_servers import ClusterServer, cluster, home_of, join, named
 from tests.simulation import Host, World
 
@@ -223,16 +225,29 @@ def test_a_server_that_only_says_goodbye_to_one_node_names_nobody(world: World) 
     assert one.host.endpoint.guests.whither(peer) == b""
 
 
-def test_it_goes_when_it_is_told_to_and_stays_if_there_is_nowhere(world: World) -> None:
+def test_a_home_that_said_goodbye_and_is_still_there_is_left_for_the_next_that_is_up(
+    world: World,
+) -> None:
+    """One that goes on by another of its addresses is still there; whoever was told to go goes,
+    as soon as there is anywhere."""
     one, two = cluster(world, 2)
     node, lonely = world.host(), world.host()
     join(world, node, one, two)
     join(world, lonely, one)
-    one.tell(named(two.host), leave=True)
-    world.run_for(3)
+    crash(world, two.host)
+    world.run_for(10)
+    goodbye = DisconnectPayload("", servers=Raw(encode_payload([named(two.host)])))
+    for host in (node, lonely):
+        peer = host.peer(one.host)
+        assert peer is not None
+        host.endpoint.home.note_goodbye(peer, goodbye)
+    world.run_for(10)
+    assert home_of(node) == home_of(lonely) == one.host.id
+    for other in list(world.hosts.values()):
+        world.network.heal(two.host.address[0], other.address[0])
+    world.run_for(20)
     assert home_of(node) == two.host.id
     assert home_of(lonely) == one.host.id
-    assert lonely.endpoint.home.is_wanted
 
 
 def test_when_none_is_up_others_are_wanted_until_one_is(world: World) -> None:
@@ -272,6 +287,25 @@ def test_a_server_of_this_network_only_and_with_keys_is_kept_in_mind(world: Worl
     world.run_for(1)
     (told,) = node.endpoint.home.told
     assert told.address == two.host.address
+
+
+def test_where_nobody_could_go_is_not_told_and_costs_nobody_the_list(world: World) -> None:
+    """A server may advertise whatever its operator wrote."""
+    one, two = cluster(world, 2)
+    node = world.host()
+    guests = one.host.endpoint.guests
+    name = "a.very.long.name.of.a.server.that.is.longer.than.an.address.may.be.example.net:9000"
+    useful = (two.host.id, "[2001:0db8:0000:0000:0000:0000:0000:0001%" + "z" * 40 + "]:80")
+    useless = [(f"{n:08x}-0000-8000-8000-000000000000", name) for n in range(20)]
+    useless += [(useless[0][0], "0.0.0.0:80"), (useless[1][0], "")]
+    guests.note_others([*useless, useful], world.now)
+    join(world, node, one)
+    assert [(each.id, each.address) for each in guests.others] == [
+        (two.host.id, "[2001:db8::1]:80")
+    ]
+    assert [each.node_id for each in node.endpoint.home.told] == [two.host.id]
+    world.run_for(100)
+    assert len(one.statements) == 1  # which was answered
 
 
 def test_a_server_of_the_cluster_that_joins_another_one_is_at_home(world: World) -> None:

@@ -16,6 +16,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
+from p2ptui.wire.address import format_address, is_wildcard, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import node_id_bytes
 from p2ptui.wire.message import (
@@ -76,14 +77,6 @@ class Guests:
             capabilities = (*own.capabilities, Capability.CLUSTER)
             self._state.identity = replace(own, capabilities=capabilities)
 
-    def close(self) -> None:
-        """It is so no more."""
-        self._on_presence = None
-        self.others = ()
-        own = self._state.identity
-        left = tuple(name for name in own.capabilities if name != Capability.CLUSTER)
-        self._state.identity = replace(own, capabilities=left)
-
     def expects(self, peer: Peer, _content: PresencePayload) -> bool:
         """Whether anybody wants to know where a peer is: one with keys, at its own address."""
         return self._on_presence is not None and peer.seal is not None and peer.is_plain
@@ -104,10 +97,12 @@ class Guests:
         """The other servers may be others than before: all who are here are told within a while.
 
         Args:
-            servers: Their ids, and where clients reach them.
+            servers: Their ids, and where clients reach them. Those of which that is no literal
+                address are left out: no client could go there.
             now: The time, seconds.
         """
-        found = sorted(OtherServer(*one) for one in servers if one[1])[:MAX_OTHER_SERVERS]
+        written = [(node_id, _as_told(where)) for node_id, where in servers]
+        found = sorted(OtherServer(*one) for one in written if one[1])[:MAX_OTHER_SERVERS]
         if found != self.others:
             self.others = found
             if self._telling is None:
@@ -128,22 +123,6 @@ class Guests:
         if left:
             self._state.timers.schedule(now + TOLD_PAUSE_S, partial(self._tell_some, left))
 
-    def tell_servers(
-        self, peer: Peer, entries: Sequence[OtherServer], now: float, *, leave: bool = False
-    ) -> None:
-        """Tell a peer of the other servers, if it has said that it is at this one.
-
-        Args:
-            peer: Whom.
-            entries: At most `MAX_OTHER_SERVERS`; each peer tries another one first. Whoever says
-                next that it is here is told the same.
-            now: The time, seconds.
-            leave: Whether it is to go to one of them now.
-        """
-        self.others = entries[:MAX_OTHER_SERVERS]
-        if Capability.CLUSTER in peer.facts.used:
-            self._tell(peer, ServersPayload(self._in_turn(peer), leave=leave), now)
-
     def _in_turn(self, peer: Peer) -> list[OtherServer]:
         """The others in an order that is another one for each peer: if this server dies, its peers
         do not all go to the same one."""
@@ -160,3 +139,9 @@ class Guests:
         if not (is_told and peer.seal is not None and self.others):
             return b""
         return bytes(encode_payload(self._in_turn(peer)[:NAMED_AT_GOODBYE]))
+
+
+def _as_told(advertised: str) -> str:
+    """An address as clients are told of it, in its shortest form; empty if it is of no use."""
+    address = parse_ip_address(advertised)
+    return "" if address is None or is_wildcard(address[0]) else format_address(address)

@@ -22,6 +22,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.exchange import encode_text
 from p2ptui.secure.presence import next_counter, sign_presence
+from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
 from p2ptui.wire.message import (
@@ -54,7 +55,7 @@ QUICKER_FOR_S: Final = 30.0
 long: each move is a put on the bus of the cluster."""
 
 SPREAD_S: Final = 2.0
-"""All that are told to leave a server do it within so long."""
+"""All who are told where to go by a server that goes down do it within so long."""
 
 SAY_AGAIN_S: Final = 1.0
 SAY_GROWTH: Final = 2.0
@@ -83,7 +84,7 @@ class Home:
         self._cluster = state.peers.cluster
         self._told: tuple[ToldServer, ...] = ()
         self._left: Peer | None = None
-        """A server that told this node to go."""
+        """A server that said that it goes down, and where to go."""
         self._timer: Timer | None = None
         self._saying: Timer | None = None
         self._counter = 0
@@ -113,13 +114,17 @@ class Home:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether any other server is better than what there is."""
-        return self.server is None or self.server is self._left
+        """Whether this node is at no server."""
+        return self.server is None
 
     @property
     def told(self) -> tuple[ToldServer, ...]:
         """The other servers that this node was told of, as they are to be tried."""
         return self._told
+
+    def has_session_at(self, address: Address) -> bool:
+        """Whether this node has a session with whoever is at an address."""
+        return self._state.peers.has_session_at(address)
 
     def is_home(self, peer: Peer, _content: ServersPayload) -> bool:
         """Whether this node is at a server; one that was left may not know that yet."""
@@ -175,28 +180,26 @@ class Home:
         self._told = tuple(told.values())[:MAX_OTHER_SERVERS]
         self._left = peer
 
-    def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
+    def handle_servers(self, peer: Peer, content: ServersPayload, _now: float) -> None:
         """A server tells of the others."""
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
         self._cluster.ids = frozenset([one.node_id for one in self._told])
         if content.counter == self._counter and self._saying is not None:
             self._saying.cancel()
-        if content.leave:
-            self._left = peer
-            self._plan(now + self._state.rng.uniform(0.0, SPREAD_S), self._move_on)
 
     # Which is the home.
 
     def _candidates(self, now: float) -> list[Peer]:
-        """Those that are up, the best first."""
+        """Those that are up, the best first, and last one that said that it goes down."""
         servers = [
             peer
             for peer in self._state.peers.joined_servers
             if self.is_in_cluster(peer)
-            and peer is not self._left
             and not (peer.is_silent(now) or self._watch.is_called_silent(peer))
         ]
-        return sorted(servers, key=lambda peer: (self.is_spare(peer), _rtt_s(peer)))
+        return sorted(
+            servers, key=lambda peer: (peer is self._left, self.is_spare(peer), _rtt_s(peer))
+        )
 
     def _lose(self, now: float, spread_s: float) -> None:
         """The home is one no more: go to the next one within so many seconds."""
@@ -224,15 +227,6 @@ class Home:
             self._watch.doubt(peer, now)  # it may answer again, or do so for the first time
         if silent:
             self._plan(now + LOOK_S, self._seek)
-
-    def _move_on(self, now: float) -> None:
-        """The home wants this node to go: it stays until it has another one."""
-        best = next(iter(self._candidates(now)), None)
-        if best is not None:
-            self._take(best, now)
-        else:
-            self.on_wanted()
-            self._plan(now + LOOK_S, self._ask)
 
     def _take(self, server: Peer, now: float) -> None:
         is_other = self._cluster.take_home(server)
@@ -293,7 +287,7 @@ class Home:
         frame = encode_keepalive(Keepalive(self._asked[0]))
         grant = self._delivery.grant(server, Reason.OWN_PLAN, now)
         self._delivery.transmit_frame(server, frame, grant)
-        wait_s = 2 * (server.channel.rtt.srtt or 0.0) if self._tries == TRIES else 0.0
+        wait_s = 2 * (server.channel.srtt or 0.0) if self._tries == TRIES else 0.0
         self._plan(now + AGAIN_S + wait_s, self._judge)
 
     def note_kept_alive(self, peer: Peer, nonce: bytes, now: float) -> bool:
@@ -319,10 +313,12 @@ class Home:
         self._plan_watch(max(heard_at, now - WATCH_S), now)
 
     def _compare(self, home: Peer, now: float) -> None:
-        """Move to a server that has been quicker for long enough, or is rather to be used."""
-        others = [peer for peer in self._candidates(now) if peer is not home]
+        """Move to a server that has been quicker for long enough, or is rather to be used: to any
+        one, if the home said that it goes down."""
+        others = [one for one in self._candidates(now) if one not in (home, self._left)]
         best = others[0] if others else None
-        if best is not None and self.is_spare(home) and not self.is_spare(best):
+        is_better = self.is_spare(home) and best is not None and not self.is_spare(best)
+        if best is not None and (is_better or home is self._left):
             self._take(best, now)
             return
         if best is None or self.is_spare(best) or not _is_quicker(best, home):
@@ -334,7 +330,7 @@ class Home:
 
 
 def _rtt_s(server: Peer) -> float:
-    rtt_s = server.channel.rtt.srtt
+    rtt_s = server.channel.srtt
     return math.inf if rtt_s is None else rtt_s
 
 

@@ -1,0 +1,99 @@
+"""When a node without a server asks those that it was told of, and what it keeps of them."""
+
+import asyncio
+import random
+from types import SimpleNamespace
+from typing import Any
+
+from p2ptui.core.mobility.told_servers import ToldServer
+from p2ptui.errors import PeerTimeoutError
+from p2ptui.node.refuge import Refuge
+from tests.virtual_loop import run_virtual
+
+
+class Asker:
+    """A refuge by itself, with a home that is wanted, and nobody who answers."""
+
+    def __init__(self, *servers: ToldServer) -> None:
+        self.home: Any = SimpleNamespace(
+            is_wanted=True, told=servers, server=None, has_session_at=lambda _: False
+        )
+        self.answers = False
+        self.asked: list[float] = []
+        self.drops: list[str] = []
+        self._loop = loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        self.refuge = Refuge(
+            self.home,
+            self._connect,
+            lambda _: None,
+            lambda _: False,
+            loop.time,
+            random.Random(1),
+            lambda work, _: loop.create_task(work),
+            self.drops.append,
+        )
+
+    async def _connect(self, _addresses: Any, within_s: float) -> Any:
+        self.asked.append(self._loop.time() - self._began)
+        if not self.answers:
+            await asyncio.sleep(within_s)
+            raise PeerTimeoutError("nobody answers")
+
+    async def want(self, seconds: float) -> None:
+        """Say twice a second that one is wanted, as a home does while silent servers are left."""
+        end = self._loop.time() + seconds
+        while self._loop.time() < end:
+            self.home.on_wanted()
+            await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        assert self.refuge._task is not None
+        self.refuge._task.cancel()
+        await asyncio.gather(self.refuge._task, return_exceptions=True)
+
+
+def server(number: int) -> ToldServer:
+    return ToldServer(f"{number:08x}-0000-8000-8000-000000000000", (f"10.9.0.{number}", 80))
+
+
+def test_the_tries_are_spread_over_their_time_however_often_one_is_wanted():
+    async def story():
+        asker = Asker(server(1))
+        await asker.want(599)
+        first, second, third, fourth = asker.asked
+        assert first == 0
+        assert 3 <= second <= 10
+        assert 30 <= third <= 75
+        assert 200 <= fourth <= 275
+        await asker.want(80)
+        assert len(asker.asked) == 5
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_another_one_is_asked_as_soon_as_it_is_named():
+    async def story():
+        asker = Asker(server(1))
+        await asker.want(300)
+        asker.home.told = server(1), server(2)
+        await asker.want(1)
+        assert 299 <= asker.asked[-1] <= 301
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_those_that_were_joined_and_died_leave_room_for_others():
+    async def story():
+        asker = Asker()
+        asker.answers = True
+        for number in range(1, 41):
+            asker.home.told = (server(number),)
+            await asker.want(10)
+        assert len(asker.asked) >= 40
+        assert asker.drops == []
+        await asker.close()
+
+    run_virtual(story())
