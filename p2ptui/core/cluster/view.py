@@ -17,6 +17,7 @@ from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
 
@@ -216,14 +217,24 @@ class View:
 
     def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
         """A server hands over what a node has sent, and says what it knows of that: until its entry
-        comes the node can be answered, unless something better is known of it."""
+        comes the node can be answered, unless something better is known of it.
+
+        No other server takes a node that has signed where it is, even if that has fallen silent.
+        """
         known = self._entries.get(node_id)
         if (known is not None and known.run.is_live) or self.is_here(node_id):
             return
+        if known is not None and known.counter and known.run.server != run.server:
+            self._state.counters.drop("cluster_unsigned")
+            return
         try:
-            read_about(about, node_id)
+            read = read_about(about, node_id)
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
+            return
+        # A server without keys of its own asks nobody for any.
+        if not read.keys and self._state.seals is not None and is_made_of_keys(node_id):
+            self._state.counters.drop("cluster_keyless")
             return
         self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
