@@ -405,6 +405,7 @@ BY_OPTIONS = "the sender's own, within the bytes that `reliability` gives to one
 COUNTED_OTHERWISE = {
     "Others._runs": "the bytes of one beacon each, of which the codec bounds all parts",
     "Statements._latest": KEYS,
+    "Statements._former": KEYS,
     "CheckExchange._copies": KEYS,
     "DirectPaths._asked": KEYS,
     "DirectPaths._consents": KEYS,

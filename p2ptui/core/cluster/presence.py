@@ -163,7 +163,7 @@ class OwnPresence:
         """A peer is gone."""
         node_id = peer.node_id
         self._claims.forget(node_id)
-        self._statements.forget(node_id)
+        self._statements.forget(node_id, now)
         if node_id in self._mine:
             self._mark(node_id, now)
         self._view.handle_left_here(node_id, now)

@@ -109,8 +109,8 @@ class Cluster:
         self.on_orders: Callable[[], None] = lambda: None
         """Called when there are orders, and there were none."""
         self._others = others = Others(state, own, self._say)
-        self._view = view = View(state, others, max_nodes, heartbeat_s)
         self._statements = statements = Statements(state)
+        self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
         self._claims = claims = Claims(
             state, own, delivery, lifecycle, statements, self._send_message
         )

@@ -15,6 +15,7 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.entries import is_signed, read_about
 from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
@@ -65,6 +66,7 @@ class View:
     Args:
         state: The shared ground.
         others: The servers that hold them.
+        statements: What nodes have signed last.
         max_nodes: Most nodes.
         heartbeat_s: An entry is put again so often.
     """
@@ -73,6 +75,7 @@ class View:
         self,
         state: NodeState,
         others: Others,
+        statements: Statements,
         max_nodes: int = MAX_NODES,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -80,6 +83,7 @@ class View:
         """An entry is put again so often, and counts no more after three times as long."""
         self._state = state
         self._others = others
+        self._statements = statements
         tables = state.tables
         # The oldest first: an entry that is put again goes to the end.
         self._entries: BoundedTable[str, Entry] = tables.add(
@@ -213,6 +217,9 @@ class View:
         if presence.counter and not about.keys:
             self._refuse(node_id, revision, "cluster_malformed", now)  # nobody can have signed it
             return
+        if self._is_keyless(node_id, about):
+            self._refuse(node_id, revision, "cluster_keyless", now)
+            return
         self._judge(node_id, presence, about, revision, now)
 
     def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
@@ -232,12 +239,15 @@ class View:
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
             return
-        # A server without keys of its own asks nobody for any.
-        if not read.keys and self._state.seals is not None and is_made_of_keys(node_id):
+        if self._is_keyless(node_id, read):
             self._state.counters.drop("cluster_keyless")
             return
         self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
+
+    def _is_keyless(self, node_id: str, about: About) -> bool:
+        """Whether keys are missing; a server without any of its own asks nobody for them."""
+        return not about.keys and self._state.seals is not None and is_made_of_keys(node_id)
 
     def _judge(
         self, node_id: str, presence: Presence, about: About, revision: int, now: float
@@ -250,22 +260,24 @@ class View:
         if run.nodes >= self._most_of_one and known is None:
             self._refuse(node_id, revision, "cluster_nodes_full", now)
             return
-        latest = 0 if known is None else known.counter
-        is_same = known is not None and known.run.server == run.server
+        signed_here, _ = self._statements.of(node_id)
+        latest = max(signed_here, 0 if known is None else known.counter)
+        is_same = known is not None and known.run.server == run.server and known.counter == latest
+        is_foreign = not is_same and self._statements.named_another(node_id, run.server, now)
         counter = presence.counter
         if counter and (counter < latest or (counter == latest and not is_same)):
             self._refuse(node_id, revision, "cluster_superseded", now)
             return
-        if latest and not counter and not is_same:
+        if not counter and not is_same and (latest or is_foreign):
             self._refuse(node_id, revision, "cluster_unsigned", now)
             return
         is_postponed = counter > latest and not self._budget.take(now)
-        if is_postponed and known is not None:
+        if is_postponed and (latest or is_foreign or known is not None):
             self.note_odd(node_id, revision)
         elif counter > latest and not is_postponed and not is_signed(node_id, presence, about):
             self._refuse(node_id, revision, "cluster_false_statement", now)
         else:
-            # Of one that nobody else holds no statement is needed to know where it may be.
+            # Of one that nobody else holds, or held, no statement is needed: it may be there.
             verified = latest if is_postponed else max(counter, latest)
             self._enter(node_id, presence, known, verified, revision, run, now)
         if is_postponed:
@@ -355,6 +367,8 @@ class View:
         entry = self._entries.pop(node_id)
         if entry is None:
             return
+        if entry.counter:
+            self._statements.remember(node_id, entry.run.server, now)
         entry.run.nodes -= 1
         self._in_use.pop(node_id)
         self.on_change(node_id, now)

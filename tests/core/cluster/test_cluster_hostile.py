@@ -303,6 +303,75 @@ def test_an_id_made_of_keys_is_not_taken_without_them() -> None:
     assert other.drops["cluster_keyless"] == 1
 
 
+def test_a_statement_is_not_replayed_at_the_server_that_holds_the_node() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    former = rooms.broker.entries(rooms.now)[node.node_id]
+    rooms.move(node, other, one)
+    rooms.run_for(2)
+    assert third.holder(node) == one.id
+    rooms.broker.put(node.node_id, former, rooms.now)
+    rooms.run_for(0.1)
+    assert one.holder(node) is None, "it has signed here since"
+    assert one.drops["cluster_superseded"] >= 1
+    assert third.holder(node) == one.id
+    rooms.run_for(2)
+    assert rooms.broker.entries(rooms.now)[node.node_id] != former
+
+
+def test_a_false_statement_with_the_counter_of_the_true_one_is_not_believed() -> None:
+    rooms = Rooms(2)
+    one, evil = rooms.servers
+    node = rooms.node(keys=True)
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node), 1, rooms.now)
+    assert one.holder(node) == evil.id
+    one.join(node)
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node, node.counter), 2, rooms.now)
+    assert one.drops == {"cluster_superseded": 1}
+
+
+def test_a_deleted_entry_of_a_signed_node_leaves_no_room_for_an_unsigned_one() -> None:
+    rooms = Rooms(3)
+    one, evil, third = rooms.servers
+    node = rooms.node(keys=True)
+    one.join(node)
+    rooms.run_for(1)
+    rooms.broker.put(node.node_id, None, rooms.now)
+    rooms.broker.put(node.node_id, entry_by(evil, node), rooms.now)
+    rooms.run_for(0.1)
+    assert third.holder(node) is None
+    assert third.drops["cluster_unsigned"] == 1
+    rooms.run_for(2)
+    assert third.holder(node) == one.id
+
+
+def test_an_entry_without_keys_is_not_believed_of_an_id_made_of_keys() -> None:
+    rooms = Rooms(2)
+    one, evil = rooms.servers
+    node = rooms.node(keys=True)
+    one.state.seals = object()  # type: ignore[assignment]
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node, keys=False), 1, rooms.now)
+    assert one.holder(node) is None
+    assert one.drops == {"cluster_keyless": 1}
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node), 2, rooms.now)
+    assert one.holder(node) == evil.id
+
+
+def entry_by(server: Server, node: FakeNode, counter: int = 0, *, keys: bool = True) -> bytes:
+    """An entry in a server's name of a node with keys; what it has signed is false."""
+    own, identity = server.cluster._own, node.identity
+    assert identity is not None
+    raw = identity.keys.x_public + identity.keys.ed_public if keys else b""
+    about = encode_about(About("192.0.2.7", 4000, True, "evil", "1.0", keys=raw))
+    signature = bytes(64) if counter else b""
+    return encode_presence(
+        Presence(own.network, own.server, own.instance, counter, signature, about)
+    )
+
+
 def say_passing(
     rooms: Rooms, server: Server, to: Server, node: FakeNode, target: FakeNode, keys: bytes
 ) -> None:
