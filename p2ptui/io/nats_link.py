@@ -246,7 +246,7 @@ class Link:
             if self._write(subject, order.data):
                 self._counters.published += 1
             else:
-                self._loop.call_soon(self._tell_unsent, order)
+                self._loop.call_soon(self._tell_dropped, order)
             return
         if len(self._under_way) >= MAX_PUTS:
             self._loop.call_soon(self._refuse, order.key)
@@ -353,7 +353,7 @@ class Link:
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
 
-    def _tell_unsent(self, order: Publish) -> None:
+    def _tell_dropped(self, order: Publish) -> None:
         self._counters.dropped_out += 1
         is_too_large = len(order.data) > self._client.max_payload
         self._heard.handle_unsent(order, is_too_large, self._clock())

@@ -47,7 +47,7 @@ def written(
     if node.identity is not None:
         keys = node.identity.x_public + node.identity.ed_public
         if counter and signature is None:
-            signature = sign_presence(node.identity, server_id, counter)
+            signature = sign_presence(node.identity, server_id, counter, rooms.network)
     about = encode_about(About(host, 4000, True, name, "1.0", keys=keys))
     presence = Presence(
         rooms.network if network is None else network,
@@ -161,8 +161,19 @@ def test_a_statement_for_another_server_is_not_believed(rooms: Rooms) -> None:
     one, other, _ = rooms.servers
     node = rooms.node(keys=True)
     assert node.identity is not None
-    forge(rooms, node, counter=7, signature=sign_presence(node.identity, other.id, 7))
+    forge(
+        rooms, node, counter=7, signature=sign_presence(node.identity, other.id, 7, rooms.network)
+    )
     assert one.holder(node) is None
+
+
+def test_a_statement_for_another_network_is_not_believed(rooms: Rooms) -> None:
+    one = rooms.servers[0]
+    node = rooms.node(keys=True)
+    assert node.identity is not None
+    forge(rooms, node, counter=7, signature=sign_presence(node.identity, FORGER, 7, "another"))
+    assert one.holder(node) is None
+    assert one.drops == {"cluster_false_statement": 1}
 
 
 def test_keys_that_make_another_id_are_not_believed(rooms: Rooms) -> None:
