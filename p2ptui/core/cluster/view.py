@@ -336,6 +336,7 @@ class View:
             about = known.about if known.about == about else about
         self._note_told(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
+            self._odd.put(node_id, revision)  # whoever comes to hold the node replaces it
             return
         run.nodes += 1
         self._passing.forget(node_id)

@@ -445,3 +445,22 @@ def test_entries_that_age_together_are_given_up_a_few_at_a_time() -> None:
     assert len(view) == 0
     assert len(dropped_at) == count
     assert max(map(dropped_at.count, set(dropped_at))) == AGED_AT_ONCE
+
+
+def test_a_full_view_knows_which_entry_a_node_that_comes_here_replaces() -> None:
+    rooms = Rooms(4)
+    small = rooms.server(max_nodes=30)
+    nodes = [rooms.node(keys=True) for _ in range(36)]
+    for number, node in enumerate(nodes):
+        rooms.servers[number % 4].join(node)
+    rooms.run_for(1.5)
+    left_out = [node for node in nodes if small.holder(node) is None]
+    assert len(left_out) == small.drops["cluster_nodes_full"] == 6
+    for node in left_out:
+        assert small.cluster._view.standing(node.node_id) > 0
+    number = nodes.index(left_out[0]) % 4
+    refused = small.cluster.status(rooms.now).refused
+    rooms.move(left_out[0], rooms.servers[number], small)
+    rooms.run_for(1.5)
+    assert small.cluster.status(rooms.now).refused == refused
+    assert rooms.servers[(number + 1) % 4].holder(left_out[0]) == small.id
