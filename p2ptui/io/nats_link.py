@@ -246,7 +246,7 @@ class Link:
             if self._write(subject, order.data):
                 self._counters.published += 1
             else:
-                self._counters.dropped_out += 1
+                self._loop.call_soon(self._tell_dropped, order)
             return
         if len(self._under_way) >= MAX_PUTS:
             self._loop.call_soon(self._refuse, order.key)
@@ -352,6 +352,11 @@ class Link:
             return
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
+
+    def _tell_dropped(self, order: Publish) -> None:
+        self._counters.dropped_out += 1
+        is_too_large = len(order.data) > self._client.max_payload
+        self._heard.handle_unsent(order, is_too_large, self._clock())
 
     def _take_entry(self, message: Msg) -> None:
         if not message.reply:

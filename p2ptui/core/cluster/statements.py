@@ -63,8 +63,8 @@ class Statements:
         if not self._budget.take(now):
             self._state.counters.drop("cluster_statements_busy")
             return False
-        own_id = self._state.identity.id
-        if not verify_presence(seal.keys, node_id, own_id, counter, signature):
+        own = self._state.identity
+        if not verify_presence(seal.keys, node_id, own.id, counter, signature, own.network_id):
             self._state.counters.drop("cluster_false_statement")
             return False
         self._latest.put(node_id, (counter, signature))

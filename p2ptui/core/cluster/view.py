@@ -8,6 +8,7 @@ the broker does not tell when it lets one expire.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -25,8 +26,9 @@ from p2ptui.wire.codec import MalformedError
 HEARTBEAT_S: Final = 30.0
 """An entry is put again so often, whatever has changed; or as the options say."""
 
-LIFE_S: Final = 3 * HEARTBEAT_S
-"""An entry that was not put again for so long counts no more."""
+LIVES: Final = 3
+LIFE_S: Final = LIVES * HEARTBEAT_S
+"""An entry that was not put again for so long counts no more; or for so many heartbeats."""
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
@@ -58,6 +60,10 @@ KEPT_BYTES: Final = 400
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
+
+AGED_AT_ONCE: Final = 256
+AGE_MORE_S: Final = 0.02
+"""So many entries are given up at once; more of them after this time."""
 
 
 class View:
@@ -342,6 +348,7 @@ class View:
             about = known.about if known.about == about else about
         self._note_told(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
+            self._odd.put(node_id, revision)  # whoever comes to hold the node replaces it
             return
         run.nodes += 1
         self._passing.forget(node_id)
@@ -412,10 +419,14 @@ class View:
     def _age(self, now: float) -> None:
         self._ages = False
         self._passing.expire(now)
-        while len(self._entries):
-            node_id = next(iter(self._entries))
-            if self._entries[node_id].heard_at + 3 * self.heartbeat_s > now:
-                break
+        # Found in one pass: to look for the first of a dict passes over all that were taken out.
+        oldest = islice(self._entries.items(), AGED_AT_ONCE)
+        since = now - LIVES * self.heartbeat_s
+        old = [key for key, _ in takewhile(lambda item: item[1].heard_at <= since, oldest)]
+        for node_id in old:
             self._drop(node_id, now)
-        if len(self._entries) or len(self._passing):
+        if len(old) == AGED_AT_ONCE:
+            self._ages = True
+            self._state.timers.schedule_upkeep(now + AGE_MORE_S, self._age)
+        elif len(self._entries) or len(self._passing):
             self._plan_ageing(now)
