@@ -98,7 +98,7 @@ class Run:
         "instance",
         "is_live",
         "is_told_gone",
-        "nodes",
+        "node_ids",
         "rate",
         "rtt_s",
         "server",
@@ -117,8 +117,8 @@ class Run:
         self.is_live = False
         self.is_told_gone = False
         """Whether it has been told that its nodes have left."""
-        self.nodes = 0
-        """Entries of it that are known here."""
+        self.node_ids: dict[str, None] = {}
+        """Whose entries of it are known here."""
         self.rtt_s: float | None = None
         self.unix_apart_s = 0.0
         self.rate = TokenBucket(MESSAGES_PER_S, now)
@@ -126,7 +126,7 @@ class Run:
     @property
     def is_needed(self) -> bool:
         """Whether something depends on it."""
-        return self.is_live or self.nodes > 0
+        return self.is_live or bool(self.node_ids)
 
 
 class Others:
@@ -373,7 +373,7 @@ class Others:
                 now - run.heard_at,
                 run.rtt_s,
                 run.unix_apart_s,
-                run.nodes,
+                len(run.node_ids),
             )
             for run in self._runs.values()
             if run.is_live and run.beacon is not None

@@ -187,10 +187,8 @@ class OwnPresence:
 
     def handle_run(self, run: Run, now: float) -> None:
         """Another server is there, or gone: what it holds may have come here."""
-        for node_id in list(self._yielded):
-            entry = self._view.entry(node_id)
-            if entry is not None and entry.run is run:
-                self.reconsider(node_id, now)
+        for node_id in [each for each in run.node_ids if each in self._yielded]:
+            self.reconsider(node_id, now)
 
     # The way out.
 

@@ -17,6 +17,7 @@ from p2ptui.core.cluster.entries import is_signed, read_about
 from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.tellings import Tellings
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
@@ -103,6 +104,7 @@ class View:
             ),
         )
         self._passing = Passing(tables)
+        self._tellings = Tellings(state, self._tell_of)
         self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
@@ -263,7 +265,7 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
-        if run.nodes >= self._most_of_one and known is None:
+        if len(run.node_ids) >= self._most_of_one and known is None:
             self._refuse(node_id, revision, "cluster_nodes_full", now)
             return
         signed_here, _ = self._statements.of(node_id)
@@ -344,13 +346,13 @@ class View:
         about = bytes(presence.node)
         is_changed = known is None or known.run is not run or known.about != about
         if known is not None:
-            known.run.nodes -= 1
+            known.run.node_ids.pop(node_id, None)
             about = known.about if known.about == about else about
         self._note_told(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
             self._odd.put(node_id, revision)  # whoever comes to hold the node replaces it
             return
-        run.nodes += 1
+        run.node_ids[node_id] = None
         self._passing.forget(node_id)
         self._in_use.pop(node_id)
         self._plan_ageing(now)
@@ -376,10 +378,10 @@ class View:
             return
         if entry.counter:
             self._statements.remember(node_id, entry.run.server, now)
-        entry.run.nodes -= 1
+        entry.run.node_ids.pop(node_id, None)
         self._in_use.pop(node_id)
         self.on_change(node_id, now)
-        if not entry.run.is_told_gone:
+        if not entry.run.is_told_gone or entry.run in self._tellings:
             self._tell_left(node_id, now)
 
     def _tell_left(self, node_id: str, now: float) -> None:
@@ -404,17 +406,21 @@ class View:
         if run.is_live or run.is_told_gone or now < run.heard_at + MOVED_S:
             return
         run.is_told_gone = True
-        for node_id in self._of(run):
-            self._tell_left(node_id, now)
+        self._tellings.begin(run, now)
 
     def _handle_heard(self, run: Run, now: float) -> None:
         if run.is_told_gone:
             run.is_told_gone = False
-            for node_id in self._of(run):
-                self._tell_joined(node_id, now)
+            self._tellings.begin(run, now)
 
-    def _of(self, run: Run) -> list[str]:
-        return [node_id for node_id, entry in self._entries.items() if entry.run is run]
+    def _tell_of(self, run: Run, node_id: str, now: float) -> None:
+        """A server has fallen silent, or is back."""
+        if node_id not in run.node_ids:
+            return  # that was told
+        if run.is_told_gone:
+            self._tell_left(node_id, now)
+        else:
+            self._tell_joined(node_id, now)
 
     def _age(self, now: float) -> None:
         self._ages = False

@@ -1,6 +1,7 @@
 """Whoever reaches the broker writes what it likes: nothing raises, grows, or is trusted."""
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
 from p2ptui.core.cluster.presence import MAX_DISOWNED
+from p2ptui.core.cluster.tellings import TOLD_AT_ONCE
 from p2ptui.core.cluster.view import MAX_ODD
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
@@ -49,6 +51,7 @@ MESSAGES: tuple[Message, ...] = (
     Undelivered(*HEAD, 1, 1, RAW, RAW, "ref"),
 )
 ABOUT = About("192.0.2.1", 80, True, "name", "1.0", 7, ("x",), {"k": "v"}, bytes(64), b"bootboot")
+OPEN = About("192.0.2.7", 4000, True, "evil", "1.0")
 PRESENCE = Presence(*HEAD, 3, bytes(64), encode_about(ABOUT))
 
 
@@ -358,6 +361,57 @@ def test_an_entry_without_keys_is_not_believed_of_an_id_made_of_keys() -> None:
     assert one.drops == {"cluster_keyless": 1}
     one.cluster.receive_entry(node.node_id, entry_by(evil, node), 2, rooms.now)
     assert one.holder(node) == evil.id
+
+
+def test_many_servers_that_fall_silent_at_once_are_told_some_nodes_at_a_time() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    left: list[tuple[str, float]] = []
+    joined: list[tuple[str, float]] = []
+    one.cluster.on_left_elsewhere.append(lambda node_id, now: left.append((node_id, now)))
+    one.cluster.on_joined_elsewhere.append(lambda node, now: joined.append((node.node_id, now)))
+    heads = [("p2p_default", bytes([number, *RAW[1:]]), b"instance") for number in range(1, 41)]
+    say_all_are_there(rooms, one, heads)
+    for number in range(2000):
+        entry = encode_presence(Presence(*heads[number % len(heads)], 0, b"", encode_about(OPEN)))
+        one.cluster.receive_entry(node_id_of(number + 1), entry, number + 1, rooms.now)
+    joined.clear()
+    rooms.run_for(10)
+    say_all_are_there(rooms, one, heads)
+    rooms.run_for(1)
+    for told in (left, joined):
+        assert len({node_id for node_id, _ in told}) == len(told) == 2000
+        assert max(Counter(at for _, at in told).values()) <= TOLD_AT_ONCE
+
+
+def test_a_server_that_is_back_while_its_nodes_are_told_gone() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    there: set[str] = set()
+    one.cluster.on_joined_elsewhere.append(lambda node, _: there.add(node.node_id))
+    one.cluster.on_left_elsewhere.append(lambda node_id, _: there.discard(node_id))
+    say_all_are_there(rooms, one, [HEAD])
+    entry = encode_presence(Presence(*HEAD, 0, b"", encode_about(OPEN)))
+    many = 3 * TOLD_AT_ONCE
+    for number in range(1, many + 1):
+        one.cluster.receive_entry(node_id_of(number), entry, number, rooms.now)
+    assert len(there) == many
+    while len(there) == many:
+        rooms.run_for(0.01)
+    assert len(there) == 2 * TOLD_AT_ONCE
+    for number in (1, many):  # of these one was told, the other not yet
+        one.cluster.receive_entry(node_id_of(number), None, 2 * many + number, rooms.now)
+    assert len(there) == 2 * TOLD_AT_ONCE - 1
+    say_all_are_there(rooms, one, [HEAD])
+    rooms.run_for(1)
+    assert len(there) == many - 2
+
+
+def say_all_are_there(rooms: Rooms, to: Server, heads: list[tuple[str, bytes, bytes]]) -> None:
+    """Servers of which nothing else is there say that they are."""
+    for head in heads:
+        beacon = encode_message(Beacon(*head, "n", "", 0, False, 1, 1))
+        to.cluster.receive_message("servers", beacon, rooms.now)
 
 
 def entry_by(server: Server, node: FakeNode, counter: int = 0, *, keys: bool = True) -> bytes:
