@@ -111,7 +111,7 @@ class Counters(msgspec.Struct):
     dropped_out: int = 0
     """Messages that did not leave: no link, no room, too large."""
     dropped_in: int = 0
-    """Messages that came faster than they could be taken."""
+    """Messages that came faster than they could be taken, or that nobody had asked for."""
 
 
 class Link:
@@ -363,6 +363,9 @@ class Link:
             self._watch.take_status(message)
             if not self._is_complete:
                 self._complete()  # the rest has expired since
+            return
+        if not self._watch.is_of_it(message.reply):
+            self._counters.dropped_in += 1
             return
         revision, pending = self._watch.take(message)
         key = message.subject.removeprefix(self._names.keys)
