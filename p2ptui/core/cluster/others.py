@@ -352,6 +352,10 @@ class Others:
         run = self._runs.get((server, instance))
         return run if run is not None and run.is_live else None
 
+    def nodes(self) -> int:
+        """How many nodes are known of those that are there."""
+        return sum(run.nodes for run in self._runs.values() if run.is_live)
+
     def known_at(self) -> float:
         """When it is, or was, known who is there, since the link is; seconds."""
         return self._changed_at + KNOWN_S if self._is_up else math.inf

@@ -60,6 +60,9 @@ KEPT_BYTES: Final = 400
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
 
+FEW: Final = 1_024
+"""Of more nodes than this a list may leave out those that came within the last `AGE_TICK_S`."""
+
 AGED_AT_ONCE: Final = 256
 AGE_MORE_S: Final = 0.02
 """So many entries are given up at once; more of them after this time."""
@@ -104,6 +107,7 @@ class View:
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
+        self._listed: tuple[str, ...] | None = None
         self._is_first = True
         self._ages = self._verifies = False
         others.on_silent.append(self._handle_silent)
@@ -139,10 +143,19 @@ class View:
 
     def nodes(self) -> Iterator[Foreign]:
         """All of them, those told of last first; changes meanwhile do no harm."""
-        for node_id in list(reversed(self._entries)):
+        for node_id in self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
+
+    def _ids(self) -> tuple[str, ...]:
+        # Each list that goes out in parts holds them until its end: of many ids there is one copy
+        # for all that begin until the next look at ages.
+        ids = self._listed
+        if ids is None:
+            ids = tuple(reversed(self._entries))
+            self._listed = ids if len(ids) > FEW else None
+        return ids
 
     def _reachable(self, node_id: str) -> Foreign | None:
         entry = self._entries.get(node_id)
@@ -159,7 +172,7 @@ class View:
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
-        return sum(entry.run.is_live for entry in self._entries.values())
+        return self._others.nodes()
 
     # What is told.
 
@@ -404,6 +417,7 @@ class View:
 
     def _age(self, now: float) -> None:
         self._ages = False
+        self._listed = None
         self._passing.expire(now)
         # Found in one pass: to look for the first of a dict passes over all that were taken out.
         oldest = islice(self._entries.items(), AGED_AT_ONCE)
