@@ -48,7 +48,7 @@ class HandOvers:
         state: The shared ground.
         own: Who this server is in the cluster.
         others: The other servers.
-        view: Whom they hold.
+        view: The nodes that they hold.
         taker: Who gives the peers of this server what comes for them.
         news: What is told of a peer of which the others may not have heard yet.
         send: Sends a message to a server, by its id; False: there is no room for it.

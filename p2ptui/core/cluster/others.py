@@ -41,7 +41,7 @@ MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put."""
 
 MESSAGES_PER_S: Final = 20_000
-"""Of one server; more are not read, so that one that has gone wild leaves time for others."""
+"""Of one server; more are not read, so that a faulty one leaves time for others."""
 
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0

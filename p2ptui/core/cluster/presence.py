@@ -72,7 +72,7 @@ class _Mine:
         self.is_ours = False
         """Whether this server put that."""
         self.ordered_at: float | None = None
-        """When something was ordered of which it is not known what became; seconds."""
+        """When something was ordered whose outcome is not known yet; seconds."""
         self.tried = 0
         """The revision that was to be replaced then."""
         self.is_late = False
@@ -349,7 +349,7 @@ class OwnPresence:
         Args:
             node_id: Of whom.
             revision: Which revision.
-            value: The entry, of whomever, believed or not; None: there is none.
+            value: The entry, whoever put it, believed or not; None: there is none.
             now: The time, seconds.
             is_own: Whether it says that this run of this server put it.
         """

@@ -1,4 +1,4 @@
-"""The nodes that other servers hold, as the table of the broker tells: a copy that doubts.
+"""The nodes that other servers hold: a copy of the broker's table, of which not all is believed.
 
 Anybody who can write to the broker may have written an entry. The newest one counts, by revision
 and never by time; but an entry takes a node from one server to another only where the node itself
@@ -36,16 +36,16 @@ SHARE_OF_ONE: Final = 1 / 3
 """Of these, what one server may hold: six times as many as it is made for."""
 
 MAX_ODD: Final = 16_384
-"""Entries that were not believed, of which the revision is known: whoever holds the node replaces
-them."""
+"""Entries that are not in the view, but whose revision is known: the server that holds the node
+replaces them."""
 
 MAX_IN_USE: Final = 1_024
 """Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
 datagram."""
 
 MOVED_S: Final = 5.0
-"""The nodes of a server that has fallen silent have so long to go to another one, before it is told
-that they have left."""
+"""How long the nodes of a server that has fallen silent have to join another one before they are
+reported to have left."""
 
 VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
