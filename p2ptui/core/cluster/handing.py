@@ -206,7 +206,15 @@ class HandOvers:
         )
         if is_too_large:
             self._tell(waiting, NotHanded.TOO_LARGE, now)
-        elif self.is_ready or not self._wait(waiting, source, now):
+        elif self.is_ready:
+            # The bus may be about to say that the link is gone.
+            self._state.timers.schedule_about(now, self._settle_unsent, waiting)
+        else:
+            self._settle_unsent(waiting, now)
+
+    def _settle_unsent(self, waiting: _Waiting, now: float) -> None:
+        source = self._state.peers.authenticated(waiting.source_id)
+        if source is not None and (self.is_ready or not self._wait(waiting, source, now)):
             self._tell(waiting, NotHanded.EXPIRED, now)
 
     def _expire(self, now: float) -> None:
