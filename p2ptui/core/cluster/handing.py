@@ -48,7 +48,7 @@ class HandOvers:
         state: The shared ground.
         own: Who this server is in the cluster.
         others: The other servers.
-        view: Whom they hold.
+        view: The nodes that they hold.
         taker: Who gives the peers of this server what comes for them.
         news: What is told of a peer of which the others may not have heard yet.
         send: Sends a message to a server, by its id; False: there is no room for it.
@@ -206,7 +206,15 @@ class HandOvers:
         )
         if is_too_large:
             self._tell(waiting, NotHanded.TOO_LARGE, now)
-        elif self.is_ready or not self._wait(waiting, source, now):
+        elif self.is_ready:
+            # The bus may be about to say that the link is gone.
+            self._state.timers.schedule_about(now, self._settle_unsent, waiting)
+        else:
+            self._settle_unsent(waiting, now)
+
+    def _settle_unsent(self, waiting: _Waiting, now: float) -> None:
+        source = self._state.peers.authenticated(waiting.source_id)
+        if source is not None and (self.is_ready or not self._wait(waiting, source, now)):
             self._tell(waiting, NotHanded.EXPIRED, now)
 
     def _expire(self, now: float) -> None:

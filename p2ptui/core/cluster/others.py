@@ -41,7 +41,7 @@ MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put."""
 
 MESSAGES_PER_S: Final = 20_000
-"""Of one server; more are not read, so that one that has gone wild leaves time for others."""
+"""Of one server; more are not read, so that a faulty one leaves time for others."""
 
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
@@ -351,6 +351,10 @@ class Others:
         """A run of a server that is there; None if none is known to be."""
         run = self._runs.get((server, instance))
         return run if run is not None and run.is_live else None
+
+    def nodes(self) -> int:
+        """How many nodes are known of those that are there."""
+        return sum(run.nodes for run in self._runs.values() if run.is_live)
 
     def known_at(self) -> float:
         """When it is, or was, known who is there, since the link is; seconds."""

@@ -226,7 +226,7 @@ class Cluster:
             handing.failed,
         )
 
-    # What is for the broker.
+    # Orders for the broker.
 
     def orders(self) -> list[Order]:
         """What is due for the broker, in this order, each once."""

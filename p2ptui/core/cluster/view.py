@@ -1,4 +1,4 @@
-"""The nodes that other servers hold, as the table of the broker tells: a copy that doubts.
+"""The nodes that other servers hold: a copy of the broker's table, of which not all is believed.
 
 Anybody who can write to the broker may have written an entry. The newest one counts, by revision
 and never by time; but an entry takes a node from one server to another only where the node itself
@@ -38,16 +38,16 @@ SHARE_OF_ONE: Final = 1 / 3
 """Of these, what one server may hold: six times as many as it is made for."""
 
 MAX_ODD: Final = 16_384
-"""Entries that were not believed, of which the revision is known: whoever holds the node replaces
-them."""
+"""Entries that are not in the view, but whose revision is known: the server that holds the node
+replaces them."""
 
 MAX_IN_USE: Final = 1_024
 """Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
 datagram."""
 
 MOVED_S: Final = 5.0
-"""The nodes of a server that has fallen silent have so long to go to another one, before it is told
-that they have left."""
+"""How long the nodes of a server that has fallen silent have to join another one before they are
+reported to have left."""
 
 VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
@@ -61,6 +61,9 @@ KEPT_BYTES: Final = 400
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
+
+FEW: Final = 1_024
+"""Of more nodes than this a list may leave out those that came within the last `AGE_TICK_S`."""
 
 AGED_AT_ONCE: Final = 256
 AGE_MORE_S: Final = 0.02
@@ -110,6 +113,7 @@ class View:
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
+        self._listed: tuple[str, ...] | None = None
         self._is_first = True
         self._ages = self._verifies = False
         others.on_silent.append(self._handle_silent)
@@ -145,10 +149,19 @@ class View:
 
     def nodes(self) -> Iterator[Foreign]:
         """All of them, those told of last first; changes meanwhile do no harm."""
-        for node_id in list(reversed(self._entries)):
+        for node_id in self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
+
+    def _ids(self) -> tuple[str, ...]:
+        # Each list that goes out in parts holds them until its end: of many ids there is one copy
+        # for all that begin until the next look at ages.
+        ids = self._listed
+        if ids is None:
+            ids = tuple(reversed(self._entries))
+            self._listed = ids if len(ids) > FEW else None
+        return ids
 
     def _reachable(self, node_id: str) -> Foreign | None:
         entry = self._entries.get(node_id)
@@ -165,7 +178,7 @@ class View:
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
-        return sum(entry.run.is_live for entry in self._entries.values())
+        return self._others.nodes()
 
     # What is told.
 
@@ -424,6 +437,7 @@ class View:
 
     def _age(self, now: float) -> None:
         self._ages = False
+        self._listed = None
         self._passing.expire(now)
         # Found in one pass: to look for the first of a dict passes over all that were taken out.
         oldest = islice(self._entries.items(), AGED_AT_ONCE)

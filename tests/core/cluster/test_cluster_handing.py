@@ -182,6 +182,7 @@ def test_what_the_bus_does_not_take_is_told(is_too_large: bool) -> None:
     room, now = pair.one.cluster, pair.rooms.now
     for order in room.orders():
         room.handle_unsent(order, is_too_large, now)
+    pair.rooms.run_for(0.01)
     ((source_id, handed, why, _),) = pair.one.taker.failed
     assert (source_id, handed.ref, handed.body) == (pair.source.node_id, "r8", b"body")
     assert why is (NotHanded.TOO_LARGE if is_too_large else NotHanded.EXPIRED)
@@ -358,3 +359,16 @@ def test_kinds_and_reasons_of_a_later_version_are_passed_over() -> None:
     pair.rooms.run_for(0.1)
     assert pair.one.drops == {"cluster_unknown_kind": 3}
     assert (pair.one.taker.taken, pair.one.taker.failed) == ([], [])
+
+
+def test_what_a_bus_says_that_has_just_lost_its_link_waits() -> None:
+    pair = Pair()
+    pair.hand(ref="r9")
+    for order in pair.one.cluster.orders():
+        pair.one.cluster.handle_unsent(order, False, pair.rooms.now)
+    pair.rooms.broker.cut(pair.one.bus, pair.rooms.now)
+    pair.rooms.run_for(1)
+    pair.rooms.broker.mend(pair.one.bus, pair.rooms.now)
+    pair.rooms.run_for(1)
+    assert [handed.ref for handed in pair.other.taker.taken] == ["r9"]
+    assert pair.one.taker.failed == []

@@ -235,7 +235,7 @@ def test_one_server_fills_no_more_than_its_part() -> None:
     assert small.drops == {"cluster_nodes_full": 5}
 
 
-def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:
+def test_a_faulty_server_is_read_at_a_pace() -> None:
     rooms = Rooms(2)
     one, other = rooms.servers
     node = rooms.node()

@@ -9,6 +9,7 @@ from p2ptui.core.cluster.others import SILENT_S
 from p2ptui.core.cluster.view import (
     AGE_TICK_S,
     AGED_AT_ONCE,
+    FEW,
     HEARTBEAT_S,
     LIFE_S,
     MAX_IN_USE,
@@ -464,3 +465,27 @@ def test_a_full_view_knows_which_entry_a_node_that_comes_here_replaces() -> None
     rooms.run_for(1.5)
     assert small.cluster.status(rooms.now).refused == refused
     assert rooms.servers[(number + 1) % 4].holder(left_out[0]) == small.id
+
+
+def test_lists_that_go_out_in_parts_share_one_copy_of_many_ids() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    alive(rooms)
+    rooms.run_for(0.1)
+    view, nodes = one.cluster._view, [rooms.node() for _ in range(FEW + 2)]
+    for number, node in enumerate(nodes[:-1], 1):
+        one.cluster.receive_entry(node.node_id, written(rooms, node, FORGER), number, rooms.now)
+    ids = view._ids()
+    assert view._ids() is ids
+    late = nodes[-1]
+    one.cluster.receive_entry(late.node_id, written(rooms, late, FORGER), 5000, rooms.now)
+    one.cluster.receive_entry(nodes[0].node_id, None, 5001, rooms.now)
+    assert [foreign.node_id for foreign in view.nodes()] == [
+        node.node_id for node in nodes[-2:0:-1]
+    ]
+    alive(rooms)
+    rooms.run_for(2 * AGE_TICK_S)
+    assert next(view.nodes()).node_id == late.node_id
+    assert view.reachable() == FEW + 1
+    rooms.run_for(SILENT_S + 0.5)
+    assert view.reachable() == 0
