@@ -111,7 +111,7 @@ class Counters(msgspec.Struct):
     dropped_out: int = 0
     """Messages that did not leave: no link, no room, too large."""
     dropped_in: int = 0
-    """Messages that came faster than they could be taken."""
+    """Messages that came faster than they could be taken, or that nobody had asked for."""
 
 
 class Link:
@@ -246,7 +246,7 @@ class Link:
             if self._write(subject, order.data):
                 self._counters.published += 1
             else:
-                self._counters.dropped_out += 1
+                self._loop.call_soon(self._tell_dropped, order)
             return
         if len(self._under_way) >= MAX_PUTS:
             self._loop.call_soon(self._refuse, order.key)
@@ -353,11 +353,19 @@ class Link:
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
 
+    def _tell_dropped(self, order: Publish) -> None:
+        self._counters.dropped_out += 1
+        is_too_large = len(order.data) > self._client.max_payload
+        self._heard.handle_unsent(order, is_too_large, self._clock())
+
     def _take_entry(self, message: Msg) -> None:
         if not message.reply:
             self._watch.take_status(message)
             if not self._is_complete:
                 self._complete()  # the rest has expired since
+            return
+        if not self._watch.is_of_it(message.reply):
+            self._counters.dropped_in += 1
             return
         revision, pending = self._watch.take(message)
         key = message.subject.removeprefix(self._names.keys)

@@ -51,6 +51,7 @@ class Watch:
         self._asked = self._left = self._last = 0
         self._until = 0.0
         self._next = ""
+        self._consumer = ""
 
     def shape(self) -> api.ConsumerConfig:
         """What the broker is asked for."""
@@ -66,6 +67,7 @@ class Watch:
 
     def begin(self, consumer: str) -> None:
         """Ask for the first entries."""
+        self._consumer = consumer
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._names.stream}.{consumer}"
         self._ask()
 
@@ -79,6 +81,13 @@ class Watch:
             self._next, msgspec.json.encode(request), f"{self._inbox}.pull.{self._asked}"
         ):
             raise BrokerError("the broker reads too slowly")
+
+    def is_of_it(self, reply: str) -> bool:
+        """Whether an entry came by this watch, of which only the broker and this server know the
+        name: others may send something to the same place."""
+        words = reply.split(".")
+        at = 3 if len(words) == 9 else 5
+        return words[:2] == ["$JS", "ACK"] and words[at : at + 1] == [self._consumer]
 
     def take(self, message: Msg) -> tuple[int, int]:
         """The revision of an entry, and how many are still to come.

@@ -151,3 +151,19 @@ async def test_what_nobody_puts_again_is_gone_for_who_comes_later(
     await member.tells("refused", "k")
     member.do(Put("k", b"v", 0))
     await member.tells("put", "k", 2)
+
+
+async def test_what_others_send_to_the_place_of_entries_ends_no_link(
+    broker: Broker, join: Join
+) -> None:
+    first = join(broker.url, "a")
+    await first.complete()
+    link = first.bus._link
+    assert link is not None
+    # That one replies to `$JS.ACK` is what the broker itself lets nobody say.
+    await link._client.publish(f"{link._inbox}.pull.7", b"forged", "a.b.c.d.1.23.4.5.6")
+    first.do(Put("k", b"one", 0))
+    await first.tells("entry", "k", b"one", 1)
+    assert first.told.count(("link", True)) == 1
+    assert first.bus.status().counters["dropped_in"] == 1
+    assert not any(b"forged" in told for told in first.told)

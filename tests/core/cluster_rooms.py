@@ -143,7 +143,7 @@ class Server:
         """A node signs that this server holds it."""
         assert node.identity is not None
         node.counter += 1
-        signature = sign_presence(node.identity, self.id, node.counter)
+        signature = sign_presence(node.identity, self.id, node.counter, self.rooms.network)
         peer = self.peer(node)
         return self.cluster.note_statement(peer, node.counter, signature, self.rooms.now)
 

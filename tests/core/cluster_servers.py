@@ -19,7 +19,14 @@ class ClusterServer:
     def _note(self, peer: Peer, counter: int, signature: bytes, now: float) -> bool:
         assert peer.seal is not None
         own = self.host.id
-        if not verify_presence(peer.seal.keys, peer.node_id, own, counter, signature):
+        if not verify_presence(
+            peer.seal.keys,
+            peer.node_id,
+            own,
+            counter,
+            signature,
+            self.host.endpoint.identity.network_id,
+        ):
             return False
         self.statements.append((peer.node_id, counter, now))
         return True

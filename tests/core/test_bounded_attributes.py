@@ -170,6 +170,7 @@ EXEMPT = {
     "MemoryBroker._steps": SIMULATED,
     "MemoryBroker._table": SIMULATED,
     "Others._told_at": NAMED_IN_CODE,
+    "Run.node_ids": "an index of `View._entries`",
     "Link._due": HERE,  # MAX_QUEUED_BYTES
     "Link._under_way": HERE,  # MAX_PUTS
     "_Doubt.runs": "one for each server, of which there are at most MAX_RUNS",
@@ -405,6 +406,7 @@ BY_OPTIONS = "the sender's own, within the bytes that `reliability` gives to one
 COUNTED_OTHERWISE = {
     "Others._runs": "the bytes of one beacon each, of which the codec bounds all parts",
     "Statements._latest": KEYS,
+    "Statements._former": KEYS,
     "CheckExchange._copies": KEYS,
     "DirectPaths._asked": KEYS,
     "DirectPaths._consents": KEYS,

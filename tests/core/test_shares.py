@@ -31,6 +31,8 @@ EXEMPT = {
     "OwnPresence._mine": EACH_PEER,
     "OwnPresence._yielded": EACH_PEER,
     "Statements._latest": EACH_PEER,
+    "Statements._former": CLUSTER,
+    "Tellings._waiting": CLUSTER,
     "View._entries": CLUSTER,
     "View._in_use": CLUSTER,
     "View._odd": CLUSTER,

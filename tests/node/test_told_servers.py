@@ -21,7 +21,14 @@ def in_cluster(node: Node, others: Iterable[Node | OtherServer] = ()) -> list[tu
 
     def note(peer: Peer, counter: int, signature: bytes, now: float) -> bool:
         assert peer.seal is not None
-        if not verify_presence(peer.seal.keys, peer.node_id, own, counter, signature):
+        if not verify_presence(
+            peer.seal.keys,
+            peer.node_id,
+            own,
+            counter,
+            signature,
+            guests._state.identity.network_id,
+        ):
             return False
         came.append((peer.node_id, now))
         return True

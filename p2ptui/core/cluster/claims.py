@@ -100,7 +100,7 @@ class Claims:
         self.on_settled: Callable[[str, float], None] = lambda *_: None
         """Called with the id of a node when it is known whether it may be told of."""
 
-    # Whom this server would have.
+    # Nodes that this server claims.
 
     def is_ceded(self, node_id: str, run: Run, now: float) -> bool:
         """Whether another server lets a node go; it is asked if it has not been."""
@@ -156,7 +156,7 @@ class Claims:
         for node_id in list(self._asked):
             self.forget(node_id)
 
-    # Whom others would have.
+    # Nodes that others claim.
 
     def receive(self, claim: Claim, run: Run, now: float) -> None:
         """A server has a node that this one holds: the node is asked."""

@@ -92,4 +92,6 @@ def keys_of(about: About) -> PublicKeys:
 def is_signed(node_id: str, presence: Presence, about: About) -> bool:
     """Whether a node has said itself that this server holds it."""
     server_id, counter = node_id_text(presence.server), presence.counter
-    return verify_presence(keys_of(about), node_id, server_id, counter, presence.signature)
+    return verify_presence(
+        keys_of(about), node_id, server_id, counter, presence.signature, presence.network
+    )

@@ -46,7 +46,7 @@ class Entry:
         )
 
     def foreign(self, node_id: str, network_id: str) -> Foreign:
-        """Whom it tells of.
+        """The node that it describes.
 
         Args:
             node_id: Of whom, in canonical text.

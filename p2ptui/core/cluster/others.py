@@ -41,7 +41,7 @@ MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put."""
 
 MESSAGES_PER_S: Final = 20_000
-"""Of one server; more are not read, so that one that has gone wild leaves time for others."""
+"""Of one server; more are not read, so that a faulty one leaves time for others."""
 
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
@@ -98,7 +98,7 @@ class Run:
         "instance",
         "is_live",
         "is_told_gone",
-        "nodes",
+        "node_ids",
         "rate",
         "rtt_s",
         "server",
@@ -117,8 +117,8 @@ class Run:
         self.is_live = False
         self.is_told_gone = False
         """Whether it has been told that its nodes have left."""
-        self.nodes = 0
-        """Entries of it that are known here."""
+        self.node_ids: dict[str, None] = {}
+        """Whose entries of it are known here."""
         self.rtt_s: float | None = None
         self.unix_apart_s = 0.0
         self.rate = TokenBucket(MESSAGES_PER_S, now)
@@ -126,7 +126,7 @@ class Run:
     @property
     def is_needed(self) -> bool:
         """Whether something depends on it."""
-        return self.is_live or self.nodes > 0
+        return self.is_live or bool(self.node_ids)
 
 
 class Others:
@@ -352,6 +352,10 @@ class Others:
         run = self._runs.get((server, instance))
         return run if run is not None and run.is_live else None
 
+    def nodes(self) -> int:
+        """How many nodes are known of those that are there."""
+        return sum(run.nodes for run in self._runs.values() if run.is_live)
+
     def known_at(self) -> float:
         """When it is, or was, known who is there, since the link is; seconds."""
         return self._changed_at + KNOWN_S if self._is_up else math.inf
@@ -373,7 +377,7 @@ class Others:
                 now - run.heard_at,
                 run.rtt_s,
                 run.unix_apart_s,
-                run.nodes,
+                len(run.node_ids),
             )
             for run in self._runs.values()
             if run.is_live and run.beacon is not None

@@ -72,7 +72,7 @@ class _Mine:
         self.is_ours = False
         """Whether this server put that."""
         self.ordered_at: float | None = None
-        """When something was ordered of which it is not known what became; seconds."""
+        """When something was ordered whose outcome is not known yet; seconds."""
         self.tried = 0
         """The revision that was to be replaced then."""
         self.is_late = False
@@ -132,6 +132,8 @@ class OwnPresence:
         )
         """Peers that another server holds."""
         self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)
+        self._ours = 0
+        """How many entries of this server stand there, as far as is known."""
         self._flushes = False
         self.is_ready = False
         """Whether the link is there, and what stands in the table is known."""
@@ -141,7 +143,7 @@ class OwnPresence:
         """How many entries were ordered, and how many refused, since the start."""
 
     def __len__(self) -> int:
-        return sum(mine.is_ours for mine in self._mine.values())
+        return self._ours
 
     @property
     def waiting(self) -> int:
@@ -163,7 +165,7 @@ class OwnPresence:
         """A peer is gone."""
         node_id = peer.node_id
         self._claims.forget(node_id)
-        self._statements.forget(node_id)
+        self._statements.forget(node_id, now)
         if node_id in self._mine:
             self._mark(node_id, now)
         self._view.handle_left_here(node_id, now)
@@ -187,10 +189,8 @@ class OwnPresence:
 
     def handle_run(self, run: Run, now: float) -> None:
         """Another server is there, or gone: what it holds may have come here."""
-        for node_id in list(self._yielded):
-            entry = self._view.entry(node_id)
-            if entry is not None and entry.run is run:
-                self.reconsider(node_id, now)
+        for node_id in [each for each in run.node_ids if each in self._yielded]:
+            self.reconsider(node_id, now)
 
     # The way out.
 
@@ -251,7 +251,12 @@ class OwnPresence:
         else:
             self._forget(node_id, mine)
 
+    def _own_it(self, mine: _Mine, *, is_ours: bool) -> None:
+        self._ours += is_ours - mine.is_ours
+        mine.is_ours = is_ours
+
     def _forget(self, node_id: str, mine: _Mine) -> None:
+        self._own_it(mine, is_ours=False)
         if mine.beat is not None:
             mine.beat.cancel()
         for table in (self._mine, self._due, self._yielded):
@@ -318,7 +323,8 @@ class OwnPresence:
         for mine in self._mine.values():
             mine.ordered_at = None
             if is_up:
-                mine.revision, mine.is_ours, mine.refusals = 0, False, 0
+                mine.revision, mine.refusals = 0, 0
+                self._own_it(mine, is_ours=False)
                 mine.told_at = math.inf
 
     def handle_complete(self, now: float) -> None:
@@ -341,7 +347,7 @@ class OwnPresence:
         Args:
             node_id: Of whom.
             revision: Which revision.
-            value: The entry, of whomever, believed or not; None: there is none.
+            value: The entry, whoever put it, believed or not; None: there is none.
             now: The time, seconds.
             is_own: Whether it says that this run of this server put it.
         """
@@ -353,7 +359,8 @@ class OwnPresence:
         if revision < mine.revision:
             return
         had = mine.is_ours
-        mine.revision, mine.is_ours = (0, False) if value is None else (revision, is_own)
+        mine.revision = 0 if value is None else revision
+        self._own_it(mine, is_ours=is_own and value is not None)
         mine.told_at = min(mine.told_at, now) if mine.is_ours else math.inf
         if had and value is None:
             mine.ordered_at = None  # a Delete is done, and whatever else was for it is refused
@@ -376,8 +383,8 @@ class OwnPresence:
             self._state.counters.drop("cluster_disowned_full")
             return
         mine = _Mine(revision)
-        mine.is_ours = True
         if self._mine.put(node_id, mine):
+            self._own_it(mine, is_ours=True)
             self._mark(node_id, now)
 
     def _settle(self, node_id: str, mine: _Mine, now: float) -> None:
@@ -396,7 +403,8 @@ class OwnPresence:
         if revision < mine.revision:
             mine.ordered_at = None  # it has been replaced already
             return
-        mine.revision, mine.is_ours = revision, True
+        mine.revision = revision
+        self._own_it(mine, is_ours=True)
         mine.told_at = min(mine.told_at, now)
         self._settle(node_id, mine, now)
         self._claims.forget(node_id)
@@ -418,7 +426,8 @@ class OwnPresence:
             return
         # What stood there has expired, or something came that was not told yet: tried in turn.
         if mine.revision and mine.revision == mine.tried:
-            mine.revision, mine.is_ours = 0, False
+            mine.revision = 0
+            self._own_it(mine, is_ours=False)
         elif not mine.revision:
             mine.revision = self._view.standing(node_id)
         again_s = min(AGAIN_S * 2 ** min(mine.refusals - 1, 8), LONGEST_AGAIN_S)

@@ -1,4 +1,4 @@
-"""What the peers of this server have signed: that it is this server which holds them."""
+"""What nodes have signed: the peers of this server that it holds them, others where they were."""
 
 from typing import Final
 
@@ -7,9 +7,16 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.secure.presence import verify_presence
+from p2ptui.wire.frames import node_id_bytes
 
 OWN_VERIFIED_PER_S: Final = 1_000
 """Statements of peers, of which each makes one with each session."""
+
+MAX_FORMER: Final = 65_536
+"""Nodes that have signed where they are, and of which nothing stands in the table any more."""
+
+FORMER_S: Final = 600.0
+"""So long nothing unsigned is believed of them: somebody may have deleted the entry to put that."""
 
 NONE: Final = (0, b"")
 
@@ -27,6 +34,7 @@ class Statements:
             "cluster_statements",
             BoundedTable(state.most_peers, full="cluster_statements_full"),
         )
+        self._former: BoundedTable[str, bytes] = BoundedTable(MAX_FORMER, lifetime_s=FORMER_S)
         self._budget = TokenBucket(OWN_VERIFIED_PER_S, 0.0)
 
     def of(self, node_id: str) -> tuple[int, bytes]:
@@ -55,13 +63,27 @@ class Statements:
         if not self._budget.take(now):
             self._state.counters.drop("cluster_statements_busy")
             return False
-        own_id = self._state.identity.id
-        if not verify_presence(seal.keys, node_id, own_id, counter, signature):
+        own = self._state.identity
+        if not verify_presence(seal.keys, node_id, own.id, counter, signature, own.network_id):
             self._state.counters.drop("cluster_false_statement")
             return False
         self._latest.put(node_id, (counter, signature))
         return True
 
-    def forget(self, node_id: str) -> None:
+    def forget(self, node_id: str, now: float) -> None:
         """Its session is over."""
-        self._latest.pop(node_id)
+        if self._latest.pop(node_id) is not None:
+            self.remember(node_id, node_id_bytes(self._state.identity.id), now)
+
+    # Of nodes elsewhere, too.
+
+    def remember(self, node_id: str, server: bytes, now: float) -> None:
+        """A node has signed that a server holds it, and no entry says so any more."""
+        self._former.expire(now)
+        self._former.put(node_id, server, now)
+
+    def named_another(self, node_id: str, server: bytes, now: float) -> bool:
+        """Whether the last server that a node has signed for, not long ago, was another one."""
+        self._former.expire(now)
+        former = self._former.get(node_id)
+        return former is not None and former != server

@@ -1,4 +1,4 @@
-"""The nodes that other servers hold, as the table of the broker tells: a copy that doubts.
+"""The nodes that other servers hold: a copy of the broker's table, of which not all is believed.
 
 Anybody who can write to the broker may have written an entry. The newest one counts, by revision
 and never by time; but an entry takes a node from one server to another only where the node itself
@@ -8,6 +8,7 @@ the broker does not tell when it lets one expire.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -15,16 +16,20 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.entries import is_signed, read_about
 from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.tellings import Tellings
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
 
 HEARTBEAT_S: Final = 30.0
 """An entry is put again so often, whatever has changed; or as the options say."""
 
-LIFE_S: Final = 3 * HEARTBEAT_S
-"""An entry that was not put again for so long counts no more."""
+LIVES: Final = 3
+LIFE_S: Final = LIVES * HEARTBEAT_S
+"""An entry that was not put again for so long counts no more; or for so many heartbeats."""
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
@@ -33,16 +38,16 @@ SHARE_OF_ONE: Final = 1 / 3
 """Of these, what one server may hold: six times as many as it is made for."""
 
 MAX_ODD: Final = 16_384
-"""Entries that were not believed, of which the revision is known: whoever holds the node replaces
-them."""
+"""Entries that are not in the view, but whose revision is known: the server that holds the node
+replaces them."""
 
 MAX_IN_USE: Final = 1_024
 """Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
 datagram."""
 
 MOVED_S: Final = 5.0
-"""The nodes of a server that has fallen silent have so long to go to another one, before it is told
-that they have left."""
+"""How long the nodes of a server that has fallen silent have to join another one before they are
+reported to have left."""
 
 VERIFIED_PER_S: Final = 2_000
 """Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
@@ -57,6 +62,13 @@ KEPT_BYTES: Final = 400
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
 
+FEW: Final = 1_024
+"""Of more nodes than this a list may leave out those that came within the last `AGE_TICK_S`."""
+
+AGED_AT_ONCE: Final = 256
+AGE_MORE_S: Final = 0.02
+"""So many entries are given up at once; more of them after this time."""
+
 
 class View:
     """What is known of the nodes elsewhere.
@@ -64,6 +76,7 @@ class View:
     Args:
         state: The shared ground.
         others: The servers that hold them.
+        statements: What nodes have signed last.
         max_nodes: Most nodes.
         heartbeat_s: An entry is put again so often.
     """
@@ -72,6 +85,7 @@ class View:
         self,
         state: NodeState,
         others: Others,
+        statements: Statements,
         max_nodes: int = MAX_NODES,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -79,6 +93,7 @@ class View:
         """An entry is put again so often, and counts no more after three times as long."""
         self._state = state
         self._others = others
+        self._statements = statements
         tables = state.tables
         # The oldest first: an entry that is put again goes to the end.
         self._entries: BoundedTable[str, Entry] = tables.add(
@@ -92,11 +107,13 @@ class View:
             ),
         )
         self._passing = Passing(tables)
+        self._tellings = Tellings(state, self._tell_of)
         self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
         """While entries are told anew: those known before that were not told yet."""
+        self._listed: tuple[str, ...] | None = None
         self._is_first = True
         self._ages = self._verifies = False
         others.on_silent.append(self._handle_silent)
@@ -132,10 +149,19 @@ class View:
 
     def nodes(self) -> Iterator[Foreign]:
         """All of them, those told of last first; changes meanwhile do no harm."""
-        for node_id in list(reversed(self._entries)):
+        for node_id in self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
+
+    def _ids(self) -> tuple[str, ...]:
+        # Each list that goes out in parts holds them until its end: of many ids there is one copy
+        # for all that begin until the next look at ages.
+        ids = self._listed
+        if ids is None:
+            ids = tuple(reversed(self._entries))
+            self._listed = ids if len(ids) > FEW else None
+        return ids
 
     def _reachable(self, node_id: str) -> Foreign | None:
         entry = self._entries.get(node_id)
@@ -152,7 +178,7 @@ class View:
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
-        return sum(entry.run.is_live for entry in self._entries.values())
+        return self._others.nodes()
 
     # What is told.
 
@@ -212,21 +238,37 @@ class View:
         if presence.counter and not about.keys:
             self._refuse(node_id, revision, "cluster_malformed", now)  # nobody can have signed it
             return
+        if self._is_keyless(node_id, about):
+            self._refuse(node_id, revision, "cluster_keyless", now)
+            return
         self._judge(node_id, presence, about, revision, now)
 
     def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
         """A server hands over what a node has sent, and says what it knows of that: until its entry
-        comes the node can be answered, unless something better is known of it."""
+        comes the node can be answered, unless something better is known of it.
+
+        No other server takes a node that has signed where it is, even if that has fallen silent.
+        """
         known = self._entries.get(node_id)
         if (known is not None and known.run.is_live) or self.is_here(node_id):
             return
+        if known is not None and known.counter and known.run.server != run.server:
+            self._state.counters.drop("cluster_unsigned")
+            return
         try:
-            read_about(about, node_id)
+            read = read_about(about, node_id)
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
             return
+        if self._is_keyless(node_id, read):
+            self._state.counters.drop("cluster_keyless")
+            return
         self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
+
+    def _is_keyless(self, node_id: str, about: About) -> bool:
+        """Whether keys are missing; a server without any of its own asks nobody for them."""
+        return not about.keys and self._state.seals is not None and is_made_of_keys(node_id)
 
     def _judge(
         self, node_id: str, presence: Presence, about: About, revision: int, now: float
@@ -236,25 +278,27 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
-        if run.nodes >= self._most_of_one and known is None:
+        if len(run.node_ids) >= self._most_of_one and known is None:
             self._refuse(node_id, revision, "cluster_nodes_full", now)
             return
-        latest = 0 if known is None else known.counter
-        is_same = known is not None and known.run.server == run.server
+        signed_here, _ = self._statements.of(node_id)
+        latest = max(signed_here, 0 if known is None else known.counter)
+        is_same = known is not None and known.run.server == run.server and known.counter == latest
+        is_foreign = not is_same and self._statements.named_another(node_id, run.server, now)
         counter = presence.counter
         if counter and (counter < latest or (counter == latest and not is_same)):
             self._refuse(node_id, revision, "cluster_superseded", now)
             return
-        if latest and not counter and not is_same:
+        if not counter and not is_same and (latest or is_foreign):
             self._refuse(node_id, revision, "cluster_unsigned", now)
             return
         is_postponed = counter > latest and not self._budget.take(now)
-        if is_postponed and known is not None:
+        if is_postponed and (latest or is_foreign or known is not None):
             self.note_odd(node_id, revision)
         elif counter > latest and not is_postponed and not is_signed(node_id, presence, about):
             self._refuse(node_id, revision, "cluster_false_statement", now)
         else:
-            # Of one that nobody else holds no statement is needed to know where it may be.
+            # Of one that nobody else holds, or held, no statement is needed: it may be there.
             verified = latest if is_postponed else max(counter, latest)
             self._enter(node_id, presence, known, verified, revision, run, now)
         if is_postponed:
@@ -315,12 +359,13 @@ class View:
         about = bytes(presence.node)
         is_changed = known is None or known.run is not run or known.about != about
         if known is not None:
-            known.run.nodes -= 1
+            known.run.node_ids.pop(node_id, None)
             about = known.about if known.about == about else about
         self._note_told(node_id)
         if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
+            self._odd.put(node_id, revision)  # whoever comes to hold the node replaces it
             return
-        run.nodes += 1
+        run.node_ids[node_id] = None
         self._passing.forget(node_id)
         self._in_use.pop(node_id)
         self._plan_ageing(now)
@@ -344,10 +389,12 @@ class View:
         entry = self._entries.pop(node_id)
         if entry is None:
             return
-        entry.run.nodes -= 1
+        if entry.counter:
+            self._statements.remember(node_id, entry.run.server, now)
+        entry.run.node_ids.pop(node_id, None)
         self._in_use.pop(node_id)
         self.on_change(node_id, now)
-        if not entry.run.is_told_gone:
+        if not entry.run.is_told_gone or entry.run in self._tellings:
             self._tell_left(node_id, now)
 
     def _tell_left(self, node_id: str, now: float) -> None:
@@ -372,25 +419,34 @@ class View:
         if run.is_live or run.is_told_gone or now < run.heard_at + MOVED_S:
             return
         run.is_told_gone = True
-        for node_id in self._of(run):
-            self._tell_left(node_id, now)
+        self._tellings.begin(run, now)
 
     def _handle_heard(self, run: Run, now: float) -> None:
         if run.is_told_gone:
             run.is_told_gone = False
-            for node_id in self._of(run):
-                self._tell_joined(node_id, now)
+            self._tellings.begin(run, now)
 
-    def _of(self, run: Run) -> list[str]:
-        return [node_id for node_id, entry in self._entries.items() if entry.run is run]
+    def _tell_of(self, run: Run, node_id: str, now: float) -> None:
+        """A server has fallen silent, or is back."""
+        if node_id not in run.node_ids:
+            return  # that was told
+        if run.is_told_gone:
+            self._tell_left(node_id, now)
+        else:
+            self._tell_joined(node_id, now)
 
     def _age(self, now: float) -> None:
         self._ages = False
+        self._listed = None
         self._passing.expire(now)
-        while len(self._entries):
-            node_id = next(iter(self._entries))
-            if self._entries[node_id].heard_at + 3 * self.heartbeat_s > now:
-                break
+        # Found in one pass: to look for the first of a dict passes over all that were taken out.
+        oldest = islice(self._entries.items(), AGED_AT_ONCE)
+        since = now - LIVES * self.heartbeat_s
+        old = [key for key, _ in takewhile(lambda item: item[1].heard_at <= since, oldest)]
+        for node_id in old:
             self._drop(node_id, now)
-        if len(self._entries) or len(self._passing):
+        if len(old) == AGED_AT_ONCE:
+            self._ages = True
+            self._state.timers.schedule_upkeep(now + AGE_MORE_S, self._age)
+        elif len(self._entries) or len(self._passing):
             self._plan_ageing(now)

@@ -246,7 +246,9 @@ class Home:
             return
         unix_ms = int((now + self._state.unix_offset) * 1000)
         self._counter = next_counter(self._counter, unix_ms)
-        signature = sign_presence(seals.keys.identity, server.node_id, self._counter)
+        signature = sign_presence(
+            seals.keys.identity, server.node_id, self._counter, self._state.identity.network_id
+        )
         content = PresencePayload(self._counter, encode_text(signature))
         payload, kind = encode_payload(content), MessageType.PRESENCE
         self._delivery.send(server, kind, payload, now, reason=Reason.OWN_SESSION)

@@ -49,7 +49,7 @@ def test_sessions_begin_move_and_end_for_all_servers() -> None:
     peer = one.peer(node)
     assert peer is not None
     counter = next_counter(0, (UNIX_START + 2000) * 1000)  # the node has said so itself before
-    signature = sign_presence(keys, one.id, counter)
+    signature = sign_presence(keys, one.id, counter, node.endpoint.identity.network_id)
     assert not at_one.note_statement(peer, counter + 1, signature, world.now)
     assert at_one.note_statement(peer, counter, signature, world.now)
     assert at_one.note_statement(peer, counter, signature, world.now), "it has come twice"

@@ -1,6 +1,7 @@
 """Whoever reaches the broker writes what it likes: nothing raises, grows, or is trusted."""
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
 from p2ptui.core.cluster.presence import MAX_DISOWNED
+from p2ptui.core.cluster.tellings import TOLD_AT_ONCE
 from p2ptui.core.cluster.view import MAX_ODD
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
@@ -36,7 +38,7 @@ from p2ptui.wire.cluster import (
 )
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import Rooms, node_id_of
+from tests.core.cluster_rooms import FakeNode, Rooms, Server, node_id_of
 
 RAW = bytes(range(16))
 HEAD = ("p2p_default", RAW, b"instance")
@@ -49,6 +51,7 @@ MESSAGES: tuple[Message, ...] = (
     Undelivered(*HEAD, 1, 1, RAW, RAW, "ref"),
 )
 ABOUT = About("192.0.2.1", 80, True, "name", "1.0", 7, ("x",), {"k": "v"}, bytes(64), b"bootboot")
+OPEN = About("192.0.2.7", 4000, True, "evil", "1.0")
 PRESENCE = Presence(*HEAD, 3, bytes(64), encode_about(ABOUT))
 
 
@@ -232,7 +235,7 @@ def test_one_server_fills_no_more_than_its_part() -> None:
     assert small.drops == {"cluster_nodes_full": 5}
 
 
-def test_a_server_that_has_gone_wild_is_read_at_a_pace() -> None:
+def test_a_faulty_server_is_read_at_a_pace() -> None:
     rooms = Rooms(2)
     one, other = rooms.servers
     node = rooms.node()
@@ -270,3 +273,166 @@ def test_a_name_that_cannot_be_written_is_told_to_nobody() -> None:
     assert other.holder(node) is None
     assert other.holder(fine) == one.id
     assert one.drops["cluster_unwritable"] >= 1
+
+
+def test_no_server_takes_a_signed_node_by_handing_something_over() -> None:
+    rooms = Rooms(3)
+    one, other, evil = rooms.servers
+    node, target = rooms.node(keys=True), rooms.node()
+    one.join(node)
+    other.join(target)
+    rooms.run_for(2)
+    one.kill()
+    rooms.run_for(4)
+    assert other.holder(node) is None
+    for keys in (b"", node.identity.keys.x_public + node.identity.keys.ed_public):  # type: ignore[union-attr]
+        say_passing(rooms, evil, other, node, target, keys)
+        assert other.holder(node) is None
+    assert other.drops["cluster_unsigned"] == 2
+
+
+def test_an_id_made_of_keys_is_not_taken_without_them() -> None:
+    rooms = Rooms(2)
+    evil, other = rooms.servers
+    node, target = rooms.node(keys=True), rooms.node()
+    other.join(target)
+    rooms.run_for(1)
+    say_passing(rooms, evil, other, node, target, b"")
+    assert other.holder(node) == evil.id, "this server has no keys, nor asks for any"
+    rooms.run_for(10)
+    other.state.seals = object()  # type: ignore[assignment]
+    say_passing(rooms, evil, other, node, target, b"")
+    assert other.holder(node) is None
+    assert other.drops["cluster_keyless"] == 1
+
+
+def test_a_statement_is_not_replayed_at_the_server_that_holds_the_node() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    former = rooms.broker.entries(rooms.now)[node.node_id]
+    rooms.move(node, other, one)
+    rooms.run_for(2)
+    assert third.holder(node) == one.id
+    rooms.broker.put(node.node_id, former, rooms.now)
+    rooms.run_for(0.1)
+    assert one.holder(node) is None, "it has signed here since"
+    assert one.drops["cluster_superseded"] >= 1
+    assert third.holder(node) == one.id
+    rooms.run_for(2)
+    assert rooms.broker.entries(rooms.now)[node.node_id] != former
+
+
+def test_a_false_statement_with_the_counter_of_the_true_one_is_not_believed() -> None:
+    rooms = Rooms(2)
+    one, evil = rooms.servers
+    node = rooms.node(keys=True)
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node), 1, rooms.now)
+    assert one.holder(node) == evil.id
+    one.join(node)
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node, node.counter), 2, rooms.now)
+    assert one.drops == {"cluster_superseded": 1}
+
+
+def test_a_deleted_entry_of_a_signed_node_leaves_no_room_for_an_unsigned_one() -> None:
+    rooms = Rooms(3)
+    one, evil, third = rooms.servers
+    node = rooms.node(keys=True)
+    one.join(node)
+    rooms.run_for(1)
+    rooms.broker.put(node.node_id, None, rooms.now)
+    rooms.broker.put(node.node_id, entry_by(evil, node), rooms.now)
+    rooms.run_for(0.1)
+    assert third.holder(node) is None
+    assert third.drops["cluster_unsigned"] == 1
+    rooms.run_for(2)
+    assert third.holder(node) == one.id
+
+
+def test_an_entry_without_keys_is_not_believed_of_an_id_made_of_keys() -> None:
+    rooms = Rooms(2)
+    one, evil = rooms.servers
+    node = rooms.node(keys=True)
+    one.state.seals = object()  # type: ignore[assignment]
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node, keys=False), 1, rooms.now)
+    assert one.holder(node) is None
+    assert one.drops == {"cluster_keyless": 1}
+    one.cluster.receive_entry(node.node_id, entry_by(evil, node), 2, rooms.now)
+    assert one.holder(node) == evil.id
+
+
+def test_many_servers_that_fall_silent_at_once_are_told_some_nodes_at_a_time() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    left: list[tuple[str, float]] = []
+    joined: list[tuple[str, float]] = []
+    one.cluster.on_left_elsewhere.append(lambda node_id, now: left.append((node_id, now)))
+    one.cluster.on_joined_elsewhere.append(lambda node, now: joined.append((node.node_id, now)))
+    heads = [("p2p_default", bytes([number, *RAW[1:]]), b"instance") for number in range(1, 41)]
+    say_all_are_there(rooms, one, heads)
+    for number in range(2000):
+        entry = encode_presence(Presence(*heads[number % len(heads)], 0, b"", encode_about(OPEN)))
+        one.cluster.receive_entry(node_id_of(number + 1), entry, number + 1, rooms.now)
+    joined.clear()
+    rooms.run_for(10)
+    say_all_are_there(rooms, one, heads)
+    rooms.run_for(1)
+    for told in (left, joined):
+        assert len({node_id for node_id, _ in told}) == len(told) == 2000
+        assert max(Counter(at for _, at in told).values()) <= TOLD_AT_ONCE
+
+
+def test_a_server_that_is_back_while_its_nodes_are_told_gone() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    there: set[str] = set()
+    one.cluster.on_joined_elsewhere.append(lambda node, _: there.add(node.node_id))
+    one.cluster.on_left_elsewhere.append(lambda node_id, _: there.discard(node_id))
+    say_all_are_there(rooms, one, [HEAD])
+    entry = encode_presence(Presence(*HEAD, 0, b"", encode_about(OPEN)))
+    many = 3 * TOLD_AT_ONCE
+    for number in range(1, many + 1):
+        one.cluster.receive_entry(node_id_of(number), entry, number, rooms.now)
+    assert len(there) == many
+    while len(there) == many:
+        rooms.run_for(0.01)
+    assert len(there) == 2 * TOLD_AT_ONCE
+    for number in (1, many):  # of these one was told, the other not yet
+        one.cluster.receive_entry(node_id_of(number), None, 2 * many + number, rooms.now)
+    assert len(there) == 2 * TOLD_AT_ONCE - 1
+    say_all_are_there(rooms, one, [HEAD])
+    rooms.run_for(1)
+    assert len(there) == many - 2
+
+
+def say_all_are_there(rooms: Rooms, to: Server, heads: list[tuple[str, bytes, bytes]]) -> None:
+    """Servers of which nothing else is there say that they are."""
+    for head in heads:
+        beacon = encode_message(Beacon(*head, "n", "", 0, False, 1, 1))
+        to.cluster.receive_message("servers", beacon, rooms.now)
+
+
+def entry_by(server: Server, node: FakeNode, counter: int = 0, *, keys: bool = True) -> bytes:
+    """An entry in a server's name of a node with keys; what it has signed is false."""
+    own, identity = server.cluster._own, node.identity
+    assert identity is not None
+    raw = identity.keys.x_public + identity.keys.ed_public if keys else b""
+    about = encode_about(About("192.0.2.7", 4000, True, "evil", "1.0", keys=raw))
+    signature = bytes(64) if counter else b""
+    return encode_presence(
+        Presence(own.network, own.server, own.instance, counter, signature, about)
+    )
+
+
+def say_passing(
+    rooms: Rooms, server: Server, to: Server, node: FakeNode, target: FakeNode, keys: bytes
+) -> None:
+    """A server hands over what a node has sent, it says, and tells of the node."""
+    own = server.cluster._own
+    ids = node_id_bytes(node.node_id), node_id_bytes(target.node_id)
+    about = bytes(encode_about(About("192.0.2.6", 4000, True, "evil", "1.0", keys=keys)))
+    over = HandOver(own.network, own.server, own.instance, 1, *ids, "r", b"x", about)
+    rooms.broker.publish(to.id, encode_message(over), rooms.now)
+    rooms.run_for(0.1)

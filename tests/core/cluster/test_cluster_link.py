@@ -1,5 +1,7 @@
 """The link to the broker goes and comes, and so do servers; local peers notice nothing."""
 
+import random
+
 import pytest
 
 from p2ptui.core.cluster.bus import Put
@@ -268,3 +270,28 @@ def test_servers_know_each_other_how_far_they_are_and_which_clock_they_have() ->
     other.kill()
     rooms.run_for(5)
     assert len(changes) == 1
+
+
+def test_how_many_entries_stand_there_is_counted() -> None:
+    rooms = Rooms(3)
+    rng, nodes = random.Random(1), [rooms.node() for _ in range(12)]
+    at: dict[str, Server] = {}
+    for step in range(120):
+        node = rng.choice(nodes)
+        holder = at.pop(node.node_id, None)
+        if holder is not None:
+            holder.leave(node)
+        else:
+            at[node.node_id] = rng.choice(rooms.servers)
+            at[node.node_id].join(node)
+        if step % 30 == 20:
+            rooms.broker.kill(rooms.now)
+        if step % 30 == 25:
+            rooms.broker.start(rooms.now)
+        rooms.run_for(rng.random() / 2)
+        for server in rooms.servers:
+            mine = server.cluster._mine
+            assert len(mine) == sum(one.is_ours for one in mine._mine.values())
+    rooms.run_for(10)
+    entries = [server.cluster.status(rooms.now).entries for server in rooms.servers]
+    assert sum(entries) == len(at) == len(rooms.broker.entries(rooms.now))

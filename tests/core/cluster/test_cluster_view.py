@@ -7,6 +7,9 @@ import pytest
 
 from p2ptui.core.cluster.others import SILENT_S
 from p2ptui.core.cluster.view import (
+    AGE_TICK_S,
+    AGED_AT_ONCE,
+    FEW,
     HEARTBEAT_S,
     LIFE_S,
     MAX_IN_USE,
@@ -45,7 +48,7 @@ def written(
     if node.identity is not None:
         keys = node.identity.x_public + node.identity.ed_public
         if counter and signature is None:
-            signature = sign_presence(node.identity, server_id, counter)
+            signature = sign_presence(node.identity, server_id, counter, rooms.network)
     about = encode_about(About(host, 4000, True, name, "1.0", keys=keys))
     presence = Presence(
         rooms.network if network is None else network,
@@ -159,8 +162,19 @@ def test_a_statement_for_another_server_is_not_believed(rooms: Rooms) -> None:
     one, other, _ = rooms.servers
     node = rooms.node(keys=True)
     assert node.identity is not None
-    forge(rooms, node, counter=7, signature=sign_presence(node.identity, other.id, 7))
+    forge(
+        rooms, node, counter=7, signature=sign_presence(node.identity, other.id, 7, rooms.network)
+    )
     assert one.holder(node) is None
+
+
+def test_a_statement_for_another_network_is_not_believed(rooms: Rooms) -> None:
+    one = rooms.servers[0]
+    node = rooms.node(keys=True)
+    assert node.identity is not None
+    forge(rooms, node, counter=7, signature=sign_presence(node.identity, FORGER, 7, "another"))
+    assert one.holder(node) is None
+    assert one.drops == {"cluster_false_statement": 1}
 
 
 def test_keys_that_make_another_id_are_not_believed(rooms: Rooms) -> None:
@@ -414,3 +428,64 @@ def test_what_is_asked_for_often_is_as_new_as_what_was_told() -> None:
     for foreign in one.cluster.nodes():
         one.cluster.holder(foreign.node_id)
     assert len(one.cluster._view._in_use) == MAX_IN_USE
+
+
+def test_entries_that_age_together_are_given_up_a_few_at_a_time() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    alive(rooms)
+    rooms.run_for(0.1)
+    count, view = 10 * AGED_AT_ONCE + 3, one.cluster._view
+    for number in range(1, count + 1):
+        node = rooms.node()
+        entry = written(rooms, node, FORGER)
+        one.cluster.receive_entry(node.node_id, entry, number, rooms.now)
+    dropped_at: list[float] = []
+    view.on_change = lambda _, now: dropped_at.append(now)
+    rooms.run_for(LIFE_S + 3 * AGE_TICK_S)
+    assert len(view) == 0
+    assert len(dropped_at) == count
+    assert max(map(dropped_at.count, set(dropped_at))) == AGED_AT_ONCE
+
+
+def test_a_full_view_knows_which_entry_a_node_that_comes_here_replaces() -> None:
+    rooms = Rooms(4)
+    small = rooms.server(max_nodes=30)
+    nodes = [rooms.node(keys=True) for _ in range(36)]
+    for number, node in enumerate(nodes):
+        rooms.servers[number % 4].join(node)
+    rooms.run_for(1.5)
+    left_out = [node for node in nodes if small.holder(node) is None]
+    assert len(left_out) == small.drops["cluster_nodes_full"] == 6
+    for node in left_out:
+        assert small.cluster._view.standing(node.node_id) > 0
+    number = nodes.index(left_out[0]) % 4
+    refused = small.cluster.status(rooms.now).refused
+    rooms.move(left_out[0], rooms.servers[number], small)
+    rooms.run_for(1.5)
+    assert small.cluster.status(rooms.now).refused == refused
+    assert rooms.servers[(number + 1) % 4].holder(left_out[0]) == small.id
+
+
+def test_lists_that_go_out_in_parts_share_one_copy_of_many_ids() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    alive(rooms)
+    rooms.run_for(0.1)
+    view, nodes = one.cluster._view, [rooms.node() for _ in range(FEW + 2)]
+    for number, node in enumerate(nodes[:-1], 1):
+        one.cluster.receive_entry(node.node_id, written(rooms, node, FORGER), number, rooms.now)
+    ids = view._ids()
+    assert view._ids() is ids
+    late = nodes[-1]
+    one.cluster.receive_entry(late.node_id, written(rooms, late, FORGER), 5000, rooms.now)
+    one.cluster.receive_entry(nodes[0].node_id, None, 5001, rooms.now)
+    assert [foreign.node_id for foreign in view.nodes()] == [
+        node.node_id for node in nodes[-2:0:-1]
+    ]
+    alive(rooms)
+    rooms.run_for(2 * AGE_TICK_S)
+    assert next(view.nodes()).node_id == late.node_id
+    assert view.reachable() == FEW + 1
+    rooms.run_for(SILENT_S + 0.5)
+    assert view.reachable() == 0

@@ -1,0 +1,60 @@
+"""A server falls silent, or is back, and all its nodes with it: told some at a time.
+
+There may be tens of thousands, and many servers may fall silent at once.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.cluster.others import MAX_RUNS, Run
+from p2ptui.core.state import NodeState
+
+TOLD_AT_ONCE: Final = 500
+TELL_TICK_S: Final = 0.05
+"""So many nodes are told of at once, and as many again after this time."""
+
+
+class Tellings:
+    """What is still to be told of the nodes of servers that have come or gone.
+
+    Args:
+        state: The shared ground.
+        tell: Called with the run of a server, a node that it held, and the time.
+    """
+
+    def __init__(self, state: NodeState, tell: Callable[[Run, str, float], None]) -> None:
+        self._state = state
+        self._tell = tell
+        # The last ones are told of first; of one server, what is the latest.
+        self._waiting: BoundedTable[Run, list[str]] = state.tables.add(
+            "cluster_tellings", BoundedTable(MAX_RUNS, full="cluster_servers_full")
+        )
+        self._is_planned = False
+
+    def __contains__(self, run: Run) -> bool:
+        return run in self._waiting
+
+    def begin(self, run: Run, now: float) -> None:
+        """All nodes of a server are to be told of."""
+        self._waiting.pop(run)
+        if run.node_ids:
+            self._waiting.put(run, list(reversed(run.node_ids)))
+            if not self._is_planned:
+                self._tell_some(now)
+
+    def _tell_some(self, now: float) -> None:
+        self._is_planned = len(self._waiting) > 0
+        if self._is_planned:
+            # Also if none is left then: what begins meanwhile waits for its turn.
+            self._state.timers.schedule_upkeep(now + TELL_TICK_S, self._tell_some)
+        room = TOLD_AT_ONCE
+        while room and (run := next(iter(self._waiting), None)) is not None:
+            waiting = self._waiting[run]
+            turn = waiting[-room:]
+            del waiting[-room:]
+            room -= len(turn)
+            if not waiting:
+                self._waiting.pop(run)
+            for node_id in reversed(turn):
+                self._tell(run, node_id, now)
