@@ -41,14 +41,15 @@ SILENT_S: Final = 2
 REQUEST_S: Final = 2
 """And this long for what is asked of it first."""
 
-DRAIN_S: Final = 0.5
+DRAIN_S: Final = 1.5
 """What is due at the end may take this long."""
 
 TURN: Final = 32
 """Messages taken until the event loop has its turn."""
 
 MAX_PUTS: Final = 4096
-"""Entries put of which it is not known yet what became of them."""
+"""Entries put of which it is not known yet what became of them; beyond that one is refused, and
+what is taken away is so without an answer."""
 
 MAX_MARKERS: Final = 65_536
 """Deleted entries that are known: the broker keeps a mark of each until that expires, and who puts
@@ -248,22 +249,23 @@ class Link:
             else:
                 self._counters.dropped_out += 1
             return
-        if len(self._under_way) >= MAX_PUTS:
+        is_put = isinstance(order, Put)
+        is_full = len(self._under_way) >= MAX_PUTS
+        if is_full and is_put:
             self._loop.call_soon(self._refuse, order.key)
             return
         expected = order.revision or self._markers.get(order.key) or 0
         headers = {_EXPECTED: str(expected)}
-        is_put = isinstance(order, Put)
         if isinstance(order, Delete):
             headers[_OPERATION] = "DEL"
         self._last_put += 1
-        reply = f"{self._inbox}.put.{self._last_put}"
+        reply = "" if is_full else f"{self._inbox}.put.{self._last_put}"
         value = order.value if isinstance(order, Put) else b""
-        if self._write(f"{self._names.keys}{order.key}", value, reply, headers):
+        if not self._write(f"{self._names.keys}{order.key}", value, reply, headers):
+            self._loop.call_soon(self._refuse, order.key)
+        elif not is_full:
             until = self._clock() + PUT_S
             self._under_way[self._last_put] = _UnderWay(order.key, is_put, expected, until)
-        else:
-            self._loop.call_soon(self._refuse, order.key)
 
     def _write(
         self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None

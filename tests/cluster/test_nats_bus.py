@@ -10,6 +10,7 @@ from brokers import Broker, needs_broker, until
 from conftest import Member
 
 from p2ptui.core.cluster.bus import Delete, Publish, Put
+from p2ptui.io.nats_link import MAX_PUTS
 
 pytestmark = needs_broker
 
@@ -151,3 +152,23 @@ async def test_what_nobody_puts_again_is_gone_for_who_comes_later(
     await member.tells("refused", "k")
     member.do(Put("k", b"v", 0))
     await member.tells("put", "k", 2)
+
+
+async def test_a_full_server_that_ends_takes_all_it_has_put_away(
+    broker: Broker, join: Join
+) -> None:
+    first, second = join(broker.url, "a", max_nodes=6000), join(broker.url, "b", max_nodes=6000)
+    await first.complete()
+    await second.complete()
+    for start in range(0, 5000, 1000):
+        for number in range(start, start + 1000):
+            first.do(Put(f"k{number}", b"v", 0))
+        await until(lambda start=start: len(second.heard.entries) == start + 1000)
+    revisions = {key: revision for key, (_, revision) in second.heard.entries.items()}
+    assert len(revisions) > MAX_PUTS
+    for key, revision in revisions.items():
+        first.do(Delete(key, revision))
+    await first.bus.drain()
+    await first.close()
+    await until(lambda: not second.heard.entries, "an empty table")
+    assert not [told for told in first.told if told[0] == "refused"]
