@@ -150,7 +150,7 @@ class Link:
         self._last_put = 0
         self._markers: BoundedTable[str, int] = BoundedTable(MAX_MARKERS)
         self._watch = Watch(self._inbox, names, self._write, clock)
-        self._is_complete = self._is_refusal_told = False
+        self._is_refusal_told = False
         self._last_revision = 0
         self.round_trip_s: float | None = None
         """To the broker and back, the last time."""
@@ -357,8 +357,9 @@ class Link:
 
     def _take_entry(self, message: Msg) -> None:
         if not message.reply:
+            was_read = self._watch.is_read
             self._watch.take_status(message)
-            if not self._is_complete:
+            if self._watch.is_read and not was_read:
                 self._complete()  # the rest has expired since
             return
         revision, pending = self._watch.take(message)
@@ -370,11 +371,11 @@ class Link:
             self._markers.put(key, revision)
         now = self._clock()
         self._heard.receive_entry(key, None if is_gone else message.data, revision, now)
-        if not self._is_complete and (pending == 0 or revision >= self._last_revision):
+        if not self._watch.is_read and (pending == 0 or revision >= self._last_revision):
             self._complete()
 
     def _complete(self) -> None:
-        self._is_complete = True
+        self._watch.is_read = True
         self._heard.handle_complete(self._clock())
 
     async def _tend(self) -> None:

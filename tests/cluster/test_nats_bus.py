@@ -1,6 +1,8 @@
 """The bus and a real broker: entries, their revisions, messages; a broker that goes and comes."""
 
+import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from conftest import Member
 
 from p2ptui.core.cluster.bus import Delete, Publish, Put
 from p2ptui.io.nats_link import MAX_PUTS
+from p2ptui.io.nats_watch import Watch
 
 pytestmark = needs_broker
 
@@ -57,6 +60,25 @@ async def test_an_entry_is_replaced_by_who_knows_it_alone(broker: Broker, join: 
     # A key that was deleted is put as one that was never there, by who heard of it.
     second.do(Put("k", b"again", 0))
     await first.tells("entry", "k", b"again", 4)
+
+
+async def test_what_has_expired_before_it_was_asked_for_is_no_reason_to_wait(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = join(broker.url, "a", heartbeat=0.1)
+    await first.complete()
+    first.do(Put("k", b"v", 0))
+    await first.tells("put", "k", 1)
+    begin = Watch.begin
+
+    def begin_late(watch: Watch, consumer: str) -> None:
+        asyncio.get_running_loop().call_later(1.0, begin, watch, consumer)
+        watch._until = math.inf
+
+    monkeypatch.setattr(Watch, "begin", begin_late)
+    second = join(broker.url, "b", heartbeat=0.1)
+    await second.complete()
+    assert second.told == [("link", True), ("complete",)]
 
 
 async def test_messages_reach_all_or_one(broker: Broker, join: Join) -> None:
