@@ -247,7 +247,7 @@ class Link:
             if self._write(subject, order.data):
                 self._counters.published += 1
             else:
-                self._counters.dropped_out += 1
+                self._loop.call_soon(self._tell_unsent, order)
             return
         is_put = isinstance(order, Put)
         is_full = len(self._under_way) >= MAX_PUTS
@@ -354,6 +354,11 @@ class Link:
             return
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
+
+    def _tell_unsent(self, order: Publish) -> None:
+        self._counters.dropped_out += 1
+        is_too_large = len(order.data) > self._client.max_payload
+        self._heard.handle_unsent(order, is_too_large, self._clock())
 
     def _take_entry(self, message: Msg) -> None:
         if not message.reply:

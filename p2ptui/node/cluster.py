@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from p2ptui.config import Config
+from p2ptui.core.cluster.bus import Publish
 from p2ptui.core.cluster.others import ServerStatus, Trouble
 from p2ptui.core.cluster.room import ClusterStatus
 from p2ptui.io.nats_bus import BusStatus, NatsBus
@@ -154,6 +155,10 @@ class ClusterService:
     def handle_refused(self, key: str, now: float) -> None:
         """See `Heard.handle_refused`."""
         self._tell(self._room.handle_refused, key, now)
+
+    def handle_unsent(self, order: Publish, is_too_large: bool, now: float) -> None:
+        """See `Heard.handle_unsent`."""
+        self._tell(self._room.handle_unsent, order, is_too_large, now)
 
     def _tell(self, receive: Callable[..., None], *what: Any) -> None:
         try:

@@ -12,6 +12,7 @@ import pytest
 from brokers import Broker, until
 
 from p2ptui.config import ClusterOptions
+from p2ptui.core.cluster.bus import Publish
 from p2ptui.io.nats_bus import NatsBus
 
 
@@ -43,6 +44,9 @@ class Recorder:
 
     def handle_refused(self, key: str, now: float) -> None:
         self.told.append(("refused", key))
+
+    def handle_unsent(self, order: Publish, is_too_large: bool, now: float) -> None:
+        self.told.append(("unsent", order.subject, is_too_large))
 
 
 class Member:

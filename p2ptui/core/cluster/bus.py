@@ -38,7 +38,8 @@ class Bus(Protocol):
     """A broker, as whoever drives the room sees it.
 
     While its link is down it does nothing that it is told and forgets it: whatever has to survive
-    that is kept in the room.
+    that is kept in the room. What it has no room for, or still has when its link goes down, it
+    says.
     """
 
     def do(self, order: Order) -> None:
@@ -70,3 +71,7 @@ class Heard(Protocol):
     def handle_refused(self, key: str, now: float) -> None:
         """A Put or Delete was not done: another entry stands there, which comes or has come; or the
         one that it named has expired; or nobody knows what became of it."""
+
+    def handle_unsent(self, order: Publish, is_too_large: bool, now: float) -> None:
+        """A message has not left: there was no room for it, or it is larger than the broker takes,
+        or the link is gone. It may be said before or after the link is told to be gone."""

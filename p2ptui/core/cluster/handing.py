@@ -5,9 +5,10 @@ bound and a time; what did not arrive is told to whoever sent it, as far as anyb
 """
 
 from collections.abc import Callable
+from itertools import count
 from typing import Final, NamedTuple
 
-from p2ptui.bounded import BoundedQueue
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.view import View
@@ -72,15 +73,20 @@ class HandOvers:
         self._taker = taker
         self._news = news
         self._send = send
-        self._waiting: BoundedQueue[_Waiting] = state.tables.add(
+        # In the order in which it came. It has a lifetime since its oldest is asked for again and
+        # again; `_expire` tells of each before that ends.
+        self._waiting: BoundedTable[int, _Waiting] = state.tables.add(
             "cluster_waiting",
-            BoundedQueue(
+            BoundedTable(
                 MAX_WAITING,
                 full="cluster_waiting_full",
+                refuses=True,
                 limit_bytes=max_waiting_bytes,
-                size_of=_size_of,
+                shares=state.tables.shares,
+                lifetime_s=2 * WAITING_S,
             ),
         )
+        self._numbers = count()
         self._expires = False
         self.is_ready = False
         """Whether the link is there, and it is known who holds whom."""
@@ -110,11 +116,14 @@ class HandOvers:
             target.server_id, target.node_id, source.node_id, kind, body, ref, now + WAITING_S
         )
         if not self.is_ready:
-            return self._wait(waiting, now)
+            return self._wait(waiting, source, now)
         return self._hand_over(waiting, now)
 
-    def _wait(self, waiting: _Waiting, now: float) -> bool:
-        if not self._waiting.append(waiting):
+    def _wait(self, waiting: _Waiting, source: Peer, now: float) -> bool:
+        size_bytes = len(waiting.body) + KEPT_BYTES
+        if not self._waiting.put(
+            next(self._numbers), waiting, now, address=source.address, size_bytes=size_bytes
+        ):
             return False
         if not self._expires:
             self._expires = True
@@ -166,8 +175,9 @@ class HandOvers:
     def handle_ready(self, now: float) -> None:
         """The link is back, and it is known again who holds whom: what waits leaves."""
         self.is_ready = True
-        for _ in range(len(self._waiting)):
-            waiting = self._waiting.popleft()
+        all_waiting = list(self._waiting.values())
+        self._waiting.clear()
+        for waiting in all_waiting:
             holder = self._view.entry(waiting.target_id)
             if holder is not None and holder.run.server_id != waiting.server_id:
                 waiting = waiting._replace(server_id=holder.run.server_id)
@@ -178,13 +188,38 @@ class HandOvers:
         """The link is gone."""
         self.is_ready = False
 
+    def handle_unsent(self, over: HandOver, server_id: str, is_too_large: bool, now: float) -> None:
+        """Something has not left, though it was handed over: it waits for the link if that is gone,
+        else its source is told."""
+        self.handed -= 1
+        source = self._state.peers.authenticated(node_id_text(over.source))
+        if source is None:
+            return
+        waiting = _Waiting(
+            server_id,
+            node_id_text(over.target),
+            source.node_id,
+            Handing(over.kind),
+            over.body,
+            over.ref,
+            now + WAITING_S,
+        )
+        if is_too_large:
+            self._tell(waiting, NotHanded.TOO_LARGE, now)
+        elif self.is_ready or not self._wait(waiting, source, now):
+            self._tell(waiting, NotHanded.EXPIRED, now)
+
     def _expire(self, now: float) -> None:
         self._expires = False
-        while len(self._waiting) and self._waiting[0].until <= now:
-            self._tell(self._waiting.popleft(), NotHanded.EXPIRED, now)
-        if len(self._waiting):
-            self._expires = True
-            self._state.timers.schedule(self._waiting[0].until, self._expire)
+        while len(self._waiting):
+            number = next(iter(self._waiting))
+            waiting = self._waiting[number]
+            if waiting.until > now:
+                self._expires = True
+                self._state.timers.schedule(waiting.until, self._expire)
+                return
+            self._waiting.pop(number)
+            self._tell(waiting, NotHanded.EXPIRED, now)
 
     # What others hand over.
 
@@ -234,7 +269,3 @@ class HandOvers:
         source_id, target_id = node_id_text(back.source), node_id_text(back.target)
         handed = Handed(kind, run.server_id, source_id, target_id, b"", back.ref)
         self._tell_source(handed, why, now)
-
-
-def _size_of(waiting: _Waiting) -> int:
-    return len(waiting.body) + KEPT_BYTES

@@ -270,9 +270,11 @@ class Cluster:
         if not self._own.is_open:
             return
         self._is_up, self._is_complete, self._since = is_up, False, now
-        self._orders.clear()  # a bus forgets what it is told while its link is down
-        self._ordered_bytes = 0
+        # A bus forgets what it is told while its link is down.
+        orders = self.orders()
         self._handing.handle_down()
+        for order in orders:
+            self.handle_unsent(order, False, now)
         self._claims.forget_all()
         self._view.handle_link(is_up)
         self._mine.handle_link(is_up)
@@ -361,6 +363,17 @@ class Cluster:
         """See `Heard.handle_refused`."""
         if self._is_up and self._own.is_open:
             self._mine.handle_refused(key, now)
+
+    def handle_unsent(self, order: Order, is_too_large: bool, now: float) -> None:
+        """See `Heard.handle_unsent`; entries are told anew anyway."""
+        if not isinstance(order, Publish) or not self._own.is_open:
+            return
+        try:
+            message = decode_message(order.data)
+        except MalformedError:
+            return  # no server would have read it
+        if isinstance(message, HandOver):
+            self._handing.handle_unsent(message, order.subject, is_too_large, now)
 
     # What the parts tell each other.
 

@@ -8,6 +8,7 @@ the broker does not tell when it lets one expire.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -17,14 +18,16 @@ from p2ptui.core.cluster.entry import Entry, Passing
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
 
 HEARTBEAT_S: Final = 30.0
 """An entry is put again so often, whatever has changed; or as the options say."""
 
-LIFE_S: Final = 3 * HEARTBEAT_S
-"""An entry that was not put again for so long counts no more."""
+LIVES: Final = 3
+LIFE_S: Final = LIVES * HEARTBEAT_S
+"""An entry that was not put again for so long counts no more; or for so many heartbeats."""
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
@@ -56,6 +59,10 @@ KEPT_BYTES: Final = 400
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
+
+AGED_AT_ONCE: Final = 256
+AGE_MORE_S: Final = 0.02
+"""So many entries are given up at once; more of them after this time."""
 
 
 class View:
@@ -216,14 +223,24 @@ class View:
 
     def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
         """A server hands over what a node has sent, and says what it knows of that: until its entry
-        comes the node can be answered, unless something better is known of it."""
+        comes the node can be answered, unless something better is known of it.
+
+        No other server takes a node that has signed where it is, even if that has fallen silent.
+        """
         known = self._entries.get(node_id)
         if (known is not None and known.run.is_live) or self.is_here(node_id):
             return
+        if known is not None and known.counter and known.run.server != run.server:
+            self._state.counters.drop("cluster_unsigned")
+            return
         try:
-            read_about(about, node_id)
+            read = read_about(about, node_id)
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
+            return
+        # A server without keys of its own asks nobody for any.
+        if not read.keys and self._state.seals is not None and is_made_of_keys(node_id):
+            self._state.counters.drop("cluster_keyless")
             return
         self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
@@ -387,10 +404,14 @@ class View:
     def _age(self, now: float) -> None:
         self._ages = False
         self._passing.expire(now)
-        while len(self._entries):
-            node_id = next(iter(self._entries))
-            if self._entries[node_id].heard_at + 3 * self.heartbeat_s > now:
-                break
+        # Found in one pass: to look for the first of a dict passes over all that were taken out.
+        oldest = islice(self._entries.items(), AGED_AT_ONCE)
+        since = now - LIVES * self.heartbeat_s
+        old = [key for key, _ in takewhile(lambda item: item[1].heard_at <= since, oldest)]
+        for node_id in old:
             self._drop(node_id, now)
-        if len(self._entries) or len(self._passing):
+        if len(old) == AGED_AT_ONCE:
+            self._ages = True
+            self._state.timers.schedule_upkeep(now + AGE_MORE_S, self._age)
+        elif len(self._entries) or len(self._passing):
             self._plan_ageing(now)

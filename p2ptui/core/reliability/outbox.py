@@ -5,6 +5,7 @@ And the last ones that have: their receiver may still ask for them.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from p2ptui.core.reliability.numbering import Numbering
@@ -13,6 +14,9 @@ from p2ptui.errors import QueueFullError
 
 RESEND_KEPT_S: Final = 2.0
 """So long an acknowledged message can be asked for: longer than its Ack is on its way."""
+
+PARTS_KEPT: Final = 16
+"""Where there is no room for one more, one part in so many is forgotten."""
 
 
 _NONE_LARGE: Final = TransferQueue()
@@ -302,7 +306,10 @@ class ResendBuffer:
         self._messages[sequence] = data, now + RESEND_KEPT_S
         self._used_bytes += len(data)
         while self._used_bytes > self._limit_bytes:
-            self._forget(next(iter(self._messages)))
+            # Several of many: to look for the first of a dict passes over all taken out of it.
+            count = max(1, len(self._messages) // PARTS_KEPT)
+            for oldest in list(islice(self._messages, count)):
+                self._forget(oldest)
 
     def get(self, sequence: int) -> bytes | None:
         """The message with a number, if it is still kept."""

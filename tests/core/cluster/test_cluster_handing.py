@@ -143,14 +143,49 @@ def test_what_has_waited_too_long_is_told() -> None:
 def test_what_waits_has_a_bound() -> None:
     rooms = Rooms(1)
     one = rooms.server(max_waiting_bytes=10 * (1000 + KEPT_BYTES))
-    source, target = rooms.node(), rooms.node()
+    source, late, target = (rooms.node() for _ in range(3))
     one.join(source)
+    one.join(late)
     rooms.servers[0].join(target)
     rooms.run_for(1)
     rooms.broker.kill(rooms.now)
-    handed = [hand(one, source, target, rooms, bytes(1000)) for _ in range(12)]
-    assert handed == [True] * 10 + [False] * 2
-    assert one.drops["cluster_waiting_full"] == 2
+    handed = [hand(one, source, target, rooms, bytes(1000)) for _ in range(7)]
+    assert handed == [True] * 5 + [False] * 2, "one address takes no more than its share"
+    handed = [hand(one, late, target, rooms, bytes(1000)) for _ in range(7)]
+    assert handed == [True] * 5 + [False] * 2
+    assert one.drops["cluster_waiting_full"] == 4
+
+
+def test_what_was_about_to_leave_when_the_link_went_down_waits() -> None:
+    pair = Pair()
+    for number in range(5):
+        assert pair.hand(ref=str(number))
+    pair.rooms.broker.kill(pair.rooms.now)  # nobody has asked for orders since
+    status = pair.one.cluster.status(pair.rooms.now)
+    assert (status.handed, status.waiting) == (0, 5)
+    pair.rooms.run_for(2)
+    pair.rooms.broker.start(pair.rooms.now)
+    pair.rooms.run_for(1)
+    assert [handed.ref for handed in pair.other.taker.taken] == list("01234")
+    assert pair.one.taker.failed == []
+
+    pair.hand(ref="late")
+    pair.rooms.broker.kill(pair.rooms.now)
+    pair.rooms.run_for(10)
+    assert [(one[1].ref, one[2]) for one in pair.one.taker.failed] == [("late", NotHanded.EXPIRED)]
+
+
+@pytest.mark.parametrize("is_too_large", [False, True])
+def test_what_the_bus_does_not_take_is_told(is_too_large: bool) -> None:
+    pair = Pair()
+    pair.hand(ref="r8")
+    room, now = pair.one.cluster, pair.rooms.now
+    for order in room.orders():
+        room.handle_unsent(order, is_too_large, now)
+    ((source_id, handed, why, _),) = pair.one.taker.failed
+    assert (source_id, handed.ref, handed.body) == (pair.source.node_id, "r8", b"body")
+    assert why is (NotHanded.TOO_LARGE if is_too_large else NotHanded.EXPIRED)
+    assert room.status(now).handed == 0
 
 
 def test_what_waits_for_a_node_that_moves_meanwhile_goes_where_it_is() -> None:

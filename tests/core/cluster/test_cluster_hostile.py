@@ -36,7 +36,7 @@ from p2ptui.wire.cluster import (
 )
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import Rooms, node_id_of
+from tests.core.cluster_rooms import FakeNode, Rooms, Server, node_id_of
 
 RAW = bytes(range(16))
 HEAD = ("p2p_default", RAW, b"instance")
@@ -270,3 +270,46 @@ def test_a_name_that_cannot_be_written_is_told_to_nobody() -> None:
     assert other.holder(node) is None
     assert other.holder(fine) == one.id
     assert one.drops["cluster_unwritable"] >= 1
+
+
+def test_no_server_takes_a_signed_node_by_handing_something_over() -> None:
+    rooms = Rooms(3)
+    one, other, evil = rooms.servers
+    node, target = rooms.node(keys=True), rooms.node()
+    one.join(node)
+    other.join(target)
+    rooms.run_for(2)
+    one.kill()
+    rooms.run_for(4)
+    assert other.holder(node) is None
+    for keys in (b"", node.identity.keys.x_public + node.identity.keys.ed_public):  # type: ignore[union-attr]
+        say_passing(rooms, evil, other, node, target, keys)
+        assert other.holder(node) is None
+    assert other.drops["cluster_unsigned"] == 2
+
+
+def test_an_id_made_of_keys_is_not_taken_without_them() -> None:
+    rooms = Rooms(2)
+    evil, other = rooms.servers
+    node, target = rooms.node(keys=True), rooms.node()
+    other.join(target)
+    rooms.run_for(1)
+    say_passing(rooms, evil, other, node, target, b"")
+    assert other.holder(node) == evil.id, "this server has no keys, nor asks for any"
+    rooms.run_for(10)
+    other.state.seals = object()  # type: ignore[assignment]
+    say_passing(rooms, evil, other, node, target, b"")
+    assert other.holder(node) is None
+    assert other.drops["cluster_keyless"] == 1
+
+
+def say_passing(
+    rooms: Rooms, server: Server, to: Server, node: FakeNode, target: FakeNode, keys: bytes
+) -> None:
+    """A server hands over what a node has sent, it says, and tells of the node."""
+    own = server.cluster._own
+    ids = node_id_bytes(node.node_id), node_id_bytes(target.node_id)
+    about = bytes(encode_about(About("192.0.2.6", 4000, True, "evil", "1.0", keys=keys)))
+    over = HandOver(own.network, own.server, own.instance, 1, *ids, "r", b"x", about)
+    rooms.broker.publish(to.id, encode_message(over), rooms.now)
+    rooms.run_for(0.1)

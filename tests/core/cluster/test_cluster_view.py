@@ -7,6 +7,8 @@ import pytest
 
 from p2ptui.core.cluster.others import SILENT_S
 from p2ptui.core.cluster.view import (
+    AGE_TICK_S,
+    AGED_AT_ONCE,
     HEARTBEAT_S,
     LIFE_S,
     MAX_IN_USE,
@@ -414,3 +416,21 @@ def test_what_is_asked_for_often_is_as_new_as_what_was_told() -> None:
     for foreign in one.cluster.nodes():
         one.cluster.holder(foreign.node_id)
     assert len(one.cluster._view._in_use) == MAX_IN_USE
+
+
+def test_entries_that_age_together_are_given_up_a_few_at_a_time() -> None:
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    alive(rooms)
+    rooms.run_for(0.1)
+    count, view = 10 * AGED_AT_ONCE + 3, one.cluster._view
+    for number in range(1, count + 1):
+        node = rooms.node()
+        entry = written(rooms, node, FORGER)
+        one.cluster.receive_entry(node.node_id, entry, number, rooms.now)
+    dropped_at: list[float] = []
+    view.on_change = lambda _, now: dropped_at.append(now)
+    rooms.run_for(LIFE_S + 3 * AGE_TICK_S)
+    assert len(view) == 0
+    assert len(dropped_at) == count
+    assert max(map(dropped_at.count, set(dropped_at))) == AGED_AT_ONCE
