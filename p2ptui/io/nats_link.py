@@ -93,6 +93,8 @@ class _Due(NamedTuple):
     data: bytes
     reply: str
     headers: dict[str, str] | None
+    order: Publish | None
+    """The message that it is, if it is one."""
 
 
 _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
@@ -187,6 +189,8 @@ class Link:
             raise trouble(error, self.broker) from None
         finally:
             await end_tasks(tasks)
+            while self._due:
+                self._tell_not_written(self._due.popleft())
         raise BrokerError(f"the link to the broker {self.broker} ended")
 
     async def _prepare(self, options: ClusterOptions) -> api.ConsumerInfo:
@@ -244,7 +248,7 @@ class Link:
         """See `Bus.do`."""
         if isinstance(order, Publish):
             subject = self._names.subject(order.subject)
-            if self._write(subject, order.data):
+            if self._write(subject, order.data, order=order):
                 self._counters.published += 1
             else:
                 self._loop.call_soon(self._tell_unsent, order)
@@ -268,14 +272,19 @@ class Link:
             self._under_way[self._last_put] = _UnderWay(order.key, is_put, expected, until)
 
     def _write(
-        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        data: bytes,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+        order: Publish | None = None,
     ) -> bool:
         """Whether there is room for it."""
         size = len(subject) + len(data)
         if self._due_bytes + size > MAX_QUEUED_BYTES or len(data) > self._client.max_payload:
             return False
         self._due_bytes += size
-        self._due.append(_Due(subject, data, reply, headers))
+        self._due.append(_Due(subject, data, reply, headers, order))
         self._has_due.set()
         self._is_written.clear()
         return True
@@ -290,7 +299,7 @@ class Link:
                 try:
                     await self._client.publish(due.subject, due.data, due.reply, due.headers)
                 except (BadSubjectError, MaxPayloadError):  # what was said by others, too
-                    self._counters.dropped_out += 1
+                    self._tell_not_written(due)
             self._is_written.set()
 
     # In.
@@ -354,6 +363,11 @@ class Link:
             return
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
+
+    def _tell_not_written(self, due: _Due) -> None:
+        if due.order is not None:
+            self._counters.published -= 1
+            self._tell_unsent(due.order)
 
     def _tell_unsent(self, order: Publish) -> None:
         self._counters.dropped_out += 1

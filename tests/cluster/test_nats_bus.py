@@ -97,6 +97,29 @@ async def test_messages_reach_all_or_one(broker: Broker, join: Join) -> None:
     assert not [told for told in other.told if told[0] == "message"]
 
 
+async def test_messages_that_do_not_leave_are_told(broker: Broker, join: Join) -> None:
+    member = join(broker.url)
+    await member.complete()
+    member.do(Publish("b", bytes(2 << 20)))
+    await member.tells("unsent", "b", True)
+    # The broker reads nothing: what the connection has no room for waits, and then does not.
+    broker.signal(signal.SIGSTOP)
+    for number in range(100):
+        member.do(Publish(f"b{number}", bytes(1 << 18)))
+    await member.tells("link", False)
+    broker.signal(signal.SIGCONT)
+    unsent = [told[1] for told in member.told if told[0] == "unsent" and not told[2]]
+    counters = member.bus.status().counters
+    assert counters["published"] + len(unsent) == 100
+    assert counters["dropped_out"] == len(unsent) + 1
+    assert {f"b{number}" for number in range(70, 100)} <= set(unsent), "the last ones"
+    last = member.told.index(("link", False))
+    assert all(told[0] != "unsent" for told in member.told[last:])
+    waited = [subject for subject in unsent if int(subject[1:]) < 32]
+    assert waited, "those that there was room for"
+    await member.complete(2)
+
+
 async def test_a_broker_that_crashed_is_found_again_with_all_it_kept(
     broker: Broker, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:
