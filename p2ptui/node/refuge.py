@@ -29,10 +29,10 @@ ATTEMPT_S: Final = 2.0
 
 TRIES: Final = 4
 TRIES_WITHIN_S: Final = 600.0
-"""One address is asked so often in so long from the first time, whoever names it."""
+"""One host is asked so often in so long from the first time, whoever names it and its ports."""
 
 MAX_ASKED: Final = 256
-"""Addresses of which it is known how often they were asked; with more no other one is."""
+"""Hosts of which it is known how often they were asked; with more no other one is."""
 
 
 class Refuge:
@@ -74,7 +74,7 @@ class Refuge:
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
         """Where those are that were asked, and have not failed."""
-        self._asked: BoundedTable[Address, int] = BoundedTable(
+        self._asked: BoundedTable[str, int] = BoundedTable(
             MAX_ASKED,
             refuses=True,
             full="told_servers_full",
@@ -115,17 +115,17 @@ class Refuge:
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
-            if not self._is_kept(told.address) and self._may_ask(told.address):
+            if not self._is_kept(told.address) and self._may_ask(told.address[0]):
                 await self._ask(told)
 
-    def _may_ask(self, address: Address) -> bool:
+    def _may_ask(self, host: str) -> bool:
         now = self._now()
         self._asked.expire(now)
-        tries = self._asked.get(address)
+        tries = self._asked.get(host)
         if tries is None:
-            return self._asked.put(address, 1, now=now)
+            return self._asked.put(host, 1, now=now)
         if tries < TRIES:
-            self._asked.replace(address, tries + 1)
+            self._asked.replace(host, tries + 1)
         return tries < TRIES
 
     async def _ask(self, told: ToldServer) -> None:

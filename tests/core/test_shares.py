@@ -27,6 +27,7 @@ EXEMPT = {
     "Claims._asked": EACH_PEER,
     "Claims._doubts": EACH_PEER,
     "Others._runs": CLUSTER,
+    "Others._unheard": CLUSTER,
     "OwnPresence._due": EACH_PEER,
     "OwnPresence._mine": EACH_PEER,
     "OwnPresence._yielded": EACH_PEER,

@@ -38,7 +38,8 @@ LOOK_S: Final = 0.25
 """So often it is looked who has fallen silent."""
 
 MAX_RUNS: Final = 256
-"""Servers, and former runs of them while something is left of what they put."""
+"""Servers, and former runs of them while something is left of what they put; and as many more that
+were never heard, of which there is nothing but entries."""
 
 MESSAGES_PER_S: Final = 20_000
 """Of one server; more are not read, so that one that has gone wild leaves time for others."""
@@ -144,6 +145,11 @@ class Others:
         self._say = say
         self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_servers",
+            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
+        )
+        # Apart: entries, which anybody may write, take no place from a server that is there.
+        self._unheard: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
+            "cluster_unheard",
             BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
         )
         self._is_up = False
@@ -272,7 +278,7 @@ class Others:
         if beacon.server == self._own.server:
             self._receive_own(beacon, now)
             return
-        run = self.run_of(beacon.server, beacon.instance, now)
+        run = self._heard_run(beacon.server, beacon.instance, now)
         if run is None or not run.rate.take(now):
             return
         before, run.beacon, run.heard_at = run.beacon, beacon, now
@@ -337,14 +343,24 @@ class Others:
     # Who is there.
 
     def run_of(self, server: bytes, instance: bytes, now: float) -> Run | None:
-        """A run of a server, of which something is heard for the first time, or again; None if
-        there is no room for more."""
+        """The run of a server that has put an entry, it is said; None if there is no room for more
+        that were never heard."""
+        key = (server, instance)
+        run = self._runs.get(key) or self._unheard.get(key)
+        if run is None:
+            run = Run(server, instance, now)
+            if not self._unheard.put(key, run):
+                return None
+        return run
+
+    def _heard_run(self, server: bytes, instance: bytes, now: float) -> Run | None:
         key = (server, instance)
         run = self._runs.get(key)
         if run is None:
-            run = Run(server, instance, now)
+            run = self._unheard.get(key) or Run(server, instance, now)
             if not self._runs.put(key, run):
                 return None
+            self._unheard.pop(key)
         return run
 
     def known(self, server: bytes, instance: bytes) -> Run | None:
@@ -362,7 +378,7 @@ class Others:
         return max(runs, key=lambda run: run.heard_at, default=None)
 
     def servers(self, now: float) -> list[ServerStatus]:
-        """All that are there."""
+        """All that are there, in the order in which they were heard first."""
         return [
             ServerStatus(
                 run.server_id,

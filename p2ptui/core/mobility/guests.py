@@ -16,6 +16,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import node_id_bytes
 from p2ptui.wire.message import (
@@ -104,10 +105,13 @@ class Guests:
         """The other servers may be others than before: all who are here are told within a while.
 
         Args:
-            servers: Their ids, and where clients reach them.
+            servers: Their ids, and where clients reach them, those first that were heard first:
+                who comes later takes no place from them.
             now: The time, seconds.
         """
-        found = sorted(OtherServer(*one) for one in servers if one[1])[:MAX_OTHER_SERVERS]
+        # No peer keeps one whose id is not made of keys.
+        keyed = [OtherServer(*one) for one in servers if one[1] and is_made_of_keys(one[0])]
+        found = sorted(keyed[:MAX_OTHER_SERVERS])
         if found != self.others:
             self.others = found
             if self._telling is None:

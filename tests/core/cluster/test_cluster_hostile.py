@@ -49,6 +49,7 @@ MESSAGES: tuple[Message, ...] = (
     Undelivered(*HEAD, 1, 1, RAW, RAW, "ref"),
 )
 ABOUT = About("192.0.2.1", 80, True, "name", "1.0", 7, ("x",), {"k": "v"}, bytes(64), b"bootboot")
+UNKEYED = About("192.0.2.1", 80, True, "name", "1.0")
 PRESENCE = Presence(*HEAD, 3, bytes(64), encode_about(ABOUT))
 
 
@@ -191,6 +192,23 @@ def test_servers_without_end_take_the_room_of_those_that_are_there_not() -> None
     rooms.run_for(10)
     assert one.holder(node) == other.id
     assert len(one.cluster.servers(rooms.now)) == 1
+
+
+def test_entries_of_servers_that_were_never_heard_keep_no_server_out() -> None:
+    rooms = Rooms(2)
+    one = rooms.servers[0]
+    for number in range(2 * MAX_RUNS):
+        raw = number.to_bytes(16, "big")
+        forged = Presence("p2p_default", raw, b"instance", 0, b"", encode_about(UNKEYED))
+        rooms.broker.put(node_id_of(10_000 + number), encode_presence(forged), rooms.now)
+    rooms.run_for(0.1)
+    assert one.drops["cluster_servers_full"] >= MAX_RUNS
+    late = rooms.server()
+    node = rooms.node()
+    late.join(node)
+    rooms.run_for(2)
+    assert len(one.cluster.servers(rooms.now)) == 2
+    assert one.holder(node) == late.id
 
 
 def test_entries_that_are_not_believed_take_a_bounded_room() -> None:
