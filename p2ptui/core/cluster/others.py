@@ -12,6 +12,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.state import NodeState
 from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
@@ -136,12 +137,16 @@ class Others:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
+        beacons: Signs, and verifies.
         say: Sends a beacon.
     """
 
-    def __init__(self, state: NodeState, own: Own, say: Callable[[Beacon], None]) -> None:
+    def __init__(
+        self, state: NodeState, own: Own, beacons: Beacons, say: Callable[[Beacon], None]
+    ) -> None:
         self._state = state
         self._own = own
+        self._beacons = beacons
         self._say = say
         self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_servers",
@@ -183,6 +188,7 @@ class Others:
     def begin(self, now: float) -> None:
         """The room is open."""
         self._changed_at = now
+        self._beacons.begin(now)
         self._look(now)
 
     def handle_link(self, is_up: bool, now: float) -> None:
@@ -208,20 +214,19 @@ class Others:
         self._said_at = now
         own = self._own
         unix_ms = max(0, int((now + self._state.unix_offset) * 1000))
-        self._say(
-            Beacon(
-                own.network,
-                own.server,
-                own.instance,
-                own.name,
-                own.advertised,
-                len(self._state.peers),
-                self.is_draining,
-                max(0, int(now * 1000)),
-                unix_ms,
-                self._echoes(now),
-            )
+        beacon = Beacon(
+            own.network,
+            own.server,
+            own.instance,
+            own.name,
+            own.advertised,
+            len(self._state.peers),
+            self.is_draining,
+            max(0, int(now * 1000)),
+            unix_ms,
+            self._echoes(now),
         )
+        self._say(self._beacons.signed(beacon, now))
 
     def _answer(self, now: float) -> None:
         if not self._answers:
@@ -275,7 +280,12 @@ class Others:
 
     def receive(self, beacon: Beacon, now: float) -> None:
         """A server says that it is there."""
-        if beacon.server == self._own.server:
+        own = self._own
+        if beacon.server == own.server and beacon.instance == own.instance:
+            return  # this server hears itself
+        if not self._beacons.is_true(beacon, now):
+            return
+        if beacon.server == own.server:
             self._receive_own(beacon, now)
             return
         run = self._heard_run(beacon.server, beacon.instance, now)
@@ -308,8 +318,6 @@ class Others:
                     run.rtt_s = rtt_s
 
     def _receive_own(self, beacon: Beacon, now: float) -> None:
-        if beacon.instance == self._own.instance:
-            return  # this server hears itself
         had_twin = self.has_twin
         self._twin_since, self._twin_at = min(self._twin_since, now), now
         if not had_twin and self.has_twin:
