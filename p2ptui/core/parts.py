@@ -137,10 +137,15 @@ class Parts:
             name: What this server is called, for people.
             advertised: Where clients reach it, `HOST:PORT`.
             now: The time, seconds.
+
+        Raises:
+            ValueError: This node has no keys, so that the others could not know it.
         """
         from p2ptui.core.cluster.room import Cluster
 
         state = self._state
+        if state.seals is None:
+            raise ValueError("a server of a cluster needs keys")
         options = state.config.cluster
         cluster = Cluster(
             state,
@@ -149,6 +154,7 @@ class Parts:
             state.taker,
             name,
             advertised,
+            state.seals.keys.identity,
             max_nodes=options.max_nodes,
             heartbeat_s=options.heartbeat,
         )

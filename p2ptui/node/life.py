@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from p2ptui.config import Config
 from p2ptui.config.reload import take_over
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from p2ptui.node.cluster import ClusterService
 
 log = logging.getLogger("p2ptui.node")
+
+WITHOUT_KEYS: Final = (
+    "this node has no keys, so that it cannot serve in a cluster, whose servers know each other by"
+    " them: leave out server.node_id, or leave cluster.servers empty"
+)
 
 
 class NodeLife:
@@ -88,7 +93,8 @@ class NodeLife:
             BindError: The listening address cannot be taken.
             LocalError: It cannot be resolved, the node runs already, nothing can be written into
                 the directory for files, a file with a key cannot be used, session keys cannot be
-                written where they are wanted, or the node is to be open (`secured=False`) and its
+                written where they are wanted, it has no keys and is to serve in a cluster, or the
+                node is to be open (`secured=False`) and its
                 configuration takes keys.
         """
         if self._started is not None or self._starting:
@@ -97,9 +103,12 @@ class NodeLife:
         try:
             store = open_store(self._config.files)
             self._own = self._choose_identity()
+            keys = self._own_keys(self._own)
+            if self._config.cluster.servers and keys is None:
+                raise LocalError(WITHOUT_KEYS)
             self._started = await Runtime.start(
                 self._config,
-                Own(self._open_book(), self._own.id, self._own_keys(self._own)),
+                Own(self._open_book(), self._own.id, keys),
                 self._open_socket,
                 self._clock,
                 self._rng,

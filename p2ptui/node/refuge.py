@@ -30,11 +30,11 @@ ATTEMPT_S: Final = 2.0
 TRIES_AFTER_S: Final = (0.0, 3.0, 30.0, 200.0)
 TRIES: Final = len(TRIES_AFTER_S)
 TRIES_WITHIN_S: Final = 600.0
-"""One address is asked so often in so long, not sooner than at these times after the first one,
-whoever names it: the server may be up again soon, or only when its machine was started anew."""
+"""One host is asked so often in so long, not sooner than at these times after the first one,
+whoever names it and its ports: a server may be up again soon, or only when its machine is."""
 
 MAX_ASKED: Final = 256
-"""Addresses of which it is known how often they were asked; with more no other one is."""
+"""Hosts of which it is known how often they were asked; with more no other one is."""
 
 
 class Refuge:
@@ -78,7 +78,7 @@ class Refuge:
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
         """Where those are that were asked, and have not failed."""
-        self._asked: BoundedTable[Address, tuple[int, float]] = BoundedTable(
+        self._asked: BoundedTable[str, tuple[int, float]] = BoundedTable(
             MAX_ASKED,
             refuses=True,
             full="told_servers_full",
@@ -125,19 +125,19 @@ class Refuge:
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
-            if not self._is_kept(told.address) and self._may_ask(told.address):
+            if not self._is_kept(told.address) and self._may_ask(told.address[0]):
                 await self._ask(told)
 
-    def _may_ask(self, address: Address) -> bool:
+    def _may_ask(self, host: str) -> bool:
         now = self._now()
         self._asked.expire(now)
-        asked = self._asked.get(address)
+        asked = self._asked.get(host)
         if asked is None:
-            return self._asked.put(address, (1, now), now=now)
+            return self._asked.put(host, (1, now), now=now)
         tries, first_at = asked
         if tries == TRIES or now < first_at + TRIES_AFTER_S[tries]:
             return False
-        self._asked.replace(address, (tries + 1, first_at))
+        self._asked.replace(host, (tries + 1, first_at))
         return True
 
     async def _ask(self, told: ToldServer) -> None:

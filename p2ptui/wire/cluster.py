@@ -141,6 +141,12 @@ class Beacon(Struct, frozen=True, array_like=True, tag=1, gc=False):
     unix_ms: Milliseconds
     """To be told, and for nothing else."""
     echoes: Annotated[tuple[Echo, ...], Meta(max_length=MAX_ECHOES)] = ()
+    keys: Annotated[bytes, Meta(max_length=KEYS_BYTES)] = b""
+    """The X25519 and the Ed25519 key, of which the server's id is made."""
+    counter: Counter = 0
+    """Higher than in any that it has said before, in former runs as well."""
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_BYTES)] = b""
+    """Of `signed_part`."""
 
 
 class Claim(Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -200,6 +206,7 @@ class Undelivered(Struct, frozen=True, array_like=True, tag=6, gc=False):
 
 Message: TypeAlias = Beacon | Claim | Held | Released | HandOver | Undelivered
 
+_BEACON_LABEL: Final = b"p2ptui beacon 1\0"
 _HEAD: Final = bytes((VERSION,))
 _encoder: Final = msgspec.msgpack.Encoder()
 _presences: Final = msgspec.msgpack.Decoder(Presence)
@@ -278,6 +285,28 @@ def decode_message(data: bytes) -> Message:
         MalformedError: It is none, of another version, or too large.
     """
     return _read(data, MAX_MESSAGE_BYTES, _messages)
+
+
+def signed_part(beacon: Beacon) -> bytes:
+    """What a server signs of a beacon: all but the signature, and what a later version adds.
+
+    Raises:
+        MalformedError: It cannot be written.
+    """
+    signed = (
+        beacon.network,
+        beacon.server,
+        beacon.instance,
+        beacon.name,
+        beacon.advertised,
+        beacon.peers,
+        beacon.is_draining,
+        beacon.sent_ms,
+        beacon.unix_ms,
+        beacon.echoes,
+        beacon.counter,
+    )
+    return _BEACON_LABEL + _written(signed)
 
 
 def _written(value: Any) -> bytes:

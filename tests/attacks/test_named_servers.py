@@ -80,6 +80,23 @@ def test_who_is_named_is_asked_one_at_a_time_a_few_times_and_that_is_all():
     run_virtual(story())
 
 
+def test_many_ports_of_one_host_are_asked_no_more_often_than_one(monkeypatch):
+    ports = [("10.9.0.1", 1000 + number) for number in range(MAX_OTHER_SERVERS)]
+    monkeypatch.setitem(globals(), "VICTIMS", ports)
+
+    async def story():
+        async with Town() as town:
+            tally = Tally(town)
+            server = await town.start("server")
+            in_cluster(server, named_victims())
+            await joined(town, "node", server)
+            town.crash(server)
+            await asyncio.sleep(599)
+            assert 0 < sum(tally.bytes.values()) <= A_ROUND_BYTES
+
+    run_virtual(story())
+
+
 def test_a_server_that_dies_again_and_again_has_them_sent_no_more():
     """It comes back each minute, names them anew, and goes without a word."""
 

@@ -56,13 +56,15 @@ class Town:
     secured: bool
     first: int = 1
     """The number of the server; those of the clients follow."""
+    has_keys: bool = False
+    """Whether the server has keys where it speaks in the open, as those of a cluster have."""
     clients: list[Client] = field(default_factory=list)
     now: float = 1000.0
 
     def __post_init__(self) -> None:
         """Shake hands, and let pass what belongs to the beginning."""
         self._ids = count(1)
-        self.server = endpoint(self.first, SERVER, secured=self.secured)
+        self.server = endpoint(self.first, SERVER, secured=self.secured or self.has_keys)
         self.server.reload(
             self.server.config.with_options(
                 enable_rate_limiting=True,

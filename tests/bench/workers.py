@@ -41,7 +41,7 @@ class Pair:
     """
 
     def __init__(self, *, secured: bool) -> None:
-        self.towns = [Town(secured, first) for first in (1, 11)]
+        self.towns = [Town(secured, first, has_keys=True) for first in (1, 11)]
         self.now = max(town.now for town in self.towns)
         self._broker = MemoryBroker(latency_s=0.0)
         self.rooms: list[Cluster] = []

@@ -10,21 +10,22 @@ from typing import Any, Final
 import nats
 
 from p2ptui.io.nats_names import SERVERS, Names
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.identity import KEY_BYTES, Identity, PublicKeys
+from p2ptui.secure.secret import Secret
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
     About,
     Beacon,
     Presence,
     encode_about,
-    encode_message,
     encode_presence,
     split_capabilities,
 )
 from p2ptui.wire.exchange import BOOT_BYTES
-from p2ptui.wire.frames import node_id_bytes, node_id_text
+from p2ptui.wire.frames import node_id_bytes
 from tests.cluster.brokers import Broker
 from tests.cluster_trial.processes import Server, until
+from tests.core.cluster_rooms import UNIX, signed
 
 NETWORK: Final = "p2p_crowded"
 PRETENDED: Final = 10
@@ -56,13 +57,15 @@ async def fill(broker: Broker, folder: Path, nodes: int) -> dict[str, Any]:
     server.start()
     client = await nats.connect(broker.url)
     names, rng = Names.of(NETWORK), random.Random(1)
-    servers = [node_id_bytes(node_id_text(rng.randbytes(16))) for _ in range(PRETENDED)]
+    keys = [Identity(Secret(rng.randbytes(32))) for _ in range(PRETENDED)]
+    servers = [node_id_bytes(one.id) for one in keys]
 
     async def beat() -> None:
         while True:
             for number, one in enumerate(servers):
                 told = Beacon(NETWORK, one, b"instance", f"pretended-{number}", "", 1, False, 1, 1)
-                await client.publish(names.subject(SERVERS), encode_message(told))
+                data = signed(keys[number], told, time.time() - UNIX)
+                await client.publish(names.subject(SERVERS), data)
             await asyncio.sleep(1)
 
     beating = asyncio.create_task(beat())

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
+
 from p2ptui.config import Config
 from p2ptui.core.cluster.others import Trouble
 from p2ptui.core.cluster.room import Cluster
@@ -25,6 +27,8 @@ from p2ptui.secure import SecureSession, SessionKeys, Transport
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.presence import sign_presence
 from p2ptui.secure.secret import Secret
+from p2ptui.wire.cluster import Beacon, encode_message, signed_part
+from p2ptui.wire.frames import node_id_bytes
 from p2ptui.wire.message import NodeInfo
 
 UNIX = 1_795_000_000
@@ -33,6 +37,19 @@ UNIX = 1_795_000_000
 def node_id_of(number: int) -> str:
     """The id of a node without keys."""
     return f"{number:08x}-0000-4000-8000-000000000000"
+
+
+def server_keys(number: int) -> Identity:
+    """Those of a server."""
+    return Identity(Secret(f"server {number}".encode().ljust(32, b".")))
+
+
+def signed(identity: Identity, beacon: Beacon, now: float) -> bytes:
+    """A beacon with the id of whose keys sign it, as it travels."""
+    keys = identity.x_public + identity.ed_public
+    server, counter = node_id_bytes(identity.id), int((now + UNIX) * 1000)
+    beacon = replace(beacon, server=server, keys=keys, counter=counter)
+    return encode_message(replace(beacon, signature=identity.sign(signed_part(beacon))))
 
 
 def unused_keys(now: float) -> Transport:
@@ -83,7 +100,8 @@ class Server:
         **room: Any,
     ) -> None:
         self.rooms = rooms
-        self.id = like.id if like else f"{number:08x}-5e00-4000-8000-000000000000"
+        self.identity = like.identity if like else server_keys(number)
+        self.id = self.identity.id
         config = Config().with_options(max_connections=20_000)
         info = own_node_info(self.id, "server", "1", "", rooms.network)
         self.state = NodeState(config, info, random.Random(f"{rooms.seed} {number}"), UNIX)
@@ -98,6 +116,7 @@ class Server:
             self.taker,
             name,
             f"10.9.0.{number}:8080",
+            self.identity,
             **room,
         )
         self.troubles: list[tuple[Trouble, str]] = []

@@ -404,7 +404,9 @@ KEYS = "its bytes are keys of a fixed length: transactions, nonces or tags"
 BY_OPTIONS = "the sender's own, within the bytes that `reliability` gives to one peer"
 
 COUNTED_OTHERWISE = {
+    "Beacons._latest": KEYS,
     "Others._runs": "the bytes of one beacon each, of which the codec bounds all parts",
+    "Others._unheard": "no beacon of any has come",
     "Statements._latest": KEYS,
     "Statements._former": KEYS,
     "CheckExchange._copies": KEYS,

@@ -26,7 +26,9 @@ CLUSTER = "filled by the servers of the network, who share out their own tables"
 EXEMPT = {
     "Claims._asked": EACH_PEER,
     "Claims._doubts": EACH_PEER,
+    "Beacons._latest": CLUSTER,
     "Others._runs": CLUSTER,
+    "Others._unheard": CLUSTER,
     "OwnPresence._due": EACH_PEER,
     "OwnPresence._mine": EACH_PEER,
     "OwnPresence._yielded": EACH_PEER,

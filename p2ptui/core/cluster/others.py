@@ -12,6 +12,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
+from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.state import NodeState
 from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
@@ -38,7 +39,8 @@ LOOK_S: Final = 0.25
 """So often it is looked who has fallen silent."""
 
 MAX_RUNS: Final = 256
-"""Servers, and former runs of them while something is left of what they put."""
+"""Servers, and former runs of them while something is left of what they put; and as many more that
+were never heard, of which there is nothing but entries."""
 
 MESSAGES_PER_S: Final = 20_000
 """Of one server; more are not read, so that a faulty one leaves time for others."""
@@ -135,15 +137,24 @@ class Others:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
+        beacons: Signs, and verifies.
         say: Sends a beacon.
     """
 
-    def __init__(self, state: NodeState, own: Own, say: Callable[[Beacon], None]) -> None:
+    def __init__(
+        self, state: NodeState, own: Own, beacons: Beacons, say: Callable[[Beacon], None]
+    ) -> None:
         self._state = state
         self._own = own
+        self._beacons = beacons
         self._say = say
         self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_servers",
+            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
+        )
+        # Apart: entries, which anybody may write, take no place from a server that is there.
+        self._unheard: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
+            "cluster_unheard",
             BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
         )
         self._is_up = False
@@ -177,6 +188,7 @@ class Others:
     def begin(self, now: float) -> None:
         """The room is open."""
         self._changed_at = now
+        self._beacons.begin(now)
         self._look(now)
 
     def handle_link(self, is_up: bool, now: float) -> None:
@@ -202,20 +214,19 @@ class Others:
         self._said_at = now
         own = self._own
         unix_ms = max(0, int((now + self._state.unix_offset) * 1000))
-        self._say(
-            Beacon(
-                own.network,
-                own.server,
-                own.instance,
-                own.name,
-                own.advertised,
-                len(self._state.peers),
-                self.is_draining,
-                max(0, int(now * 1000)),
-                unix_ms,
-                self._echoes(now),
-            )
+        beacon = Beacon(
+            own.network,
+            own.server,
+            own.instance,
+            own.name,
+            own.advertised,
+            len(self._state.peers),
+            self.is_draining,
+            max(0, int(now * 1000)),
+            unix_ms,
+            self._echoes(now),
         )
+        self._say(self._beacons.signed(beacon, now))
 
     def _answer(self, now: float) -> None:
         if not self._answers:
@@ -269,10 +280,15 @@ class Others:
 
     def receive(self, beacon: Beacon, now: float) -> None:
         """A server says that it is there."""
-        if beacon.server == self._own.server:
+        own = self._own
+        if beacon.server == own.server and beacon.instance == own.instance:
+            return  # this server hears itself
+        if not self._beacons.is_true(beacon, now):
+            return
+        if beacon.server == own.server:
             self._receive_own(beacon, now)
             return
-        run = self.run_of(beacon.server, beacon.instance, now)
+        run = self._heard_run(beacon.server, beacon.instance, now)
         if run is None or not run.rate.take(now):
             return
         before, run.beacon, run.heard_at = run.beacon, beacon, now
@@ -302,8 +318,6 @@ class Others:
                     run.rtt_s = rtt_s
 
     def _receive_own(self, beacon: Beacon, now: float) -> None:
-        if beacon.instance == self._own.instance:
-            return  # this server hears itself
         had_twin = self.has_twin
         self._twin_since, self._twin_at = min(self._twin_since, now), now
         if not had_twin and self.has_twin:
@@ -337,14 +351,24 @@ class Others:
     # Who is there.
 
     def run_of(self, server: bytes, instance: bytes, now: float) -> Run | None:
-        """A run of a server, of which something is heard for the first time, or again; None if
-        there is no room for more."""
+        """The run of a server that has put an entry, it is said; None if there is no room for more
+        that were never heard."""
+        key = (server, instance)
+        run = self._runs.get(key) or self._unheard.get(key)
+        if run is None:
+            run = Run(server, instance, now)
+            if not self._unheard.put(key, run):
+                return None
+        return run
+
+    def _heard_run(self, server: bytes, instance: bytes, now: float) -> Run | None:
         key = (server, instance)
         run = self._runs.get(key)
         if run is None:
-            run = Run(server, instance, now)
+            run = self._unheard.get(key) or Run(server, instance, now)
             if not self._runs.put(key, run):
                 return None
+            self._unheard.pop(key)
         return run
 
     def known(self, server: bytes, instance: bytes) -> Run | None:
@@ -354,7 +378,7 @@ class Others:
 
     def nodes(self) -> int:
         """How many nodes are known of those that are there."""
-        return sum(run.nodes for run in self._runs.values() if run.is_live)
+        return sum(len(run.node_ids) for run in self._runs.values() if run.is_live)
 
     def known_at(self) -> float:
         """When it is, or was, known who is there, since the link is; seconds."""
@@ -366,7 +390,7 @@ class Others:
         return max(runs, key=lambda run: run.heard_at, default=None)
 
     def servers(self, now: float) -> list[ServerStatus]:
-        """All that are there."""
+        """All that are there, in the order in which they were heard first."""
         return [
             ServerStatus(
                 run.server_id,

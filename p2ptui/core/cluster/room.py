@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.bus import Order, Publish
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
@@ -18,6 +19,7 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import ALONE, Foreign, Handing, Peer, Taker
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import Identity
 from p2ptui.wire.cluster import (
     Beacon,
     Claim,
@@ -80,6 +82,7 @@ class Cluster:
         taker: Who gives the peers of this server what comes for them.
         name: What the server is called, for people.
         advertised: Where clients reach it, `HOST:PORT`.
+        identity: Its keys, which sign its beacons.
         max_nodes: Nodes elsewhere, at most.
         heartbeat_s: An entry is put again so often.
         max_waiting_bytes: What waits for the link, at most.
@@ -93,6 +96,7 @@ class Cluster:
         taker: Taker,
         name: str,
         advertised: str,
+        identity: Identity,
         *,
         max_nodes: int = MAX_NODES,
         heartbeat_s: float = HEARTBEAT_S,
@@ -108,7 +112,7 @@ class Cluster:
         self._since = 0.0
         self.on_orders: Callable[[], None] = lambda: None
         """Called when there are orders, and there were none."""
-        self._others = others = Others(state, own, self._say)
+        self._others = others = Others(state, own, Beacons(state, own, identity), self._say)
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
         self._claims = claims = Claims(

@@ -16,6 +16,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
 from p2ptui.secure.exchange import decode_text
+from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.address import format_address, is_wildcard, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import node_id_bytes
@@ -97,12 +98,15 @@ class Guests:
         """The other servers may be others than before: all who are here are told within a while.
 
         Args:
-            servers: Their ids, and where clients reach them. Those of which that is no literal
-                address are left out: no client could go there.
+            servers: Their ids, and where clients reach them, those first that were heard first:
+                who comes later takes no place from them. Those of which that is no literal address
+                are left out: no client could go there.
             now: The time, seconds.
         """
         written = [(node_id, _as_told(where)) for node_id, where in servers]
-        found = sorted(OtherServer(*one) for one in written if one[1])[:MAX_OTHER_SERVERS]
+        # No peer keeps one whose id is not made of keys.
+        keyed = [OtherServer(*one) for one in written if one[1] and is_made_of_keys(one[0])]
+        found = sorted(keyed[:MAX_OTHER_SERVERS])
         if found != self.others:
             self.others = found
             if self._telling is None:

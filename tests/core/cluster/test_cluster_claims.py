@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2ptui.core.cluster.claims import ANSWERED_S, HELD_S
+from p2ptui.core.cluster.claims import ANSWERED_S, HELD_S, LONG_PROBE_S, PROBES
 from p2ptui.wire.cluster import Claim, Held, Released, encode_message
 from p2ptui.wire.frames import node_id_bytes
 from tests.core.cluster_rooms import FakeNode, Rooms
@@ -23,6 +23,7 @@ def joined(rooms: Rooms, *, keys: bool = False) -> FakeNode:
 def test_a_node_that_is_silent_where_it_was_is_let_go(rooms: Rooms) -> None:
     one, other, third = rooms.servers
     node = joined(rooms)
+    rooms.run_for(60)  # it has been silent for longer than a heartbeat
     rooms.move(node, one, other)
     rooms.run_for(0.9)
     assert third.holder(node) == one.id, "it is asked still"
@@ -30,6 +31,19 @@ def test_a_node_that_is_silent_where_it_was_is_let_go(rooms: Rooms) -> None:
     assert third.holder(node) == one.holder(node) == other.id
     assert one.state.peers.authenticated(node.node_id) is None
     assert rooms.agree()
+    assert other.drops == {}
+
+
+def test_one_that_was_heard_a_moment_ago_has_as_long_as_in_a_dispute_here(rooms: Rooms) -> None:
+    one, other, third = rooms.servers
+    node = joined(rooms)
+    one.peer(node).liveness.hear(rooms.now)
+    rooms.move(node, one, other)
+    rooms.run_for(PROBES * LONG_PROBE_S - 0.3)
+    assert third.holder(node) == one.id
+    rooms.run_for(0.8)
+    assert third.holder(node) == one.holder(node) == other.id
+    assert one.state.peers.authenticated(node.node_id) is None
     assert other.drops == {}
 
 

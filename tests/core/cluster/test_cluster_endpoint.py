@@ -1,8 +1,16 @@
 """Whole servers: what their sessions do is what the others are told."""
 
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from p2ptui.config import Config
 from p2ptui.core.cluster.room import Cluster
 from p2ptui.core.peers import ALONE
+from p2ptui.errors import LocalError
 from p2ptui.io.memory_bus import MemoryBroker, MemoryBus
+from p2ptui.node import Node
 from p2ptui.secure.presence import next_counter, sign_presence
 from tests.simulation import UNIX_START, Host, World
 
@@ -85,3 +93,17 @@ def test_a_deployed_client_is_told_of_once_it_has_proved_its_address() -> None:
     foreign = at_other.holder(client.id)
     assert foreign is not None
     assert foreign.keys == ""
+
+
+def test_a_server_without_keys_cannot_serve_in_a_cluster() -> None:
+    host = World().host()
+    with pytest.raises(ValueError, match="needs keys"):
+        host.endpoint.open_cluster("open", "10.0.0.1:8080", 0.0)
+
+
+def test_a_node_without_keys_says_so_before_it_starts() -> None:
+    config = Config().with_options(node_id="00000001-0000-4000-8000-000000000000")
+    servers = replace(config.cluster, servers=("nats://127.0.0.1:4222",))
+    node = Node(replace(config, cluster=servers))
+    with pytest.raises(LocalError, match="has no keys"):
+        asyncio.run(node.start())

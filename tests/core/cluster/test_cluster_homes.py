@@ -5,6 +5,7 @@ import pytest
 from p2ptui.core.cluster.room import Cluster
 from p2ptui.io.memory_bus import MemoryBroker, MemoryBus
 from p2ptui.wire.address import format_address
+from p2ptui.wire.message import MAX_OTHER_SERVERS
 from tests.core.cluster_servers import home_of
 from tests.simulation import Host, World
 
@@ -103,6 +104,23 @@ def test_nodes_hear_that_a_server_is_gone_and_that_one_drains(servers: Servers) 
     servers.rooms[2].drain(servers.world.now)
     servers.run_for(3)
     assert node.endpoint.home.told == ()
+
+
+def test_invented_servers_take_no_place_from_those_that_were_there_before(
+    servers: Servers,
+) -> None:
+    node = joined(servers, 0)
+    before = {told.node_id for told in node.endpoint.home.told}
+    guests, room = servers.hosts[0].endpoint.guests, servers.rooms[0]
+    now = servers.world.now
+    known = [(one.server_id, one.advertised) for one in room.servers(now)]
+    unkeyed = [(f"{n:08x}-0000-4000-8000-000000000000", "10.99.0.1:9") for n in range(20)]
+    keyed = [(f"{n:08x}-0000-8000-8000-000000000000", f"10.99.0.2:{n + 9}") for n in range(20)]
+    guests.note_others([*unkeyed, *known, *keyed], now)
+    servers.run_for(3)
+    told = {told.node_id for told in node.endpoint.home.told}
+    assert before <= told
+    assert len(told) == MAX_OTHER_SERVERS
 
 
 def test_a_drain_moves_them_on_and_everybody_knows(servers: Servers) -> None:

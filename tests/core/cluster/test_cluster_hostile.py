@@ -34,11 +34,12 @@ from p2ptui.wire.cluster import (
     encode_presence,
     is_this_version,
     joined_capabilities,
+    signed_part,
     split_capabilities,
 )
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import FakeNode, Rooms, Server, node_id_of
+from tests.core.cluster_rooms import FakeNode, Rooms, Server, node_id_of, server_keys, signed
 
 RAW = bytes(range(16))
 HEAD = ("p2p_default", RAW, b"instance")
@@ -52,6 +53,7 @@ MESSAGES: tuple[Message, ...] = (
 )
 ABOUT = About("192.0.2.1", 80, True, "name", "1.0", 7, ("x",), {"k": "v"}, bytes(64), b"bootboot")
 OPEN = About("192.0.2.7", 4000, True, "evil", "1.0")
+UNKEYED = About("192.0.2.1", 80, True, "name", "1.0")
 PRESENCE = Presence(*HEAD, 3, bytes(64), encode_about(ABOUT))
 
 
@@ -186,14 +188,86 @@ def test_servers_without_end_take_the_room_of_those_that_are_there_not() -> None
     other.join(node)
     rooms.run_for(0.5)
     for number in range(5 * MAX_RUNS):
-        raw = number.to_bytes(16, "big")
-        beacon = Beacon("p2p_default", raw, b"instance", "n", "", 0, False, 1, 1)
-        rooms.broker.publish("servers", encode_message(beacon), rooms.now)
+        beacon = Beacon("p2p_default", RAW, b"instance", "n", "", 0, False, 1, 1)
+        data = signed(server_keys(1000 + number), beacon, rooms.now)
+        rooms.broker.publish("servers", data, rooms.now)
+        rooms.run_for(0.001)
     rooms.run_for(0.1)
+    assert one.drops["cluster_beacons_busy"] > 0
     assert len(one.cluster.servers(rooms.now)) <= MAX_RUNS
     rooms.run_for(10)
     assert one.holder(node) == other.id
     assert len(one.cluster.servers(rooms.now)) == 1
+
+
+def test_a_beacon_that_its_server_has_not_signed_or_that_comes_again_is_dropped() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    heard: list[bytes] = []
+    receive = one.cluster.receive_message
+    one.cluster.receive_message = lambda *what: (heard.append(what[1]), receive(*what))  # type: ignore[method-assign,assignment,func-returns-value]
+    rooms.run_for(3)
+    one.cluster.receive_message = receive  # type: ignore[method-assign]
+    beacons = [decode_message(data) for data in heard]
+    true = next(
+        b for b in beacons if isinstance(b, Beacon) and b.server == other.cluster._own.server
+    )
+    before = len(one.cluster.servers(rooms.now))
+    later = msgspec.structs.replace(true, counter=true.counter + 10**9)
+    forger = server_keys(77)
+    keyed = msgspec.structs.replace(
+        later,
+        keys=forger.x_public + forger.ed_public,
+        signature=forger.sign(signed_part(later)),
+    )
+    for cause, forged in (
+        ("cluster_old_beacon", true),
+        ("cluster_false_beacon", later),
+        ("cluster_false_beacon", keyed),
+        ("cluster_unsigned_beacon", msgspec.structs.replace(later, signature=b"")),
+        ("cluster_unsigned_beacon", msgspec.structs.replace(later, keys=b"", signature=b"")),
+    ):
+        count = one.drops.get(cause, 0)
+        one.cluster.receive_message("servers", encode_message(forged), rooms.now)
+        assert one.drops[cause] == count + 1
+    assert len(one.cluster.servers(rooms.now)) == before
+    rooms.run_for(10)
+    assert len(one.cluster.servers(rooms.now)) == before, "the true one is heard still"
+
+
+def test_forged_twins_and_what_a_former_run_has_signed_stop_nobody() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    kept = signed(one.identity, Beacon("p2p_default", RAW, b"formerly", "n", "", 0, False, 1, 1), 0)
+    own = one.cluster._own
+    twin = Beacon("p2p_default", own.server, b"pretends", "n", "", 0, False, 1, 1)
+    for _ in range(8):
+        rooms.broker.publish("servers", kept, rooms.now)
+        rooms.broker.publish("servers", encode_message(twin), rooms.now)
+        rooms.run_for(1)
+    assert one.troubles == []
+    node = rooms.node()
+    one.join(node)
+    rooms.run_for(0.5)
+    assert other.holder(node) == one.id
+    assert one.drops == {"cluster_old_beacon": 8, "cluster_unsigned_beacon": 8}
+
+
+def test_entries_of_servers_that_were_never_heard_keep_no_server_out() -> None:
+    rooms = Rooms(2)
+    one = rooms.servers[0]
+    for number in range(2 * MAX_RUNS):
+        raw = number.to_bytes(16, "big")
+        forged = Presence("p2p_default", raw, b"instance", 0, b"", encode_about(UNKEYED))
+        rooms.broker.put(node_id_of(10_000 + number), encode_presence(forged), rooms.now)
+    rooms.run_for(0.1)
+    assert one.drops["cluster_servers_full"] >= MAX_RUNS
+    late = rooms.server()
+    node = rooms.node()
+    late.join(node)
+    rooms.run_for(2)
+    assert len(one.cluster.servers(rooms.now)) == 2
+    assert one.holder(node) == late.id
 
 
 def test_entries_that_are_not_believed_take_a_bounded_room() -> None:

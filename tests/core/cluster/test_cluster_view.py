@@ -22,13 +22,13 @@ from p2ptui.wire.cluster import (
     Beacon,
     Presence,
     encode_about,
-    encode_message,
     encode_presence,
 )
 from p2ptui.wire.frames import node_id_bytes
-from tests.core.cluster_rooms import FakeNode, Rooms
+from tests.core.cluster_rooms import FakeNode, Rooms, server_keys, signed
 
-FORGER = "0000bad0-5e00-4000-8000-000000000000"
+FORGERS_KEYS = server_keys(1_000_000)
+FORGER = FORGERS_KEYS.id
 
 
 def written(
@@ -63,8 +63,9 @@ def written(
 
 def alive(rooms: Rooms, server_id: str = FORGER, instance: bytes = b"instance") -> None:
     """Somebody says that a server is there."""
+    keys = {server.id: server.identity for server in rooms.servers} | {FORGER: FORGERS_KEYS}
     beacon = Beacon(rooms.network, node_id_bytes(server_id), instance, "forger", "", 0, False, 1, 1)
-    rooms.broker.publish("servers", encode_message(beacon), rooms.now)
+    rooms.broker.publish("servers", signed(keys[server_id], beacon, rooms.now), rooms.now)
 
 
 def forge(rooms: Rooms, node: FakeNode, server_id: str = FORGER, **fields: object) -> None:
