@@ -1,9 +1,9 @@
 """Whole servers: what their sessions do is what the others are told."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from p2ptui.config import Config
 from p2ptui.core.cluster.room import Cluster
