@@ -354,7 +354,7 @@ class Others:
 
     def nodes(self) -> int:
         """How many nodes are known of those that are there."""
-        return sum(run.nodes for run in self._runs.values() if run.is_live)
+        return sum(len(run.node_ids) for run in self._runs.values() if run.is_live)
 
     def known_at(self) -> float:
         """When it is, or was, known who is there, since the link is; seconds."""
