@@ -41,14 +41,15 @@ SILENT_S: Final = 2
 REQUEST_S: Final = 2
 """And this long for what is asked of it first."""
 
-DRAIN_S: Final = 0.5
+DRAIN_S: Final = 1.5
 """What is due at the end may take this long."""
 
 TURN: Final = 32
 """Messages taken until the event loop has its turn."""
 
 MAX_PUTS: Final = 4096
-"""Entries put of which it is not known yet what became of them."""
+"""Entries put of which it is not known yet what became of them; beyond that one is refused, and
+what is taken away is so without an answer."""
 
 MAX_MARKERS: Final = 65_536
 """Deleted entries that are known: the broker keeps a mark of each until that expires, and who puts
@@ -92,6 +93,8 @@ class _Due(NamedTuple):
     data: bytes
     reply: str
     headers: dict[str, str] | None
+    order: Publish | None
+    """The message that it is, if it is one."""
 
 
 _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
@@ -149,7 +152,7 @@ class Link:
         self._last_put = 0
         self._markers: BoundedTable[str, int] = BoundedTable(MAX_MARKERS)
         self._watch = Watch(self._inbox, names, self._write, clock)
-        self._is_complete = self._is_refusal_told = False
+        self._is_refusal_told = False
         self._last_revision = 0
         self.round_trip_s: float | None = None
         """To the broker and back, the last time."""
@@ -186,6 +189,8 @@ class Link:
             raise trouble(error, self.broker) from None
         finally:
             await end_tasks(tasks)
+            while self._due:
+                self._tell_not_written(self._due.popleft())
         raise BrokerError(f"the link to the broker {self.broker} ended")
 
     async def _prepare(self, options: ClusterOptions) -> api.ConsumerInfo:
@@ -243,37 +248,43 @@ class Link:
         """See `Bus.do`."""
         if isinstance(order, Publish):
             subject = self._names.subject(order.subject)
-            if self._write(subject, order.data):
+            if self._write(subject, order.data, order=order):
                 self._counters.published += 1
             else:
                 self._loop.call_soon(self._tell_dropped, order)
             return
-        if len(self._under_way) >= MAX_PUTS:
+        is_put = isinstance(order, Put)
+        is_full = len(self._under_way) >= MAX_PUTS
+        if is_full and is_put:
             self._loop.call_soon(self._refuse, order.key)
             return
         expected = order.revision or self._markers.get(order.key) or 0
         headers = {_EXPECTED: str(expected)}
-        is_put = isinstance(order, Put)
         if isinstance(order, Delete):
             headers[_OPERATION] = "DEL"
         self._last_put += 1
-        reply = f"{self._inbox}.put.{self._last_put}"
+        reply = "" if is_full else f"{self._inbox}.put.{self._last_put}"
         value = order.value if isinstance(order, Put) else b""
-        if self._write(f"{self._names.keys}{order.key}", value, reply, headers):
+        if not self._write(f"{self._names.keys}{order.key}", value, reply, headers):
+            self._loop.call_soon(self._refuse, order.key)
+        elif not is_full:
             until = self._clock() + PUT_S
             self._under_way[self._last_put] = _UnderWay(order.key, is_put, expected, until)
-        else:
-            self._loop.call_soon(self._refuse, order.key)
 
     def _write(
-        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        data: bytes,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+        order: Publish | None = None,
     ) -> bool:
         """Whether there is room for it."""
         size = len(subject) + len(data)
         if self._due_bytes + size > MAX_QUEUED_BYTES or len(data) > self._client.max_payload:
             return False
         self._due_bytes += size
-        self._due.append(_Due(subject, data, reply, headers))
+        self._due.append(_Due(subject, data, reply, headers, order))
         self._has_due.set()
         self._is_written.clear()
         return True
@@ -288,7 +299,7 @@ class Link:
                 try:
                     await self._client.publish(due.subject, due.data, due.reply, due.headers)
                 except (BadSubjectError, MaxPayloadError):  # what was said by others, too
-                    self._counters.dropped_out += 1
+                    self._tell_not_written(due)
             self._is_written.set()
 
     # In.
@@ -353,6 +364,11 @@ class Link:
         self._counters.refused += 1
         self._heard.handle_refused(key, self._clock())
 
+    def _tell_not_written(self, due: _Due) -> None:
+        if due.order is not None:
+            self._counters.published -= 1
+            self._tell_dropped(due.order)
+
     def _tell_dropped(self, order: Publish) -> None:
         self._counters.dropped_out += 1
         is_too_large = len(order.data) > self._client.max_payload
@@ -360,8 +376,9 @@ class Link:
 
     def _take_entry(self, message: Msg) -> None:
         if not message.reply:
+            was_read = self._watch.is_read
             self._watch.take_status(message)
-            if not self._is_complete:
+            if self._watch.is_read and not was_read:
                 self._complete()  # the rest has expired since
             return
         if not self._watch.is_of_it(message.reply):
@@ -376,11 +393,11 @@ class Link:
             self._markers.put(key, revision)
         now = self._clock()
         self._heard.receive_entry(key, None if is_gone else message.data, revision, now)
-        if not self._is_complete and (pending == 0 or revision >= self._last_revision):
+        if not self._watch.is_read and (pending == 0 or revision >= self._last_revision):
             self._complete()
 
     def _complete(self) -> None:
-        self._is_complete = True
+        self._watch.is_read = True
         self._heard.handle_complete(self._clock())
 
     async def _tend(self) -> None:

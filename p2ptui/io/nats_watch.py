@@ -26,8 +26,27 @@ FIRST_S: Final = 0.5
 LATE_S: Final = 2.0
 """How long after that it may say that there are none."""
 
+HOW_MUCH: Final = "much"
+"""Where the answer goes to how much there still is; entries go to numbers."""
+
 IDLE_S: Final = 15.0
 """A watch that nobody asks any more is forgotten by the broker after this."""
+
+
+class _Delivered(msgspec.Struct):
+    consumer_seq: int
+
+
+class _HowMuch(msgspec.Struct):
+    """What the broker says of a watch."""
+
+    num_pending: int
+    """Entries that it has not sent."""
+    delivered: _Delivered
+    """How many it has sent."""
+
+
+_decode_how_much: Final = msgspec.json.Decoder(_HowMuch).decode
 
 
 class Watch:
@@ -50,8 +69,9 @@ class Watch:
         self._inbox, self._names, self._write, self._clock = inbox, names, write, clock
         self._asked = self._left = self._last = 0
         self._until = 0.0
-        self._next = ""
         self._consumer = ""
+        self.is_read = False
+        """Whether all that stood there at first has been told."""
 
     def shape(self) -> api.ConsumerConfig:
         """What the broker is asked for."""
@@ -67,8 +87,7 @@ class Watch:
 
     def begin(self, consumer: str) -> None:
         """Ask for the first entries."""
-        self._consumer = consumer
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{self._names.stream}.{consumer}"
+        self._consumer = f"{self._names.stream}.{consumer}"
         self._ask()
 
     def _ask(self) -> None:
@@ -77,9 +96,11 @@ class Watch:
         self._left = PULL
         self._until = self._clock() + wait_s + LATE_S
         request = {"batch": PULL, "expires": int(wait_s * 1e9)}
-        if not self._write(
-            self._next, msgspec.json.encode(request), f"{self._inbox}.pull.{self._asked}"
-        ):
+        self._request("MSG.NEXT", msgspec.json.encode(request), str(self._asked))
+
+    def _request(self, what: str, data: bytes, answer: str) -> None:
+        subject = f"$JS.API.CONSUMER.{what}.{self._consumer}"
+        if not self._write(subject, data, f"{self._inbox}.pull.{answer}"):
             raise BrokerError("the broker reads too slowly")
 
     def is_of_it(self, reply: str) -> bool:
@@ -87,7 +108,7 @@ class Watch:
         name: others may send something to the same place."""
         words = reply.split(".")
         at = 3 if len(words) == 9 else 5
-        return words[:2] == ["$JS", "ACK"] and words[at : at + 1] == [self._consumer]
+        return words[:2] == ["$JS", "ACK"] and ".".join(words[at - 1 : at + 1]) == self._consumer
 
     def take(self, message: Msg) -> tuple[int, int]:
         """The revision of an entry, and how many are still to come.
@@ -114,9 +135,15 @@ class Watch:
     def take_status(self, message: Msg) -> None:
         """There was nothing more for a while; or the watch is gone.
 
+        A broker that is busy may have much to tell and not come to it in time. So while not all has
+        been read it is asked how much there is.
+
         Raises:
             BrokerError: It is.
         """
+        if message.subject.endswith(f".{HOW_MUCH}"):
+            self._take_how_much(message)
+            return
         if answered(message.subject) != self._asked:
             return
         headers = message.headers or {}
@@ -124,6 +151,16 @@ class Watch:
             why = headers.get("Description", "without a reason")
             raise BrokerError(f"the broker ended the watch of the bucket ({why})")
         self._ask()
+        if not self.is_read:
+            self._request("INFO", b"", HOW_MUCH)
+
+    def _take_how_much(self, message: Msg) -> None:
+        try:
+            answer = _decode_how_much(message.data)
+        except msgspec.MsgspecError:
+            raise BrokerError("what the broker says of the watch makes no sense") from None
+        # What it has sent may still be on its way.
+        self.is_read |= answer.num_pending == 0 and answer.delivered.consumer_seq <= self._last
 
     def require_alive(self, now: float) -> None:
         """The broker has to answer in time, if only that there is nothing.

@@ -194,6 +194,11 @@ def not_met_words(endpoint: Endpoint, text: str, now: float) -> str:
     return f"{who} ({node.node_id}) was never met, and has shown no keys: connect to it first"
 
 
+def may_mean(text: str, node_id: str, name: str) -> bool:
+    """Whether a text may mean a node by its name, or by the beginning of its id."""
+    return bool(text) and (name in (text, told_name(text)) or node_id.startswith(text.lower()))
+
+
 def find_named(text: str, candidates: Iterable[_Named], now: float = math.inf) -> _Named:
     """The one of many with this name, or whose id begins so; a name that fits goes first.
 

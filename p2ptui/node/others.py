@@ -2,7 +2,7 @@
 one with another server of the network."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -156,7 +156,7 @@ class NodesElsewhere:
         if now >= self._found_at + ELSEWHERE_HOLDS_S:
             self._found_at = now
             elsewhere, before = self._endpoint.elsewhere, self._found
-            names = {server.id: server.name for server in elsewhere.servers_told(now)}
+            names = self._server_names(now)
             self._found = {}
             if not names:
                 return self._found
@@ -169,19 +169,50 @@ class NodesElsewhere:
                         break
         return self._found
 
+    def with_id(self, node_id: str, now: float) -> OtherNode | None:
+        """The one with an id in canonical text, whether a table names it or not."""
+        foreign = self._endpoint.elsewhere.holder(node_id)
+        if foreign is None or not self._is_elsewhere(foreign):
+            return None
+        return _other(foreign, self._server_names(now))
+
+    def those(self, fits: Callable[[str, str], bool], now: float) -> list[OtherNode]:
+        """Those whose id and name fit, of all: they are looked at one by one, for a person who
+        asks.
+
+        Args:
+            fits: Whether an id and a name do.
+            now: The time, seconds.
+        """
+        names = self._server_names(now)
+        return [
+            _other(foreign, names)
+            for foreign in self._endpoint.elsewhere.nodes()
+            if fits(foreign.node_id, foreign.name) and self._is_elsewhere(foreign)
+        ]
+
+    def _server_names(self, now: float) -> dict[str, str]:
+        return {server.id: server.name for server in self._endpoint.elsewhere.servers_told(now)}
+
+    def _is_elsewhere(self, foreign: Foreign) -> bool:
+        return self._endpoint.peers.authenticated(foreign.node_id) is None
+
     def _add(self, foreign: Foreign | None, names: Mapping[str, str]) -> None:
-        if foreign is None or self._endpoint.peers.authenticated(foreign.node_id) is not None:
-            return
-        self._found[foreign.node_id] = OtherNode(
-            foreign.node_id,
-            foreign.name,
-            foreign.address,
-            foreign.server_id,
-            2,
-            foreign.capabilities,
-            names.get(foreign.server_id, ""),
-            is_elsewhere=True,
-        )
+        if foreign is not None and self._is_elsewhere(foreign):
+            self._found[foreign.node_id] = _other(foreign, names)
+
+
+def _other(foreign: Foreign, names: Mapping[str, str]) -> OtherNode:
+    return OtherNode(
+        foreign.node_id,
+        foreign.name,
+        foreign.address,
+        foreign.server_id,
+        2,
+        foreign.capabilities,
+        names.get(foreign.server_id, ""),
+        is_elsewhere=True,
+    )
 
 
 def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import PeerStatus
+from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.errors import UnknownPeerError
-from p2ptui.node.lookup import SeveralFitError, find_named, find_node
+from p2ptui.node.lookup import SeveralFitError, find_named, find_node, may_mean
 from p2ptui.node.others import Known, NodesElsewhere, OtherNode, find_others
 from p2ptui.node.refused import Refused, rank_of, view_of
 from p2ptui.node.view import PeerView, trust_in, view
@@ -259,10 +261,15 @@ class Roster:
             ]
             if len(refused) == 1:
                 return view_of(refused[0], self._clock())
-            elsewhere = self._elsewhere.look(self._clock())
-            if not elsewhere or refused:
+            if refused:
                 raise
-            return elsewhere.get(text) or find_named(text, elsewhere.values())
+            now, node_id = self._clock(), canonical_id(text)
+            if node_id is not None and (exact := self._elsewhere.with_id(node_id, now)) is not None:
+                return exact
+            fitting = self._elsewhere.those(partial(may_mean, text), now)
+            if not fitting:
+                raise
+            return find_named(text, fitting)
         return self._view(found) if isinstance(found, Peer) else found
 
     def shell_target(self, node: Known) -> tuple[str, ...]:

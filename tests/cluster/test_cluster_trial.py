@@ -8,16 +8,15 @@ from tests.cluster_trial.trial import Options
 pytestmark = needs_broker
 
 SMALL = Options(
-    nodes=18,
+    nodes=12,
     crowds=1,
-    pairs=12,
+    pairs=6,
     kills=1,
     server_kills=1,
-    cuts=1,
-    cut=1.0,
-    probed=2,
-    lines=3,
+    probed=1,
+    lines=1,
     calm=0.5,
+    watched=2.0,
 )
 BY_THE_CLOCK = ("latency", "within", "served", "again")
 """How long something takes is for a machine that does nothing else."""

@@ -1,6 +1,8 @@
 """The bus and a real broker: entries, their revisions, messages; a broker that goes and comes."""
 
+import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +12,8 @@ from brokers import Broker, needs_broker, until
 from conftest import Member
 
 from p2ptui.core.cluster.bus import Delete, Publish, Put
+from p2ptui.io.nats_link import MAX_PUTS
+from p2ptui.io.nats_watch import Watch
 
 pytestmark = needs_broker
 
@@ -58,6 +62,25 @@ async def test_an_entry_is_replaced_by_who_knows_it_alone(broker: Broker, join: 
     await first.tells("entry", "k", b"again", 4)
 
 
+async def test_what_has_expired_before_it_was_asked_for_is_no_reason_to_wait(
+    broker: Broker, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = join(broker.url, "a", heartbeat=0.1)
+    await first.complete()
+    first.do(Put("k", b"v", 0))
+    await first.tells("put", "k", 1)
+    begin = Watch.begin
+
+    def begin_late(watch: Watch, consumer: str) -> None:
+        asyncio.get_running_loop().call_later(1.0, begin, watch, consumer)
+        watch._until = math.inf
+
+    monkeypatch.setattr(Watch, "begin", begin_late)
+    second = join(broker.url, "b", heartbeat=0.1)
+    await second.complete()
+    assert second.told == [("link", True), ("complete",)]
+
+
 async def test_messages_reach_all_or_one(broker: Broker, join: Join) -> None:
     first, second = join(broker.url, "a"), join(broker.url, "b")
     other = join(broker.url, "b", network_id="another network")
@@ -72,6 +95,29 @@ async def test_messages_reach_all_or_one(broker: Broker, join: Join) -> None:
     await first.tells("message", "a", b"to itself")
     assert ("message", "a", b"to itself") not in second.told
     assert not [told for told in other.told if told[0] == "message"]
+
+
+async def test_messages_that_do_not_leave_are_told(broker: Broker, join: Join) -> None:
+    member = join(broker.url)
+    await member.complete()
+    member.do(Publish("b", bytes(2 << 20)))
+    await member.tells("unsent", "b", True)
+    # The broker reads nothing: what the connection has no room for waits, and then does not.
+    broker.signal(signal.SIGSTOP)
+    for number in range(100):
+        member.do(Publish(f"b{number}", bytes(1 << 18)))
+    await member.tells("link", False)
+    broker.signal(signal.SIGCONT)
+    unsent = [told[1] for told in member.told if told[0] == "unsent" and not told[2]]
+    counters = member.bus.status().counters
+    assert counters["published"] + len(unsent) == 100
+    assert counters["dropped_out"] == len(unsent) + 1
+    assert {f"b{number}" for number in range(70, 100)} <= set(unsent), "the last ones"
+    last = member.told.index(("link", False))
+    assert all(told[0] != "unsent" for told in member.told[last:])
+    waited = [subject for subject in unsent if int(subject[1:]) < 32]
+    assert waited, "those that there was room for"
+    await member.complete(2)
 
 
 async def test_a_broker_that_crashed_is_found_again_with_all_it_kept(
@@ -167,3 +213,23 @@ async def test_what_others_send_to_the_place_of_entries_ends_no_link(
     assert first.told.count(("link", True)) == 1
     assert first.bus.status().counters["dropped_in"] == 1
     assert not any(b"forged" in told for told in first.told)
+
+
+async def test_a_full_server_that_ends_takes_all_it_has_put_away(
+    broker: Broker, join: Join
+) -> None:
+    first, second = join(broker.url, "a", max_nodes=6000), join(broker.url, "b", max_nodes=6000)
+    await first.complete()
+    await second.complete()
+    for start in range(0, 5000, 1000):
+        for number in range(start, start + 1000):
+            first.do(Put(f"k{number}", b"v", 0))
+        await until(lambda start=start: len(second.heard.entries) == start + 1000)
+    revisions = {key: revision for key, (_, revision) in second.heard.entries.items()}
+    assert len(revisions) > MAX_PUTS
+    for key, revision in revisions.items():
+        first.do(Delete(key, revision))
+    await first.bus.drain()
+    await first.close()
+    await until(lambda: not second.heard.entries, "an empty table")
+    assert not [told for told in first.told if told[0] == "refused"]

@@ -1,6 +1,7 @@
 """The parts of the bus that need no broker: names, words for trouble, what a watch believes."""
 
 import asyncio
+import json
 import socket
 import ssl
 import uuid
@@ -65,7 +66,8 @@ class Story:
         self.watch.begin("consumer")
 
     def write(self, subject: str, _data: bytes, reply: str) -> bool:
-        assert subject == "$JS.API.CONSUMER.MSG.NEXT.KV_p2ptui_net.consumer"
+        what = "INFO" if reply.endswith(".much") else "MSG.NEXT"
+        assert subject == f"$JS.API.CONSUMER.{what}.KV_p2ptui_net.consumer"
         self.asked.append(reply)
         return True
 
@@ -74,6 +76,11 @@ class Story:
 
     def status(self, subject: str, status: str) -> None:
         self.watch.take_status(Msg(Client(), subject=subject, headers={"Status": status}))
+
+    def tell_how_much(self, pending: int, sent: int) -> None:
+        answer = {"num_pending": pending, "delivered": {"consumer_seq": sent}}
+        data = json.dumps(answer).encode()
+        self.watch.take_status(Msg(Client(), subject="inbox.pull.much", data=data))
 
 
 async def test_entries_come_in_order_with_a_domain_or_without() -> None:
@@ -90,12 +97,20 @@ async def test_what_makes_no_sense_ends_the_watch(reply: str) -> None:
         Story().entry(reply)
 
 
-@pytest.mark.parametrize("reply", ["a.b.c.d.1.23.4.5.6", "$JS.ACK.stream.other.1.23.4.5.6", "x"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "a.b.c.d.1.23.4.5.6",
+        "$JS.ACK.KV_p2ptui_net.other.1.23.4.5.6",
+        "$JS.ACK.a.consumer.1.23.4.5.6",
+        "x",
+    ],
+)
 async def test_what_somebody_else_sends_to_the_place_of_entries_is_none(reply: str) -> None:
     watch = Story().watch
     assert not watch.is_of_it(reply)
-    assert watch.is_of_it("$JS.ACK.stream.consumer.1.17.1.1700000000.4")
-    assert watch.is_of_it("$JS.ACK.hub.hash.stream.consumer.1.19.2.1700000000.3.x")
+    assert watch.is_of_it("$JS.ACK.KV_p2ptui_net.consumer.1.17.1.1700000000.4")
+    assert watch.is_of_it("$JS.ACK.hub.hash.KV_p2ptui_net.consumer.1.19.2.1700000000.3.x")
 
 
 async def test_more_is_asked_for_when_all_have_come_or_none_do() -> None:
@@ -105,10 +120,36 @@ async def test_more_is_asked_for_when_all_have_come_or_none_do() -> None:
     assert story.asked == ["inbox.pull.1", "inbox.pull.2"]
     story.status("inbox.pull.1", "408")  # of the one before
     assert len(story.asked) == 2
+    story.watch.is_read = True
     story.status("inbox.pull.2", "408")
     assert story.asked[2:] == ["inbox.pull.3"]
     with pytest.raises(BrokerError, match="ended the watch"):
         story.status("inbox.pull.3", "409")
+
+
+@pytest.mark.parametrize(
+    ("pending", "sent", "is_read"), [(0, 1, True), (1, 1, False), (0, 2, False), (1, 2, False)]
+)
+async def test_all_is_read_if_the_broker_has_nothing_more_and_all_it_sent_is_here(
+    pending: int, sent: int, is_read: bool
+) -> None:
+    story = Story()
+    story.entry("$JS.ACK.stream.consumer.1.17.1.1700000000.4")
+    story.status("inbox.pull.1", "408")  # it is busy, or there is nothing
+    assert not story.watch.is_read
+    assert story.asked[1:] == ["inbox.pull.2", "inbox.pull.much"]
+    story.tell_how_much(pending, sent)
+    assert story.watch.is_read is is_read
+    story.status("inbox.pull.1", "404")  # of one that is over
+    assert len(story.asked) == 3
+    story.status("inbox.pull.2", "408")
+    assert story.asked[3:] == ["inbox.pull.3"] + ["inbox.pull.much"] * (not is_read)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"error":{"code":404}}', b"[]"])
+async def test_a_broker_that_does_not_say_how_much_there_is_ends_the_watch(data: bytes) -> None:
+    with pytest.raises(BrokerError, match="makes no sense"):
+        Story().watch.take_status(Msg(Client(), subject="inbox.pull.much", data=data))
 
 
 async def test_a_broker_that_says_nothing_has_forgotten_the_watch() -> None:

@@ -55,6 +55,8 @@ class Options:
     quiet: float = 20.0
     calm: float = 3.0
     """Between two kills, and before the first."""
+    watched: float = BACK_S
+    """After a kill of the broker, until that is calm."""
     seed: int = 1
 
 
@@ -277,7 +279,7 @@ class Trial:
             await asyncio.sleep(self.rng.uniform(0.2, 2.0))
             self.broker.start()
             backs.append(time.monotonic())
-            await asyncio.sleep(BACK_S)
+            await asyncio.sleep(self.options.watched)
             rough.append((began, time.monotonic()))
             began = time.monotonic()
             await asyncio.sleep(self.options.calm)

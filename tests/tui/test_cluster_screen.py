@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from p2ptui.errors import UnknownPeerError
 from tests.broker_in_town import BrokerInTown
 from tests.tui.stage import Stage, play
 
@@ -159,5 +160,14 @@ def test_many_nodes_elsewhere_are_shown_in_part(
         await stage.wait()
         assert set(stage.app.peers.list.keys) == shown
         assert "8 nodes" in stage.app.statistics.facts.plain
+        roster = stage.app.roster
+        hidden = [f"eve-{number}" for number in range(6)]
+        found = [roster.find(name) for name in hidden]
+        assert [node.name for node in found] == hidden, "also those that are not shown"
+        assert len({node.node_id for node in found} - shown) >= 3
+        for node in found:
+            assert roster.find(node.node_id) == roster.find(node.node_id[:13].upper()) == node
+        with pytest.raises(UnknownPeerError, match="no node is called"):
+            roster.find("eve")
 
     play(story)

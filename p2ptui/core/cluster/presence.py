@@ -434,9 +434,16 @@ class OwnPresence:
         self._plan(node_id, mine, now + again_s)
 
     def all_deleted(self) -> list[Delete]:
-        """What takes away all that this server has put."""
+        """What takes away all that this server has put, and has not taken away yet."""
+        authenticated = self._state.peers.authenticated
         return [
             Delete(node_id, mine.revision)
             for node_id, mine in self._mine.items()
-            if mine.is_ours and mine.revision
+            if mine.is_ours
+            and mine.revision
+            and (
+                mine.ordered_at is None
+                or mine.tried != mine.revision
+                or self._is_told(authenticated(node_id))
+            )
         ]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from p2ptui.core.cluster.bus import Put
+from p2ptui.core.cluster.bus import Delete, Put
 from p2ptui.core.cluster.presence import PUTS_AT_ONCE, PUTS_PER_S
 from tests.core.cluster_rooms import Rooms, Server
 
@@ -197,6 +197,26 @@ def test_a_server_that_ends_takes_away_what_it_has_put() -> None:
     assert one.state.elsewhere.holder("x") is None
     servers = other.cluster.servers(rooms.now)
     assert [server.is_draining for server in servers] == [True]
+
+
+def test_what_is_being_taken_away_is_not_taken_away_twice_at_the_end() -> None:
+    rooms = Rooms(2, latency_s=0.5)
+    one, other = rooms.servers
+    nodes = [rooms.node() for _ in range(20)]
+    for node in nodes:
+        one.join(node)
+    rooms.run_for(5)
+    assert len(other.known()) == 20
+    noted = orders_noted(one, rooms)
+    for node in nodes[:5]:
+        one.leave(node)
+    rooms.run_for(0.2)
+    one.cluster.close(rooms.now)
+    one.settle()
+    deleted = [order.key for _, order in noted if isinstance(order, Delete)]
+    assert sorted(deleted) == sorted(node.node_id for node in nodes)
+    rooms.run_for(2)
+    assert rooms.broker.entries(rooms.now) == {}
 
 
 def test_two_servers_of_one_name_are_told_once_a_minute_and_serve() -> None:
