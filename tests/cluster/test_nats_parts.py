@@ -97,12 +97,20 @@ async def test_what_makes_no_sense_ends_the_watch(reply: str) -> None:
         Story().entry(reply)
 
 
-@pytest.mark.parametrize("reply", ["a.b.c.d.1.23.4.5.6", "$JS.ACK.stream.other.1.23.4.5.6", "x"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "a.b.c.d.1.23.4.5.6",
+        "$JS.ACK.KV_p2ptui_net.other.1.23.4.5.6",
+        "$JS.ACK.a.consumer.1.23.4.5.6",
+        "x",
+    ],
+)
 async def test_what_somebody_else_sends_to_the_place_of_entries_is_none(reply: str) -> None:
     watch = Story().watch
     assert not watch.is_of_it(reply)
-    assert watch.is_of_it("$JS.ACK.stream.consumer.1.17.1.1700000000.4")
-    assert watch.is_of_it("$JS.ACK.hub.hash.stream.consumer.1.19.2.1700000000.3.x")
+    assert watch.is_of_it("$JS.ACK.KV_p2ptui_net.consumer.1.17.1.1700000000.4")
+    assert watch.is_of_it("$JS.ACK.hub.hash.KV_p2ptui_net.consumer.1.19.2.1700000000.3.x")
 
 
 async def test_more_is_asked_for_when_all_have_come_or_none_do() -> None:

@@ -4,10 +4,11 @@ There may be tens of thousands, and many servers may fall silent at once.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.cluster.others import MAX_RUNS, Run
+from p2ptui.core.cluster.others import MAX_RUNS, Others, Run
 from p2ptui.core.state import NodeState
 
 TOLD_AT_ONCE: Final = 500
@@ -20,23 +21,47 @@ class Tellings:
 
     Args:
         state: The shared ground.
+        others: The servers.
+        moved_s: The nodes of one that falls silent have so long to join another one.
         tell: Called with the run of a server, a node that it held, and the time.
     """
 
-    def __init__(self, state: NodeState, tell: Callable[[Run, str, float], None]) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        others: Others,
+        moved_s: float,
+        tell: Callable[[Run, str, float], None],
+    ) -> None:
         self._state = state
+        self._moved_s = moved_s
         self._tell = tell
         # The last ones are told of first; of one server, what is the latest.
         self._waiting: BoundedTable[Run, list[str]] = state.tables.add(
             "cluster_tellings", BoundedTable(MAX_RUNS, full="cluster_servers_full")
         )
         self._is_planned = False
+        others.on_silent.append(self._handle_silent)
+        others.on_heard.append(self._handle_heard)
 
     def __contains__(self, run: Run) -> bool:
         return run in self._waiting
 
-    def begin(self, run: Run, now: float) -> None:
-        """All nodes of a server are to be told of."""
+    def _handle_silent(self, run: Run, now: float) -> None:
+        self._state.timers.schedule_upkeep(now + self._moved_s, partial(self._judge_silent, run))
+
+    def _judge_silent(self, run: Run, now: float) -> None:
+        if run.is_live or run.is_told_gone or now < run.heard_at + self._moved_s:
+            return
+        run.is_told_gone = True
+        self._begin(run, now)
+
+    def _handle_heard(self, run: Run, now: float) -> None:
+        if run.is_told_gone:
+            run.is_told_gone = False
+            self._begin(run, now)
+
+    def _begin(self, run: Run, now: float) -> None:
         self._waiting.pop(run)
         if run.node_ids:
             self._waiting.put(run, list(reversed(run.node_ids)))

@@ -7,7 +7,6 @@ the broker does not tell when it lets one expire.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice, takewhile
 from typing import Final
 
@@ -107,7 +106,7 @@ class View:
             ),
         )
         self._passing = Passing(tables)
-        self._tellings = Tellings(state, self._tell_of)
+        self._tellings = Tellings(state, others, MOVED_S, self._tell_of)
         self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
@@ -117,7 +116,6 @@ class View:
         self._is_first = True
         self._ages = self._verifies = False
         others.on_silent.append(self._handle_silent)
-        others.on_heard.append(self._handle_heard)
         self.on_joined: list[Callable[[Foreign, float], None]] = []
         """Called with a node that has come, or that has changed or moved."""
         self.on_left: list[Callable[[str, float], None]] = []
@@ -409,22 +407,10 @@ class View:
 
     # Servers that come and go, and with them their nodes.
 
-    def _handle_silent(self, run: Run, now: float) -> None:
+    def _handle_silent(self, run: Run, _now: float) -> None:
         for node_id, foreign in list(self._in_use.items()):
             if foreign.server_id == run.server_id:
                 self._in_use.pop(node_id)
-        self._state.timers.schedule_upkeep(now + MOVED_S, partial(self._judge_silent, run))
-
-    def _judge_silent(self, run: Run, now: float) -> None:
-        if run.is_live or run.is_told_gone or now < run.heard_at + MOVED_S:
-            return
-        run.is_told_gone = True
-        self._tellings.begin(run, now)
-
-    def _handle_heard(self, run: Run, now: float) -> None:
-        if run.is_told_gone:
-            run.is_told_gone = False
-            self._tellings.begin(run, now)
 
     def _tell_of(self, run: Run, node_id: str, now: float) -> None:
         """A server has fallen silent, or is back."""
