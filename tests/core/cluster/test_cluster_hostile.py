@@ -12,6 +12,7 @@ from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
 from p2ptui.core.cluster.presence import MAX_DISOWNED
 from p2ptui.core.cluster.tellings import TOLD_AT_ONCE
 from p2ptui.core.cluster.view import MAX_ODD
+from p2ptui.secure.identity import Identity
 from p2ptui.wire.cluster import (
     KNOWN_CAPABILITIES,
     MAX_MESSAGE_BYTES,
@@ -444,14 +445,15 @@ def test_many_servers_that_fall_silent_at_once_are_told_some_nodes_at_a_time() -
     joined: list[tuple[str, float]] = []
     one.cluster.on_left_elsewhere.append(lambda node_id, now: left.append((node_id, now)))
     one.cluster.on_joined_elsewhere.append(lambda node, now: joined.append((node.node_id, now)))
-    heads = [("p2p_default", bytes([number, *RAW[1:]]), b"instance") for number in range(1, 41)]
-    say_all_are_there(rooms, one, heads)
+    servers = [server_keys(number) for number in range(101, 141)]
+    heads = [head_of(server) for server in servers]
+    say_all_are_there(rooms, one, servers)
     for number in range(2000):
         entry = encode_presence(Presence(*heads[number % len(heads)], 0, b"", encode_about(OPEN)))
         one.cluster.receive_entry(node_id_of(number + 1), entry, number + 1, rooms.now)
     joined.clear()
     rooms.run_for(10)
-    say_all_are_there(rooms, one, heads)
+    say_all_are_there(rooms, one, servers)
     rooms.run_for(1)
     for told in (left, joined):
         assert len({node_id for node_id, _ in told}) == len(told) == 2000
@@ -464,8 +466,9 @@ def test_a_server_that_is_back_while_its_nodes_are_told_gone() -> None:
     there: set[str] = set()
     one.cluster.on_joined_elsewhere.append(lambda node, _: there.add(node.node_id))
     one.cluster.on_left_elsewhere.append(lambda node_id, _: there.discard(node_id))
-    say_all_are_there(rooms, one, [HEAD])
-    entry = encode_presence(Presence(*HEAD, 0, b"", encode_about(OPEN)))
+    server = server_keys(101)
+    say_all_are_there(rooms, one, [server])
+    entry = encode_presence(Presence(*head_of(server), 0, b"", encode_about(OPEN)))
     many = 3 * TOLD_AT_ONCE
     for number in range(1, many + 1):
         one.cluster.receive_entry(node_id_of(number), entry, number, rooms.now)
@@ -476,16 +479,21 @@ def test_a_server_that_is_back_while_its_nodes_are_told_gone() -> None:
     for number in (1, many):  # of these one was told, the other not yet
         one.cluster.receive_entry(node_id_of(number), None, 2 * many + number, rooms.now)
     assert len(there) == 2 * TOLD_AT_ONCE - 1
-    say_all_are_there(rooms, one, [HEAD])
+    say_all_are_there(rooms, one, [server])
     rooms.run_for(1)
     assert len(there) == many - 2
 
 
-def say_all_are_there(rooms: Rooms, to: Server, heads: list[tuple[str, bytes, bytes]]) -> None:
+def head_of(server: Identity) -> tuple[str, bytes, bytes]:
+    """How whatever a server says begins."""
+    return "p2p_default", node_id_bytes(server.id), b"instance"
+
+
+def say_all_are_there(rooms: Rooms, to: Server, servers: list[Identity]) -> None:
     """Servers of which nothing else is there say that they are."""
-    for head in heads:
-        beacon = encode_message(Beacon(*head, "n", "", 0, False, 1, 1))
-        to.cluster.receive_message("servers", beacon, rooms.now)
+    for server in servers:
+        beacon = Beacon(*head_of(server), "n", "", 0, False, 1, 1)
+        to.cluster.receive_message("servers", signed(server, beacon, rooms.now), rooms.now)
 
 
 def entry_by(server: Server, node: FakeNode, counter: int = 0, *, keys: bool = True) -> bytes:
