@@ -629,6 +629,7 @@ def test_the_password_of_a_broker_is_never_shown() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"servers": ["nats://***@host:1"]}, "write them in again"),
         ({"tls_cert": "x"}, "set cluster.tls_key too"),
         ({"tls_key": "x"}, "set cluster.tls_cert too"),
         ({"servers": ["nats://u:p@host"], "credentials": "x"}, "leave one out"),
