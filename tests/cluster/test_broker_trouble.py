@@ -83,6 +83,15 @@ async def test_a_broker_without_jetstream(
     assert len(lines_of(caplog)) == 1
 
 
+async def test_a_name_is_looked_up_where_it_can_be_ended(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the library looks up outlives it in uvloop, and its failure goes to nobody."""
+    monkeypatch.setattr("nats.aio.client.Client.connect", None)
+    member = join("nats://no.such.host.invalid:4222")
+    assert "check cluster.servers" in await member.in_trouble("was not found")
+
+
 async def test_a_bucket_for_another_heartbeat(broker: Broker, join: Join) -> None:
     first = join(broker.url, "a")
     await first.complete()
