@@ -132,7 +132,7 @@ def _other_heartbeat(has_s: float, wanted_s: float) -> str:
         return "its entries never expire;"
     return (
         f"its entries expire after {seconds_words(has_s)}, not {seconds_words(wanted_s)}; set"
-        f" cluster.heartbeat = {round(has_s / 3, 3):g} here, as the bucket has, or, to change it"
+        f" cluster.heartbeat = {round(has_s / 3, 3)} here, as the bucket has, or, to change it"
         " everywhere,"
     )
 

@@ -97,7 +97,7 @@ async def test_a_bucket_for_another_heartbeat(broker: Broker, join: Join) -> Non
     await first.complete()
     second = join(broker.url, "b", heartbeat=10)
     text = await second.in_trouble("is configured differently")
-    here = text.index("expire after 90 s, not 30 s; set cluster.heartbeat = 30 here")
+    here = text.index("expire after 90 s, not 30 s; set cluster.heartbeat = 30.0 here")
     everywhere = text.index("or, to change it everywhere, stop all servers")
     assert here < everywhere < text.index("nats kv del p2ptui_net")
     assert not second.told
