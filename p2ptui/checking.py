@@ -1,17 +1,20 @@
 """A configuration looked at without starting a node: what it names must be there, too."""
 
-import os
+from pathlib import Path
 
 from p2ptui.config import ClusterOptions, Config, config_warnings
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
+from p2ptui.errors import ConfigError
 from p2ptui.node.own_identity import network_key_of
+from p2ptui.text import cause
 
 
 def check_config(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each.
 
     Raises:
-        ConfigError: A key, an action or a theme that there is not.
+        ConfigError: A key, an action or a theme that there is not; a file of [cluster] that cannot
+            be read.
         KeyFileError: The file of the network key cannot be used.
     """
     network_key = network_key_of(config)
@@ -30,7 +33,11 @@ def check_config(config: Config) -> list[str]:
 
 
 def _cluster_notices(options: ClusterOptions) -> list[str]:
-    """What keeps this server from its broker, as far as it is seen from here."""
+    """What keeps this server from its broker, as far as it is seen from here.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
     if not options.servers:
         return []
     from importlib.util import find_spec
@@ -43,9 +50,10 @@ def _cluster_notices(options: ClusterOptions) -> list[str]:
         "tls_cert": options.tls_cert,
         "tls_key": options.tls_key,
     }
-    missing = [
-        f"cluster.{name}: {path} is no file that can be read"
-        for name, path in named.items()
-        if path and not os.access(path, os.R_OK)
-    ]
-    return [*([] if find_spec("nats") else [INSTALL]), *missing]
+    for name, path in named.items():
+        try:
+            if path:
+                Path(path).open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"cluster.{name}: {path} cannot be read: {cause(error)}") from None
+    return [] if find_spec("nats") else [INSTALL]

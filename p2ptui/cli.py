@@ -234,8 +234,8 @@ def _run_node(arguments: Sequence[str]) -> int:
     _refuse_unknown(parser, options.words, unknown)
     if any("@" in url for url in options.cluster or ()):
         parser.error(
-            "a password does not belong on the command line, where everybody on this machine can"
-            " read it: use cluster.credentials, or P2PTUI_CLUSTER_SERVERS"
+            "a user, password or token does not belong on the command line, where everybody on this"
+            " machine can read it: use cluster.credentials, or P2PTUI_CLUSTER_SERVERS"
         )
     if options.no_ui:
         from p2ptui.hangups import survive_hangups

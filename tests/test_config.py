@@ -620,6 +620,12 @@ def test_what_is_no_broker_is_refused(url: str) -> None:
         Config().with_options(cluster={"servers": [url]})
 
 
+def test_a_variable_that_lacks_its_section_is_completed() -> None:
+    """Rather than with the name of a secret that happens to look alike."""
+    with pytest.raises(ConfigError, match="did you mean 'P2PTUI_SERVER_NETWORK_ID'"):
+        load_config(None, {"P2PTUI_NETWORK_ID": "blue"}, {})
+
+
 def test_the_password_of_a_broker_is_never_shown() -> None:
     for url in (
         "nats://user:s3cret@host:x",
@@ -638,6 +644,7 @@ def test_the_password_of_a_broker_is_never_shown() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"servers": ["nats://***@host:1"]}, "write them in again"),
         ({"tls_cert": "x"}, "set cluster.tls_key too"),
         ({"tls_key": "x"}, "set cluster.tls_cert too"),
         ({"servers": ["nats://u:p@host"], "credentials": "x"}, "leave one out"),

@@ -17,6 +17,7 @@ from p2ptui.commands.session import (
 )
 from p2ptui.commands.table import print_table
 from p2ptui.commands.target import Deadline, tell_changes, trust_fields
+from p2ptui.commands.warning import warn_of_broker
 from p2ptui.config import Config
 from p2ptui.core.events import ServerList
 from p2ptui.errors import RemoteError
@@ -73,6 +74,7 @@ async def _run(options: argparse.Namespace, config: Config, servers: list[Addres
             options.answer.tell(_report(peer, listed))
         else:
             _print(peer, listed)
+        warn_of_broker(listed)
     return _judge(listed)
 
 

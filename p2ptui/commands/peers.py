@@ -16,6 +16,7 @@ from p2ptui.commands.session import (
 )
 from p2ptui.commands.table import print_table
 from p2ptui.commands.target import Deadline, tell_changes, trust_fields
+from p2ptui.commands.warning import warn_of_broker
 from p2ptui.config import Config
 from p2ptui.core.events import NodeList, ServerList
 from p2ptui.core.identity import short_id
@@ -60,6 +61,7 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
             options.answer.tell(_report(node, peer, others, holders))
         else:
             _print_table(node, peer, others, holders)
+        warn_of_broker(servers)
     return _judge(listed)
 
 

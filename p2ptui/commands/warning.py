@@ -2,9 +2,16 @@
 
 import sys
 
+from p2ptui.core.events import ServerList
 from p2ptui.text import printable
 
 
 def warn(text: str) -> None:
     """Say a line, at once."""
     print(f"p2ptui: {printable(text, 1000)}", file=sys.stderr, flush=True)
+
+
+def warn_of_broker(listed: ServerList) -> None:
+    """Say that a server of a cluster knows only its own nodes at the moment, if that is so."""
+    if any(server.linked is False for server in listed.servers[:1]):
+        warn("this server has no link to its broker: it may list only its own nodes")

@@ -10,6 +10,7 @@ from p2ptui.errors import ConfigError
 from p2ptui.wire.address import is_wildcard, parse_ip_address
 
 _SCHEMES: Final = ("nats", "tls")
+_HIDDEN: Final = "***"
 _USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
 
 
@@ -30,7 +31,7 @@ def split_broker(url: str) -> SplitResult:
 
 def shown_broker(url: str) -> str:
     """A broker's URL for people to see: without user, password or token."""
-    return _USER_INFO.sub(r"\1***@", url)
+    return _USER_INFO.sub(rf"\1{_HIDDEN}@", url)
 
 
 def _check_advertised(text: str) -> None:
@@ -119,6 +120,11 @@ def check_cluster(options: ClusterOptions) -> None:
     if not options.servers:
         return
     brokers = [split_broker(url) for url in options.servers]
+    if any(broker.username == _HIDDEN for broker in brokers):
+        raise ConfigError(
+            f"cluster.servers: the user and password were hidden as {_HIDDEN} when this was"
+            " printed; write them in again"
+        )
     if options.credentials and any(broker.username is not None for broker in brokers):
         raise ConfigError(
             "cluster.credentials is set, and cluster.servers holds a user or token too; leave one"
@@ -127,7 +133,7 @@ def check_cluster(options: ClusterOptions) -> None:
     if (options.tls_ca or options.tls_cert) and any(broker.scheme != "tls" for broker in brokers):
         raise ConfigError(
             "cluster.tls_ca or cluster.tls_cert is set, and a URL in cluster.servers does not"
-            " begin with tls://: who is on the way could talk the node out of TLS; write tls://"
+            " begin with tls://: a man in the middle could strip TLS; write tls://"
         )
 
 
@@ -146,8 +152,8 @@ def cluster_warnings(options: ClusterOptions, listens: str) -> list[str]:
         )
     if any(_gives_away(url) for url in options.servers):
         warnings.append(
-            "cluster.servers gives a password to a broker on another machine without TLS: who is on"
-            " the way reads it; write tls://"
+            "cluster.servers gives a password to a broker on another machine without TLS: anybody"
+            " on the path can read it; write tls://"
         )
     return warnings
 

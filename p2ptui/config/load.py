@@ -179,7 +179,9 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
                 continue
             # What all of them begin with makes none of them alike.
             bare = {known.removeprefix(ENVIRONMENT_PREFIX): known for known in _NAMES}
-            near = nearest(name.removeprefix(ENVIRONMENT_PREFIX), bare)
+            key = name.removeprefix(ENVIRONMENT_PREFIX)
+            in_sections = [known for known in bare if known.endswith(f"_{key}")]
+            near = in_sections[0] if len(in_sections) == 1 else nearest(key, bare)
             hint = f"did you mean {bare[near]!r}?" if near else f"the nearest one is {close[0]!r}"
             raise ConfigError(f"environment: unknown variable {name!r}; {hint}")
 

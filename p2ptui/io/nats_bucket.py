@@ -1,4 +1,4 @@
-"""The bucket of a network: which shape it has, and whether one that is there has it."""
+"""The bucket of a network: how it is configured, and whether one that is there is."""
 
 from typing import Final
 
@@ -63,7 +63,7 @@ async def require_bucket(js: JetStreamContext, shape: api.StreamConfig, broker: 
         The highest revision that was ever given there.
 
     Raises:
-        BrokerError: There is none and cannot be, or it has another shape.
+        BrokerError: There is none and cannot be, or it is configured in another way.
     """
     name = shape.name or ""
     try:
@@ -78,8 +78,9 @@ async def require_bucket(js: JetStreamContext, shape: api.StreamConfig, broker: 
     if (differs := _difference(info.config, shape)) is not None:
         bucket = name.removeprefix("KV_")
         raise BrokerError(
-            f"the bucket {bucket} of the broker {broker} has another shape: {differs}; stop all"
-            f" servers of the network, remove it (nats kv del {bucket}), and they make it anew",
+            f"the bucket {bucket} of the broker {broker} is configured differently: {differs} stop"
+            f" all servers of the network and delete the bucket (nats kv del {bucket}, or see"
+            " docs/cluster.md); the first server to start makes it anew",
             REFUSED_S,
         )
     return info.state.last_seq
@@ -101,32 +102,42 @@ def _refused(error: APIError, shape: api.StreamConfig, broker: str) -> BrokerErr
 
 
 def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
-    """What an existing bucket lacks; None if it will do. It may be larger, and kept on several
-    servers of the broker."""
+    """What an existing bucket lacks, as the first part of the advice; None if it will do. It may be
+    larger, and kept on several servers of the broker."""
+    if (ttl_s := float(is_.max_age or 0)) != float(shape.max_age or 0):
+        return _other_heartbeat(ttl_s, float(shape.max_age or 0))
     exact = (
         ("subjects", is_.subjects, shape.subjects),
         ("retention", is_.retention, shape.retention),
         ("storage", is_.storage, shape.storage),
         ("history", is_.max_msgs_per_subject, shape.max_msgs_per_subject),
-        ("TTL (three times cluster.heartbeat)", float(is_.max_age or 0), float(shape.max_age or 0)),
     )
     for what, has, wanted in exact:
         if has != wanted:
-            return f"its {what} is {_plain(has)}, and has to be {_plain(wanted)}"
+            return f"its {what} is {_plain(has)}, and must be {_plain(wanted)};"
     if is_.mirror or is_.sources or is_.sealed or is_.no_ack:
-        return "it is a mirror, collects other streams, is sealed, or does not acknowledge"
+        return "it is a mirror, collects other streams, is sealed, or does not acknowledge;"
     for what, size, least in (
         ("largest value", is_.max_msg_size, MAX_ENTRY_BYTES),
         ("size", is_.max_bytes, ENTRY_BYTES),
     ):
         if size is not None and 0 <= size < least:
-            return f"its {what} is {size} bytes, and has to be {least} at least"
+            return f"its {what} is {size} bytes, and must be at least {least};"
     return None
+
+
+def _other_heartbeat(has_s: float, wanted_s: float) -> str:
+    """The bucket was made for another heartbeat: most likely this server is the odd one out."""
+    if has_s <= 0:
+        return "its entries never expire;"
+    return (
+        f"its entries expire after {seconds_words(has_s)}, not {seconds_words(wanted_s)}; set"
+        f" cluster.heartbeat = {round(has_s / 3, 3)} here, as the bucket has, or, to change it"
+        " everywhere,"
+    )
 
 
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    if isinstance(value, float):
-        return seconds_words(value)
     return str(getattr(value, "value", value))

@@ -14,7 +14,7 @@ from p2ptui.config.cluster_section import ClusterOptions, shown_broker
 from p2ptui.core.cluster.bus import Heard, Order
 from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_names import Names
-from p2ptui.io.nats_trouble import AWAY_S, INSTALL, REFUSED_S, BrokerError
+from p2ptui.io.nats_trouble import AWAY_S, INSTALL, REFUSED_S, BrokerError, StoodStillError
 from p2ptui.text import printable
 
 if TYPE_CHECKING:
@@ -162,8 +162,11 @@ class NatsBus:
         self._trouble = why = str(error)
         if why not in self._told and (not len(self._told) or error.again_s > AWAY_S):
             self._told.put(why, None)
-            log.warning(
-                "cluster: %s; peers of this server are served as before", printable(why, 600)
+            is_known = isinstance(error, StoodStillError)
+            log.log(
+                logging.INFO if is_known else logging.WARNING,
+                "cluster: %s; peers of this server are served as before",
+                printable(why, 600),
             )
 
     async def drain(self) -> None:

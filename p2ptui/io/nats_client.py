@@ -130,6 +130,7 @@ async def connect(
         client.insists_on_tls = True
         arguments["tls"] = _tls_context(options)
     try:
+        await _look_up(parts)
         await client.connect(
             [f"{parts.scheme}://{host}:{parts.port or PORT}"],
             name=name,
@@ -158,6 +159,14 @@ async def connect(
             ) from None
         raise trouble(cause, broker) from None
     return client
+
+
+async def _look_up(broker: SplitResult) -> None:
+    """Find out that the host's name has an address, so that this fails here and not in the
+    library: where that is ended meanwhile, uvloop leaves a look-up behind whose failure nobody
+    takes."""
+    looking = asyncio.get_running_loop().getaddrinfo(broker.hostname, broker.port or PORT)
+    await asyncio.wait_for(looking, CONNECT_S)
 
 
 async def end(client: BrokerClient) -> None:

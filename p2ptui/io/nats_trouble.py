@@ -35,6 +35,10 @@ class BrokerError(Exception):
         self.again_s = again_s
 
 
+class StoodStillError(BrokerError):
+    """This server was away for so long that the broker ended what it had asked for."""
+
+
 def trouble(error: BaseException, broker: str) -> BrokerError:
     """What went wrong, for people.
 

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.js import api
 
 from p2ptui.io.nats_names import Names
-from p2ptui.io.nats_trouble import BrokerError
+from p2ptui.io.nats_trouble import BrokerError, StoodStillError
 
 PULL: Final = 256
 """Entries asked for at a time."""
@@ -169,7 +169,10 @@ class Watch:
             BrokerError: It has not.
         """
         if now > self._until:
-            raise BrokerError("the broker has forgotten the watch of the bucket")
+            raise StoodStillError(
+                "this server, or its broker, stood still for some seconds: all entries are"
+                " read anew"
+            )
 
 
 def answered(subject: str) -> int:

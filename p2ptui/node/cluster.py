@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from p2ptui.bounded.rates import TokenBucket
 from p2ptui.config import Config
 from p2ptui.core.cluster.bus import Publish
 from p2ptui.core.cluster.others import ServerStatus, Trouble
@@ -21,6 +22,10 @@ from p2ptui.wire.address import Address, format_address
 __all__ = ["ClusterReport", "ClusterService", "ServerStatus"]
 
 log = logging.getLogger("p2ptui.cluster")
+
+TOLD_PER_S: Final = 1.0
+MAX_TOLD_AT_ONCE: Final = 64
+"""Lines about other servers in the log: whoever has the broker can have them come and go."""
 
 GRAVE: Final = (Trouble.COPIED_IDENTITY,)
 """What keeps this server from telling of its peers."""
@@ -82,6 +87,11 @@ class ClusterService:
         self._is_turn_planned = self._is_over = False
         room.on_orders = self._plan_turn
         room.on_trouble = _tell_trouble
+        self._told: dict[str, tuple[str, bool]] = {}
+        """The servers that the log has last told of: what they are called, and whether they drain;
+        no more than the room knows."""
+        self._rate = TokenBucket(TOLD_PER_S, self._now(), MAX_TOLD_AT_ONCE)
+        room.on_servers.append(self._tell_servers)
         runtime.among_others = self
         runtime.begin(self._bus.run(), "cluster")
 
@@ -108,6 +118,32 @@ class ClusterService:
         self._give_orders()
         await self._bus.drain()
         self._is_over = True
+
+    def _tell_servers(self, now: float) -> None:
+        """Other servers have come, drain, or are gone: a line each, as far as there is room."""
+        before, self._told = (
+            self._told,
+            {
+                server.server_id: (
+                    printable(f"{server.name} ({server.server_id})", 120),
+                    server.is_draining,
+                )
+                for server in self._room.servers(now)
+            },
+        )
+        for server_id, (called, is_draining) in self._told.items():
+            _, was_draining = before.get(server_id, ("", False))
+            if is_draining and not was_draining:
+                self._log(now, called, "is going down")
+            elif server_id not in before:
+                self._log(now, called, "is there")
+        for server_id, (called, _) in before.items():
+            if server_id not in self._told:
+                self._log(now, called, "is gone")
+
+    def _log(self, now: float, called: str, what: str) -> None:
+        if self._rate.take(now):
+            log.info("cluster: %s %s", called, what)
 
     # Turns: what came from the broker happens, and what is for it leaves.
 

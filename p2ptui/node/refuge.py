@@ -151,7 +151,9 @@ class Refuge:
             self._joined.pop(told.address)
             log.info("cannot go to the server at %s: %s", where, error)
         else:
-            log.warning("none of the servers to be joined is up: joined %s", where)
+            log.warning(
+                "no server that was to be joined answers: using the one at %s until one does", where
+            )
 
     async def _wait(self, seconds: float) -> None:
         """Unless there are news sooner."""

@@ -86,6 +86,7 @@ def servers_text(node: Node, width: int) -> Text:
     servers = node.network_servers()
     if not servers:
         return Text(_NONE)
+    servers = [servers[0], *sorted(servers[1:], key=lambda server: (server.name, server.id))]
     whole = rows = [list(server_row(server)) for server in servers]
     rows[0][NAME] += " (this node)" if servers[0].id == node.id else " (home)"
     kept = [at for at in range(len(COLUMNS)) if any(row[at] not in ("", "-") for row in rows)]

@@ -179,6 +179,18 @@ def test_a_configuration_can_be_checked(capsys):
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["credentials", "tls_ca"])
+def test_a_file_of_the_cluster_that_cannot_be_read_is_refused(capsys, tmp_path, name):
+    path, file = tmp_path / "named", tmp_path / "node.toml"
+    file.write_text(f'[cluster]\nservers = ["tls://h:1"]\n{name} = "{path}"\n')
+    assert main(["-c", str(file), "--check-config"]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert f"cluster.{name}: {path} cannot be read: No such file" in errors
+    path.write_text("")
+    assert main(["-c", str(file), "--check-config"]) == 0
+
+
 def test_version_and_help(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr() == (f"p2ptui {described()}\n", "")

@@ -74,8 +74,10 @@ def test_and_for_programs(world):
 
 def test_a_broker_that_is_away(world):
     world.broker_fails = True
-    alpha = world.run("servers", SERVER).lines[2]
-    assert "down for 2 s" in alpha
+    said = world.run("servers", SERVER)
+    assert "down for 2 s" in said.lines[2]
+    note = "p2ptui: this server has no link to its broker: it may list only its own nodes\n"
+    assert said.errors == world.run("peers", SERVER).errors == note
 
 
 def test_a_server_that_serves_alone(world):

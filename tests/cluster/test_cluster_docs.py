@@ -8,18 +8,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from brokers import Broker, needs_broker, until
 from conftest import Member
 
+from p2ptui import Config, Node
 from p2ptui.core.cluster.bus import Delete, Publish, Put
+from p2ptui.wire.address import format_address
 
 pytestmark = needs_broker
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "cluster.md").read_text("utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+NODES = re.findall(r"^\$ (p2ptui -a .*)$", TEXT, re.MULTILINE)
 (ACCOUNT,) = re.findall(r"^```text\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +39,11 @@ def run(command: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def knows_one_elsewhere(server: Node) -> bool:
+    """Whether a server knows of one node at the others."""
+    return server.cluster is not None and server.cluster.cluster.nodes == 1
+
+
 async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -> None:
     start, servers = COMMANDS
     assert start.startswith("/usr/sbin/nats-server -js -sd /tmp/nats -a 127.0.0.1 -p 4333")
@@ -47,7 +56,7 @@ async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -
     shell = run(servers, tmp_path, log)
     try:
         await until(lambda: log.read_text().count("cluster: linked to the broker") == 3)
-        await until(lambda: log.read_text().count("broker up, 2 other servers") >= 3)
+        await until(lambda: len(re.findall(r"broker up.*, 2 other servers", log.read_text())) >= 3)
         os.killpg(shell.pid, signal.SIGTERM)
         await until(lambda: log.read_text().count("stopped") == 3)
     finally:
@@ -55,6 +64,41 @@ async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -
             os.killpg(shell.pid, signal.SIGKILL)
         shell.wait()
     assert "ERROR" not in log.read_text()
+
+
+async def test_two_nodes_of_different_servers_find_each_other(
+    broker: Broker, tmp_path: Path
+) -> None:
+    servers = [
+        Node(
+            Config().with_options(
+                **{
+                    "server.address": "127.0.0.1:0",
+                    "server.enable_discovery": False,
+                    "security.identity": str(tmp_path / f"server{number}.key"),
+                    "cluster.servers": (broker.url,),
+                }
+            )
+        )
+        for number in "12"
+    ]
+    async with servers[0], servers[1]:
+        shells = []
+        try:
+            for number, (command, server) in enumerate(zip(NODES, servers, strict=True), 1):
+                joined = f"127.0.0.1:808{number}"
+                assert command.endswith(joined)
+                command = command.replace("p2ptui ", f"{shlex.quote(sys.executable)} -m p2ptui ")
+                command = command.replace(joined, format_address(server.address))
+                command += f" --no-ui --identity node{number}.key"
+                shells.append(run(command, tmp_path, tmp_path / f"log{number}"))
+            for server in servers:
+                await until(partial(knows_one_elsewhere, server))
+        finally:
+            for shell in shells:
+                with suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
+                shell.wait()
 
 
 async def test_what_is_permitted_is_enough(

@@ -66,7 +66,22 @@ async def test_servers_know_of_each_others_peers(
         await until(knows(one, 0))
         await until(knows(two, 0))
     lines = [record.getMessage() for record in caplog.records if record.name == "p2ptui.cluster"]
-    assert len(lines) == 2 * 3
+    of_links = [line for line in lines if "broker" in line]
+    assert len(of_links) == 2 * 3
+
+
+async def test_the_log_says_which_servers_come_and_go(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "p2ptui.cluster")
+    async with node("one", broker) as one:
+        async with node("two", broker) as two:
+            await until(knows(one, 0))
+            called = f"cluster: two ({two.id})"
+        await until(knows(one, 0, 0))
+        lines = [record.getMessage() for record in caplog.records]
+        of_two = [line for line in lines if line.startswith(called)]
+        assert of_two == [f"{called} {what}" for what in ("is there", "is going down", "is gone")]
 
 
 async def test_a_server_that_goes_down_takes_back_what_it_told(broker: Broker) -> None:

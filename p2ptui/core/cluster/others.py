@@ -326,7 +326,7 @@ class Others:
             words = (
                 f"another process says that it is this server, {self._own.server_id}, as "
                 f"{beacon.name!r}: its key file was copied; nobody else is told of this server's "
-                "peers while both run"
+                "peers while both run; delete one of the two files, and a new one is made"
             )
             self.tell(Trouble.COPIED_IDENTITY, words, now)
 
