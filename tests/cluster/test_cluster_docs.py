@@ -47,7 +47,7 @@ async def test_two_commands_make_three_servers(broker: Broker, tmp_path: Path) -
     shell = run(servers, tmp_path, log)
     try:
         await until(lambda: log.read_text().count("cluster: linked to the broker") == 3)
-        await until(lambda: log.read_text().count("broker up, 2 other servers") >= 3)
+        await until(lambda: log.read_text().count(" s, 2 other servers") >= 3)
         os.killpg(shell.pid, signal.SIGTERM)
         await until(lambda: log.read_text().count("stopped") == 3)
     finally:
