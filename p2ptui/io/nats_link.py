@@ -251,7 +251,7 @@ class Link:
             if self._write(subject, order.data, order=order):
                 self._counters.published += 1
             else:
-                self._loop.call_soon(self._tell_unsent, order)
+                self._loop.call_soon(self._tell_dropped, order)
             return
         is_put = isinstance(order, Put)
         is_full = len(self._under_way) >= MAX_PUTS
@@ -367,9 +367,9 @@ class Link:
     def _tell_not_written(self, due: _Due) -> None:
         if due.order is not None:
             self._counters.published -= 1
-            self._tell_unsent(due.order)
+            self._tell_dropped(due.order)
 
-    def _tell_unsent(self, order: Publish) -> None:
+    def _tell_dropped(self, order: Publish) -> None:
         self._counters.dropped_out += 1
         is_too_large = len(order.data) > self._client.max_payload
         self._heard.handle_unsent(order, is_too_large, self._clock())
