@@ -8,9 +8,9 @@ long as another server is up.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.events import ConnectResult
@@ -24,17 +24,23 @@ from p2ptui.wire.message import MAX_OTHER_SERVERS
 
 log = logging.getLogger("p2ptui.join")
 
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+
 ATTEMPT_S: Final = 2.0
 """A server that is up answers sooner, and the next one may be waiting."""
 
 TRIES_AFTER_S: Final = (0.0, 3.0, 30.0, 200.0)
 TRIES: Final = len(TRIES_AFTER_S)
 TRIES_WITHIN_S: Final = 600.0
-"""One host is asked so often in so long, not sooner than at these times after the first one,
-whoever names it and its ports: a server may be up again soon, or only when its machine is."""
+"""One address is asked so often in so long, not sooner than at these times after the first one,
+whoever names it: the server may be up again soon, or only when its machine was started anew."""
+
+TRIES_OF_HOST: Final = 12
+"""One host, whichever of its ports are named: three servers may be on one machine."""
 
 MAX_ASKED: Final = 256
-"""Hosts of which it is known how often they were asked; with more no other one is."""
+"""Addresses, and hosts, of which it is known how often they were asked; with more, none is."""
 
 
 class Refuge:
@@ -78,7 +84,7 @@ class Refuge:
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
         """Where those are that were asked, and have not failed."""
-        self._asked: BoundedTable[str, tuple[int, float]] = BoundedTable(
+        self._asked: BoundedTable[Address, tuple[int, float]] = BoundedTable(
             MAX_ASKED,
             refuses=True,
             full="told_servers_full",
@@ -86,6 +92,13 @@ class Refuge:
             count=count,
         )
         """How often, and when for the first time."""
+        self._hosts: BoundedTable[str, int] = BoundedTable(
+            MAX_ASKED,
+            refuses=True,
+            full="told_servers_full",
+            lifetime_s=TRIES_WITHIN_S,
+            count=count,
+        )
         home.on_wanted = self._handle_wanted
         home.on_taken = lambda _: self._news.set()
         home.is_spare = lambda server: server.address in self._joined
@@ -125,20 +138,20 @@ class Refuge:
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
-            if not self._is_kept(told.address) and self._may_ask(told.address[0]):
+            if not self._is_kept(told.address) and self._may_ask(told.address):
                 await self._ask(told)
 
-    def _may_ask(self, host: str) -> bool:
-        now = self._now()
-        self._asked.expire(now)
-        asked = self._asked.get(host)
-        if asked is None:
-            return self._asked.put(host, (1, now), now=now)
-        tries, first_at = asked
-        if tries == TRIES or now < first_at + TRIES_AFTER_S[tries]:
+    def _may_ask(self, address: Address) -> bool:
+        now, host = self._now(), address[0]
+        for table in (self._asked, self._hosts):
+            table.expire(now)
+        tries, first_at = self._asked.get(address) or (0, now)
+        of_host = self._hosts.get(host) or 0
+        if tries == TRIES or of_host == TRIES_OF_HOST or now < first_at + TRIES_AFTER_S[tries]:
             return False
-        self._asked.replace(host, (tries + 1, first_at))
-        return True
+        return _note(self._asked, address, (tries + 1, first_at), now) and _note(
+            self._hosts, host, of_host + 1, now
+        )
 
     async def _ask(self, told: ToldServer) -> None:
         where = format_address(told.address)
@@ -160,3 +173,11 @@ class Refuge:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
+
+
+def _note(table: BoundedTable[KeyT, ValueT], key: KeyT, value: ValueT, now: float) -> bool:
+    """Set what is known of a key, whose life begins with the first of it; whether there is room."""
+    if key in table:
+        table.replace(key, value)
+        return True
+    return table.put(key, value, now=now)

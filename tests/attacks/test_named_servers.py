@@ -80,7 +80,7 @@ def test_who_is_named_is_asked_one_at_a_time_a_few_times_and_that_is_all():
     run_virtual(story())
 
 
-def test_many_ports_of_one_host_are_asked_no_more_often_than_one(monkeypatch):
+def test_many_ports_of_one_host_are_asked_no_more_often_than_three(monkeypatch):
     ports = [("10.9.0.1", 1000 + number) for number in range(MAX_OTHER_SERVERS)]
     monkeypatch.setitem(globals(), "VICTIMS", ports)
 
@@ -92,7 +92,7 @@ def test_many_ports_of_one_host_are_asked_no_more_often_than_one(monkeypatch):
             await joined(town, "node", server)
             town.crash(server)
             await asyncio.sleep(599)
-            assert 0 < sum(tally.bytes.values()) <= A_ROUND_BYTES
+            assert 0 < sum(tally.bytes.values()) <= 3 * A_ROUND_BYTES
 
     run_virtual(story())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from p2ptui.core.mobility.told_servers import ToldServer
 from p2ptui.errors import PeerTimeoutError
-from p2ptui.node.refuge import Refuge
+from p2ptui.node.refuge import TRIES_OF_HOST, Refuge
 from tests.virtual_loop import run_virtual
 
 
@@ -80,6 +80,22 @@ def test_another_one_is_asked_as_soon_as_it_is_named():
         asker.home.told = server(1), server(2)
         await asker.want(1)
         assert 299 <= asker.asked[-1] <= 301
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_servers_of_one_machine_are_asked_at_once_and_a_host_not_without_end():
+    async def story():
+        three = [ToldServer(server(n).node_id, ("10.9.0.1", 80 + n)) for n in (1, 2, 3)]
+        asker = Asker(*three)
+        await asker.want(5)
+        assert len(asker.asked) == 3
+        asker.home.told = tuple(
+            ToldServer(server(n).node_id, ("10.9.0.1", 100 + n)) for n in range(16)
+        )
+        await asker.want(590)
+        assert len(asker.asked) == TRIES_OF_HOST
         await asker.close()
 
     run_virtual(story())
