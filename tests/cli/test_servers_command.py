@@ -8,7 +8,6 @@ from tests.broker_in_town import BrokerInTown
 from tests.cli.test_commands import SERVER, World
 from tests.town import Town
 
-BETA_ID = "be7a0001-0000-4000-8000-000000000005"
 CAROL_ID = "ca201004-0000-4000-8000-000000000004"
 
 
@@ -20,14 +19,15 @@ class ServersWorld(World):
     def __init__(self, monkeypatch, capsys) -> None:
         super().__init__(monkeypatch, capsys)
         self.broker_fails = False
-        self.server_options = BrokerInTown().options(name="alpha")
+        # Servers of a cluster have keys, and their ids are made of them.
+        self.server_options = BrokerInTown().options(name="alpha") | {"node_id": ""}
 
     async def _populate(self, town: Town) -> None:
         broker = BrokerInTown()
         self._monkeypatch.setattr("p2ptui.node.cluster.NatsBus", broker.bus)
         await super()._populate(town)
         options = broker.options(name=self.beta_name)
-        beta = await town.start(name="other", node_id=BETA_ID, **options)
+        beta = await town.start(name="other", **options)
         carol = await town.start(name="carol", node_id=CAROL_ID)
         await carol.connect(beta.address)
         await asyncio.sleep(3)

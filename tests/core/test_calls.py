@@ -157,6 +157,7 @@ CALLS: dict[str, Callable[[Endpoint, Peer, float], int]] = {
     "send_routed": lambda node, _, now: node.send_routed(ELSEWHERE, "text", 8, now, 3.0),
     "relay": lambda node, server, now: node.relay(server, ELSEWHERE, b"x", now, 3.0),
     "list_nodes": lambda node, server, now: node.list_nodes(server, now, 3.0),
+    "list_servers": lambda node, server, now: node.list_servers(server, now, 3.0),
     "probe": lambda node, server, now: node.probes.request(server, bytes(12), now, 3.0),
 }
 """All that returns a token; a test below holds that."""

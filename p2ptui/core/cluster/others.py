@@ -15,6 +15,7 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import Identity
 from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
 from p2ptui.wire.frames import node_id_text
 from p2ptui.wire.message import ListedServer
@@ -137,16 +138,16 @@ class Others:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
-        beacons: Signs, and verifies.
+        identity: Its keys, by which it signs that.
         say: Sends a beacon.
     """
 
     def __init__(
-        self, state: NodeState, own: Own, beacons: Beacons, say: Callable[[Beacon], None]
+        self, state: NodeState, own: Own, identity: Identity, say: Callable[[Beacon], None]
     ) -> None:
         self._state = state
         self._own = own
-        self._beacons = beacons
+        self._beacons = Beacons(state, own, identity)
         self._say = say
         self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_servers",

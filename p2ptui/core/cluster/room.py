@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.bus import Order, Publish
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
@@ -112,7 +111,7 @@ class Cluster:
         self._since = 0.0
         self.on_orders: Callable[[], None] = lambda: None
         """Called when there are orders, and there were none."""
-        self._others = others = Others(state, own, Beacons(state, own, identity), self._say)
+        self._others = others = Others(state, own, identity, self._say)
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
         self._claims = claims = Claims(

@@ -61,13 +61,13 @@ class Refusal:
     text: str
 
 
-def source_of(routed: ReceivedRoutedPayload, sender_id: str | None) -> str | None:
-    """Who is said to have written a message: at hop 0 its sender, if a peer, under whatever name.
+def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
+    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
 
     Deployed interactive clients take their server's id for their own, and write it there.
     """
-    if routed.hop_count == 0 and sender_id is not None:
-        return sender_id
+    if routed.hop_count == 0 and origin.peer is not None:
+        return origin.node_id
     return canonical_id(routed.source_node)
 
 
@@ -237,8 +237,7 @@ class Routing:
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        claimed = source_of(routed, origin.node_id if origin.peer is not None else None)
-        writer = self.sources.writer(origin, claimed, routed.hop_count, now)
+        writer = self.sources.writer(origin, _source(origin, routed), routed.hop_count, now)
         if writer is None:
             counters.drop("routed_false_source")
             return False
