@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.codec import MalformedError as MalformedError
 from p2ptui.wire.exchange import BOOT_BYTES
 from p2ptui.wire.message import Capability, Port
 

@@ -23,6 +23,7 @@ from p2ptui.wire.cluster import (
     Beacon,
     Claim,
     HandOver,
+    MalformedError,
     Message,
     Undelivered,
     decode_message,
@@ -30,7 +31,6 @@ from p2ptui.wire.cluster import (
     encode_message,
     is_this_version,
 )
-from p2ptui.wire.codec import MalformedError
 
 SERVERS: Final = "servers"
 """The subject that all servers hear."""
