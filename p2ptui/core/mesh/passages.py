@@ -8,7 +8,7 @@ from typing import Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.evidence import Evidence
-from p2ptui.core.mesh.routing import MAX_HOPS, Refusal, Routing
+from p2ptui.core.mesh.routing import MAX_HOPS, Refusal, Routing, source_named
 from p2ptui.core.peers import Handed, NotHanded, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
@@ -33,7 +33,7 @@ class Passages:
         """Give a node here a message of one elsewhere, or of one behind that."""
         counters, routing = self._state.counters, self._routing
         routed = decode_payload(handed.body, ReceivedRoutedPayload)
-        source = canonical_id(routed.source_node)
+        source = source_named(routed)
         hops = routed.hop_count
         destination = canonical_id(routed.destination_node)
         if source is None or destination is None:

@@ -62,12 +62,14 @@ class Refusal:
 
 
 def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
-    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
-
-    Deployed interactive clients take their server's id for their own, and write it there.
-    """
+    # Deployed interactive clients write their server's id there, which they take for their own.
     if routed.hop_count == 0 and origin.peer is not None:
         return origin.node_id
+    return source_named(routed)
+
+
+def source_named(routed: ReceivedRoutedPayload) -> str | None:
+    """Whom a message names as its writer."""
     return canonical_id(routed.source_node)
 
 
