@@ -199,6 +199,9 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/io/test_batches.py": {
         "test_senders_without_end_are_not_known_without_end": _CONSTANT,
     },
+    "tests/node/test_node_lifecycle.py": {
+        "test_a_failure_of_the_machinery_reaches_whoever_waits": _METHOD,
+    },
     "tests/secure/test_key_is_shown_nowhere.py": {
         "test_the_parts_of_a_node_do_not_show_it": _SOURCE,
     },
