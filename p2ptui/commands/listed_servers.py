@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from p2ptui.commands import CommandParser, Work, positive_seconds
+from p2ptui.commands import CommandParser, Work
+from p2ptui.commands.listing import add_list_arguments, asked_words, judge_list, trust_words
 from p2ptui.commands.servers import connect, look_all_up
 from p2ptui.commands.session import (
-    DEFAULT_TIMEOUT_S,
     command_overrides,
     load_command,
     open_node,
@@ -20,10 +20,8 @@ from p2ptui.commands.target import Deadline, tell_changes, trust_fields
 from p2ptui.commands.warning import warn_of_broker
 from p2ptui.config import Config
 from p2ptui.core.events import ServerList
-from p2ptui.errors import RemoteError
 from p2ptui.node import PeerView
 from p2ptui.node.server_rows import COLUMNS, LEFT_OUT, server_row
-from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 
 
@@ -39,14 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same; may be given several times, and whichever answers first is asked (default:"
         " server.join of the configuration)",
     )
-    parser.add_argument(
-        "--timeout",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help="seconds to wait for the list (10)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_list_arguments(parser)
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
@@ -75,16 +66,7 @@ async def _run(options: argparse.Namespace, config: Config, servers: list[Addres
         else:
             _print(peer, listed)
         warn_of_broker(listed)
-    return _judge(listed)
-
-
-def _judge(listed: ServerList) -> int:
-    if listed.complete:
-        return 0
-    if not listed.servers:
-        raise RemoteError("the server did not send its list in time")
-    came = counted(len(listed.servers), "server")
-    raise RemoteError(f"the list is incomplete: {came} came in time")
+    return judge_list(len(listed.servers), "server", complete=listed.complete)
 
 
 def _report(peer: PeerView, listed: ServerList) -> dict[str, Any]:
@@ -101,8 +83,7 @@ def _report(peer: PeerView, listed: ServerList) -> dict[str, Any]:
 
 
 def _print(peer: PeerView, listed: ServerList) -> None:
-    trust = "" if peer.trust is None else f"; {peer.trust.value}"
-    who = f"{printable(peer.name, 64)} ({peer.node_id}) at {format_address(peer.address)}"
+    who, trust = asked_words(peer), trust_words(peer)
     if not listed.servers:
         if listed.complete:
             print(f"{who} serves alone, with no other server{trust}")

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from p2ptui.commands import CommandParser, Work, positive_seconds
+from p2ptui.commands import CommandParser, Work
+from p2ptui.commands.listing import add_list_arguments, asked_words, judge_list, trust_words
 from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
-    DEFAULT_TIMEOUT_S,
     command_config,
     open_node,
     read_address,
@@ -18,11 +18,10 @@ from p2ptui.commands.table import print_table
 from p2ptui.commands.target import Deadline, tell_changes, trust_fields
 from p2ptui.commands.warning import warn_of_broker
 from p2ptui.config import Config
-from p2ptui.core.events import NodeList, ServerList
+from p2ptui.core.events import ServerList
 from p2ptui.core.identity import short_id
-from p2ptui.errors import RemoteError
 from p2ptui.node import Node, PeerView
-from p2ptui.text import counted, printable
+from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import ListedNode, NodeInfo
 
@@ -30,14 +29,7 @@ from p2ptui.wire.message import ListedNode, NodeInfo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui peers` takes."""
     parser.add_argument("server", metavar="HOST:PORT[#ID]", help="the server to ask")
-    parser.add_argument(
-        "--timeout",
-        type=positive_seconds,
-        default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help="seconds to wait for the list (10)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_list_arguments(parser)
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
@@ -62,15 +54,7 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
         else:
             _print_table(node, peer, others, holders)
         warn_of_broker(servers)
-    return _judge(listed)
-
-
-def _judge(listed: NodeList) -> int:
-    if listed.complete:
-        return 0
-    if not listed.nodes:
-        raise RemoteError("the server did not send its list in time")
-    raise RemoteError(f"the list is incomplete: {counted(len(listed.nodes), 'node')} came in time")
+    return judge_list(len(listed.nodes), "node", complete=listed.complete)
 
 
 class _Holders:
@@ -88,8 +72,7 @@ class _Holders:
 
     def of(self, listed: NodeInfo) -> tuple[str, str]:
         """Name and id of a node's server: remote text, empty where the name is not known."""
-        held = isinstance(listed, ListedNode)
-        server_id = listed.server if held else self._asked_id  # type: ignore[attr-defined]
+        server_id = listed.server if isinstance(listed, ListedNode) else self._asked_id
         return self._names.get(server_id, ""), server_id
 
     def fields(self, listed: NodeInfo) -> dict[str, Any]:
@@ -135,9 +118,7 @@ def _trust_of(node: Node, listed: NodeInfo) -> str | None:
 def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo], holders: _Holders) -> None:
     public = peer.public_address
     seen = "" if public is None else f", which sees you at {format_address(public)}"
-    trust = "" if peer.trust is None else f"; {peer.trust.value}"
-    who = f"{printable(peer.name, 64)} ({peer.node_id})"
-    print(f"{who} at {format_address(peer.address)}{seen}{trust}")
+    print(f"{asked_words(peer)}{seen}{trust_words(peer)}")
     if not nodes:
         print("no other nodes")
         return

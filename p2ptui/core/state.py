@@ -164,6 +164,10 @@ class NodeState:
         """The Unix time that belongs to `now`, whole seconds."""
         return int(now + self.unix_offset)
 
+    def unix_ms(self, now: float) -> int:
+        """The same in milliseconds; not before 1970."""
+        return max(0, int((now + self.unix_offset) * 1000))
+
     def is_standing(self, socket: int) -> bool:
         """Whether a socket is there for all attempts, and not opened for one."""
         return socket == 0 or socket in self.socket_of_version.values()

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from p2ptui import Node
 from p2ptui.core.mobility.told_servers import ToldServer, worth_keeping
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import MAX_OTHER_SERVERS, MessageType, OtherServer
@@ -48,13 +49,18 @@ def named_victims() -> list[OtherServer]:
     ]
 
 
+async def at_a_hostile_server(town: Town) -> tuple[Tally, Node, Node]:
+    """What leaves for the victims, the server that names them, and a node that has joined it."""
+    tally = Tally(town)
+    server = await town.start("server")
+    in_cluster(server, named_victims())
+    return tally, server, await joined(town, "node", server)
+
+
 def test_nothing_is_sent_to_who_is_named_while_the_server_is_up():
     async def story():
         async with Town() as town:
-            tally = Tally(town)
-            server = await town.start("server")
-            in_cluster(server, named_victims())
-            node = await joined(town, "node", server)
+            tally, _, node = await at_a_hostile_server(town)
             await asyncio.sleep(600)
             assert len(node._endpoint.home.told) == MAX_OTHER_SERVERS
             assert tally.bytes == Counter()
@@ -65,10 +71,7 @@ def test_nothing_is_sent_to_who_is_named_while_the_server_is_up():
 def test_who_is_named_is_asked_one_at_a_time_a_few_times_and_that_is_all():
     async def story():
         async with Town() as town:
-            tally = Tally(town)
-            server = await town.start("server")
-            in_cluster(server, named_victims())
-            await joined(town, "node", server)
+            tally, server, _ = await at_a_hostile_server(town)
             town.crash(server)
             await asyncio.sleep(3600)
             assert set(tally.bytes) == set(VICTIMS)
@@ -86,10 +89,7 @@ def test_many_ports_of_one_host_are_asked_no_more_often_than_three(monkeypatch):
 
     async def story():
         async with Town() as town:
-            tally = Tally(town)
-            server = await town.start("server")
-            in_cluster(server, named_victims())
-            await joined(town, "node", server)
+            tally, server, _ = await at_a_hostile_server(town)
             town.crash(server)
             await asyncio.sleep(599)
             assert 0 < sum(tally.bytes.values()) <= 3 * A_ROUND_BYTES
@@ -102,11 +102,8 @@ def test_a_server_that_dies_again_and_again_has_them_sent_no_more():
 
     async def story():
         async with Town() as town:
-            tally = Tally(town)
-            server = await town.start("server")
+            tally, server, node = await at_a_hostile_server(town)
             address = server.address
-            in_cluster(server, named_victims())
-            node = await joined(town, "node", server)
             for _ in range(10):
                 server._started.socket.send = lambda *_: None
                 await server.close()
@@ -123,10 +120,7 @@ def test_a_server_that_dies_again_and_again_has_them_sent_no_more():
 def test_a_goodbye_that_names_them_has_them_sent_no_more():
     async def story():
         async with Town() as town:
-            tally = Tally(town)
-            server = await town.start("server")
-            in_cluster(server, named_victims())
-            await joined(town, "node", server)
+            tally, server, _ = await at_a_hostile_server(town)
             await server.close()
             await asyncio.sleep(599)
             assert max(tally.bytes.values()) <= A_ROUND_BYTES

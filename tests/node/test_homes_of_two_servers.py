@@ -35,6 +35,19 @@ async def at(town: Town, name: str, *servers: Node, **options: Any) -> Node:
     return node
 
 
+async def three_servers(town: Town) -> tuple[TownBroker, list[Node]]:
+    """A broker, and the servers of its cluster."""
+    broker = TownBroker(town)
+    return broker, [await broker.server(name) for name in ("one", "other", "third")]
+
+
+async def at_places(
+    town: Town, name: str, servers: list[Node], numbers: tuple[int, ...], **options: Any
+) -> Node:
+    """A node at those of some servers that have these numbers, the first one of them its home."""
+    return await at(town, name, *(servers[number] for number in numbers), **options)
+
+
 async def talk(alice: Node, bob: Node) -> None:
     """Each can send to the other, and ping it."""
     at_alice, at_bob = alice.events(), bob.events()
@@ -63,10 +76,9 @@ def test_they_meet_and_talk(
 ) -> None:
     async def story() -> None:
         async with Town() as town:
-            broker = TownBroker(town)
-            servers = [await broker.server(name) for name in ("one", "other", "third")]
-            alice = await at(town, "alice", *(servers[n] for n in places[0]), **options)
-            bob = await at(town, "bob", *(servers[n] for n in places[1]), **options)
+            _, servers = await three_servers(town)
+            alice = await at_places(town, "alice", servers, places[0], **options)
+            bob = await at_places(town, "bob", servers, places[1], **options)
 
             await alice.connect(bob.id)
             await talk(alice, bob)
@@ -88,10 +100,9 @@ def test_whichever_server_is_asked_it_works(
 ) -> None:
     async def story() -> None:
         async with Town() as town:
-            broker = TownBroker(town)
-            servers = [await broker.server(name) for name in ("one", "other", "third")]
-            alice = await at(town, "alice", *(servers[n] for n in places[0]), **RELAYED)
-            bob = await at(town, "bob", *(servers[n] for n in places[1]), **RELAYED)
+            _, servers = await three_servers(town)
+            alice = await at_places(town, "alice", servers, places[0], **RELAYED)
+            bob = await at_places(town, "bob", servers, places[1], **RELAYED)
             asked = servers[places[0][number % len(places[0])]]
             peers = alice._runtime.endpoint.peers
             peers.best_servers = lambda _: [  # type: ignore[method-assign]
@@ -140,11 +151,10 @@ def test_a_home_moves_and_the_session_goes_on(
 ) -> None:
     async def story() -> None:
         async with Town() as town:
-            broker = TownBroker(town)
-            servers = [await broker.server(name) for name in ("one", "other", "third")]
-            alice = await at(town, "alice", *(servers[n] for n in places[0]), **RELAYED)
+            _, servers = await three_servers(town)
+            alice = await at_places(town, "alice", servers, places[0], **RELAYED)
             options = RELAYED | {"secured": secured}
-            bob = await at(town, "bob", *(servers[n] for n in places[1]), **options)
+            bob = await at_places(town, "bob", servers, places[1], **options)
             await alice.connect(bob.id)
             await talk(alice, bob)
             at_alice = alice.events()
@@ -171,10 +181,9 @@ def test_a_server_dies_and_the_session_goes_on(
 ) -> None:
     async def story() -> None:
         async with Town() as town:
-            broker = TownBroker(town)
-            servers = [await broker.server(name) for name in ("one", "other", "third")]
-            alice = await at(town, "alice", *(servers[n] for n in places[0]), **RELAYED)
-            bob = await at(town, "bob", *(servers[n] for n in places[1]), **RELAYED)
+            broker, servers = await three_servers(town)
+            alice = await at_places(town, "alice", servers, places[0], **RELAYED)
+            bob = await at_places(town, "bob", servers, places[1], **RELAYED)
             await alice.connect(bob.id)
             await talk(alice, bob)
             if places[1] == (places[0][number],):
@@ -196,8 +205,7 @@ def test_a_server_dies_and_the_session_goes_on(
 def test_a_server_that_speaks_for_whom_it_does_not_hold_takes_nothing_and_hears_nothing() -> None:
     async def story() -> None:
         async with Town() as town:
-            broker = TownBroker(town)
-            servers = [await broker.server(name) for name in ("one", "other", "third")]
+            broker, servers = await three_servers(town)
             alice = await at(town, "alice", servers[0], **RELAYED)
             bob = await at(town, "bob", servers[1], **RELAYED)
             await alice.connect(bob.id)

@@ -13,6 +13,7 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import KEY_BYTES, SIGNATURE_BYTES, Identity, PublicKeys, verify
+from p2ptui.secure.presence import next_counter
 from p2ptui.wire.cluster import KEYS_BYTES, Beacon, signed_part
 from p2ptui.wire.frames import node_id_text
 
@@ -56,14 +57,11 @@ class Beacons:
 
     def begin(self, now: float) -> None:
         """What was signed with this server's keys before is of a former run, and no copy."""
-        self._began = self._unix_ms(now)
-
-    def _unix_ms(self, now: float) -> int:
-        return max(0, int((now + self._state.unix_offset) * 1000))
+        self._began = self._state.unix_ms(now)
 
     def signed(self, beacon: Beacon, now: float) -> Beacon:
         """One of this server, as it travels."""
-        self._counter = max(self._counter + 1, self._unix_ms(now))
+        self._counter = next_counter(self._counter, self._state.unix_ms(now))
         beacon = replace(beacon, keys=self._keys, counter=self._counter)
         return replace(beacon, signature=self._identity.sign(signed_part(beacon)))
 

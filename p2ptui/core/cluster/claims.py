@@ -116,9 +116,7 @@ class Claims:
         asked = _Asked(run)
         if self._asked.put(node_id, asked):
             asked.timer = self._state.timers.schedule_about(now + ANSWERED_S, self._end, node_id)
-            own = self._own
-            node = node_id_bytes(node_id)
-            self._send(run.server_id, Claim(own.network, own.server, own.instance, node))
+            self._send(run.server_id, Claim(*self._own.head, node_id_bytes(node_id)))
         return False
 
     def _end(self, node_id: str, now: float) -> None:
@@ -223,6 +221,5 @@ class Claims:
         doubt.runs = {}
 
     def _answer(self, run: Run, node_id: str, *, is_held: bool) -> None:
-        own, kind = self._own, Held if is_held else Released
-        answer = kind(own.network, own.server, own.instance, node_id_bytes(node_id))
-        self._send(run.server_id, answer)
+        kind = Held if is_held else Released
+        self._send(run.server_id, kind(*self._own.head, node_id_bytes(node_id)))

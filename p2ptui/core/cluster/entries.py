@@ -35,9 +35,8 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
     if node is None:
         return None
     counter, signature = statement if peer.seal is not None else (0, b"")
-    network, server, instance = own.network, own.server, own.instance
     try:
-        return encode_presence(Presence(network, server, instance, counter, signature, node))
+        return encode_presence(Presence(*own.head, counter, signature, node))
     except MalformedError:
         return None
 

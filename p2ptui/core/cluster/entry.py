@@ -76,6 +76,13 @@ class Entry:
         )
 
 
+def reachable(entry: Entry | None, node_id: str, network_id: str) -> Foreign | None:
+    """The node that an entry describes, if there is one and its server can be reached."""
+    if entry is None or not entry.run.is_live:
+        return None
+    return entry.foreign(node_id, network_id)
+
+
 class Passing:
     """Nodes that can be answered although no entry of theirs is here yet.
 
@@ -106,6 +113,4 @@ class Passing:
 
     def foreign(self, node_id: str, network_id: str) -> Foreign | None:
         """A node whose server can be reached."""
-        entry = self._entries.get(node_id)
-        is_there = entry is not None and entry.run.is_live
-        return entry.foreign(node_id, network_id) if entry is not None and is_there else None
+        return reachable(self._entries.get(node_id), node_id, network_id)

@@ -33,11 +33,8 @@ class _Waiting(NamedTuple):
 
     server_id: str
     """Who held its target when it came."""
-    target_id: str
-    source_id: str
-    kind: Handing
-    body: bytes
-    ref: str
+    handed: Handed
+    """As its source is told of it, should it not arrive."""
     until: float
 
 
@@ -112,15 +109,14 @@ class HandOvers:
         if len(body) > MAX_BODY_BYTES or len(ref) > MAX_REF:
             self._state.counters.drop("cluster_too_large")
             return False
-        waiting = _Waiting(
-            target.server_id, target.node_id, source.node_id, kind, body, ref, now + WAITING_S
-        )
+        handed = Handed(kind, self._own.server_id, source.node_id, target.node_id, body, ref)
+        waiting = _Waiting(target.server_id, handed, now + WAITING_S)
         if not self.is_ready:
             return self._wait(waiting, source, now)
         return self._hand_over(waiting, now)
 
     def _wait(self, waiting: _Waiting, source: Peer, now: float) -> bool:
-        size_bytes = len(waiting.body) + KEPT_BYTES
+        size_bytes = len(waiting.handed.body) + KEPT_BYTES
         if not self._waiting.put(
             next(self._numbers), waiting, now, address=source.address, size_bytes=size_bytes
         ):
@@ -135,17 +131,15 @@ class HandOvers:
             # Whoever hands it over is in the midst of something else.
             self._state.timers.schedule_about(now, self._tell_gone, waiting)
             return True
-        own = self._own
-        source = self._state.peers.authenticated(waiting.source_id)
+        handed = waiting.handed
+        source = self._state.peers.authenticated(handed.source_id)
         over = HandOver(
-            own.network,
-            own.server,
-            own.instance,
-            waiting.kind,
-            node_id_bytes(waiting.source_id),
-            node_id_bytes(waiting.target_id),
-            waiting.ref,
-            waiting.body,
+            *self._own.head,
+            handed.kind,
+            node_id_bytes(handed.source_id),
+            node_id_bytes(handed.target_id),
+            handed.ref,
+            handed.body,
             b"" if source is None else self._news(source, now),
         )
         has_left = self._send(waiting.server_id, over)
@@ -153,20 +147,9 @@ class HandOvers:
         return has_left
 
     def _tell_gone(self, waiting: _Waiting, now: float) -> None:
-        self._tell(waiting, NotHanded.SERVER_GONE, now)
+        self._tell(waiting.handed, NotHanded.SERVER_GONE, now)
 
-    def _tell(self, waiting: _Waiting, why: NotHanded, now: float) -> None:
-        handed = Handed(
-            waiting.kind,
-            self._own.server_id,
-            waiting.source_id,
-            waiting.target_id,
-            waiting.body,
-            waiting.ref,
-        )
-        self._tell_source(handed, why, now)
-
-    def _tell_source(self, handed: Handed, why: NotHanded, now: float) -> None:
+    def _tell(self, handed: Handed, why: NotHanded, now: float) -> None:
         source = self._state.peers.authenticated(handed.source_id)
         if source is not None:
             self.failed += 1
@@ -178,11 +161,11 @@ class HandOvers:
         all_waiting = list(self._waiting.values())
         self._waiting.clear()
         for waiting in all_waiting:
-            holder = self._view.entry(waiting.target_id)
+            holder = self._view.entry(waiting.handed.target_id)
             if holder is not None and holder.run.server_id != waiting.server_id:
                 waiting = waiting._replace(server_id=holder.run.server_id)
             if now >= waiting.until or not self._hand_over(waiting, now):
-                self._tell(waiting, NotHanded.EXPIRED, now)
+                self._tell(waiting.handed, NotHanded.EXPIRED, now)
 
     def handle_down(self) -> None:
         """The link is gone."""
@@ -195,17 +178,11 @@ class HandOvers:
         source = self._state.peers.authenticated(node_id_text(over.source))
         if source is None:
             return
-        waiting = _Waiting(
-            server_id,
-            node_id_text(over.target),
-            source.node_id,
-            Handing(over.kind),
-            over.body,
-            over.ref,
-            now + WAITING_S,
-        )
+        kind, target_id = Handing(over.kind), node_id_text(over.target)
+        handed = Handed(kind, self._own.server_id, source.node_id, target_id, over.body, over.ref)
+        waiting = _Waiting(server_id, handed, now + WAITING_S)
         if is_too_large:
-            self._tell(waiting, NotHanded.TOO_LARGE, now)
+            self._tell(waiting.handed, NotHanded.TOO_LARGE, now)
         elif self.is_ready:
             # The bus may be about to say that the link is gone.
             self._state.timers.schedule_about(now, self._settle_unsent, waiting)
@@ -213,9 +190,9 @@ class HandOvers:
             self._settle_unsent(waiting, now)
 
     def _settle_unsent(self, waiting: _Waiting, now: float) -> None:
-        source = self._state.peers.authenticated(waiting.source_id)
+        source = self._state.peers.authenticated(waiting.handed.source_id)
         if source is not None and (self.is_ready or not self._wait(waiting, source, now)):
-            self._tell(waiting, NotHanded.EXPIRED, now)
+            self._tell(waiting.handed, NotHanded.EXPIRED, now)
 
     def _expire(self, now: float) -> None:
         self._expires = False
@@ -227,7 +204,7 @@ class HandOvers:
                 self._state.timers.schedule(waiting.until, self._expire)
                 return
             self._waiting.pop(number)
-            self._tell(waiting, NotHanded.EXPIRED, now)
+            self._tell(waiting.handed, NotHanded.EXPIRED, now)
 
     # What others hand over.
 
@@ -254,17 +231,8 @@ class HandOvers:
         if why is None:
             self.taken += 1
             return
-        own = self._own
-        back = Undelivered(
-            own.network,
-            own.server,
-            own.instance,
-            over.kind,
-            why,
-            over.source,
-            over.target,
-            over.ref,
-        )
+        head = self._own.head
+        back = Undelivered(*head, over.kind, why, over.source, over.target, over.ref)
         self._send(run.server_id, back)
 
     def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:
@@ -276,4 +244,4 @@ class HandOvers:
             return
         source_id, target_id = node_id_text(back.source), node_id_text(back.target)
         handed = Handed(kind, run.server_id, source_id, target_id, b"", back.ref)
-        self._tell_source(handed, why, now)
+        self._tell(handed, why, now)

@@ -214,17 +214,14 @@ class Others:
         """Say that this server is there."""
         self._said_at = now
         own = self._own
-        unix_ms = max(0, int((now + self._state.unix_offset) * 1000))
         beacon = Beacon(
-            own.network,
-            own.server,
-            own.instance,
+            *own.head,
             own.name,
             own.advertised,
             len(self._state.peers),
             self.is_draining,
             max(0, int(now * 1000)),
-            unix_ms,
+            self._state.unix_ms(now),
             self._echoes(now),
         )
         self._say(self._beacons.signed(beacon, now))

@@ -25,6 +25,7 @@ class Own:
     __slots__ = (
         "advertised",
         "beat_at",
+        "head",
         "instance",
         "is_open",
         "name",
@@ -39,6 +40,8 @@ class Own:
         self.instance = rng.randbytes(INSTANCE_BYTES)
         """Of this run."""
         self.network = identity.network_id
+        self.head = self.network, self.server, self.instance
+        """How whatever it says begins."""
         self.name = name[:MAX_NAME]
         self.advertised = advertised[:MAX_ADVERTISED]
         self.is_open = True

@@ -199,6 +199,9 @@ class OwnPresence:
         if mine is None:
             return
         self._due.put(node_id, None)
+        self._plan_flush(now)
+
+    def _plan_flush(self, now: float) -> None:
         if self.is_ready and not self._flushes:
             self._flushes = True
             self._state.timers.schedule_upkeep(now + COALESCED_S, self._flush)
@@ -229,8 +232,7 @@ class OwnPresence:
             elif mine is not None:
                 mine.is_late = True
         if len(self._due):
-            self._flushes = True
-            self._state.timers.schedule_upkeep(now + COALESCED_S, self._flush)
+            self._plan_flush(now)
 
     def _order(self, node_id: str, mine: _Mine, now: float) -> None:
         peer = self._state.peers.authenticated(node_id)
@@ -409,8 +411,7 @@ class OwnPresence:
         self._settle(node_id, mine, now)
         self._claims.forget(node_id)
         self._view.take_out(node_id, revision, now)
-        peer = self._state.peers.authenticated(node_id)
-        if not self._is_told(peer):
+        if not self._is_told(self._state.peers.authenticated(node_id)):
             self._mark(node_id, now)
 
     def handle_refused(self, node_id: str, now: float) -> None:

@@ -121,7 +121,7 @@ class Cluster:
         self._handing = HandOvers(
             state, own, others, view, taker, mine.news, self._send_message, max_waiting_bytes
         )
-        view.on_change = self._handle_change
+        view.on_change = mine.reconsider
         claims.on_settled = mine.reconsider
         others.on_silent.append(mine.handle_run)
         others.on_heard.append(mine.handle_run)
@@ -392,9 +392,6 @@ class Cluster:
         self._state.counters.drop("cluster_network")
         words = f"the broker brings what is of another network: {network[:64]!r}"
         self._others.tell(Trouble.OTHER_NETWORK, words, now)
-
-    def _handle_change(self, node_id: str, now: float) -> None:
-        self._mine.reconsider(node_id, now)
 
     def _handle_twin(self, now: float) -> None:
         self._mine.is_paused = self._others.has_twin

@@ -13,7 +13,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.entries import is_signed, read_about
-from p2ptui.core.cluster.entry import Entry, Passing
+from p2ptui.core.cluster.entry import Entry, Passing, reachable
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.tellings import Tellings
@@ -27,8 +27,7 @@ HEARTBEAT_S: Final = 30.0
 """An entry is put again so often, whatever has changed; or as the options say."""
 
 LIVES: Final = 3
-LIFE_S: Final = LIVES * HEARTBEAT_S
-"""An entry that was not put again for so long counts no more; or for so many heartbeats."""
+"""An entry that was not put again for so many heartbeats counts no more."""
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
@@ -162,12 +161,7 @@ class View:
         return ids
 
     def _reachable(self, node_id: str) -> Foreign | None:
-        entry = self._entries.get(node_id)
-        return (
-            None
-            if entry is None or not entry.run.is_live
-            else entry.foreign(node_id, self._state.identity.network_id)
-        )
+        return reachable(self._entries.get(node_id), node_id, self._state.identity.network_id)
 
     def is_here(self, node_id: str) -> bool:
         """Whether a node has a session with this server, which is no mere claim."""
@@ -400,10 +394,10 @@ class View:
             for listener in self.on_left:
                 listener(node_id, now)
 
-    def _plan_ageing(self, now: float) -> None:
+    def _plan_ageing(self, now: float, after_s: float = AGE_TICK_S) -> None:
         if not self._ages:
             self._ages = True
-            self._state.timers.schedule_upkeep(now + AGE_TICK_S, self._age)
+            self._state.timers.schedule_upkeep(now + after_s, self._age)
 
     # Servers that come and go, and with them their nodes.
 
@@ -432,7 +426,6 @@ class View:
         for node_id in old:
             self._drop(node_id, now)
         if len(old) == AGED_AT_ONCE:
-            self._ages = True
-            self._state.timers.schedule_upkeep(now + AGE_MORE_S, self._age)
+            self._plan_ageing(now, AGE_MORE_S)
         elif len(self._entries) or len(self._passing):
             self._plan_ageing(now)

@@ -231,12 +231,9 @@ class Outlet:
         is_secret: bool = False,
     ) -> OutstandingPing:
         liveness = peer.liveness
-        if peer.session.seal is not None:
-            pass  # its answers name what they answer
-        elif is_secret:
-            liveness.signs.note_heartbeat(now)
-        else:
-            liveness.signs.note_other_ping(now)
+        if peer.session.seal is None:  # else its answers name what they answer
+            note = liveness.signs.note_heartbeat if is_secret else liveness.signs.note_other_ping
+            note(now)
         is_missed = liveness.has_missed_ping
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):

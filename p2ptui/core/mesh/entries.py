@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Foreign, Listed, Peer, last_seen, peer_info
@@ -71,19 +72,7 @@ def node_for(peer: Listed, info: NodeInfo, *, with_holder: bool = False) -> Node
         info: Who it says it is.
         with_holder: Whether it is said which other server holds it, if one does.
     """
-    if with_holder and isinstance(peer, Foreign):
-        return ListedNode(
-            id=info.id,
-            node_id=info.id,
-            name=info.name,
-            version=info.version,
-            listen_addr=format_address(peer.address),
-            capabilities=info.capabilities,
-            metadata=info.metadata,
-            network_id=info.network_id,
-            server=peer.server_id,
-        )
-    return NodeInfo(
+    node = NodeInfo(
         id=info.id,
         node_id=info.id,
         name=info.name,
@@ -93,6 +82,12 @@ def node_for(peer: Listed, info: NodeInfo, *, with_holder: bool = False) -> Node
         metadata=info.metadata,
         network_id=info.network_id,
     )
+    return held_by(peer.server_id, node) if with_holder and isinstance(peer, Foreign) else node
+
+
+def held_by(server_id: str, node: NodeInfo) -> ListedNode:
+    """The entry of a node that another server of the network holds."""
+    return ListedNode(**asdict(node), server=server_id)
 
 
 def read_entry(entry: PeerInfo, *, has_names: bool) -> PeerInfo | None:

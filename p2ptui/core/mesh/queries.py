@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
-from msgspec.structs import asdict
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NodeList, ServerList
 from p2ptui.core.identity import canonical_id
+from p2ptui.core.mesh.entries import held_by
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -21,7 +21,6 @@ from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     NULL,
     Capability,
-    ListedNode,
     ListedServer,
     ListNodesPayload,
     ListNodesRequestPayload,
@@ -235,4 +234,4 @@ def _as_node(received: ReceivedListedNode, node_id: str) -> NodeInfo:
         network_id=received.network_id or DEFAULT_NETWORK_ID,
     )
     holder = canonical_id(received.server) if isinstance(received.server, str) else None
-    return node if holder is None else ListedNode(**asdict(node), server=holder)
+    return node if holder is None else held_by(holder, node)

@@ -244,8 +244,7 @@ class Home:
             self._saying.cancel()
         if server is None or seals is None or self._state.closing:
             return
-        unix_ms = int((now + self._state.unix_offset) * 1000)
-        self._counter = next_counter(self._counter, unix_ms)
+        self._counter = next_counter(self._counter, self._state.unix_ms(now))
         signature = sign_presence(
             seals.keys.identity, server.node_id, self._counter, self._state.identity.network_id
         )

@@ -11,7 +11,7 @@ from p2ptui.core.cluster.view import (
     AGED_AT_ONCE,
     FEW,
     HEARTBEAT_S,
-    LIFE_S,
+    LIVES,
     MAX_IN_USE,
     MOVED_S,
     VERIFIED_PER_S,
@@ -28,6 +28,7 @@ from p2ptui.wire.frames import node_id_bytes
 from tests.core.cluster_rooms import FakeNode, Rooms, server_keys, signed
 
 FORGERS_KEYS = server_keys(1_000_000)
+LIFE_S = LIVES * HEARTBEAT_S
 FORGER = FORGERS_KEYS.id
 
 

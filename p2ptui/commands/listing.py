@@ -1,0 +1,50 @@
+"""What the commands that print a list of a server have in common."""
+
+import argparse
+
+from p2ptui.commands import positive_seconds
+from p2ptui.commands.session import DEFAULT_TIMEOUT_S
+from p2ptui.errors import RemoteError
+from p2ptui.node import PeerView
+from p2ptui.text import counted, printable
+from p2ptui.wire.address import format_address
+
+
+def add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    """How long the list may take, and how it is printed."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="seconds to wait for the list (10)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def judge_list(came: int, one: str, *, complete: bool) -> int:
+    """The exit code of a list that came as a whole.
+
+    Args:
+        came: How many entries came.
+        one: What one of them is.
+        complete: Whether these are all.
+
+    Raises:
+        RemoteError: It did not come in time, or not all of it.
+    """
+    if complete:
+        return 0
+    if not came:
+        raise RemoteError("the server did not send its list in time")
+    raise RemoteError(f"the list is incomplete: {counted(came, one)} came in time")
+
+
+def asked_words(peer: PeerView) -> str:
+    """Which server was asked."""
+    return f"{printable(peer.name, 64)} ({peer.node_id}) at {format_address(peer.address)}"
+
+
+def trust_words(peer: PeerView) -> str:
+    """What ends the line about it: what this node's user knows of it, if anything."""
+    return "" if peer.trust is None else f"; {peer.trust.value}"
