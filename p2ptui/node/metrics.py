@@ -15,41 +15,52 @@ _SENT_AGAIN: Final = attrgetter("channel.retransmissions")
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Totals since the start, and how full the node is now."""
+    """Totals since the start, and how full the node's tables are now."""
 
     uptime_s: float
+    """Seconds since the start."""
     peers: Mapping[str, int]
-    """Peers by the name of their status."""
+    """The number of peers in each status."""
     datagrams_in: int
+    """Datagrams received."""
     datagrams_out: int
+    """Datagrams sent."""
     bytes_in: int
+    """Bytes received."""
     bytes_out: int
+    """Bytes sent."""
     messages_in: int
+    """Messages received."""
     messages_out: int
+    """Messages sent."""
     duplicates: int
-    """Messages that came again and were not delivered again."""
+    """Messages that came again, and were not delivered again."""
     retransmissions: int
-    """Datagrams of this node that were sent again."""
+    """Datagrams that this node sent again."""
     handshakes_accepted: int
+    """Requests for a session that this node accepted."""
     handshakes_refused: int
+    """Requests for a session that this node refused."""
     delivered: int
-    """Data handed to this node's user."""
+    """Data messages handed to this node's readers."""
     forwarded: int
-    """Routed messages handed on."""
+    """Routed messages forwarded for others."""
     relayed: int
+    """Datagrams and RelayRequests relayed for others."""
     stun_replies: int
     """Answers to STUN requests."""
     drops: Mapping[str, int]
-    """What was not processed or not sent, by cause."""
+    """What was not processed or not sent, by cause; docs/limits.md explains the causes."""
     socket: SocketCounters
+    """What the socket itself counts."""
     sizes: Mapping[str, int]
-    """Entries of everything that grows with what others do; each has a limit."""
+    """The number of entries in each table that others can fill; each has a limit."""
     grants: Mapping[str, GrantUse] = field(default_factory=dict)
-    """What was sent without being paid for by its address, by reason."""
+    """What was sent to addresses beyond what they had paid for, by reason."""
 
     @property
     def connected(self) -> int:
-        """Authenticated peers."""
+        """Peers with a session."""
         return self.peers.get("authenticated", 0)
 
 
