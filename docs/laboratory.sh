@@ -5,7 +5,7 @@
 #     docs/laboratory.sh symmetric                         alice's NAT is symmetric
 #     docs/laboratory.sh symmetric symmetric COMMAND...    bob's too; one command instead of a shell
 #
-# Inside, `on alice COMMAND...` runs a command on alice's machine. It needs Linux with iproute2,
+# Inside, `on alice COMMAND...` runs a command on alice's machine. The script needs Linux with iproute2,
 # nftables and util-linux. Where the kernel lets users make namespaces it needs no root. It touches
 # nothing outside, and is gone when its shell ends.
 set -eu
@@ -36,6 +36,9 @@ nat_of_bob=${2:-port-restricted}
 # What is in /run is hidden from here on, so that nothing is left of the names below.
 mount -t tmpfs -o mode=755 laboratory /run
 mkdir /run/netns /run/bin
+echo "127.0.0.1 localhost
+5.0.0.10 server.example" >/run/hosts
+mount --bind /run/hosts /etc/hosts
 ip link set lo up
 ip link add internet type bridge mcast_snooping 0
 ip link set internet up
@@ -97,6 +100,6 @@ chmod +x /run/bin/on
 PATH=/run/bin:$PATH
 
 if [ $# -gt 0 ]; then exec "$@"; fi
-echo "server is 5.0.0.10; alice is behind 5.0.0.20 ($nat_of_alice), bob behind 5.0.0.30 ($nat_of_bob)"
+echo "server.example is 5.0.0.10; alice is behind 5.0.0.20 ($nat_of_alice), bob behind 5.0.0.30 ($nat_of_bob)"
 echo 'try: on alice ping -c 1 5.0.0.10; leave with exit'
 exec "${SHELL:-/bin/sh}"

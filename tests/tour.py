@@ -5,8 +5,11 @@
 
 A block of ```console after the comment `<!-- tour -->` is run: the lines after `$ ` by one shell,
 from the top of the page to its end, in the laboratory of docs/laboratory.sh. `<!-- tour: symmetric
-symmetric -->` begins another laboratory, with these NATs. What differs from run to run (ids, times,
-ports, and by which path the first messages go) may differ; a line `...` stands for any lines.
+symmetric -->` begins another laboratory, with these NATs. After `<!-- tour on alice -->` programs
+run on alice's machine, and one that stays has printed what it prints until it is ready.
+
+What differs from run to run (ids, times, ports, and by which path the first messages go) may
+differ; a line `...` stands for any lines.
 """
 
 import argparse
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -24,7 +27,9 @@ from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 LABORATORY = ROOT / "docs" / "laboratory.sh"
-BLOCK = re.compile(r"<!-- tour(?:: ([\w -]+?))? -->\n+```console\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"<!-- tour(?: on (\w+))?(?:: ([\w -]+?))? -->\n+```console\n(.*?)^```$", re.M | re.S
+)
 END_OF_STEP = "end of step"
 
 VARYING = (
@@ -32,7 +37,6 @@ VARYING = (
     (r"\b[0-9a-f]{64}\b", r"[0-9a-f]{64}"),
     (r"\b(?=[a-f]*[0-9])[0-9a-f]{8}\b", r"[0-9a-f]{8}"),
     (r"(?:, |\()(?:direct|relay)\b", r"(?:, |\()(?:direct|relay)"),
-    (r" in [\d.,]+ ms", r"(?: in [\d.,]+ ms)?"),
     (r"[\d.,]*\d", r"[\d.,]*\d"),
 )
 """What is different each time, and what it may be."""
@@ -52,16 +56,24 @@ class Step:
 
     command: str
     printed: list[str] = field(default_factory=list)
+    where: str | None = None
+    """The machine; None: as the command says."""
 
     def script(self) -> str:
         """What the shell is told; what goes on in the background is ready when the next begins."""
-        text = self.command + "\n"
-        started = re.search(r">(\S+\.log)\b.*&$", self.command)
-        if started:
-            ready = "to send one" if " receive " in self.command else "listening on"
-            text += WAIT_FOR.format(
-                text="joined" if "--no-ui" in text and "--join" in text else ready, log=started[1]
-            )
+        command = self.command
+        stays = self.where and re.match(r"p2ptui (?:--no-ui|receive) ", command)
+        if self.where:
+            command = re.sub(r"^p2ptui\b", f"on {self.where} p2ptui", command)
+        if stays:
+            command += f" >{self.where}.log 2>&1 &"
+        text = command + "\n"
+        if started := re.search(r">(\S+\.log)\b.*&$", command):
+            ready = "to send one" if " receive " in command else "listening on"
+            joins = "--no-ui" in command and "--join" in command
+            text += WAIT_FOR.format(text="joined" if joins else ready, log=started[1])
+        if stays:
+            text += f"cat {self.where}.log\n"
         return text + f"printf '%s\\n' '{END_OF_STEP}'\n"
 
 
@@ -84,18 +96,18 @@ def blocks(page: Path) -> list[Shown]:
     """What a page shows, in its order."""
     shown, nats = [], ""
     for match in BLOCK.finditer(page.read_text("utf-8")):
-        nats = match[1] or nats
-        shown.append(Shown(nats, list(_steps(match[2]))))
+        nats = match[2] or nats
+        shown.append(Shown(nats, list(_steps(match[3], match[1]))))
     return shown
 
 
-def _steps(text: str) -> Iterator[Step]:
+def _steps(text: str, where: str | None) -> Iterator[Step]:
     step = None
     for line in text.splitlines():
         if line.startswith("$ "):
             if step:
                 yield step
-            step = Step(line[2:])
+            step = Step(line[2:], where=where)
         elif step is None:
             raise ValueError(f"printed by no command: {line}")
         elif line.startswith("> ") and not step.printed:
@@ -115,7 +127,8 @@ def run(page: Path) -> Iterator[tuple[Shown, Shown]]:
             steps = [step for block in shown for step in block.steps]
             came = iter(_run(folder, nats.split(), steps))
             for block in shown:
-                yield block, Shown(nats, [Step(step.command, next(came)) for step in block.steps])
+                real = [replace(step, printed=next(came)) for step in block.steps]
+                yield block, Shown(nats, real)
 
 
 def _run(folder: str, nats: list[str], steps: list[Step]) -> list[list[str]]:
@@ -171,7 +184,10 @@ def fits(shown: list[str], came: list[str]) -> bool:
 
 
 def _plain(line: str) -> str:
-    return " ".join(line.split()).replace(" by relay", "")
+    """Without what is not there each time."""
+    return re.sub(
+        r" by relay| in [\d.]+ ms$|(?<=\))( in [\d.]+ ms)(?=,)", "", " ".join(line.split())
+    )
 
 
 def _pattern(line: str) -> str:
@@ -202,7 +218,7 @@ def write(page: Path) -> None:
     texts = iter([_in_place_of(shown, came) for shown, came in run(page)])
     page.write_text(
         BLOCK.sub(
-            lambda match: match[0].replace(match[2], next(texts).text), page.read_text("utf-8")
+            lambda match: match[0].replace(match[3], next(texts).text), page.read_text("utf-8")
         ),
         "utf-8",
     )
