@@ -1,8 +1,9 @@
-"""The build backend: setuptools, with two habits changed.
+"""The build backend: setuptools, with three habits changed.
 
 It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
 the checkout left behind would be installed with the new one: here each wheel begins without it.
-And it looks for `MANIFEST.in`, which says what a source distribution holds, beside this module.
+It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. And the
+package index gets a README whose links work there (`description.py`).
 
 It writes into the checkout, too: where that is read-only, all is done in a copy of it. So it is
 where the wheel is to be compiled (`compiled.py`): no compiled module is ever left in the checkout,
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import compiled
+import description
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -41,6 +43,8 @@ __all__ = [
 # Both resolved: the checkout may be reached through a link.
 _MANIFEST = Path(__file__).resolve().with_name("MANIFEST.in")
 manifest_maker.template = os.path.relpath(_MANIFEST, Path.cwd().resolve())
+
+description.mend_links()
 
 
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__pycache__")
