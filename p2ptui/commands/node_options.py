@@ -20,13 +20,15 @@ COMMANDS: Final[Mapping[str, str]] = {
     },
     "receive": "keep the files that others send",
     **{name: VERBS[name].summary for name in _AT_THE_END},
+    "help": "explain a command or a topic",
+    "completion": "complete arguments in a shell, with Tab",
 }
 """The commands of the screen's grammar that the shell has too, and those that need no screen."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 _EPILOG: Final = "commands:\n" + "\n".join(
-    f"  {name:<8}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
+    f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
 )
 
 
@@ -139,13 +141,13 @@ def node_parser() -> CommandParser:
     add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
     add("--where", action="store_true", help="with --print-config: where each value comes from")
     add("--version", action="version", version=f"p2ptui {described()}")
-    add("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
 def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments of a node, or leave with the exit code of wrong usage."""
     refuse_key_on_line(parser, arguments)
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
     if any("@" in url for url in options.cluster or ()):
