@@ -18,7 +18,7 @@ _shtab_p2ptui_trust_option_strings=(-h --help -c --config --no-config --json)
 _shtab_p2ptui_forget_option_strings=(-h --help -c --config --no-config --json)
 _shtab_p2ptui_help_option_strings=(-h --help --json)
 _shtab_p2ptui_completion_option_strings=(-h --help --json)
-_shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --version)
+_shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --json --version)
 
 _shtab_p2ptui_ping__c_COMPGEN=_shtab_compgen_files
 _shtab_p2ptui_ping___config_COMPGEN=_shtab_compgen_files
@@ -132,6 +132,7 @@ _shtab_p2ptui___ERROR_nargs=0
 _shtab_p2ptui___check_config_nargs=0
 _shtab_p2ptui___print_config_nargs=0
 _shtab_p2ptui___where_nargs=0
+_shtab_p2ptui___json_nargs=0
 _shtab_p2ptui___version_nargs=0
 
 

@@ -54,6 +54,7 @@ _shtab_p2ptui_options=(
   "--check-config[check the configuration, and exit]"
   "--print-config[print it as TOML with meanings, and exit]"
   "--where[with --print-config\: where each value comes from]"
+  "--json[with these\: print one JSON object]"
   "(- : *)--version[show program\'s version number and exit]"
 )
 
