@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from p2ptui.config.option import Option, Shorthand
 from p2ptui.config.sections import OPTIONS, Config
@@ -33,12 +34,27 @@ def render_config(config: Config) -> str:
             if option.section == path:
                 meaning = option.about.meaning
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
-                value = _toml(option.shown(option.value_in(config)))
+                value = toml(option.shown(option.value_in(config)))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
         if path == "security" and config.network_key is not None:
             lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")
         blocks.append("\n".join(lines) + "\n")
     return "".join(blocks)
+
+
+def config_json(config: Config) -> dict[str, Any]:
+    """A configuration as a JSON file has it, which loads to an equal one, but for passwords.
+
+    Args:
+        config: What to write.
+    """
+    tree: dict[str, Any] = {}
+    for option in OPTIONS.options:
+        section = tree
+        for name in option.section.split("."):
+            section = section.setdefault(name, {})
+        section[option.name] = option.shown(option.value_in(config))
+    return tree
 
 
 def render_markdown() -> str:
@@ -50,7 +66,7 @@ def render_markdown() -> str:
         for option in OPTIONS.options:
             if option.section == path:
                 names = ", ".join(f"`{name}`" for name in (option.name, *option.about.aliases))
-                default = f"`{_toml(option.default)}`"
+                default = f"`{toml(option.default)}`"
                 lines.append(_row(names, default, _accepts(option), option.about.meaning))
         for known in OPTIONS.by_path.values():
             if isinstance(known, Shorthand) and known.option.section == path:
@@ -81,15 +97,16 @@ def _accepts(option: Option) -> str:
     return option.bounds + (f" ({option.about.unit})" if option.about.unit else "")
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """Write the value of an option."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + "".join(map(_toml_character, value)) + '"'
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items())
+        pairs = ", ".join(f"{toml(key)} = {toml(part)}" for key, part in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     return repr(value)
 
