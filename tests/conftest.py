@@ -156,6 +156,7 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("HOME", str(home))
         for purpose in ("CONFIG", "STATE", "DATA", "CACHE"):
             patch.setenv(f"XDG_{purpose}_HOME", str(home / purpose.lower()))
+        patch.setenv("P2PTUI_SYSTEM_CONFIG", str(home / "etc" / "config.toml"))
         yield
 
 

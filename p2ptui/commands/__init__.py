@@ -44,6 +44,25 @@ class CommandParser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
 
+def add_config_arguments(parser: CommandParser) -> None:
+    """Which files a configuration is read from."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a configuration, .toml or .json, in place of those that are read by default",
+    )
+    add(
+        "--no-config",
+        dest="config",
+        action="store_const",
+        const=(),
+        help="read no configuration file at all",
+    )
+
+
 def refuse_key_on_line(parser: CommandParser, arguments: Sequence[str]) -> None:
     """Leave with the exit code of wrong usage where a network key is among the arguments.
 
@@ -137,7 +156,7 @@ def read_command(
     module = _load(name)
     parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
     parser.answer = answer
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
+    add_config_arguments(parser)
     runs_a_node = getattr(module, "RUNS_A_NODE", True)
     if runs_a_node:
         add = parser.add_argument

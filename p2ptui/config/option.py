@@ -33,6 +33,9 @@ paragraph of its docstring states the rule in the documentation."""
 Entry: TypeAlias = tuple[str, str, object]
 """One thing that a source gives: the name as written, the known path, the value."""
 
+Named: TypeAlias = dict[str, tuple[str, Any]]
+"""What a source sets, by option path: the name as written, and the value."""
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Options that belong together."""
@@ -252,10 +255,14 @@ class OptionTable:
             ConfigError: An unknown key, a value that is not accepted, or an option
                 that is given twice with different values.
         """
+        return {path: value for path, (_, value) in self.settle_named(tree, source).items()}
+
+    def settle_named(self, tree: Mapping[str, object], source: str) -> Named:
+        """Like `settle`; each value comes with the name under which it was written."""
         return self.settle_entries(self._entries(tree, source, ""), source)
 
-    def settle_entries(self, entries: Iterable[Entry], source: str) -> dict[str, Any]:
-        """Like `settle`, for names that are already known to be right."""
+    def settle_entries(self, entries: Iterable[Entry], source: str) -> Named:
+        """The same, of names that are already known to be right."""
         settled: dict[str, Any] = {}
         written_as: dict[str, str] = {}
         # Shorthands last: they may complete what is given beside them.
@@ -275,7 +282,7 @@ class OptionTable:
                         "and are given different values"
                     )
                 written_as[target] = written
-        return settled
+        return {path: (written_as[path], value) for path, value in settled.items()}
 
     def _entries(self, tree: Mapping[str, object], source: str, section: str) -> Iterable[Entry]:
         for key, value in tree.items():

@@ -45,7 +45,7 @@ def render_config(config: Config) -> str:
             if option.section == path:
                 meaning = option.about.meaning
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
-                value = _toml(option.shown(option.value_in(config)))
+                value = toml(option.shown(option.value_in(config)))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
         if path == "security" and config.network_key is not None:
             lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")
@@ -73,7 +73,8 @@ def render_markdown(say: Language = in_english) -> str:
         for option in OPTIONS.options:
             if option.section == path:
                 names = ", ".join(f"`{name}`" for name in (option.name, *option.about.aliases))
-                lines.append(_option_row(option, names, f"`{_toml(option.default)}`", say))
+                default = f"`{toml(option.default)}`"
+                lines.append(_option_row(option, names, default, say))
         for known in OPTIONS.by_path.values():
             if isinstance(known, Shorthand) and known.option.section == path:
                 lines.append(_option_row(known.option, f"`{known.option.name}`", "", say))
@@ -129,15 +130,16 @@ def _accepts(option: Option, say: Language = in_english) -> str:
     return say(f"{option.bounds} ({unit})" if unit else option.bounds, option.path)
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """Write the value of an option."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + "".join(map(_toml_character, value)) + '"'
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items())
+        pairs = ", ".join(f"{toml(key)} = {toml(part)}" for key, part in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     return repr(value)
 
