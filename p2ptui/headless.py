@@ -124,7 +124,7 @@ def _stop_when_asked(stopping: asyncio.Event) -> None:
         log.info("%s: saying goodbye; once more ends at once", number.name)
         stopping.set()
 
-    handle_signals(stop, "SIGINT", "SIGTERM")
+    handle_signals(stop, "SIGINT", "SIGTERM", "SIGBREAK")
 
 
 async def _log_stats(node: Node, reloading: Reloading) -> None:

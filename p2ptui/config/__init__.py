@@ -1,7 +1,8 @@
 """Floor 0: every option of a node, read from files, environment and command line, and printed.
 
 `option` says what an option is, `sections` and `nat_sections` list them all, `load` reads and
-`render` prints; `where` says what was set where.
+`render` prints; `where` says what was set where, and `translation` has the reference in another
+language.
 """
 
 from p2ptui.config.cluster_section import ClusterOptions

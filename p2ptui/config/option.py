@@ -26,6 +26,10 @@ DAY_S = 86_400
 HOUR_MS = 3_600_000
 GIB = 1 << 30
 
+Rule: TypeAlias = Callable[..., str]
+"""How options go together: a function that returns what is wrong in one line, or nothing. The first
+paragraph of its docstring states the rule in the documentation."""
+
 Entry: TypeAlias = tuple[str, str, object]
 """One thing that a source gives: the name as written, the known path, the value."""
 
@@ -319,6 +323,21 @@ class OptionTable:
         import difflib  # few options are mistyped
 
         return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
+
+
+def require(rules: Iterable[Rule], *given: object) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        rules: What must hold.
+        given: What each rule looks at.
+
+    Raises:
+        ConfigError: The first rule that does not hold; the text names the keys.
+    """
+    for rule in rules:
+        if wrong := rule(*given):
+            raise ConfigError(wrong)
 
 
 def _refuse_key(source: str, written: str, value: object) -> None:

@@ -8,7 +8,7 @@ import sys
 from p2ptui.config import Config, config_warnings
 from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
-from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
+from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node, diagnoses_at_start
 from p2ptui.tui.app import P2PApp
@@ -81,7 +81,7 @@ def _leave_when_asked(app: P2PApp) -> None:
         said = "terminated" if number is signal.SIGTERM else "the terminal was closed"
         app.exit(code, code, f"p2ptui: {said}")
 
-    handle_signals(leave, "SIGTERM", "SIGHUP")
+    handle_signals(leave, *ENDING)
 
 
 class _NoteHandler(logging.Handler):
