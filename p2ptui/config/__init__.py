@@ -6,6 +6,7 @@
 
 from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.config.files_section import FilesOptions
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     IceOptions,
     NatDetectionOptions,
@@ -35,6 +36,7 @@ __all__ = [
     "IceOptions",
     "LogLevel",
     "LoggingOptions",
+    "MetricsOptions",
     "NatDetectionOptions",
     "PortPredictionOptions",
     "ReliabilityOptions",
