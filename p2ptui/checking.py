@@ -57,10 +57,14 @@ def check_config(config: Config) -> list[str]:
 
     Raises:
         ConfigError: A key, an action or a theme that there is not; a file of [cluster] that cannot
-            be read.
+            be read; metrics are to be served without what writes them.
         KeyFileError: The file of the network key cannot be used.
     """
     network_key = network_key_of(config)
+    if config.metrics.address:
+        from p2ptui.metrics.server import require_client
+
+        require_client()
     if config.ui.keys or config.ui.theme:
         from p2ptui.tui.keymap import check_ui_options
 

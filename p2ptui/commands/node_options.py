@@ -58,6 +58,7 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
     "enable_discovery": "server.enable_discovery",
     "join": "server.join",
     "cluster": "cluster.servers",
+    "metrics": "metrics.address",
     "level": "logging.level",
     "identity": "security.identity",
     "security_mode": "security.mode",
@@ -126,6 +127,12 @@ def node_parser() -> CommandParser:
         "--key-log",
         metavar="FILE",
         help="append the keys of all sessions to this file, for debugging: who has it reads them",
+    )
+    add(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus at /metrics, and /healthz and /readyz; no password, so"
+        " keep it on 127.0.0.1 or a private network",
     )
     add("--no-ui", action="store_true", help="no screen: log to standard error")
     levels = parser.add_mutually_exclusive_group()

@@ -7,6 +7,7 @@ language.
 
 from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.config.files_section import FilesOptions
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     IceOptions,
     NatDetectionOptions,
@@ -36,6 +37,7 @@ __all__ = [
     "IceOptions",
     "LogLevel",
     "LoggingOptions",
+    "MetricsOptions",
     "NatDetectionOptions",
     "PortPredictionOptions",
     "ReliabilityOptions",

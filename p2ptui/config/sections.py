@@ -15,6 +15,7 @@ import msgspec
 from p2ptui.config.cluster_section import CLUSTER_RULES, CLUSTER_WARNINGS, ClusterOptions
 from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.listening import listen_address_for
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
     STUN_RULES,
@@ -319,6 +320,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ui: UiOptions = UiOptions()
     files: FilesOptions = FilesOptions()
     cluster: ClusterOptions = ClusterOptions()
+    metrics: MetricsOptions = MetricsOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
@@ -388,6 +390,7 @@ OPTIONS = OptionTable(
         "ui": UiOptions,
         "files": FilesOptions,
         "cluster": ClusterOptions,
+        "metrics": MetricsOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,
