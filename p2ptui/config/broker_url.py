@@ -1,5 +1,5 @@
-"""The URL of a NATS server, `nats://HOST:PORT` or `tls://HOST:PORT`: what is wrong with one, and how
-it is shown.
+"""The URL of a NATS server, `nats://HOST:PORT` or `tls://HOST:PORT`: what is wrong with one, and
+how it is shown.
 
 The port may be left out. A user and password, or a token, may stand before the host (RFC 3986,
 section 3.2.1).
