@@ -157,7 +157,16 @@ class RunningNode(NodeLife):
         """The servers of the network, as far as this node knows them without asking: of a server in
         a cluster all, itself first; of any other node the one that it is at, first, and those that
         this one told it of. None where the servers are no cluster."""
-        return self.roster.network_servers()
+        return self._runtime.network.servers()
+
+    async def learn_network_servers(self, longest_s: float = 0.0) -> None:
+        """Ask the server that this node is at for the others: then `network_servers` has their
+        names, how many peers they have, and when they were heard.
+
+        Args:
+            longest_s: It is not asked again within this time, seconds.
+        """
+        await self._runtime.network.learn(longest_s)
 
     @property
     def home(self) -> str | None:
