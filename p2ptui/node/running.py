@@ -158,7 +158,16 @@ class RunningNode(NodeLife):
         """The servers of the network, as far as this node knows them without asking: for a server
         in a cluster all of them, itself first; for any other node its home server first, then those
         that this has told it of. Empty if there is no cluster."""
-        return self.roster.network_servers()
+        return self._runtime.network.servers()
+
+    async def learn_network_servers(self, longest_s: float = 0.0) -> None:
+        """Ask the server that this node is at for the others: then `network_servers` has their
+        names, how many peers they have, and when they were heard.
+
+        Args:
+            longest_s: It is not asked again within this time, seconds.
+        """
+        await self._runtime.network.learn(longest_s)
 
     @property
     def home(self) -> str | None:
