@@ -156,6 +156,12 @@ class NodeState:
             return peer
         return self.elsewhere.holder(node_id) or peer
 
+    def is_here(self, node_id: str) -> bool:
+        """Whether a node has a session here at an address that means the same to others: only then
+        does this server list it as its own. It may be a mere claim."""
+        peer = self.peers.authenticated(node_id)
+        return peer is not None and peer.is_plain
+
     def most_peers(self) -> int:
         """As many entries as there may be peers: the limit of what is known of each of them."""
         return max(self.config.server.max_connections, len(self.peers))

@@ -166,7 +166,7 @@ class View:
     def is_here(self, node_id: str) -> bool:
         """Whether a node has a session with this server, which is no mere claim."""
         peer = self._state.peers.authenticated(node_id)
-        return peer is not None and not peer.is_claim
+        return peer is not None and not peer.is_claim and peer.is_plain
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""
