@@ -146,13 +146,15 @@ class NodeState:
 
     def find(self, node_id: str) -> Listed | None:
         """A node with a session here, or with another server of the network. A session here that
-        may be a mere claim takes nobody's place elsewhere.
+        may be a mere claim takes nobody's place elsewhere, nor does one that was left to another
+        server.
 
         Args:
             node_id: In canonical text.
         """
         peer = self.peers.authenticated(node_id)
-        if peer is not None and (peer.purse.proved or not peer.is_claim):
+        is_sure = peer is not None and (peer.purse.proved or not peer.is_claim)
+        if peer is not None and is_sure and not peer.liveness.is_ceded:
             return peer
         return self.elsewhere.holder(node_id) or peer
 

@@ -74,10 +74,9 @@ class _Query:
         return encode_payload(asked)
 
     def result(self) -> NodeList | ServerList:
-        # A node that has moved while the list was sent may come twice: the last one counts.
-        listed = {one.id: one for number in sorted(self.pages) for one in self.pages[number]}
+        listed = tuple(one for number in sorted(self.pages) for one in self.pages[number])
         kind = ServerList if self.is_of_servers else NodeList
-        return kind(tuple(listed.values()), self.is_complete)
+        return kind(listed, self.is_complete)
 
 
 def list_request(peer: Peer) -> Raw:
