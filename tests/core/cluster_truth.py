@@ -24,7 +24,7 @@ from tests.core.cluster_rooms import FakeNode, Rooms, Server
 SETTLE_S: Final = 5.0
 """Within this there is one truth again, after the last thing that happened."""
 
-ASKED_S: Final = 6.5
+ASKED_S: Final = 8.0
 """More for nodes without keys: a server asks its peer for so long before it lets it go."""
 
 NOTICED_S: Final = (2.5, 4.5)
@@ -55,6 +55,8 @@ class Story:
         self.dead: list[Server] = []
         self.silent: dict[tuple[str, str], float] = {}
         """Nodes that have left servers without a word, and until when those keep their sessions."""
+        self.lost: set[str] = set()
+        """Those of which servers have just found out."""
         self.said: list[str] = []
         """What happened, for whoever looks why something is not so."""
         for _ in range(nodes):
@@ -69,8 +71,9 @@ class Story:
         return f"{server.id[:4]}"
 
     def server(self, but: list[Server] | None = None) -> Server | None:
-        """Some server that is up."""
-        all_ = [one for one in self.rooms.servers if one not in (but or [])]
+        """Some server that is up, and that is none of these, nor a run after them."""
+        ids = {one.id for one in but or []}
+        all_ = [one for one in self.rooms.servers if one.id not in ids]
         return self.rng.choice(all_) if all_ else None
 
     def some(self) -> FakeNode | None:
@@ -239,8 +242,10 @@ class Story:
             self.rooms.run_for(max(0.0, when - self.rooms.now))
             action()
         self.rooms.run_for(max(0.0, end - self.rooms.now))
+        self.lost.clear()
         for (node_id, server_id), until in list(self.silent.items()):
             if until <= end:
+                self.lost.add(node_id)
                 del self.silent[node_id, server_id]
                 for server in self.rooms.servers:
                     peer = server.state.peers.authenticated(node_id)
@@ -293,7 +298,7 @@ class Story:
 
     def _believed(self) -> set[str]:
         """Those that are there, or believed to be."""
-        return {*self.nodes, *(node_id for node_id, _ in self.silent)}
+        return {*self.nodes, *(node_id for node_id, _ in self.silent), *self.lost}
 
     def _wrong_lists(self, *, only_signed: bool) -> list[str]:
         wrong = []

@@ -75,15 +75,20 @@ class _Asked:
 class _Doubt:
     """A peer is asked whether it is still here."""
 
-    __slots__ = ("began", "is_over", "probe_s", "probes", "runs")
+    __slots__ = ("began", "is_over", "is_settled", "probe_s", "probes", "runs", "told")
 
     def __init__(self, began: float, probe_s: float) -> None:
         self.began = began
         self.probe_s = probe_s
         self.probes = 0
         self.is_over = False
+        """Whether it was there, a moment ago."""
+        self.is_settled = False
+        """Whether that was longer ago."""
         self.runs: dict[str, Run] = {}
-        """Who wants to know."""
+        """Who wants to know; no more than there are servers."""
+        self.told: tuple[Run, ...] = ()
+        """Who was told that it is held, and would like to know if it is not any more."""
 
 
 class Claims:
@@ -123,7 +128,8 @@ class Claims:
             "cluster_claims", BoundedTable(state.most_peers, full="cluster_claims_full")
         )
         self._doubts: BoundedTable[str, _Doubt] = state.tables.add(
-            "cluster_claimed", BoundedTable(MAX_ASKED, refuses=True, full="cluster_claimed_full")
+            "cluster_claimed",
+            BoundedTable(MAX_ASKED, full="cluster_claimed_full", in_use=_is_under_way),
         )
         self.on_settled: Callable[[str, float], None] = lambda *_: None
         """Called with the id of a node when it is known whether it may be told of."""
@@ -222,18 +228,17 @@ class Claims:
 
     def _doubt(self, peer: Peer, node_id: str, run: Run, now: float) -> None:
         doubt = self._doubts.get(node_id)
-        if doubt is not None and doubt.is_over:
-            self._answer(run, node_id, is_held=True)
-            return
-        if doubt is None:
+        if doubt is None or doubt.is_settled:
+            told = () if doubt is None else doubt.told
             doubt = _Doubt(now, LONG_PROBE_S if self._is_heard(peer, now) else PROBE_S)
+            doubt.told = told
             if not self._doubts.put(node_id, doubt):
                 self._answer(run, node_id, is_held=True)
                 return
             self._state.timers.schedule_about(now, self._probe, node_id)
-        if doubt.probe_s > PROBE_S:
-            self._answer(run, node_id, is_held=True)
-        doubt.runs[run.server_id] = run  # no more than there are servers
+        doubt.runs[run.server_id] = run
+        if doubt.is_over or doubt.probe_s > PROBE_S:
+            self._tell(doubt, node_id, is_held=True)
 
     def _is_heard(self, peer: Peer, now: float) -> bool:
         """Whether it was heard within its heartbeats."""
@@ -245,13 +250,13 @@ class Claims:
         if doubt is None:
             return
         peer = self._state.peers.authenticated(node_id)
-        if doubt.is_over or peer is None:
+        if peer is None:
             self._doubts.pop(node_id)
-            if peer is None:
-                self._tell(doubt, node_id, is_held=False)
+            self._tell(doubt, node_id, is_held=False)
+        elif doubt.is_over:
+            doubt.is_over, doubt.is_settled = False, True
         elif peer.hears_at > doubt.began:
-            if doubt.probe_s == PROBE_S:  # else that was told at once
-                self._tell(doubt, node_id, is_held=True)
+            self._tell(doubt, node_id, is_held=True)
             doubt.is_over = True
             self._state.timers.schedule_about(now + PAUSE_S, self._probe, node_id)
         elif doubt.probes >= PROBES:
@@ -269,10 +274,15 @@ class Claims:
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def _tell(self, doubt: _Doubt, node_id: str, *, is_held: bool) -> None:
-        for run in doubt.runs.values():
+        known = tuple(dict.fromkeys((*doubt.told, *doubt.runs.values())))
+        for run in doubt.runs.values() if is_held else known:
             self._answer(run, node_id, is_held=is_held)
-        doubt.runs = {}
+        doubt.runs, doubt.told = {}, known
 
     def _answer(self, run: Run, node_id: str, *, is_held: bool) -> None:
         kind = Held if is_held else Released
         self._send(run.server_id, kind(*self._own.head, node_id_bytes(node_id)))
+
+
+def _is_under_way(doubt: _Doubt) -> bool:
+    return not doubt.is_settled
