@@ -18,7 +18,7 @@ _shtab_p2ptui_trust_option_strings=(-h --help -c --config --no-config --json)
 _shtab_p2ptui_forget_option_strings=(-h --help -c --config --no-config --json)
 _shtab_p2ptui_help_option_strings=(-h --help --json)
 _shtab_p2ptui_completion_option_strings=(-h --help --json)
-_shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --json --version)
+_shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --metrics --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --json --version)
 
 _shtab_p2ptui_ping__c_COMPGEN=_shtab_compgen_files
 _shtab_p2ptui_ping___config_COMPGEN=_shtab_compgen_files

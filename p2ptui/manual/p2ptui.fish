@@ -51,7 +51,7 @@ function _shtab_p2ptui_using
 end
 
 set -g _shtab_p2ptui_commands ping send nat peers receive servers key trust forget help completion
-set -g _shtab_p2ptui_opts_with_value --address --cluster --config --connection-timeout --enable-discovery --file --filter-with --from --heartbeat-interval --identity --interval --into --join --key-log --listen-address --max-bytes --max-connections --max-files --name --network-id --network-key-file --output --security-mode --server --timeout -a -c -m -n
+set -g _shtab_p2ptui_opts_with_value --address --cluster --config --connection-timeout --enable-discovery --file --filter-with --from --heartbeat-interval --identity --interval --into --join --key-log --listen-address --max-bytes --max-connections --max-files --metrics --name --network-id --network-key-file --output --security-mode --server --timeout -a -c -m -n
 
 complete -c p2ptui -e
 complete -c p2ptui -f
@@ -75,6 +75,7 @@ complete -c p2ptui -n _shtab_p2ptui_using -l ephemeral -d 'take a new identity, 
 complete -c p2ptui -n _shtab_p2ptui_using -l security-mode -xka "open prefer require" -d 'whom this node talks to'
 complete -c p2ptui -n _shtab_p2ptui_using -l network-key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the key that all nodes of the network share'
 complete -c p2ptui -n _shtab_p2ptui_using -l key-log -xka "(__fish_complete_path (commandline -ct))" -d 'append the keys of all sessions to this file, for debugging: who has it reads them'
+complete -c p2ptui -n _shtab_p2ptui_using -l metrics -x -d 'serve metrics for Prometheus at /metrics, and /healthz and /readyz; no password, so keep it on 127.0.0.1 or a private network'
 complete -c p2ptui -n _shtab_p2ptui_using -l no-ui -d 'no screen: log to standard error'
 complete -c p2ptui -n _shtab_p2ptui_using -l TRACE -d 'log TRACE and above'
 complete -c p2ptui -n _shtab_p2ptui_using -l DEBUG -d 'log DEBUG and above'

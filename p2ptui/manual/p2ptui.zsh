@@ -45,6 +45,7 @@ _shtab_p2ptui_options=(
   "--security-mode[whom this node talks to]:open|prefer|require:(open prefer require)"
   "--network-key-file[the key that all nodes of the network share]:FILE:_files"
   "--key-log[append the keys of all sessions to this file, for debugging\: who has it reads them]:FILE:_files"
+  "--metrics[serve metrics for Prometheus at \/metrics, and \/healthz and \/readyz\; no password, so keep it on 127.0.0.1 or a private network]:HOST:PORT:"
   "--no-ui[no screen\: log to standard error]"
   "--TRACE[log TRACE and above]"
   "--DEBUG[log DEBUG and above]"
