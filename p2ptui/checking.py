@@ -6,6 +6,7 @@ from p2ptui.config import ClusterOptions, Config, config_warnings
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
 from p2ptui.errors import ConfigError
 from p2ptui.node.own_identity import network_key_of
+from p2ptui.operating import advice
 from p2ptui.text import cause
 
 
@@ -33,6 +34,7 @@ def check_config(config: Config) -> list[str]:
         *of_keys,
         *cluster,
         *config_warnings(config),
+        *advice(config),
     ]
 
 
