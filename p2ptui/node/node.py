@@ -16,7 +16,13 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import NotMetError, PeerGoneError, PeerTimeoutError, UnknownPeerError
+from p2ptui.errors import (
+    NotKnownThereError,
+    NotMetError,
+    PeerGoneError,
+    PeerTimeoutError,
+    UnknownPeerError,
+)
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import (
     read_address,
@@ -26,7 +32,15 @@ from p2ptui.node.arguments import (
     read_seconds,
 )
 from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
-from p2ptui.node.lookup import PeerRef, SeveralFitError, find_peer, node_id_of, not_met_words
+from p2ptui.node.lookup import (
+    OtherServerError,
+    PeerRef,
+    SeveralFitError,
+    find_peer,
+    is_node_ref,
+    node_id_of,
+    not_met_words,
+)
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
@@ -85,22 +99,34 @@ class Node(RunningNode):
         """
         seconds = self._attempt_s(timeout_s)
         deadline = self._clock() + seconds
-        node_id = canonical_id(target) if isinstance(target, str) else None
-        if node_id is None and isinstance(target, str) and target and ":" not in target:
-            node_id = (await self._finder.find(target, seconds)).node_id
-        if node_id is not None:
-            await self._finder.wait_for_introducer(node_id, seconds)
-            known = self._endpoint.peers.authenticated(node_id)
-            if known is not None:
-                return self._view(known)
-            left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        if isinstance(target, str) and is_node_ref(target):
+            try:
+                return await self._connect_to_node(target, deadline)
+            except OtherServerError as error:
+                target = error.address
+        told = read_address(target)
+        left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        result = await self._runtime.connector.connect(told, left_s, heed_refusals=heed_refusals)
+        self._runtime.partings.resume(result.address, told)
+        return self._connected_to(result)
+
+    async def _connect_to_node(self, ref: str, deadline: float) -> PeerView:
+        node_id = canonical_id(ref)
+        if node_id is None:
+            found = await self._finder.find(ref, max(deadline - self._clock(), SHORTEST_WAIT_S))
+            node_id = found.node_id
+        await self._finder.wait_for_introducer(
+            node_id, max(deadline - self._clock(), SHORTEST_WAIT_S)
+        )
+        known = self._endpoint.peers.authenticated(node_id)
+        if known is not None:
+            return self._view(known)
+        self._runtime.network.require_none(node_id)
+        left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        try:
             result = await self._runtime.connector.connect_by_id(node_id, left_s)
-        else:
-            told = read_address(target)
-            result = await self._runtime.connector.connect(
-                told, seconds, heed_refusals=heed_refusals
-            )
-            self._runtime.partings.resume(result.address, told)
+        except NotKnownThereError as error:
+            raise await self._runtime.network.explain(error, node_id) from None
         return self._connected_to(result)
 
     async def connect_any(
@@ -268,6 +294,7 @@ class Node(RunningNode):
             self._endpoint,
             self._runtime.call,
             self._clock,
+            self._runtime.network,
             self._runtime.joining.wait_for_first,
         )
 

@@ -9,7 +9,7 @@ from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.node.life import NodeLife
 from p2ptui.node.lookup import PeerRef, find_peer
-from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.metrics import Stats, path_kinds, snapshot
 from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
@@ -158,7 +158,16 @@ class RunningNode(NodeLife):
         """The servers of the network, as far as this node knows them without asking: for a server
         in a cluster all of them, itself first; for any other node its home server first, then those
         that this has told it of. Empty if there is no cluster."""
-        return self.roster.network_servers()
+        return self._runtime.network.servers()
+
+    async def learn_network_servers(self, longest_s: float = 0.0) -> None:
+        """Ask the server that this node is at for the others: then `network_servers` has their
+        names, how many peers they have, and when they were heard.
+
+        Args:
+            longest_s: It is not asked again within this time, seconds.
+        """
+        await self._runtime.network.learn(longest_s)
 
     @property
     def home(self) -> str | None:
@@ -171,6 +180,25 @@ class RunningNode(NodeLife):
         """Totals since the start, and how full the node is."""
         runtime = self._runtime
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
+
+    def path_kinds(self) -> dict[str, int]:
+        """How many peers are reached directly, by a path that was searched (by the method that
+        found it), and by relay. It looks at each peer: ask for it a few times a minute."""
+        return path_kinds(self._runtime.endpoint)
+
+    @property
+    def servers_to_join(self) -> int:
+        """How many servers it is told to join."""
+        return len(self._config.server.join)
+
+    @property
+    def state(self) -> str:
+        """Whether it runs: `running`, or else `not started`, `failed` or `closing`."""
+        if self._started is None:
+            return "not started"
+        if self.has_failed:
+            return "failed"
+        return "closing" if self._started.closing else "running"
 
     def events(
         self,
