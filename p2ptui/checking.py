@@ -11,6 +11,7 @@ from p2ptui.config.load import files_to_read, load_config
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
 from p2ptui.errors import ConfigError
 from p2ptui.node.own_identity import network_key_of
+from p2ptui.operating import advice
 from p2ptui.text import cause
 
 
@@ -76,6 +77,7 @@ def check_config(config: Config) -> list[str]:
         *of_keys,
         *cluster,
         *config_warnings(config),
+        *advice(config),
     ]
 
 

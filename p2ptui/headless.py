@@ -20,7 +20,7 @@ from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, diagnoses_at_start
-from p2ptui.operating import log_statistics, operated, stats_line, status_line
+from p2ptui.operating import advice, log_statistics, operated, stats_line, status_line
 from p2ptui.reloading import Reloading
 from p2ptui.wire.address import format_address
 
@@ -56,7 +56,7 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
     stopping = asyncio.Event()
     reloading = Reloading(config)
     _stop_when_asked(stopping)
-    for warning in config_warnings(config):
+    for warning in (*config_warnings(config), *advice(config)):
         log.warning("%s", warning)
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with operated(node, config) as manager, node:

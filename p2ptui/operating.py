@@ -9,7 +9,9 @@ from typing import Any
 
 from p2ptui.config import Config
 from p2ptui.io.sd_notify import ServiceManager
+from p2ptui.io.system_limits import system_warnings
 from p2ptui.node import Node, Stats
+from p2ptui.node.traversal_support import MAX_SOCKETS
 from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.statistics")
@@ -38,6 +40,12 @@ async def operated(node: Node, config: Config) -> AsyncIterator[ServiceManager]:
             yield manager
         finally:
             manager.close()
+
+
+def advice(config: Config) -> list[str]:
+    """Where this machine allows a node less than it may need: a line each, with what mends it."""
+    sockets = MAX_SOCKETS if config.ice.enable else 0
+    return system_warnings(config.server.max_connections, sockets)
 
 
 def stats_line(stats: Stats) -> str:
