@@ -65,16 +65,17 @@ class Stats:
     connects: Mapping[str, int] = field(default_factory=dict)
     """Handshakes that this node asked for: `begun`, and how each ended."""
     refusals: Mapping[str, int] = field(default_factory=dict)
-    """Handshakes refused, by rule."""
+    """Requests for a session that were refused, by rule."""
     rounds: Mapping[str, int] = field(default_factory=dict)
     """Rounds of checks for a direct path, by method."""
     paths_won: Mapping[str, int] = field(default_factory=dict)
     """Direct paths found, by method."""
     paths_lost: int = 0
+    """Direct paths that fell silent and were given up."""
     predictions: Mapping[str, int] = field(default_factory=dict)
     """Predicted ports that turned out `right` or `wrong`."""
     round_trips: RoundTrips = field(default_factory=RoundTrips)
-    """Of Pings to peers."""
+    """Round trips of Pings to peers."""
     servers: int = 0
     """Servers with which this node has a session that it asked for."""
 

@@ -182,18 +182,18 @@ class RunningNode(NodeLife):
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
     def path_kinds(self) -> dict[str, int]:
-        """How many peers are reached directly, by a path that was searched (by the method that
-        found it), and by relay. It looks at each peer: ask for it a few times a minute."""
+        """Count the peers that are reached directly, by a direct path (by the method that found
+        it), and by relay. This looks at each peer, so call it a few times a minute at most."""
         return path_kinds(self._runtime.endpoint)
 
     @property
     def servers_to_join(self) -> int:
-        """How many servers it is told to join."""
+        """The number of servers in `join`."""
         return len(self._config.server.join)
 
     @property
     def state(self) -> str:
-        """Whether it runs: `running`, or else `not started`, `failed` or `closing`."""
+        """`running`, `not started`, `failed` or `closing`."""
         if self._started is None:
             return "not started"
         if self.has_failed:
