@@ -253,16 +253,23 @@ class Trial:
             *(crowd.do("talk", told, TALK_S) for crowd, told in of.items())
         )
         results = [result for answer in answers for result in answer]
-        failed = [(why, took) for why, took in results if why]
-        took = sorted(sum(took) for _, took in results)
+        failed = [(why, took) for why, took, _ in results if why]
+        for why, took in failed[:3]:
+            source, _, rest_of = why.partition(" to ")
+            target = self._names[rest_of.partition(":")[0]]
+            told = [await self.crowd_of[name].do("tell", name) for name in (source, target)]
+            self.say(f"  {why} {took}\n    {source}: {told[0]}\n    {target}: {told[1]}")
+        took = sorted(sum(took) for _, took, _ in results)
         talk = len(pairs) - len(failed)
+        lost = sum(lost for _, _, lost in results)
         self.note(
             "pairs of different servers that talk",
             f"{talk} of {len(pairs)}, each within {took[-1]:.2f} s, half within"
-            f" {statistics.median(took):.2f} s",
+            f" {statistics.median(took):.2f} s; {lost} Pings lost and sent again",
             "all",
             holds=not failed,
             talk=talk,
+            lost=lost,
             failed=failed[:10],
             slowest_s=took[-10:],
         )
@@ -287,7 +294,7 @@ class Trial:
         met = await asyncio.gather(
             *(crowd.do("talk", [line[1:] for line in lines], TALK_S) for crowd, lines in of.items())
         )
-        if failed := [why for answer in met for why, _ in answer if why]:
+        if failed := [why for answer in met for why, *_ in answer if why]:
             self.say(f"  do not meet: {failed}")
         for crowd, lines in of.items():
             await crowd.do("traffic", lines, TRAFFIC_PAUSE_S)
