@@ -311,18 +311,17 @@ class Others:
         run = self._runs.get(key)
         if run is None:
             run = self._unheard.get(key) or Run(server, instance, now)
-            if len(self._runs) >= MAX_RUNS:
-                self._make_room(now)
+            self._make_room(now)
             if not self._runs.put(key, run):
                 return None
             self._unheard.pop(key)
         return run
 
     def _make_room(self, now: float) -> None:
-        """Let a server that holds no nodes give its place up, any of them: who invents servers has
-        no more of the places than comes by chance, and who holds nodes keeps its own."""
-        if any(not run.is_needed for run in self._runs.values()):
-            return  # one that is gone makes room
+        """Where all places are taken, let a server that holds no nodes give its own up, any of them:
+        who invents servers has no more places than by chance, and who holds nodes keeps its own."""
+        if len(self._runs) < MAX_RUNS or not all(run.is_needed for run in self._runs.values()):
+            return  # there is room, or one that is gone makes it
         idle = [key for key, run in self._runs.items() if not run.node_ids]
         if idle and self._newcomers.take(now):
             key = self._state.rng.choice(idle)
