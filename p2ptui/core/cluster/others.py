@@ -318,7 +318,7 @@ class Others:
         return run
 
     def _make_room(self, now: float) -> None:
-        """Where all places are taken, let a server that holds no nodes give its own up, any of them:
+        """If all places are taken, let a server that holds no nodes give its own up, any of them:
         who invents servers has no more places than by chance, and who holds nodes keeps its own."""
         if len(self._runs) < MAX_RUNS or not all(run.is_needed for run in self._runs.values()):
             return  # there is room, or one that is gone makes it
