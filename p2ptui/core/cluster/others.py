@@ -252,7 +252,10 @@ class Others:
         ):
             self._tell_changed(now)
         if beacon.name == self._own.name:
-            words = f"another server has the name {self._own.name!r}: {run.server_id}"
+            words = (
+                f"another server is called {self._own.name!r} too: {run.server_id}; set"
+                " cluster.name on one of them"
+            )
             self.tell(Trouble.SAME_NAME, words, now, SAME_NAME_AGAIN_S)
 
     def _measure(self, run: Run, beacon: Beacon, now: float) -> None:
@@ -269,9 +272,10 @@ class Others:
             self.on_twin(now)
         if self.has_twin:
             words = (
-                f"another process says that it is this server, {self._own.server_id}, as "
-                f"{beacon.name!r}: its key file was copied; nobody else is told of this server's "
-                "peers while both run; delete one of the two files, and a new one is made"
+                f"another process, called {beacon.name!r}, runs with the identity of this server,"
+                f" {self._own.server_id}: its key file was copied; while both run, the other"
+                " servers are not told of this one's peers; stop one of them and delete its key"
+                " file: it makes itself a new one"
             )
             self.tell(Trouble.COPIED_IDENTITY, words, now)
 
