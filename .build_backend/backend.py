@@ -2,9 +2,9 @@
 
 It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
 the checkout left behind would be installed with the new one: here each wheel begins without it.
-It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. And two
-builds of the same sources are the same to the byte, whoever makes them and when: see
-`reproducible.py`.
+It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. The
+package index gets a README whose links work there (`description.py`). And two builds of the same
+sources are the same to the byte, whoever makes them and when (`reproducible.py`).
 
 It writes into the checkout, too: where that is read-only, all is done in a copy of it. So it is
 where the wheel is to be compiled (`compiled.py`): no compiled module is ever left in the checkout,
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import compiled
+import description
 import reproducible
 from setuptools import build_meta
 from setuptools.build_meta import (
@@ -44,6 +45,8 @@ __all__ = [
 # Both resolved: the checkout may be reached through a link.
 _MANIFEST = Path(__file__).resolve().with_name("MANIFEST.in")
 manifest_maker.template = os.path.relpath(_MANIFEST, Path.cwd().resolve())
+
+description.mend_links()
 
 
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__pycache__")

@@ -98,32 +98,17 @@ def _run_node(arguments: Sequence[str]) -> int:
 
         survive_hangups()  # before all that takes time
     overrides = node_overrides(options)
-
     from p2ptui.config.load import files_to_read, load_config
 
     def read() -> "Config":
         files = files_to_read(options.config)
         return load_config(files, os.environ, overrides)
 
+    if options.print_config or options.check_config:
+        from p2ptui.checking import show_config
+
+        return show_config(options, overrides, os.environ)
     config = read()
-    if options.where:
-        from p2ptui.config.where import where_text
-
-        files = files_to_read(options.config)
-        print(where_text(files, os.environ, overrides), end="")
-        return EXIT_OK
-    if options.print_config:
-        from p2ptui.config.render import render_config
-
-        print(render_config(config), end="")
-        return EXIT_OK
-    if options.check_config:
-        from p2ptui.checking import check_config
-
-        for warning in check_config(config):
-            print(f"p2ptui: {warning}", file=sys.stderr)
-        print("the configuration is valid")
-        return EXIT_OK
     # No option of a file, which others may have written, nor of the environment.
     beside = {} if options.key_log is None else {"key_log": options.key_log}
     if not options.no_ui:

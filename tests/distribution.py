@@ -39,7 +39,8 @@ WAITING_S: Final = {
     "tests/terminal/test_typing.py": 20,
     "tests/test_benchmark.py": 20,
     "tests/test_headless.py": 3,
-    "tests/test_packaging.py": 8,
+    "tests/test_packaging.py": 12,
+    "tests/test_tour.py": 50,
 }
 """Files that mostly wait, and for how many seconds."""
 

@@ -1,5 +1,8 @@
 """What is built holds what it should: no module of yesterday, and all that the tests need."""
 
+import email
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,11 +46,13 @@ def checkout(tmp_path_factory):
     return checkout
 
 
-def build(checkout: Path, function: str, into: Path) -> Path:
+def build(checkout: Path, function: str, into: Path, **environment: str) -> Path:
     """Call the build backend as an installer does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     ran = subprocess.run(
         [sys.executable, "-c", BUILD, function, str(into)],
         cwd=checkout,
+        env=kept | environment,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -97,6 +102,39 @@ def test_every_tracked_file_is_in_the_source_distribution(checkout):
         pytest.skip("not a git checkout")
     tracked = {line.split("/")[0] for line in ran.stdout.splitlines()}
     assert tracked - {".gitignore"} <= set(COPIED)
+
+
+def description(wheel: Path) -> str:
+    """What the package index shows of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        message = email.message_from_bytes(archive.read(name))
+    assert message["Description-Content-Type"] == "text/markdown"
+    return message.get_payload(decode=True).decode()
+
+
+LINKS = re.compile(r"(!?)\[[^]]*\]\(([^)\s]+)\)")
+
+
+def test_the_package_index_shows_links_and_pictures_that_work(checkout, tmp_path):
+    wheel = build(checkout, "build_wheel", tmp_path, GITHUB_REPOSITORY="somebody/p2ptui")
+    version = wheel.name.split("-")[1]
+
+    links = LINKS.findall(description(wheel))
+
+    assert len(links) > 40
+    for mark, target in links:
+        kind = "raw" if mark else "blob"
+        there = target.removeprefix(f"https://github.com/somebody/p2ptui/{kind}/v{version}/")
+        assert (ROOT / there.partition("#")[0]).is_file(), target
+
+
+def test_where_the_repository_is_not_known_no_link_leads_nowhere(checkout, tmp_path):
+    text = description(build(checkout, "build_wheel", tmp_path))
+
+    assert "what an attacker can do" in text.lower()
+    assert [link for link in LINKS.findall(text) if "://" not in link[1]] == []
+    assert "<!--" not in text
 
 
 READ_ONLY = """

@@ -20,13 +20,15 @@ COMMANDS: Final[Mapping[str, str]] = {
     },
     "receive": "keep the files that others send",
     **{name: VERBS[name].summary for name in _AT_THE_END},
+    "help": "explain a command or a topic",
+    "completion": "complete arguments in a shell, with Tab",
 }
 """The commands of the screen's grammar that the shell has too, and those that need no screen."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 _EPILOG: Final = "commands:\n" + "\n".join(
-    f"  {name:<8}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
+    f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
 )
 
 
@@ -56,6 +58,7 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
     "enable_discovery": "server.enable_discovery",
     "join": "server.join",
     "cluster": "cluster.servers",
+    "metrics": "metrics.address",
     "level": "logging.level",
     "identity": "security.identity",
     "security_mode": "security.mode",
@@ -125,6 +128,12 @@ def node_parser() -> CommandParser:
         metavar="FILE",
         help="append the keys of all sessions to this file, for debugging: who has it reads them",
     )
+    add(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus at /metrics, and /healthz and /readyz; no password, so"
+        " keep it on 127.0.0.1 or a private network",
+    )
     add("--no-ui", action="store_true", help="no screen: log to standard error")
     levels = parser.add_mutually_exclusive_group()
     for level in LEVELS:
@@ -138,14 +147,15 @@ def node_parser() -> CommandParser:
     add("--check-config", action="store_true", help="check the configuration, and exit")
     add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
     add("--where", action="store_true", help="with --print-config: where each value comes from")
+    add("--json", action="store_true", help="with these: print one JSON object")
     add("--version", action="version", version=f"p2ptui {described()}")
-    add("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
 def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments of a node, or leave with the exit code of wrong usage."""
     refuse_key_on_line(parser, arguments)
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
     if any("@" in url for url in options.cluster or ()):
@@ -155,6 +165,11 @@ def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argpar
         )
     if options.where and not options.print_config:
         parser.error("--where goes with --print-config")
+    if options.json and not (options.print_config or options.check_config):
+        parser.error(
+            "--json goes with --check-config and --print-config; a log in JSON is the option"
+            ' logging.format = "json"'
+        )
     return options
 
 

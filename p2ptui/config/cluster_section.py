@@ -1,36 +1,11 @@
 """The options of a server that shares its network with others, by way of a NATS broker."""
 
 import ipaddress
-import re
 from typing import Annotated, Final
-from urllib.parse import SplitResult, urlsplit
 
+from p2ptui.config.broker_url import BROKER_URL, HIDDEN, shown_broker, split_broker
 from p2ptui.config.option import COUNT, About, Form, Section
 from p2ptui.wire.address import is_wildcard, parse_ip_address
-
-_SCHEMES: Final = ("nats", "tls")
-_HIDDEN: Final = "***"
-_USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
-
-
-def split_broker(url: str) -> SplitResult:
-    """The parts of a broker's URL.
-
-    Raises:
-        ValueError: It is none.
-    """
-    parts = urlsplit(url)
-    rest = (parts.path.rstrip("/"), parts.query, parts.fragment)
-    if parts.scheme not in _SCHEMES or not parts.hostname or any(rest) or parts.port == 0:
-        raise ValueError
-    if not url.isprintable() or " " in url:
-        raise ValueError
-    return parts
-
-
-def shown_broker(url: str) -> str:
-    """A broker's URL for people to see: without user, password or token."""
-    return _USER_INFO.sub(rf"\1{_HIDDEN}@", url)
 
 
 def _check_advertised(text: str) -> None:
@@ -41,7 +16,6 @@ def _check_advertised(text: str) -> None:
         raise ValueError  # clients look up no name that a server tells them
 
 
-_BROKER: Final = Form("nats://HOST:PORT or tls://HOST:PORT", split_broker)
 _ADVERTISED: Final = Form(
     "IP:PORT or [IPV6]:PORT, no host name and not all addresses, or empty", _check_advertised
 )
@@ -53,11 +27,11 @@ class ClusterOptions(Section, frozen=True, kw_only=True):
     servers: Annotated[
         tuple[str, ...],
         About(
-            "The broker: its NATS servers, of which any will do; tls:// insists on TLS. None: this"
-            " node serves its network alone. A user and password may stand before the host, which"
-            " are never shown.",
+            "The broker: its NATS servers, any of which will do; tls:// insists on TLS. Empty: this"
+            " node serves its network alone. A user and password may stand before the host, as in"
+            " nats://USER:PASSWORD@HOST; they are never shown.",
             max_length=16,
-            form=_BROKER,
+            form=BROKER_URL,
             shown=shown_broker,
         ),
     ] = ()
@@ -119,10 +93,10 @@ def _masked_password(options: ClusterOptions) -> str:
     """A URL in `cluster.servers` must not hold `***`, which `--print-config` writes for a user and
     password.
     """
-    if all(split_broker(url).username != _HIDDEN for url in options.servers):
+    if all(split_broker(url).username != HIDDEN for url in options.servers):
         return ""
     return (
-        f"cluster.servers: the user and password were hidden as {_HIDDEN} when this was"
+        f"cluster.servers: the user and password were hidden as {HIDDEN} when this was"
         " printed; write them in again"
     )
 

@@ -7,7 +7,7 @@ so that none of them can tell a different story.
 
 import reprlib
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, TypeAlias
@@ -41,13 +41,17 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Options that belong together."""
 
 
+class UnfitError(ValueError):
+    """A text does not have its form, and the message says why: for people, no secret in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """The form of a text.
 
     Args:
         text: The form for people, after "must be".
-        check: Raises `ValueError` for a text that does not have the form.
+        check: Raises `ValueError` for a text that does not have the form; an `UnfitError` adds why.
     """
 
     text: str
@@ -159,10 +163,11 @@ class Option:
             self._require_bounds(accepted)
         except NoInterfaceError as error:
             raise ConfigError(f"{complaint} = {_shortened(value)}: {error}") from None
-        except ValueError:
+        except ValueError as error:
             unit = f" ({self.about.unit})" if self.about.unit else ""
+            why = f"; {error}" if isinstance(error, UnfitError) else ""
             raise ConfigError(
-                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}"
+                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}{why}"
             ) from None
         return accepted
 
@@ -182,13 +187,23 @@ class Option:
         about = self.about
         if about.max_length is not None and len(accepted) > about.max_length:
             raise ValueError
-        for part in _parts(accepted):
+        parts = _parts(accepted)
+        for part in parts:
             if isinstance(part, str):
                 part.encode()  # a lone surrogate fits neither a file nor the wire
-                if about.form is not None:
-                    about.form.check(part)
+                self._require_form(part, is_one_of_several=len(parts) > 1)
             elif about.ge is not None and about.le is not None and not about.ge <= part <= about.le:
                 raise ValueError
+
+    def _require_form(self, text: str, *, is_one_of_several: bool) -> None:
+        if self.about.form is None:
+            return
+        try:
+            self.about.form.check(text)
+        except UnfitError as error:
+            if not is_one_of_several:
+                raise
+            raise UnfitError(f"{_shortened(self.shown(text))}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +389,7 @@ def options_of(section: type[Section], path: str) -> list[Option]:
     return options
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _parts(value: Any) -> Collection[Any]:
     if isinstance(value, dict):
         return (*value, *value.values())
     return value if isinstance(value, tuple) else (value,)

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from p2ptui.config.cluster_section import CLUSTER_RULES, CLUSTER_WARNINGS
 from p2ptui.config.nat_sections import STUN_RULES
@@ -51,6 +51,21 @@ def render_config(config: Config) -> str:
             lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")
         blocks.append("\n".join(lines) + "\n")
     return "".join(blocks)
+
+
+def config_json(config: Config) -> dict[str, Any]:
+    """A configuration as a JSON file has it, which loads to an equal one, but for passwords.
+
+    Args:
+        config: What to write.
+    """
+    tree: dict[str, Any] = {}
+    for option in OPTIONS.options:
+        section = tree
+        for name in option.section.split("."):
+            section = section.setdefault(name, {})
+        section[option.name] = option.shown(option.value_in(config))
+    return tree
 
 
 def in_english(text: str, _where: str) -> str:

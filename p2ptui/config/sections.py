@@ -15,6 +15,7 @@ import msgspec
 from p2ptui.config.cluster_section import CLUSTER_RULES, CLUSTER_WARNINGS, ClusterOptions
 from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.listening import listen_address_for
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
     STUN_RULES,
@@ -303,7 +304,9 @@ class LoggingOptions(Section, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All options of a node; `Config()` holds the defaults.
+    """All options of a node; `Config()` has the defaults. A `Config` never changes.
+
+    docs/configuration.md lists the options of each section.
 
     Raises:
         ConfigError: A value is out of bounds, or two do not go together.
@@ -317,16 +320,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ui: UiOptions = UiOptions()
     files: FilesOptions = FilesOptions()
     cluster: ClusterOptions = ClusterOptions()
+    metrics: MetricsOptions = MetricsOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
     port_prediction: PortPredictionOptions = PortPredictionOptions()
     ice: IceOptions = IceOptions()
     network_key: Secret | None = None
-    """From the environment. No option: it is in no file and on no command line, and never shown."""
+    """The network key, if the environment holds it: it stands in no configuration file and on no
+    command line, and is never shown."""
     signed_by: str | None = None
-    """Of a command's node, which is beside that of its user: the file of the user's identity, which
-    signs whose it is; empty: the usual one. None: nothing is signed. No option."""
+    """For the node of a one-shot command: the file of the user's lasting identity, which signs
+    whose node it is; empty: the usual file. None: nothing is signed."""
 
     def __post_init__(self) -> None:
         for option in OPTIONS.options:
@@ -341,24 +346,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         require(CLUSTER_RULES, self.cluster)
 
     def with_options(self, **options: object) -> "Config":
-        """A copy with other values, checked.
+        """Return a copy with other values, which are checked.
 
         Args:
-            options: Values by option name, aliases included: `max_hops=4`. Of several
-                options with one name, that in [server] is meant; if there is none there,
-                the section must be given: `ice={"enable": False}`.
+            options: Values by the names of options, aliases included: `max_hops=4`. If several
+                sections have an option of this name, the one in [server] is meant; if it is not
+                in [server], give the section: `ice={"enable": False}`.
 
         Raises:
-            ConfigError: An unknown or ambiguous name, or a value that is not accepted.
+            ConfigError: A name is unknown or ambiguous, or a value is not accepted.
         """
         tree = {OPTIONS.path_of(name): value for name, value in options.items()}
         return self.with_values(OPTIONS.settle(tree, ""))
 
     def with_values(self, values: Mapping[str, Any]) -> "Config":
-        """A copy with other values by option path, as `OptionTable.settle` returns them.
+        """Return a copy with other values by option path: `{"server.name": "alice"}`.
 
-        Who sets `server.join`, and has never set `server.address`, listens where the servers that
-        are joined can be reached.
+        If this sets `server.join`, and `server.address` was never set, the node will listen where
+        it can reach these servers.
+
+        Args:
+            values: Values as `OptionTable.settle` returns them.
 
         Raises:
             ConfigError: Two values do not go together.
@@ -382,6 +390,7 @@ OPTIONS = OptionTable(
         "ui": UiOptions,
         "files": FilesOptions,
         "cluster": ClusterOptions,
+        "metrics": MetricsOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,

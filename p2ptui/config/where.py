@@ -2,24 +2,76 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from p2ptui.config.load import Setting, is_there, load_settings
 from p2ptui.config.render import toml
 from p2ptui.config.sections import OPTIONS, Config
-from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
 from p2ptui.places import config_files
 from p2ptui.text import shown_path
 
 _HEADER: Final = re.compile(r"\s*\[\s*([\w.\s\"']+?)\s*\]")
+_WIDEST: Final = 48
+_NOT_PRINTED: Final = "(never printed)"
 _QUOTES: Final = str.maketrans("", "", "\"' \t")
 
 
-def where_text(
+class FileState(StrEnum):
+    """What became of a file where a configuration may be."""
+
+    READ = "read"
+    NOT_READ = "not read"
+    """Another one was named, or none is wanted."""
+    NOT_THERE = "not there"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An option that is not as by default, and where it was set."""
+
+    option: str
+    value: Any
+    """As people may see it."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a configuration comes from.
+
+    Args:
+        files: Those that were looked for, the weakest first.
+        options: Those that differ from their defaults.
+    """
+
+    files: Mapping[Path, FileState]
+    options: Sequence[Origin]
+
+    def as_text(self) -> str:
+        """For people."""
+        lines = [f"{shown_path(path)}: {state}" for path, state in self.files.items()]
+        rows = [(f"{one.option} = {toml(one.value)}", one.source) for one in self.options]
+        if rows:
+            lines.append("")
+        width = min(max((len(text) for text, _ in rows), default=0), _WIDEST)
+        lines += [f"{text:<{width}}  {source}" for text, source in rows]
+        return "\n".join(lines) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "files": [{"path": str(path), "state": state} for path, state in self.files.items()],
+            "options": [asdict(one) for one in self.options],
+        }
+
+
+def trace_config(
     files: Sequence[Path], environ: Mapping[str, str], overrides: Mapping[str, object]
-) -> str:
-    """Which files were read, and of each option that is not as by default where it was set.
+) -> Where:
+    """Find out where each value of a configuration comes from.
 
     Args:
         files: What `files_to_read` says.
@@ -31,27 +83,25 @@ def where_text(
     """
     settings = load_settings(files, environ, overrides)
     config = Config().with_values({name: setting.value for name, setting in settings.items()})
-    lines = [_file_line(path, files) for path in dict.fromkeys([*config_files(), *files])]
-    rows = [
-        (f"{option.path} = {toml(option.shown(option.value_in(config)))}", option.path)
+    options = [
+        Origin(
+            option.path,
+            option.shown(option.value_in(config)),
+            _source(settings.get(option.path)),
+        )
         for option in OPTIONS.options
         if option.value_in(config) != option.default
     ]
     if config.network_key is not None:
-        rows.append(
-            (f"the network key, which is never printed ({NETWORK_KEY_VARIABLE})", "network_key")
-        )
-    if rows:
-        lines.append("")
-    width = min(max((len(text) for text, _ in rows), default=0), 48)
-    lines += [f"{text:<{width}}  {_source(settings.get(path))}" for text, path in rows]
-    return "\n".join(lines) + "\n"
+        options.append(Origin("network_key", _NOT_PRINTED, _source(settings["network_key"])))
+    looked_for = dict.fromkeys([*config_files(), *files])
+    return Where({path: _state(path, files) for path in looked_for}, options)
 
 
-def _file_line(path: Path, read: Sequence[Path]) -> str:
+def _state(path: Path, read: Sequence[Path]) -> FileState:
     if path in read:
-        return f"{shown_path(path)}: read"
-    return f"{shown_path(path)}: {'not read' if is_there(path) else 'not there'}"
+        return FileState.READ
+    return FileState.NOT_READ if is_there(path) else FileState.NOT_THERE
 
 
 def _source(setting: Setting | None) -> str:

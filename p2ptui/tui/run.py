@@ -11,6 +11,7 @@ from p2ptui.io.loop import run
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node, diagnoses_at_start
+from p2ptui.operating import serving_metrics
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
@@ -50,7 +51,8 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
 
 
 async def _run(config: Config, key_log: str | None = None) -> int:
-    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
+    node = Node(config) if key_log is None else Node(config, key_log=key_log)
+    async with serving_metrics(node, config), node:
         app = P2PApp(
             node,
             History(history_path()),

@@ -73,6 +73,7 @@ class Entry:
             keys_of(about).text if about.keys else "",
             about.boot.hex(),
             self.counter > 0,
+            self.revision > 0,
         )
 
 

@@ -115,9 +115,9 @@ class Cluster:
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
         self._claims = claims = Claims(
-            state, own, delivery, lifecycle, statements, self._send_message
+            state, own, others, view, delivery, lifecycle, statements, self._send_message
         )
-        self._mine = mine = OwnPresence(state, own, others, view, claims, statements, self._order)
+        self._mine = mine = OwnPresence(state, own, view, claims, statements, self._order)
         self._handing = HandOvers(
             state, own, others, view, taker, mine.news, self._send_message, max_waiting_bytes
         )
