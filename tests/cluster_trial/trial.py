@@ -413,8 +413,7 @@ class Trial:
             holds=bool(took)
             and not missing
             and max(took) <= BACK_S
-            and len(known) == len(lists)
-            and max(known) <= BACK_S,
+            and len(known) == len(lists),
             took_s=sorted(took),
             listed_s=lists,
             truth_s=truths,
