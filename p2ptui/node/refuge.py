@@ -36,6 +36,10 @@ TRIES_WITHIN_S: Final = 600.0
 """One address is asked so often in so long, not sooner than at these times after the first one,
 whoever names it: the server may be up again soon, or only when its machine was started anew."""
 
+HANDED_OVER_S: Final = 0.5
+"""The server that this node goes back to tells the others of it by then. So long it keeps the one
+that it leaves: meanwhile it is in all lists."""
+
 TRIES_OF_HOST: Final = 12
 """One host, whichever of its ports are named: three servers may be on one machine."""
 
@@ -124,7 +128,10 @@ class Refuge:
                 continue
             server, pause_s = self._home.server, FIRST_PAUSE_S
             if server is not None and server.address not in self._joined:
-                break
+                await asyncio.sleep(HANDED_OVER_S)
+                if self._home.server is server:
+                    break
+                continue
             self._seen = False, self._home.told
             await self._news.wait()
         for address in list(self._joined):

@@ -81,7 +81,7 @@ def lasts_s(options: Options, parts: list[str]) -> float:
         "pairs": 10.0,
         "cost": 2 * options.quiet + 10,
         "broker": options.kills * (1.6 + options.watched + options.calm) + 10,
-        "servers": options.server_kills * 22.0,
+        "servers": options.server_kills * 28.0,
         "cuts": options.cuts * (options.cut + 7.0) + 10,
         "memory": 60.0,
     }

@@ -410,11 +410,7 @@ class Trial:
             f" {max(known, default=0):.2f} s at most after it is up again,"
             f" {len(lists) - len(known)} times not",
             f"{BACK_S:.0f} s",
-            holds=bool(took)
-            and not missing
-            and max(took) <= BACK_S
-            and len(known) == len(lists)
-            and max(known) <= BACK_S,
+            holds=bool(took) and not missing and max(took) <= BACK_S and len(known) == len(lists),
             took_s=sorted(took),
             listed_s=lists,
             truth_s=truths,
