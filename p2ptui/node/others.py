@@ -4,6 +4,7 @@ one with another server of the network."""
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
@@ -135,6 +136,9 @@ SHOWN_ELSEWHERE: Final = 500
 """Nodes of other servers that a table names: one that knows 200,000 shows some of them, and how
 many there are."""
 
+FITTING_AT_MOST: Final = 100
+"""Of nodes that fit what a person typed: it is ambiguous anyway."""
+
 ELSEWHERE_HOLDS_S: Final = 1.0
 
 
@@ -180,20 +184,23 @@ class NodesElsewhere:
             return None
         return _other(foreign, self._server_names(now))
 
-    def those(self, fits: Callable[[str, str], bool], now: float) -> list[OtherNode]:
-        """Those whose id and name fit, of all: they are looked at one by one, for a person who
-        asks.
+    def those(self, text: str, fits: Callable[[str, str], bool], now: float) -> list[OtherNode]:
+        """Those that a text may mean, for a person who asks; of many the first hundred.
 
         Args:
+            text: A name, or the beginning of an id.
             fits: Whether an id and a name do.
             now: The time, seconds.
         """
+        if not text:
+            return []
         names = self._server_names(now)
-        return [
+        fitting = (
             _other(foreign, names)
-            for foreign in self._endpoint.elsewhere.nodes()
+            for foreign in self._endpoint.elsewhere.nodes(text)
             if fits(foreign.node_id, foreign.name) and self._is_elsewhere(foreign)
-        ]
+        )
+        return list(islice(fitting, FITTING_AT_MOST))
 
     def _server_names(self, now: float) -> dict[str, str]:
         return {server.id: server.name for server in self._endpoint.elsewhere.servers_told(now)}

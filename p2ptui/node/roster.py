@@ -249,7 +249,7 @@ class Roster:
             now, node_id = self._clock(), canonical_id(text)
             if node_id is not None and (exact := self._elsewhere.with_id(node_id, now)) is not None:
                 return exact
-            fitting = self._elsewhere.those(partial(may_mean, text), now)
+            fitting = self._elsewhere.those(text, partial(may_mean, text), now)
             if not fitting:
                 raise
             return find_named(text, fitting)

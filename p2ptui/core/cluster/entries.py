@@ -9,7 +9,7 @@ from p2ptui.core.identity import LISTS_SHARED, bounded_capabilities
 from p2ptui.core.peers import Peer
 from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.secure.presence import verify_presence
-from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.cluster import (
     About,
     Presence,
@@ -44,7 +44,7 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
 def written_about(peer: Peer) -> Raw | None:
     """What an entry of a peer tells of it; None if that cannot be written."""
     info, seal = peer.facts.info, peer.seal
-    address = parse_ip_address(format_address(peer.address))
+    address = _told_address(peer.address)
     if info is None or address is None:
         return None
     host, port = address  # without a zone, which means something on this machine only
@@ -59,6 +59,13 @@ def written_about(peer: Peer) -> Raw | None:
         )
     except MalformedError:
         return None
+
+
+def _told_address(address: Address) -> Address | None:
+    """Without a zone, and unmapped; where a socket sees an IPv4 address, it is written as usual."""
+    if ":" in address[0]:
+        return parse_ip_address(format_address(address))
+    return (address[0], address[1]) if address[1] else None
 
 
 def read_about(node: bytes | Raw, node_id: str) -> About:

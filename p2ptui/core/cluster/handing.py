@@ -128,7 +128,7 @@ class HandOvers:
         return True
 
     def _hand_over(self, waiting: _Waiting, now: float) -> bool:
-        if self._others.live_run(waiting.server_id) is None:
+        if not self._is_there(waiting):
             # Whoever hands it over is in the midst of something else.
             self._state.timers.schedule_about(now, self._tell_gone, waiting)
             return True
@@ -146,6 +146,12 @@ class HandOvers:
         has_left = self._send(waiting.server_id, over)
         self.handed += has_left
         return has_left
+
+    def _is_there(self, waiting: _Waiting) -> bool:
+        entry = self._view.entry(waiting.handed.target_id)
+        if entry is not None and entry.run.is_live and entry.run.server_id == waiting.server_id:
+            return True
+        return self._others.live_run(waiting.server_id) is not None
 
     def _tell_gone(self, waiting: _Waiting, now: float) -> None:
         self._tell(waiting.handed, NotHanded.SERVER_GONE, now)

@@ -184,9 +184,9 @@ class Cluster:
         """See `Elsewhere.holder`; also of a node that has a session here as well."""
         return self._view.foreign(node_id)
 
-    def nodes(self) -> Iterator[Foreign]:
+    def nodes(self, text: str = "") -> Iterator[Foreign]:
         """See `Elsewhere.nodes`; without the peers of this server."""
-        for foreign in self._view.nodes():
+        for foreign in self._view.nodes(text):
             if not self._view.is_here(foreign.node_id):
                 yield foreign
 

@@ -17,6 +17,7 @@ from p2ptui.core.cluster.entry import Entry, Passing, reachable
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.tellings import Tellings
+from p2ptui.core.identity import told_name
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
@@ -144,12 +145,20 @@ class View:
             self._in_use.put(node_id, known)
         return known or self._passing.foreign(node_id, self._state.identity.network_id)
 
-    def nodes(self) -> Iterator[Foreign]:
-        """All of them, those told of last first; changes meanwhile do no harm."""
-        for node_id in self._ids():
+    def nodes(self, text: str = "") -> Iterator[Foreign]:
+        """Those that a text may mean, or all: `Elsewhere.nodes`; changes meanwhile do no harm."""
+        for node_id in self._ids_for(text) if text else self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None:
                 yield found
+
+    def _ids_for(self, text: str) -> Iterator[str]:
+        # To look for the bytes of a name takes half a microsecond, and to read an entry twenty.
+        prefix, name = text.lower(), told_name(text).encode()
+        for node_id in self._ids():
+            entry = self._entries.get(node_id)
+            if entry is not None and (node_id.startswith(prefix) or name in entry.about):
+                yield node_id
 
     def _ids(self) -> tuple[str, ...]:
         # Each list that goes out in parts holds them until its end: of many ids there is one copy

@@ -16,6 +16,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mobility.told_servers import ToldServer, worth_keeping
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.inquiry import Inquiry
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
@@ -24,7 +25,6 @@ from p2ptui.secure.exchange import encode_text
 from p2ptui.secure.presence import next_counter, sign_presence
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
 from p2ptui.wire.message import (
     MAX_OTHER_SERVERS,
     Capability,
@@ -90,10 +90,8 @@ class Home:
         self._timer: Timer | None = None
         self._saying: Timer | None = None
         self._counter = 0
-        self._asked: tuple[bytes, float] = b"", -math.inf
-        """What the last question names, and when it first left."""
-        self._tries = 0
-        """How often it did."""
+        self._inquiry = Inquiry()
+        """What it is asked while nothing comes from it."""
         self._quicker: tuple[Peer, float] | None = None
         """Which server is quicker than the home, and since when."""
         self.on_wanted: Callable[[], None] = lambda: None
@@ -291,27 +289,22 @@ class Home:
         if now < heard_at + WATCH_S * (1 - WATCH_JITTER):
             self._plan_watch(heard_at, now)
             return
-        bits = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES)
-        nonce = bits.to_bytes(KEEPALIVE_NONCE_BYTES, "big")
-        self._asked, self._tries = (nonce, now), 0
+        self._inquiry.begin(self._state.rng, now)
         self._repeat(server, now)
 
     def _repeat(self, server: Peer, now: float) -> None:
-        self._tries += 1
-        frame = encode_keepalive(Keepalive(self._asked[0]))
+        frame = self._inquiry.write(now)
         grant = self._delivery.grant(server, Reason.OWN_PLAN, now)
         self._delivery.transmit_frame(server, frame, grant)
-        wait_s = 2 * (server.channel.srtt or 0.0) if self._tries == TRIES else 0.0
+        wait_s = 2 * (server.channel.srtt or 0.0) if self._inquiry.tries == TRIES else 0.0
         self._plan(now + AGAIN_S + wait_s, self._judge)
 
     def note_kept_alive(self, peer: Peer, nonce: bytes, now: float) -> bool:
         """A keepalive was answered; whether it was the home, and this room has asked."""
-        if peer is not self.server or nonce != self._asked[0]:
+        if peer is not self.server or not self._inquiry.is_answered_by(nonce):
             return False
-        if self._tries == 1:  # else nobody knows which one is answered (RFC 6298, section 3)
-            peer.channel.rtt.observe(now - self._asked[1])
-        peer.liveness.note_answer(now)
-        self._asked = b"", now
+        self._inquiry.note_answer(peer, now)
+        self._inquiry.end()
         return True
 
     def _judge(self, now: float) -> None:
@@ -319,8 +312,8 @@ class Home:
         if server is None:
             return
         heard_at = server.liveness.last_received
-        if heard_at < self._asked[1]:
-            if self._tries < TRIES:
+        if heard_at < self._inquiry.began_at:
+            if self._inquiry.tries < TRIES:
                 self._repeat(server, now)
                 return
             self._watch.doubt(server, now)

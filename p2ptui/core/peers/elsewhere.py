@@ -93,8 +93,13 @@ class Elsewhere(Protocol):
             node_id: In canonical text.
         """
 
-    def nodes(self) -> Iterator[Foreign]:
-        """All nodes elsewhere, those told of last first; others may come and go meanwhile."""
+    def nodes(self, text: str = "") -> Iterator[Foreign]:
+        """The nodes elsewhere, those told of last first; others may come and go meanwhile.
+
+        Args:
+            text: Of many, only those that it may mean are read: all whose name it is, or whose id
+                begins so, and perhaps others; empty for all of them.
+        """
 
     def servers_told(self, now: float) -> list[ListedServer]:
         """The servers of the network, as peers are told of them: this one first."""
@@ -127,7 +132,7 @@ class _Alone:
     def holder(self, _node_id: str) -> Foreign | None:
         return None
 
-    def nodes(self) -> Iterator[Foreign]:
+    def nodes(self, _text: str = "") -> Iterator[Foreign]:
         return iter(())
 
     def servers_told(self, _now: float) -> list[ListedServer]:

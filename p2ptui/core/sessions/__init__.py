@@ -15,5 +15,6 @@ full table of peers, also among the `ghosts` at a newcomer's own address, and `u
 who are answered in a flood before they have any; if nobody does, `arrival` refuses a newcomer, and
 `handshake` the user's call. `liveness` sends heartbeats and doubts, `server_watch` looks at servers
 more closely, `membership` asks whether a deployed server still knows this node, and `keepalive`
-keeps the ways to servers open, each a `nat_binding`.
+keeps the ways to servers open, each a `nat_binding`; an `inquiry` is one keepalive, sent until
+it is answered.
 """

@@ -24,11 +24,9 @@ from p2ptui.nat.behavior import NatType
 from p2ptui.nat.mapping_life import MappingLife
 from p2ptui.wire.address import Address, is_global_ipv6, is_loopback, parse_ip_address
 from p2ptui.wire.frames import (
-    KEEPALIVE_NONCE_BYTES,
     Keepalive,
     KeptAlive,
     decode_keepalive,
-    encode_keepalive,
     encode_kept_alive,
 )
 from p2ptui.wire.message import Capability
@@ -190,9 +188,9 @@ class Keepalives:
         life = self._life(peer)
         if not self._needs(peer):
             self._plan(binding, now + life.pause_s)
-        elif binding.nonce and binding.traffic is None:
+        elif binding.inquiry.nonce and binding.traffic is None:
             self._repeat(binding, now)
-        elif binding.nonce:
+        elif binding.inquiry.nonce:
             self._judge_silence(binding, now)
         elif Capability.KEEPALIVE not in peer.capabilities:
             self._keep_plainly(binding, life, now)
@@ -259,24 +257,19 @@ class Keepalives:
     # The exchange.
 
     def _ask(self, binding: NatBinding, later_s: float, now: float) -> None:
-        binding.nonce = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES).to_bytes(
-            KEEPALIVE_NONCE_BYTES, "big"
-        )
-        binding.later_s, binding.traffic, binding.tries = later_s, None, 0
-        binding.beat_at = -math.inf
+        binding.traffic, binding.beat_at = None, -math.inf
         binding.idle_before_s = now - binding.last_left
+        binding.inquiry.begin(self._state.rng, now, later_s)
         self._repeat(binding, now)
 
     def _repeat(self, binding: NatBinding, now: float) -> None:
         life = self._life(binding.peer)
-        if binding.tries == TRIES:
-            binding.nonce = b""
+        if binding.inquiry.tries == TRIES:
+            binding.inquiry.end()
             self._delivery.ping(binding.peer, now)
             self._plan(binding, now + life.pause_s)
             return
-        binding.tries += 1
-        binding.sent_at = now
-        frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
+        frame = binding.inquiry.write(now)
         grant = self._delivery.grant(binding.peer, Reason.OWN_PLAN, now)
         self._delivery.transmit_frame(binding.peer, frame, grant)
         self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
@@ -292,44 +285,43 @@ class Keepalives:
             self._answer(peer, frame, now)
             return
         binding = self._bindings.get(peer.address)
-        if binding is None or not binding.nonce or frame.nonce != binding.nonce:
+        if binding is None or not binding.inquiry.is_answered_by(frame.nonce):
             if not self.take_other_answer(peer, frame.nonce, now):
                 self._state.counters.drop("keepalive_unasked")
             return
-        peer.liveness.note_answer(now)
-        if not frame.is_late and binding.tries == 1:
-            peer.channel.rtt.observe(now - binding.sent_at)
+        binding.inquiry.note_answer(peer, now, is_late=frame.is_late)
         if not frame.is_late:
             self._handle_first(binding, now)
-        elif binding.traffic is not None and binding.later_s:
+        elif binding.traffic is not None and binding.inquiry.later_s:
             self._handle_late(binding, now)
 
     def _handle_first(self, binding: NatBinding, now: float) -> None:
         if binding.traffic is not None:
             return
-        if not binding.later_s:
-            binding.nonce = b""
+        if not binding.inquiry.later_s:
+            binding.inquiry.end()
             self._plan(binding, self._due(binding, self._life(binding.peer), now))
             return
         binding.traffic = binding.peer.bytes_in, binding.peer.bytes_out
         binding.sent_by_all = self._state.counters.datagrams_out
-        self._plan(binding, binding.sent_at + binding.later_s + self._grace_s(binding.peer))
+        inquiry = binding.inquiry
+        self._plan(binding, inquiry.sent_at + inquiry.later_s + self._grace_s(binding.peer))
 
     def _handle_late(self, binding: NatBinding, now: float) -> None:
         peer = binding.peer
         others_in = peer.bytes_in - self._state.gate.arrived_bytes
         is_clean = binding.traffic == (others_in, peer.bytes_out)
-        binding.nonce, binding.traffic = b"", None
+        binding.end()
         binding.note_late_answer(is_clean=is_clean)
         if is_clean and binding.sent_by_all == self._state.counters.datagrams_out:
-            self._learn(peer, open_s=now - binding.sent_at)
+            self._learn(peer, open_s=now - binding.inquiry.sent_at)
         self._plan(binding, now + SETTLE_S)
 
     def _judge_silence(self, binding: NatBinding, now: float) -> None:
         """The second answer stayed away."""
         peer = binding.peer
         is_clean = binding.traffic == (peer.bytes_in, peer.bytes_out)
-        binding.nonce, binding.traffic = b"", None
+        binding.end()
         if not is_clean:
             binding.break_off(now)
             self._plan(binding, now)
@@ -432,7 +424,9 @@ class Keepalives:
             return
         del self._late[peer, asked.nonce]
         binding = self._bindings.get(peer.address)
-        if binding is not None and not binding.nonce:  # a trial of this node has waited for this
+        if (
+            binding is not None and not binding.inquiry.nonce
+        ):  # a trial of this node has waited for this
             self._plan(binding, now + SETTLE_S)
 
     def _send_answer(self, peer: Peer, answer: KeptAlive, now: float) -> None:

@@ -16,6 +16,7 @@ from p2ptui.core.cluster.view import (
     MOVED_S,
     VERIFIED_PER_S,
 )
+from p2ptui.node.lookup import may_mean
 from p2ptui.secure.presence import sign_presence
 from p2ptui.wire.cluster import (
     About,
@@ -491,3 +492,24 @@ def test_lists_that_go_out_in_parts_share_one_copy_of_many_ids() -> None:
     assert view.reachable() == FEW + 1
     rooms.run_for(SILENT_S + 0.5)
     assert view.reachable() == 0
+
+
+def test_whom_a_text_may_mean_is_found_without_reading_all() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    names = ["anna", "Anna", "ann", "anna-1", "bücher", "x" * 64, "x" * 70, "e\x1bvil", "ca11"]
+    nodes = [rooms.node() for _ in names]
+    for node, name in zip(nodes, names, strict=True):
+        node.name = name
+        other.join(node)
+    rooms.run_for(1)
+    texts = ["anna", "ANNA", "nobody", "bücher", "x" * 64, "x" * 80, "e\x1bvil", "0000000", "ca11"]
+    for text in [*texts, *(node.node_id[:8].upper() for node in nodes)]:
+        all_meant = {
+            each.node_id for each in one.cluster.nodes() if may_mean(text, each.node_id, each.name)
+        }
+        meant = [f for f in one.cluster.nodes(text) if may_mean(text, f.node_id, f.name)]
+        assert {each.node_id for each in meant} == all_meant
+        assert len(meant) == len(all_meant)
+    assert [each.name for each in one.cluster.nodes("bücher")] == ["bücher"]
+    assert list(one.cluster.nodes("nobody")) == []

@@ -1,0 +1,51 @@
+"""A keepalive that a server is sent until it is answered: what it names, and how often it left."""
+
+import math
+from dataclasses import dataclass
+from random import Random
+
+from p2ptui.core.peers import Peer
+from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepalive
+
+
+@dataclass(slots=True, eq=False)
+class Inquiry:
+    """One question after the other; when it is sent again, and given up, its owner decides."""
+
+    nonce: bytes = b""
+    """What the answer names; empty while none is awaited."""
+    later_s: float = 0.0
+    """After what time it is to be answered once more."""
+    tries: int = 0
+    """How often it has left."""
+    began_at: float = -math.inf
+    """When it left first, seconds."""
+    sent_at: float = -math.inf
+    """When it left last."""
+
+    def begin(self, rng: Random, now: float, later_s: float = 0.0) -> None:
+        """Ask something new; `write` comes next."""
+        bits = rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES)
+        self.nonce = bits.to_bytes(KEEPALIVE_NONCE_BYTES, "big")
+        self.later_s, self.tries, self.began_at = later_s, 0, now
+
+    def write(self, now: float) -> bytes:
+        """The frame, which leaves once more."""
+        self.tries += 1
+        self.sent_at = now
+        return encode_keepalive(Keepalive(self.nonce, self.later_s))
+
+    def is_answered_by(self, nonce: bytes) -> bool:
+        """Whether an answer is one to this."""
+        return bool(self.nonce) and nonce == self.nonce
+
+    def note_answer(self, peer: Peer, now: float, *, is_late: bool = False) -> None:
+        """The answer came: a round trip, unless it was to come late, or nobody knows which one is
+        answered (RFC 6298, section 3)."""
+        peer.liveness.note_answer(now)
+        if self.tries == 1 and not is_late:
+            peer.channel.rtt.observe(now - self.sent_at)
+
+    def end(self) -> None:
+        """No answer is awaited any more."""
+        self.nonce = b""
