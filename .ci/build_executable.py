@@ -32,6 +32,7 @@ OPTIONS: Final = (
     *("--collect-submodules", "p2ptui", "--collect-data", "p2ptui"),
     *("--collect-all", "textual"),
 )
+COMPILE: Final = "P2PTUI_COMPILE"
 LIBRARY: Final = "p2ptui__mypyc"
 """What a compiled build's modules are in."""
 
@@ -68,27 +69,26 @@ def run(*command: str, cwd: Path) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}\nended with {done.returncode}")
 
 
-def build(work: Path) -> tuple[Path, bool]:
+def build(work: Path) -> Path:
     """Build the executable.
 
     Args:
         work: An empty folder.
 
     Returns:
-        Where it is, and whether it is compiled.
+        Where it is.
     """
     environment = work / "environment"
     venv.create(environment, with_pip=True)
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
     python = str(scripts / "python")
     run(python, "-m", "pip", "install", "-q", f"{ROOT}[{extras()}]", PYINSTALLER, cwd=work)
-    is_compiled = any(environment.rglob(f"{LIBRARY}.*"))
     start = work / "start.py"
     shutil.copy(ROOT / "p2ptui" / "__main__.py", start)
-    hidden = ("--hidden-import", LIBRARY) if is_compiled else ()
+    hidden = ("--hidden-import", LIBRARY) if any(environment.rglob(f"{LIBRARY}.*")) else ()
     run(python, "-m", "PyInstaller", *OPTIONS, *hidden, "--name", "p2ptui", str(start), cwd=work)
     suffix = ".exe" if sys.platform == "win32" else ""
-    return work / "dist" / f"p2ptui{suffix}", is_compiled
+    return work / "dist" / f"p2ptui{suffix}"
 
 
 def pack(executable: Path, into: Path, work: Path) -> Path:
@@ -113,8 +113,8 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="p2ptui-executable-") as temporary:
         work = Path(temporary)
-        executable, is_compiled = build(work)
-        meant = "compiled" if is_compiled else "pure"
+        executable = build(work)
+        meant = "compiled" if os.environ.get(COMPILE, "") not in ("", "0") else "pure"
         tried = [sys.executable, str(ROOT / ".ci" / "try_installed.py"), meant, str(executable)]
         subprocess.run(tried, check=True)
         archive = pack(executable, into, work)

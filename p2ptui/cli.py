@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
-from p2ptui.commands.node_options import COMMANDS, node_overrides, read_node_options
+from p2ptui.commands.node_options import ALL_COMMANDS, COMMANDS, node_overrides, read_node_options
 from p2ptui.commands.node_options import node_parser as _node_parser
 from p2ptui.errors import ConfigError, P2PError
 from p2ptui.text import printable
 
 if TYPE_CHECKING:
     from p2ptui.config import Config
+
+__all__ = ["COMMANDS", "EXIT_FAILED", "EXIT_OK", "complain", "main"]
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        if arguments and arguments[0] in COMMANDS:
+        if arguments and arguments[0] in ALL_COMMANDS:
             from p2ptui.commands import run_command
 
             return run_command(arguments[0], arguments[1:], os.environ)

@@ -81,7 +81,9 @@ def _system_config() -> Path | None:
     named = os.environ.get(SYSTEM_CONFIG_VARIABLE)
     if named is not None:
         return Path(named) if named else None
-    if sys.platform not in ("win32", "darwin"):
+    if sys.platform == "win32":
+        return None  # in ProgramData every user may make such a folder, and write it for the others
+    if sys.platform != "darwin":
         return Path("/etc") / _NAME / _CONFIG_FILE
     import platformdirs
 

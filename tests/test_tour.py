@@ -61,7 +61,7 @@ def test_a_nat_that_does_not_exist_is_one_clear_line() -> None:
     [
         ("1: 0.619 ms from 5.0.0.20:51090", "1: 21 ms from 5.0.0.10:8080 by relay", True),
         ("PING alice, relay", "PING alice, direct", True),
-        ("delivered 171 bytes (direct)", "delivered 9 bytes (relay) in 0.2 ms", False),
+        ("delivered 171 bytes (direct)", "not delivered: 9 bytes (relay)", False),
         ("delivered 171 bytes (direct) in 1 ms", "delivered 9 bytes (relay)", True),
         ("NAT type   open (sure)", "NAT type open (sure)", True),
         ("NAT type   open (sure)", "NAT type open (weak)", False),

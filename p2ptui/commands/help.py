@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2ptui.commands import CommandParser, Work, command_parser
-from p2ptui.commands.node_options import COMMANDS
+from p2ptui.commands.node_options import ALL_COMMANDS
 from p2ptui.manual.topics import TOPICS
 from p2ptui.nearest import nearest
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def topics() -> dict[str, str]:
     """All that can be explained: commands, then topics, each in a few words."""
-    return {**COMMANDS, **{name: topic.summary for name, topic in TOPICS.items()}}
+    return {**ALL_COMMANDS, **{name: topic.summary for name, topic in TOPICS.items()}}
 
 
 def prepare(
@@ -49,7 +49,7 @@ def text_of(topic: str) -> str:
     """What is said about a command or a topic."""
     if topic not in TOPICS:
         return command_parser(topic).format_help()
-    usage = f"\nUsage: p2ptui {topic} -h\n" if topic in COMMANDS else ""
+    usage = f"\nUsage: p2ptui {topic} -h\n" if topic in ALL_COMMANDS else ""
     return TOPICS[topic].text + usage
 
 
@@ -59,7 +59,7 @@ def _list() -> str:
         "",
         "Commands:",
     ]
-    lines += [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
+    lines += [f"  {name:<12}{summary}" for name, summary in ALL_COMMANDS.items()]
     lines += ["", "Topics:"]
     lines += [f"  {name:<12}{topic.summary}" for name, topic in TOPICS.items()]
     return "\n".join(lines) + "\n"

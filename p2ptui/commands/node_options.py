@@ -20,15 +20,20 @@ COMMANDS: Final[Mapping[str, str]] = {
     },
     "receive": "keep the files that others send",
     **{name: VERBS[name].summary for name in _AT_THE_END},
+}
+"""The commands of the screen's grammar that the shell has too, and those that need no screen."""
+
+ALL_COMMANDS: Final[Mapping[str, str]] = {
+    **COMMANDS,
     "help": "explain a command or a topic",
     "completion": "complete arguments in a shell, with Tab",
 }
-"""The commands of the screen's grammar that the shell has too, and those that need no screen."""
+"""These, and those that concern no node."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 _EPILOG: Final = "commands:\n" + "\n".join(
-    f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
+    f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in ALL_COMMANDS.items()
 )
 
 
@@ -176,14 +181,14 @@ def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argpar
 def _about_unknown(command: str) -> str:
     if command in VERBS:
         return f"{command!r} is a command of the screen: run p2ptui and type it there"
-    near = nearest(command, COMMANDS)
+    near = nearest(command, ALL_COMMANDS)
     return f"unknown command {command!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
 def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequence[str]) -> None:
     if not words and not unknown:
         return
-    if words and words[0] in COMMANDS:
+    if words and words[0] in ALL_COMMANDS:
         parser.error(f"a command comes first: p2ptui {words[0]} ...")
     if words:
         parser.error(_about_unknown(words[0]))

@@ -11,7 +11,7 @@ from typing import Final
 from p2ptui.commands import CommandParser, command_parser
 from p2ptui.commands.completion import SHELLS
 from p2ptui.commands.help import topics
-from p2ptui.commands.node_options import COMMANDS, node_parser
+from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
 from p2ptui.manual.arguments import FILE, FOLDER, choices_of
 from p2ptui.manual.reference import with_reference
 from p2ptui.manual.roff import manual_page
@@ -44,7 +44,7 @@ complete -o bashdefault -F _p2ptui p2ptui
 
 def parsers() -> dict[str, CommandParser]:
     """All of them: a node's under the empty name, then each command's."""
-    return {"": node_parser(), **{name: command_parser(name) for name in COMMANDS}}
+    return {"": node_parser(), **{name: command_parser(name) for name in ALL_COMMANDS}}
 
 
 def completion_script(shell: str) -> str:
@@ -53,7 +53,7 @@ def completion_script(shell: str) -> str:
 
     whole = node_parser()
     commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for name, meaning in COMMANDS.items():
+    for name, meaning in ALL_COMMANDS.items():
         command_parser(name, commands.add_parser(name, help=meaning, allow_abbrev=False))
         _prepare(commands.choices[name], shtab.FILE, shtab.DIRECTORY)
     _prepare(whole, shtab.FILE, shtab.DIRECTORY)

@@ -166,7 +166,7 @@ class NatsBus:
             is_known = isinstance(error, StoodStillError)
             log.log(
                 logging.INFO if is_known else logging.WARNING,
-                "cluster: %s; peers of this server are served as before",
+                "cluster: %s; this server goes on serving its own peers",
                 printable(why, 600),
             )
 

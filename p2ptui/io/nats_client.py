@@ -151,7 +151,7 @@ async def connect(
         cause = met[-1] if isinstance(error, NoServersError) and met else error
         if isinstance(cause, _NoTlsError):
             raise BrokerError(
-                f"the broker {broker} does not speak TLS, and its URL says tls://: nothing was sent"
+                f"the broker {broker} does not speak TLS, which its URL requires: nothing was sent"
                 " to it; configure TLS there",
                 REFUSED_S,
             ) from None
@@ -190,13 +190,13 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
     except OSError as error:
         raise unusable_credentials(path, f"cannot be read: {cause(error)}") from None
     except UnicodeDecodeError:
-        raise unusable_credentials(path, "it is no text") from None
+        raise unusable_credentials(path, "it is not a text file") from None
     if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
         return {"user_credentials": RawCredentials(text)}
     if text.strip().startswith("SU") and len(text.split()) == 1:
         return {"nkeys_seed_str": text.strip()}
     raise unusable_credentials(
-        path, "it holds neither .creds (a JWT and a seed) nor an nkey (SU...)"
+        path, "it contains neither .creds (a JWT and a seed) nor an nkey (SU...)"
     )
 
 

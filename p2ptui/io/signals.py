@@ -10,6 +10,9 @@ from typing import Any, Final
 ENDING: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
 """Signals that ask a program to end, the last one on Windows only."""
 
+HANGUP: Final = 1
+"""The number of SIGHUP, on systems as well that have no such signal."""
+
 EXIT_BY_SIGNAL: Final = 128
 """The exit code that shells expect of a program that a signal ended: this plus its number."""
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("p2ptui.node")
 
 WITHOUT_KEYS: Final = (
-    "this node has no keys, so that it cannot serve in a cluster, whose servers know each other by"
-    " them: leave out server.node_id, or leave cluster.servers empty"
+    "this node has no keys, and servers of a cluster know each other by their keys: leave out"
+    " server.node_id, or leave cluster.servers empty"
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from p2ptui.cli import main
 from p2ptui.commands import command_parser
-from p2ptui.commands.node_options import COMMANDS
+from p2ptui.commands.node_options import ALL_COMMANDS
 from p2ptui.commands.render import parsers
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
@@ -50,13 +50,13 @@ def one_object(capsys) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_each_command_says_that_it_has_it(command):
     (option,) = [each for each in arguments_of(command_parser(command)) if "--json" in each.names]
     assert "one JSON object" in option.meaning
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_a_mistake_is_one_object(capsys, command):
     assert main([command, *MISTAKEN[command], "--json"]) != 0
     printed = capsys.readouterr()
@@ -64,7 +64,7 @@ def test_a_mistake_is_one_object(capsys, command):
     assert json.loads(line)["error"] in printed.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_an_unknown_option_is_one_object(capsys, command):
     assert main([command, "--json", "--cooking"]) == 2
     assert "error" in one_object(capsys)
@@ -150,4 +150,4 @@ def test_who_wants_no_colours_gets_none():
 
 
 def test_all_commands_are_walked():
-    assert MISTAKEN.keys() == COMMANDS.keys() == parsers().keys() - {""}
+    assert MISTAKEN.keys() == ALL_COMMANDS.keys() == parsers().keys() - {""}

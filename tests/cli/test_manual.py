@@ -10,7 +10,7 @@ import pytest
 
 from p2ptui.cli import main
 from p2ptui.commands.help import topics
-from p2ptui.commands.node_options import COMMANDS
+from p2ptui.commands.node_options import ALL_COMMANDS
 from p2ptui.commands.render import MANUAL, REFERENCE, parsers, rendered
 from p2ptui.config import OPTIONS
 from p2ptui.manual.arguments import arguments_of
@@ -78,7 +78,7 @@ def test_help_lists_all_topics_on_a_screen_and_a_bit(capsys):
         assert any(line.startswith(f"  {topic} ") for line in lines)
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - TOPICS.keys()))
+@pytest.mark.parametrize("command", sorted(ALL_COMMANDS.keys() - TOPICS.keys()))
 def test_of_a_command_help_is_what_it_says_itself(capsys, command):
     assert said(capsys, "help", command) == said(capsys, command, "-h")
 
@@ -118,4 +118,4 @@ def test_what_topics_name_is_there():
     }
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
     for command in re.findall(r"^  p2ptui ([a-z]+)", text, re.MULTILINE):
-        assert command in COMMANDS
+        assert command in ALL_COMMANDS

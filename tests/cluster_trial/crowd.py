@@ -15,11 +15,14 @@ from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.events import DataReceived, SendStatus
-from p2ptui.errors import P2PError
+from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.node import Node
 
 AT_ONCE: Final = 24
 """Nodes that start, or pairs that meet, at a time."""
+
+PING_S: Final = 3.0
+"""A Ping that is not answered by then is lost."""
 
 ASK_PAUSE_S: Final = 0.2
 """Between two questions whether a node can be reached."""
@@ -70,17 +73,26 @@ class Crowd:
 
     async def talk(self, pairs: list[list[str]], seconds: float) -> list[list[Any]]:
         """Have nodes reach others: meet, Ping, and send what is acknowledged; why it did not work,
-        an empty text if it did, and how long each of the three took."""
+        an empty text if it did, how long each of the three took, and how many Pings were lost: one
+        is a single datagram, which nothing repeats but whoever pings."""
+
+        async def answers(node: Node, target: str, left_s: float) -> bool:
+            try:
+                await node.ping(target, min(PING_S, max(0.1, left_s)))
+            except PeerTimeoutError:
+                return False
+            return True
 
         async def talk(source: str, target: str) -> list[Any]:
             node, steps = self.nodes[source], [time.monotonic()]
-            doing, why = "connect", ""
+            doing, why, lost, end = "connect", "", 0, time.monotonic() + seconds
             try:
                 async with asyncio.timeout(seconds):
                     await node.connect(target, seconds)
                     doing = "ping"
                     steps.append(time.monotonic())
-                    await node.ping(target, seconds)
+                    while not await answers(node, target, end - time.monotonic()):
+                        lost += 1
                     doing = "send"
                     steps.append(time.monotonic())
                     result = await node.send(target, "hello", timeout_s=seconds)
@@ -90,7 +102,7 @@ class Crowd:
                 why = f"{source} to {target}: {doing}: {type(error).__name__}: {error}"
             steps.append(time.monotonic())
             took = [round(after - before, 3) for before, after in pairwise(steps)]
-            return [why, took]
+            return [why, took, lost]
 
         return await _in_turn([lambda pair=pair: talk(*pair) for pair in pairs])
 
@@ -123,6 +135,17 @@ class Crowd:
     async def sessions(self, source: str) -> list[str]:
         """With whom a node has sessions."""
         return [peer.name for peer in self.nodes[source].peers]
+
+    async def tell(self, source: str) -> dict[str, Any]:
+        """What there is to say of a node that does not reach another one."""
+        endpoint = self.nodes[source]._runtime.endpoint
+        home = endpoint.home.server
+        peers = [
+            f"{peer.name} at {peer.address} {peer.status.name} path {peer.path}"
+            for peer in endpoint.peers
+        ]
+        drops = dict(endpoint.counters.drops)
+        return {"home": None if home is None else home.name, "peers": peers, "drops": drops}
 
     async def listed(self, source: str, server: str) -> list[str]:
         """Ids of all nodes that a server knows."""

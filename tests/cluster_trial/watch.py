@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from contextlib import suppress
@@ -62,6 +63,8 @@ class Watch:
         self.views = [View(path) for path in paths]
         self.wrong: list[str] = []
         """What was not so when it was last looked."""
+        self.are_listed = False
+        """Whether every server listed every node once then, and nobody else."""
 
     async def look(self, everybody: set[str]) -> bool:
         """Whether every server lists every node once and nobody else, and all say who holds it."""
@@ -77,6 +80,7 @@ class Watch:
             for what, ids in (("lacks", missing), ("lists nobody's", others), ("twice", twice)):
                 if ids:
                     self.wrong.append(f"server{number} {what} {len(ids)}: {sorted(ids)[:3]}")
+        self.are_listed = not self.wrong
         apart = [
             node_id
             for node_id in everybody
@@ -86,18 +90,23 @@ class Watch:
             self.wrong.append(f"they differ on who holds {len(apart)}: {sorted(apart)[:3]}")
         return not self.wrong
 
-    async def one_truth(self, everybody: set[str], since: float, seconds: float) -> float | None:
-        """From a time until there is one truth, for a while at least; None: not within seconds."""
+    async def one_truth(
+        self, everybody: set[str], since: float, seconds: float
+    ) -> tuple[float | None, float | None]:
+        """From a time until all are in all lists, and until there is one truth, for a while at
+        least; None: not within seconds."""
+        listed: float | None = None
         good: float | None = None
         while (now := time.monotonic()) < since + seconds + QUIET_S:
-            if not await self.look(everybody):
-                good = None
-            elif good is None:
-                good = time.monotonic()
-            elif now >= good + QUIET_S:
-                return good - since
+            is_good = await self.look(everybody)
+            looked = time.monotonic()
+            listed = (listed or looked) if self.are_listed else None
+            good = (good or looked) if is_good else None
+            if good is not None and now >= good + QUIET_S:
+                break
             await asyncio.sleep(PAUSE_S)
-        return None
+        found = [None if when is None else when - since for when in (listed, good)]
+        return found[0], found[1]
 
     def held_by(self, server_id: str) -> list[str]:
         """The nodes that all servers say one holds."""
@@ -109,22 +118,30 @@ class Watch:
         ]
 
 
-async def rest(seconds: float, idle: float = 0.25) -> float:
-    """Wait until the machine has had a part of its processors to spare for two seconds in a row,
-    but no longer than some seconds; the part that it has in the last of them."""
+async def rest(seconds: float, busy: float = 0.75) -> float:
+    """Wait until this process and those that it has started have used less than a part of the
+    processors for two seconds in a row, but no longer than some seconds: right after hundreds of
+    nodes have joined, they and the servers have no time for what is to be measured.
+
+    Returns:
+        The part that they used in the last second.
+    """
     end, calm, part = time.monotonic() + seconds, 0, 0.0
-    before = _jiffies()
+    used, looked = _used_s(), time.monotonic()
     while calm < 2 and time.monotonic() < end:
         await asyncio.sleep(1)
-        now = _jiffies()
-        part = (now[0] - before[0]) / max(1, now[1] - before[1])
-        calm, before = calm + 1 if part >= idle else 0, now
+        before, was, used, looked = used, looked, _used_s(), time.monotonic()
+        part = max(0.0, used - before) / (looked - was) / (os.cpu_count() or 1)
+        calm = calm + 1 if part < busy else 0
     return part
 
 
-def _jiffies() -> tuple[int, int]:
-    """Of all processors: idle, and all."""
-    with suppress(OSError):
-        told = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return told[3] + told[4], sum(told)
-    return 1, 1
+def _used_s() -> float:
+    """Processor time of this process and its children, as far as they are there."""
+    used = time.process_time()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            told = path.read_text().rpartition(")")[2].split()
+            if int(told[1]) == os.getpid():
+                used += (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+    return used

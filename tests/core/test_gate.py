@@ -771,9 +771,10 @@ USES: dict[str, set[str]] = {
     "os.write": {"tui/terminal.py"},
     "getattr by a name that is made": {
         "__init__.py",
-        "cli.py",
+        "hangups.py",
         "places.py",
         "commands/__init__.py",
+        "commands/node_options.py",
         "config/sections.py",
         "core/messages/table.py",
         "core/reliability/rtt.py",
@@ -858,10 +859,11 @@ SENDERS: dict[str, set[str]] = {
     "io/exits.py": {"sock.send"},  # asks a gate
     "io/mmsg.py": {"library.sendmmsg"},
     "io/udp.py": {"self._pktinfo.send", "self._transport.sendto", "self.send", "sock.sendto"},
-    "io/pktinfo.py": {"sock.sendmsg", "sock.sendto"},
+    "io/pktinfo.py": {"sock.sendto", "unix.sendmsg"},
     "io/own_sockets.py": {"member.socket.send", "member.socket.send_all"},
     "io/memory_socket.py": {"self._clockwork.send", "self._network.send", "self.send"},
     "io/netlink.py": {"link.send"},  # asks the kernel
+    "io/sd_notify.py": {"self._socket.sendto"},  # tells systemd, by a socket in the file system
     # What has a `send` of its own, which leads to the gate or to no network.
     "node/runtime.py": {"self._stun.send"},
     "node/stun_serving.py": {"self._sockets.send"},

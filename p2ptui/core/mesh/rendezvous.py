@@ -228,7 +228,7 @@ class Rendezvous:
         )
         if target.is_ours:
             about.peer_offer, about.peer_sealed_offer = said.peer_offer, said.peer_sealed_offer
-        # Whoever writes to the broker names any address: what it costs is paid for by the message,
+        # Whoever writes to the broker names any address: the message pays for what goes there,
         # unless the node is known to be there, which takes an entry.
         known = self._state.elsewhere.holder(handed.source_id)
         is_proved = known is not None and known.stands and known.address == address
