@@ -26,20 +26,26 @@ class ServerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatReport:
-    """What is known of the way from this machine to the others."""
+    """What a diagnosis has found out about the NAT; docs/nat.md explains each line."""
 
     udp: bool | None
     """Whether UDP passes; None if no server could even be asked."""
     local: Address | None = None
+    """The socket's own address."""
     mapped: Address | None = None
     """Where servers saw the socket at `local`."""
     mapped_v6: Address | None = None
+    """The same over IPv6."""
     mapping: Dependence = Dependence.UNKNOWN
+    """On what the outside port depends."""
     filtering: Dependence = Dependence.UNKNOWN
+    """On what it depends whether the NAT lets a datagram in."""
     nat_type: NatType = NatType.UNKNOWN
+    """The kind of NAT that this amounts to."""
     port_allocation: PortAllocation = field(default_factory=PortAllocation)
+    """How the NAT chooses outside ports."""
     hairpin: bool | None = None
-    """Whether two hosts behind the NAT reach each other at its outside."""
+    """Whether two hosts behind the NAT reach each other at its outside address."""
     lifetime_s: float | None = None
     """How long a mapping lives without traffic; measured on request only."""
     mtu: int | None = None
@@ -47,30 +53,35 @@ class NatReport:
     alg: bool | None = None
     """Whether something on the way rewrites addresses inside datagrams."""
     firewall: bool | None = None
-    """Whether there is no NAT, and unasked datagrams are stopped all the same."""
+    """Whether there is no NAT, and unsolicited datagrams are stopped all the same."""
     findings: tuple[Finding, ...] = ()
-    """What else it does that a person must know of."""
+    """What else a person must know about it."""
     spared: tuple[str, ...] = ()
     """Servers, `host:port` each, that were not used to test what is let in: the node depends on
     them, and some NATs ban a server for that."""
     servers: tuple[ServerReport, ...] = ()
+    """Each server that was asked, with its round trip or why it was of no use."""
     confidence: float = 0.0
-    """In `nat_type`, from 0 to 1."""
+    """How sure `nat_type` is, from 0 to 1."""
     evidence: tuple[str, ...] = ()
+    """What was observed, a line each."""
     meaning: str = ""
+    """What it means, in words."""
     advice: str = ""
+    """What to do, in words."""
     duration_s: float = 0.0
+    """How long the diagnosis took."""
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether "blocked" is only the worse one of two guesses: one host was asked, and is
-        silent."""
+        """Whether "blocked" is only the worse of two guesses: a single host was asked, and did not
+        answer."""
         return self.udp is False and self.confidence < LIKELY
 
     def as_json(self) -> dict[str, Any]:
-        """The keys and values of `p2ptui nat --json`; `findings` only where there are any.
+        """The keys and values of `p2ptui nat --json`; `findings` only if there are any.
 
-        A server that was named has `at`, the one of its addresses that was asked.
+        A server that was given by a name has `at`, the address that was asked.
         """
         return {
             "udp": self.udp,

@@ -187,13 +187,21 @@ class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
     """Who a node is: the union of the spec's and the reference's form."""
 
     id: str
+    """Its id; `node_id` is the same, for programs that look there."""
     node_id: str
+    """As `id`."""
     name: str
+    """What it calls itself: remote text."""
     version: str
+    """The version of its program."""
     listen_addr: str
+    """Where it listens; in a list, where the server sees it: remote text."""
     capabilities: tuple[str, ...] = ()
+    """The extensions that it announces."""
     metadata: dict[str, str] = {}
+    """What else it says of itself."""
     network_id: str = DEFAULT_NETWORK_ID
+    """Its network."""
 
 
 class ListedNode(NodeInfo, frozen=True, kw_only=True):
@@ -335,24 +343,26 @@ class ListNodesPayload(Struct):
 
 
 class ListedServer(Struct, frozen=True, omit_defaults=True):
-    """A server of a cluster, as one of them tells of it: of itself first."""
+    """A server of a cluster, as one of them describes it."""
 
     id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+    """Its id."""
     name: str = ""
+    """Its name: remote text."""
     address: str = ""
-    """Where clients reach it; empty where it does not say."""
+    """Where clients reach it; empty if it does not say."""
     peers: Annotated[int, Meta(ge=0)] | None = None
-    """That have a session with it; None where the teller does not know."""
+    """The number of its peers; None if the server that was asked does not know."""
     draining: bool = False
     """Whether it is going down."""
     linked: bool | None = None
-    """Of the teller: whether its link to the broker is there."""
+    """For the server that was asked: whether its link to the broker is up."""
     linked_s: float | None = None
-    """And since when it is, or is not: seconds."""
+    """For the same: since when, seconds."""
     heard_s: float | None = None
-    """Of the others: how long ago the teller heard of it, seconds."""
+    """For the other servers: how long ago the one that was asked heard from it, seconds."""
     rtt_ms: float | None = None
-    """And how long a message there and back takes, by way of the broker."""
+    """For the other servers: the round trip by way of the broker."""
 
 
 class PingPayload(Struct):
@@ -398,11 +408,14 @@ class DataKeys(Struct):
 
 
 class RouteEntry(Struct, frozen=True):
-    """One line of the answer to `get_routes`; distance in hops."""
+    """One route."""
 
     destination: str
+    """The id of the node that it leads to."""
     next_hop: str
+    """The id of the peer that comes next; the same if the node is a peer itself."""
     distance: int
+    """Hops."""
 
 
 class RoutesPayload(Struct):
