@@ -23,6 +23,7 @@ from p2ptui.core.events import (
 from p2ptui.event_log import log_event, log_file, log_unkept
 from p2ptui.node import Node
 from p2ptui.reloading import Reloading
+from p2ptui.tagged import tagged
 from p2ptui.wire.files import FILE, is_file
 
 log = logging.getLogger("p2ptui.headless")
@@ -171,5 +172,10 @@ class _LimitedLines:
         return False
 
     def _tell(self) -> None:
-        log.info("%d more %s were not logged", self._untold, self._about)
+        log.info(
+            "%d more %s were not logged",
+            self._untold,
+            self._about,
+            extra=tagged("lines_left_out", count=self._untold, about=self._about),
+        )
         self._untold = 0

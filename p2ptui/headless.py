@@ -20,8 +20,9 @@ from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, diagnoses_at_start
-from p2ptui.operating import advice, log_statistics, operated, stats_line, status_line
+from p2ptui.operating import advice, log_statistics, operated, stats_fields, stats_line, status_line
 from p2ptui.reloading import Reloading
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import format_address
 
 log = logging.getLogger("p2ptui.headless")
@@ -57,7 +58,7 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
     reloading = Reloading(config)
     _stop_when_asked(stopping)
     for warning in (*config_warnings(config), *advice(config)):
-        log.warning("%s", warning)
+        log.warning("%s", warning, extra=tagged("config_warning"))
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with operated(node, config) as manager, node:
         info = node.info
@@ -67,6 +68,13 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
             format_address(node.address),
             info.network_id,
             info.id,
+            extra=tagged(
+                "listening",
+                node_id=info.id,
+                name=info.name,
+                address=format_address(node.address),
+                network_id=info.network_id,
+            ),
         )
         node.trace(enabled=log.isEnabledFor(logging.DEBUG))
         handle_signals(lambda _: log_statistics(node), "SIGUSR1")
@@ -90,8 +98,8 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
         await _require_success(node, done)
         connected = node.stats().connected
         manager.stopping(f"saying goodbye to {connected} peers")
-        log.info("shutting down: %d peers", connected)
-    log.info("stopped")
+        log.info("shutting down: %d peers", connected, extra=tagged("stopping", peers=connected))
+    log.info("stopped", extra=tagged("stopped"))
     return 0
 
 
@@ -127,7 +135,11 @@ def _stop_when_asked(stopping: asyncio.Event) -> None:
     def stop(number: signal.Signals) -> None:
         if stopping.is_set():
             os._exit(EXIT_BY_SIGNAL + number)
-        log.info("%s: saying goodbye; once more ends at once", number.name)
+        log.info(
+            "%s: saying goodbye; once more ends at once",
+            number.name,
+            extra=tagged("signal", signal=number.name),
+        )
         stopping.set()
 
     handle_signals(stop, "SIGINT", "SIGTERM", "SIGBREAK")
@@ -137,9 +149,23 @@ async def _log_stats(node: Node, reloading: Reloading) -> None:
     while True:
         interval_s = reloading.config.server.stats_interval
         if not await reloading.pause(interval_s or None):
-            log.info("%s", stats_line(node.stats()))
+            log.info(
+                "%s", stats_line(node.stats()), extra=tagged("stats", **stats_fields(node.stats()))
+            )
             if (cluster := node.cluster) is not None:
-                log.info("%s", cluster.line)
+                log.info(
+                    "%s",
+                    cluster.line,
+                    extra=tagged(
+                        "cluster_stats",
+                        link_up=cluster.broker.is_up,
+                        servers=len(cluster.cluster.servers),
+                        nodes=cluster.cluster.nodes,
+                        handed=cluster.cluster.handed,
+                        taken=cluster.cluster.taken,
+                        failed=cluster.cluster.failed,
+                    ),
+                )
 
 
 async def _log_nat(node: Node, config: Config) -> None:
@@ -148,7 +174,14 @@ async def _log_nat(node: Node, config: Config) -> None:
         try:
             report = await node.diagnose_nat()
         except P2PError as error:
-            log.warning("the NAT is not known: %s", error)
+            log.warning(
+                "the NAT is not known: %s", error, extra=tagged("nat_unknown", reason=str(error))
+            )
         else:
-            log.info("NAT: %s; %s", type_words(report), report.meaning)
+            log.info(
+                "NAT: %s; %s",
+                type_words(report),
+                report.meaning,
+                extra=tagged("nat", type=type_words(report), meaning=report.meaning),
+            )
     await asyncio.get_running_loop().create_future()

@@ -189,7 +189,7 @@ class _PrettyFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line: the name of what happened, and its fields, beside the words."""
 
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class _JsonFormatter(logging.Formatter):
             entry["error"] = _summary(error)
             if self._tracebacks:
                 entry["traceback"] = _traceback(error)
-        return json.dumps(_fields(record) | entry, ensure_ascii=False)
+        return json.dumps(_told(record) | _fields(record) | entry, ensure_ascii=False)
 
 
 def _level_name(record: logging.LogRecord) -> str:
@@ -227,6 +227,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = getattr(record, "fields", None)
     inert = _inert(fields) if isinstance(fields, Mapping) else {}
     return dict(inert)
+
+
+def _told(record: logging.LogRecord) -> dict[str, Any]:
+    """What `tagged` says of it; the words of the record tell the same."""
+    event = getattr(record, "event", None)
+    named = {} if event is None else {"event": printable(str(event))}
+    return named | dict(_inert(getattr(record, "told", {})))
 
 
 def _inert(value: object) -> Any:

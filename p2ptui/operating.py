@@ -62,6 +62,26 @@ def stats_line(stats: Stats) -> str:
     )
 
 
+def stats_fields(stats: Stats) -> dict[str, object]:
+    """The same for programs; SIGUSR1 has all of them logged."""
+    return {
+        "uptime_s": round(stats.uptime_s, 3),
+        "peers": stats.connected,
+        "datagrams_in": stats.datagrams_in,
+        "datagrams_out": stats.datagrams_out,
+        "bytes_in": stats.bytes_in,
+        "bytes_out": stats.bytes_out,
+        "delivered": stats.delivered,
+        "forwarded": stats.forwarded,
+        "relayed": stats.relayed,
+        "stun_replies": stats.stun_replies,
+        "handshakes_refused": stats.handshakes_refused,
+        "retransmissions": stats.retransmissions,
+        "duplicates": stats.duplicates,
+        "dropped": sum(stats.drops.values()),
+    }
+
+
 def status_line(stats: Stats) -> str:
     """What `systemctl status` shows of a node."""
     joined = f", {stats.servers} servers joined" if stats.servers else ""

@@ -12,6 +12,7 @@ from p2ptui.config.reload import take_over
 from p2ptui.errors import P2PError
 from p2ptui.logs import configure_logging
 from p2ptui.node import Node
+from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.headless")
 
@@ -63,20 +64,30 @@ class Reloading:
             config = config.with_values(kept)
             changed = tuple(name for name in changed if name not in kept)
         for problem in problems:
-            log.error("%s; what was before stays", problem)
+            log.error("%s; what was before stays", problem, extra=tagged("reload_refused"))
         if changed:
             for warning in config_warnings(config):
-                log.warning("%s", warning)
+                log.warning("%s", warning, extra=tagged("config_warning"))
         try:
             node.reload(config)
             node.trace(enabled=log.isEnabledFor(logging.DEBUG))
         except P2PError as error:
-            log.info("SIGHUP: too late: %s", error)
+            log.info(
+                "SIGHUP: too late: %s", error, extra=tagged("reload_too_late", reason=str(error))
+            )
             return
         self.config = config
-        log.info("SIGHUP: new values: %s", ", ".join(changed) or "none")
+        log.info(
+            "SIGHUP: new values: %s",
+            ", ".join(changed) or "none",
+            extra=tagged("reloaded", options=list(changed)),
+        )
         if waiting:
-            log.warning("needs a restart: %s", ", ".join(waiting))
+            log.warning(
+                "needs a restart: %s",
+                ", ".join(waiting),
+                extra=tagged("restart_needed", options=list(waiting)),
+            )
         self._changed.set()
         self._changed.clear()
 

@@ -28,6 +28,7 @@ from typing import Final
 from p2ptui.errors import LocalError
 from p2ptui.io.own_file import OWN_MODE, is_for_others
 from p2ptui.secure import Transport
+from p2ptui.tagged import tagged
 from p2ptui.text import cause, shown_path
 
 log = logging.getLogger("p2ptui.io")
@@ -140,6 +141,7 @@ class KeyLog:
                 " cannot be read with it",
                 shown_path(self.path),
                 cause(error),
+                extra=tagged("key_log_failed", path=shown_path(self.path), reason=cause(error)),
             )
             self.close()
 

@@ -16,6 +16,7 @@ from p2ptui.core.cluster.bus import Heard, Order
 from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import AWAY_S, INSTALL, REFUSED_S, BrokerError, StoodStillError
+from p2ptui.tagged import tagged
 from p2ptui.text import printable
 
 if TYPE_CHECKING:
@@ -155,7 +156,11 @@ class NatsBus:
         self._link, self._since = link, self._clock()
         self._trouble = ""
         self._told.clear()
-        log.info("cluster: linked to the broker %s", self._broker)
+        log.info(
+            "cluster: linked to the broker %s",
+            self._broker,
+            extra=tagged("cluster_link_up", broker=self._broker),
+        )
         self._heard.handle_link(True, self._since)
 
     def _tell_down(self, error: BrokerError) -> None:
@@ -168,6 +173,7 @@ class NatsBus:
                 logging.INFO if is_known else logging.WARNING,
                 "cluster: %s; this server goes on serving its own peers",
                 printable(why, 600),
+                extra=tagged("cluster_link_down", broker=self._broker, reason=printable(why, 600)),
             )
 
     async def drain(self) -> None:

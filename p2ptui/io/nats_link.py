@@ -26,6 +26,7 @@ from p2ptui.io.nats_client import BrokerClient, connect, end
 from p2ptui.io.nats_names import SERVERS, Names
 from p2ptui.io.nats_trouble import BrokerError, trouble
 from p2ptui.io.nats_watch import Watch, answered
+from p2ptui.tagged import tagged
 from p2ptui.text import printable
 
 log = logging.getLogger("p2ptui.cluster")
@@ -357,6 +358,9 @@ class Link:
                 " (cluster.max_nodes), and its disk",
                 self.broker,
                 printable(str(error.get("description", "no JetStream")), 200),
+                extra=tagged(
+                    "cluster_entry_refused", broker=self.broker, code=error.get("err_code")
+                ),
             )
 
     def _refuse(self, key: str) -> None:

@@ -16,6 +16,7 @@ from p2ptui.errors import BindError
 from p2ptui.io.datagrams import NOTHING, DatagramSocket, SocketCounters
 from p2ptui.io.interfaces import broadcast_addresses, local_addresses
 from p2ptui.io.kernel_choice import KernelChoice
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import LIMITED_BROADCAST, Address, AskedAddress, ip_version, own_host
 
 log = logging.getLogger("p2ptui.node")
@@ -115,7 +116,11 @@ class SocketPerAddress:
 
     def _handle_task_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the sockets of this machine's addresses failed", exc_info=error)
+            log.error(
+                "the sockets of this machine's addresses failed",
+                exc_info=error,
+                extra=tagged("sockets_failed", reason=str(error)),
+            )
             self.close()
 
     # The machine's addresses.
@@ -146,7 +151,15 @@ class SocketPerAddress:
                 if at_start and answers and _is_taken(error):
                     raise
                 # Too new, gone again, or taken by another program: it is tried again.
-                log.debug("%s", error)
+                log.debug(
+                    "%s",
+                    error,
+                    extra=tagged(
+                        "socket_not_opened",
+                        host=host,
+                        reason=str(error),
+                    ),
+                )
                 continue
             if self._closed:
                 sock.close()

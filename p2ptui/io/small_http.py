@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from p2ptui.tagged import tagged
+
 log = logging.getLogger("p2ptui.http")
 
 MAX_CLIENTS: Final = 16
@@ -126,7 +128,11 @@ class SmallHttp:
             return respond(accept)
         except Exception:  # a mistake of this program: the node goes on
             if not self._has_failed:
-                log.exception("%s could not be answered; this is told once", path)
+                log.exception(
+                    "%s could not be answered; this is told once",
+                    path,
+                    extra=tagged("page_failed", page=path),
+                )
             self._has_failed = True
             return _said(500, "a mistake in p2ptui; its log says more")
 

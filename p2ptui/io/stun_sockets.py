@@ -13,6 +13,7 @@ from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address, bare_ip, format_address, is_wildcard
 
 log = logging.getLogger("p2ptui.stun")
@@ -52,7 +53,12 @@ class StunSockets:
         try:
             host, port = await resolve(at)
         except LocalError as error:
-            log.warning("STUN is not served at %s: %s", format_address(at), error)
+            log.warning(
+                "STUN is not served at %s: %s",
+                format_address(at),
+                error,
+                extra=tagged("stun_not_served", address=format_address(at), reason=str(error)),
+            )
             return cls(sockets)
         if options.alternate_address:
             host = _single_host(host, options.alternate_address)
@@ -61,7 +67,11 @@ class StunSockets:
             try:
                 sockets[place] = await open_socket(at)
             except BindError as error:
-                log.warning("%s", _refusal(place, format_address(at), error))
+                log.warning(
+                    "%s",
+                    _refusal(place, format_address(at), error),
+                    extra=tagged("stun_not_served", address=format_address(at), reason=str(error)),
+                )
 
         await bind(Place.PRIMARY, (host, port))
         if Place.PRIMARY in sockets:

@@ -16,6 +16,7 @@ from p2ptui.io.resolve import resolve
 from p2ptui.io.small_http import Answer, SmallHttp
 from p2ptui.metrics.health import Health, liveness, readiness
 from p2ptui.node import Node
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import format_address, is_loopback, parse_address
 
 log = logging.getLogger("p2ptui.metrics")
@@ -72,7 +73,12 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         """Listen, or begin to try."""
         problem = await self._open()
         if problem:
-            log.error("metrics are not served at %s: %s; the node goes on", self._given, problem)
+            log.error(
+                "metrics are not served at %s: %s; the node goes on",
+                self._given,
+                problem,
+                extra=tagged("metrics_not_served", address=self._given, reason=problem),
+            )
             self._trying = asyncio.create_task(self._try_again(), name="metrics")
         return self
 
@@ -99,9 +105,17 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         except OSError as error:
             return f"{bind_advice(error).said}; choose another one with --metrics"
         where = format_address(self.address)
-        log.info("metrics at http://%s/metrics, /healthz and /readyz", where)
+        log.info(
+            "metrics at http://%s/metrics, /healthz and /readyz",
+            where,
+            extra=tagged("metrics_serving", address=where),
+        )
         if not is_loopback(self.address[0]):
-            log.warning("metrics at %s are open to whoever reaches that address", where)
+            log.warning(
+                "metrics at %s are open to whoever reaches that address",
+                where,
+                extra=tagged("metrics_open", address=where),
+            )
         return ""
 
     async def _try_again(self) -> None:

@@ -230,7 +230,7 @@ class Acquaintances:
 
     def _warn(self, line: str) -> None:
         # An event tells the same to who reads those.
-        log.warning("%s", printable(line, 1000), extra={"is_event": True})
+        log.warning("%s", printable(line, 1000), extra={"is_event": True, "event": "peer_warning"})
 
     # Who has come.
 
@@ -292,7 +292,19 @@ class Acquaintances:
         try:
             return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
         except StatementError as error:
-            log.info("%s: %s: its user is not known", address_words(peer.address), error)
+            log.info(
+                "%s: %s: its user is not known",
+                address_words(peer.address),
+                error,
+                extra={
+                    "event": "signer_unknown",
+                    "told": {
+                        "node_id": peer.node_id,
+                        "address": address_words(peer.address),
+                        "reason": str(error),
+                    },
+                },
+            )
             return None
 
     def _judge(self, met: Met) -> Judgement:

@@ -16,6 +16,7 @@ from p2ptui.core.cluster.room import ClusterStatus
 from p2ptui.io.nats_bus import BusStatus, NatsBus
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.server_rows import time_words
+from p2ptui.tagged import tagged
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 
@@ -143,7 +144,12 @@ class ClusterService:
 
     def _log(self, now: float, called: str, what: str) -> None:
         if self._rate.take(now):
-            log.info("cluster: %s %s", called, what)
+            log.info(
+                "cluster: %s %s",
+                called,
+                what,
+                extra=tagged("cluster_server_changed", server=called, change=what),
+            )
 
     # Turns: what came from the broker happens, and what is for it leaves.
 
@@ -212,4 +218,9 @@ def _reachable(local: Address) -> str:
 
 def _tell_trouble(trouble: Trouble, words: str) -> None:
     level = logging.ERROR if trouble in GRAVE else logging.WARNING
-    log.log(level, "cluster: %s", printable(words, 600))
+    log.log(
+        level,
+        "cluster: %s",
+        printable(words, 600),
+        extra=tagged("cluster_trouble", kind=trouble.name.lower()),
+    )

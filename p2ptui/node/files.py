@@ -23,6 +23,7 @@ from p2ptui.errors import P2PError
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
+from p2ptui.tagged import tagged
 from p2ptui.text import printable
 from p2ptui.wire.files import (
     FILE,
@@ -121,7 +122,11 @@ class FileReceiver:
 
     def _note(self, event: Event) -> None:
         if isinstance(event, EventsDropped):
-            log.warning("%d events are missing, and maybe files among them", event.count)
+            log.warning(
+                "%d events are missing, and maybe files among them",
+                event.count,
+                extra=tagged("events_dropped", count=event.count),
+            )
             self._learn_names()
         elif isinstance(event, PeerStatusChanged) and event.node_id is not None:
             if event.status is PeerStatus.AUTHENTICATED:

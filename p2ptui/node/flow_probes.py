@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from p2ptui.errors import P2PError
 from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address
 
 log = logging.getLogger("p2ptui.nat")
@@ -82,7 +83,11 @@ class FlowProbes:
             finally:
                 await client.close()
         except P2PError as error:
-            log.debug("new flows cannot be probed: %s", error)
+            log.debug(
+                "new flows cannot be probed: %s",
+                error,
+                extra=tagged("flow_probe_failed", reason=str(error)),
+            )
             return
         finally:
             self._under_way -= 1

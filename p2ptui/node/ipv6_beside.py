@@ -12,6 +12,7 @@ from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.node.networks import NETWORKS_REFRESH_S
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import (
     SOMEWHERE,
     Address,
@@ -75,5 +76,14 @@ async def _open(
             return await open_socket((host, candidate))
         except P2PError as error:
             # It may be too new, or be taken; the next look-up tries again.
-            log.debug("no socket at %s: %s", format_address((host, candidate)), error)
+            log.debug(
+                "no socket at %s: %s",
+                format_address((host, candidate)),
+                error,
+                extra=tagged(
+                    "socket_not_opened",
+                    address=format_address((host, candidate)),
+                    reason=str(error),
+                ),
+            )
     return None

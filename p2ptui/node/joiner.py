@@ -12,6 +12,7 @@ from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal
 from p2ptui.node.partings import Partings
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress, joined_text, parse_joined
 
@@ -221,17 +222,35 @@ async def keep_joined(
             result = await connect(server, limit_s)
         except P2PError as error:
             was_stable = False
-            log.warning("cannot join %s: %s", format_address(server), error)
+            log.warning(
+                "cannot join %s: %s",
+                format_address(server),
+                error,
+                extra=tagged("join_failed", server=format_address(server), reason=str(error)),
+            )
         else:
             began = now()
-            log.info("joined %s", format_address(server))
+            log.info(
+                "joined %s",
+                format_address(server),
+                extra=tagged(
+                    "server_joined",
+                    server=format_address(server),
+                    address=format_address(result.address),
+                    node_id=result.node_id,
+                ),
+            )
             where = result.address
             partings.note_joined(where, server)
             if elsewhere is None or is_literal(server[0]):
                 await wait_until_left(where)
             else:
                 where = await _stay(server, where, limit_s, wait_until_left, elsewhere, partings)
-            log.warning("lost %s", format_address(server))
+            log.warning(
+                "lost %s",
+                format_address(server),
+                extra=tagged("server_lost", server=format_address(server)),
+            )
             was_stable = now() - began >= STABLE_S
             if was_stable:
                 pause = FIRST_PAUSE_S
@@ -242,7 +261,12 @@ async def keep_joined(
             await asyncio.sleep(rng.uniform(0.0, REJOIN_WITHIN_S))
             continue
         wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
-        log.info("joining %s again in %.1f s", format_address(server), wait)
+        log.info(
+            "joining %s again in %.1f s",
+            format_address(server),
+            wait,
+            extra=tagged("join_planned", server=format_address(server), seconds=round(wait, 3)),
+        )
         if await (pause_until_moved or _sleep)(wait):
             pause = FIRST_PAUSE_S
         else:
@@ -271,7 +295,12 @@ async def _stay(
                 server, where, timeout_s, wait_until_left, elsewhere, partings
             )
         except P2PError as error:
-            log.info("%s is silent: %s", format_address(where), error)
+            log.info(
+                "%s is silent: %s",
+                format_address(where),
+                error,
+                extra=tagged("server_silent", address=format_address(where), reason=str(error)),
+            )
             if await _is_first(wait_until_left(where), _sleep(pause_s)):
                 break
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -279,7 +308,14 @@ async def _stay(
             if result is None:
                 break
             old, where, pause_s = where, result.address, FIRST_PAUSE_S
-            log.warning("%s is silent: joined %s", format_address(old), format_address(where))
+            log.warning(
+                "%s is silent: joined %s",
+                format_address(old),
+                format_address(where),
+                extra=tagged(
+                    "server_moved", former=format_address(old), address=format_address(where)
+                ),
+            )
             partings.note_joined(where, server)
     return where
 

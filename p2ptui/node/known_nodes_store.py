@@ -21,6 +21,7 @@ from p2ptui.errors import LocalError
 from p2ptui.io.own_file import read_own_file
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, KnownNode, KnownNodes, Met
+from p2ptui.tagged import tagged
 from p2ptui.text import cause, shown_path
 
 log = logging.getLogger("p2ptui.node")
@@ -128,7 +129,7 @@ class KnownNodesStore:
     def _say(self, line: str) -> None:
         if line not in self._told:
             self._told.add(line)
-            log.warning("%s", line)
+            log.warning("%s", line, extra=tagged("known_nodes_not_kept"))
 
     def _change(
         self, change: Callable[[KnownNodes], T], is_news: Callable[[T], bool] = lambda _: True

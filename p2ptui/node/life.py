@@ -151,7 +151,9 @@ class NodeLife:
             )
         self._key_log = key_log = KeyLog(self._key_log_path, key_files(self._config))
         words = key_log_words(self._key_log_path)
-        log.warning("%s", words)
+        log.warning(
+            "%s", words, extra={"event": "key_log_on", "told": {"path": str(self._key_log_path)}}
+        )
         own.notices += (words,)
         return replace(keys, on_session_keys=partial(key_log.note, own.id))
 
@@ -167,7 +169,7 @@ class NodeLife:
         )
         level = logging.INFO if own.identity is not None else logging.WARNING
         for notice in own.notices:
-            log.log(level, "%s", notice)
+            log.log(level, "%s", notice, extra={"event": "identity_notice"})
         return own
 
     def _release_identity(self) -> None:

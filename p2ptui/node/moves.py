@@ -12,6 +12,7 @@ from typing import Final
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.machine import Machine, Way
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import SOMEWHERE
 
 log = logging.getLogger("p2ptui.moves")
@@ -121,7 +122,11 @@ class NetworkMonitor:
         _pulse(self._changed)
 
     def _handle_sleep(self, slept_s: float, now: float) -> None:
-        log.info("this machine stood still for %.0f s: its peers are asked", slept_s)
+        log.info(
+            "this machine stood still for %.0f s: its peers are asked",
+            slept_s,
+            extra=tagged("machine_slept", seconds=round(slept_s, 3)),
+        )
         self._compare_routes()
         self._endpoint.moving.wake(slept_s, lambda address: address[0] not in self._away, now)
         self._flush()
@@ -165,7 +170,12 @@ class NetworkMonitor:
         if moved:
             count = moving.move(lambda address: address[0] in moved, now)
             ways = sorted({self._ways[host].source for host in moved})
-            log.info("this machine has moved to %s: %d peers are asked", ", ".join(ways), count)
+            log.info(
+                "this machine has moved to %s: %d peers are asked",
+                ", ".join(ways),
+                count,
+                extra=tagged("machine_moved", addresses=ways, peers=count),
+            )
         if back:
             moving.check(lambda address: address[0] in back, now)
         self._flush()

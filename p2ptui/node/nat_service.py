@@ -118,7 +118,12 @@ class NatService:
         depended = DependencyFinder(self._config, self._endpoint, filter_with, self.found_at)
 
         def note(text: str) -> None:
-            log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
+            log.log(
+                logging.INFO if options.verbose_logging else logging.DEBUG,
+                "%s",
+                text,
+                extra={"event": "nat_progress", "told": {"text": text}},
+            )
             if on_progress is not None:
                 on_progress(text)
 
@@ -162,7 +167,11 @@ class NatService:
         try:
             return (await self.diagnose(servers)).udp is not None
         except P2PError as error:
-            log.info("the NAT is not known: %s", error)
+            log.info(
+                "the NAT is not known: %s",
+                error,
+                extra={"event": "nat_unknown", "told": {"reason": str(error)}},
+            )
             return False
 
     def tell_no_facts(self) -> None:

@@ -37,6 +37,7 @@ from p2ptui.secure.identity import (
     make_statement,
 )
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
+from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.node")
 
@@ -293,7 +294,9 @@ def _usual(path: Path) -> OwnIdentity:
         )
     if file.lock():
         if is_new:
-            log.debug("a new identity was made in %s", path)
+            log.debug(
+                "a new identity was made in %s", path, extra=tagged("identity_made", path=str(path))
+            )
         return _lasting(file)
     file.close()
     signer = Identity(file.key)
@@ -315,7 +318,7 @@ def _of_command(signed_by: str) -> OwnIdentity:
     except KeyFileError as error:
         own = _ephemeral()
         own.unsigned = f"{error}; until then this command does not show whose it is"
-        log.warning("%s", own.unsigned)
+        log.warning("%s", own.unsigned, extra=tagged("identity_unsigned"))
         return own
     return _ephemeral() if seed is None else _ephemeral(signer_of=partial(Identity, seed))
 

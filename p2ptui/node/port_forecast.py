@@ -15,6 +15,7 @@ from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocatio
 from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import MAX_PREDICTED
 
@@ -117,7 +118,7 @@ class PortForecast:
         verified = self._feed(predictor, samples, server)
         self._store.remember(outside, predictor.learnt(time.time()))
         if options.enable_port_verification and not verified:
-            log.debug("the next port could not be predicted")
+            log.debug("the next port could not be predicted", extra=tagged("prediction_wrong"))
             return None
         return predictor
 

@@ -18,6 +18,7 @@ from p2ptui.core.mobility.home import Home
 from p2ptui.core.mobility.told_servers import ToldServer
 from p2ptui.errors import P2PError
 from p2ptui.node.joiner import FIRST_PAUSE_S, LONGEST_PAUSE_S, PAUSE_JITTER
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress
 from p2ptui.wire.message import MAX_OTHER_SERVERS
@@ -136,7 +137,11 @@ class Refuge:
             await self._news.wait()
         for address in list(self._joined):
             del self._joined[address]
-            log.info("left the server at %s", format_address(address))
+            log.info(
+                "left the server at %s",
+                format_address(address),
+                extra=tagged("refuge_left", address=format_address(address)),
+            )
             self._say_goodbye(address)
 
     async def _ask_all(self) -> None:
@@ -169,10 +174,17 @@ class Refuge:
             await self._connect([asked], ATTEMPT_S)
         except P2PError as error:
             self._joined.pop(told.address)
-            log.info("cannot go to the server at %s: %s", where, error)
+            log.info(
+                "cannot go to the server at %s: %s",
+                where,
+                error,
+                extra=tagged("refuge_failed", address=where, reason=str(error)),
+            )
         else:
             log.warning(
-                "no server that was to be joined answers: using the one at %s until one does", where
+                "no server that was to be joined answers: using the one at %s until one does",
+                where,
+                extra=tagged("refuge_joined", address=where, node_id=told.node_id),
             )
 
     async def _wait(self, seconds: float) -> None:

@@ -199,7 +199,7 @@ class Runtime:
         """The machinery is broken: nothing is done any more, and nobody waits for it."""
         if self.failure is not None:
             return
-        log.error("the node failed", exc_info=error)
+        log.error("the node failed", exc_info=error, extra={"event": "node_failed"})
         self.failure = error
         self._stop()
         self._end_waiting(self._failure_words(), error)

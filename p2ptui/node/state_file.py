@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2ptui.places import user_file
+from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.nat")
 
@@ -50,7 +51,12 @@ class StateFile:
             fresh.write_text(json.dumps(content), "utf-8")
             fresh.replace(path)
         except OSError as error:
-            log.debug("%s is not kept: %s", self._what, error)
+            log.debug(
+                "%s is not kept: %s",
+                self._what,
+                error,
+                extra=tagged("state_not_kept", what=self._what, reason=str(error)),
+            )
             with suppress(OSError):
                 fresh.unlink()
 

@@ -11,6 +11,7 @@ from p2ptui.errors import LocalError
 from p2ptui.io.stun_sockets import Open, StunSockets, require_other_node
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
+from p2ptui.tagged import tagged
 from p2ptui.wire.address import Address, format_address, parse_address
 
 log = logging.getLogger("p2ptui.node")
@@ -71,11 +72,16 @@ class StunServing:
                     "the STUN partner %s is not used: %s; change partner in [stun_server]",
                     options.partner,
                     error,
+                    extra=tagged("stun_partner_unused", partner=options.partner, reason=str(error)),
                 )
         places = {Place.OWN: self._local_address, **self._sockets.places}
         self._endpoint.stun.open(places, partners[0] if partners else None, *partners[1:])
         self._flush()
-        log.info("STUN at %s", ", ".join(map(format_address, places.values())))
+        log.info(
+            "STUN at %s",
+            ", ".join(map(format_address, places.values())),
+            extra=tagged("stun_serving", addresses=[format_address(at) for at in places.values()]),
+        )
 
     async def run(self) -> None:
         """Take what arrives, until cancelled."""

@@ -164,12 +164,27 @@ class TraversalSupport:
                     wanted.count,
                     wanted.node_id,
                     MAX_SOCKETS,
+                    extra={
+                        "event": "sockets_short",
+                        "told": {
+                            "node_id": wanted.node_id,
+                            "opened": len(sockets),
+                            "wanted": wanted.count,
+                        },
+                    },
                 )
             if wanted.predict:
                 locals_ = [sock.local_address[1] for sock in sockets.values()]
                 predicted = await self._predict(locals_)
         except P2PError as error:
-            log.info("no further sockets for a direct path: %s", error)
+            log.info(
+                "no further sockets for a direct path: %s",
+                error,
+                extra={
+                    "event": "sockets_failed",
+                    "told": {"node_id": wanted.node_id, "reason": str(error)},
+                },
+            )
         for number, sock in sockets.items():
             self._begin(self._pump(number, sock), f"socket {number}")
         now = self._clock()
