@@ -17,9 +17,11 @@ from typing import Final
 from xdist.scheduler import LoadFileScheduling
 
 WAITING_S: Final = {
+    "tests/cli/test_completion.py": 10,
     "tests/cli/test_installed_command.py": 16,
     "tests/cli/test_installed_node.py": 28,
     "tests/cli/test_installed_receive.py": 20,
+    "tests/docs/test_example_programs.py": 15,
     "tests/interop/test_stun_of_others.py": 3,
     "tests/natlab/test_asked_address.py": 14,
     "tests/natlab/test_kernel_addresses.py": 10,

@@ -14,11 +14,16 @@ READS_FILES: Final = False
 SHELLS: Final = ("bash", "zsh", "fish")
 
 _EPILOG: Final = """\
-bash, in ~/.bashrc:
+For bash, in ~/.bashrc:
+
   eval "$(p2ptui completion bash)"
-zsh, in ~/.zshrc, after compinit:
+
+For zsh, in ~/.zshrc, after compinit:
+
   eval "$(p2ptui completion zsh)"
-fish:
+
+For fish, once:
+
   p2ptui completion fish > ~/.config/fish/completions/p2ptui.fish
 """
 

@@ -46,6 +46,7 @@ def manual_page(parsers: Parsers, version: str) -> str:
     for name, parser in commands:
         lines += [f".SS p2ptui {name}", *_paragraphs(parser.description or "")]
         lines += _arguments(parser)
+        lines += [".PP", *_paragraphs(parser.epilog)] if parser.epilog else []
     for name, topic in TOPICS.items():
         lines += [f".SH {_title(name)}", *_paragraphs(topic.text)]
     return "\n".join(lines) + "\n"

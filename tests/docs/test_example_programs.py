@@ -229,6 +229,12 @@ def read(url: str) -> str:
         return answer.read().decode()
 
 
+def test_the_status_page_shows_what_a_node_tells():
+    families = pytest.importorskip("p2ptui.metrics.families").FAMILIES
+    page = (EXAMPLES / "status_page.py").read_text("utf-8")
+    assert set(re.findall(r'"(p2ptui_\w+)":', page)) <= {family.name for family in families}
+
+
 @needs_signals
 async def test_the_status_page(metrics):
     pytest.importorskip("prometheus_client")
