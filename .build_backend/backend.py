@@ -2,8 +2,9 @@
 
 It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
 the checkout left behind would be installed with the new one: here each wheel begins without it.
-It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. And the
-package index gets a README whose links work there (`description.py`).
+It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. The
+package index gets a README whose links work there (`description.py`). And two builds of the same
+sources are the same to the byte, whoever makes them and when (`reproducible.py`).
 
 It writes into the checkout, too: where that is read-only, all is done in a copy of it. So it is
 where the wheel is to be compiled (`compiled.py`): no compiled module is ever left in the checkout,
@@ -21,6 +22,7 @@ from typing import Any
 
 import compiled
 import description
+import reproducible
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -53,19 +55,25 @@ _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
     """As setuptools builds it, and of nothing but what is in the checkout now."""
     wheel_directory = str(Path(wheel_directory).resolve())
+    when = reproducible.source_date()
     with in_a_copy() if compiled.is_wanted() else where_one_can_write():
         forget_earlier_builds()
         if compiled.is_wanted():
             Path("setup.py").write_text(compiled.SETUP, "utf-8")
         name: str = build_meta.build_wheel(wheel_directory, *arguments, **options)
+        reproducible.repack_wheel(Path(wheel_directory, name), when)
         return name
 
 
 def build_sdist(sdist_directory: str, *arguments: Any) -> str:
-    """As setuptools builds it."""
+    """As setuptools builds it, and of nothing but what is in the checkout now."""
     sdist_directory = str(Path(sdist_directory).resolve())
+    when = reproducible.source_date()
     with where_one_can_write():
+        for list_of_files in Path().glob("*.egg-info/SOURCES.txt"):
+            list_of_files.unlink()  # what an earlier version held would be added to it
         name: str = build_meta.build_sdist(sdist_directory, *arguments)
+        reproducible.repack_sdist(Path(sdist_directory, name), when)
         return name
 
 

@@ -2,6 +2,7 @@
 
     python .ci/try_installed.py compiled
     python .ci/try_installed.py pure
+    python .ci/try_installed.py pure dist/p2ptui        # another program than the installed one
 
 What is installed is tried with nothing but its own dependencies, on every platform: so this is no
 test of pytest's.
@@ -9,6 +10,7 @@ test of pytest's.
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -47,11 +49,24 @@ def address_in(log: Path, server: "subprocess.Popen[bytes]") -> str:
         time.sleep(0.1)
 
 
+def stop(server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """End a node as a service manager does; it must end well."""
+    if sys.platform == "win32":
+        # The node has a process group of its own: so this reaches it, and not us.
+        server.send_signal(signal.CTRL_BREAK_EVENT)
+    else:
+        server.terminate()
+    code = server.wait(LONGEST_S)
+    text = log.read_text("utf-8", "replace")
+    assert code == 0, f"stopped with exit code {code}: {text}"
+    assert "Traceback" not in text, text
+
+
 def main() -> None:
     """The command line."""
-    [meant] = sys.argv[1:]
+    meant, *other = sys.argv[1:]
     assert meant in ("compiled", "pure"), __doc__
-    p2ptui = program()
+    p2ptui = other[0] if other else program()
     version = output_of(p2ptui, "--version").strip()
     assert version.endswith(" (compiled)") is (meant == "compiled"), f"{version}, but not {meant}"
     with tempfile.TemporaryDirectory() as temporary:
@@ -65,14 +80,19 @@ def main() -> None:
             "--enable-discovery",
             "false",
         ]
+        group = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
         with log.open("wb") as stderr:
-            server = subprocess.Popen(node, stdout=subprocess.DEVNULL, stderr=stderr)
+            server = subprocess.Popen(
+                node, stdout=subprocess.DEVNULL, stderr=stderr, creationflags=group
+            )
         try:
             pinged = output_of(p2ptui, "ping", address_in(log, server), "-n", "2")
+            stop(server, log)
         finally:
-            server.terminate()
-            server.wait(LONGEST_S)
-    print(f"{version}\n{pinged}", end="")
+            if server.poll() is None:
+                server.kill()
+                server.wait(LONGEST_S)
+    print(f"{version}\n{pinged}stopped cleanly")
 
 
 if __name__ == "__main__":

@@ -15,31 +15,31 @@ class P2PError(Exception):
 
 
 class LocalError(P2PError):
-    """A mistake on this side: wrong arguments, wrong state, a limit of this node."""
+    """The mistake is on this side: wrong arguments, wrong state, or a limit of this node."""
 
 
 class ConfigError(LocalError):
-    """A configuration that cannot be used; names the key, the value and the bounds."""
+    """The configuration cannot be used; names the key, the value and the bounds."""
 
 
 class BindError(LocalError):
-    """The listening address could not be taken."""
+    """The listening address is taken, or does not exist on this machine."""
 
 
 class UnknownPeerError(LocalError):
-    """The peer that was named is not known here, or the name fits several."""
+    """The peer is not known here, or the name fits several."""
 
 
 class NotMetError(UnknownPeerError):
-    """No node that was met before is called so."""
+    """No node that was met before has this name."""
 
 
 class NotKnownThereError(UnknownPeerError):
-    """The server that was asked knows no such node; another one may."""
+    """The server that was asked does not know this node; another one may."""
 
 
 class MessageTooLargeError(LocalError):
-    """The message does not fit the limit; names the limit and the size, both in bytes."""
+    """The message is too large; names the limit and the size, both in bytes."""
 
 
 class QueueFullError(LocalError):
@@ -47,27 +47,27 @@ class QueueFullError(LocalError):
 
 
 class NotAnnouncedError(LocalError):
-    """It is an extension, and this peer did not say that it understands that."""
+    """This needs an extension that the peer has not announced."""
 
 
 class RemoteError(P2PError):
-    """The other side, or the way to it, failed."""
+    """The other side, or the network between, failed."""
 
 
 class HandshakeError(RemoteError):
-    """The other side refused the handshake, or never answered it."""
+    """The other side refused the handshake or never answered."""
 
 
 class ImpostorError(RemoteError):
-    """Another node answers than the one that is meant, or one that is not as it was before."""
+    """Another node answered than the one that was meant, or the node has changed."""
 
 
 class PeerTimeoutError(RemoteError):
-    """No answer within the time given."""
+    """No answer came within the given time."""
 
 
 class NotIntroducedError(PeerTimeoutError):
-    """A server brought no node, and did not say why."""
+    """A server did not introduce the node, and did not say why."""
 
 
 class PeerGoneError(RemoteError):

@@ -1,7 +1,8 @@
-"""Where this program keeps what it remembers: in the platform's folders for its user.
+"""Where this program keeps what it remembers, and looks for its configuration: in the platform's
+folders.
 
-A user without a home directory, as services and containers often have, has no such folders. Then
-nothing is remembered beyond the session, and all the rest works.
+A user without a home directory, as services and containers often have, has no folders of his own.
+Then nothing is remembered beyond the session, and all the rest works.
 """
 
 import os
@@ -12,7 +13,11 @@ from typing import Final, Literal
 
 Purpose = Literal["state", "config", "log", "data"]
 
+SYSTEM_CONFIG_VARIABLE: Final = "P2PTUI_SYSTEM_CONFIG"
+"""Names the file that all users share, where a package keeps it elsewhere; empty: there is none."""
+
 _NAME: Final = "p2ptui"
+_CONFIG_FILE: Final = "config.toml"
 
 _XDG: Final[Mapping[str, str]] = {
     "config": ".config",
@@ -60,3 +65,26 @@ def user_file(purpose: Purpose, name: str) -> Path | None:
     """A file in that folder, or None if there is no home directory to keep it in."""
     folder = user_folder(purpose)
     return None if folder is None else folder / name
+
+
+def config_files() -> list[Path]:
+    """Where a configuration is looked for that nobody has named: the weaker one first.
+
+    Returns:
+        That of all users, and that of this user, as far as there are such places.
+    """
+    found = (_system_config(), user_file("config", _CONFIG_FILE))
+    return [path for path in found if path is not None]
+
+
+def _system_config() -> Path | None:
+    named = os.environ.get(SYSTEM_CONFIG_VARIABLE)
+    if named is not None:
+        return Path(named) if named else None
+    if sys.platform == "win32":
+        return None  # in ProgramData every user may make such a folder, and write it for the others
+    if sys.platform != "darwin":
+        return Path("/etc") / _NAME / _CONFIG_FILE
+    import platformdirs
+
+    return Path(platformdirs.site_config_dir(_NAME, appauthor=False)) / _CONFIG_FILE

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from p2ptui.errors import LocalError
+from p2ptui.manual.topics import TOPICS
 from p2ptui.nearest import nearest
 from p2ptui.wire.address import (
     NoInterfaceError,
@@ -420,8 +421,9 @@ def _read_level(word: str) -> str:
 
 
 def _read_verb(word: str) -> str:
-    if word.lower() not in VERBS:
-        near = nearest_verb(word.lower())
-        hint = f"; did you mean {near}?" if near else ""
-        raise UsageError(f"there is no command {word!r}{hint}")
-    return word.lower()
+    """A command or a topic: both are explained by the help."""
+    if word.lower() in VERBS or word.lower() in TOPICS:
+        return word.lower()
+    near = nearest(word.lower(), (*VERBS, *TOPICS))
+    hint = f"; did you mean {near}?" if near else ""
+    raise UsageError(f"there is no command {word!r}{hint}")

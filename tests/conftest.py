@@ -3,6 +3,7 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -36,6 +37,9 @@ virtual_time.install()
 # import a second each: it is kept, also where Python is told otherwise.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+ENDED_S = 20.0
+"""Within which a test process has ended that does not answer any more: execnet gives its own 15."""
 
 SKIPPED_ITSELF = "Skipped: compiled, by itself: "
 """What the reason begins with of a test that was to be run, and could not be."""
@@ -127,6 +131,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return distribution.LongestFirst(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Of a process that ends before its tests have: how it did, which xdist does not say."""
+    if error is not None:
+        process: subprocess.Popen[bytes] = node.gateway._io.popen
+        try:
+            ended = f"ended with {process.wait(ENDED_S)}"  # a signal is negative
+        except subprocess.TimeoutExpired:
+            ended = "still runs"
+        print(f"\n{node.gateway.id} is lost ({error}): process {process.pid} {ended}", flush=True)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Processes that collect the same tests at once begin with a share each, and keep it."""
     config = session.config
@@ -156,6 +172,7 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("HOME", str(home))
         for purpose in ("CONFIG", "STATE", "DATA", "CACHE"):
             patch.setenv(f"XDG_{purpose}_HOME", str(home / purpose.lower()))
+        patch.setenv("P2PTUI_SYSTEM_CONFIG", str(home / "etc" / "config.toml"))
         yield
 
 

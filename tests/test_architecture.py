@@ -255,6 +255,8 @@ def test_no_background_task_is_without_an_owner() -> None:
         "p2ptui/commands/ping.py",
         "p2ptui/commands/session.py",  # keeps the server joined, until the command ends
         "p2ptui/headless.py",
+        "p2ptui/event_lines.py",
+        "p2ptui/metrics/server.py",  # tries to listen, until it is closed
         "p2ptui/io/nats_bus.py",  # keeps the link, until `run` is cancelled
         "p2ptui/io/nats_link.py",  # writes, and looks for the broker, until the link ends
         "p2ptui/io/own_sockets.py",  # waits for each of its sockets, until `close`

@@ -20,6 +20,7 @@ from p2ptui.config import (
     config_warnings,
     render,
 )
+from p2ptui.config.broker_url import reached_broker, shown_broker
 from p2ptui.config.load import load_config, read_file
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.config.option import Option
@@ -618,6 +619,86 @@ def test_clients_are_told_an_address_that_they_can_use(address: str) -> None:
 def test_what_is_no_broker_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"must be .* each nats://HOST:PORT or tls://HOST:PORT"):
         Config().with_options(cluster={"servers": [url]})
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("banana", "it must begin with nats:// or tls://"),
+        ("h:4222", "it must begin with nats:// or tls://"),
+        ("http://h:4222", "it must begin with nats:// or tls://"),
+        ("nats:h:4222", "it must begin with nats:// or tls://"),
+        ("nats://", "the host is missing"),
+        ("tls://:4222", "the host is missing"),
+        ("nats://user:pass@", "the host is missing"),
+        ("nats://h:0", "the port must be 1 to 65535"),
+        ("nats://h:70000", "the port must be 1 to 65535"),
+        ("nats://h:", "the port must be 1 to 65535"),
+        ("nats://h:٤٢", "the port must be 1 to 65535"),
+        ("nats://[::1]:0", "the port must be 1 to 65535"),
+        ("nats://::1:4222", "an IPv6 address needs brackets, as in nats://[::1]:4222"),
+        ("nats://[::1", "the host is neither a name nor an IP address"),
+        ("nats://[::1]4222", "the host is neither a name nor an IP address"),
+        ("nats://[h]:4222", "the host is neither a name nor an IP address"),
+        ("nats://192.0.2.256", "the host is neither a name nor an IP address"),
+        ("nats://192.0.2", "the host is neither a name nor an IP address"),
+        ("nats://a..b", "the host is neither a name nor an IP address"),
+        ("nats://" + 64 * "a", "the host is neither a name nor an IP address"),
+        ("nats://%68:4222", "the host is neither a name nor an IP address"),
+        ("nats://@h", "no user or token stands before the @"),
+        ("nats://:pass@h", "no user or token stands before the @"),
+        ("nats://a:100%@h", "write a % in a user or password as %25"),
+        ("nats://a:%zz@h", "write a % in a user or password as %25"),
+        ("nats://a:%ff@h", "the %-escapes in the user or password are not UTF-8"),
+        ("nats://a:b/c@h", "write /, ? and # in a user or password as %2F, %3F and %23"),
+        ("nats://h:4222/x", "nothing may follow the host and port"),
+        ("nats://h?x=1", "nothing may follow the host and port"),
+        ("nats://h,nats://g", "it holds a comma; write each URL as an entry of its own"),
+        ("nats://h h", "it holds a space or a control character"),
+        ("nats://h\n", "it holds a space or a control character"),
+    ],
+)
+def test_what_is_wrong_with_the_url_of_a_broker_is_said(url: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=rf"; {re.escape(why)}$") as refused:
+        Config().with_options(cluster={"servers": [url]})
+    assert "pass" not in str(refused.value).rpartition(";")[0]
+    with pytest.raises(ConfigError, match=re.escape(f": {why}")):
+        Config().with_options(cluster={"servers": ["nats://h", url]})
+
+
+@pytest.mark.parametrize(
+    ("url", "reached"),
+    [
+        ("nats://h", "nats://h:4222"),
+        ("tls://[2001:db8::1]", "tls://[2001:db8::1]:4222"),
+        ("nats://[fe80::1%eth0]:1/", "nats://[fe80::1%eth0]:1"),
+        ("nats://name_of.a-host.:65535", "nats://name_of.a-host.:65535"),
+        ("nats://a:%20@b@192.0.2.1/", "nats://***@192.0.2.1:4222"),
+        ("nats://token@bücher.example", "nats://***@bücher.example:4222"),
+    ],
+)
+def test_the_url_of_a_broker_may_leave_the_port_out(url: str, reached: str) -> None:
+    assert Config().with_options(cluster={"servers": [url]}).cluster.servers == (url,)
+    assert reached_broker(url) == reached
+
+
+@given(
+    st.text(max_size=40),
+    st.sampled_from(["", "nats://", "tls://", "nats://u:s3cret@", "http://s3cret@"]),
+    st.sampled_from(["", "@", ":1", "\n@h", "/@h", "@h:0"]),
+)
+def test_any_url_of_a_broker_is_taken_or_refused_in_one_line(
+    text: str, head: str, tail: str
+) -> None:
+    url, said = head + text + tail, ""
+    try:
+        Config().with_options(cluster={"servers": [url]})
+    except ConfigError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert said or reached_broker(url).rpartition(":")[2].isdecimal()
+    if "@" in head + tail:
+        assert "s3cret" not in said + shown_broker(url)
 
 
 def test_a_variable_that_lacks_its_section_is_completed() -> None:

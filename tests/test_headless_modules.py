@@ -28,6 +28,8 @@ UNNEEDED: Final = (
     "p2ptui.commands.session",
     "p2ptui.commands.send",
     "p2ptui.commands.receive",
+    "prometheus_client",
+    "p2ptui.metrics",
     "nats",
     "nkeys",
     "p2ptui.core.cluster",

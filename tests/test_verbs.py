@@ -72,6 +72,7 @@ def test_the_grammar_is_the_one_that_was_promised():
         ("filter !/a b/ x", None, "!/a b/ x", 1),
         ("log WARN", None, "warn", 1),
         ("help Ping", None, "ping", 1),
+        ("help exit-codes", None, "exit-codes", 1),
         ("peers bo", None, "bo", 1),
         ("  quit  ", None, "", 1),
     ],

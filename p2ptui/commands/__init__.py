@@ -44,6 +44,25 @@ class CommandParser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
 
+def add_config_arguments(parser: CommandParser) -> None:
+    """Which files a configuration is read from."""
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a configuration, .toml or .json, in place of those that are read by default",
+    )
+    add(
+        "--no-config",
+        dest="config",
+        action="store_const",
+        const=(),
+        help="read no configuration file at all",
+    )
+
+
 def refuse_key_on_line(parser: CommandParser, arguments: Sequence[str]) -> None:
     """Leave with the exit code of wrong usage where a network key is among the arguments.
 
@@ -135,26 +154,43 @@ def read_command(
         SystemExit: The arguments are wrong, or asked for help.
     """
     module = _load(name)
-    parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
+    parser = command_parser(name)
     parser.answer = answer
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
-    runs_a_node = getattr(module, "RUNS_A_NODE", True)
-    if runs_a_node:
-        add = parser.add_argument
-        add("--network-id", metavar="ID", help="the network of the target")
-        add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
-        add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
-    module.add_arguments(parser)
     refuse_key_on_line(parser, arguments)  # before anything repeats it
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
     options = parser.parse_intermixed_args(arguments)
     options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
-    if runs_a_node:
+    if _runs_a_node(module):
         from p2ptui.secure.identity import load_primitives
 
         load_primitives()  # the time that a command may take has not begun yet
     return work
+
+
+def command_parser(name: str, parser: CommandParser | None = None) -> CommandParser:
+    """What a command takes.
+
+    Args:
+        name: As above.
+        parser: Where that is added to; a new one without it.
+    """
+    module = _load(name)
+    parser = parser or CommandParser(prog=f"p2ptui {name}", allow_abbrev=False)
+    parser.description = module.__doc__
+    if getattr(module, "READS_FILES", True):
+        add_config_arguments(parser)
+    if _runs_a_node(module):
+        add = parser.add_argument
+        add("--network-id", metavar="ID", help="the network of the target")
+        add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
+        add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
+    module.add_arguments(parser)
+    return parser
+
+
+def _runs_a_node(module: Any) -> bool:
+    return bool(getattr(module, "RUNS_A_NODE", True))
 
 
 def _load(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Final
 
 from p2ptui.commands import CommandParser, Work
 from p2ptui.config import Config
-from p2ptui.config.load import load_config
+from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import NoKeyFileError, create_key_file, read_key_file
 from p2ptui.node.own_identity import identity_path
@@ -37,7 +37,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     if options.output is not None:
         parser.error("--output goes with new")
     named = {} if options.identity is None else {"security.identity": options.identity}
-    config = load_config(options.config, environ, named)
+    config = load_config(files_to_read(options.config), environ, named)
     return lambda: _show(options, config)
 
 

@@ -144,7 +144,7 @@ def _command(options: argparse.Namespace) -> str:
         join=options.join,
         lifetime=options.lifetime,
         network_id=options.network_id,
-        config=None if options.config is None else str(options.config),
+        config=str(options.config) if options.config else None,
     )
 
 

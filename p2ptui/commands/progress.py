@@ -1,6 +1,7 @@
 """One line on a terminal that says how far something is, and leaves nothing behind."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,7 +26,8 @@ class ProgressLine:
         self._shown = False
 
     def __enter__(self) -> Self:
-        if sys.stderr is not None and sys.stderr.isatty():
+        is_dumb = os.environ.get("TERM") == "dumb"  # it shows escape sequences as they are
+        if sys.stderr is not None and sys.stderr.isatty() and not is_dumb:
             self._plan()
         return self
 

@@ -26,7 +26,7 @@ from p2ptui.commands.target import Deadline, tell_changes
 from p2ptui.config import Config
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
-from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
+from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard
@@ -109,7 +109,7 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
             node.unsubscribe(events)
 
         tell_changes(node)
-        handle_signals(stop, *wanted_signals("SIGTERM", "SIGHUP"))
+        handle_signals(stop, *wanted_signals(*ENDING))
         await _say_how(node, config, servers, to_stderr=options.json)
         with ProgressLine(lambda: _progress(node, teller)) as line:
             teller = FileTeller(options, servers, line, node)

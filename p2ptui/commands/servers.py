@@ -6,20 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from p2ptui.commands.target import Deadline
+from p2ptui.commands.warning import warn
 from p2ptui.core.events import NodeList
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.lookup import SeveralFitError, find_named
+from p2ptui.node.network import way_to_server, with_servers, without_link
+from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
     format_address,
     is_wildcard,
     parse_ip_address,
+    with_port,
 )
 from p2ptui.wire.joined import parse_joined
-from p2ptui.wire.message import NodeInfo
+from p2ptui.wire.message import ListedNode, NodeInfo
 
 OTHERS_S: Final = 3.0
 """How long another server may take to answer, once one has said that it knows no such node."""
@@ -48,6 +52,10 @@ async def look_all_up(servers: Sequence[Address], deadline: Deadline) -> list[Ad
         if isinstance(error, BaseException) and not (addresses and isinstance(error, P2PError)):
             raise error
     return list(dict.fromkeys(addresses))
+
+
+class _CutOffError(UnknownPeerError):
+    """A server does not know the node, and has no link to the other servers of its network."""
 
 
 class Servers:
@@ -89,6 +97,8 @@ class Servers:
         self.left = list(self._addresses)
         ignorant: dict[str, str] = {}
         """Where each server is that does not know it, by id."""
+        cut_off: list[str] = []
+        """Where those of them are that have no link to the other servers of their network."""
         answer: UnknownPeerError | None = None
         while True:
             try:
@@ -96,10 +106,10 @@ class Servers:
             except P2PError as error:
                 if answer is None:
                     raise
-                raise _nowhere(answer, ignorant, wanted, error) from None
+                raise _nowhere(answer, ignorant, cut_off, wanted, error) from None
             if server is None:
                 assert answer is not None
-                raise _nowhere(answer, ignorant, wanted) from None
+                raise _nowhere(answer, ignorant, cut_off, wanted) from None
             where = format_address(server.address)
             if server.node_id not in ignorant:
                 try:
@@ -109,6 +119,8 @@ class Servers:
                 except UnknownPeerError as error:
                     answer = answer or error
                     ignorant[server.node_id] = where
+                    if isinstance(error, _CutOffError):
+                        cut_off.append(where)
             # Else it is a server that was asked already, at another of its addresses.
             self.left = [one for one in self.left if one != server.address]
 
@@ -130,6 +142,7 @@ class Servers:
 def _nowhere(
     answer: UnknownPeerError,
     ignorant: Mapping[str, str],
+    cut_off: Sequence[str],
     wanted: str,
     failure: P2PError | None = None,
 ) -> UnknownPeerError:
@@ -138,6 +151,9 @@ def _nowhere(
     node_id = canonical_id(wanted)
     if node_id is not None and len(ignorant) > 1:
         words = f"the servers at {' and '.join(ignorant.values())} do not know node {node_id}"
+    if cut_off:
+        who = "it" if len(ignorant) == 1 else f"the server at {cut_off[0]}"
+        words = f"{words}; {without_link(who)}"
     return UnknownPeerError(words if failure is None else f"{words}; {failure}")
 
 
@@ -163,19 +179,19 @@ async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) 
 async def _find(
     node: Node, server: PeerView, text: str, deadline: Deadline
 ) -> NodeInfo | list[Address]:
-    """The node that is meant, or the addresses of one that the server does not know."""
-    listed = await node.list_nodes(server, deadline.left_s)
+    """The node that is meant, or the addresses of one that the server does not know.
+
+    Raises:
+        UnknownPeerError: None is, or several are; `_CutOffError` where the server knows only its
+            own at present.
+    """
+    listed, network = await asyncio.gather(
+        node.list_nodes(server, deadline.left_s), node.list_servers(server, deadline.left_s)
+    )
     known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
     if server.info is not None:
         known[server.node_id] = server.info
     node_id = canonical_id(text)
-    if node_id is not None:
-        if node_id not in known:
-            raise UnknownPeerError(
-                f"the server at {format_address(server.address)} does not know node {node_id}"
-                + _caveat(listed)
-            )
-        return known[node_id]
     is_address = parse_ip_address(text) is not None
     if is_address or (":" in text and all(entry.name != text for entry in known.values())):
         # A literal address is one, whoever is called so.
@@ -183,10 +199,27 @@ async def _find(
             addresses = await look_up(parse_joined(text), deadline)
             at = set(map(format_address, addresses))
             return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
+    others = {one.id: one for one in network.servers}
+    is_cut_off = any(one.linked is False for one in network.servers[:1])
     try:
-        return find_named(text, known.values())
+        found = find_named(node_id or text, with_servers(known, text, network.servers))
+    except SeveralFitError:
+        raise
     except UnknownPeerError as error:
-        raise UnknownPeerError(f"{error}{_caveat(listed)}") from None
+        words, where = str(error), f"the server at {format_address(server.address)}"
+        if node_id is not None:
+            words = f"{where} does not know node {node_id}"
+        elif is_cut_off and with_port(text) is None:
+            shown = printable(text, 80)
+            words = f"{where} knows no node that is called {shown!r} or has an id that begins so"
+        words += _caveat(listed)
+        raise (_CutOffError if is_cut_off else UnknownPeerError)(words) from None
+    if isinstance(found, ListedNode) and is_cut_off:
+        who, where = printable(found.name, 64) or found.node_id, format_address(server.address)
+        warn(f"{who} is at another server, and the server at {where} has no link to it at present")
+    if found.node_id in known:
+        return known[found.node_id]
+    return [way_to_server(others[found.node_id], server.address, node.id)]
 
 
 def _caveat(listed: NodeList) -> str:

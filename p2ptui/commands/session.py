@@ -13,7 +13,7 @@ from p2ptui.commands.servers import Servers, connect, look_all_up
 from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target, tell_changes
 from p2ptui.commands.warning import warn
 from p2ptui.config import Config
-from p2ptui.config.load import load_config
+from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import P2PError, PeerGoneError
 from p2ptui.node import Node, PeerView
 from p2ptui.wire.address import (
@@ -87,7 +87,7 @@ def load_command(
     Raises:
         ConfigError: It cannot be used.
     """
-    config = load_config(options.config, environ, overrides)
+    config = load_config(files_to_read(options.config), environ, overrides)
     if options.identity is not None:
         return config
     signed_by = None if config.security.ephemeral else config.security.identity

@@ -1,11 +1,13 @@
 """Floor 0: every option of a node, read from files, environment and command line, and printed.
 
-`option` says what an option is, `sections` and `nat_sections` list them all,
-`load` reads and `render` prints.
+`option` says what an option is, `sections` and `nat_sections` list them all, `broker_url` says what
+a broker's URL may be, `load` reads and `render` prints; `where` says what was set where, and
+`translation` has the reference in another language.
 """
 
 from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.config.files_section import FilesOptions
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     IceOptions,
     NatDetectionOptions,
@@ -35,6 +37,7 @@ __all__ = [
     "IceOptions",
     "LogLevel",
     "LoggingOptions",
+    "MetricsOptions",
     "NatDetectionOptions",
     "PortPredictionOptions",
     "ReliabilityOptions",

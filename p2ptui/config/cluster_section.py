@@ -1,37 +1,11 @@
 """The options of a server that shares its network with others, by way of a NATS broker."""
 
 import ipaddress
-import re
 from typing import Annotated, Final
-from urllib.parse import SplitResult, urlsplit
 
+from p2ptui.config.broker_url import BROKER_URL, HIDDEN, shown_broker, split_broker
 from p2ptui.config.option import COUNT, About, Form, Section
-from p2ptui.errors import ConfigError
 from p2ptui.wire.address import is_wildcard, parse_ip_address
-
-_SCHEMES: Final = ("nats", "tls")
-_HIDDEN: Final = "***"
-_USER_INFO: Final = re.compile(r"^([a-z]*://|).*@")
-
-
-def split_broker(url: str) -> SplitResult:
-    """The parts of a broker's URL.
-
-    Raises:
-        ValueError: It is none.
-    """
-    parts = urlsplit(url)
-    rest = (parts.path.rstrip("/"), parts.query, parts.fragment)
-    if parts.scheme not in _SCHEMES or not parts.hostname or any(rest) or parts.port == 0:
-        raise ValueError
-    if not url.isprintable() or " " in url:
-        raise ValueError
-    return parts
-
-
-def shown_broker(url: str) -> str:
-    """A broker's URL for people to see: without user, password or token."""
-    return _USER_INFO.sub(rf"\1{_HIDDEN}@", url)
 
 
 def _check_advertised(text: str) -> None:
@@ -42,7 +16,6 @@ def _check_advertised(text: str) -> None:
         raise ValueError  # clients look up no name that a server tells them
 
 
-_BROKER: Final = Form("nats://HOST:PORT or tls://HOST:PORT", split_broker)
 _ADVERTISED: Final = Form(
     "IP:PORT or [IPV6]:PORT, no host name and not all addresses, or empty", _check_advertised
 )
@@ -54,11 +27,11 @@ class ClusterOptions(Section, frozen=True, kw_only=True):
     servers: Annotated[
         tuple[str, ...],
         About(
-            "The broker: its NATS servers, of which any will do; tls:// insists on TLS. None: this"
-            " node serves its network alone. A user and password may stand before the host, which"
-            " are never shown.",
+            "The broker: its NATS servers, any of which will do; tls:// insists on TLS. Empty: this"
+            " node serves its network alone. A user and password may stand before the host, as in"
+            " nats://USER:PASSWORD@HOST; they are never shown.",
             max_length=16,
-            form=_BROKER,
+            form=BROKER_URL,
             shown=shown_broker,
         ),
     ] = ()
@@ -105,57 +78,87 @@ class ClusterOptions(Section, frozen=True, kw_only=True):
     ] = 30.0
 
 
-def check_cluster(options: ClusterOptions) -> None:
-    """Refuse what does not go together.
+def _certificate_without_key(options: ClusterOptions) -> str:
+    """`cluster.tls_cert` and `cluster.tls_key` must be set together."""
+    if bool(options.tls_cert) == bool(options.tls_key):
+        return ""
+    missing = "tls_key" if options.tls_cert else "tls_cert"
+    return (
+        "cluster.tls_cert and cluster.tls_key go together: a certificate is of no use without"
+        f" its key; set cluster.{missing} too"
+    )
 
-    Raises:
-        ConfigError: The text names the keys.
+
+def _masked_password(options: ClusterOptions) -> str:
+    """A URL in `cluster.servers` must not hold `***`, which `--print-config` writes for a user and
+    password.
     """
-    if bool(options.tls_cert) != bool(options.tls_key):
-        missing = "tls_key" if options.tls_cert else "tls_cert"
-        raise ConfigError(
-            "cluster.tls_cert and cluster.tls_key go together: a certificate is of no use without"
-            f" its key; set cluster.{missing} too"
-        )
-    if not options.servers:
-        return
-    brokers = [split_broker(url) for url in options.servers]
-    if any(broker.username == _HIDDEN for broker in brokers):
-        raise ConfigError(
-            f"cluster.servers: the user and password were hidden as {_HIDDEN} when this was"
-            " printed; write them in again"
-        )
-    if options.credentials and any(broker.username is not None for broker in brokers):
-        raise ConfigError(
-            "cluster.credentials is set, and cluster.servers holds a user or token too; leave one"
-            " out"
-        )
-    if (options.tls_ca or options.tls_cert) and any(broker.scheme != "tls" for broker in brokers):
-        raise ConfigError(
-            "cluster.tls_ca or cluster.tls_cert is set, and a URL in cluster.servers does not"
-            " begin with tls://: a man in the middle could strip TLS; write tls://"
-        )
+    if all(split_broker(url).username != HIDDEN for url in options.servers):
+        return ""
+    return (
+        f"cluster.servers: the user and password were hidden as {HIDDEN} when this was"
+        " printed; write them in again"
+    )
 
 
-def cluster_warnings(options: ClusterOptions, listens: str) -> list[str]:
-    """What is allowed but will surprise, one line each.
+def _two_credentials(options: ClusterOptions) -> str:
+    """`cluster.credentials` excludes a user, password or token in `cluster.servers`."""
+    if not options.credentials or all(
+        split_broker(url).username is None for url in options.servers
+    ):
+        return ""
+    return (
+        "cluster.credentials is set, and cluster.servers holds a user or token too; leave one out"
+    )
 
-    Args:
-        options: The section.
-        listens: The host of `server.address`.
+
+def _certificates_without_tls(options: ClusterOptions) -> str:
+    """`cluster.tls_ca` and `cluster.tls_cert` need `tls://` in each URL of `cluster.servers`."""
+    if not (options.tls_ca or options.tls_cert) or all(
+        split_broker(url).scheme == "tls" for url in options.servers
+    ):
+        return ""
+    return (
+        "cluster.tls_ca or cluster.tls_cert is set, and a URL in cluster.servers does not"
+        " begin with tls://: a man in the middle could strip TLS; write tls://"
+    )
+
+
+CLUSTER_RULES: Final = (
+    _certificate_without_key,
+    _masked_password,
+    _two_credentials,
+    _certificates_without_tls,
+)
+"""Of the section."""
+
+
+def _unreachable_cluster_node(options: ClusterOptions, listens: str) -> str:
+    """`cluster.servers` is set, `server.address` is all addresses, and `cluster.address` is empty:
+    clients of the other servers are not told where to reach this one.
     """
-    warnings = []
-    if options.servers and not options.address and listens in ("0.0.0.0", "::"):
-        warnings.append(
-            "cluster.address is not set, and this node listens on all addresses: clients of the"
-            " other servers are not told where to reach it; set cluster.address"
-        )
-    if any(_gives_away(url) for url in options.servers):
-        warnings.append(
-            "cluster.servers gives a password to a broker on another machine without TLS: anybody"
-            " on the path can read it; write tls://"
-        )
-    return warnings
+    if not options.servers or options.address or listens not in ("0.0.0.0", "::"):
+        return ""
+    return (
+        "cluster.address is not set, and this node listens on all addresses: clients of the"
+        " other servers are not told where to reach it; set cluster.address"
+    )
+
+
+def _readable_password(options: ClusterOptions, _listens: str) -> str:
+    """`cluster.servers` holds a password for a broker on another machine without `tls://`: anybody
+    on the path can read it.
+    """
+    if not any(_gives_away(url) for url in options.servers):
+        return ""
+    return (
+        "cluster.servers gives a password to a broker on another machine without TLS: anybody"
+        " on the path can read it; write tls://"
+    )
+
+
+CLUSTER_WARNINGS: Final = (_unreachable_cluster_node, _readable_password)
+"""Of the section and the host of `server.address`: what is allowed but will surprise."""
 
 
 def _gives_away(url: str) -> bool:

@@ -1,17 +1,19 @@
 """Where a configuration comes from: command line over environment over file over default."""
 
 import json
+import os
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from p2ptui.config.option import Option
+from p2ptui.config.option import Named, Option
 from p2ptui.config.sections import OPTIONS, Config, LogLevel
 from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
+from p2ptui.places import SYSTEM_CONFIG_VARIABLE, config_files
 from p2ptui.secure.secret import KeyKind, KeyTextError, read_key
 
 ENVIRONMENT_PREFIX = "P2PTUI_"
@@ -21,7 +23,8 @@ _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 
 _VARIABLES = {ENVIRONMENT_PREFIX + path.replace(".", "_").upper(): path for path in OPTIONS.by_path}
-_NAMES = (*_VARIABLES, NETWORK_KEY_VARIABLE)
+_NO_OPTIONS = (NETWORK_KEY_VARIABLE, SYSTEM_CONFIG_VARIABLE)
+_NAMES = (*_VARIABLES, *_NO_OPTIONS)
 _KEY_AND_FILE = ("network_key", "security.network_key_file")
 _FILES_WITH_KEYS = ("security.identity", "security.network_key_file")
 _SECTION_PREFIXES = tuple(
@@ -32,15 +35,55 @@ _SECTION_PREFIXES = tuple(
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)")
 
 
+def files_to_read(named: Path | Sequence[Path] | None) -> Sequence[Path]:
+    """The files of a configuration, the weakest first.
+
+    Args:
+        named: What the user has named, which may be nothing at all: no other is read then. None:
+            he has named none, and those of the platform's folders are read that are there.
+
+    Raises:
+        ConfigError: One of those cannot be read.
+    """
+    if named is not None:
+        return (named,) if isinstance(named, Path) else named
+    found = [path for path in config_files() if is_there(path)]
+    for path in found:
+        if not os.access(path, os.R_OK):
+            raise ConfigError(
+                f"{path}: cannot be read: permission denied; to run without it: --no-config, or"
+                " --config FILE"
+            )
+    return found
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; one in a folder that this user may not enter is not for him."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+class Setting(NamedTuple):
+    """The value of an option, and where it comes from."""
+
+    value: Any
+    source: Path | str
+    """A file, or `environment` or `command line`."""
+    written: str
+    """The option's name there."""
+
+
 def load_config(
-    path: Path | None,
+    path: Path | Sequence[Path] | None,
     environ: Mapping[str, str],
     overrides: Mapping[str, object],
 ) -> Config:
     """Read a configuration from everywhere that may set an option.
 
     Args:
-        path: A file, TOML or JSON by its ending, or None.
+        path: A file, TOML or JSON by its ending; several, the weakest first; or None.
         environ: The environment: `P2PTUI_<SECTION>_<KEY>`, `P2PTUI_LOG` or else `RUST_LOG` for
             the log level, and `P2PTUI_NETWORK_KEY`.
         overrides: What the command line sets, by `section.key`.
@@ -53,25 +96,41 @@ def load_config(
         ConfigError: A file that cannot be read, an unknown key, a value that is not
             accepted, or values that do not go together.
     """
-    layers = (
-        OPTIONS.settle(read_file(path), f"{path}: ") if path is not None else {},
-        _read_environment(environ),
-        _read_log_level(environ),
-        OPTIONS.settle(overrides, "command line: "),
-    )
-    for layer, source in zip(layers[1:], ("environment", "", "command line"), strict=True):
-        _refuse_no_file(layer, source)
-    values: dict[str, Any] = {}
-    for layer in layers:
+    paths = () if path is None else (path,) if isinstance(path, Path) else path
+    settings = load_settings(paths, environ, overrides)
+    return Config().with_values({name: setting.value for name, setting in settings.items()})
+
+
+def load_settings(
+    paths: Sequence[Path],
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+) -> dict[str, Setting]:
+    """What is set, by option path, and where; see `load_config`.
+
+    Raises:
+        ConfigError: As there, but for values that do not go together.
+    """
+    layers: list[tuple[Path | str, Named]] = [
+        *((each, OPTIONS.settle_named(read_file(each), f"{each}: ")) for each in paths),
+        ("environment", _read_environment(environ)),
+        ("environment", _read_log_level(environ)),
+        ("command line", OPTIONS.settle_named(overrides, "command line: ")),
+    ]
+    settings: dict[str, Setting] = {}
+    for source, layer in layers:
+        if isinstance(source, str):
+            _refuse_no_file(layer, source)
         if "logging.level" in layer:
             # A level is stronger than the verbosity that a weaker source asks for.
-            values.pop("logging.verbose_logging", None)
-            values.pop("server.verbose_logging", None)
+            settings.pop("logging.verbose_logging", None)
+            settings.pop("server.verbose_logging", None)
         for one, other in (_KEY_AND_FILE, _KEY_AND_FILE[::-1]):
             if one in layer:
-                values.pop(other, None)  # a network has one key: the stronger source's
-        values |= layer
-    return Config().with_values(values)
+                settings.pop(other, None)  # a network has one key: the stronger source's
+        for name, (written, value) in layer.items():
+            settings[name] = Setting(value, source, written)
+    return settings
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -135,11 +194,11 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
     return table
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_environment(environ: Mapping[str, str]) -> Named:
     return OPTIONS.settle_entries(_variables(environ), "environment: ") | _read_network_key(environ)
 
 
-def _read_network_key(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_network_key(environ: Mapping[str, str]) -> Named:
     if NETWORK_KEY_VARIABLE not in environ:
         return {}
     try:
@@ -148,17 +207,23 @@ def _read_network_key(environ: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError(
             f"environment: {NETWORK_KEY_VARIABLE} {error}; make one with: p2ptui key new"
         ) from None
-    return {_KEY_AND_FILE[0]: key}
+    return {_KEY_AND_FILE[0]: (NETWORK_KEY_VARIABLE, key)}
 
 
-def _refuse_no_file(layer: Mapping[str, object], source: str) -> None:
+def _refuse_no_file(layer: Named, source: str) -> None:
     """Who names a file by something that is empty means to have one: a node without it would be
     more open than that, or somebody else."""
     for path in _FILES_WITH_KEYS:
         # A command takes an identity of its own, whatever file the configuration names.
-        is_ephemeral = path == "security.identity" and layer.get("security.ephemeral") is True
-        if layer.get(path) == "" and not is_ephemeral:
+        is_ephemeral = (
+            path == "security.identity" and _value_in(layer, "security.ephemeral") is True
+        )
+        if _value_in(layer, path) == "" and not is_ephemeral:
             raise ConfigError(f"{source}: {path} is empty: name a file, or leave it out")
+
+
+def _value_in(layer: Named, path: str) -> object:
+    return layer[path][1] if path in layer else None
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
@@ -167,7 +232,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
             path = _VARIABLES[name]
             known = OPTIONS.by_path[path]
             yield name, path, _value(text, known if isinstance(known, Option) else known.option)
-        elif name == NETWORK_KEY_VARIABLE:
+        elif name in _NO_OPTIONS:
             continue
         elif name.startswith(ENVIRONMENT_PREFIX) and not _is_service_link(name, text):
             # Other variables of this prefix are not ours to judge, unless they look mistyped.
@@ -214,7 +279,7 @@ def _value(text: str, option: Option) -> object:
     return text.lower() if option.choices else text
 
 
-def _read_log_level(environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_log_level(environ: Mapping[str, str]) -> Named:
     """The level from `P2PTUI_LOG`, or else from `RUST_LOG`, which existing set-ups have."""
     own = environ.get("P2PTUI_LOG", "").strip().lower()
     if own:
@@ -224,4 +289,4 @@ def _read_log_level(environ: Mapping[str, str]) -> dict[str, Any]:
     plain = [part for part in directives if "=" not in part]
     of_targets = [part.rpartition("=")[2].strip() for part in directives]
     levels = [level for level in (*plain, *of_targets) if level in _LEVELS]
-    return {"logging.level": levels[0]} if levels else {}
+    return {"logging.level": ("RUST_LOG", levels[0])} if levels else {}

@@ -3,7 +3,7 @@
 import ipaddress
 import uuid
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from p2ptui.config.option import (
     COUNT,
@@ -17,7 +17,6 @@ from p2ptui.config.option import (
     Section,
     Shorthand,
 )
-from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT, Address, format_address, parse_address
 from p2ptui.wire.offer import MAX_OWN, MAX_PREDICTED
 
@@ -101,35 +100,38 @@ def stun_address(options: StunServerOptions, host: str) -> Address:
     return named or host, port
 
 
-def check_stun_server(options: StunServerOptions, listen: str) -> None:
-    """Whether the addresses of `[stun_server]` go together.
-
-    Args:
-        options: The section.
-        listen: The node's own address, `server.address`.
-
-    Raises:
-        ConfigError: They do not; the text names the keys.
+def _second_address(options: StunServerOptions, listen: str) -> str:
+    """`stun_server.alternate_address` must be one address of this machine, of the same IP version
+    as the host of `stun_server.address`, and differ from it.
     """
-    if options.alternate_address:
-        alternate = ipaddress.ip_address(options.alternate_address)
-        named = f"stun_server.alternate_address = {options.alternate_address!r}"
-        at = format_address(stun_address(options, parse_address(listen)[0]))
-        beside = f"stun_server.address = {at!r}"
-        main = _literal_ip(at)
-        if alternate.is_unspecified or alternate.is_multicast:
-            raise ConfigError(f"{named} must be a single address of this machine")
-        if main is not None and main.version != alternate.version:
-            raise ConfigError(f"{named} must be IPv{main.version} like {beside}")
-        if main == alternate:
-            raise ConfigError(f"{named} must differ from the host of {beside}")
-    if options.partner:
-        named = f"stun_server.partner = {options.partner!r}"
-        partner = _literal_ip(options.partner)
-        if partner is not None and (partner.is_unspecified or partner.is_multicast):
-            raise ConfigError(f"{named} must be the address of a single other node")
-        if parse_address(options.partner) == parse_address(listen):
-            raise ConfigError(f"{named} is this node itself, as server.address says")
+    if not options.alternate_address:
+        return ""
+    alternate = ipaddress.ip_address(options.alternate_address)
+    named = f"stun_server.alternate_address = {options.alternate_address!r}"
+    at = format_address(stun_address(options, parse_address(listen)[0]))
+    beside = f"stun_server.address = {at!r}"
+    main = _literal_ip(at)
+    if alternate.is_unspecified or alternate.is_multicast:
+        return f"{named} must be a single address of this machine"
+    if main is not None and main.version != alternate.version:
+        return f"{named} must be IPv{main.version} like {beside}"
+    return f"{named} must differ from the host of {beside}" if main == alternate else ""
+
+
+def _other_partner(options: StunServerOptions, listen: str) -> str:
+    """`stun_server.partner` must be one address, and not `server.address`."""
+    if not options.partner:
+        return ""
+    named = f"stun_server.partner = {options.partner!r}"
+    partner = _literal_ip(options.partner)
+    if partner is not None and (partner.is_unspecified or partner.is_multicast):
+        return f"{named} must be the address of a single other node"
+    is_itself = parse_address(options.partner) == parse_address(listen)
+    return f"{named} is this node itself, as server.address says" if is_itself else ""
+
+
+STUN_RULES: Final = (_second_address, _other_partner)
+"""Of [stun_server], and the node's own address, `server.address`."""
 
 
 def _literal_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,7 +7,7 @@ so that none of them can tell a different story.
 
 import reprlib
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, TypeAlias
@@ -26,12 +26,23 @@ DAY_S = 86_400
 HOUR_MS = 3_600_000
 GIB = 1 << 30
 
+Rule: TypeAlias = Callable[..., str]
+"""How options go together: a function that returns what is wrong in one line, or nothing. The first
+paragraph of its docstring states the rule in the documentation."""
+
 Entry: TypeAlias = tuple[str, str, object]
 """One thing that a source gives: the name as written, the known path, the value."""
+
+Named: TypeAlias = dict[str, tuple[str, Any]]
+"""What a source sets, by option path: the name as written, and the value."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Options that belong together."""
+
+
+class UnfitError(ValueError):
+    """A text does not have its form, and the message says why: for people, no secret in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,7 @@ class Form:
 
     Args:
         text: The form for people, after "must be".
-        check: Raises `ValueError` for a text that does not have the form.
+        check: Raises `ValueError` for a text that does not have the form; an `UnfitError` adds why.
     """
 
     text: str
@@ -152,10 +163,11 @@ class Option:
             self._require_bounds(accepted)
         except NoInterfaceError as error:
             raise ConfigError(f"{complaint} = {_shortened(value)}: {error}") from None
-        except ValueError:
+        except ValueError as error:
             unit = f" ({self.about.unit})" if self.about.unit else ""
+            why = f"; {error}" if isinstance(error, UnfitError) else ""
             raise ConfigError(
-                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}"
+                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}{why}"
             ) from None
         return accepted
 
@@ -175,13 +187,23 @@ class Option:
         about = self.about
         if about.max_length is not None and len(accepted) > about.max_length:
             raise ValueError
-        for part in _parts(accepted):
+        parts = _parts(accepted)
+        for part in parts:
             if isinstance(part, str):
                 part.encode()  # a lone surrogate fits neither a file nor the wire
-                if about.form is not None:
-                    about.form.check(part)
+                self._require_form(part, is_one_of_several=len(parts) > 1)
             elif about.ge is not None and about.le is not None and not about.ge <= part <= about.le:
                 raise ValueError
+
+    def _require_form(self, text: str, *, is_one_of_several: bool) -> None:
+        if self.about.form is None:
+            return
+        try:
+            self.about.form.check(text)
+        except UnfitError as error:
+            if not is_one_of_several:
+                raise
+            raise UnfitError(f"{_shortened(self.shown(text))}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +270,14 @@ class OptionTable:
             ConfigError: An unknown key, a value that is not accepted, or an option
                 that is given twice with different values.
         """
+        return {path: value for path, (_, value) in self.settle_named(tree, source).items()}
+
+    def settle_named(self, tree: Mapping[str, object], source: str) -> Named:
+        """Like `settle`; each value comes with the name under which it was written."""
         return self.settle_entries(self._entries(tree, source, ""), source)
 
-    def settle_entries(self, entries: Iterable[Entry], source: str) -> dict[str, Any]:
-        """Like `settle`, for names that are already known to be right."""
+    def settle_entries(self, entries: Iterable[Entry], source: str) -> Named:
+        """The same, of names that are already known to be right."""
         settled: dict[str, Any] = {}
         written_as: dict[str, str] = {}
         # Shorthands last: they may complete what is given beside them.
@@ -271,7 +297,7 @@ class OptionTable:
                         "and are given different values"
                     )
                 written_as[target] = written
-        return settled
+        return {path: (written_as[path], value) for path, value in settled.items()}
 
     def _entries(self, tree: Mapping[str, object], source: str, section: str) -> Iterable[Entry]:
         for key, value in tree.items():
@@ -314,6 +340,21 @@ class OptionTable:
         return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
 
 
+def require(rules: Iterable[Rule], *given: object) -> None:
+    """Refuse options that do not go together.
+
+    Args:
+        rules: What must hold.
+        given: What each rule looks at.
+
+    Raises:
+        ConfigError: The first rule that does not hold; the text names the keys.
+    """
+    for rule in rules:
+        if wrong := rule(*given):
+            raise ConfigError(wrong)
+
+
 def _refuse_key(source: str, written: str, value: object) -> None:
     """No complaint and no list of options repeats a key: it is given to none."""
     if _holds_key(value):
@@ -348,7 +389,7 @@ def options_of(section: type[Section], path: str) -> list[Option]:
     return options
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _parts(value: Any) -> Collection[Any]:
     if isinstance(value, dict):
         return (*value, *value.values())
     return value if isinstance(value, tuple) else (value,)

@@ -12,17 +12,18 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from p2ptui.config.cluster_section import ClusterOptions, check_cluster, cluster_warnings
+from p2ptui.config.cluster_section import CLUSTER_RULES, CLUSTER_WARNINGS, ClusterOptions
 from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.listening import listen_address_for
+from p2ptui.config.metrics_section import MetricsOptions
 from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
+    STUN_RULES,
     IceOptions,
     NatDetectionOptions,
     PortPredictionOptions,
     StunServerOptions,
     TrafficForwardingOptions,
-    check_stun_server,
 )
 from p2ptui.config.option import (
     COUNT,
@@ -35,8 +36,9 @@ from p2ptui.config.option import (
     Form,
     OptionTable,
     Section,
+    require,
 )
-from p2ptui.config.security_section import KeyOptions, check_keys
+from p2ptui.config.security_section import KEY_RULES, KeyOptions
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
 from p2ptui.secure.secret import Secret
@@ -302,7 +304,9 @@ class LoggingOptions(Section, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All options of a node; `Config()` holds the defaults.
+    """All options of a node; `Config()` has the defaults. A `Config` never changes.
+
+    docs/configuration.md lists the options of each section.
 
     Raises:
         ConfigError: A value is out of bounds, or two do not go together.
@@ -316,50 +320,53 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ui: UiOptions = UiOptions()
     files: FilesOptions = FilesOptions()
     cluster: ClusterOptions = ClusterOptions()
+    metrics: MetricsOptions = MetricsOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
     port_prediction: PortPredictionOptions = PortPredictionOptions()
     ice: IceOptions = IceOptions()
     network_key: Secret | None = None
-    """From the environment. No option: it is in no file and on no command line, and never shown."""
+    """The network key, if the environment holds it: it stands in no configuration file and on no
+    command line, and is never shown."""
     signed_by: str | None = None
-    """Of a command's node, which is beside that of its user: the file of the user's identity, which
-    signs whose it is; empty: the usual one. None: nothing is signed. No option."""
+    """For the node of a one-shot command: the file of the user's lasting identity, which signs
+    whose node it is; empty: the usual file. None: nothing is signed."""
 
     def __post_init__(self) -> None:
         for option in OPTIONS.options:
             option.accept(option.value_in(self), option.path)
-        for lesser, greater in _ASCENDING:
+        for lesser, greater in ASCENDING:
             low, high = attrgetter(lesser, greater)(self)
             if low > high:
                 raise ConfigError(f"{lesser} = {low} must not exceed {greater} = {high}")
-        first, last = self.server.discovery_port_range
-        if first > last:
-            raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
-        check_stun_server(self.stun_server, self.server.address)
-        check_keys(self.security, self.network_key, self.server.node_id)
-        check_cluster(self.cluster)
+        require(RULES, self)
+        require(STUN_RULES, self.stun_server, self.server.address)
+        require(KEY_RULES, self.security, self.network_key, self.server.node_id)
+        require(CLUSTER_RULES, self.cluster)
 
     def with_options(self, **options: object) -> "Config":
-        """A copy with other values, checked.
+        """Return a copy with other values, which are checked.
 
         Args:
-            options: Values by option name, aliases included: `max_hops=4`. Of several
-                options with one name, that in [server] is meant; if there is none there,
-                the section must be given: `ice={"enable": False}`.
+            options: Values by the names of options, aliases included: `max_hops=4`. If several
+                sections have an option of this name, the one in [server] is meant; if it is not
+                in [server], give the section: `ice={"enable": False}`.
 
         Raises:
-            ConfigError: An unknown or ambiguous name, or a value that is not accepted.
+            ConfigError: A name is unknown or ambiguous, or a value is not accepted.
         """
         tree = {OPTIONS.path_of(name): value for name, value in options.items()}
         return self.with_values(OPTIONS.settle(tree, ""))
 
     def with_values(self, values: Mapping[str, Any]) -> "Config":
-        """A copy with other values by option path, as `OptionTable.settle` returns them.
+        """Return a copy with other values by option path: `{"server.name": "alice"}`.
 
-        Who sets `server.join`, and has never set `server.address`, listens where the servers that
-        are joined can be reached.
+        If this sets `server.join`, and `server.address` was never set, the node will listen where
+        it can reach these servers.
+
+        Args:
+            values: Values as `OptionTable.settle` returns them.
 
         Raises:
             ConfigError: Two values do not go together.
@@ -383,6 +390,7 @@ OPTIONS = OptionTable(
         "ui": UiOptions,
         "files": FilesOptions,
         "cluster": ClusterOptions,
+        "metrics": MetricsOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,
@@ -394,7 +402,7 @@ OPTIONS = OptionTable(
 )
 """Every option of a `Config`, in the order in which they are printed."""
 
-_ASCENDING = (
+ASCENDING = (
     ("reliability.min_rto_ms", "reliability.initial_rto_ms"),
     ("reliability.initial_rto_ms", "reliability.max_rto_ms"),
     ("reliability.initial_window", "reliability.max_window"),
@@ -406,6 +414,17 @@ _ASCENDING = (
     ("port_prediction.port_range_min", "port_prediction.port_range_max"),
     ("ice.port_prediction.port_range_min", "ice.port_prediction.port_range_max"),
 )
+"""Options of which the first must not exceed the second."""
+
+
+def _discovery_ports(config: Config) -> str:
+    """The first port of `server.discovery_port_range` must not exceed the last."""
+    first, last = config.server.discovery_port_range
+    return f"server.discovery_port_range: {first} must not exceed {last}" if first > last else ""
+
+
+RULES = (_discovery_ports,)
+"""Of the whole configuration; those of one section are beside it."""
 
 
 def prediction_options(config: Config) -> PortPredictionOptions:
@@ -414,27 +433,54 @@ def prediction_options(config: Config) -> PortPredictionOptions:
     return config.port_prediction if of_ice == PortPredictionOptions() else of_ice
 
 
+def _no_handshake(config: Config) -> str:
+    """`security.enable_authentication = false` has no effect: a handshake is always needed."""
+    if config.security.enable_authentication:
+        return ""
+    return (
+        "security.enable_authentication = false is ignored: nothing is served without a handshake"
+    )
+
+
+def _late_heartbeat(config: Config) -> str:
+    """`server.heartbeat_interval` is not below `server.connection_timeout`: quiet peers will be
+    lost.
+    """
+    server = config.server
+    if server.heartbeat_interval < server.connection_timeout:
+        return ""
+    return (
+        f"server.heartbeat_interval = {server.heartbeat_interval} s is not below "
+        f"server.connection_timeout = {server.connection_timeout} s: quiet peers will be lost"
+    )
+
+
+def _long_debounce(config: Config) -> str:
+    """`server.peerlist_broadcast_debounce_ms` exceeds `server.peerlist_broadcast_max_wait_ms`: the
+    latter counts.
+    """
+    server = config.server
+    if server.peerlist_broadcast_debounce_ms <= server.peerlist_broadcast_max_wait_ms:
+        return ""
+    return (
+        f"server.peerlist_broadcast_debounce_ms = {server.peerlist_broadcast_debounce_ms} "
+        "exceeds server.peerlist_broadcast_max_wait_ms = "
+        f"{server.peerlist_broadcast_max_wait_ms}: the latter is what counts"
+    )
+
+
+WARNINGS = (_no_handshake, _late_heartbeat, _long_debounce)
+"""Of the whole configuration: what is allowed but will surprise."""
+
+
 def config_warnings(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each."""
-    server = config.server
-    warnings = []
-    if not config.security.enable_authentication:
-        warnings.append(
-            "security.enable_authentication = false is ignored: "
-            "nothing is served without a handshake"
-        )
-    if server.heartbeat_interval >= server.connection_timeout:
-        warnings.append(
-            f"server.heartbeat_interval = {server.heartbeat_interval} s is not below "
-            f"server.connection_timeout = {server.connection_timeout} s: quiet peers will be lost"
-        )
-    if server.peerlist_broadcast_debounce_ms > server.peerlist_broadcast_max_wait_ms:
-        warnings.append(
-            f"server.peerlist_broadcast_debounce_ms = {server.peerlist_broadcast_debounce_ms} "
-            "exceeds server.peerlist_broadcast_max_wait_ms = "
-            f"{server.peerlist_broadcast_max_wait_ms}: the latter is what counts"
-        )
-    return warnings + cluster_warnings(config.cluster, parse_address(server.address)[0])
+    listens = parse_address(config.server.address)[0]
+    found = [
+        *(rule(config) for rule in WARNINGS),
+        *(rule(config.cluster, listens) for rule in CLUSTER_WARNINGS),
+    ]
+    return [warning for warning in found if warning]
 
 
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)

@@ -1,7 +1,7 @@
 """The options of who a node is, whom it lets in, and the key that a network shares."""
 
 import uuid
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from p2ptui.config.option import About, Form, Section
 from p2ptui.errors import ConfigError
@@ -74,33 +74,42 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     ] = ""
 
 
-def check_keys(keys: KeyOptions, network_key: Secret | None, node_id: str) -> None:
-    """Refuse what does not go together.
+def _two_identities(keys: KeyOptions, _network_key: Secret | None, _node_id: str) -> str:
+    """`security.identity` and `security.ephemeral` exclude each other."""
+    if not (keys.identity and keys.ephemeral):
+        return ""
+    return (
+        "security.identity and security.ephemeral are both set: an identity from a file is not"
+        " ephemeral; leave one out"
+    )
 
-    Args:
-        keys: Of [security].
-        network_key: From the environment; None without one.
-        node_id: `server.node_id`, which may be empty.
 
-    Raises:
-        ConfigError: An id was chosen, and keys make another; or the like.
+def _two_network_keys(keys: KeyOptions, network_key: Secret | None, _node_id: str) -> str:
+    """`P2PTUI_NETWORK_KEY` and `security.network_key_file` exclude each other, unless a stronger
+    source sets one of them: that one counts.
     """
-    if keys.identity and keys.ephemeral:
-        raise ConfigError(
-            "security.identity and security.ephemeral are both set: an identity from a file is not"
-            " ephemeral; leave one out"
-        )
-    if network_key is not None and keys.network_key_file:
-        raise ConfigError(
-            f"{NETWORK_KEY_VARIABLE} and security.network_key_file both give a network key; leave"
-            " one out"
-        )
-    if not node_id:
-        return
-    why = "server.node_id is set, and the id of a node with keys follows from them"
+    if network_key is None or not keys.network_key_file:
+        return ""
+    return (
+        f"{NETWORK_KEY_VARIABLE} and security.network_key_file both give a network key; leave"
+        " one out"
+    )
+
+
+def _chosen_id_with_keys(keys: KeyOptions, network_key: Secret | None, node_id: str) -> str:
+    """`server.node_id` excludes everything that needs keys, because an id follows from them:
+    `security.identity`, `security.ephemeral`, `security.mode = "require"`,
+    `security.allowed_ids`, `security.network_key_file` and `P2PTUI_NETWORK_KEY`.
+    """
     wish = wish_for_keys(keys, network_key) or (keys.ephemeral and "security.ephemeral")
-    if wish:
-        raise ConfigError(f"{why}: leave out server.node_id, or {wish}")
+    if not node_id or not wish:
+        return ""
+    why = "server.node_id is set, and the id of a node with keys follows from them"
+    return f"{why}: leave out server.node_id, or {wish}"
+
+
+KEY_RULES: Final = (_two_identities, _two_network_keys, _chosen_id_with_keys)
+"""Of the keys in [security], the network key from the environment, and `server.node_id`."""
 
 
 def wish_for_keys(keys: KeyOptions, network_key: Secret | None) -> str:
@@ -130,19 +139,35 @@ def key_notices(keys: KeyOptions, network_key: Secret | None) -> tuple[str, ...]
         keys: Of [security].
         network_key: That of the network, from wherever; None without one.
     """
-    if keys.mode == "require":
-        return ()
-    if network_key is not None:
-        return (
-            f"there is a network key, and security.mode is {keys.mode}: programs without keys are"
-            " let in all the same, in the open; security.mode = require keeps them out",
-        )
-    if keys.allowed_ids:
-        return (
-            "security.allowed_ids is set, there is no network key, and security.mode is"
-            f" {keys.mode}: others are let in too; set a network key, or security.mode = require",
-        )
-    return ()
+    return tuple(filter(None, (rule(keys, network_key) for rule in KEY_WARNINGS)))
+
+
+def _open_despite_key(keys: KeyOptions, network_key: Secret | None) -> str:
+    """There is a network key, and `security.mode` is not `require`: programs without keys are let
+    in, unencrypted.
+    """
+    if keys.mode == "require" or network_key is None:
+        return ""
+    return (
+        f"there is a network key, and security.mode is {keys.mode}: programs without keys are"
+        " let in all the same, in the open; security.mode = require keeps them out"
+    )
+
+
+def _open_despite_list(keys: KeyOptions, network_key: Secret | None) -> str:
+    """`security.allowed_ids` is set without a network key, and `security.mode` is not `require`:
+    others are let in too.
+    """
+    if keys.mode == "require" or network_key is not None or not keys.allowed_ids:
+        return ""
+    return (
+        "security.allowed_ids is set, there is no network key, and security.mode is"
+        f" {keys.mode}: others are let in too; set a network key, or security.mode = require"
+    )
+
+
+KEY_WARNINGS: Final = (_open_despite_key, _open_despite_list)
+"""Of the keys in [security], and the network key from wherever."""
 
 
 OPEN_BY_ID = (

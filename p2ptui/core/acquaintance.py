@@ -21,19 +21,22 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TrustChanged:
-    """Who is on the other side of a session is not who was there before, or is seen otherwise from
-    now on. Of all others the PeerStatusChanged that begins their session says what is known."""
+    """A peer is not the one that was there before, or what is known of it has changed. For all
+    other peers the PeerStatusChanged that begins their session tells their trust."""
 
     node_id: str
+    """The peer."""
     address: Address
+    """Where it is."""
     name: str
-    """Remote text: neutralise it before showing it."""
+    """What it calls itself. Remote text: neutralise it to show it."""
     trust: Trust
+    """What is known of it from now on."""
     previous: Trust | None
-    """None where its session has just begun."""
+    """What was known before; None if its session has just begun."""
     advice: str = ""
     """What happened and what to do, in a sentence; empty if there is nothing to do."""
     is_refused: bool = False
-    """Whether it is told of somebody with whom there is no session for that."""
+    """Whether it was refused a session because of this."""
     signer_id: str = ""
-    """Of an ephemeral node: the id of its user's identity, by a statement that was checked."""
+    """For an ephemeral node that has proved whose it is: the id of that user's lasting identity."""

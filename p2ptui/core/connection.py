@@ -7,35 +7,37 @@ from p2ptui.text import counted
 
 
 class Method(Enum):
-    """How a path was won."""
+    """How a path was found."""
 
     PLAIN = "plain"
     """Each side sent to where the other was seen."""
     PREDICTED = "predicted"
     """The next port of a NAT was predicted."""
     BIRTHDAY = "birthday"
-    """One of many guessed ports met one of many sockets."""
+    """One of many guessed ports matched one of many sockets."""
     RELAY = "relay"
+    """It was not: a server relays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection, explained."""
+    """How a peer is reached, and what it took."""
 
     method: Method
+    """How the path was found."""
     direct_after_s: float | None = None
-    """From the beginning of the search to the latest direct path, seconds."""
+    """Seconds from the beginning of the search to the latest direct path."""
     attempts: int = 0
-    """Rounds of checks, over all searches."""
+    """Rounds of checks, in all searches."""
     checks: int = 0
-    """Checks sent until then, over all searches."""
+    """Checks sent, in all searches."""
     bytes_spent: int = 0
-    """Bytes of those, and of the answers to the other side's."""
+    """Bytes of these checks and of the answers to the other side's."""
     reason: str | None = None
-    """Why it is relayed, in one line; may hold the words of a server."""
+    """Why it is relayed, in one line; may contain the words of a server."""
 
     def words(self, *, relayed: bool) -> str:
-        """The explanation, in one line."""
+        """Explain the connection in one line."""
         if relayed:
             return f"relayed: {self.reason or 'a direct path is still searched'}"
         if self.direct_after_s is None:

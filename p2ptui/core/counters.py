@@ -1,9 +1,29 @@
 """What the core counts: every datagram, and every reason for which one was dropped."""
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2ptui.core.accounts import GrantUse, Reason
+
+ROUND_TRIP_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Within a rack, a town, a continent, around the world; beyond that the way is broken."""
+
+
+@dataclass(slots=True)
+class RoundTrips:
+    """How long Pings took, in classes."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(ROUND_TRIP_BOUNDS_S) + 1))
+    """One for each bound, of what took no longer and was above the bound before; one for the rest.
+    """
+    total_s: float = 0.0
+
+    def note(self, rtt_s: float) -> None:
+        """A Ping was answered after so long, seconds."""
+        self.counts[bisect_left(ROUND_TRIP_BOUNDS_S, rtt_s)] += 1
+        self.total_s += rtt_s
 
 
 @dataclass(slots=True)
@@ -28,6 +48,20 @@ class Counters:
     relayed: int = 0
     stun_replies: int = 0
     """Answers to STUN requests, those sent for a partner among them."""
+    connects: Counter[str] = field(default_factory=Counter)
+    """Handshakes that this node asked for: those that have `begun`, and how the others ended."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Handshakes refused, by rule; those without one by `other`."""
+    rounds: Counter[str] = field(default_factory=Counter)
+    """Rounds of checks for a direct path, by the method that was planned."""
+    paths_won: Counter[str] = field(default_factory=Counter)
+    """Direct paths that were found, by the method that found them."""
+    paths_lost: int = 0
+    """Direct paths that fell silent."""
+    predictions: Counter[str] = field(default_factory=Counter)
+    """Ports of this node's NAT that were predicted and then seen: `right` or `wrong`."""
+    round_trips: RoundTrips = field(default_factory=RoundTrips)
+    """Of Pings to peers."""
     drops: Counter[str] = field(default_factory=Counter)
     """What was not processed or not sent, by cause."""
     grants: dict[str, GrantUse] = field(default_factory=dict)
@@ -39,6 +73,11 @@ class Counters:
         if use is None:
             use = self.grants[reason.value] = GrantUse()
         return use
+
+    def refuse(self, rule: str = "other") -> None:
+        """Count one handshake that was refused by a rule."""
+        self.handshakes_refused += 1
+        self.refusals[rule] += 1
 
     def drop(self, cause: str) -> None:
         """Count one datagram, message or entry that was dropped because of `cause`."""

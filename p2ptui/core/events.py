@@ -26,24 +26,27 @@ class Path(enum.Enum):
     """How datagrams reach a node."""
 
     DIRECT = "direct"
+    """Straight to it."""
     RELAY = "relay"
-    """Through another node that forwards them."""
+    """Through another node, which forwards them."""
 
 
 class SendStatus(enum.Enum):
     """What became of a message."""
 
     DELIVERED = "delivered"
-    """The receiver acknowledged it: it waits for all who read there, or at the node."""
+    """The receiver acknowledged it: it waits in the queue of each reader there, or has reached the
+    node if nobody reads."""
     SENT = "sent"
     """It left; no acknowledgement was asked for."""
     UNCONFIRMED = "unconfirmed"
-    """It left, once; the receiver is of a kind that never acknowledges. Routed: the next node on
-    the way has it."""
+    """It left once; the receiver is of a kind that never acknowledges. If it was routed, the next
+    node has it."""
     FAILED = "failed"
     """It cannot be delivered: the peer is gone or refuses it."""
     TIMED_OUT = "timed out"
-    """No acknowledgement came, however often it was sent: it is lost, or found no room."""
+    """No acknowledgement came, however often it was sent: it is lost, or the receiver had no
+    room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +54,23 @@ class SendResult:
     """What became of one message."""
 
     status: SendStatus
+    """The outcome."""
     attempts: int
-    """How often it was sent; in fragments: how often its progress stalled, plus 1. What
-    is under way when the path to the peer changes is sent again at once, and that counts too."""
+    """How often it was sent; for a message in fragments, how often its progress stalled, plus 1. A
+    message that is sent again because the path has changed counts, too."""
     rtt_s: float | None
-    """Seconds from its transmission to its acknowledgement; None if sent more than once."""
+    """Seconds from sending to acknowledgement; None if it was sent more than once."""
     size_bytes: int
-    """Bytes of the message on the wire, without the fragments' heads."""
+    """Bytes of the message on the wire, without the headers of fragments."""
     reason: str | None = None
     """Why it was not delivered, in one line."""
     may_have_arrived: bool = False
-    """If it is not acknowledged: whether all of it has left. Sent again it may arrive twice."""
+    """For a message that is not acknowledged: whether all of it has left. If you send it again, it
+    may arrive twice."""
 
     def failure_words(self, name: str) -> str:
-        """That it was not delivered to whom is called so, or that nobody knows; in one line."""
+        """Say in one line that it was not delivered to the node of this name, or that this is not
+        known."""
         if self.may_have_arrived:
             return (
                 f"not known whether it arrived at {name}: {self.reason};"
@@ -74,7 +80,7 @@ class SendResult:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver acknowledged it, as DELIVERED says."""
+        """Whether the status is DELIVERED."""
         return self.status is SendStatus.DELIVERED
 
 
@@ -83,7 +89,9 @@ class PingResult:
     """One answered Ping."""
 
     rtt_s: float
+    """The round trip."""
     path: Path
+    """The way that the answer took."""
     address: Address
     """Where the answer came from: the peer itself, or the node that relayed it."""
 
@@ -126,24 +134,26 @@ class CallFinished(NamedTuple):
 
 class _Data(NamedTuple):
     node_id: str
-    """Who sent it."""
+    """The sender."""
     address: Address
     """Where the datagram came from: the sender, or the node that relayed it."""
     held: Any
     """The payload as it is kept: as values, or `Encoded`."""
     message_id: str
+    """The id of the message."""
     path: Path
+    """The way that it took."""
     is_echo: bool
-    """Whether it answers something that this node sent."""
+    """Whether it is an echo of something that this node sent."""
     size_bytes: int = 0
-    """Bytes of the payload as JSON."""
+    """The size of the payload as JSON."""
     carrier_id: str = ""
-    """The peer that brought it, if not the sender itself: anybody can invent a sender."""
+    """The peer that brought it, if that is not the sender: such a peer can invent a sender."""
 
 
 @interpreted
 class DataReceived(_Data):
-    """Data for this node; never twice."""
+    """Data for this node, delivered once."""
 
     __slots__ = ()
     __match_args__ = ("node_id", "address", "payload", *_Data.__match_args__[3:])
@@ -165,93 +175,108 @@ class DataReceived(_Data):
 
     @property
     def payload(self) -> Any:
-        """Plain JSON values, decoded anew each time: keep what is looked at more than once."""
+        """The payload as plain JSON values, decoded anew each time: keep it to use it twice."""
         held = self.held
         return held.decoded() if type(held) is Encoded else held
 
     def may_have(self, key: str) -> bool:
-        """Whether the payload may be an object with this key, as told without decoding it."""
+        """Whether the payload may be an object with this key; decides without decoding it."""
         held = self.held
         return held.may_have(key) if type(held) is Encoded else True
 
 
 @dataclass(frozen=True, slots=True)
 class DataDropped:
-    """Data that asked for no acknowledgement came when a reader had no room for it."""
+    """Data that asked for no acknowledgement came when a reader had no room for it, and is lost."""
 
     node_id: str
-    """Who sent it."""
+    """The sender."""
     count: int
+    """How many messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileReceived:
-    """A file came, to a node that keeps files, and was kept or not."""
+    """A node that keeps files received one, and kept it or not."""
 
     node_id: str
-    """Who sent it."""
+    """The sender."""
     sender: str
-    """The name of that node, as it says; empty where it is not known."""
+    """The name of the sender, as it says; empty if it is not known."""
     name: str
-    """The file's, as the sender wrote it; the end of `path` is what became of it."""
+    """The name of the file, as the sender wrote it. The file itself is at `path`."""
     size_bytes: int | None
     """None if the content could not be read."""
     sha256: str | None
-    """Of the content, in hexadecimal."""
+    """The hash of the content, in hexadecimal."""
     path: str | None
-    """Where it was kept; None if it was not."""
+    """Where the file is; None if it was not kept."""
     reason: str | None = None
-    """Why it was not."""
+    """Why it was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeersDiscovered:
-    """Another node told who else is there."""
+    """Another node has told which nodes it knows, or who has come and gone."""
 
     server_id: str
+    """The node that tells."""
     joined: tuple[PeerInfo, ...]
+    """The nodes that are there."""
     left: tuple[str, ...] = ()
+    """The ids of those that have left."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerIntroduced:
-    """A server that this node joined gave it the address of another node."""
+    """A joined server has given this node the address of another one."""
 
     node_id: str
+    """The other node."""
     address: Address
+    """Where the server sees it."""
     server_id: str
+    """The server."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutesReceived:
-    """The answer to `get_routes`, a page of it."""
+    """A page of an answer to `{"cmd": "get_routes"}`."""
 
     node_id: str
+    """The node that answers."""
     routes: tuple[RouteEntry, ...]
+    """Its routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayDataReceived:
-    """Bytes that a server relayed for another of its peers."""
+    """A server has relayed bytes from another of its peers."""
 
     node_id: str
+    """The sender."""
     server_id: str
+    """The server."""
     data: bytes
+    """The bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorReceived:
-    """A peer refused something."""
+    """A peer has refused something."""
 
     node_id: str | None
+    """The peer; None if it has no session."""
     address: Address
+    """Where the error came from."""
     text: str
-    """Its words: remote text, to be neutralised before it is shown."""
+    """Its words. Remote text: neutralise it to show it."""
     code: str | None = None
+    """The kind of error, one of `p2ptui.wire.message.ErrorCode`, if the peer tells."""
 
     @property
     def words(self) -> str:
-        """What happened, in one line."""
+        """The same in one line, for people."""
         return f"reports: {self.text}"
 
 
@@ -260,32 +285,35 @@ class PathChanged:
     """A node is reached another way from now on; its session goes on."""
 
     node_id: str
+    """The node."""
     path: Path
+    """The new path."""
     address: Address
-    """Where its datagrams go: itself, or the server that relays them."""
+    """Where datagrams to it go: itself, or the server that relays them."""
     method: str
-    """How the path was won: plain, predicted, birthday or relay."""
+    """How the path was found: plain, predicted, birthday or relay."""
     reason: str | None = None
     """Why it is relayed."""
     ends_search: bool = False
-    """Whether a search for a direct path has ended here, with none for now."""
+    """Whether a search for a direct path has just ended in vain."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathMtuChanged:
-    """Larger datagrams pass to a peer than before, or only smaller ones; messages are cut to it."""
+    """The size of the datagrams that reach a peer has changed; messages are cut accordingly."""
 
     node_id: str
+    """The peer."""
     address: Address
-    """Where its datagrams go."""
+    """Where datagrams to it go."""
     size_bytes: int
-    """The largest datagram of data."""
+    """The size of the largest datagram that data uses."""
     limit_bytes: int | None
-    """Datagrams above this size were seen to vanish; None if none were."""
+    """The size above which datagrams were seen to vanish; None if none were."""
 
     @property
     def words(self) -> str:
-        """What was found out, in one line."""
+        """The same in one line, for people."""
         if self.limit_bytes is None:
             return f"datagrams of up to {self.size_bytes} bytes pass"
         return f"datagrams above {self.limit_bytes} bytes do not pass; larger messages are cut"
@@ -345,19 +373,22 @@ class StunReplyDue:
 
 @dataclass(frozen=True, slots=True)
 class StunServed:
-    """A STUN request was answered; only emitted with `verbose_logging` of `[stun_server]`."""
+    """A STUN request was answered; only emitted with `verbose_logging` in `[stun_server]`."""
 
     source: Address
+    """Where it came from."""
     place: str
     """The socket that it came to."""
     outcome: str
+    """What was answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventsDropped:
-    """A reader was too slow, or the core had too much to say: this many events are missing."""
+    """A reader was too slow, or too much happened at once: events are missing."""
 
     count: int
+    """How many."""
 
 
 News: TypeAlias = (

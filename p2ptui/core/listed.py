@@ -10,16 +10,16 @@ class NodeList:
     """The nodes that a server knows."""
 
     nodes: tuple[NodeInfo, ...]
-    """Those that another server holds are `ListedNode`s, where it says so."""
+    """The nodes; those at another server of a cluster are `ListedNode`s, which name that server."""
     complete: bool
-    """False when pages were missing at the end of the time given."""
+    """False if pages were still missing when the time was over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerList:
-    """The servers of a network, as one of them knows them: itself first."""
+    """The servers of a network, as one of them knows them."""
 
     servers: tuple[ListedServer, ...]
-    """None where it serves the network alone."""
+    """The server that was asked first, then the others; empty if it serves the network alone."""
     complete: bool
-    """As of a `NodeList`."""
+    """False if pages were still missing when the time was over."""

@@ -11,13 +11,13 @@ class PeerStatus(enum.Enum):
     """The life of a peer, as seen from here."""
 
     CONNECTING = "connecting"
-    """Asked for; nothing has been sent yet."""
+    """It was asked for; nothing has been sent yet."""
     HANDSHAKING = "handshaking"
     """A HandshakeRequest is under way."""
     AUTHENTICATED = "authenticated"
-    """The handshake is complete: messages flow."""
+    """The handshake is complete; messages can be sent."""
     DISCONNECTED = "disconnected"
-    """It left, was replaced, or was not heard of for `connection_timeout`."""
+    """It left, was replaced, or was silent for `connection_timeout`."""
     FAILED = "failed"
     """The handshake was refused or never answered."""
 
@@ -32,18 +32,22 @@ GOES_ON_AT: Final = "it goes on at "
 
 @dataclass(slots=True, init=False, unsafe_hash=True)
 class PeerStatusChanged:
-    """A peer went from one status to another."""
+    """The status of a peer has changed."""
 
     node_id: Final[str | None]
-    """None while a peer that was asked for by address has not said who it is."""
+    """The peer; None until one that was asked for by its address has said who it is."""
     address: Final[Address]
+    """Where it is."""
     name: Final[str]
+    """What it calls itself: remote text."""
     status: Final[PeerStatus]
+    """The new status."""
     previous: Final[PeerStatus | None]
-    """None for a peer that just appeared."""
+    """The status before; None for a peer that has just appeared."""
     reason: Final[str | None]
+    """Why, in one line; may contain remote text."""
     trust: Final[str | None]
-    """Where its session begins: what is known of who it is, as `PeerView.trust` says."""
+    """When its session begins, what is known of who it is, as in `PeerView.trust`."""
 
     # Written out, as of all that is made for each newcomer: see docs/compiling.md.
     def __init__(
@@ -66,11 +70,11 @@ class PeerStatusChanged:
 
     @property
     def is_expected(self) -> bool:
-        """Whether it is an end of no consequence: the node is reached at another address."""
+        """Whether this end is of no consequence, as the node is reached at another address."""
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
     def judged(self, trust: str) -> "PeerStatusChanged":
-        """The same, with what is known of who it is."""
+        """A copy that also tells what is known of who it is."""
         return PeerStatusChanged(
             self.node_id, self.address, self.name, self.status, self.previous, self.reason, trust
         )

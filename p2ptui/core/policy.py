@@ -95,15 +95,16 @@ def words_there(reason: object, words: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """Who asked for a session was refused by a rule of [security]; a flood is told of in part."""
+    """This node has refused a session by a rule of [security]. Of a flood, only some are told."""
 
     node_id: str | None
-    """None where it has not shown who it is."""
+    """Who asked; None if that was not shown."""
     address: Address
+    """Where the request came from."""
     reason: str
-    """Which rule, and what to do, in one line."""
+    """The rule and what to do, in one line."""
 
     @property
     def words(self) -> str:
-        """What happened, in one line."""
+        """The same in one line, for people."""
         return f"refused: {self.reason}"

@@ -146,15 +146,23 @@ class NodeState:
 
     def find(self, node_id: str) -> Listed | None:
         """A node with a session here, or with another server of the network. A session here that
-        may be a mere claim takes nobody's place elsewhere.
+        may be a mere claim takes nobody's place elsewhere, nor does one that was left to another
+        server.
 
         Args:
             node_id: In canonical text.
         """
         peer = self.peers.authenticated(node_id)
-        if peer is not None and (peer.purse.proved or not peer.is_claim):
+        is_sure = peer is not None and (peer.purse.proved or not peer.is_claim)
+        if peer is not None and is_sure and not peer.liveness.is_ceded:
             return peer
         return self.elsewhere.holder(node_id) or peer
+
+    def is_here(self, node_id: str) -> bool:
+        """Whether a node has a session here at an address that means the same to others: only then
+        does this server list it as its own. It may be a mere claim."""
+        peer = self.peers.authenticated(node_id)
+        return peer is not None and peer.is_plain
 
     def most_peers(self) -> int:
         """As many entries as there may be peers: the limit of what is known of each of them."""

@@ -15,14 +15,19 @@ class Direction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MessageTraced:
-    """A message came or went; only emitted while somebody traces."""
+    """A message came or went; only emitted after `Node.trace(enabled=True)`."""
 
     direction: Direction
+    """In or out."""
     address: Address
+    """Where it came from, or went to."""
     node_id: str | None
+    """The node at the other end, if it is known."""
     message_type: str
+    """Its type."""
     size_bytes: int
+    """The size of the message."""
     data: bytes = field(repr=False, default=b"")
-    """What was inside, where it travelled under seal."""
+    """The message; if it travelled under seal, what was inside."""
     is_sealed: bool = False
-    """Whether nobody on the way could read it, and only that node can have written it."""
+    """Whether it was encrypted: nobody on the way could read it, or can have written it."""

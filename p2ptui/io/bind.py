@@ -17,7 +17,9 @@ SEND_BUFFER_BYTES = 1 << 20
 DEFAULT_HOPS = 64
 """RFC 1700; what systems use unless they are told otherwise."""
 
-_SIO_UDP_CONNRESET = 0x9800000C
+_LEAST_BUFFER_BYTES = 1 << 16
+_UNREACHABLE_REPORTS = (0x9800000C, 0x9800000F)
+"""SIO_UDP_CONNRESET and SIO_UDP_NETRESET of Windows (mswsock.h)."""
 
 
 def bind_udp(
@@ -56,8 +58,8 @@ def bind_udp(
     try:
         sock.setblocking(False)
         _ask(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, int(broadcast))
-        _ask(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        _ask(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        _ask_room(sock, socket.SO_RCVBUF, receive_buffer_bytes)
+        _ask_room(sock, socket.SO_SNDBUF, send_buffer_bytes)
         if unfragmented:
             for option in _whole_options(family):
                 _ask(sock, *option)
@@ -66,7 +68,7 @@ def bind_udp(
         if sys.platform == "win32":
             # Without it, another program may take the datagrams of a bound port there.
             _ask(sock, socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            _ignore_port_unreachable(sock)
+            _ignore_unreachable(sock)
         sock.bind(local_sockaddr(host, port))
     except OSError as error:
         sock.close()
@@ -77,17 +79,22 @@ def bind_udp(
 @contextmanager
 def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
     """Let what is sent meanwhile travel so many hops; where the system refuses, all of them."""
-    v6 = sock.family == socket.AF_INET6
-    level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
-    option = socket.IPV6_UNICAST_HOPS if v6 else socket.IP_TTL
-    before = DEFAULT_HOPS
-    with suppress(OSError):
-        before = sock.getsockopt(level, option)
-    _ask(sock, level, option, ttl)
+    options = [(socket.IPPROTO_IP, socket.IP_TTL)]
+    if sock.family == socket.AF_INET6:
+        # It may reach IPv4, too, whose datagrams go by the option of IPv4.
+        options.append((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
+    before = []
+    for level, option in options:
+        hops = DEFAULT_HOPS
+        with suppress(OSError):
+            hops = sock.getsockopt(level, option)
+        before.append((level, option, hops))
+        _ask(sock, level, option, ttl)
     try:
         yield
     finally:
-        _ask(sock, level, option, before)
+        for level, option, hops in before:
+            _ask(sock, level, option, hops)
 
 
 @contextmanager
@@ -135,25 +142,38 @@ def _ask(sock: socket.socket, level: int, option: int, value: int) -> None:
         sock.setsockopt(level, option, value)
 
 
-def _ignore_port_unreachable(sock: socket.socket) -> None:
-    """Windows fails the next receive of a socket with error 10054 when a peer's port was closed.
+def _ask_room(sock: socket.socket, option: int, size_bytes: int) -> None:
+    """Ask for a buffer. Linux cuts what is more than it grants; BSD and macOS refuse it."""
+    while size_bytes >= _LEAST_BUFFER_BYTES:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, size_bytes)
+        except OSError:
+            size_bytes //= 2
+        else:
+            return
 
-    Before Python 3.13 the proactor loop then stopped reading for good (CPython issue 91227).
-    `socket.ioctl` does not know SIO_UDP_CONNRESET, hence the call through ctypes.
+
+def _ignore_unreachable(sock: socket.socket) -> None:
+    """Windows fails the next receive of a socket when a peer's port was closed (error 10054), or
+    when a datagram ran out of hops on its way (10052), as that which opens a NAT does.
+
+    The proactor loop then stops reading for good (CPython issues 91227 and 127057).
+    `socket.ioctl` does not know these codes, hence the call through ctypes.
     """
     if sys.platform == "win32":
         import ctypes
 
         off, returned = ctypes.c_uint32(0), ctypes.c_uint32(0)
-        with suppress(OSError, AttributeError):
-            ctypes.windll.ws2_32.WSAIoctl(
-                ctypes.c_void_p(sock.fileno()),
-                ctypes.c_uint32(_SIO_UDP_CONNRESET),
-                ctypes.byref(off),
-                ctypes.c_uint32(ctypes.sizeof(off)),
-                None,
-                ctypes.c_uint32(0),
-                ctypes.byref(returned),
-                None,
-                None,
-            )
+        for code in _UNREACHABLE_REPORTS:
+            with suppress(OSError, AttributeError):
+                ctypes.windll.ws2_32.WSAIoctl(
+                    ctypes.c_void_p(sock.fileno()),
+                    ctypes.c_uint32(code),
+                    ctypes.byref(off),
+                    ctypes.c_uint32(ctypes.sizeof(off)),
+                    None,
+                    ctypes.c_uint32(0),
+                    ctypes.byref(returned),
+                    None,
+                    None,
+                )

@@ -37,7 +37,7 @@ _REMEDIES: Final = {
 
 
 class KeyFileError(LocalError):
-    """A file with a key cannot be used; nothing was changed."""
+    """A key file cannot be used; it was not changed."""
 
 
 class NoKeyFileError(KeyFileError):

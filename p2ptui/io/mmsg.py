@@ -87,6 +87,8 @@ def is_batched(sock: socket.socket) -> bool:
 
 def mapped(size: int) -> tuple[mmap.mmap, int]:
     """Memory of this process alone, and where it is; what is never used of it takes no room."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory))
 

@@ -80,7 +80,7 @@ async def require_bucket(js: JetStreamContext, shape: api.StreamConfig, broker: 
         raise BrokerError(
             f"the bucket {bucket} of the broker {broker} is configured differently: {differs} stop"
             f" all servers of the network and delete the bucket (nats kv del {bucket}, or see"
-            " docs/cluster.md); the first server to start makes it anew",
+            " docs/cluster.md): the first server to start creates it again",
             REFUSED_S,
         )
     return info.state.last_seq
@@ -97,7 +97,7 @@ def _refused(error: APIError, shape: api.StreamConfig, broker: str) -> BrokerErr
             REFUSED_S,
         )
     return BrokerError(
-        f"the broker {broker} does not give the bucket {shape.name}: {error.description}"
+        f"the broker {broker} did not create the bucket {shape.name}: {error.description}"
     )
 
 
@@ -132,8 +132,7 @@ def _other_heartbeat(has_s: float, wanted_s: float) -> str:
         return "its entries never expire;"
     return (
         f"its entries expire after {seconds_words(has_s)}, not {seconds_words(wanted_s)}; set"
-        f" cluster.heartbeat = {round(has_s / 3, 3)} here, as the bucket has, or, to change it"
-        " everywhere,"
+        f" cluster.heartbeat = {round(has_s / 3, 3)} here to match; or, to change it everywhere,"
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.config.cluster_section import ClusterOptions, shown_broker
+from p2ptui.config.broker_url import reached_broker
+from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.core.cluster.bus import Heard, Order
 from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_names import Names
@@ -117,7 +118,7 @@ class NatsBus:
             if not brokers:
                 brokers = list(self._options.servers)
                 self._rng.shuffle(brokers)
-            self._broker = shown_broker(url := brokers.pop())
+            self._broker = reached_broker(url := brokers.pop())
             links = counters.links
             try:
                 link = await nats_link.open_link(
@@ -165,7 +166,7 @@ class NatsBus:
             is_known = isinstance(error, StoodStillError)
             log.log(
                 logging.INFO if is_known else logging.WARNING,
-                "cluster: %s; peers of this server are served as before",
+                "cluster: %s; this server goes on serving its own peers",
                 printable(why, 600),
             )
 

@@ -18,15 +18,13 @@ from nats.aio.client import Client, RawCredentials
 from nats.errors import Error, NoServersError, ProtocolError
 from nats.protocol.parser import Parser
 
-from p2ptui.config.cluster_section import ClusterOptions, shown_broker, split_broker
+from p2ptui.config.broker_url import NATS_PORT, reached_broker, split_broker
+from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
 from p2ptui.text import cause
 
 CONNECT_S: Final = 2
 """A connection, and each step of its handshake, takes this long at most; there are two tries."""
-
-PORT: Final = 4222
-"""Of NATS, where the URL says none."""
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """Of what was written and not sent yet; who writes waits then. With the connection it is gone."""
@@ -112,7 +110,7 @@ async def connect(
     Raises:
         BrokerError: It did not work; the text says why.
     """
-    broker = shown_broker(url)
+    broker = reached_broker(url)
     met: list[BaseException] = []
 
     async def note(error: Exception) -> None:
@@ -132,7 +130,7 @@ async def connect(
     try:
         await _look_up(parts)
         await client.connect(
-            [f"{parts.scheme}://{host}:{parts.port or PORT}"],
+            [f"{parts.scheme}://{host}:{parts.port or NATS_PORT}"],
             name=name,
             error_cb=note,
             closed_cb=close,
@@ -153,7 +151,7 @@ async def connect(
         cause = met[-1] if isinstance(error, NoServersError) and met else error
         if isinstance(cause, _NoTlsError):
             raise BrokerError(
-                f"the broker {broker} does not speak TLS, and its URL says tls://: nothing was sent"
+                f"the broker {broker} does not speak TLS, which its URL requires: nothing was sent"
                 " to it; configure TLS there",
                 REFUSED_S,
             ) from None
@@ -165,7 +163,7 @@ async def _look_up(broker: SplitResult) -> None:
     """Find out that the host's name has an address, so that this fails here and not in the
     library: where that is ended meanwhile, uvloop leaves a look-up behind whose failure nobody
     takes."""
-    looking = asyncio.get_running_loop().getaddrinfo(broker.hostname, broker.port or PORT)
+    looking = asyncio.get_running_loop().getaddrinfo(broker.hostname, broker.port or NATS_PORT)
     await asyncio.wait_for(looking, CONNECT_S)
 
 
@@ -192,13 +190,13 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
     except OSError as error:
         raise unusable_credentials(path, f"cannot be read: {cause(error)}") from None
     except UnicodeDecodeError:
-        raise unusable_credentials(path, "it is no text") from None
+        raise unusable_credentials(path, "it is not a text file") from None
     if "BEGIN NATS USER JWT" in text and "BEGIN USER NKEY SEED" in text:
         return {"user_credentials": RawCredentials(text)}
     if text.strip().startswith("SU") and len(text.split()) == 1:
         return {"nkeys_seed_str": text.strip()}
     raise unusable_credentials(
-        path, "it holds neither .creds (a JWT and a seed) nor an nkey (SU...)"
+        path, "it contains neither .creds (a JWT and a seed) nor an nkey (SU...)"
     )
 
 

@@ -17,7 +17,8 @@ from nats.errors import BadSubjectError, MaxPayloadError, SlowConsumerError
 from nats.js import api
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.config.cluster_section import ClusterOptions, shown_broker
+from p2ptui.config.broker_url import reached_broker
+from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.core.cluster.bus import Delete, Heard, Order, Publish, Put
 from p2ptui.io.ended import end_tasks
 from p2ptui.io.nats_bucket import bucket_shape, require_bucket
@@ -440,5 +441,5 @@ async def open_link(
             link.note(error)
 
     client = await connect(url, options, f"p2ptui {own_id}", note, lambda: note(ConnectionError()))
-    link = Link(client, shown_broker(url), names, own_id, heard, clock, counters)
+    link = Link(client, reached_broker(url), names, own_id, heard, clock, counters)
     return link

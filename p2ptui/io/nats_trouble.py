@@ -50,25 +50,25 @@ def trouble(error: BaseException, broker: str) -> BrokerError:
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerError(
-            f"the certificate of the broker {broker} is not trusted ({error.verify_message}): name"
-            " the file of its CA in cluster.tls_ca, and the host as the certificate does",
+            f"the certificate of the broker {broker} is not trusted ({error.verify_message}): set"
+            " cluster.tls_ca to its CA file, and use the host name that the certificate has",
             REFUSED_S,
         )
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "reason", None) or error
         return BrokerError(
-            f"TLS with the broker {broker} failed ({why}): see whether it wants this"
-            " server's certificate (cluster.tls_cert, cluster.tls_key)",
+            f"TLS with the broker {broker} failed ({why}): it may require this server's"
+            " certificate (cluster.tls_cert, cluster.tls_key)",
             REFUSED_S,
         )
     if isinstance(error, socket.gaierror):
         return BrokerError(
-            f"the broker {broker} was not found ({cause(error)}): check cluster.servers"
+            f"the host of the broker {broker} was not found ({cause(error)}): check cluster.servers"
         )
     if isinstance(error, asyncio.TimeoutError):
         return BrokerError(
-            f"the broker {broker} does not answer: see whether nats-server runs, and whether a"
-            " firewall lets this node reach it"
+            f"the broker {broker} does not answer: check that nats-server runs there, and that no"
+            " firewall is in the way"
         )
     if isinstance(error, ConnectionRefusedError):
         return BrokerError(f"there is no broker at {broker}: start nats-server -js there")

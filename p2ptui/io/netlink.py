@@ -4,6 +4,7 @@ rtnetlink(7): a socket in multicast groups becomes readable with each change, an
 another is answered by the kernel before `send` returns.
 """
 
+import errno
 import socket
 import struct
 import sys
@@ -52,6 +53,8 @@ def open_changes() -> socket.socket:
     Raises:
         OSError: There is none.
     """
+    if sys.platform != "linux":
+        raise OSError(errno.EAFNOSUPPORT, "no netlink on this system")
     link = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _ROUTING
     )
@@ -88,6 +91,8 @@ def find_route(host: str, source: str | None = None) -> Route | None:
     Raises:
         OSError: The kernel cannot be asked.
     """
+    if sys.platform != "linux":
+        raise OSError(errno.EAFNOSUPPORT, "no netlink on this system")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     destination = socket.inet_pton(family, host.partition("%")[0])
     body = _ROUTE.pack(family, 8 * len(destination), 0, 0, 0, 0, 0, 0, 0)

@@ -89,8 +89,9 @@ class PktinfoStream:
         self._sock = sock
         self._fd = sock.fileno()
         self._family = sock.family
-        self._recvmsg = sock.recvmsg
-        self._sendmsg = sock.sendmsg
+        unix: Any = sock  # of Windows, where HAS_PKTINFO is false, a socket has neither
+        self._recvmsg = unix.recvmsg
+        self._sendmsg = unix.sendmsg
         self._sendto = sock.sendto
         self._inbox = inbox
         self._choice = KernelChoice()

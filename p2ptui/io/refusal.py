@@ -34,6 +34,8 @@ _ERROR: Final = struct.Struct("=IBBBxII")
 """`struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
 _BY_ICMP: Final = (2, 3)
 """Its origins, of IPv4 and IPv6."""
+_ERROR_PORT_UNREACHABLE: Final = 1234
+"""Of Windows (winerror.h)."""
 MAX_REPORTS: Final = 64
 """Of refused datagrams that are read in one go: many more than were sent."""
 
@@ -154,10 +156,18 @@ async def _ask(sock: socket.socket, address: Address, pause_s: float, gate: Gate
         refusals = list(_reported(sock, address[0]))
         if refusals:
             return min(refusals, key=lambda refusal: refusal.kind.is_passing)
-        if not isinstance(error, ConnectionRefusedError):
+        if not _is_refusal(error):
             raise
         return Refusal(address[0])
     return None
+
+
+def _is_refusal(error: OSError) -> bool:
+    """Whether a connected socket was told that nothing listens there."""
+    # Windows says that the connection was reset (10054), and when the proactor loop asks,
+    # ERROR_PORT_UNREACHABLE.
+    told = isinstance(error, ConnectionRefusedError | ConnectionResetError)
+    return told or getattr(error, "winerror", None) == _ERROR_PORT_UNREACHABLE
 
 
 def _option(family: int) -> tuple[int, int]:

@@ -7,6 +7,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+ENDING: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Signals that ask a program to end, the last one on Windows only."""
+
+HANGUP: Final = 1
+"""The number of SIGHUP, on systems as well that have no such signal."""
+
 EXIT_BY_SIGNAL: Final = 128
 """The exit code that shells expect of a program that a signal ended: this plus its number."""
 
@@ -41,7 +47,7 @@ def wanted_signals(*names: str) -> list[str]:
 
 
 async def run_until_signalled(work: Coroutine[Any, Any, int]) -> int:
-    """Do some work; SIGTERM or SIGHUP cancels it, so that it ends as politely as after Ctrl+C.
+    """Do some work; one of `ENDING` cancels it, so that it ends as politely as after Ctrl+C.
 
     A second signal ends the program at once.
 
@@ -63,7 +69,7 @@ async def run_until_signalled(work: Coroutine[Any, Any, int]) -> int:
         came.append(number)
         task.cancel()
 
-    handle_signals(end, *wanted_signals("SIGTERM", "SIGHUP"))
+    handle_signals(end, *wanted_signals(*ENDING))
     try:
         return await work
     except (asyncio.CancelledError, OSError):

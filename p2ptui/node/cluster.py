@@ -212,4 +212,4 @@ def _reachable(local: Address) -> str:
 
 def _tell_trouble(trouble: Trouble, words: str) -> None:
     level = logging.ERROR if trouble in GRAVE else logging.WARNING
-    log.log(level, "cluster: %s", printable(words))
+    log.log(level, "cluster: %s", printable(words, 600))

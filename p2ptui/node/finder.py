@@ -17,6 +17,7 @@ from p2ptui.node.lookup import (
     node_id_of,
     with_session,
 )
+from p2ptui.node.network import Network
 from p2ptui.node.others import OtherNode
 from p2ptui.wire.message import NodeInfo
 
@@ -36,6 +37,7 @@ class Finder:
         endpoint: Its protocol.
         call: Waits for the end of a call on the endpoint.
         clock: The time on the endpoint's clock, seconds.
+        network: Knows the servers of the network.
         wait_for_server: Where no server of those to join is joined yet, waits at most so many
             seconds for the first; whether it came, or None where nobody has to wait.
     """
@@ -45,11 +47,13 @@ class Finder:
         endpoint: Endpoint,
         call: Callable[[int], Awaitable[Any]],
         clock: Callable[[], float],
+        network: Network,
         wait_for_server: Callable[[float], Awaitable[bool | None]],
     ) -> None:
         self._endpoint = endpoint
         self._call = call
         self._clock = clock
+        self._network = network
         self._wait_for_server = wait_for_server
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Peer | OtherNode:
@@ -62,7 +66,8 @@ class Finder:
             timeout_s: Seconds that waiting may take; asking takes three of them at most.
 
         Raises:
-            UnknownPeerError: None fits, or several do, or it is this node.
+            UnknownPeerError: None fits, or several do, or it is this node; `OtherServerError` if it
+                is another server of the network.
         """
         own = self._endpoint.identity
         self.other(node_id_of(ref) or "")
@@ -83,7 +88,13 @@ class Finder:
         except UnknownPeerError as error:
             if isinstance(ref, str) and _may_mean(ref, own):
                 raise UnknownPeerError(ITSELF) from None
-            raise UnknownPeerError(f"{error}; {NONE_JOINED}") if in_vain else error from None
+            if in_vain:
+                raise UnknownPeerError(f"{error}; {NONE_JOINED}") from None
+            raise await self._explained(error, ref) from None
+
+    async def _explained(self, error: UnknownPeerError, ref: PeerRef) -> UnknownPeerError:
+        is_word = isinstance(ref, str) and (is_name(ref) or node_id_of(ref) is not None)
+        return await self._network.explain(error, str(ref)) if is_word else error
 
     async def find_peer(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Peer:
         """The same, but a node with a session.

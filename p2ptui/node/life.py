@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("p2ptui.node")
 
 WITHOUT_KEYS: Final = (
-    "this node has no keys, so that it cannot serve in a cluster, whose servers know each other by"
-    " them: leave out server.node_id, or leave cluster.servers empty"
+    "this node has no keys, and servers of a cluster know each other by their keys: leave out"
+    " server.node_id, or leave cluster.servers empty"
 )
 
 
@@ -87,15 +87,15 @@ class NodeLife:
         self._starting = False
 
     async def start(self) -> None:
-        """Bind the address, and begin to serve, to look for neighbours and to join servers.
+        """Bind the listening address, and begin to serve, to search for neighbours and to join
+        servers.
 
         Raises:
-            BindError: The listening address cannot be taken.
-            LocalError: It cannot be resolved, the node runs already, nothing can be written into
-                the directory for files, a file with a key cannot be used, session keys cannot be
-                written where they are wanted, it has no keys and is to serve in a cluster, or the
-                node is to be open (`secured=False`) and its
-                configuration takes keys.
+            BindError: The listening address is taken or does not exist.
+            LocalError: The address does not resolve, the node was started before, the directory
+                for files cannot be written, a key file cannot be used, the key log cannot be
+                written, or the configuration asks for what only a node with keys can do and this
+                node has none.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
@@ -157,8 +157,8 @@ class NodeLife:
 
     @property
     def key_log(self) -> Path | None:
-        """The file to which the keys of this node's sessions are written, if any is: whoever shows
-        the node ought to show that."""
+        """The file to which the keys of this node's sessions are written, or None. Whoever shows
+        the node ought to show this."""
         return self._key_log_path
 
     def _choose_identity(self) -> OwnIdentity:
@@ -177,7 +177,8 @@ class NodeLife:
             self._key_log.close()
 
     async def close(self, reason: str = "shutting down") -> None:
-        """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
+        """Say goodbye to every peer, send what is left, and release everything. Closing a node
+        twice does no harm."""
         try:
             if self._files is not None:
                 await self._files.finish()
@@ -211,25 +212,26 @@ class NodeLife:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the node's own machinery broke; it can only be closed then."""
+        """Whether the node itself has failed; then it can only be closed."""
         return self._started is not None and self._started.failure is not None
 
     async def wait_failed(self) -> None:
-        """Return never, unless the node's own machinery fails: then raise what failed.
+        """Wait until the node itself fails, and raise what failed. Never returns otherwise.
 
         Raises:
             LocalError: The node is not running, or was closed meanwhile.
-            Exception: What failed; the node can only be closed then.
+            Exception: The failure; then the node can only be closed.
         """
         if self._started is None:
             raise LocalError("the node is not running; start it first")
         await self._started.wait_ended()
 
     def reload(self, config: Config) -> None:
-        """Go by other options from now on; see `config.reload` for those that can change.
+        """Apply another configuration to the running node, as far as options can change
+        (docs/background.md lists them).
 
         Args:
-            config: All options. Of the others the node keeps its own, whatever is said here.
+            config: All options. Those that cannot change keep their value.
 
         Raises:
             LocalError: The node is not running.

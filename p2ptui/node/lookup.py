@@ -19,7 +19,8 @@ from p2ptui.node.view import PeerView
 from p2ptui.node.ways import way_words
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, parse_address, with_port
-from p2ptui.wire.message import NodeInfo
+from p2ptui.wire.joined import JoinedAddress
+from p2ptui.wire.message import ListedServer, NodeInfo
 
 PeerRef: TypeAlias = str | Address | PeerView | OtherNode
 """A node by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
@@ -35,6 +36,22 @@ _HOST: Final = re.compile(r"localhost|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63
 
 class SeveralFitError(UnknownPeerError):
     """More than one node is meant by what was said; the text names them."""
+
+
+class OtherServerError(UnknownPeerError):
+    """Who is meant is another server of the network, and not a node that a server could introduce.
+
+    Args:
+        server: Which.
+        address: Where it is reached, with the id that it must have.
+    """
+
+    def __init__(self, server: ListedServer, address: JoinedAddress) -> None:
+        super().__init__(
+            f"{server_words(server)} is another server of the network; connect to it first, at"
+            f" {format_address(address)}"
+        )
+        self.server, self.address = server, address
 
 
 _Named = TypeVar("_Named", bound=Peer | NodeInfo | OtherNode)
@@ -118,6 +135,11 @@ def with_session(found: Peer | OtherNode) -> Peer:
 def is_name(text: str) -> bool:
     """Whether a text can only be meant as a name or the beginning of an id."""
     return canonical_id(text) is None and _address_in(text) is None
+
+
+def is_node_ref(text: str) -> bool:
+    """Whether a text names a node, and no address, where somebody connects to it."""
+    return canonical_id(text) is not None or (bool(text) and ":" not in text)
 
 
 def _find_exact(endpoint: Endpoint, ref: PeerRef) -> Peer | None:
@@ -296,3 +318,9 @@ def _words(peer: PeerRef) -> str:
         # While it was relayed its address was that of the server.
         return peer.node_id or way_words(peer)
     return format_address(peer)
+
+
+def server_words(server: ListedServer) -> str:
+    """How a server is called, and its id: harmless text."""
+    name = printable(server.name, 32)
+    return f"{name} ({server.id})" if name else f"node {server.id}"

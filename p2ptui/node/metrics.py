@@ -2,54 +2,86 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, contains, itemgetter
 from typing import Final
 
 from p2ptui.core.accounts import GrantUse
+from p2ptui.core.connection import Method
+from p2ptui.core.counters import RoundTrips
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.udp import DatagramSocket, SocketCounters
 
 # Of ten thousand peers, once a second: bytecode for each would hold the loop for 40 ms.
 _SENT_AGAIN: Final = attrgetter("channel.retransmissions")
+_SENDS_TO: Final = attrgetter("sends_to")
+_HOST: Final = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Totals since the start, and how full the node is now."""
+    """Totals since the start, and how full the node's tables are now."""
 
     uptime_s: float
+    """Seconds since the start."""
     peers: Mapping[str, int]
-    """Peers by the name of their status."""
+    """The number of peers in each status."""
     datagrams_in: int
+    """Datagrams received."""
     datagrams_out: int
+    """Datagrams sent."""
     bytes_in: int
+    """Bytes received."""
     bytes_out: int
+    """Bytes sent."""
     messages_in: int
+    """Messages received."""
     messages_out: int
+    """Messages sent."""
     duplicates: int
-    """Messages that came again and were not delivered again."""
+    """Messages that came again, and were not delivered again."""
     retransmissions: int
-    """Datagrams of this node that were sent again."""
+    """Datagrams that this node sent again."""
     handshakes_accepted: int
+    """Requests for a session that this node accepted."""
     handshakes_refused: int
+    """Requests for a session that this node refused."""
     delivered: int
-    """Data handed to this node's user."""
+    """Data messages handed to this node's readers."""
     forwarded: int
-    """Routed messages handed on."""
+    """Routed messages forwarded for others."""
     relayed: int
+    """Datagrams and RelayRequests relayed for others."""
     stun_replies: int
     """Answers to STUN requests."""
     drops: Mapping[str, int]
-    """What was not processed or not sent, by cause."""
+    """What was not processed or not sent, by cause; docs/limits.md explains the causes."""
     socket: SocketCounters
+    """What the socket itself counts."""
     sizes: Mapping[str, int]
-    """Entries of everything that grows with what others do; each has a limit."""
+    """The number of entries in each table that others can fill; each has a limit."""
     grants: Mapping[str, GrantUse] = field(default_factory=dict)
-    """What was sent without being paid for by its address, by reason."""
+    """What was sent to addresses beyond what they had paid for, by reason."""
+    connects: Mapping[str, int] = field(default_factory=dict)
+    """Handshakes that this node asked for: `begun`, and how each ended."""
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    """Requests for a session that were refused, by rule."""
+    rounds: Mapping[str, int] = field(default_factory=dict)
+    """Rounds of checks for a direct path, by method."""
+    paths_won: Mapping[str, int] = field(default_factory=dict)
+    """Direct paths found, by method."""
+    paths_lost: int = 0
+    """Direct paths that fell silent and were given up."""
+    predictions: Mapping[str, int] = field(default_factory=dict)
+    """Predicted ports that turned out `right` or `wrong`."""
+    round_trips: RoundTrips = field(default_factory=RoundTrips)
+    """Round trips of Pings to peers."""
+    servers: int = 0
+    """Servers with which this node has a session that it asked for."""
 
     @property
     def connected(self) -> int:
-        """Authenticated peers."""
+        """Peers with a session."""
         return self.peers.get("authenticated", 0)
 
 
@@ -84,4 +116,24 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
         socket=sock.counters(),
         sizes=endpoint.sizes(),
         grants={reason: replace(use) for reason, use in counters.grants.items()},
+        connects=dict(counters.connects),
+        refusals=dict(counters.refusals),
+        rounds=dict(counters.rounds),
+        paths_won=dict(counters.paths_won),
+        paths_lost=counters.paths_lost,
+        predictions=dict(counters.predictions),
+        round_trips=replace(counters.round_trips, counts=list(counters.round_trips.counts)),
+        servers=len(endpoint.peers.joined_servers),
     )
+
+
+def path_kinds(endpoint: Endpoint) -> dict[str, int]:
+    """How the peers are reached: `direct` without a search, by the method that found the direct
+    path, or by `relay`. It looks at each of them, so it is for who asks a few times a minute."""
+    kinds = dict.fromkeys(("direct", *(method.value for method in Method)), 0)
+    hosts = map(_HOST, map(_SENDS_TO, endpoint.peers))
+    kinds[Method.RELAY.value] = sum(map(contains, hosts, repeat("@")))
+    for method in endpoint.traversal.methods():
+        kinds[method.value] += 1
+    kinds["direct"] = len(endpoint.peers) - sum(kinds.values())
+    return kinds

@@ -16,7 +16,13 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import NotMetError, PeerGoneError, PeerTimeoutError, UnknownPeerError
+from p2ptui.errors import (
+    NotKnownThereError,
+    NotMetError,
+    PeerGoneError,
+    PeerTimeoutError,
+    UnknownPeerError,
+)
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import (
     read_address,
@@ -26,7 +32,15 @@ from p2ptui.node.arguments import (
     read_seconds,
 )
 from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
-from p2ptui.node.lookup import PeerRef, SeveralFitError, find_peer, node_id_of, not_met_words
+from p2ptui.node.lookup import (
+    OtherServerError,
+    PeerRef,
+    SeveralFitError,
+    find_peer,
+    is_node_ref,
+    node_id_of,
+    not_met_words,
+)
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
@@ -36,24 +50,25 @@ from p2ptui.wire.address import Address, format_address
 
 
 class Node(RunningNode):
-    """A node; use it as `async with Node(config) as node`.
+    """A node: server and client in one; use it as `async with Node(config) as node`.
 
-    All methods belong to the event loop in which it was started. Times are
-    seconds unless a name says otherwise.
+    Call its methods in the event loop in which it was started. Times are seconds unless a name
+    says otherwise.
 
     Args:
-        config: Every option; the defaults without it.
+        config: All options; the defaults without it.
         open_socket: Opens the socket at the listening address; for simulated networks.
-        clock: Seconds that only go forward.
-        rng: Where ids and jitter come from; must be unpredictable but in tests.
+        clock: A monotonic clock, seconds.
+        rng: The source of ids and jitter; it must be unpredictable, except in tests.
         wall: Unix time, seconds.
-        machine: What the node runs on, and may move with; by default this one, or one that never
-            moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind; False plays a program without keys.
-        known_nodes: The file of the nodes that its user knows; that of the user without it, and
-            none for a node in a simulated network.
-        key_log: A file to which the keys of its sessions are appended, for debugging: whoever has
-            it can read them. See `io.key_log`.
+        machine: The machine that the node runs on, whose addresses may change; by default this
+            one, or one that never moves if the sockets are simulated.
+        secured: Whether the node has keys. False makes it speak in the open with everybody, to
+            play a program without keys.
+        known_nodes: The file of known nodes; by default that of the user, and none for a node in
+            a simulated network.
+        key_log: A file to which the keys of the node's sessions are appended, for debugging:
+            whoever has it can decrypt them.
     """
 
     async def connect(
@@ -63,43 +78,55 @@ class Node(RunningNode):
         *,
         heed_refusals: bool = False,
     ) -> PeerView:
-        """Shake hands with the node at an address, or with a node that a joined server knows.
+        """Begin a session with the node at an address, or with one that a joined server knows.
 
-        Of a host name every address is tried, 250 ms apart, and the first handshake wins.
+        All addresses of a host name are tried, 250 ms apart, and the first handshake wins.
 
         Args:
-            target: `host:port`, an address, or a node id, the beginning of one or a name (these
-                need a joined server, which introduces the two).
-            timeout_s: Seconds, for a look-up of the host and the handshake; `auth_timeout`
+            target: `host:port`, `host:port#id`, an address; or a node id, the beginning of one, or
+                a name: these need a joined server, which introduces the two nodes.
+            timeout_s: Seconds for the look-up of the host and the handshake; `auth_timeout`
                 without it.
             heed_refusals: As for `connect_any`.
 
         Raises:
-            HandshakeError: It refused, nobody answered, or the socket at the listening address
-                cannot reach it.
-            LocalError: The address makes no sense or does not resolve, the peer table is full,
-                or a node id was given and no server is joined.
-            UnknownPeerError: No node is called so, or several are.
+            HandshakeError: The node refused, nobody answered, or the socket at the listening
+                address cannot reach it.
+            LocalError: The address is invalid or does not resolve, the peer table is full, or a
+                node id was given and no server is joined.
+            UnknownPeerError: No node has this name, or several have.
             RemoteError: No joined server could introduce the node.
         """
         seconds = self._attempt_s(timeout_s)
         deadline = self._clock() + seconds
-        node_id = canonical_id(target) if isinstance(target, str) else None
-        if node_id is None and isinstance(target, str) and target and ":" not in target:
-            node_id = (await self._finder.find(target, seconds)).node_id
-        if node_id is not None:
-            await self._finder.wait_for_introducer(node_id, seconds)
-            known = self._endpoint.peers.authenticated(node_id)
-            if known is not None:
-                return self._view(known)
-            left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        if isinstance(target, str) and is_node_ref(target):
+            try:
+                return await self._connect_to_node(target, deadline)
+            except OtherServerError as error:
+                target = error.address
+        told = read_address(target)
+        left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        result = await self._runtime.connector.connect(told, left_s, heed_refusals=heed_refusals)
+        self._runtime.partings.resume(result.address, told)
+        return self._connected_to(result)
+
+    async def _connect_to_node(self, ref: str, deadline: float) -> PeerView:
+        node_id = canonical_id(ref)
+        if node_id is None:
+            found = await self._finder.find(ref, max(deadline - self._clock(), SHORTEST_WAIT_S))
+            node_id = found.node_id
+        await self._finder.wait_for_introducer(
+            node_id, max(deadline - self._clock(), SHORTEST_WAIT_S)
+        )
+        known = self._endpoint.peers.authenticated(node_id)
+        if known is not None:
+            return self._view(known)
+        self._runtime.network.require_none(node_id)
+        left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+        try:
             result = await self._runtime.connector.connect_by_id(node_id, left_s)
-        else:
-            told = read_address(target)
-            result = await self._runtime.connector.connect(
-                told, seconds, heed_refusals=heed_refusals
-            )
-            self._runtime.partings.resume(result.address, told)
+        except NotKnownThereError as error:
+            raise await self._runtime.network.explain(error, node_id) from None
         return self._connected_to(result)
 
     async def connect_any(
@@ -109,18 +136,20 @@ class Node(RunningNode):
         *,
         heed_refusals: bool = False,
     ) -> PeerView:
-        """Shake hands with a node at the first of its addresses that answers.
+        """Begin a session with a node at the first of its addresses that answers.
 
         Args:
-            addresses: Literal ones, in the order in which they are tried; at most eight are.
+            addresses: Literal IP addresses, in the order in which to try them; at most eight are
+                tried.
             timeout_s: Seconds; `auth_timeout` without it.
-            heed_refusals: Whether an address counts as failed at once when its machine says that
-                nothing listens there, instead of after `timeout_s`. Anybody may forge that.
+            heed_refusals: Whether an address counts as failed as soon as its machine reports that
+                nothing listens there (ICMP), instead of after `timeout_s`. Such a report can be
+                forged.
 
         Raises:
-            HandshakeError: None of them answered, or all refused or are out of reach of the
+            HandshakeError: No address answered, or each refused or cannot be reached from the
                 listening address.
-            LocalError: The peer table is full, or there is no address.
+            LocalError: The peer table is full, or no address was given.
         """
         seconds = self._attempt_s(timeout_s)
         read = [read_address(address) for address in addresses]
@@ -141,18 +170,18 @@ class Node(RunningNode):
             raise PeerGoneError(f"{where} left as soon as it was connected") from None
 
     async def punch(self, node_id: str, timeout_s: float = 15.0) -> PeerView:
-        """Search a direct path to a node that is relayed, now and not only at the next pause.
+        """Search for a direct path to a relayed node now, without waiting for the next attempt.
 
         Args:
-            node_id: A node that was connected to by its id.
+            node_id: A node that you connected to by its id.
             timeout_s: Seconds to wait for the outcome.
 
         Returns:
-            The peer; its `path` and `connection` tell what came of it.
+            The peer; its `path` and `connection` show the outcome.
 
         Raises:
-            LocalError: No server in common is known; connect to the node by its id first.
-            UnknownPeerError: It left meanwhile.
+            LocalError: No common server is known; connect to the node by its id first.
+            UnknownPeerError: The node left meanwhile.
             PeerTimeoutError: The search is still going on.
         """
         node_id = self._finder.other(read_node_id(node_id))
@@ -180,17 +209,17 @@ class Node(RunningNode):
         return self.peer(node_id)
 
     async def disconnect(self, peer: PeerRef, reason: str = "") -> bool:
-        """Say goodbye to a peer, and leave it alone until `connect` asks for it again.
+        """Say goodbye to a peer, and do not connect to it again until `connect` is called.
 
         Args:
-            peer: Which.
-            reason: What it is told, in one line.
+            peer: The peer.
+            reason: The reason that it is told, in one line.
 
         Returns:
-            Whether it is a server that is kept joined (`join`), and will be again after `connect`.
+            Whether it is a server in `join`, which will be kept joined again after `connect`.
 
         Raises:
-            UnknownPeerError: There is none.
+            UnknownPeerError: There is no such peer.
         """
         found = find_peer(self._endpoint, peer, self._runtime.now)
         is_kept = self._runtime.partings.part(found.address)
@@ -200,16 +229,16 @@ class Node(RunningNode):
         return is_kept
 
     async def trust(self, ref: PeerRef) -> KnownNode:
-        """Say that a node is the right one: its id was compared with its user. It is `verified`.
+        """Mark a node as `verified`: you have compared its id with its user.
 
         Args:
-            ref: A peer, by what `peer` takes; or a node that was met before, by its name, its id,
-                or the beginning of that.
+            ref: A peer, as for `peer`; or a node that was met before, by its name, its id, or the
+                beginning of its id.
 
         Raises:
-            UnknownPeerError: There is none, or several are meant; or it has no keys, or none that
-                last.
-            NotWrittenError: The file of known nodes could not be written: nothing is changed.
+            UnknownPeerError: There is no such node, or several fit; or the node has no keys, or
+                none that last.
+            NotWrittenError: The file of known nodes could not be written; nothing has changed.
         """
         peer = self._meant(ref)
         text = ref if isinstance(ref, str) else _text_of(ref, peer)
@@ -220,14 +249,14 @@ class Node(RunningNode):
             raise NotMetError(words or str(error)) from None
 
     async def forget(self, ref: PeerRef) -> KnownNode:
-        """Forget a node, its name and its addresses: who comes next in its place is new.
+        """Forget a node, its name and its addresses. Whoever comes next in its place is `new`.
 
         Args:
-            ref: As for `trust`; or an address at which it was joined, as that was typed.
+            ref: As for `trust`; or the address at which the node was joined, as it was typed.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
-            NotWrittenError: The file of known nodes could not be written: nothing is changed.
+            UnknownPeerError: No such node is known, or several fit.
+            NotWrittenError: The file of known nodes could not be written; nothing has changed.
         """
         peer = self._meant(ref)
         text = ref if isinstance(ref, str) else _text_of(ref, peer)
@@ -244,17 +273,17 @@ class Node(RunningNode):
         return found if found.is_authenticated else None
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Known:
-        """Who is meant by an id, the beginning of one, a name or an address.
+        """Find the node with an id, the beginning of one, a name or an address.
 
-        Where nobody is known by a name, the joined servers are asked.
+        If no such node is known here, the joined servers are asked.
 
         Args:
-            ref: What was said.
-            timeout_s: Seconds: for the first server, where none is joined yet, and for its
-                answer, which has three at most.
+            ref: The id, name or address.
+            timeout_s: Seconds to wait for the first server, if none is joined yet, and for its
+                answer, which may take three of them at most.
 
         Raises:
-            UnknownPeerError: Nobody fits, or several do: the text names them.
+            UnknownPeerError: No node fits, or several do; the text lists their ids.
         """
         found = await self._finder.find(ref, read_seconds(timeout_s))
         return self._view(found) if isinstance(found, Peer) else found
@@ -265,6 +294,7 @@ class Node(RunningNode):
             self._endpoint,
             self._runtime.call,
             self._clock,
+            self._runtime.network,
             self._runtime.joining.wait_for_first,
         )
 
@@ -278,17 +308,17 @@ class Node(RunningNode):
         return found
 
     async def ping(self, peer: PeerRef, timeout_s: float = 5.0) -> PingResult:
-        """Measure the round trip to a peer, or to a node reached by way of others.
+        """Measure the round trip to a peer, or to a node that is reached through others.
 
         Args:
-            peer: A peer; or any node to which there is a way, by its id or name.
+            peer: A peer; or any node to which there is a route, by its id or name.
             timeout_s: Seconds to wait for the answer.
 
         Raises:
-            PeerTimeoutError: No answer in time.
+            PeerTimeoutError: No answer came in time.
             PeerGoneError: The peer left meanwhile.
-            UnknownPeerError: There is no such peer.
-            LocalError: There is no way to the node, or too many Pings to it wait already.
+            UnknownPeerError: There is no such node.
+            LocalError: There is no route to the node, or too many Pings to it are waiting already.
         """
         deadline = self._clock() + read_seconds(timeout_s)
         node_id = node_id_of(peer)
@@ -310,11 +340,11 @@ class Node(RunningNode):
         return result
 
     async def ping_routed(self, node_id: str, timeout_s: float = 5.0) -> PingResult:
-        """Measure the round trip to a node by way of others, also where a direct path exists.
+        """Measure the round trip to a node through others, even if there is a direct path.
 
         Raises:
-            PeerTimeoutError: No answer in time.
-            LocalError: There is no way to the node.
+            PeerTimeoutError: No answer came in time.
+            LocalError: There is no route to the node.
         """
         token = await self._finder.begin_routed(
             node_id,
@@ -331,24 +361,25 @@ class Node(RunningNode):
         reliable: bool = True,
         timeout_s: float | None = None,
     ) -> SendResult:
-        """Send Data.
+        """Send Data to a peer.
 
         Args:
-            peer: To whom.
+            peer: The peer.
             payload: None, bool, int of at most 64 bits, finite float, str, list, or dict with str
-                keys: what arrives equal and of the same types. All else, tuples included, is
-                refused.
-            reliable: Whether it is sent again until it is acknowledged.
-            timeout_s: When to stop trying, seconds; without it the retransmission options decide.
+                keys: values that arrive equal and with the same types. Anything else, tuples
+                included, is refused.
+            reliable: Whether to send it again until it is acknowledged.
+            timeout_s: Seconds after which to stop trying; without it the retransmission options
+                decide.
 
         Returns:
-            What became of it: delivered, failed, timed out; sent or unconfirmed where nobody
-            acknowledges.
+            What became of the message: delivered, failed or timed out; sent or unconfirmed if
+            nobody acknowledges it.
 
         Raises:
             UnknownPeerError: There is no such peer.
             LocalError: The payload would not arrive as it is (the text names the place and the
-                type), is larger than the limit, or too much waits.
+                type), is larger than the limit, or too much is waiting already.
         """
         began = self._clock()
         seconds = self._attempt_s(timeout_s)
@@ -371,16 +402,19 @@ class Node(RunningNode):
     async def send_routed(
         self, node_id: str, payload: Any, max_hops: int | None = None, timeout_s: float = 30.0
     ) -> SendResult:
-        """Send Data to a node by way of others, until it answers.
+        """Send Data to a node through others, until it answers.
 
         Args:
-            node_id: Its id.
-            payload: What `send` takes.
-            max_hops: How many nodes may hand it on (`max_hops` of the configuration, 8).
-            timeout_s: Seconds.
+            node_id: The id of the node.
+            payload: As for `send`.
+            max_hops: How many nodes may forward it; `routing.max_hops` (8) without it.
+            timeout_s: Seconds after which to stop trying.
+
+        Returns:
+            What became of the message, as for `send`.
 
         Raises:
-            LocalError: Not JSON, too large, or no way to the node.
+            LocalError: The payload is not JSON or too large, or there is no route to the node.
         """
         hops = self._config.routing.max_hops if max_hops is None else read_hops(max_hops)
         token = await self._finder.begin_routed(
@@ -396,15 +430,16 @@ class Node(RunningNode):
     async def relay(
         self, server: PeerRef, node_id: str, data: bytes, timeout_s: float = 5.0
     ) -> SendResult:
-        """Have a server bring bytes to another of its peers (its RelayRequest).
+        """Have a server relay bytes to another of its peers (a RelayRequest).
 
         Returns:
-            SENT once the server agreed, FAILED with its reason otherwise.
+            SENT if the server agreed, otherwise FAILED with its reason. That the bytes arrived is
+            not known.
 
         Raises:
             UnknownPeerError: There is no such server.
-            LocalError: `data` is no bytes.
-            MessageTooLargeError: The request does not fit a datagram.
+            LocalError: `data` is not bytes.
+            MessageTooLargeError: The request does not fit into a datagram.
             PeerTimeoutError: The server did not answer in time.
         """
         seconds = read_seconds(timeout_s)
@@ -415,7 +450,7 @@ class Node(RunningNode):
         return result
 
     async def list_nodes(self, server: PeerRef, timeout_s: float = 10.0) -> NodeList:
-        """Ask a peer whom it knows, with names and addresses.
+        """Ask a peer for the nodes that it knows, with their names and addresses.
 
         Raises:
             UnknownPeerError: There is no such peer.
@@ -427,10 +462,10 @@ class Node(RunningNode):
         return result
 
     async def list_servers(self, server: PeerRef, timeout_s: float = 10.0) -> ServerList:
-        """Ask a server which others serve its network with it.
+        """Ask a server which other servers share its network.
 
         Returns:
-            Itself first; nobody at all if it serves the network alone.
+            That server first, then the others; no server at all if it serves the network alone.
 
         Raises:
             UnknownPeerError: There is no such peer.
@@ -442,7 +477,7 @@ class Node(RunningNode):
         return result
 
     async def discover(self, server: PeerRef | None = None) -> None:
-        """Ask one peer, or all, for peer lists; the answers come as PeersDiscovered events.
+        """Ask one peer, or all peers, for their lists; the answers are PeersDiscovered events.
 
         Raises:
             UnknownPeerError: There is no such peer.
@@ -467,20 +502,20 @@ class Node(RunningNode):
     ) -> NatReport:
         """Find out what the NAT in front of this machine does (RFC 5780), in about two seconds.
 
-        Nobody whom this node depends on (a peer, a server that it joined or is to join) sends what
-        is unasked in the tests, since some NATs ban who does.
+        Some NATs ban an address that sends unasked. So no peer, and no server that this node has
+        joined or is to join, is used to test what the NAT lets in.
 
         Args:
-            servers: STUN servers, `host:port` each, to ask beside the joined nodes that serve
-                STUN; without them those of `[nat_detection]`.
-            lifetime: Also measure how long a mapping lives, which takes that long.
-            on_progress: Told in words what is being done.
-            filter_with: Servers, `host:port` each, with which to test what is let in even if this
-                node depends on them: they may be banned for a while. They are asked in any case.
+            servers: STUN servers, `host:port` each, to ask in addition to the joined nodes that
+                serve STUN; without it those of `[nat_detection]`.
+            lifetime: Also measure how long a mapping lives, which takes minutes.
+            on_progress: Called with a description of each step.
+            filter_with: Servers, `host:port` each, to ask, and to use for the test of what is let
+                in even if this node depends on them. The NAT may ban them for a while.
 
         Raises:
-            LocalError: No server is known, or one is no address.
-            PeerTimeoutError: It took longer than `detection_timeout_ms`.
+            LocalError: No server is known, or one is not an address.
+            PeerTimeoutError: The diagnosis took longer than `detection_timeout_ms`.
         """
         return await self._runtime.nat.diagnose(
             servers, lifetime=lifetime, on_progress=on_progress, filter_with=filter_with

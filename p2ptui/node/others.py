@@ -17,49 +17,53 @@ from p2ptui.wire.address import Address
 
 @dataclass(frozen=True, slots=True)
 class OtherNode:
-    """A node without a session: a server introduced it, there is a way through a peer, or another
-    server of the network holds it."""
+    """A node without a session: a server introduced it, a route leads to it, or it is at another
+    server of the cluster."""
 
     node_id: str
+    """A UUID in its canonical form."""
     name: str
-    """Remote text; empty where nobody told."""
+    """Remote text; empty if nobody has told it."""
     address: Address | None
     """Where a server says that it is."""
     via: str
-    """The id of the server that introduced it, of the peer that comes next on the way, or of the
-    server that holds it."""
+    """The id of the server that introduced it or that it is at, or of the next hop on the route."""
     hops: int
+    """How far away it is."""
     capabilities: tuple[str, ...]
+    """The extensions that it has announced, as far as they are known."""
     via_name: str = ""
-    """The name of that server or peer: remote text."""
+    """The name of the node in `via`: remote text."""
     messages_in: int = 0
-    """Inside routed messages, as the next."""
+    """Messages from it, inside routed messages."""
     messages_out: int = 0
+    """Messages to it, inside routed messages."""
     rtt_ms: float | None = None
-    """The last round trip that was measured."""
+    """The last measured round trip."""
     last_received: float | None = None
-    """On the node's clock, seconds; None: nothing has come from it."""
+    """The time of its last message, seconds on the node's clock; None if there was none."""
     last_received_ago_s: float | None = None
+    """Seconds since its last message; None if there was none."""
     earlier_name: str = ""
-    """How it was called before, where nobody vouches for the change: it fits that name as well."""
+    """Its former name, if nobody vouches for the change: that name still fits it, too."""
     is_claim: bool = False
-    """Whether nobody says that it is there but a peer that came by itself, or a forger might."""
+    """Whether it is known only from a source that may have made it up."""
     known_since: float = 0.0
-    """On the node's clock, seconds."""
+    """Seconds on the node's clock."""
     keys: PublicKeys | None = None
-    """Those that it has shown by way of others; its id is theirs."""
+    """The public keys that it has shown through others; its id is made from them."""
 
     is_elsewhere: bool = False
-    """Whether another server of the network holds it, of which this node is one too."""
+    """Whether it is at another server of the cluster that this node belongs to."""
 
     @property
     def secured(self) -> bool:
-        """Whether what is said to it by way of others is sealed from end to end."""
+        """Whether messages to it through others are encrypted from end to end."""
         return self.keys is not None
 
     @property
     def introduced(self) -> bool:
-        """Whether it may be talked to directly; else only by way of others."""
+        """Whether it can be tried directly; otherwise it is only reached through others."""
         return self.address is not None and not self.is_elsewhere
 
 

@@ -138,17 +138,17 @@ def choose_identity(
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """Who a node is to others, and how it protects what it says; for a title line.
+    """Who a node is to others, and how it protects its messages.
 
     Args:
         id: Its node id.
-        secured: Whether it speaks under seal with its own kind.
-        ephemeral: Whether its keys last as long as it runs.
-        signer_id: Of an ephemeral one: the id of its user's identity, under which others see it;
-            empty without one.
-        mode: `open`, `prefer` or `require`: with whom it speaks (`security.mode`).
-        has_network_key: Whether it has a network key. Other nodes with keys then need it, unless
-            their ids are on `security.allowed_ids`; programs without keys come in all the same, in
+        secured: Whether it has keys, and so encrypts what it says to other nodes that have some.
+        ephemeral: Whether its keys last only while it runs.
+        signer_id: For an ephemeral node, the id of its user's lasting identity, which others see it
+            as; empty if it has none.
+        mode: `open`, `prefer` or `require`: whom it talks to (`security.mode`).
+        has_network_key: Whether it has a network key. Other nodes with keys then need the key too,
+            unless their ids are on `security.allowed_ids`. Programs without keys still come in, in
             the open, unless the mode is `require`.
     """
 

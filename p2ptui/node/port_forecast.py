@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Final, TypeAlias
@@ -72,9 +73,14 @@ async def sample_flows(
 
 
 class PortForecast:
-    """Learns from samples, and remembers what was learnt of the NATs of networks."""
+    """Learns from samples, and remembers what was learnt of the NATs of networks.
 
-    def __init__(self) -> None:
+    Args:
+        predictions: Where predictions are counted that turned out `right` or `wrong`.
+    """
+
+    def __init__(self, predictions: Counter[str]) -> None:
+        self._predictions = predictions
         self._store = PortStore()
 
     def learn(
@@ -108,12 +114,23 @@ class PortForecast:
         )
         if options.enable_nat_type_optimization:
             predictor.diagnosed(facts.mapping, facts.allocation)
-        verified = _feed(predictor, samples, server)
+        verified = self._feed(predictor, samples, server)
         self._store.remember(outside, predictor.learnt(time.time()))
         if options.enable_port_verification and not verified:
             log.debug("the next port could not be predicted")
             return None
         return predictor
+
+    def _feed(self, predictor: PortPredictor, samples: Samples, server: Address) -> bool:
+        """Show the samples to the predictor; whether it knew the last one before it saw it."""
+        verified = False
+        for at, sample in samples:
+            guess = predictor.predict(at, at, sample.local_port, server)
+            verified = sample.mapped_port in guess.ports
+            if guess.ports:
+                self._predictions["right" if verified else "wrong"] += 1
+            predictor.observe(at, sample.local_port, server, sample.mapped_port)
+        return verified
 
 
 def foretell(
@@ -148,13 +165,3 @@ def foretell(
     fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
     ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
     return tuple((outside, port) for port in ports)
-
-
-def _feed(predictor: PortPredictor, samples: Samples, server: Address) -> bool:
-    """Show the samples to the predictor; whether it knew the last one before it saw it."""
-    verified = False
-    for at, sample in samples:
-        guess = predictor.predict(at, at, sample.local_port, server)
-        verified = sample.mapped_port in guess.ports
-        predictor.observe(at, sample.local_port, server, sample.mapped_port)
-    return verified

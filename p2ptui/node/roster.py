@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.identity import canonical_id
@@ -18,7 +17,6 @@ from p2ptui.node.view import PeerView, trust_in, view
 from p2ptui.node.ways import shell_target
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import ListedServer
 
 _STATUSES: Final = list(PeerStatus)
 _FAR: Final = math.inf
@@ -201,21 +199,6 @@ class Roster:
         now = self._clock()
         asked = self._endpoint.peers.initiated
         return [view(peer, now) for peer in asked if peer.is_joined_server]
-
-    def network_servers(self) -> list[ListedServer]:
-        """See `Node.network_servers`."""
-        endpoint = self._endpoint
-        told = endpoint.elsewhere.servers_told(self._clock())
-        home = endpoint.home.server
-        if told or home is None:
-            return told
-        at = {home.node_id: visible_address(home.address)}
-        for one in endpoint.home.told:
-            at.setdefault(one.node_id, one.address)
-        return [
-            ListedServer(id=node_id, name=self.name_with(node_id), address=format_address(address))
-            for node_id, address in at.items()
-        ]
 
     def name_at(self, address: Address) -> str:
         """The name of the peer at an address: remote text; empty without one."""

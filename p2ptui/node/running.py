@@ -9,7 +9,7 @@ from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.node.life import NodeLife
 from p2ptui.node.lookup import PeerRef, find_peer
-from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.metrics import Stats, path_kinds, snapshot
 from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
@@ -32,12 +32,12 @@ class RunningNode(NodeLife):
 
     @property
     def info(self) -> NodeInfo:
-        """Who this node says it is."""
+        """What this node says of itself: id, name, version, capabilities."""
         return self._endpoint.identity
 
     @property
     def own_identity(self) -> OwnIdentity:
-        """This node's keys, whether they last, and what the user should know about them.
+        """This node's keys, whether they last, and notices about them for the user.
 
         Raises:
             LocalError: The node is not running.
@@ -48,7 +48,7 @@ class RunningNode(NodeLife):
 
     @property
     def identity(self) -> NodeIdentity:
-        """Who this node is to others, and how it protects what it says.
+        """Who this node is to others, and how it protects its messages.
 
         Raises:
             LocalError: The node is not running.
@@ -57,34 +57,34 @@ class RunningNode(NodeLife):
 
     @property
     def known_nodes(self) -> list[KnownNode]:
-        """The lasting nodes that its user has met, in any of them; see `known_node`."""
+        """The lasting nodes that this user has met, with this node or another; see `known_node`."""
         return list(self._runtime.acquaintances.book.known)
 
     @property
     def address(self) -> Address:
-        """Where its socket is bound."""
+        """The address to which its socket is bound."""
         return self._runtime.socket.local_address
 
     @property
     def peers(self) -> list[PeerView]:
-        """All peers, the one heard of longest ago first."""
+        """All peers, beginning with the one that has been silent longest."""
         return [self._view(peer) for peer in self._endpoint.peers]
 
     @property
     def roster(self) -> Roster:
-        """Peers, and the nodes behind them, for a table that shows a few of many."""
+        """Peers and the nodes behind them, for a table that shows a few of many."""
         return Roster(self._endpoint, self._clock, self._runtime.refused)
 
     @property
     def routes(self) -> list[RouteEntry]:
-        """To whom there is a way, through whom, and how far it is (hops)."""
+        """The routes: to which node, through which peer, over how many hops."""
         return self._endpoint.routes(self._clock())
 
     def peer(self, peer: PeerRef) -> PeerView:
-        """One peer.
+        """Look up one peer.
 
         Raises:
-            UnknownPeerError: There is none, or the name fits several.
+            UnknownPeerError: There is no such peer, or the name fits several.
         """
         return self._view(find_peer(self._endpoint, peer, self._clock()))
 
@@ -92,18 +92,18 @@ class RunningNode(NodeLife):
         return view(peer, self._clock(), self._endpoint.peers)
 
     def known_node(self, node_id: str) -> KnownNode | None:
-        """What this node's user knows of an id, from sessions before; None if it was never met."""
+        """What is known of an id from earlier sessions; None if it was never met."""
         return self._runtime.acquaintances.book.known.get(node_id)
 
     def against(self, ref: str, node_id: str, name: str) -> str:
-        """What speaks against giving anything to a node that answers to what the user has typed: it
-        is not as it was, or not the node that the user knows by that, or has not shown the keys of
-        its id.
+        """Why nothing should be sent to a node that answers to what the user has typed: it has
+        changed, the user knows another node by that name, or it has not shown the keys of its id.
 
         Args:
-            ref: A name, an id, or the beginning of one; empty for who was named by its address.
-            node_id: Who answers to it.
-            name: What that is called.
+            ref: The name, the id or the beginning of one that was typed; empty if it was an
+                address.
+            node_id: The id of the node that answers to it.
+            name: The name of that node.
 
         Returns:
             A line for the user: what happened and what to do; empty if nothing speaks against it.
@@ -111,21 +111,21 @@ class RunningNode(NodeLife):
         return self._runtime.acquaintances.against(ref, node_id, name)
 
     def judge_listed(self, node_id: str, name: str) -> Judgement | None:
-        """What is known of a node that others tell of, in the words for one with a session; who has
-        the id is only shown in a session with it.
+        """Judge a node that is only known from a list, as if it were a peer. Whether it really has
+        that id only shows in a session with it.
 
         Args:
             node_id: Its id.
-            name: What it is said to be called.
+            name: The name in the list.
 
         Returns:
-            None if that id was never met.
+            The judgement; None if that id was never met.
         """
         return self._runtime.acquaintances.book.known.judge_listed(node_id, name)
 
     def seals_for(self, node_id: str) -> bool:
-        """Whether what is sent to a node now is sealed for it: in its session, or from end to end
-        by way of others. Else it goes in the open: who is on the way can read and alter it.
+        """Whether a message to a node would be sealed now, in its session or from end to end
+        through others. Otherwise it goes in the open: whoever is on the way can read and alter it.
 
         Args:
             node_id: Its id.
@@ -139,30 +139,40 @@ class RunningNode(NodeLife):
         """What this node relays for others, and what it refuses, by client.
 
         Args:
-            limit: Open relays and clients to name, at most; the most recent ones are.
+            limit: The number of open relays and clients to list, at most, beginning with the most
+                recent.
         """
         return self._endpoint.relays(limit)
 
     @property
     def cluster(self) -> "ClusterReport | None":
-        """How this server stands among the others of its network, and with their broker; None for
-        one that serves it alone."""
+        """The state of this server's cluster and of its link to the broker; None for a node that
+        is in no cluster."""
         return None if self._cluster is None else self._cluster.report()
 
     def cluster_servers(self) -> "list[ServerStatus]":
-        """The other servers of the network that are there; none for one that serves it alone."""
+        """The other servers of the cluster that are up; empty for a node that is in no cluster."""
         return [] if self._cluster is None else self._cluster.servers()
 
     def network_servers(self) -> list[ListedServer]:
-        """The servers of the network, as far as this node knows them without asking: of a server in
-        a cluster all, itself first; of any other node the one that it is at, first, and those that
-        this one told it of. None where the servers are no cluster."""
-        return self.roster.network_servers()
+        """The servers of the network, as far as this node knows them without asking: for a server
+        in a cluster all of them, itself first; for any other node its home server first, then those
+        that this has told it of. Empty if there is no cluster."""
+        return self._runtime.network.servers()
+
+    async def learn_network_servers(self, longest_s: float = 0.0) -> None:
+        """Ask the server that this node is at for the others: then `network_servers` has their
+        names, how many peers they have, and when they were heard.
+
+        Args:
+            longest_s: It is not asked again within this time, seconds.
+        """
+        await self._runtime.network.learn(longest_s)
 
     @property
     def home(self) -> str | None:
-        """The id of the server of a cluster that this node is at, by which the others reach it;
-        None where it is at none."""
+        """The id of this node's home: the server of a cluster through which the nodes at other
+        servers reach it. None if it has joined no cluster."""
         server = self._endpoint.home.server
         return None if server is None else server.node_id
 
@@ -171,6 +181,25 @@ class RunningNode(NodeLife):
         runtime = self._runtime
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
+    def path_kinds(self) -> dict[str, int]:
+        """Count the peers that are reached directly, by a direct path (by the method that found
+        it), and by relay. This looks at each peer, so call it a few times a minute at most."""
+        return path_kinds(self._runtime.endpoint)
+
+    @property
+    def servers_to_join(self) -> int:
+        """The number of servers in `join`."""
+        return len(self._config.server.join)
+
+    @property
+    def state(self) -> str:
+        """`running`, `not started`, `failed` or `closing`."""
+        if self._started is None:
+            return "not started"
+        if self.has_failed:
+            return "failed"
+        return "closing" if self._started.closing else "running"
+
     def events(
         self,
         limit: int | None = None,
@@ -178,19 +207,22 @@ class RunningNode(NodeLife):
         data: bool | str = True,
         wants: Callable[[Event], bool] | None = None,
     ) -> Subscription:
-        """What happens from now on, as an async iterator of `p2ptui.core.events`.
+        """Subscribe to what happens from now on: an async iterator of `p2ptui.core.events`.
 
-        Messages of others are told DELIVERED when they wait in the queues of all who read Data.
-        A reader that falls behind by `reader_bytes` makes those wait who write to it.
+        A message is reported to its sender as DELIVERED once it waits in the queues of all readers
+        of Data. A reader that falls behind by `reader_bytes` makes its senders wait.
 
         Args:
             limit: Events other than Data that may wait for the reader (`event_queue_size` without
-                it); beyond that they are dropped, and an EventsDropped says how many.
-            data: Whether this is a reader of Data. One that is not gets none, and holds up nobody.
-                A key makes it a reader of what may be an object with that, and of no other Data.
-            wants: Called with each event as it happens: whether the reader gets it; all without
-                it. Data that it does not want counts as read. It must be quick. What it raises is
-                raised to the reader, and ends this subscription alone.
+                it). Any more are dropped, and an EventsDropped tells how many.
+            data: Whether to read Data. A reader that does not gets none, and holds up nobody. A
+                string limits it to Data that may be an object with this key.
+            wants: Called with each event as it happens; returns whether the reader gets it. Data
+                that it does not want counts as read. It must be quick. If it raises, the reader
+                gets the exception, and only this subscription ends.
+
+        Returns:
+            The iterator. It ends with the node, or with `unsubscribe`.
 
         Raises:
             LocalError: The limit is below 1.
@@ -202,18 +234,15 @@ class RunningNode(NodeLife):
         return self._runtime.subscribe(limit, data=data, wants=wants)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; also one that has ended, with the node or before."""
+        """End a subscription. Ending it twice, or after the node, does no harm."""
         if self._started is not None:
             self._started.unsubscribe(subscription)
 
     def trace(self, *, enabled: bool) -> None:
-        """Whether every message that comes and goes is told as a MessageTraced event."""
+        """Emit a MessageTraced event for every message in and out, or stop doing so."""
         self._endpoint.set_tracing(enabled=enabled)
 
     def watch_names(self, *, enabled: bool) -> None:
-        """Whether somebody looks at the nodes behind the joined servers, and at their names.
-
-        Then the servers' lists are asked for at once and kept fresh; else when they are needed.
-        """
+        """Ask the joined servers for their lists regularly, or only when a name is needed."""
         self._endpoint.watching.set_watched(self._runtime.now, enabled=enabled)
         self._runtime.flush()

@@ -114,6 +114,8 @@ class Runtime:
         self.acquaintances = self._servers.acquaintances
         self.refused = self._servers.refusals.shown
         """The servers that are to be joined, and are turned away."""
+        self.network = self._servers.network
+        """The servers of this node's network."""
         self.nat.found_at = self.joining.found_at
         self._support = TraversalSupport(
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin

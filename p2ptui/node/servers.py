@@ -14,6 +14,7 @@ from p2ptui.node.connector import Connector
 from p2ptui.node.driven import Driven
 from p2ptui.node.joiner import Elsewhere, Joining
 from p2ptui.node.known_nodes_book import KnownNodesBook
+from p2ptui.node.network import Network
 from p2ptui.node.partings import Partings
 from p2ptui.node.refuge import Refuge
 from p2ptui.node.refused import Refusals
@@ -128,6 +129,8 @@ class Servers:
         self.acquaintances.kept_pin = self.joining.pin_at
         self.refusals = Refusals(driven.endpoint, self.acquaintances, driven.clock, self._is_wanted)
         """Whom this node has asked and turned away."""
+        self.network = Network(driven.endpoint, driven.call, driven.clock)
+        """The servers of this node's network."""
 
     def _is_wanted(self, given: str, address: Address) -> bool:
         return self.joining.keeps(given) and not self.partings.is_parted(address)

@@ -43,10 +43,10 @@ _OF_DATA: Final = _DATA | {DataDropped}
 
 
 class Subscription(AsyncIterator[Event]):
-    """Events from now on, in order.
+    """An async iterator of events, in order; `Node.events()` makes it.
 
-    Data always finds its place, since its sender was told only that there is room for it. Of the
-    rest the newest are dropped when the reader is too slow.
+    Data is never dropped: it was acknowledged only because there is room for it. Of the other
+    events, the newest are dropped if the reader is too slow.
 
     Args:
         limit: Events other than Data that may wait for the reader.
@@ -142,7 +142,7 @@ class Subscription(AsyncIterator[Event]):
         return True
 
     def close(self) -> None:
-        """End the iteration, after what already waits; from now on it holds up nobody."""
+        """End the iteration after what is waiting already; from now on it holds up nobody."""
         self._closed = True
         if self.room is not None:
             self.room.close()
@@ -192,7 +192,7 @@ class Subscription(AsyncIterator[Event]):
             self.room.read(carrier_of(event), data_bytes(event))
 
     def take(self, limit: int) -> list[Event]:
-        """At most `limit` events that already wait; never blocks.
+        """Take at most `limit` events that are waiting already; never blocks.
 
         Raises:
             Exception: Nothing waits any more, and `wants` has raised this.

@@ -79,7 +79,7 @@ class TraversalSupport:
         self._begin = begin
         self._sockets: dict[int, DatagramSocket] = {}
         self._next_number = 1
-        self._forecast = PortForecast()
+        self._forecast = PortForecast(endpoint.counters.predictions)
         self._diagnosing = False
         self._flow_probes = FlowProbes(
             self._sampling_server, self._open_client, clock, begin, self._note_flow

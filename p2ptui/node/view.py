@@ -14,57 +14,68 @@ from p2ptui.wire.message import NodeInfo
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """One peer at the time of asking."""
+    """A snapshot of one peer."""
 
     node_id: str
-    """Canonical UUID; empty while its handshake has not told it."""
+    """A UUID in its canonical form; empty until the handshake has told it."""
     name: str
-    """Remote text: neutralise it before showing it."""
+    """What it calls itself. Remote text: neutralise it (`p2ptui.text.printable`) to show it."""
     address: Address
-    """Where its datagrams go; if they are relayed, to this server."""
+    """Where datagrams to it go; while it is relayed, the address of the server."""
     status: PeerStatus
+    """How far its session is."""
     path: Path
+    """Direct, or through a server."""
     connection: Connection
-    """How the path was won, or why there is none."""
+    """How the direct path was found, or why there is none."""
     version: str
+    """The version of its program, as it says."""
     dialect: str
-    """`spec` or `reference`: whose habits it has."""
+    """`spec`, or `reference` for clients of the Rust server."""
     capabilities: tuple[str, ...]
+    """The extensions that it has announced."""
     public_address: Address | None
-    """This node's address as the peer saw it."""
+    """This node's own address as the peer sees it."""
     info: NodeInfo | None
-    """All that it said of itself in its handshake: remote text."""
+    """What it has said of itself in its handshake: remote text."""
     initiated: bool
     """Whether this node asked for the session."""
     proved: bool
     """Whether the peer has shown that it receives at its address."""
     rtt_ms: float | None
-    """The last round trip that was measured."""
+    """The last measured round trip."""
     messages_in: int
+    """Messages from it."""
     messages_out: int
+    """Messages to it."""
     bytes_in: int
+    """Bytes from it."""
     bytes_out: int
+    """Bytes to it."""
     retransmissions: int
+    """Datagrams to it that were sent again."""
     waiting: int
-    """Messages of this node that it has not acknowledged yet."""
+    """Messages to it that are not acknowledged yet."""
     last_received_ago_s: float
+    """Seconds since its last datagram."""
     connected_for_s: float
+    """Seconds since it appeared."""
     datagram_bytes: int = 0
-    """The largest datagram that the way to it is known, or supposed, to carry."""
+    """The size of the largest datagram that data to it uses."""
     datagram_limit: int | None = None
-    """Datagrams above this size were seen to vanish on the way to it; None if none were."""
+    """The size above which datagrams to it were seen to vanish; None if none were."""
     via_name: str = ""
     """While it is relayed, the name of the server: remote text."""
     secured: bool = False
-    """Whether its id is that of keys that it has shown, and all that is said is sealed."""
+    """Whether it has shown the keys of its id, and everything is encrypted."""
     trust: Trust | None = None
-    """What is known of who it is; None while its handshake has not told."""
+    """What is known of who it is; None until the handshake has told."""
     advice: str = ""
-    """What happened to that and what to do, in a sentence; empty if there is nothing to do."""
+    """What has changed and what to do about it, in a sentence; empty if there is nothing to do."""
     ephemeral: bool = False
-    """Whether it says that its keys last no longer than it runs."""
+    """Whether it says that its keys last only while it runs."""
     signer_id: str = ""
-    """Of an ephemeral node: the id of its user's identity, by a statement that was checked."""
+    """For an ephemeral node that has proved whose it is: the id of that user's lasting identity."""
 
 
 def judged_now(peer: Peer) -> Judged | None:

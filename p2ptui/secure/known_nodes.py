@@ -42,15 +42,15 @@ class Trust(StrEnum):
     """What is known of who is on the other side."""
 
     VERIFIED = "verified"
-    """The user said that it is the right one."""
+    """The user has confirmed that it is the right one."""
     KNOWN = "known"
-    """The same as before."""
+    """It has the same keys as before."""
     NEW = "new"
-    """Not met before."""
+    """It was never met before."""
     OPEN = "open"
-    """It has no key: nobody can tell who it is."""
+    """It has no keys, so nobody can tell who it is."""
     CHANGED = "changed"
-    """Its name, address or id was somebody else's, or had a key."""
+    """Its name, address or id belonged to another node before, or had keys."""
 
 
 @dataclass(slots=True, init=False, unsafe_hash=True)
@@ -104,7 +104,7 @@ class Judgement:
     """What to make of a node.
 
     Args:
-        trust: In a word.
+        trust: The judgement in a word.
         advice: What happened and what to do, in a sentence; empty if there is nothing to do.
     """
 
@@ -118,17 +118,17 @@ _OPEN: Final = Judgement(Trust.OPEN)
 
 @dataclass(frozen=True, slots=True)
 class KnownNode:
-    """A lasting node that was met.
+    """A node with lasting keys that was met.
 
     Args:
-        id: Its id, which its keys make.
+        id: Its id, which is made from its keys.
         keys: Its public keys.
         name: What it called itself when it was last seen.
-        first_seen: Unix time, seconds.
-        last_seen: Likewise.
-        verified: Whether the user said that it is the right one.
-        disputed: Whether it came under the name of another, and the user has not yet said that
-            it is right.
+        first_seen: When it was first seen, Unix time, seconds.
+        last_seen: When it was last seen, Unix time, seconds.
+        verified: Whether the user has confirmed that it is the right one.
+        disputed: Whether it came under the name of another node, and the user has not confirmed
+            it yet.
     """
 
     id: str

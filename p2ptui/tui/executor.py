@@ -9,7 +9,7 @@ from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
-from p2ptui.node.lookup import SeveralFitError
+from p2ptui.node.lookup import OtherServerError, SeveralFitError
 from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
@@ -112,7 +112,13 @@ class Executor:
             LocalError: Nobody is named, and nobody selected.
         """
         if command.peer is not None:
-            return await self.find(command.peer, progress)
+            try:
+                return await self.find(command.peer, progress)
+            except OtherServerError as error:
+                if command.verb.name != "connect":
+                    raise
+                server = error.server
+                return OtherNode(server.id, server.name, None, "", 1, ())
         selected = self._selected()
         if selected is None:
             raise LocalError(f"nobody is selected; usage: {command.verb.usage}")

@@ -41,6 +41,12 @@ MANY_PEERS_INTERVAL_S: Final = 1.0
 
 STATS_INTERVAL_S: Final = 1.0
 
+SERVERS_INTERVAL_S: Final = 1.0
+READ_SERVERS_S: Final = 5.0
+KNOWN_SERVERS_S: Final = 60.0
+"""A node at a server of a cluster asks it for the others as often as this while a page is open, and
+for their names alone as seldom as that; at once where there is another server, or others."""
+
 MAX_SAMPLED: Final = MANY
 """Nodes whose round trips are remembered, the first of the table."""
 
@@ -135,6 +141,7 @@ class FeedApp(DressedApp):
         self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
         self.set_interval(STATS_INTERVAL_S, self.take_stats)
         self.set_interval(STEP_S, self.take_trends)
+        self.set_interval(SERVERS_INTERVAL_S, self.learn_servers)
 
     def note(self, text: str, level: str = "info") -> None:
         """Put a line of this program itself into the log."""
@@ -197,6 +204,11 @@ class FeedApp(DressedApp):
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
         self._changed = self.roster.changed
+
+    async def learn_servers(self) -> None:
+        """Ask for the servers of the network: often while a page is open, else for their names."""
+        is_read = len(self.screen_stack) > 1
+        await self.node.learn_network_servers(READ_SERVERS_S if is_read else KNOWN_SERVERS_S)
 
     def take_trends(self) -> None:
         """Remember how the round trips are now, also while nobody looks at the table."""

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding
 
+from p2ptui.manual.topics import TOPICS
 from p2ptui.tui.filters import EXPLAINED
 from p2ptui.tui.two_columns import INDENT, beside, wrapped
 from p2ptui.verbs import VERBS, Kind, Verb
@@ -76,6 +77,23 @@ def verb_text(verb: Verb, width: int) -> Text:
         text.append(f"\nin a shell: p2ptui {verb.name} -h\n", "dim")
     if verb.name == "filter":
         _filter_words(text, width)
+    if verb.name in TOPICS:
+        text.append("\n").append_text(topic_text(verb.name, width))
+    return text
+
+
+def topic_text(name: str, width: int) -> Text:
+    """The text on a topic, which a shell has as `p2ptui help TOPIC`.
+
+    Args:
+        name: Which.
+        width: Cells of a line.
+    """
+    text = Text()
+    for line in TOPICS[name].text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        parts = [line] if cell_len(line) <= width else wrapped(line, max(width - indent, 1))
+        text.append("".join(f"{part}\n" for part in parts))
     return text
 
 

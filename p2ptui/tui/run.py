@@ -8,9 +8,10 @@ import sys
 from p2ptui.config import Config, config_warnings
 from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
-from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
+from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node, diagnoses_at_start
+from p2ptui.operating import serving_metrics
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
@@ -50,7 +51,8 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
 
 
 async def _run(config: Config, key_log: str | None = None) -> int:
-    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
+    node = Node(config) if key_log is None else Node(config, key_log=key_log)
+    async with serving_metrics(node, config), node:
         app = P2PApp(
             node,
             History(history_path()),
@@ -81,7 +83,7 @@ def _leave_when_asked(app: P2PApp) -> None:
         said = "terminated" if number is signal.SIGTERM else "the terminal was closed"
         app.exit(code, code, f"p2ptui: {said}")
 
-    handle_signals(leave, "SIGTERM", "SIGHUP")
+    handle_signals(leave, *ENDING)
 
 
 class _NoteHandler(logging.Handler):

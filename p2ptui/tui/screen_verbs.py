@@ -11,7 +11,7 @@ from p2ptui.node import PeerView, own_address, way_words
 from p2ptui.text import counted, printable
 from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
-from p2ptui.tui.help import help_text, verb_text
+from p2ptui.tui.help import help_text, topic_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.peer_detail import node_text, own_text
@@ -185,8 +185,10 @@ class ScreenVerbs:
 
     def _show_help(self, about: str) -> None:
         def page(width: int) -> Text:
-            if about:
+            if about in VERBS:
                 return verb_text(VERBS[about], width)
+            if about:
+                return topic_text(about, width)
             return help_text(all_bindings(), self._app.keys, width)
 
         self._app.push_screen(PageScreen(f"Help {about}".strip(), page))

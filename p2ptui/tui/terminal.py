@@ -5,7 +5,6 @@ and a terminal that has gone away ends the screen. One that takes nothing holds 
 import contextlib
 import os
 import selectors
-import signal
 import sys
 import time
 from codecs import getincrementaldecoder
@@ -18,7 +17,7 @@ from textual.driver import Driver
 from textual.drivers._writer_thread import WriterThread
 from textual.message import Message
 
-from p2ptui.io.signals import EXIT_BY_SIGNAL
+from p2ptui.io.signals import EXIT_BY_SIGNAL, HANGUP
 from p2ptui.tui.pasting import Input, Keys, PasteGuard
 
 READ_BYTES: Final = 4096
@@ -294,7 +293,7 @@ def _leave(driver: Any) -> None:
     app = driver._app
 
     def leave() -> None:
-        code = EXIT_BY_SIGNAL + signal.SIGHUP
+        code = EXIT_BY_SIGNAL + HANGUP
         if not app._exit:
             app.exit(code, code, "p2ptui: the terminal was closed")
 

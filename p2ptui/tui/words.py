@@ -8,6 +8,7 @@ from typing import Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.sealing import SealFrame
+from p2ptui.manual.topics import TOPICS
 from p2ptui.node import Roster
 from p2ptui.node.roster import TRUST_KEY
 from p2ptui.secure.known_nodes import KnownNode, Trust
@@ -63,7 +64,7 @@ def words_of(
         case Kind.WORD:
             return [f"{TRUST_KEY}{trust}" for trust in Trust]
         case Kind.VERB:
-            return VERBS
+            return list(dict.fromkeys([*VERBS, *TOPICS]))
         case Kind.LEVEL:
             return LEVELS
         case Kind.THEME:

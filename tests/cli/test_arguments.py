@@ -191,6 +191,16 @@ def test_a_file_of_the_cluster_that_cannot_be_read_is_refused(capsys, tmp_path, 
     assert main(["-c", str(file), "--check-config"]) == 0
 
 
+@pytest.mark.parametrize("what", [["--check-config"], ["--no-ui"], []])
+def test_the_url_of_a_broker_is_refused_in_one_line(capsys, what):
+    assert main(["--cluster", "nats://h:70000", *what]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("p2ptui: command line: cluster.servers = ['nats://h:70000']: must be ")
+    assert errors.endswith("; the port must be 1 to 65535\n")
+    assert errors.count("\n") == 1
+
+
 def test_version_and_help(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr() == (f"p2ptui {described()}\n", "")

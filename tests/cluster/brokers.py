@@ -27,13 +27,20 @@ class Broker:
         config: More lines of its configuration.
         jetstream: Whether it keeps anything.
         disk: How much, at most.
+        at_start: Done in its process before it starts.
     """
 
     def __init__(
-        self, folder: Path, config: str = "", *, jetstream: bool = True, disk: str = "2GB"
+        self,
+        folder: Path,
+        config: str = "",
+        *,
+        jetstream: bool = True,
+        disk: str = "2GB",
+        at_start: Callable[[], None] | None = None,
     ) -> None:
         self._folder, self._config, self._jetstream = folder, config, jetstream
-        self._disk = disk
+        self._disk, self._at_start = disk, at_start
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,6 +67,11 @@ class Broker:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, *, jetstream: bool | None = None) -> "Broker":
         """Start it, where it was before."""
         assert PROGRAM is not None
@@ -72,7 +84,9 @@ class Broker:
         path = self._folder / "nats.conf"
         path.write_text(text)
         log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen([PROGRAM, "-c", str(path)], stdout=log, stderr=log)
+        self._process = subprocess.Popen(
+            [PROGRAM, "-c", str(path)], stdout=log, stderr=log, preexec_fn=self._at_start
+        )
         log.close()
         ports = self._folder / f"nats-server_{self._process.pid}.ports"
         end = time.monotonic() + PATIENCE_S

@@ -10,15 +10,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.events import DataReceived, SendStatus
-from p2ptui.errors import P2PError
+from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.node import Node
 
 AT_ONCE: Final = 24
 """Nodes that start, or pairs that meet, at a time."""
+
+PING_S: Final = 3.0
+"""A Ping that is not answered by then is lost."""
+
+ASK_PAUSE_S: Final = 0.2
+"""Between two questions whether a node can be reached."""
 
 MOST_UNDER_WAY: Final = 64
 """Messages of one pair of which it is not known yet what became."""
@@ -64,41 +71,63 @@ class Crowd:
             if isinstance(event, DataReceived) and isinstance(event.payload, list):
                 self.came[name, *event.payload] += 1
 
-    async def talk(self, pairs: list[list[str]], seconds: float) -> list[str]:
+    async def talk(self, pairs: list[list[str]], seconds: float) -> list[list[Any]]:
         """Have nodes reach others: meet, Ping, and send what is acknowledged; why it did not work,
-        an empty text if it did."""
+        an empty text if it did, how long each of the three took, and how many Pings were lost: one
+        is a single datagram, which nothing repeats but whoever pings."""
 
-        async def talk(source: str, target: str) -> str:
-            node = self.nodes[source]
-            doing = "connect"
+        async def answers(node: Node, target: str, left_s: float) -> bool:
+            try:
+                await node.ping(target, min(PING_S, max(0.1, left_s)))
+            except PeerTimeoutError:
+                return False
+            return True
+
+        async def talk(source: str, target: str) -> list[Any]:
+            node, steps = self.nodes[source], [time.monotonic()]
+            doing, why, lost, end = "connect", "", 0, time.monotonic() + seconds
             try:
                 async with asyncio.timeout(seconds):
                     await node.connect(target, seconds)
                     doing = "ping"
-                    await node.ping(target, seconds)
+                    steps.append(time.monotonic())
+                    while not await answers(node, target, end - time.monotonic()):
+                        lost += 1
                     doing = "send"
+                    steps.append(time.monotonic())
                     result = await node.send(target, "hello", timeout_s=seconds)
+                if not result.delivered:
+                    why = f"{source} to {target}: not delivered: {result.reason}"
             except (P2PError, TimeoutError) as error:
-                return f"{source} to {target}: {doing}: {type(error).__name__}: {error}"
-            return "" if result.delivered else str(result.reason)
+                why = f"{source} to {target}: {doing}: {type(error).__name__}: {error}"
+            steps.append(time.monotonic())
+            took = [round(after - before, 3) for before, after in pairwise(steps)]
+            return [why, took, lost]
 
         return await _in_turn([lambda pair=pair: talk(*pair) for pair in pairs])
 
     async def reach(self, source: str, targets: list[str], seconds: float) -> dict[str, float]:
-        """When each of others was reached first from now on; those that are not are left out."""
+        """When each of others was reached first from now on; those that are not are left out. Each
+        is asked again and again without waiting for an answer: one that is lost costs no time."""
         node, end = self.nodes[source], time.monotonic() + seconds
         reached: dict[str, float] = {}
 
+        async def ask(target: str) -> None:
+            try:
+                result = await node.send_routed(target, "there?", timeout_s=1.0)
+                if result.delivered:
+                    reached.setdefault(target, time.monotonic())
+            except P2PError:
+                pass
+
         async def reach(target: str) -> None:
-            while (left_s := end - time.monotonic()) > 0:
-                try:
-                    result = await node.send_routed(target, "there?", timeout_s=min(1.0, left_s))
-                    if result.delivered:
-                        reached[target] = time.monotonic()
-                        return
-                except P2PError:
-                    pass
-                await asyncio.sleep(0.1)
+            asking = set[asyncio.Task[None]]()
+            while target not in reached and time.monotonic() < end:
+                task = asyncio.create_task(ask(target))
+                asking.add(task)
+                task.add_done_callback(asking.discard)
+                await asyncio.sleep(ASK_PAUSE_S)
+            await asyncio.gather(*asking)
 
         await asyncio.gather(*(reach(target) for target in targets))
         return reached
@@ -106,6 +135,17 @@ class Crowd:
     async def sessions(self, source: str) -> list[str]:
         """With whom a node has sessions."""
         return [peer.name for peer in self.nodes[source].peers]
+
+    async def tell(self, source: str) -> dict[str, Any]:
+        """What there is to say of a node that does not reach another one."""
+        endpoint = self.nodes[source]._runtime.endpoint
+        home = endpoint.home.server
+        peers = [
+            f"{peer.name} at {peer.address} {peer.status.name} path {peer.path}"
+            for peer in endpoint.peers
+        ]
+        drops = dict(endpoint.counters.drops)
+        return {"home": None if home is None else home.name, "peers": peers, "drops": drops}
 
     async def listed(self, source: str, server: str) -> list[str]:
         """Ids of all nodes that a server knows."""

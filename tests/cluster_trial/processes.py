@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import signal
 import socket
@@ -22,6 +23,15 @@ MONITORED: Final = 'http: "127.0.0.1:-1"'
 LONGEST_S: Final = 120.0
 """What a crowd is told may take so long."""
 
+_SET_DEATH_SIGNAL: Final = 1
+"""PR_SET_PDEATHSIG of Linux."""
+
+
+def die_with_parent() -> None:
+    """What was started ends with whoever started it, also if that is killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+
 
 def free_port(kind: int) -> int:
     """A port that nobody has now."""
@@ -40,7 +50,12 @@ def counted(broker: Broker, what: str) -> dict[str, Any]:
 def _spawn(
     *arguments: str, extra: Mapping[str, str] | None = None, **options: Any
 ) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", *arguments], env=environment(extra), **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=environment(extra),
+        preexec_fn=die_with_parent,
+        **options,
+    )
 
 
 class Way:
@@ -78,14 +93,18 @@ class Server:
         self.name, self.broker_url = name, broker_url
         self.address = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         self._folder, self._options = folder, options
+        self.watched = folder / f"{name}.socket"
+        """Where it tells whom it lists."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, where it was before."""
         self.log = self._folder / f"{self.name}.log"
+        self.watched.unlink(missing_ok=True)
         log = self.log.open("ab")
         self._process = _spawn(
-            "p2ptui",
+            "tests.cluster_trial.server",
+            str(self.watched),
             "--no-ui",
             "--INFO",
             "--relay",
@@ -108,6 +127,11 @@ class Server:
         assert self._process is not None
         text = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def lines(self, word: str) -> list[str]:
         """What it has logged with a word."""
@@ -140,6 +164,7 @@ class CrowdProcess:
             stderr=self._log,
             env=environment(),
             limit=1 << 28,
+            preexec_fn=die_with_parent,
         )
         self._reading = asyncio.create_task(self._read())
 

@@ -21,8 +21,10 @@ from tests.cluster_trial.processes import (
     Server,
     Way,
     counted,
+    die_with_parent,
     until,
 )
+from tests.cluster_trial.watch import Watch, rest
 
 SERVERS: Final = 3
 NETWORK: Final = "p2p_default"
@@ -36,6 +38,13 @@ BACK_S: Final = 5.0
 LIMIT_S: Final = 20.0
 """So long it is waited for."""
 
+REST_S: Final = 60.0
+"""So long it is waited until all that was started has time to spare, before something is measured:
+it shares the processors of one machine."""
+
+TALK_S: Final = 15.0
+"""Two nodes have so long to meet, Ping, and send."""
+
 
 @dataclass
 class Options:
@@ -47,7 +56,7 @@ class Options:
     kills: int = 20
     server_kills: int = 10
     cuts: int = 10
-    cut: float = 15.0
+    cut: float = 60.0
     probed: int = 10
     """Peers of a killed server that are looked for."""
     lines: int = 6
@@ -70,6 +79,12 @@ class Row:
     holds: bool
     figures: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def words(self) -> str:
+        """In one line."""
+        met = "MET" if self.holds else "NOT MET"
+        return f"{met:7}  {self.name}: {self.measured} (wanted: {self.wanted})"
+
 
 class Trial:
     """Servers, a broker, and nodes."""
@@ -77,7 +92,7 @@ class Trial:
     def __init__(self, options: Options, folder: Path, say: Any) -> None:
         self.options, self.say = options, say
         self.rng = random.Random(options.seed)
-        self.broker = Broker(folder, MONITORED)
+        self.broker = Broker(folder, MONITORED, at_start=die_with_parent)
         self.folder = folder
         self.ways: list[Way] = []
         self.servers: list[Server] = []
@@ -93,6 +108,10 @@ class Trial:
             (home, kind): [] for home in range(SERVERS) for kind in range(len(KINDS))
         }
         """Names, by their server and their kind."""
+        self.watch = Watch([])
+        self.listed_s: float | None = None
+        """How long it last took until all were in all lists, whoever holds them."""
+        self._names: dict[str, str] = {}
 
     async def begin(self) -> None:
         """Start all."""
@@ -109,10 +128,8 @@ class Trial:
             self.crowds.append(crowd)
             await crowd.begin()
 
-        async def are_up() -> bool:
-            return all(server.lines("linked to the broker") for server in self.servers)
-
-        if not await until(are_up, LIMIT_S * 2):
+        self.watch = Watch([server.watched for server in self.servers])
+        if not await until(self._are_up, LIMIT_S * 2):
             raise RuntimeError("the servers do not find the broker")
         told: list[list[dict[str, Any]]] = [[] for _ in self.crowds]
         for number in range(options.nodes):
@@ -138,11 +155,35 @@ class Trial:
             self.ids |= ids
 
         started_s = time.monotonic() - began
-        took_s = await self._one_truth(60)
-        took_all_s = time.monotonic() - began
-        self.say(f"{options.nodes} nodes after {took_all_s:.1f} s; started after {started_s:.1f} s")
+        self._names = {node_id: name for name, node_id in self.ids.items()}
+        took_s = await self._one_truth(60, began)
         if took_s is None:
             raise RuntimeError("the servers do not know all nodes")
+        busy = await rest(REST_S)
+        self.say(
+            f"{options.nodes} nodes started after {started_s:.1f} s, in all lists after"
+            f" {took_s:.1f} s; they use {busy:.0%} of the processors after"
+            f" {time.monotonic() - began:.0f} s"
+        )
+
+    async def _are_up(self) -> bool:
+        return all([await view.look() for view in self.watch.views])
+
+    async def restore(self) -> None:
+        """Have all that was started be there, whatever a part has left behind."""
+        if not self.broker.is_running:
+            self.broker.start()
+        for way in self.ways:
+            way.mend()
+        for server in self.servers:
+            if not server.is_running:
+                server.start()
+        for crowd in self.crowds:
+            await crowd.do("stop", 5.0)
+            await crowd.do("arrived")
+        if await self._one_truth(90) is None:
+            self.say("  there is no one truth before the next part begins")
+        await rest(REST_S)
 
     async def end(self) -> None:
         """End all that was started."""
@@ -160,31 +201,24 @@ class Trial:
         """Nodes that have joined one server, and that speak to others by way of it."""
         return self.kinds[home, 0]
 
-    async def _one_truth(self, seconds: float) -> float | None:
-        """How long it takes until all servers know all nodes, at most; None: longer."""
-        began, everybody = time.monotonic(), set(self.ids.values())
-        found: dict[int, int] = {}
-        missing: dict[int, set[str]] = {}
-
-        async def knows(home: int) -> bool:
-            name = self.relayed(home)[0]
-            ids = await self.crowd_of[name].do("listed", name, self.servers[home].address)
-            missing[home] = everybody - {*ids, self.ids[name]}
-            found[home] = len(everybody) - len(missing[home])
-            return everybody <= {*ids, self.ids[name]}
-
-        async def all_know() -> bool:
-            return all(await asyncio.gather(*(knows(home) for home in range(SERVERS))))
-
-        if await until(all_know, seconds, 0.1):
-            return time.monotonic() - began
-        self.say(f"  known: {found} of {len(everybody)}")
-        await self._tell_missing(set().union(*missing.values()))
-        return None
+    async def _one_truth(self, seconds: float, since: float | None = None) -> float | None:
+        """How long it takes, from now or from a time, until every server lists all nodes, each
+        once, and all say the same of who holds them; None: longer."""
+        began = time.monotonic() if since is None else since
+        self.listed_s, took_s = await self.watch.one_truth(set(self.ids.values()), began, seconds)
+        if took_s is None:
+            self.say("  no one truth: " + "; ".join(self.watch.wrong))
+            listed = set(self.ids.values())
+            for view in self.watch.views:
+                listed &= view.times.keys()
+            await self._tell_missing(set(self.ids.values()) - listed)
+        return took_s
 
     async def _tell_missing(self, missing: set[str]) -> None:
         """What there is to say of nodes that a server does not know."""
-        names, keys = {node_id: name for name, node_id in self.ids.items()}, Names.of(NETWORK)
+        keys = Names.of(NETWORK)
+        if not missing:
+            return
         client = await nats.connect(self.broker.url)
         try:
             for node_id in sorted(missing)[:5]:
@@ -196,7 +230,7 @@ class Trial:
                         told = decode_presence(entry.data)
                 except nats.errors.Error as error:
                     told = error
-                name = names[node_id]
+                name = self._names[node_id]
                 at = await self.crowd_of[name].do("sessions", name)
                 self.say(f"  {name} {node_id}: sessions {at}, joined {self.joined[name]}, {told}")
         finally:
@@ -216,17 +250,28 @@ class Trial:
         for one, other in sorted(pairs):
             of[self.crowd_of[one]].append([one, self.ids[other]])
         answers = await asyncio.gather(
-            *(crowd.do("talk", told, 15.0) for crowd, told in of.items())
+            *(crowd.do("talk", told, TALK_S) for crowd, told in of.items())
         )
-        failed = [why for answer in answers for why in answer if why]
+        results = [result for answer in answers for result in answer]
+        failed = [(why, took) for why, took, _ in results if why]
+        for why, took in failed[:3]:
+            source, _, rest_of = why.partition(" to ")
+            target = self._names[rest_of.partition(":")[0]]
+            told = [await self.crowd_of[name].do("tell", name) for name in (source, target)]
+            self.say(f"  {why} {took}\n    {source}: {told[0]}\n    {target}: {told[1]}")
+        took = sorted(sum(took) for _, took, _ in results)
         talk = len(pairs) - len(failed)
+        lost = sum(lost for _, _, lost in results)
         self.note(
             "pairs of different servers that talk",
-            f"{talk} of {len(pairs)}",
+            f"{talk} of {len(pairs)}, each within {took[-1]:.2f} s, half within"
+            f" {statistics.median(took):.2f} s; {lost} Pings lost and sent again",
             "all",
             holds=not failed,
             talk=talk,
+            lost=lost,
             failed=failed[:10],
+            slowest_s=took[-10:],
         )
 
     # Traffic.
@@ -247,11 +292,10 @@ class Trial:
         for kind, one, other_name in pairs:
             of.setdefault(self.crowd_of[one], []).append([kind, one, self.ids[other_name]])
         met = await asyncio.gather(
-            *(crowd.do("talk", [line[1:] for line in lines], 15.0) for crowd, lines in of.items())
+            *(crowd.do("talk", [line[1:] for line in lines], TALK_S) for crowd, lines in of.items())
         )
-        if failed := [why for answer in met for why in answer if why]:
+        if failed := [why for answer in met for why, *_ in answer if why]:
             self.say(f"  do not meet: {failed}")
-        self._names = {node_id: name for name, node_id in self.ids.items()}
         for crowd, lines in of.items():
             await crowd.do("traffic", lines, TRAFFIC_PAUSE_S)
 
@@ -326,13 +370,19 @@ class Trial:
     async def kill_servers(self) -> None:
         """Kill one server after the other, and look for its peers."""
         took: list[float] = []
+        # Nodes go back to it for some seconds: who holds them differs while they do.
+        lists: list[float | None] = []
+        truths: list[float | None] = []
         missing = 0
         for number in range(self.options.server_kills):
             home = number % SERVERS
-            mine = [name for kind in range(len(KINDS)) for name in self.kinds[home, kind]]
+            await self.watch.look(set(self.ids.values()))
+            # Whoever is there now, whatever it has joined; looked for by one that is elsewhere.
+            mine = [self._names[node_id] for node_id in self._held_by(home)]
             victims = self.rng.sample(mine, min(self.options.probed, len(mine)))
-            # One that is at the server that none of them has joined.
-            prober = self.rng.choice(self.relayed((home + 2) % SERVERS))
+            relayed = [name for other in range(SERVERS) for name in self.relayed(other)]
+            safe = {self._names[node_id] for node_id in self._held_by((home + 2) % SERVERS)}
+            prober = self.rng.choice([name for name in relayed if name in safe] or relayed)
             crowd = self.crowd_of[prober]
             ids = [self.ids[name] for name in victims]
             before = await crowd.do("reach", prober, ids, LIMIT_S)
@@ -343,16 +393,46 @@ class Trial:
             reached = await crowd.do("reach", prober, ids, LIMIT_S)
             took += [when - began for when in reached.values()]
             missing += len(ids) - len(reached)
+            self.say(f"  {home + 1} killed: {_within([when - began for when in reached.values()])}")
             await asyncio.sleep(1)
             self.servers[home].start()
-            if await self._one_truth(25) is None:
-                self.say("  no one truth after a server has come back")
+            if not await until(self.watch.views[home].look, LIMIT_S):
+                self.say("  a server does not come back")
+            truths.append(await self._one_truth(LIMIT_S))
+            lists.append(self.listed_s)
+            await rest(self.options.calm + REST_S / 3)
+        late = sum(one > BACK_S for one in took)
+        known = [truth for truth in lists if truth is not None]
         self.note(
             "server killed: its peers served by another",
-            f"{_within(took)}, of {len(took)}; {missing} not after {LIMIT_S:.0f} s",
+            f"{_within(took)}, of {len(took)} after {len(truths)} kills; {late} later than"
+            f" {BACK_S:.0f} s, {missing} not within {LIMIT_S:.0f} s; all nodes in all lists"
+            f" {max(known, default=0):.2f} s at most after it is up again,"
+            f" {len(lists) - len(known)} times not",
             f"{BACK_S:.0f} s",
-            holds=not missing and max(took, default=0) <= BACK_S,
+            holds=bool(took)
+            and not missing
+            and max(took) <= BACK_S
+            and len(known) == len(lists)
+            and max(known) <= BACK_S,
             took_s=sorted(took),
+            listed_s=lists,
+            truth_s=truths,
+        )
+
+    def _held_by(self, home: int) -> list[str]:
+        """Ids of the nodes that a server holds, as it was last looked."""
+        return self.watch.held_by(self.watch.views[home].server_id)
+
+    def _note_truth(self, name: str, truths: list[float | None]) -> None:
+        known = [truth for truth in truths if truth is not None]
+        self.note(
+            f"{name}: one truth about all nodes in all servers again",
+            f"after {max(known, default=0):.2f} s at most, of {len(truths)} times;"
+            f" {len(truths) - len(known)} not within {LIMIT_S:.0f} s",
+            f"{BACK_S:.0f} s",
+            holds=len(known) == len(truths) and max(known, default=0) <= BACK_S,
+            truth_s=truths,
         )
 
     async def cut_off(self) -> None:
@@ -370,7 +450,7 @@ class Trial:
             await asyncio.sleep(self.options.cut)
             way.mend()
             backs.append(time.monotonic())
-            truths.append(await self._one_truth(LIMIT_S))
+            truths.append(await self._one_truth(LIMIT_S, backs[-1]))
             await asyncio.sleep(max(0.0, BACK_S - (time.monotonic() - backs[-1])))
         traffic = await self._end_traffic()
         back_s = [traffic.back_s("cross", back) for back in backs]
@@ -381,14 +461,7 @@ class Trial:
             holds=max(back_s, default=0) <= BACK_S,
             back_s=back_s,
         )
-        known = [truth for truth in truths if truth is not None]
-        self.note(
-            f"cut off for {self.options.cut:.0f} s: all servers know all nodes again",
-            f"after {max(known, default=0):.2f} s at most, {len(truths) - len(known)} not",
-            f"{BACK_S:.0f} s",
-            holds=len(known) == len(truths) and max(known, default=0) <= BACK_S,
-            truth_s=truths,
-        )
+        self._note_truth(f"cut off for {self.options.cut:.0f} s", truths)
         self._note_fate("cut off", traffic, local="local")
 
     # What it costs.

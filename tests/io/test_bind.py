@@ -79,3 +79,20 @@ def test_the_kernel_may_give_less_buffer_than_it_is_asked_for():
 def test_a_node_never_asks_to_share_its_port():
     with closing(bind_udp(LOOPBACK)) as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
+
+
+def test_a_system_that_refuses_a_large_buffer_grants_a_smaller_one(monkeypatch):
+    """As BSD and macOS do."""
+    asked = []
+
+    class Sparing(socket.socket):
+        def setsockopt(self, level, option, value):
+            if option == socket.SO_RCVBUF:
+                asked.append(value)
+                if value > 1 << 20:
+                    raise OSError(errno.ENOBUFS, "No buffer space available")
+            super().setsockopt(level, option, value)
+
+    monkeypatch.setattr(socket, "socket", Sparing)
+    with closing(bind_udp(LOOPBACK)):
+        assert asked == [4 << 20, 2 << 20, 1 << 20]

@@ -73,6 +73,18 @@ def test_the_hops_are_put_back_whatever_happens() -> None:
         assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == before
 
 
+def test_a_socket_for_both_versions_limits_the_hops_of_both() -> None:
+    """The opener of a NAT would go all the way to an IPv4 peer otherwise."""
+    four, six = (socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
+    with bind_udp(("::", 0)) as sock:
+        if sock.family != socket.AF_INET6:
+            pytest.skip("no IPv6 here")
+        before = [sock.getsockopt(*option) for option in (four, six)]
+        with limited_hops(sock, 2):
+            assert [sock.getsockopt(*option) for option in (four, six)] == [2, 2]
+        assert [sock.getsockopt(*option) for option in (four, six)] == before
+
+
 @pytest.mark.parametrize("ttl", [-5, 0, 100_000])
 def test_hops_that_the_system_refuses_are_no_error(ttl: int) -> None:
     async def story() -> None:

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from p2ptui.io import refusal
 from p2ptui.io.refusal import find_refusal
 
 
@@ -42,3 +43,22 @@ def test_nothing_is_sent_once_nobody_waits_for_it() -> None:
         assert asyncio.run(find_refusal(address, lambda: True)) is None
         with pytest.raises(TimeoutError):
             sock.recv(1)
+
+
+@pytest.mark.parametrize("winerror", [10054, 1234])
+def test_windows_has_other_words_for_it(winerror: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WSAECONNRESET from the socket itself, ERROR_PORT_UNREACHABLE by way of the proactor loop."""
+
+    async def story() -> str | None:
+        loop = asyncio.get_running_loop()
+
+        async def told(*_: object) -> bytes:
+            error = ConnectionResetError(10054, "reset") if winerror == 10054 else OSError(22, "")
+            error.winerror = winerror  # type: ignore[attr-defined, unused-ignore]
+            raise error
+
+        monkeypatch.setattr(loop, "sock_recv", told)
+        monkeypatch.setattr(refusal, "_reported", lambda *_: ())
+        return await find_refusal(("127.0.0.1", 9))
+
+    assert asyncio.run(story()) == "127.0.0.1"

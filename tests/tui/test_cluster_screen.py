@@ -130,6 +130,80 @@ def test_a_client_shows_which_server_is_its_home(broker: BrokerInTown) -> None:
     play(story)
 
 
+def test_a_client_knows_the_servers_by_their_names(broker: BrokerInTown) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.node("one", BETA, **broker.options(name="north"))
+        two = await stage.node("two", "10.0.2.2", **broker.options(name="so\x1buth"))
+        await stage.open(join=[f"{BETA}:8080"])
+        await stage.wait(8)
+        assert "home north" in stage.lines()[0]
+        await stage.type("servers")
+        await stage.wait(2)
+        home, other = line_of(stage, "north (home)"), line_of(stage, "so\\x1buth")
+        assert "up for " in home
+        assert "heard " in other
+        names = {server.id: server.name for server in stage.alice.network_servers()}
+        assert names[two.id] == "so\x1buth"
+
+        three = await stage.node("three", "10.0.2.3", **broker.options(name="east"))
+        await stage.wait(8)
+        assert "10.0.2.3:8080" in line_of(stage, "east")
+        await three.close()
+        broker.kill()
+        await stage.wait(8)
+        assert "down for " in line_of(stage, "north (home)")
+
+    play(story)
+
+
+def test_a_client_connects_to_another_server_by_its_name(broker: BrokerInTown) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.node("one", BETA, **broker.options(name="north"))
+        two = await stage.node("two", "10.0.2.2", **broker.options(name="south"))
+        await stage.open(join=[f"{BETA}:8080"])
+        await stage.wait(8)
+        said = await stage.type("ping south")
+        where = "connect to it first, at 10.0.2.2:8080"
+        assert said == f"south ({two.id}) is another server of the network; {where}"
+        assert (await stage.type("connect south")).startswith("connected to two at 10.0.2.2:8080")
+        assert (await stage.type(f"ping {two.id}")).startswith("two: 4 of 4 answered")
+
+    play(story)
+
+
+def test_a_node_does_not_say_that_nobody_is_there_while_its_server_is_cut_off(
+    broker: BrokerInTown,
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.node("one", BETA, **broker.options(name="north"))
+        await stage.open(join=[f"{BETA}:8080"])
+        await stage.wait(4)
+        broker.kill()
+        await stage.wait(7)
+        for command in (
+            "connect carol",
+            "ping carol",
+            "connect ca201004-0000-4000-8000-000000000004",
+        ):
+            said = await stage.type(command)
+            assert "the server has no link to the other servers at present" in said
+
+    play(story)
+
+
+def test_nor_does_a_server_that_is_cut_off(broker: BrokerInTown) -> None:
+    async def story(stage: Stage) -> None:
+        await meet(stage, broker)
+        assert "(this node)" not in await stage.type("ping beta")
+        assert "is another server of the network" in await stage.type("ping be\x1bta")
+        broker.kill()
+        await stage.wait(7)
+        said = await stage.type("ping carol")
+        assert "this server has no link to the other servers at present" in said
+
+    play(story)
+
+
 def test_a_server_alone_shows_nothing_of_it() -> None:
     async def story(stage: Stage) -> None:
         await stage.open()

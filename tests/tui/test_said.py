@@ -2,9 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from p2ptui.cli import COMMANDS
+from p2ptui.manual.topics import TOPICS
 from p2ptui.nat.behavior import NatType
 from p2ptui.tui.app import P2PApp
+from p2ptui.tui.help import topic_text
 from p2ptui.tui.panes import StatisticsPane
 from p2ptui.tui.pasting import MAX_PASTE_CHARACTERS
 from p2ptui.tui.peer_detail import node_text
@@ -23,6 +27,23 @@ def test_what_was_delivered_is_counted_as_it_was_typed():
         assert "delivered JSON to bob in" in await stage.type('send bob {"a": 1}')
 
     play(story)
+
+
+def test_topics_are_explained_as_in_a_shell():
+    async def story(stage: Stage) -> None:
+        await stage.open()
+        await stage.type("help exit-codes")
+        assert "wrong usage" in stage.text()
+
+    play(story)
+
+
+@pytest.mark.parametrize("name", TOPICS)
+@pytest.mark.parametrize("width", [20, 40, 100])
+def test_a_topic_fits_the_screen(name, width):
+    text = topic_text(name, width).plain
+    assert max(map(len, text.splitlines())) <= width
+    assert text.split() == TOPICS[name].text.split() or width < 60
 
 
 def test_the_statistics_do_not_call_delivered_what_came_in():

@@ -18,7 +18,7 @@ from p2ptui.wire.cluster import KEYS_BYTES, Beacon, signed_part
 from p2ptui.wire.frames import node_id_text
 
 KNOWN_PER_S: Final = 500
-"""Beacons of servers that have signed one before; each takes a tenth of a millisecond."""
+"""Beacons of servers that are there; each takes a tenth of a millisecond."""
 
 STRANGERS_PER_S: Final = 200
 """And of others, so that these leave time for those."""
@@ -65,16 +65,22 @@ class Beacons:
         beacon = replace(beacon, keys=self._keys, counter=self._counter)
         return replace(beacon, signature=self._identity.sign(signed_part(beacon)))
 
-    def is_true(self, beacon: Beacon, now: float) -> bool:
-        """Whether its server has signed it, after all that came of it before; counted if not."""
-        cause = self._fault(beacon, now)
+    def is_true(self, beacon: Beacon, now: float, *, is_there: bool) -> bool:
+        """Whether its server has signed it, after all that came of it before; counted if not.
+
+        Args:
+            beacon: What came.
+            now: The time, seconds.
+            is_there: Whether its server is one of those that are there.
+        """
+        cause = self._fault(beacon, now, is_there)
         if cause:
             self._state.counters.drop(cause)
             return False
         self._latest.put(beacon.server, beacon.counter)
         return True
 
-    def _fault(self, beacon: Beacon, now: float) -> str:
+    def _fault(self, beacon: Beacon, now: float, is_there: bool) -> str:
         server, keys = beacon.server, beacon.keys
         if len(keys) != KEYS_BYTES or len(beacon.signature) != SIGNATURE_BYTES:
             return "cluster_unsigned_beacon"
@@ -85,7 +91,7 @@ class Beacons:
         public = PublicKeys(keys[:KEY_BYTES], keys[KEY_BYTES:])
         if public.id != node_id_text(server):
             return "cluster_false_beacon"
-        budget = self._strangers if latest is None else self._known
+        budget = self._known if is_there else self._strangers
         if not budget.take(now):
             return "cluster_beacons_busy"
         if not verify(public.ed_public, beacon.signature, signed_part(beacon)):

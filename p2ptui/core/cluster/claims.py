@@ -3,15 +3,22 @@ there any more.
 
 It cannot sign where it is, so nobody takes the word of the server to which it has come. While that
 is asked its session there goes on, and only nobody is told of it.
+
+Nor does a session end because of a claim, which may be mistaken or forged: one that is merely quiet
+is left to the other server, which messages for it go to, and is served here as before. When it is
+heard again its node is claimed back. Its session ends by its heartbeats as any other; only of one
+that was not heard within them, when the other server has put it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.cluster.others import Run
+from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.view import View
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
@@ -24,8 +31,10 @@ from p2ptui.wire.frames import node_id_bytes, node_id_text
 ANSWERED_S: Final = 1.5
 """A server that has not answered by then does not hold the node, or is not there."""
 
+FIRST_HELD_S: Final = 6.0
 HELD_S: Final = 60.0
-"""A server that holds the node is asked again after this."""
+"""A server that holds the node is asked again after this: soon at first, as it may not have looked
+again since the last one asked, and each time after twice as long."""
 
 PROBES: Final = 10
 PROBE_S: Final = 0.1
@@ -39,6 +48,12 @@ who comes to this server; whoever claims it is told meanwhile that it is held.""
 PAUSE_S: Final = 5.0
 """One that was there is not asked again so soon, whoever claims it."""
 
+LEFT_S: Final = 5.0
+"""A peer that was left to another server is told of again if no server has put it by then."""
+
+LOOK_S: Final = 1.0
+"""So often it is looked whether one was heard again."""
+
 MAX_ASKED: Final = 1_024
 """Peers that are asked whether they are still here."""
 
@@ -46,10 +61,12 @@ MAX_ASKED: Final = 1_024
 class _Asked:
     """Another server was asked to let a node go."""
 
-    __slots__ = ("is_ceded", "is_waiting", "run", "timer")
+    __slots__ = ("again_s", "is_ceded", "is_waiting", "run", "timer")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, again_s: float) -> None:
         self.run = run
+        self.again_s = again_s
+        """It is asked again so long after it has said that it holds the node."""
         self.is_waiting = True
         self.is_ceded = False
         self.timer: Timer | None = None
@@ -58,15 +75,20 @@ class _Asked:
 class _Doubt:
     """A peer is asked whether it is still here."""
 
-    __slots__ = ("began", "is_over", "probe_s", "probes", "runs")
+    __slots__ = ("began", "is_over", "is_settled", "probe_s", "probes", "runs", "told")
 
     def __init__(self, began: float, probe_s: float) -> None:
         self.began = began
         self.probe_s = probe_s
         self.probes = 0
         self.is_over = False
+        """Whether it was there, a moment ago."""
+        self.is_settled = False
+        """Whether that was longer ago."""
         self.runs: dict[str, Run] = {}
-        """Who wants to know."""
+        """Who wants to know; no more than there are servers."""
+        self.told: tuple[Run, ...] = ()
+        """Who was told that it is held, and would like to know if it is not any more."""
 
 
 class Claims:
@@ -75,6 +97,8 @@ class Claims:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
+        others: The other servers.
+        view: What they hold.
         delivery: The way out, for Pings.
         lifecycle: Where a peer that is gone is removed.
         statements: What the peers have signed.
@@ -85,6 +109,8 @@ class Claims:
         self,
         state: NodeState,
         own: Own,
+        others: Others,
+        view: View,
         delivery: Delivery,
         lifecycle: Lifecycle,
         statements: Statements,
@@ -92,6 +118,8 @@ class Claims:
     ) -> None:
         self._state = state
         self._own = own
+        self._others = others
+        self._view = view
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._statements = statements
@@ -100,20 +128,47 @@ class Claims:
             "cluster_claims", BoundedTable(state.most_peers, full="cluster_claims_full")
         )
         self._doubts: BoundedTable[str, _Doubt] = state.tables.add(
-            "cluster_claimed", BoundedTable(MAX_ASKED, refuses=True, full="cluster_claimed_full")
+            "cluster_claimed",
+            BoundedTable(MAX_ASKED, full="cluster_claimed_full", in_use=_is_under_way),
         )
         self.on_settled: Callable[[str, float], None] = lambda *_: None
         """Called with the id of a node when it is known whether it may be told of."""
 
+    def left_until(self, peer: Peer, now: float) -> float | None:
+        """Until when a peer is left to another server, as far as can be decided here.
+
+        Returns:
+            None: the others are told that it is here. Else a time, or inf: until something changes.
+        """
+        node_id = peer.node_id
+        entry = self._view.entry(node_id)
+        is_held = entry is not None and entry.run.is_live
+        if peer.liveness.is_ceded and (is_held or now < peer.liveness.ceded_at + LEFT_S):
+            if is_held and not self._is_heard(peer, now):
+                self._remove(peer, now)
+            return now + LOOK_S
+        if entry is None:
+            return None
+        counter, _ = self._statements.of(node_id)
+        if counter or entry.counter:
+            return math.inf if counter <= entry.counter else None
+        if is_held:
+            return None if self._is_ceded(node_id, entry.run, now) else math.inf
+        known_at = self._others.known_at()
+        return known_at if now < known_at else None  # it may not have been heard yet
+
     # Nodes that this server claims.
 
-    def is_ceded(self, node_id: str, run: Run, now: float) -> bool:
+    def _is_ceded(self, node_id: str, run: Run, now: float) -> bool:
         """Whether another server lets a node go; it is asked if it has not been."""
         asked = self._asked.get(node_id)
+        again_s = FIRST_HELD_S
         if asked is not None and asked.run is run:
-            return asked.is_ceded
+            if asked.is_waiting or asked.is_ceded or asked.timer is not None:
+                return asked.is_ceded
+            again_s = min(2 * asked.again_s, HELD_S)  # it was held, a while ago
         self.forget(node_id)
-        asked = _Asked(run)
+        asked = _Asked(run, again_s)
         if self._asked.put(node_id, asked):
             asked.timer = self._state.timers.schedule_about(now + ANSWERED_S, self._end, node_id)
             self._send(run.server_id, Claim(*self._own.head, node_id_bytes(node_id)))
@@ -126,15 +181,14 @@ class Claims:
         asked.timer = None
         if asked.is_waiting:
             asked.is_waiting, asked.is_ceded = False, True
-        else:
-            self._asked.pop(node_id)  # it was held: ask again
         self.on_settled(node_id, now)
 
     def receive_answer(self, answer: Held | Released, run: Run, now: float) -> None:
         """A server that was asked says whether it holds the node."""
         node_id = node_id_text(answer.node)
         asked = self._asked.get(node_id)
-        if asked is None or asked.run is not run or not asked.is_waiting:
+        is_late = isinstance(answer, Released)  # it was held, and asked meanwhile
+        if asked is None or asked.run is not run or not (asked.is_waiting or is_late):
             self._state.counters.drop("cluster_unasked")
             return
         asked.is_waiting = False
@@ -142,7 +196,7 @@ class Claims:
             asked.timer.cancel()
         if isinstance(answer, Held):
             timers = self._state.timers
-            asked.timer = timers.schedule_about(now + HELD_S, self._end, node_id)
+            asked.timer = timers.schedule_about(now + asked.again_s, self._end, node_id)
         else:
             asked.timer = None
             asked.is_ceded = True
@@ -165,7 +219,7 @@ class Claims:
         """A server has a node that this one holds: the node is asked."""
         node_id = node_id_text(claim.node)
         peer = self._state.peers.authenticated(node_id)
-        if peer is None or not peer.is_plain or not peer.proved:
+        if peer is None or not peer.is_plain or not peer.proved or peer.liveness.is_ceded:
             self._answer(run, node_id, is_held=False)
         elif self._statements.of(node_id)[0]:
             self._answer(run, node_id, is_held=True)
@@ -174,52 +228,61 @@ class Claims:
 
     def _doubt(self, peer: Peer, node_id: str, run: Run, now: float) -> None:
         doubt = self._doubts.get(node_id)
-        if doubt is not None and doubt.is_over:
-            self._answer(run, node_id, is_held=True)
-            return
-        if doubt is None:
-            heard_s = now - peer.liveness.last_received
-            is_heard = heard_s <= self._state.config.server.heartbeat_interval
-            doubt = _Doubt(now, LONG_PROBE_S if is_heard else PROBE_S)
+        if doubt is None or doubt.is_settled:
+            told = () if doubt is None else doubt.told
+            doubt = _Doubt(now, LONG_PROBE_S if self._is_heard(peer, now) else PROBE_S)
+            doubt.told = told
             if not self._doubts.put(node_id, doubt):
                 self._answer(run, node_id, is_held=True)
                 return
             self._state.timers.schedule_about(now, self._probe, node_id)
-        if doubt.probe_s > PROBE_S:
-            self._answer(run, node_id, is_held=True)
-        else:
-            doubt.runs[run.server_id] = run  # no more than there are servers
+        doubt.runs[run.server_id] = run
+        if doubt.is_over or doubt.probe_s > PROBE_S:
+            self._tell(doubt, node_id, is_held=True)
+
+    def _is_heard(self, peer: Peer, now: float) -> bool:
+        """Whether it was heard within its heartbeats."""
+        heard_s = now - peer.liveness.last_received
+        return heard_s <= self._state.config.server.heartbeat_interval
 
     def _probe(self, node_id: str, now: float) -> None:
         doubt = self._doubts.get(node_id)
         if doubt is None:
             return
         peer = self._state.peers.authenticated(node_id)
-        if doubt.is_over or peer is None:
+        if peer is None:
             self._doubts.pop(node_id)
-            self._tell(doubt, node_id, is_held=peer is not None)
+            self._tell(doubt, node_id, is_held=False)
+        elif doubt.is_over:
+            doubt.is_over, doubt.is_settled = False, True
         elif peer.hears_at > doubt.began:
             self._tell(doubt, node_id, is_held=True)
             doubt.is_over = True
             self._state.timers.schedule_about(now + PAUSE_S, self._probe, node_id)
         elif doubt.probes >= PROBES:
             self._doubts.pop(node_id)
-            self._let_go(peer, now)
+            peer.liveness.ceded_at = now
             self._tell(doubt, node_id, is_held=False)
+            self.on_settled(node_id, now)
         else:
             doubt.probes += 1
             self._delivery.ping(peer, now)
             self._state.timers.schedule_about(now + doubt.probe_s, self._probe, node_id)
 
-    def _let_go(self, peer: Peer, now: float) -> None:
+    def _remove(self, peer: Peer, now: float) -> None:
         reason = "it has come to another server, and is silent here"
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def _tell(self, doubt: _Doubt, node_id: str, *, is_held: bool) -> None:
-        for run in doubt.runs.values():
+        known = tuple(dict.fromkeys((*doubt.told, *doubt.runs.values())))
+        for run in doubt.runs.values() if is_held else known:
             self._answer(run, node_id, is_held=is_held)
-        doubt.runs = {}
+        doubt.runs, doubt.told = {}, known
 
     def _answer(self, run: Run, node_id: str, *, is_held: bool) -> None:
         kind = Held if is_held else Released
         self._send(run.server_id, kind(*self._own.head, node_id_bytes(node_id)))
+
+
+def _is_under_way(doubt: _Doubt) -> bool:
+    return not doubt.is_settled

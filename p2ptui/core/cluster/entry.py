@@ -4,7 +4,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.cluster.entries import capabilities_of, keys_of
-from p2ptui.core.cluster.others import Run
+from p2ptui.core.cluster.runs import Run
 from p2ptui.core.peers import Foreign
 from p2ptui.core.tables import Tables
 from p2ptui.wire.address import format_address
@@ -73,6 +73,7 @@ class Entry:
             keys_of(about).text if about.keys else "",
             about.boot.hex(),
             self.counter > 0,
+            self.revision > 0,
         )
 
 

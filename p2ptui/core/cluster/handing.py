@@ -9,8 +9,9 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.cluster.others import Others
 from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.runs import Run
 from p2ptui.core.cluster.view import View
 from p2ptui.core.peers import Foreign, Handed, Handing, NotHanded, Peer, Taker
 from p2ptui.core.state import NodeState

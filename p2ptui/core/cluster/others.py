@@ -6,7 +6,6 @@ before it was restarted is not what it holds.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -14,11 +13,20 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.beacons import Beacons
 from p2ptui.core.cluster.own import Own
+from p2ptui.core.cluster.runs import (
+    MESSAGES_PER_S,
+    TOLD_CHARACTERS,
+    Run,
+    ServerStatus,
+    as_told,
+    is_needed,
+)
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import Identity
 from p2ptui.wire.cluster import MAX_ECHOES, Beacon, Echo
-from p2ptui.wire.frames import node_id_text
 from p2ptui.wire.message import ListedServer
+
+__all__ = ["MAX_RUNS", "MESSAGES_PER_S", "Others", "Run", "ServerStatus", "Trouble"]
 
 BEACON_S: Final = 1.0
 """A server says so often that it is there."""
@@ -43,15 +51,13 @@ MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put; and as many more that
 were never heard, of which there is nothing but entries."""
 
-MESSAGES_PER_S: Final = 20_000
-"""Of one server; more are not read, so that a faulty one leaves time for others."""
+NEWCOMERS_PER_S: Final = 1.0
+NEWCOMERS_AT_ONCE: Final = 8
+"""Where there is no room for another server, so many take the place of one that holds no nodes."""
 
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
 """A trouble that goes on is told so often."""
-
-TOLD_CHARACTERS: Final = 64
-"""Of a server's name, and of its address: a peer is told no more."""
 
 TWIN_S: Final = 0.9 * BEACON_S
 """What a former run of this server still had under way comes at once: one that speaks again after
@@ -69,67 +75,6 @@ class Trouble(Enum):
     """The broker brings what belongs to another network."""
     OTHER_VERSION = "other_version"
     """The broker brings what this version does not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """What is known of another server."""
-
-    server_id: str
-    name: str
-    """Remote text."""
-    advertised: str
-    """Where clients reach it, as it says: remote text."""
-    peers: int
-    is_draining: bool
-    heard_s: float
-    """How long ago it was heard, seconds."""
-    rtt_s: float | None
-    """How long a message there and back takes, by way of the broker; None until that is known."""
-    clock_apart_s: float
-    """By how much its clock is ahead of this one's, as far as that can be seen."""
-    nodes: int
-    """How many nodes it is known to hold."""
-
-
-class Run:
-    """One run of another server."""
-
-    __slots__ = (
-        "beacon",
-        "heard_at",
-        "instance",
-        "is_live",
-        "is_told_gone",
-        "node_ids",
-        "rate",
-        "rtt_s",
-        "server",
-        "server_id",
-        "unix_apart_s",
-    )
-
-    def __init__(self, server: bytes, instance: bytes, now: float) -> None:
-        self.server = server
-        self.server_id = node_id_text(server)
-        self.instance = instance
-        self.beacon: Beacon | None = None
-        """The last one."""
-        self.heard_at = -math.inf
-        """When it came; seconds."""
-        self.is_live = False
-        self.is_told_gone = False
-        """Whether it has been told that its nodes have left."""
-        self.node_ids: dict[str, None] = {}
-        """Whose entries of it are known here."""
-        self.rtt_s: float | None = None
-        self.unix_apart_s = 0.0
-        self.rate = TokenBucket(MESSAGES_PER_S, now)
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether something depends on it."""
-        return self.is_live or bool(self.node_ids)
 
 
 class Others:
@@ -151,13 +96,14 @@ class Others:
         self._say = say
         self._runs: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_servers",
-            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
+            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=is_needed),
         )
         # Apart: entries, which anybody may write, take no place from a server that is there.
         self._unheard: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_unheard",
-            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=_is_needed),
+            BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=is_needed),
         )
+        self._newcomers = TokenBucket(NEWCOMERS_PER_S, 0.0, NEWCOMERS_AT_ONCE)
         self._is_up = False
         self._changed_at = -math.inf
         self._is_frozen = False
@@ -281,7 +227,8 @@ class Others:
         own = self._own
         if beacon.server == own.server and beacon.instance == own.instance:
             return  # this server hears itself
-        if not self._beacons.is_true(beacon, now):
+        is_there = (beacon.server, beacon.instance) in self._runs
+        if not self._beacons.is_true(beacon, now, is_there=is_there):
             return
         if beacon.server == own.server:
             self._receive_own(beacon, now)
@@ -305,7 +252,10 @@ class Others:
         ):
             self._tell_changed(now)
         if beacon.name == self._own.name:
-            words = f"another server has the name {self._own.name!r}: {run.server_id}"
+            words = (
+                f"another server is called {self._own.name!r} too: {run.server_id}; set"
+                " cluster.name on one of them"
+            )
             self.tell(Trouble.SAME_NAME, words, now, SAME_NAME_AGAIN_S)
 
     def _measure(self, run: Run, beacon: Beacon, now: float) -> None:
@@ -322,9 +272,10 @@ class Others:
             self.on_twin(now)
         if self.has_twin:
             words = (
-                f"another process says that it is this server, {self._own.server_id}, as "
-                f"{beacon.name!r}: its key file was copied; nobody else is told of this server's "
-                "peers while both run; delete one of the two files, and a new one is made"
+                f"another process, called {beacon.name!r}, runs with the identity of this server,"
+                f" {self._own.server_id}: its key file was copied; while both run, the other"
+                " servers are not told of this one's peers; stop one of them and delete its key"
+                " file: it makes itself a new one"
             )
             self.tell(Trouble.COPIED_IDENTITY, words, now)
 
@@ -364,10 +315,24 @@ class Others:
         run = self._runs.get(key)
         if run is None:
             run = self._unheard.get(key) or Run(server, instance, now)
+            self._make_room(now)
             if not self._runs.put(key, run):
                 return None
             self._unheard.pop(key)
         return run
+
+    def _make_room(self, now: float) -> None:
+        """If all places are taken, let a server that holds no nodes give its own up, any of them:
+        who invents servers has no more places than by chance, and who holds nodes keeps its own."""
+        if len(self._runs) < MAX_RUNS or not all(run.is_needed for run in self._runs.values()):
+            return  # there is room, or one that is gone makes it
+        idle = [key for key, run in self._runs.items() if not run.node_ids]
+        if idle and self._newcomers.take(now):
+            key = self._state.rng.choice(idle)
+            run = self._runs.pop(key)
+            assert run is not None
+            self._state.counters.drop("cluster_servers_full")
+            self._lose(run, now)
 
     def known(self, server: bytes, instance: bytes) -> Run | None:
         """A run of a server that is there; None if none is known to be."""
@@ -416,20 +381,4 @@ class Others:
             linked=self._is_up,
             linked_s=round(now - self._changed_at, 3),
         )
-        return [own, *map(_as_told, self.servers(now))]
-
-
-def _as_told(server: ServerStatus) -> ListedServer:
-    return ListedServer(
-        id=server.server_id,
-        name=server.name[:TOLD_CHARACTERS],
-        address=server.advertised[:TOLD_CHARACTERS],
-        peers=server.peers,
-        draining=server.is_draining,
-        heard_s=round(server.heard_s, 3),
-        rtt_ms=None if server.rtt_s is None else round(server.rtt_s * 1000, 3),
-    )
-
-
-def _is_needed(run: Run) -> bool:
-    return run.is_needed
+        return [own, *map(as_told, self.servers(now))]

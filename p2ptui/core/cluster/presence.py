@@ -13,7 +13,7 @@ from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.entries import written_about, written_entry
-from p2ptui.core.cluster.others import Others, Run
+from p2ptui.core.cluster.others import Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import View
@@ -57,8 +57,8 @@ class _Mine:
         "beat",
         "is_late",
         "is_ours",
-        "is_planned",
         "ordered_at",
+        "planned_at",
         "put_at",
         "refusals",
         "revision",
@@ -81,8 +81,8 @@ class _Mine:
         self.told_at = math.inf
         """Since when this server's entry stands there; seconds."""
         self.refusals = 0
-        self.is_planned = False
-        """Whether it will be looked at later."""
+        self.planned_at = math.inf
+        """When it will be looked at; seconds."""
         self.beat: Timer | None = None
 
 
@@ -92,8 +92,7 @@ class OwnPresence:
     Args:
         state: The shared ground.
         own: Who this server is in the cluster.
-        others: The other servers.
-        view: What they hold.
+        view: What the other servers hold.
         claims: Asks them for those that have come here.
         statements: What the peers have signed.
         send: Takes an order for the broker.
@@ -103,7 +102,6 @@ class OwnPresence:
         self,
         state: NodeState,
         own: Own,
-        others: Others,
         view: View,
         claims: Claims,
         statements: Statements,
@@ -111,7 +109,6 @@ class OwnPresence:
     ) -> None:
         self._state = state
         self._own = own
-        self._others = others
         self._view = view
         self._claims = claims
         self._statements = statements
@@ -210,12 +207,12 @@ class OwnPresence:
         """A timer's action."""
         mine = self._mine.get(node_id)
         if mine is not None:
-            mine.is_planned = False
+            mine.planned_at = math.inf
             self._mark(node_id, now)
 
     def _plan(self, node_id: str, mine: _Mine, when: float) -> None:
-        if not mine.is_planned:
-            mine.is_planned = True
+        if when < mine.planned_at:
+            mine.planned_at = when
             self._state.timers.schedule_about(when, self._mark_later, node_id)
 
     def _flush(self, now: float) -> None:
@@ -238,8 +235,10 @@ class OwnPresence:
         peer = self._state.peers.authenticated(node_id)
         if peer is None or not self._is_told(peer):
             self._take_back(node_id, mine, now)
-        elif self._yields(node_id, mine, now):
-            self._yielded.put(node_id, None)  # until what stands there changes
+        elif (until := self._claims.left_until(peer, now)) is not None:
+            self._yielded.put(node_id, None)
+            if until < math.inf:
+                self._plan(node_id, mine, until)
         elif not self.is_paused:
             self._yielded.pop(node_id)
             self._put(peer, mine, now)
@@ -300,21 +299,6 @@ class OwnPresence:
         if mine is None or now >= mine.told_at + NEWS_S or peer.node_id in self._yielded:
             return b""
         return bytes(written_about(peer) or b"")
-
-    def _yields(self, node_id: str, mine: _Mine, now: float) -> bool:
-        """Whether another server holds the node, as far as can be decided here."""
-        entry = self._view.entry(node_id)
-        if entry is None:
-            return False
-        counter, _ = self._statements.of(node_id)
-        if counter or entry.counter:
-            return counter <= entry.counter
-        if entry.run.is_live:
-            return not self._claims.is_ceded(node_id, entry.run, now)
-        known_at = self._others.known_at()
-        if now < known_at < math.inf:
-            self._plan(node_id, mine, known_at)  # it may not have been heard yet
-        return now < known_at
 
     # What the broker tells.
 

@@ -115,9 +115,9 @@ class Cluster:
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
         self._claims = claims = Claims(
-            state, own, delivery, lifecycle, statements, self._send_message
+            state, own, others, view, delivery, lifecycle, statements, self._send_message
         )
-        self._mine = mine = OwnPresence(state, own, others, view, claims, statements, self._order)
+        self._mine = mine = OwnPresence(state, own, view, claims, statements, self._order)
         self._handing = HandOvers(
             state, own, others, view, taker, mine.news, self._send_message, max_waiting_bytes
         )
@@ -383,14 +383,20 @@ class Cluster:
     def _handle_malformed(self, data: bytes, now: float) -> None:
         if not is_this_version(data):
             self._state.counters.drop("cluster_version")
-            words = "the broker brings what is not of this version of the cluster"
+            words = (
+                "something was ignored that this version cannot read: servers of another version,"
+                " or another program, write to the same account of the broker"
+            )
             self._others.tell(Trouble.OTHER_VERSION, words, now)
         else:
             self._state.counters.drop("cluster_malformed")
 
     def _handle_network(self, network: str, now: float) -> None:
         self._state.counters.drop("cluster_network")
-        words = f"the broker brings what is of another network: {network[:64]!r}"
+        words = (
+            f"something of another network was ignored, {network[:64]!r}: give each network an"
+            " account of its own on the broker"
+        )
         self._others.tell(Trouble.OTHER_NETWORK, words, now)
 
     def _handle_twin(self, now: float) -> None:

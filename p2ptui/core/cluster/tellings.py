@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.cluster.others import MAX_RUNS, Others, Run
+from p2ptui.core.cluster.others import MAX_RUNS, Others
+from p2ptui.core.cluster.runs import Run
 from p2ptui.core.state import NodeState
 
 TOLD_AT_ONCE: Final = 500

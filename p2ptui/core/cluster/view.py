@@ -164,9 +164,12 @@ class View:
         return reachable(self._entries.get(node_id), node_id, self._state.identity.network_id)
 
     def is_here(self, node_id: str) -> bool:
-        """Whether a node has a session with this server, which is no mere claim."""
+        """Whether a node has a session with this server, which is no mere claim, and which this
+        server has not left to another one."""
         peer = self._state.peers.authenticated(node_id)
-        return peer is not None and not peer.is_claim
+        if peer is None or peer.liveness.is_ceded:
+            return False
+        return not peer.is_claim and peer.is_plain
 
     def reachable(self) -> int:
         """How many there are whose server can be reached."""

@@ -21,6 +21,7 @@ from p2ptui.core.mesh.entries import (
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
+from p2ptui.core.mesh.roll import Roll
 from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -98,6 +99,7 @@ class Discovery:
         self._state = state
         self._delivery = delivery
         self._pager = pager
+        self._roll = Roll(state)
         # One that is left out is news to some: the oldest is.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
@@ -141,24 +143,10 @@ class Discovery:
 
     def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
         unix = self._state.unix(now)
-        # The ids are noted once; each entry is made when its page is due.
-        for peer in self._listed([peer.node_id for peer in self._state.peers.recent()]):
+        recent = (peer.node_id for peer in self._state.peers.recent())
+        for peer in self._roll.everybody(recent, now):
             if peer.node_id != receiver.node_id:
                 yield entry_for(receiver, peer, now, unix)
-
-    def _listed(self, node_ids: list[str]) -> Iterator[Listed]:
-        """The peers with these ids, as far as they are still here, then the nodes elsewhere."""
-        for node_id in node_ids:
-            if self._state.peers.authenticated(node_id) is not None:
-                peer = self._state.find(node_id)
-                if peer is not None and peer.is_plain:
-                    yield peer
-        yield from self._elsewhere()
-
-    def _elsewhere(self) -> Iterator[Foreign]:
-        for foreign in self._state.elsewhere.nodes():
-            if self._state.peers.authenticated(foreign.node_id) is None:
-                yield foreign
 
     def handle_list_nodes(
         self, peer: Peer, content: ListNodesRequestPayload | None, now: float
@@ -171,11 +159,11 @@ class Discovery:
             start(peer, kind, "servers", servers, frame_servers, now)
             return
         peer.untold = ()
-        nodes = self._nodes(with_holders=content is not None and content.holders is True)
+        nodes = self._nodes(now, with_holders=content is not None and content.holders is True)
         start(peer, kind, "nodes", nodes, frame_nodes, now)
 
-    def _nodes(self, *, with_holders: bool) -> Iterator[NodeInfo]:
-        for peer in self._listed([peer.node_id for peer in self._state.peers]):
+    def _nodes(self, now: float, *, with_holders: bool) -> Iterator[NodeInfo]:
+        for peer in self._roll.everybody((peer.node_id for peer in self._state.peers), now):
             info = peer.info
             if info is not None:
                 yield node_for(peer, info, with_holder=with_holders)
@@ -281,7 +269,7 @@ class Discovery:
             if other is not peer and other.status is _AUTHENTICATED and other.is_plain
         ]
         del listed[FIRST_PAGE_ENTRIES:]
-        listed += islice(self._elsewhere(), FIRST_PAGE_ENTRIES - len(listed))
+        listed += islice(self._roll.elsewhere(), FIRST_PAGE_ENTRIES - len(listed))
         return listed
 
     def _tell_untold(self, peer: Peer, now: float) -> None:

@@ -228,7 +228,11 @@ class Rendezvous:
         )
         if target.is_ours:
             about.peer_offer, about.peer_sealed_offer = said.peer_offer, said.peer_sealed_offer
-        has_left = self._tell(target, about, now, is_proved=True)
+        # Whoever writes to the broker names any address: the message pays for what goes there,
+        # unless the node is known to be there, which takes an entry.
+        known = self._state.elsewhere.holder(handed.source_id)
+        is_proved = known is not None and known.stands and known.address == address
+        has_left = self._tell(target, about, now, is_proved=is_proved)
         return None if has_left else NotHanded.UNSENDABLE
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:

@@ -85,6 +85,8 @@ class Home:
         self._told: tuple[ToldServer, ...] = ()
         self._left: Peer | None = None
         """A server that said that it goes down, and where to go."""
+        self._alone: frozenset[str] = frozenset()
+        """Ids of servers that have lost all others: nobody at those can reach this node by them."""
         self._timer: Timer | None = None
         self._saying: Timer | None = None
         self._counter = 0
@@ -180,12 +182,18 @@ class Home:
         self._told = tuple(told.values())[:MAX_OTHER_SERVERS]
         self._left = peer
 
-    def handle_servers(self, peer: Peer, content: ServersPayload, _now: float) -> None:
-        """A server tells of the others."""
+    def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
+        """A server tells of the others; of none, if it has lost them, or they it."""
+        had_others = bool(self._told)
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
         self._cluster.ids = frozenset([one.node_id for one in self._told])
         if content.counter == self._counter and self._saying is not None:
             self._saying.cancel()
+        if self._told:
+            self._alone -= {peer.node_id, *self._cluster.ids}
+        elif had_others and not content.servers:
+            self._alone |= {peer.node_id}
+            self._compare(peer, now)
 
     # Which is the home.
 
@@ -198,8 +206,13 @@ class Home:
             and not (peer.is_silent(now) or self._watch.is_called_silent(peer))
         ]
         return sorted(
-            servers, key=lambda peer: (peer is self._left, self.is_spare(peer), _rtt_s(peer))
+            servers,
+            key=lambda peer: (peer is self._left, self._rank(peer), _rtt_s(peer)),
         )
+
+    def _rank(self, server: Peer) -> tuple[bool, bool]:
+        """What makes a server a worse home than others, however quick it is."""
+        return server.node_id in self._alone, self.is_spare(server)
 
     def _lose(self, now: float, spread_s: float) -> None:
         """The home is one no more: go to the next one within so many seconds."""
@@ -315,14 +328,14 @@ class Home:
 
     def _compare(self, home: Peer, now: float) -> None:
         """Move to a server that has been quicker for long enough, or is rather to be used: to any
-        one, if the home said that it goes down."""
+        one, if the home said that it goes down; to one that may reach the others, if it does not.
+        """
         others = [one for one in self._candidates(now) if one not in (home, self._left)]
         best = others[0] if others else None
-        is_better = self.is_spare(home) and best is not None and not self.is_spare(best)
-        if best is not None and (is_better or home is self._left):
+        if best is not None and (self._rank(best) < self._rank(home) or home is self._left):
             self._take(best, now)
             return
-        if best is None or self.is_spare(best) or not _is_quicker(best, home):
+        if best is None or self._rank(best) > (False, False) or not _is_quicker(best, home):
             self._quicker = None
         elif self._quicker is None or self._quicker[0] is not best:
             self._quicker = best, now

@@ -36,6 +36,8 @@ class Foreign:
     """What it made when it started, hexadecimal: a sealed offer for it names this."""
     is_signed: bool = False
     """Whether the node has signed that this server holds it."""
+    stands: bool = True
+    """Whether its server has told all others of it; else it has only handed something over."""
 
     @property
     def node_id(self) -> str:

@@ -85,6 +85,7 @@ class PeerLiveness:
         "_signs",
         "_suspected_at",
         "answered_at",
+        "ceded_at",
         "heartbeat_due",
         "known_at",
         "last_ping_sent",
@@ -106,6 +107,8 @@ class PeerLiveness:
         """When it is pinged next if it answers the last Ping."""
         self.known_at = NEVER
         """When it last showed that it knows this node, as a server does by a Ping of its own."""
+        self.ceded_at = NEVER
+        """When it answered nothing, and another server of the network says that it has it."""
         self.suspicion: Suspicion | None = None
         self._suspected_at = 0.0
         # Made for the first Ping, and for the first sign: of a newcomer there are none.
@@ -164,6 +167,11 @@ class PeerLiveness:
     def cleared_at(self) -> float:
         """When it last turned out that it knows this node after all."""
         return NEVER if self._signs is None else self._signs.cleared_at
+
+    @property
+    def is_ceded(self) -> bool:
+        """Whether it is left to another server: nothing has come since that was asked for."""
+        return self.ceded_at > self.last_received
 
     def hear(self, now: float) -> None:
         """Something came from it."""

@@ -88,18 +88,22 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RelayClient:
-    """What one client had relayed, since its account was opened."""
+    """What a server has relayed for one client since it opened its account."""
 
     node_id: str
+    """The client."""
     connected: bool
+    """Whether it has a session now."""
     relays: int
-    """Relays open now."""
+    """Relays that are open now."""
     datagrams: int
+    """Datagrams relayed for it."""
     bytes: int
+    """Bytes relayed for it."""
     waiting_bytes: int
-    """Of the buffer that are in use now."""
+    """Bytes of its buffer that are in use now."""
     refused: Mapping[str, int]
-    """Datagrams refused, by reason: see docs/relay.md."""
+    """Datagrams refused, by reason; docs/relay.md explains the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,12 @@ class RelayReport:
     """What a server relays."""
 
     enabled: bool
+    """Whether it relays at all."""
     open: int
-    """Relays open now."""
+    """Relays that are open now."""
     limit: int
     """`max_concurrent_relays`."""
     pairs: tuple[Pair, ...]
     """The two nodes of each open relay, the most recently used first."""
     clients: tuple[RelayClient, ...]
-    """Those that relayed last, or were refused, first."""
+    """The clients, beginning with those that were relayed or refused last."""

@@ -40,14 +40,16 @@ class Refusals:
         self._answers = answers
         self._bucket = TokenBucket(TOLD_PER_S, 0.0, TOLD_AT_ONCE)
 
-    def refuse(self, request: Request, words: str, now: float) -> None:
-        """A request is refused, for a reason that is told in words."""
-        self._answers.refuse(request.address, request.message, request.earned, words, now)
+    def refuse(self, request: Request, words: str, now: float, rule: str = "other") -> None:
+        """A request is refused, for a reason that is told in words, and counted by its rule."""
+        self._answers.refuse(
+            request.address, request.message, request.earned, words, now, rule=rule
+        )
 
     def refuse_open(self, request: Request, now: float) -> None:
         """A request is refused since there is no key exchange in it."""
         self._tell(request.address, OPEN, now)
-        self.refuse(request, RULES[OPEN].told, now)
+        self.refuse(request, RULES[OPEN].told, now, OPEN)
 
     def refuse_stripped(self, request: Request, now: float) -> None:
         """A request is refused since a server must have taken the key exchange out of it."""
@@ -60,7 +62,7 @@ class Refusals:
         if rule not in RULES:
             state.counters.drop(rule)
             return
-        state.counters.handshakes_refused += 1
+        state.counters.refuse(rule)
         self._tell(address, rule, now)
         data = _write_refused_offer(state, request.message, rule, now)
         is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
@@ -76,7 +78,7 @@ class Refusals:
             node_id: Who has sent it, where it has shown that.
         """
         state, to = self._state, pending.address
-        state.counters.handshakes_refused += 1
+        state.counters.refuse(why if why in RULES else "other")
         if not pending.refused:  # it comes again and again
             pending.refused = why
             self._tell(to, why, now, node_id)

@@ -39,7 +39,14 @@ class Answers:
         """What the shortest of them takes, at most."""
 
     def refuse(
-        self, address: Address, message: Envelope, earned: Purse, reason: str, now: float
+        self,
+        address: Address,
+        message: Envelope,
+        earned: Purse,
+        reason: str,
+        now: float,
+        *,
+        rule: str = "other",
     ) -> None:
         """A request is refused.
 
@@ -49,8 +56,9 @@ class Answers:
             earned: What it pays for.
             reason: Why, in one line; told where that is paid for.
             now: The time, seconds.
+            rule: By what it is counted.
         """
-        self._state.counters.handshakes_refused += 1
+        self._state.counters.refuse(rule)
         peer = self._state.peers.at(address)
         purse = None if peer is None else peer.purse
         limit = (purse or earned).allowance

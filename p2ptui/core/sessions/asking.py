@@ -109,6 +109,8 @@ class Asking:
     retries: int = 0
     """How often the other side has asked for a token."""
     is_acked: bool = False
+    outcome: str = "failed"
+    """As what it is counted when it ends without a session."""
     began_at: float = math.inf
     sent_at: float = 0.0
 

@@ -179,8 +179,7 @@ class Handshake(Judging):
         peer.handshakes.ask(greeting.message_id, greeting.sequence)
         peer.channel.numbering.handle_acknowledged(greeting.sequence)
         until = now + self._state.config.security.auth_timeout  # the other side may confirm it
-        self._attempts[peer.address] = Asking(peer, greeting, until, peer.node_id, is_kept=True)
-        self._crossings.begin(peer.node_id, peer)
+        self._enter(Asking(peer, greeting, until, peer.node_id, is_kept=True))
         self.handle_response(peer.address, answer, now)
 
     def renew(self, address: Address, node_id: str, now: float) -> None:
@@ -209,8 +208,7 @@ class Handshake(Judging):
         node_id = node_id or peer.node_id
         pause_s = first_pause_s(peer, self._state.peers)
         attempt = Asking(peer, greeting, deadline, node_id, pause_s=pause_s, began_at=now)
-        self._attempts[peer.address] = attempt
-        self._crossings.begin(node_id, peer)
+        self._enter(attempt)
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
@@ -225,6 +223,7 @@ class Handshake(Judging):
         if now >= attempt.deadline:
             where = address_words(peer.address)
             hint = attempt.why or ("" if relayed_node(peer.address) else "is a node running there?")
+            attempt.outcome = "unanswered"
             self._fail(attempt, now, f"no answer from {where}" + (f"; {hint}" if hint else ""))
             return
         self._delivery.transmit(
@@ -254,6 +253,7 @@ class Handshake(Judging):
         for contestant in contestants:
             contestant.win(loser.address, result, now)
         self._calls.end_all(loser.address, result)
+        attempt.outcome = "elsewhere"
         self._fail(attempt, now, REACHED_AT + address_words(winner.address))
 
     def _fail(self, attempt: Asking, now: float, reason: str) -> None:
@@ -266,12 +266,6 @@ class Handshake(Judging):
             for contestant in attempt.contestants:
                 contestant.lose(peer.address, error)
         self._calls.end_all(peer.address, error)
-
-    def _forget(self, address: Address) -> Asking | None:
-        attempt = self._attempts.pop(address, None)
-        if attempt is not None:
-            self._crossings.end(attempt.node_id, address)
-        return attempt
 
     def handle_response(self, address: Address, message: Envelope, now: float) -> None:
         """The answer to a request of this node."""
@@ -441,6 +435,7 @@ class Handshake(Judging):
         return True
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
+        attempt.outcome = "succeeded"
         self._forget(peer.address)
         result = result_of(peer)
         for contestant in attempt.contestants:

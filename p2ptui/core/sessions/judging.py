@@ -7,6 +7,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.policy import OPEN, RULES, words_there
 from p2ptui.core.sessions.asking import Answer, Asking, Contestant, ask_again, greet, refusal
+from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.parting import part
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
@@ -39,6 +40,7 @@ class Judging:
     """
 
     _attempts: dict[Address, Asking]
+    _crossings: Crossings
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
@@ -67,6 +69,7 @@ class Judging:
         attempt.contestants.remove(contestant)
         if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
             return False
+        attempt.outcome = "given_up"
         self._fail(attempt, now, reason)
         return True
 
@@ -75,6 +78,7 @@ class Judging:
         for attempt in list(self._attempts.values()):
             tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
             if tokens == [token] and not (attempt.contestants or attempt.is_kept):
+                attempt.outcome = "given_up"
                 self._fail(attempt, now, reason)
 
     def _take_retry(self, attempt: Asking, retry: str, now: float) -> None:
@@ -141,6 +145,7 @@ class Judging:
         """Who has answered is no peer of this node, which may be one of its own there by now; under
         seal it is none before its last message."""
         address, is_in = attempt.peer.address, answer.shown is None
+        attempt.outcome = "unfit"
         self._fail(attempt, now, flaw)
         if is_in and self._state.peers.at(address) is None:
             part(self._state, self._delivery, address, message, NO_PEER, now)
@@ -156,7 +161,20 @@ class Judging:
             if attempt.refused and isinstance(reason, str) and reason in RULES:
                 reason = attempt.refused
             words = words_there(reason, response.error_message)
+            attempt.outcome = "refused"
             self._fail(attempt, now, refusal(peer.address, words))
+
+    def _enter(self, attempt: Asking) -> None:
+        self._state.counters.connects["begun"] += 1
+        self._attempts[attempt.peer.address] = attempt
+        self._crossings.begin(attempt.node_id, attempt.peer)
+
+    def _forget(self, address: Address) -> Asking | None:
+        attempt = self._attempts.pop(address, None)
+        if attempt is not None:
+            self._state.counters.connects[attempt.outcome] += 1
+            self._crossings.end(attempt.node_id, address)
+        return attempt
 
     def _plan(self, attempt: Asking, when: float) -> None:
         self._schedule(attempt, min(when, attempt.deadline), self._try)

@@ -313,6 +313,7 @@ class Liveness:
             peer.follow_pair(source)
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
+            self._state.counters.round_trips.note(rtt_s)
         liveness.clear(now)
         self._plan_beat(peer)
         peer.purse.note_answered_ping()

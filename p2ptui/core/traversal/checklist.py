@@ -74,6 +74,7 @@ def plan_round(
     )
     plan = PLANNERS[way](here)
     attempt.account.method = plan.method
+    state.counters.rounds[plan.method.value] += 1
     punching = _empty_round(attempt, here, plan, state, now)
     candidates = _chosen(attempt, remote, observed, state, own, own_addresses)
     if plan.outside_first:

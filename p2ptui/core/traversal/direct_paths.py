@@ -90,6 +90,7 @@ class DirectPaths:
         """Use a path that works; the address by which the peer table knows it."""
         address = socket_address(pair.socket, pair.remote)
         attempt.direct = DirectPath(pair, address, now)
+        self._state.counters.paths_won[method_of(attempt).value] += 1
         attempt.backoff.note_won(now)
         attempt.account.reason = None
         if self._state.is_standing(pair.socket):
@@ -178,7 +179,7 @@ class DirectPaths:
 
     def _tell(self, attempt: Attempt, peer: Peer, *, ends_search: bool = False) -> None:
         direct = attempt.direct
-        method = _method(attempt)
+        method = method_of(attempt)
         # One that was asked by its address may be a server, and is so however it is reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
             peer.reach.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
@@ -206,6 +207,13 @@ class DirectPaths:
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and attempt.direct is None:
             self._tell(attempt, peer, ends_search=ends_search)
+
+    def method_of_peer(self, attempt: Attempt) -> Method | None:
+        """How the node is reached, if its session takes a direct path that was searched."""
+        direct = attempt.direct
+        peer = self._state.peers.authenticated(attempt.node_id)
+        is_used = direct is not None and peer is not None and peer.sends_to == direct.address
+        return method_of(attempt) if is_used else None
 
     # Consent.
 
@@ -302,6 +310,7 @@ class DirectPaths:
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
         attempt.direct = None
+        self._state.counters.paths_lost += 1
         attempt.account.reason = "the direct path fell silent; it is tried again"
         self._release(attempt, direct)
         peer = self._state.peers.authenticated(attempt.node_id)
@@ -397,7 +406,8 @@ class DirectPaths:
         return self._consents.pop(transaction_id, None) or self._asked.pop(transaction_id, None)
 
 
-def _method(attempt: Attempt) -> Method:
+def method_of(attempt: Attempt) -> Method:
+    """How a node is reached."""
     if attempt.direct is None:
         return Method.RELAY
     # What the other side names itself needs no guess, whatever round it was in.

@@ -101,6 +101,7 @@ class Traversal:
         self.sockets_ready = gathering.sockets_ready
         self.move = searches.move
         self.remotes = searches.remotes
+        self.methods = searches.methods
         self.wake = searches.wake
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ does a path that has died, until another one is found.
 from collections.abc import Callable, Container
 from typing import Final
 
+from p2ptui.core.connection import Method
 from p2ptui.core.events import SocketsDone
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -229,6 +230,11 @@ class Searches:
     def remotes(self) -> list[Address]:
         """The other ends of the paths in use."""
         return [each.direct.pair.remote for each in self._offers.all() if each.direct is not None]
+
+    def methods(self) -> list[Method]:
+        """How each peer is reached whose path was searched, and is in use."""
+        found = map(self._paths.method_of_peer, self._offers.all())
+        return [method for method in found if method is not None]
 
     def wake(self, now: float) -> None:
         """The machine stood still: the paths in use are asked at once."""

@@ -3,6 +3,7 @@
 import pytest
 
 from p2ptui.core.cluster.claims import ANSWERED_S, HELD_S, LONG_PROBE_S, PROBES
+from p2ptui.core.peers import Foreign
 from p2ptui.wire.cluster import Claim, Held, Released, encode_message
 from p2ptui.wire.frames import node_id_bytes
 from tests.core.cluster_rooms import FakeNode, Rooms
@@ -43,8 +44,42 @@ def test_one_that_was_heard_a_moment_ago_has_as_long_as_in_a_dispute_here(rooms:
     assert third.holder(node) == one.id
     rooms.run_for(0.8)
     assert third.holder(node) == one.holder(node) == other.id
-    assert one.state.peers.authenticated(node.node_id) is None
+    found = one.state.find(node.node_id)
+    assert isinstance(found, Foreign), "what is for it goes to the other server"
+    assert one.peer(node) is not None, "its session is not ended by somebody's claim"
     assert other.drops == {}
+    assert rooms.agree()
+
+
+def test_one_that_was_merely_quiet_is_claimed_back_when_it_is_heard(rooms: Rooms) -> None:
+    one, other, third = rooms.servers
+    node = joined(rooms)
+    one.peer(node).liveness.hear(rooms.now)
+    rooms.move(node, one, other)
+    rooms.run_for(PROBES * LONG_PROBE_S + 1)
+    assert third.holder(node) == other.id
+    other.forget(node)
+    node.answers.add(one.id)
+    one.peer(node).liveness.hear(rooms.now)
+    one.peer(node).liveness.note_answer(rooms.now)
+    assert one.state.find(node.node_id) is one.peer(node), "at once, for those who are here"
+    rooms.run_for(PROBES * LONG_PROBE_S + 3)
+    assert third.holder(node) == one.id
+    assert rooms.agree()
+
+
+def test_a_forged_claim_takes_nothing_from_a_client_that_is_quiet(rooms: Rooms) -> None:
+    one, other, third = rooms.servers
+    node = joined(rooms)
+    one.peer(node).liveness.hear(rooms.now)
+    one.forget(node)
+    own = other.cluster._own
+    claim = Claim(own.network, own.server, own.instance, node_id_bytes(node.node_id))
+    for _ in range(30):
+        rooms.broker.publish(one.id, encode_message(claim), rooms.now)
+        rooms.run_for(1)
+        assert third.holder(node) == other.holder(node) == one.id
+        assert one.state.find(node.node_id) is one.peer(node)
 
 
 def test_a_node_that_answers_where_it_was_is_held_there(rooms: Rooms) -> None:

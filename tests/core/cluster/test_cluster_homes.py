@@ -1,5 +1,7 @@
 """Whole nodes at the servers of a cluster with its broker: who the others think holds them."""
 
+from itertools import pairwise
+
 import pytest
 
 from p2ptui.core.cluster.room import Cluster
@@ -133,3 +135,35 @@ def test_a_drain_moves_them_on_and_everybody_knows(servers: Servers) -> None:
     for node in nodes:
         assert home_of(node) == servers.hosts[1].id
         assert servers.holder(node, 2) == servers.hosts[1].id
+
+
+def test_whoever_is_at_a_server_without_a_broker_is_reached_by_its_other_one(
+    servers: Servers,
+) -> None:
+    node, only = joined(servers, 0, 1), joined(servers, 0)
+    assert home_of(node) == servers.hosts[0].id
+    servers.broker.cut(servers.buses[0], servers.world.now)
+    servers.run_for(10)
+    assert home_of(node) == servers.hosts[1].id
+    assert servers.holder(node, 2) == servers.hosts[1].id
+    assert home_of(only) == servers.hosts[0].id, "it has no other"
+    assert node.is_connected_to(servers.hosts[0]), "those there reach it as before"
+    servers.broker.mend(servers.buses[0], servers.world.now)
+    servers.run_for(5)
+    for who, home in ((node, 1), (only, 0)):
+        assert home_of(who) == servers.hosts[home].id
+        assert servers.holder(who, 2) == servers.hosts[home].id
+    assert servers.holder(node, 0) == servers.hosts[1].id
+
+
+def test_while_the_broker_is_away_nobody_goes_to_and_fro(servers: Servers) -> None:
+    node = joined(servers, 0, 1)
+    servers.broker.kill(servers.world.now)
+    homes = []
+    for _ in range(40):
+        servers.run_for(1)
+        homes.append(home_of(node))
+    assert sum(one != other for one, other in pairwise(homes)) <= 1
+    servers.broker.start(servers.world.now)
+    servers.run_for(5)
+    assert servers.holder(node, 2) == home_of(node)

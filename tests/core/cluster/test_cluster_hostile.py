@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2ptui.core.cluster.others import MAX_RUNS, MESSAGES_PER_S
+from p2ptui.core.cluster.others import (
+    MAX_RUNS,
+    MESSAGES_PER_S,
+    NEWCOMERS_AT_ONCE,
+    NEWCOMERS_PER_S,
+)
 from p2ptui.core.cluster.presence import MAX_DISOWNED
 from p2ptui.core.cluster.tellings import TOLD_AT_ONCE
 from p2ptui.core.cluster.view import MAX_ODD
@@ -199,6 +204,110 @@ def test_servers_without_end_take_the_room_of_those_that_are_there_not() -> None
     rooms.run_for(10)
     assert one.holder(node) == other.id
     assert len(one.cluster.servers(rooms.now)) == 1
+
+
+class Invented:
+    """Servers that somebody with the broker's password invents; they beacon as true ones do."""
+
+    def __init__(self, rooms: Rooms, first: int, count: int) -> None:
+        self._rooms = rooms
+        self._keys = [server_keys(number) for number in range(first, first + count)]
+        self.ids = {keys.id for keys in self._keys}
+
+    def beacon(self) -> None:
+        """Each once, spread over a second."""
+        for keys in self._keys:
+            beacon = Beacon("p2p_default", RAW, b"instance", "n", "", 0, False, 1, 1)
+            self._rooms.broker.publish(
+                "servers", signed(keys, beacon, self._rooms.now), self._rooms.now
+            )
+            self._rooms.run_for(1 / len(self._keys))
+
+    def put_entries(self, first: int) -> None:
+        """A node for each, without keys."""
+        for number, keys in enumerate(self._keys):
+            raw = node_id_bytes(keys.id)
+            entry = Presence("p2p_default", raw, b"instance", 0, b"", encode_about(OPEN))
+            node_id = node_id_of(first + number)
+            self._rooms.broker.put(node_id, encode_presence(entry), self._rooms.now)
+
+
+def test_invented_servers_leave_a_true_one_its_chance_of_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2ptui.core.cluster.others.MAX_RUNS", 8)
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node()
+    other.join(node)
+    rooms.run_for(2)
+    invented = Invented(rooms, 1000, 8)
+    for _ in range(3):
+        invented.beacon()
+    late = rooms.server()
+    held = rooms.node()
+    late.join(held)
+    came = 0
+    for _ in range(120):
+        invented.beacon()
+        there = {server.server_id for server in one.cluster.servers(rooms.now)}
+        assert len(there) <= 8
+        assert other.id in there, "who holds nodes keeps its place"
+        came += late.id in there
+        if came > 1:
+            assert one.holder(held) == late.id, "and has it for good once its nodes are known"
+    assert came > 90
+
+
+def test_servers_come_and_go_no_faster_than_a_limit_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2ptui.core.cluster.others.MAX_RUNS", 8)
+    rooms = Rooms(1)
+    one = rooms.servers[0]
+    lost: list[str] = []
+    one.cluster._others.on_silent.append(lambda run, _: lost.append(run.server_id))
+    invented = Invented(rooms, 1000, 40)
+    for _ in range(20):
+        invented.beacon()
+    assert len(one.cluster.servers(rooms.now)) == 8
+    assert len(lost) <= NEWCOMERS_AT_ONCE + 20 * NEWCOMERS_PER_S
+
+
+def test_who_invents_a_node_for_each_server_too_keeps_later_ones_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This is what is left to whoever writes to the broker; docs/security.md says so."""
+    monkeypatch.setattr("p2ptui.core.cluster.others.MAX_RUNS", 8)
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node()
+    other.join(node)
+    invented = Invented(rooms, 1000, 8)
+    invented.beacon()
+    invented.put_entries(10_000)
+    late = rooms.server()
+    for _ in range(10):
+        invented.beacon()
+    there = {server.server_id for server in one.cluster.servers(rooms.now)}
+    assert other.id in there
+    assert late.id not in there
+    assert one.holder(node) == other.id
+
+
+def test_beacons_of_invented_servers_take_no_time_from_those_that_are_there() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    rooms.run_for(2)
+    strangers = [server_keys(5000 + number) for number in range(300)]
+    for _ in range(5):
+        for keys in strangers:
+            for _ in range(4):  # each was verified once, and says more than a true one
+                beacon = Beacon("p2p_default", RAW, b"instance", "n", "", 0, False, 1, 1)
+                data = signed(keys, beacon, rooms.now)
+                one.cluster.receive_message("servers", data, rooms.now)
+            rooms.run_for(0.004)
+        assert other.id in {server.server_id for server in one.cluster.servers(rooms.now)}
 
 
 def test_a_beacon_that_its_server_has_not_signed_or_that_comes_again_is_dropped() -> None:

@@ -1,15 +1,20 @@
 """Nodes of two servers are named to each other: with what each may be told, and no more."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT, DATAGRAMS_EACH
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.mesh import rendezvous
 from p2ptui.core.peers import Handing, NotHanded
 from p2ptui.errors import NotKnownThereError
+from p2ptui.io.nats_names import Names
 from p2ptui.wire.address import format_address
+from p2ptui.wire.cluster import HandOver, encode_message
 from p2ptui.wire.codec import encode_payload
+from tests.attacks.attacker import Ledger
 from tests.core.joined_servers import Two
 from tests.core.relaying import ask, node, puppet
 from tests.simulation import Puppet
@@ -247,3 +252,71 @@ def test_pairs_are_bounded_for_those_elsewhere_too(monkeypatch: pytest.MonkeyPat
         two.hand(f"{number:08}-0000-4000-8000-000000000009", b.id, said(), Handing.INTRODUCTION)
 
     assert two.other.endpoint.sizes()["introduced_pairs"] == 2
+
+
+VICTIM = "198.51.100.1"
+
+
+def on_the_bus(source: str, target: str, body: bytes) -> int:
+    """Bytes that whoever writes to the broker spends on handing that over."""
+    node_id, run = bytes(16), bytes(8)
+    over = HandOver("p2p_default", node_id, run, Handing.INTRODUCTION, node_id, node_id, "", body)
+    data = encode_message(over)
+    names = Names.of("p2p_default")
+    return len(f"PUB {names.subject(target)} {len(data)}\r\n") + len(data) + len("\r\n")
+
+
+@pytest.mark.parametrize("has_ice", [True, False])
+@pytest.mark.parametrize("offers", [False, True])
+@pytest.mark.parametrize("capabilities", [None, ["handshake", "routing", "relay_frames"]])
+@pytest.mark.parametrize("source", ["nobody", "elsewhere", "passing"])
+def test_a_forged_introduction_pays_for_what_it_has_sent(
+    has_ice: bool, offers: bool, capabilities: list[str] | None, source: str
+) -> None:
+    """It was seven datagrams, and four times the bytes."""
+    two = Two()
+    a = node(two.world, two.one)
+    b = node(two.world, two.other, ice={"enable": has_ice})
+    two.world.run_for(2)
+    who = NOBODY if source == "nobody" else a.id
+    if source == "passing":
+        known = two.cluster.book[who]
+        two.cluster.book[who] = replace(known, address=(VICTIM, 9), stands=False)
+    went = Ledger(b)
+    body = said(
+        peer_id=who,
+        peer_addr=f"{VICTIM}:9",
+        peer_predicted_ports=list(range(1024, 1088)),
+        **({"peer_offer": OFFER} if offers else {}),
+        **({"peer_capabilities": capabilities} if capabilities else {}),
+    )
+
+    two.hand(who, b.id, body, Handing.INTRODUCTION)
+    two.world.run_for(60)
+
+    account = went._accounts.get(VICTIM)
+    if account is not None:
+        assert account.went.datagrams <= DATAGRAMS_EACH
+        assert account.went.size <= AMPLIFICATION_LIMIT * on_the_bus(who, b.id, body)
+
+
+def test_the_place_of_a_node_that_is_known_is_vouched_for() -> None:
+    two = Two()
+    a, b = puppet(two.world, two.one), two.world.puppet()
+    payload = b.handshake_request(capabilities=["relay_frames"])["payload"]
+    b.send(b.spec_message("HandshakeRequest", payload), two.other)
+    two.world.run_for(1)
+    two.other.ping(b)
+    two.world.run_for(1)
+    b.take()
+
+    body = said(peer_id=a.id, peer_addr=format_address(a.address))
+    two.hand(a.id, b.id, body, Handing.INTRODUCTION)
+    two.world.run_for(1)
+    elsewhere = said(peer_id=a.id)
+    two.hand(a.id, b.id, elsewhere, Handing.INTRODUCTION)
+    two.world.run_for(1)
+
+    right, wrong = named(b)
+    assert "handshake" in right
+    assert "handshake" not in wrong

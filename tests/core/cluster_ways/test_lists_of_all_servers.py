@@ -195,3 +195,38 @@ def test_each_node_is_listed_once_though_a_claim_has_its_id() -> None:
     assert [(entry["id"], entry["addr"]) for entry in entries] == [
         (b.id, format_address(b.address))
     ]
+
+
+def test_who_moves_to_this_server_while_a_list_is_sent_is_in_it() -> None:
+    two = Two(max_connections=1000)
+    a = puppet(two.world, two.one)
+    others = [puppet(two.world, two.other) for _ in range(60)]
+    a.take()
+    a.say("ListNodesRequest", None, two.one)
+    two.world.run_for(0.005)
+    moved = two.world.puppet(node_id=others[0].id)
+    moved.names_pings = True
+    moved.join(two.one)
+    del two.cluster.book[others[0].id]  # its own server lets it go
+    two.world.run_for(2)
+    pages = [m["payload"] for m in a.take() if m["message_type"] == "ListNodesResponse"]
+    assert len(pages) > 5
+    entries = [entry["id"] for page in pages for entry in page["nodes"]]
+    assert Counter(entries) == Counter([a.id, *(other.id for other in others)])
+
+
+def test_a_node_that_is_spoken_to_by_way_of_another_server_is_listed_where_that_sees_it() -> None:
+    """A person at a server has met it: its session there is relayed, which is no address."""
+    two = Two()
+    a, b = two.puppets()
+    state = two.one.endpoint._state
+    relayed = ("10.0.0.9@10.0.0.1", 4000)
+    peer = two.one.endpoint._lifecycle.open(relayed, two.world.now, initiated=False)
+    known = two.other.endpoint.peers.authenticated(b.id)
+    assert known is not None
+    assert known.info is not None
+    state.peers.identify(peer, known.info)
+    two.one.endpoint._lifecycle.authenticate(peer, two.world.now)
+    assert not peer.is_plain
+    assert state.peers.authenticated(b.id) is peer
+    assert [entry["id"] for entry in named(a, two.one)] == [a.id, b.id]

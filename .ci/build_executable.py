@@ -1,0 +1,126 @@
+"""Build the stand-alone executable of this machine, try it, and pack it for a release.
+
+    python .ci/build_executable.py dist
+
+It needs no Python where it runs. PyInstaller makes it, of the checkout and its dependencies, in an
+environment that is thrown away; it takes one to two minutes. `P2PTUI_COMPILE=1` compiles it first.
+The archive is `p2ptui-<target>-<os>`: a zip on Windows, a tar.gz elsewhere. What is built here runs
+on machines with this C library or a later one.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import venv
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PYINSTALLER: Final = "pyinstaller==6.22.3"
+
+NOT_FOR_USERS: Final = {"fuzz", "test"}
+"""Extras of pyproject.toml; the others are in the executable, where none can be installed later."""
+
+OPTIONS: Final = (
+    *("--onefile", "--clean", "--log-level", "WARN"),
+    # What is imported by name, or compiled, and not seen by a look at the source.
+    *("--collect-submodules", "p2ptui", "--collect-data", "p2ptui"),
+    *("--collect-all", "textual"),
+)
+COMPILE: Final = "P2PTUI_COMPILE"
+LIBRARY: Final = "p2ptui__mypyc"
+"""What a compiled build's modules are in."""
+
+SYSTEMS: Final = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def name_here() -> str:
+    """`p2ptui-x86_64-linux`."""
+    machine = platform.machine().lower()
+    return f"p2ptui-{MACHINES.get(machine, machine)}-{SYSTEMS.get(sys.platform, sys.platform)}"
+
+
+def extras() -> str:
+    """The extras that users have, as pip takes them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return ",".join(sorted(project["optional-dependencies"].keys() - NOT_FOR_USERS))
+
+
+def run(*command: str, cwd: Path) -> None:
+    """Run a step; what it prints is seen only if it fails."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\nended with {done.returncode}")
+
+
+def build(work: Path) -> Path:
+    """Build the executable.
+
+    Args:
+        work: An empty folder.
+
+    Returns:
+        Where it is.
+    """
+    environment = work / "environment"
+    venv.create(environment, with_pip=True)
+    scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    python = str(scripts / "python")
+    run(python, "-m", "pip", "install", "-q", f"{ROOT}[{extras()}]", PYINSTALLER, cwd=work)
+    start = work / "start.py"
+    shutil.copy(ROOT / "p2ptui" / "__main__.py", start)
+    hidden = ("--hidden-import", LIBRARY) if any(environment.rglob(f"{LIBRARY}.*")) else ()
+    run(python, "-m", "PyInstaller", *OPTIONS, *hidden, "--name", "p2ptui", str(start), cwd=work)
+    suffix = ".exe" if sys.platform == "win32" else ""
+    return work / "dist" / f"p2ptui{suffix}"
+
+
+def pack(executable: Path, into: Path, work: Path) -> Path:
+    """Pack the executable with what must come with it.
+
+    Returns:
+        The archive.
+    """
+    folder = work / name_here()
+    folder.mkdir()
+    for file in (executable, *(ROOT / name for name in ("LICENSE", "README.md", "CHANGELOG.md"))):
+        shutil.copy(file, folder)
+    into.mkdir(parents=True, exist_ok=True)
+    kind = "zip" if sys.platform == "win32" else "gztar"
+    return Path(shutil.make_archive(str(into / folder.name), kind, work, folder.name))
+
+
+def main() -> None:
+    """The command line."""
+    [into] = map(Path, sys.argv[1:])
+    into = into.resolve()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="p2ptui-executable-") as temporary:
+        work = Path(temporary)
+        executable = build(work)
+        meant = "compiled" if os.environ.get(COMPILE, "") not in ("", "0") else "pure"
+        tried = [sys.executable, str(ROOT / ".ci" / "try_installed.py"), meant, str(executable)]
+        subprocess.run(tried, check=True)
+        archive = pack(executable, into, work)
+    took = time.monotonic() - began
+    print(f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, built and tried in {took:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""A small status page in the browser, from the metrics of a node.
+
+pip install 'p2ptui[metrics]'
+p2ptui --no-ui --metrics 127.0.0.1:9100
+python status_page.py http://127.0.0.1:9100/metrics --port 8000
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import suppress
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
+
+SHOWN = {
+    "p2ptui_uptime_seconds": "Seconds since the start",
+    "p2ptui_peers": "Peers",
+    "p2ptui_peer_paths": "Peers by path",
+    "p2ptui_servers_joined": "Servers joined",
+    "p2ptui_connections_total": "Connections",
+    "p2ptui_received_bytes_total": "Bytes received",
+    "p2ptui_sent_bytes_total": "Bytes sent",
+}
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="5">
+<title>p2ptui</title>
+<style>body {{ font: 1rem sans-serif; margin: 2rem }} td {{ padding: .2rem 1rem .2rem 0 }}</style>
+<h1>p2ptui</h1>{body}</html>
+"""
+
+TIMEOUT_S = 5.0
+
+
+def read_rows(url: str) -> Iterator[tuple[str, float]]:
+    """What the node tells of itself, by a name for people.
+
+    Raises:
+        OSError: It does not answer.
+        ValueError: Its answer is no metrics.
+    """
+    with urlopen(url, timeout=TIMEOUT_S) as answer:
+        text = answer.read().decode()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in SHOWN:
+                yield " ".join([SHOWN[sample.name], *sample.labels.values()]), sample.value
+
+
+def page(url: str) -> str:
+    """The whole page; if the node is gone, it says so."""
+    try:
+        rows = [f"<tr><td>{escape(name)}<td>{value:,.0f}" for name, value in read_rows(url)]
+    except (OSError, ValueError) as error:
+        return PAGE.format(body=f"<p>The node does not answer: {escape(str(error))}</p>")
+    return PAGE.format(body=f"<table>{''.join(rows)}</table>")
+
+
+def serve(url: str, port: int) -> None:
+    """Serve the page on this machine, until interrupted."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = page(url).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("url", help="the metrics of a node")
+    parser.add_argument("--port", type=int, default=0, help="of the page (any free one)")
+    given = parser.parse_args()
+    with suppress(KeyboardInterrupt):
+        serve(given.url, given.port)

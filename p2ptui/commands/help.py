@@ -1,0 +1,65 @@
+"""Explain a command or a topic; without one, list them."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Final
+
+from p2ptui.commands import CommandParser, Work, command_parser
+from p2ptui.commands.node_options import ALL_COMMANDS
+from p2ptui.manual.topics import TOPICS
+from p2ptui.nearest import nearest
+
+RUNS_A_NODE: Final = False
+READS_FILES: Final = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui help` takes."""
+    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a topic")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def topics() -> dict[str, str]:
+    """All that can be explained: commands, then topics, each in a few words."""
+    return {**ALL_COMMANDS, **{name: topic.summary for name, topic in TOPICS.items()}}
+
+
+def prepare(
+    options: argparse.Namespace, parser: CommandParser, _environ: Mapping[str, str]
+) -> Work:
+    """Check what was asked; what comes back prints it."""
+    topic: str | None = options.topic
+    known = topics()
+    if topic is not None and topic not in known:
+        near = nearest(topic.lower(), known)
+        parser.error(f"unknown topic {topic!r}" + (f"; did you mean {near!r}?" if near else ""))
+    return lambda: _run(options, topic)
+
+
+async def _run(options: argparse.Namespace, topic: str | None) -> int:
+    if options.json:
+        told = {"topics": topics()} if topic is None else {"topic": topic, "text": text_of(topic)}
+        options.answer.tell(told)
+    else:
+        print(_list() if topic is None else text_of(topic), end="")
+    return 0
+
+
+def text_of(topic: str) -> str:
+    """What is said about a command or a topic."""
+    if topic not in TOPICS:
+        return command_parser(topic).format_help()
+    usage = f"\nUsage: p2ptui {topic} -h\n" if topic in ALL_COMMANDS else ""
+    return TOPICS[topic].text + usage
+
+
+def _list() -> str:
+    lines = [
+        "p2ptui help TOPIC explains any of these; p2ptui -h lists the options.",
+        "",
+        "Commands:",
+    ]
+    lines += [f"  {name:<12}{summary}" for name, summary in ALL_COMMANDS.items()]
+    lines += ["", "Topics:"]
+    lines += [f"  {name:<12}{topic.summary}" for name, topic in TOPICS.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,99 @@
+"""Everything that is written from the command line's parsers, brought up to date.
+
+`python -m p2ptui.commands.render`, at the top of the repository, writes docs/commands.md, the
+manual page and the scripts of completion. The scripts are shtab's, of the extra `test`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from p2ptui.commands import CommandParser, command_parser
+from p2ptui.commands.completion import SHELLS
+from p2ptui.commands.help import topics
+from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
+from p2ptui.manual.arguments import FILE, FOLDER, choices_of
+from p2ptui.manual.reference import with_reference
+from p2ptui.manual.roff import manual_page
+from p2ptui.version import VERSION
+
+REFERENCE: Final = "docs/commands.md"
+MANUAL: Final = "docs/p2ptui.1"
+
+
+_OF_EQUALS: Final = """
+# bash parts words at an equals sign: --config=FILE is three of them.
+_p2ptui() {
+  local words=() word current=0 index=0
+  for word in "${COMP_WORDS[@]}"; do
+    if [[ $word == "=" ]]; then
+      (( index == COMP_CWORD )) && words+=("") && current=$(( ${#words[@]} - 1 ))
+    else
+      words+=("$word")
+      (( index == COMP_CWORD )) && current=$(( ${#words[@]} - 1 ))
+    fi
+    (( index += 1 ))
+  done
+  local COMP_WORDS=("${words[@]}") COMP_CWORD=$current
+  _shtab_p2ptui
+}
+
+complete -o bashdefault -F _p2ptui p2ptui
+"""
+
+
+def parsers() -> dict[str, CommandParser]:
+    """All of them: a node's under the empty name, then each command's."""
+    return {"": node_parser(), **{name: command_parser(name) for name in ALL_COMMANDS}}
+
+
+def completion_script(shell: str) -> str:
+    """The script for a shell."""
+    import shtab
+
+    whole = node_parser()
+    commands = whole.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, meaning in ALL_COMMANDS.items():
+        command_parser(name, commands.add_parser(name, help=meaning, allow_abbrev=False))
+        _prepare(commands.choices[name], shtab.FILE, shtab.DIRECTORY)
+    _prepare(whole, shtab.FILE, shtab.DIRECTORY)
+    (topic,) = (each for each in commands.choices["help"]._actions if each.dest == "topic")
+    topic.choices = list(topics())
+    script = str(shtab.complete(whole, shell))
+    return script + _OF_EQUALS if shell == "bash" else script
+
+
+def _prepare(parser: argparse.ArgumentParser, file: object, folder: object) -> None:
+    for action in parser._actions:
+        if action.metavar in FILE:
+            action.complete = file  # type: ignore[attr-defined]
+        elif action.metavar in FOLDER:
+            action.complete = folder  # type: ignore[attr-defined]
+        elif not isinstance(action, argparse._SubParsersAction):
+            action.choices = choices_of(action) or None
+
+
+def rendered(root: Path) -> dict[Path, str]:
+    """What each file shall hold.
+
+    Args:
+        root: The top of the repository.
+    """
+    page = root / REFERENCE
+    texts = {
+        page: with_reference(page.read_text("utf-8"), parsers()),
+        root / MANUAL: manual_page(parsers(), VERSION),
+    }
+    for shell in SHELLS:
+        texts[root / "p2ptui" / "manual" / f"p2ptui.{shell}"] = completion_script(shell)
+    return texts
+
+
+def main() -> None:
+    """Bring the files up to date."""
+    for path, text in rendered(Path()).items():
+        path.write_text(text, "utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

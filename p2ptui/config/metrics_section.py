@@ -1,0 +1,28 @@
+"""The options of the metrics that a node serves over HTTP."""
+
+from typing import Annotated
+
+from p2ptui.config.option import About, Form, Section
+from p2ptui.wire.address import parse_address
+
+
+def _check_address(text: str) -> None:
+    if text:
+        parse_address(text)
+
+
+_ADDRESS = Form("HOST:PORT or [IPV6]:PORT, or empty; port 0 takes any free one", _check_address)
+
+
+class MetricsOptions(Section, frozen=True, kw_only=True):
+    """Metrics for Prometheus, and health checks; off by default."""
+
+    address: Annotated[
+        str,
+        About(
+            "Where /metrics, /healthz and /readyz are served over HTTP; empty: nowhere. There is no"
+            " password: listen on 127.0.0.1, or on a network that only your own machines reach."
+            " Needs the extra p2ptui[metrics].",
+            form=_ADDRESS,
+        ),
+    ] = ""

@@ -1,0 +1,95 @@
+"""One run of another server, and what is told of it."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.bounded.rates import TokenBucket
+from p2ptui.wire.cluster import Beacon
+from p2ptui.wire.frames import node_id_text
+from p2ptui.wire.message import ListedServer
+
+MESSAGES_PER_S: Final = 20_000
+"""Of one server; more are not read, so that a faulty one leaves time for others."""
+
+TOLD_CHARACTERS: Final = 64
+"""Of a server's name, and of its address: a peer is told no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What is known of another server."""
+
+    server_id: str
+    name: str
+    """Remote text."""
+    advertised: str
+    """Where clients reach it, as it says: remote text."""
+    peers: int
+    is_draining: bool
+    heard_s: float
+    """How long ago it was heard, seconds."""
+    rtt_s: float | None
+    """How long a message there and back takes, by way of the broker; None until that is known."""
+    clock_apart_s: float
+    """By how much its clock is ahead of this one's, as far as that can be seen."""
+    nodes: int
+    """How many nodes it is known to hold."""
+
+
+class Run:
+    """One run of another server."""
+
+    __slots__ = (
+        "beacon",
+        "heard_at",
+        "instance",
+        "is_live",
+        "is_told_gone",
+        "node_ids",
+        "rate",
+        "rtt_s",
+        "server",
+        "server_id",
+        "unix_apart_s",
+    )
+
+    def __init__(self, server: bytes, instance: bytes, now: float) -> None:
+        self.server = server
+        self.server_id = node_id_text(server)
+        self.instance = instance
+        self.beacon: Beacon | None = None
+        """The last one."""
+        self.heard_at = -math.inf
+        """When it came; seconds."""
+        self.is_live = False
+        self.is_told_gone = False
+        """Whether it has been told that its nodes have left."""
+        self.node_ids: dict[str, None] = {}
+        """Whose entries of it are known here."""
+        self.rtt_s: float | None = None
+        self.unix_apart_s = 0.0
+        self.rate = TokenBucket(MESSAGES_PER_S, now)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether something depends on it."""
+        return self.is_live or bool(self.node_ids)
+
+
+def as_told(server: ServerStatus) -> ListedServer:
+    """A server as peers are told of it."""
+    return ListedServer(
+        id=server.server_id,
+        name=server.name[:TOLD_CHARACTERS],
+        address=server.advertised[:TOLD_CHARACTERS],
+        peers=server.peers,
+        draining=server.is_draining,
+        heard_s=round(server.heard_s, 3),
+        rtt_ms=None if server.rtt_s is None else round(server.rtt_s * 1000, 3),
+    )
+
+
+def is_needed(run: Run) -> bool:
+    """As `Run.is_needed`, for tables."""
+    return run.is_needed

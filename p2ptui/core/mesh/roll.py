@@ -1,0 +1,60 @@
+"""Whom a server lists: everybody with a session here, or with another server of the network.
+
+A long list leaves in pages, for seconds, and nodes move meanwhile. Whoever is at a server all the
+time, whichever, is in it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from p2ptui.core.peers import Foreign, Listed
+from p2ptui.core.state import NodeState
+
+
+class Roll:
+    """Calls all nodes, one after the other.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+
+    def everybody(self, here: Iterable[str], now: float) -> Iterator[Listed]:
+        """All nodes, each once: those here, those elsewhere, and those that came here meanwhile.
+
+        A node that moves while this goes on may come twice, the second time where it is by then.
+
+        Args:
+            here: The ids of all peers, in the order in which they are listed. They are noted once;
+                each node is looked up when its turn comes.
+            now: The time, seconds.
+        """
+        return self._everybody(list(here), now)
+
+    def _everybody(self, here: list[str], began: float) -> Iterator[Listed]:
+        away = set[str]()
+        for node_id in here:
+            found = self._here(node_id)
+            if found is None:
+                away.add(node_id)
+            else:
+                yield found
+        yield from self.elsewhere()
+        came = [
+            peer.node_id for peer in self._state.peers if peer.session.joined_at >= began
+        ]  # a few; of all that were here at first a set is made for them only
+        if came:
+            listed = set(here) - away
+            for node_id in came:
+                if node_id not in listed and (found := self._here(node_id)) is not None:
+                    yield found
+
+    def _here(self, node_id: str) -> Listed | None:
+        """A node with a session here; or, if that may be a mere claim, where it is instead."""
+        return self._state.find(node_id) if self._state.is_here(node_id) else None
+
+    def elsewhere(self) -> Iterator[Foreign]:
+        """The nodes with other servers, and with none here."""
+        is_here = self._state.is_here
+        return (node for node in self._state.elsewhere.nodes() if not is_here(node.node_id))

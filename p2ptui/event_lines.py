@@ -1,0 +1,175 @@
+"""What happens to a node, read as it happens: which events become lines, and how many at most."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final, TypeGuard
+
+from p2ptui.bounded import TokenBucket
+from p2ptui.core.events import (
+    DataReceived,
+    ErrorReceived,
+    Event,
+    FileReceived,
+    MessageTraced,
+    PathChanged,
+    PathMtuChanged,
+    PeerIntroduced,
+    PeersDiscovered,
+    PeerStatusChanged,
+    RelayDataReceived,
+    TrustChanged,
+)
+from p2ptui.event_log import log_event, log_file, log_unkept
+from p2ptui.node import Node
+from p2ptui.reloading import Reloading
+from p2ptui.wire.files import FILE, is_file
+
+log = logging.getLogger("p2ptui.headless")
+
+PEER_LINES_PER_SECOND: Final = 20
+"""Lines about peers that come and go: a flood of handshakes must not become one of the log."""
+
+
+async def log_events(node: Node, reloading: Reloading, *, keeps_files: bool) -> None:
+    """Tell what happens, until the node ends."""
+    lines = Lines(keeps_files=keeps_files)
+    readers = deque([_Reader(node, lines)])
+    renewing = asyncio.ensure_future(_renew(readers, reloading))
+    try:
+        while readers:
+            async for event in readers[0].events:
+                lines.log(event)
+            readers.popleft()
+    finally:
+        renewing.cancel()
+        for reader in readers:
+            reader.end()
+
+
+class _Reader:
+    """Who reads as much as there are lines about, as the log is now.
+
+    Args:
+        node: What happens there.
+        lines: These lines.
+    """
+
+    def __init__(self, node: Node, lines: "Lines") -> None:
+        self._node, self._lines = node, lines
+        # Who reads Data has each message held for him, and told.
+        self._data = lines.data
+        self.events = node.events(data=self._data, wants=lines.wants)
+
+    def renewed(self) -> "_Reader | None":
+        """Another one, from now on, if the log has changed so that this one will not do: it ends
+        with what it has."""
+        if self._lines.data == self._data:
+            return None
+        other = _Reader(self._node, self._lines)
+        self.end()
+        return other
+
+    def end(self) -> None:
+        """It reads nothing more."""
+        self._node.unsubscribe(self.events)
+
+
+async def _renew(readers: deque[_Reader], reloading: Reloading) -> None:
+    while True:
+        await reloading.pause(None)
+        other = readers[-1].renewed() if readers else None
+        if other is not None:
+            readers.append(other)
+
+
+_ABOUT_PEERS: Final = frozenset(
+    {
+        PeerStatusChanged,
+        TrustChanged,
+        PeerIntroduced,
+        PathChanged,
+        PathMtuChanged,
+        ErrorReceived,
+    }
+)
+_FOR_DEBUG: Final = frozenset({RelayDataReceived, PeersDiscovered, MessageTraced})
+"""What there can be one of for each datagram."""
+
+
+class Lines:
+    """The lines about what happens. What has none is known when it is told, and waits nowhere.
+
+    Args:
+        keeps_files: Whether files are kept, of which other lines tell then.
+    """
+
+    def __init__(self, *, keeps_files: bool) -> None:
+        self._keeps_files = keeps_files
+        self._peers, self._files = _LimitedLines("changes of peers"), _LimitedLines("files")
+
+    @property
+    def data(self) -> bool | str:
+        """What must be read of Data for them: all, nothing, or what has this key."""
+        return log.isEnabledFor(logging.DEBUG) or (not self._keeps_files and FILE)
+
+    def wants(self, event: Event) -> bool:
+        """Whether there is a line about an event, as far as is known without a look inside."""
+        kind = type(event)
+        if isinstance(event, DataReceived):
+            return log.isEnabledFor(logging.DEBUG) or (
+                not self._keeps_files and not event.is_echo and event.may_have(FILE)
+            )
+        if kind in _FOR_DEBUG:
+            return log.isEnabledFor(logging.DEBUG)
+        if isinstance(event, TrustChanged) and event.previous is None:
+            return False  # it is warned of already
+        if kind in _ABOUT_PEERS:
+            return self._peers.has_room()
+        return kind is not FileReceived or self._files.has_room()
+
+    def log(self, event: Event) -> None:
+        """Tell of an event that is wanted."""
+        if _is_file(event):
+            if not self._keeps_files and self._files.has_room():
+                log_unkept(event)
+        elif isinstance(event, FileReceived):
+            log_file(event)
+        else:
+            log_event(event)
+
+
+def _is_file(event: Event) -> TypeGuard[DataReceived]:
+    return (
+        isinstance(event, DataReceived)
+        and not event.is_echo
+        and event.may_have(FILE)
+        and is_file(event.payload)
+    )
+
+
+class _LimitedLines:
+    """Room for lines that somebody else can cause without end.
+
+    Args:
+        about: What they tell of.
+    """
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._loop = asyncio.get_running_loop()
+        self._bucket = TokenBucket(PEER_LINES_PER_SECOND, self._loop.time())
+        self._untold = 0
+
+    def has_room(self) -> bool:
+        """Whether one more may be logged now; those that may not are counted, and told of."""
+        if self._bucket.take(self._loop.time()):
+            return True
+        if not self._untold:
+            self._loop.call_later(1.0, self._tell)
+        self._untold += 1
+        return False
+
+    def _tell(self) -> None:
+        log.info("%d more %s were not logged", self._untold, self._about)
+        self._untold = 0

@@ -1,0 +1,121 @@
+"""Tells systemd how the service is, as sd_notify(3) does: one datagram to the socket that it names.
+
+Nothing of it ever fails the node: outside systemd there is nobody to tell, and what is not told
+costs no more than the manager's patience.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from p2ptui.tagged import tagged
+
+log = logging.getLogger("p2ptui.service")
+
+_PART_OF_TIMEOUT: Final = 3
+"""So often the watchdog is fed within its time-out; systemd advises twice."""
+
+
+class ServiceManager:
+    """What started this program and wants to hear of it, if anything does.
+
+    Args:
+        environ: The environment, in which systemd names its socket and the watchdog's time-out.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._socket: socket.socket | None = None
+        self._to = _address(environ.get("NOTIFY_SOCKET", ""))
+        self.watchdog_s = _watchdog_s(environ) if self._to else None
+        """A service that was silent so long is restarted; None: it never is."""
+        self._timer: asyncio.TimerHandle | None = None
+        if self._to:
+            with suppress(OSError):
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self._socket is not None
+
+    def ready(self, status: str) -> None:
+        """The service has started, or has read its configuration again.
+
+        Args:
+            status: How it is, in one line for people.
+        """
+        self._tell("READY=1", f"STATUS={status}")
+        self._feed()
+
+    def reloading(self) -> None:
+        """It reads its configuration; `ready` says when that is done."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def status(self, status: str) -> None:
+        """How it is, in one line for people."""
+        self._tell(f"STATUS={status}")
+
+    def stopping(self, status: str) -> None:
+        """It ends."""
+        self._tell("STOPPING=1", f"STATUS={status}")
+
+    def close(self) -> None:
+        """Nothing is told any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._socket.close()
+        self._timer = self._socket = None
+
+    def _feed(self) -> None:
+        """From the event loop itself: one that stands still is not fed, and restarted."""
+        if self.watchdog_s is None or self._socket is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell("WATCHDOG=1")
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self.watchdog_s / _PART_OF_TIMEOUT, self._feed)
+
+    def _tell(self, *lines: str) -> None:
+        if self._socket is None:
+            return
+        with suppress(OSError):  # nobody listens there, or not fast enough
+            self._socket.sendto("\n".join(lines).encode(), self._to)
+
+
+def _address(text: str) -> str:
+    """Where to; `@` stands for the zero byte of an abstract socket."""
+    if not text or not hasattr(socket, "AF_UNIX"):
+        return ""
+    if text.startswith("@"):
+        return "\0" + text[1:]
+    if text.startswith("/"):
+        return text
+    log.warning(
+        "the service manager is not told of this node: NOTIFY_SOCKET is neither a path nor an"
+        " abstract socket: %s",
+        text,
+        extra=tagged("service_manager_unknown", variable="NOTIFY_SOCKET", value=text),
+    )
+    return ""
+
+
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
+    text = environ.get("WATCHDOG_USEC", "")
+    if not text or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text) / 1e6
+    log.warning(
+        "the watchdog is not fed: WATCHDOG_USEC is no number of microseconds: %s",
+        text,
+        extra=tagged("service_manager_unknown", variable="WATCHDOG_USEC", value=text),
+    )
+    return None

@@ -1,0 +1,246 @@
+"""What `p2ptui help TOPIC` explains besides the commands: a screen each; also in the manual."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One of them."""
+
+    summary: str
+    """What it is about, for the list of topics."""
+    text: str
+    """Lines of at most 79 characters, in paragraphs; what is indented stays as it is."""
+
+
+TOPICS: Final[Mapping[str, Topic]] = {
+    "addresses": Topic(
+        "how to name a node or a server",
+        """\
+An address is HOST:PORT. The host may be a name, an IPv4 address, or an IPv6
+address in brackets. A link-local address needs its interface.
+
+  server.example:8080    192.0.2.7:8080    [2001:db8::7]:8080
+  [fe80::1%eth0]:8080
+
+HOST:PORT#ID accepts only the node with that id. Use it when you know who must
+answer there: any other node at that address is refused.
+
+If you join a server, you can name its nodes instead: by id, by the first four
+or more characters of the id, or by name.
+
+  p2ptui ping alice --join server.example:8080
+
+If --join is given several times, the servers are asked in that order. All
+addresses of a host name are tried, IPv4 and IPv6.
+
+Names are not unique and anybody can use any name; see p2ptui help trust.
+""",
+    ),
+    "cluster": Topic(
+        "several servers that share one network",
+        """\
+A network can have several servers: to survive the loss of one, for several
+sites, or for more than about 10,000 nodes. They tell each other about their
+nodes through a NATS broker with JetStream, so that nodes that joined
+different servers find and reach each other.
+
+  p2ptui --no-ui -a 0.0.0.0:8080 --cluster nats://127.0.0.1:4222
+
+This needs the NATS client: pip install 'p2ptui[cluster]'. A single server
+needs neither the client nor the broker. Each server needs an identity of its
+own: two servers must not share a key file.
+
+Credentials for the broker belong in cluster.credentials or in
+P2PTUI_CLUSTER_SERVERS. They are refused on the command line, where everybody
+on the machine can read them.
+
+If the broker is gone, each server goes on serving its own nodes. List the
+servers with p2ptui servers HOST:PORT.
+
+More: docs/cluster.md
+""",
+    ),
+    "config": Topic(
+        "where options come from, and how to check them",
+        """\
+The strongest source that sets an option wins:
+
+  1. the command line
+  2. the environment, see p2ptui help environment
+  3. the user's file, ~/.config/p2ptui/config.toml on Linux
+  4. the system's file, /etc/p2ptui/config.toml
+  5. the default
+
+Neither file has to exist. --config FILE is read instead of both, --no-config
+reads none. A file is TOML, or JSON if its name ends in .json.
+
+  p2ptui --print-config > node.toml       every option with its meaning
+  p2ptui --config node.toml --check-config
+  p2ptui --print-config --where           which files are read, who set what
+
+A node without a screen reads its configuration again on SIGHUP.
+
+More: docs/configuration.md
+""",
+    ),
+    "environment": Topic(
+        "the variables that are read",
+        """\
+  P2PTUI_SECTION_OPTION  any option: P2PTUI_SERVER_NAME=alice. Separate the
+                         items of a list by commas; switches are true or false.
+  P2PTUI_NETWORK_KEY     the key that all nodes of the network share
+  P2PTUI_LOG             the log level: trace, debug, info, warn or error
+  RUST_LOG               the same, where P2PTUI_LOG is not set
+  P2PTUI_SYSTEM_CONFIG   the system's file, instead of /etc/p2ptui/config.toml;
+                         empty: none
+  NO_COLOR               if set and not empty: no colours
+  TERM=dumb              no colours in the log and in reports
+  XDG_CONFIG_HOME        where the user's files are, on Linux
+  XDG_DATA_HOME
+  XDG_STATE_HOME
+
+A variable that begins with P2PTUI_ and is almost the name of an option is an
+error: it was probably mistyped.
+""",
+    ),
+    "exit-codes": Topic(
+        "what the exit code of a command says",
+        """\
+  0      it worked
+  1      it did not work: the error message says why
+  2      wrong usage, or a configuration that cannot be used
+  128+N  ended by signal N: 130 after Ctrl+C, 129 if the terminal was closed
+
+p2ptui nat exits with 1 if no server could answer its question; the report is
+printed all the same. A node without a screen exits with 0 after SIGINT or
+SIGTERM, since that is how it is stopped.
+""",
+    ),
+    "files": Topic(
+        "sending files, and where the program keeps its own",
+        """\
+To receive files, and to send one:
+
+  p2ptui receive --into DIR --join server.example:8080 --name bob
+  p2ptui send bob --join server.example:8080 --file notes.txt
+
+A file is at most about 786 kB. Its SHA-256 is checked, its name is made
+harmless, and no existing file is ever overwritten. With --from WHO files of
+one node only are kept. More: docs/files.md
+
+The program's own files, on Linux:
+
+  ~/.config/p2ptui/config.toml        the user's configuration
+  ~/.config/p2ptui/screen.json        the screen's theme and columns
+  ~/.local/share/p2ptui/identity.key  the node's keys: keep them secret
+  ~/.local/state/p2ptui/              nodes that were met, history, ports
+  /etc/p2ptui/config.toml             the system's configuration
+
+p2ptui key show names the key file. Without a home directory nothing is kept.
+""",
+    ),
+    "json": Topic(
+        "what programs can read",
+        """\
+Every command takes --json and then prints one JSON object on standard output,
+however it ends. Messages for people go to standard error.
+
+After a success the object has no key "error". After a failure that key holds
+the sentence that standard error has, beside everything that is known so far.
+The exit code says the same.
+
+Two commands go on and on, and print one object a line: p2ptui receive, one
+for each file, and p2ptui nat --watch, one for each report.
+
+  p2ptui ping alice --join server.example:8080 --json
+  p2ptui receive --into in --json | while read -r line; do ...; done
+
+The log of a node without a screen is JSON with logging.format = "json".
+""",
+    ),
+    "nat": Topic(
+        "what a NAT does, and which nodes can reach each other",
+        """\
+A NAT gives the machines behind it an address that others can see, and decides
+which packets it lets in. p2ptui nat finds out what yours does:
+
+  p2ptui nat --server stun.example:3478
+  p2ptui nat --join server.example:8080
+
+  full-cone             lets in everybody
+  restricted-cone       lets in the hosts that were sent to
+  port-restricted-cone  lets in the exact addresses that were sent to
+  symmetric             uses a new port for every destination
+  open, firewall        no NAT; a firewall lets in only what was asked for
+
+Two nodes that joined the same server are introduced to each other and look for
+a direct path. This works with every cone. If one side is symmetric, its next
+port must be predicted; if both are, it often fails. Then the server relays
+their traffic, if it was started with --relay.
+
+To make a server answer such questions: p2ptui --STUN. More: docs/nat.md
+""",
+    ),
+    "relay": Topic(
+        "when two nodes cannot reach each other directly",
+        """\
+A server that was started with --relay passes traffic between two nodes that
+joined it. Nodes use the relay at once, go on looking for a direct path, and
+move to it without losing anything. If that path dies, they come back.
+
+  p2ptui --no-ui -a 0.0.0.0:8080 --relay
+
+Between two nodes with keys the relay can neither read nor change what it
+passes on. It sees who talks to whom, when, and how much.
+
+A client may send 1 MiB a second through the relay, and 50 pairs of nodes may
+use it: traffic_forwarding.max_relay_rate_per_client, max_concurrent_relays.
+traffic_forwarding.allow and deny say who may.
+
+p2ptui ping says whether a path is direct or relayed, and why.
+
+More: docs/relay.md
+""",
+    ),
+    "signals": Topic(
+        "how to stop a node, and to make it read its configuration again",
+        """\
+A node without a screen (p2ptui --no-ui):
+
+  SIGINT, SIGTERM  say goodbye to the peers and exit with 0; a second one ends
+                   the node at once
+  SIGHUP           open the log file anew, and read the configuration again
+
+Options that cannot change in a running node keep their values, and a line in
+the log names them. A configuration that cannot be used changes nothing.
+
+More: docs/background.md
+""",
+    ),
+    "trust": Topic(
+        "who you talk to, and how to make sure",
+        """\
+Two p2ptui nodes agree on keys when they meet: nobody else can read, change or
+forge what they say. A node's id is made from its keys, so nobody else can have
+it. A name is only what a node calls itself.
+
+The first time, compare the id with its user, by telephone or face to face. The
+user sees it with p2ptui key show. If it is the same: p2ptui trust NAME
+
+  verified  you said that this id is the right one
+  known     the same keys as last time
+  new       met for the first time: compare ids, then trust it
+  open      no keys: others may read and change what you say
+  changed   somebody else was here under this name, address or id before:
+            stop, and ask its user
+
+p2ptui forget NAME undoes it. To keep strangers out, give all your nodes one
+network key: p2ptui key new --output net.key, then --network-key-file net.key.
+
+More: docs/trust.md
+""",
+    ),
+}

@@ -1,0 +1,457 @@
+"""The table of all metrics: name, kind, meaning, label, and where each value comes from.
+
+Whatever tells of metrics reads it: the collector, the documentation, and the tests that look at the
+dashboard and the alerts. Names are as Prometheus' rules ask: base units, and `_total` for what only
+grows. No label holds an id, a name or an address, so that there are no more series than this code
+has words.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from p2ptui.core.counters import RoundTrips
+from p2ptui.node import Stats
+
+if TYPE_CHECKING:
+    from p2ptui.node.cluster import ClusterReport
+
+MAX_LABEL_VALUES: Final = 250
+"""Series of one metric; whatever is beyond them is summed up as `other`."""
+
+OTHER: Final = "other"
+
+
+class Reading(NamedTuple):
+    """All that the values come from, read at one moment."""
+
+    stats: Stats
+    paths: Mapping[str, int]
+    """See `RunningNode.path_kinds`."""
+    servers_to_join: int
+    version: str
+    cluster: "ClusterReport | None" = None
+    """None for a node that serves its network alone: there are no such metrics then."""
+
+
+Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
+"""One number, one for each value of the label, or classes; None: the metric is left out."""
+
+
+class Family(NamedTuple):
+    """One metric."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    read: Callable[[Reading], Value]
+    label: str = ""
+    """The name of its label, if it has one."""
+
+
+def bounded(values: Mapping[str, float]) -> dict[str, float]:
+    """The first values of a label, and the sum of all others; a counter stays one, since what is
+    counted first stays first."""
+    kept: dict[str, float] = dict(islice(values.items(), MAX_LABEL_VALUES))
+    if len(values) > len(kept):
+        rest = sum(islice(values.values(), MAX_LABEL_VALUES, None))
+        kept[OTHER] = kept.get(OTHER, 0.0) + rest
+    return kept
+
+
+def _connections(reading: Reading) -> dict[str, float]:
+    """Every result from the start: a rate of what was never counted would be none at all."""
+    told: dict[str, float] = dict.fromkeys(("succeeded", "unanswered", "refused", "failed"), 0)
+    told |= {end: count for end, count in reading.stats.connects.items() if end != "begun"}
+    return told
+
+
+def _with(names: tuple[str, ...], values: Mapping[str, int]) -> dict[str, float]:
+    told: dict[str, float] = dict.fromkeys(names, 0)
+    told.update(values)
+    return told
+
+
+def _sizes(reading: Reading, *, in_bytes: bool) -> dict[str, float]:
+    end = "_bytes"
+    return {
+        name.removesuffix(end): size
+        for name, size in reading.stats.sizes.items()
+        if name.endswith(end) is in_bytes
+    }
+
+
+def _of_cluster(read: "Callable[[ClusterReport], Value]") -> Callable[[Reading], Value]:
+    return lambda reading: None if reading.cluster is None else read(reading.cluster)
+
+
+def _broker(report: "ClusterReport", *names: str) -> dict[str, float]:
+    counted = report.broker.counters
+    return {name: counted.get(name, 0) for name in names}
+
+
+_METHODS: Final = ("plain", "predicted", "birthday")
+
+FAMILIES: Final = (
+    # The node.
+    Family(
+        "p2ptui_build_info",
+        "gauge",
+        "Always 1; the label tells the version that runs.",
+        lambda r: {r.version: 1},
+        "version",
+    ),
+    Family(
+        "p2ptui_uptime_seconds", "gauge", "How long the node has run.", lambda r: r.stats.uptime_s
+    ),
+    Family(
+        "p2ptui_peers",
+        "gauge",
+        "Peers now, by the status of their session.",
+        lambda r: _with(("authenticated", "handshaking"), r.stats.peers),
+        "status",
+    ),
+    Family(
+        "p2ptui_peer_paths",
+        "gauge",
+        "Peers now, by how they are reached: without a search (direct), by"
+        " a direct path that was searched (its method: plain, predicted, birthday), or by relay.",
+        lambda r: r.paths,
+        "path",
+    ),
+    Family(
+        "p2ptui_servers_joined",
+        "gauge",
+        "Servers with which there is a session that this node asked for.",
+        lambda r: r.stats.servers,
+    ),
+    Family(
+        "p2ptui_servers_configured",
+        "gauge",
+        "Servers that server.join names.",
+        lambda r: r.servers_to_join,
+    ),
+    # Connections.
+    Family(
+        "p2ptui_connection_attempts_total",
+        "counter",
+        "Handshakes that this node began as the side that asks.",
+        lambda r: r.stats.connects.get("begun", 0),
+    ),
+    Family(
+        "p2ptui_connections_total",
+        "counter",
+        "Handshakes that this node asked for and that have ended, by result: succeeded, elsewhere"
+        " (the node was reached at another address first), unanswered, refused, unfit (its answer"
+        " was not acceptable), given_up (nobody waits any more) or failed.",
+        _connections,
+        "result",
+    ),
+    Family(
+        "p2ptui_handshakes_accepted_total",
+        "counter",
+        "Handshakes that others asked for and this node accepted.",
+        lambda r: r.stats.handshakes_accepted,
+    ),
+    Family(
+        "p2ptui_handshakes_refused_total",
+        "counter",
+        "Handshakes that others asked for and this node refused, by the rule of [security] that"
+        " refused them; other: all else, such as another network id or a full peer table.",
+        lambda r: _with((OTHER,), r.stats.refusals),
+        "reason",
+    ),
+    # Direct paths.
+    Family(
+        "p2ptui_path_rounds_total",
+        "counter",
+        "Rounds of hole punching, by the method that was planned.",
+        lambda r: _with(_METHODS, r.stats.rounds),
+        "method",
+    ),
+    Family(
+        "p2ptui_paths_found_total",
+        "counter",
+        "Direct paths that hole punching found, by the method that found them.",
+        lambda r: _with(_METHODS, r.stats.paths_won),
+        "method",
+    ),
+    Family(
+        "p2ptui_paths_lost_total",
+        "counter",
+        "Direct paths that fell silent and were given up.",
+        lambda r: r.stats.paths_lost,
+    ),
+    Family(
+        "p2ptui_port_predictions_total",
+        "counter",
+        "Predictions of the next port of this node's NAT that were checked, by outcome.",
+        lambda r: _with(("right", "wrong"), r.stats.predictions),
+        "outcome",
+    ),
+    Family(
+        "p2ptui_ping_round_trip_seconds",
+        "histogram",
+        "Round trips of Pings to peers.",
+        lambda r: r.stats.round_trips,
+    ),
+    # Traffic of the protocol.
+    Family(
+        "p2ptui_received_datagrams_total",
+        "counter",
+        "Datagrams that the protocol was given.",
+        lambda r: r.stats.datagrams_in,
+    ),
+    Family(
+        "p2ptui_sent_datagrams_total",
+        "counter",
+        "Datagrams that the protocol sent.",
+        lambda r: r.stats.datagrams_out,
+    ),
+    Family(
+        "p2ptui_received_bytes_total",
+        "counter",
+        "Bytes of datagrams received.",
+        lambda r: r.stats.bytes_in,
+    ),
+    Family(
+        "p2ptui_sent_bytes_total",
+        "counter",
+        "Bytes of datagrams sent.",
+        lambda r: r.stats.bytes_out,
+    ),
+    Family(
+        "p2ptui_received_messages_total",
+        "counter",
+        "Messages accepted from authenticated peers, Acks included.",
+        lambda r: r.stats.messages_in,
+    ),
+    Family(
+        "p2ptui_sent_messages_total",
+        "counter",
+        "Messages sent to peers.",
+        lambda r: r.stats.messages_out,
+    ),
+    Family(
+        "p2ptui_delivered_messages_total",
+        "counter",
+        "Data handed to the user of this node.",
+        lambda r: r.stats.delivered,
+    ),
+    Family(
+        "p2ptui_duplicate_messages_total",
+        "counter",
+        "Messages that arrived again and were not delivered again.",
+        lambda r: r.stats.duplicates,
+    ),
+    Family(
+        "p2ptui_retransmitted_datagrams_total",
+        "counter",
+        "Datagrams sent again because no acknowledgement came.",
+        lambda r: r.stats.retransmissions,
+    ),
+    Family(
+        "p2ptui_forwarded_messages_total",
+        "counter",
+        "Routed messages handed on towards other nodes.",
+        lambda r: r.stats.forwarded,
+    ),
+    Family(
+        "p2ptui_relayed_datagrams_total",
+        "counter",
+        "Datagrams relayed between peers of this server.",
+        lambda r: r.stats.relayed,
+    ),
+    Family(
+        "p2ptui_stun_responses_total",
+        "counter",
+        "Answers to STUN requests.",
+        lambda r: r.stats.stun_replies,
+    ),
+    Family(
+        "p2ptui_dropped_total",
+        "counter",
+        "What was not processed, not sent or not kept, by cause; docs/limits.md explains the causes"
+        " that are limits.",
+        lambda r: r.stats.drops,
+        "cause",
+    ),
+    Family(
+        "p2ptui_grants_total",
+        "counter",
+        "Permissions to send to an address that has not paid for it, by reason.",
+        lambda r: {reason: use.granted for reason, use in r.stats.grants.items()},
+        "reason",
+    ),
+    Family(
+        "p2ptui_granted_datagrams_total",
+        "counter",
+        "Datagrams sent by such permissions, by reason.",
+        lambda r: {reason: use.datagrams for reason, use in r.stats.grants.items()},
+        "reason",
+    ),
+    Family(
+        "p2ptui_granted_bytes_total",
+        "counter",
+        "Bytes of these datagrams, by reason.",
+        lambda r: {reason: use.bytes for reason, use in r.stats.grants.items()},
+        "reason",
+    ),
+    Family(
+        "p2ptui_grant_refused_datagrams_total",
+        "counter",
+        "Datagrams that such a permission was too small for, by reason.",
+        lambda r: {reason: use.refused for reason, use in r.stats.grants.items()},
+        "reason",
+    ),
+    # How full it is.
+    Family(
+        "p2ptui_table_entries",
+        "gauge",
+        "Entries in each table that others can fill; docs/limits.md has the limits.",
+        lambda r: _sizes(r, in_bytes=False),
+        "table",
+    ),
+    Family(
+        "p2ptui_buffer_bytes",
+        "gauge",
+        "Bytes in each buffer that others can fill.",
+        lambda r: _sizes(r, in_bytes=True),
+        "buffer",
+    ),
+    # The socket.
+    Family(
+        "p2ptui_socket_received_datagrams_total",
+        "counter",
+        "Datagrams read from the UDP socket.",
+        lambda r: r.stats.socket.datagrams_in,
+    ),
+    Family(
+        "p2ptui_socket_sent_datagrams_total",
+        "counter",
+        "Datagrams that the system took from the UDP socket.",
+        lambda r: r.stats.socket.datagrams_out,
+    ),
+    Family(
+        "p2ptui_socket_received_bytes_total",
+        "counter",
+        "Bytes read from the UDP socket.",
+        lambda r: r.stats.socket.bytes_in,
+    ),
+    Family(
+        "p2ptui_socket_sent_bytes_total",
+        "counter",
+        "Bytes that the system took from the UDP socket.",
+        lambda r: r.stats.socket.bytes_out,
+    ),
+    Family(
+        "p2ptui_socket_receive_errors_total",
+        "counter",
+        "Errors read from the UDP socket, such as ICMP refusals.",
+        lambda r: r.stats.socket.receive_errors,
+    ),
+    Family(
+        "p2ptui_socket_send_errors_total",
+        "counter",
+        "Sends that the system refused, by the name of the error.",
+        lambda r: r.stats.socket.send_errors,
+        "error",
+    ),
+    Family(
+        "p2ptui_socket_dropped_datagrams_total",
+        "counter",
+        "Datagrams dropped at the socket: received faster than they were read (in), or with no room"
+        " to wait until the system takes them (out).",
+        lambda r: {"in": r.stats.socket.dropped_in, "out": r.stats.socket.dropped_out},
+        "direction",
+    ),
+    Family(
+        "p2ptui_socket_backlog_datagrams",
+        "gauge",
+        "Datagrams that wait until the system takes them.",
+        lambda r: r.stats.socket.backlog,
+    ),
+    # Several servers of one network; only where [cluster] names a broker.
+    Family(
+        "p2ptui_cluster_link_up",
+        "gauge",
+        "1 while this server is linked to the broker, else 0.",
+        _of_cluster(lambda c: int(c.broker.is_up)),
+    ),
+    Family(
+        "p2ptui_cluster_complete",
+        "gauge",
+        "1 once this server has read from the broker who is where, else 0.",
+        _of_cluster(lambda c: int(c.cluster.is_complete)),
+    ),
+    Family(
+        "p2ptui_cluster_servers",
+        "gauge",
+        "Other servers of the network that are there.",
+        _of_cluster(lambda c: len(c.cluster.servers)),
+    ),
+    Family(
+        "p2ptui_cluster_nodes",
+        "gauge",
+        "Nodes of the network: here, as the other servers are told, and elsewhere, within reach.",
+        _of_cluster(lambda c: {"here": c.cluster.entries, "elsewhere": c.cluster.nodes}),
+        "place",
+    ),
+    Family(
+        "p2ptui_cluster_entries_due",
+        "gauge",
+        "Changes of which the other servers have yet to be told.",
+        _of_cluster(lambda c: c.cluster.entries_due),
+    ),
+    Family(
+        "p2ptui_cluster_handovers_total",
+        "counter",
+        "Messages for nodes of other servers, by result: sent to another server, taken from one, or"
+        " failed.",
+        _of_cluster(
+            lambda c: {
+                "sent": c.cluster.handed,
+                "taken": c.cluster.taken,
+                "failed": c.cluster.failed,
+            }
+        ),
+        "result",
+    ),
+    Family(
+        "p2ptui_cluster_waiting_messages",
+        "gauge",
+        "Messages that wait for the link to the broker.",
+        _of_cluster(lambda c: c.cluster.waiting),
+    ),
+    Family(
+        "p2ptui_cluster_waiting_bytes",
+        "gauge",
+        "Bytes of these messages.",
+        _of_cluster(lambda c: c.cluster.waiting_bytes),
+    ),
+    Family(
+        "p2ptui_cluster_links_total",
+        "counter",
+        "Times that the link to the broker came up.",
+        _of_cluster(lambda c: _broker(c, "links")["links"]),
+    ),
+    Family(
+        "p2ptui_cluster_broker_messages_total",
+        "counter",
+        "Exchanged with the broker: entries put and refused, messages published, entries and"
+        " messages heard, and messages dropped on the way in and out.",
+        _of_cluster(
+            lambda c: _broker(
+                c, "puts", "refused", "published", "entries_heard", "dropped_in", "dropped_out"
+            )
+        ),
+        "what",
+    ),
+    Family(
+        "p2ptui_cluster_broker_round_trip_seconds",
+        "gauge",
+        "The last round trip to the broker.",
+        _of_cluster(lambda c: c.broker.round_trip_s),
+    ),
+)
+"""Every metric of a node, in the order in which it is shown."""

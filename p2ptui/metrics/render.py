@@ -1,0 +1,43 @@
+"""The table of metrics in writing: `python -m p2ptui.metrics.render docs/metrics.md`, at the top of
+the repository, brings the page up to date."""
+
+import sys
+from pathlib import Path
+
+from p2ptui.metrics.families import FAMILIES
+
+BEGIN_TABLE = "<!-- begin of what python -m p2ptui.metrics.render writes -->"
+END_TABLE = "<!-- end of what python -m p2ptui.metrics.render writes -->"
+
+
+def render_markdown() -> str:
+    """Every metric, a row each."""
+    lines = ["| metric | kind | label | meaning |", "| --- | --- | --- | --- |"]
+    for family in FAMILIES:
+        label = f"`{family.label}`" if family.label else ""
+        lines.append(f"| `{family.name}` | {family.kind} | {label} | {family.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str) -> str:
+    """Put the table between its marks in a page.
+
+    Raises:
+        ValueError: The page lacks a mark.
+    """
+    before, begin, rest = page.partition(BEGIN_TABLE)
+    _, end, after = rest.partition(END_TABLE)
+    if not begin or not end:
+        raise ValueError(f"the page must hold {BEGIN_TABLE!r} and {END_TABLE!r}")
+    return f"{before}{begin}\n\n{render_markdown()}\n{end}{after}"
+
+
+def main() -> None:
+    """Bring the pages that the command line names up to date."""
+    for name in sys.argv[1:]:
+        path = Path(name)
+        path.write_text(with_table(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Serves the metrics and the health of one node, for as long as it lives."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Final
+
+from p2ptui.config import MetricsOptions
+from p2ptui.errors import ConfigError, P2PError
+from p2ptui.io.advice import bind_advice
+from p2ptui.io.resolve import resolve
+from p2ptui.io.small_http import Answer, SmallHttp
+from p2ptui.metrics.health import Health, liveness, readiness
+from p2ptui.node import Node
+from p2ptui.wire.address import format_address, is_loopback, parse_address
+
+log = logging.getLogger("p2ptui.metrics")
+
+INSTALL: Final = (
+    "metrics.address is set, and prometheus-client is not installed; install it with"
+    " pip install 'p2ptui[metrics]', or leave metrics.address empty"
+)
+AGAIN_S: Final = 10.0
+"""Until an address that could not be taken is tried again."""
+
+
+def require_client() -> None:
+    """Refuse to serve metrics without what writes them.
+
+    Raises:
+        ConfigError: prometheus-client is not installed.
+    """
+    if find_spec("prometheus_client") is None:
+        raise ConfigError(INSTALL)
+
+
+class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
+    """Use it around the node: it listens before the node starts, and says that it is not ready.
+
+    An address that cannot be taken ends no node: whoever relies on the node would lose it for the
+    sake of those who only look. It is told once, and tried again until it can be taken.
+
+    Args:
+        node: Whose metrics.
+        options: The section [metrics].
+
+    Raises:
+        ConfigError: prometheus-client is not installed.
+    """
+
+    def __init__(self, node: Node, options: MetricsOptions) -> None:
+        require_client()
+        from p2ptui.metrics import pages
+
+        self._given = options.address
+        self._http = SmallHttp(
+            {
+                "/metrics": pages.metrics_page(node),
+                "/healthz": _health_page(lambda: liveness(node)),
+                "/readyz": _health_page(lambda: readiness(node)),
+            }
+        )
+        self._trying: asyncio.Task[None] | None = None
+        self.address: tuple[str, int] | None = None
+        """Where it listens; None while it cannot."""
+
+    async def __aenter__(self) -> "MetricsServer":
+        """Listen, or begin to try."""
+        problem = await self._open()
+        if problem:
+            log.error("metrics are not served at %s: %s; the node goes on", self._given, problem)
+            self._trying = asyncio.create_task(self._try_again(), name="metrics")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Listen no more."""
+        if self._trying is not None:
+            self._trying.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._trying
+        await self._http.close()
+
+    async def _open(self) -> str:
+        """Listen; what is in the way, if anything is."""
+        try:
+            host, port = await resolve(parse_address(self._given))
+            self.address = await self._http.open(host, port)
+        except P2PError as error:
+            return str(error)
+        except OSError as error:
+            return f"{bind_advice(error).said}; choose another one with --metrics"
+        where = format_address(self.address)
+        log.info("metrics at http://%s/metrics, /healthz and /readyz", where)
+        if not is_loopback(self.address[0]):
+            log.warning("metrics at %s are open to whoever reaches that address", where)
+        return ""
+
+    async def _try_again(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            if not await self._open():
+                return
+
+
+def _health_page(judge: Callable[[], Health]) -> Callable[[str], Answer]:
+    def respond(_accept: str) -> Answer:
+        is_well, said = judge()
+        body = json.dumps(said).encode() + b"\n"
+        return Answer(200 if is_well else 503, body, "application/json")
+
+    return respond

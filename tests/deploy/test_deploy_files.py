@@ -1,0 +1,216 @@
+"""What docs/deploy offers is true: metrics and options exist, and the tools have no complaint."""
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from p2ptui.cli import _node_parser
+from p2ptui.config.load import _VARIABLES
+from p2ptui.metrics.families import FAMILIES
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "docs" / "deploy"
+UNIT = (DEPLOY / "p2ptui.service").read_text("utf-8")
+CONTAINER = (DEPLOY / "Containerfile").read_text("utf-8")
+DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text("utf-8"))
+ALERTS = (DEPLOY / "alerts.yml").read_text("utf-8")
+
+QUERIES = {
+    panel["title"]: [target["expr"] for target in panel["targets"]]
+    for panel in DASHBOARD["panels"]
+    if panel["type"] != "row"
+}
+EXPRESSIONS = [expr for queries in QUERIES.values() for expr in queries]
+SERIES = {family.name: family for family in FAMILIES} | {
+    f"{family.name}_{end}": family
+    for family in FAMILIES
+    if family.kind == "histogram"
+    for end in ("bucket", "sum", "count")
+}
+
+
+def run(*command: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def needs(tool: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not shutil.which(tool), reason=f"needs {tool}")
+
+
+# The dashboard and the alerts.
+
+
+def test_the_dashboard_is_as_its_script_writes_it() -> None:
+    script = runpy.run_path(str(DEPLOY / "dashboard.py"))
+    written = (DEPLOY / "grafana-dashboard.json").read_text("utf-8")
+    assert script["text"]() == written, "run: python docs/deploy/dashboard.py"
+
+
+@pytest.mark.parametrize("expr", [*EXPRESSIONS, ALERTS], ids=lambda e: e[:60])
+def test_only_metrics_and_labels_that_exist_are_asked_for(expr: str) -> None:
+    for name, selector in re.findall(r"\b(p2ptui_\w+)(\{[^}]*\})?", expr):
+        family = SERIES[name]
+        labels = {*re.findall(r"(\w+)[=!]", selector), "job", "instance"}
+        assert labels <= {"job", "instance", family.label}, name
+        is_rate = bool(re.search(rf"(rate|increase)\({name}\b", expr))
+        assert is_rate == (family.kind != "gauge"), name
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_results_that_are_asked_for_are_told(family) -> None:
+    """A value of a label in a query is one that the page explains."""
+    for values in re.findall(
+        rf"{family.name}\{{[^}}]*{family.label or '-'}[=!]~?\\?\"([^\"\\]+)", ALERTS
+    ):
+        assert all(value in family.help for value in values.split("|"))
+
+
+def test_panels_do_not_overlap() -> None:
+    cells = [
+        (x, y)
+        for panel in DASHBOARD["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+@needs("promtool")
+def test_promtool_accepts_the_rules_and_the_configuration() -> None:
+    for ran in (
+        run("promtool", "check", "rules", DEPLOY / "alerts.yml"),
+        run("promtool", "check", "config", DEPLOY / "prometheus.yml"),
+    ):
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@needs("promtool")
+def test_promtool_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    def plain(expr: str) -> str:
+        return (
+            expr.replace("$__rate_interval", "5m").replace("$job", ".*").replace("$instance", ".*")
+        )
+
+    rules = [
+        {"record": f"panel:{number}", "expr": plain(expr)}
+        for number, expr in enumerate(EXPRESSIONS)
+    ]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    ran = run("promtool", "check", "rules", path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@needs("promtool")
+def test_a_killed_server_raises_the_alert_in_the_right_place(tmp_path: Path) -> None:
+    """The node that is left without a server is named, and the server that is gone."""
+    case = {
+        "rule_files": [str(DEPLOY / "alerts.yml")],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": [
+                    {"series": 'up{job="p2ptui",instance="server"}', "values": "1x10 0x30"},
+                    {"series": 'up{job="p2ptui",instance="node"}', "values": "1x40"},
+                    {"series": 'p2ptui_servers_configured{instance="node"}', "values": "1x40"},
+                    {"series": 'p2ptui_servers_joined{instance="node"}', "values": "1x10 0x30"},
+                ],
+                "alert_rule_test": [
+                    {"eval_time": "2m", "alertname": "P2ptuiDown", "exp_alerts": []},
+                    {"eval_time": "2m", "alertname": "P2ptuiNoServer", "exp_alerts": []},
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": 'ALERTS{alertstate="firing"}',
+                        "eval_time": "6m",
+                        "exp_samples": [
+                            {
+                                "labels": f'ALERTS{{alertname="{name}",alertstate="firing",'
+                                f'instance="{where}"{job},severity="critical"}}',
+                                "value": 1,
+                            }
+                            for name, where, job in (
+                                ("P2ptuiDown", "server", ',job="p2ptui"'),
+                                ("P2ptuiNoServer", "node", ""),
+                            )
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "case.yml"
+    path.write_text(json.dumps(case))
+    ran = run("promtool", "test", "rules", path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+# The unit.
+
+
+def told(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", UNIT, re.MULTILINE)
+
+
+def test_the_unit_names_arguments_and_variables_that_exist() -> None:
+    (start,) = told("ExecStart")
+    known = {name for action in _node_parser()._actions for name in action.option_strings}
+    assert set(start.split()[1:]) <= known
+    assert set(re.findall(r"(P2PTUI_\w+)=", UNIT)) <= set(_VARIABLES)
+    assert told("Type") == ["notify"]
+    assert told("RestartPreventExitStatus") == ["2"]
+
+
+@needs("systemd-analyze")
+def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
+    unit = tmp_path / "p2ptui.service"
+    (start,) = told("ExecStart")
+    # What it starts has to be there.
+    unit.write_text(UNIT.replace(start, shutil.which("true") or "/bin/true"))
+    ran = run("systemd-analyze", "verify", "--man=no", unit)
+    assert "p2ptui" not in ran.stderr, ran.stderr
+    ran = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
+    if "offline" in ran.stderr:
+        pytest.skip("this systemd-analyze needs a running systemd")
+    assert ran.returncode == 0, ran.stdout[-300:]
+
+
+# The container.
+
+
+def test_the_container_names_what_exists() -> None:
+    """It is never built here: what can be seen without that is looked at."""
+    instructions = re.findall(r"^([A-Z]+) ", CONTAINER, re.MULTILINE)
+    assert set(instructions) <= {
+        *("FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "STOPSIGNAL"),
+        *("HEALTHCHECK", "ENTRYPOINT", "CMD"),
+    }
+    assert instructions.count("FROM") == 2
+    assert set(re.findall(r"(P2PTUI_\w+)=", CONTAINER)) <= set(_VARIABLES)
+    entry, command = (
+        json.loads(re.findall(rf"^{key} (\[.*\])$", CONTAINER, re.MULTILINE)[0])
+        for key in ("ENTRYPOINT", "CMD")
+    )
+    parsed, unknown = _node_parser().parse_known_args([*entry[1:], *command])
+    assert not unknown
+    assert parsed.no_ui
+    (check,) = re.findall(r"^    CMD (\[.*\])$", CONTAINER, re.MULTILINE)
+    compile(json.loads(check)[2], "HEALTHCHECK", "exec")
+    extras = re.findall(r"'\.\[(.*)\]'", CONTAINER)[0].split(",")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert all(f"\n{extra} = [" in project for extra in extras)
+    assert "USER 10001" in CONTAINER

@@ -1,0 +1,135 @@
+"""What GitHub reads is as it wants it: workflows, issue forms, and what they ask for exists."""
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from p2ptui import Config
+from p2ptui.cli import main
+from p2ptui.config.render import render_config
+from p2ptui.secure.secret import Secret
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parent.parent
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+FORMS = sorted(path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config")
+ACTION = re.compile(r"uses: (\S+?)@(\S+)(.*)")
+
+
+def yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path.read_text("utf-8"))
+
+
+def program(name: str) -> str:
+    """A program beside this Python."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts"))
+    assert found is not None, f"{name} is not installed: pip install -e '.[test]'"
+    return found
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("schema", "paths"),
+    [
+        ("github-workflows", WORKFLOWS),
+        ("github-issue-forms", FORMS),
+        ("github-issue-config", [GITHUB / "ISSUE_TEMPLATE" / "config.yml"]),
+        ("dependabot", [GITHUB / "dependabot.yml"]),
+    ],
+    ids=["workflows", "forms", "config", "dependabot"],
+)
+def test_files_have_the_form_that_github_asks_for(schema: str, paths: list[Path]) -> None:
+    run(program("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", *map(str, paths))
+
+
+def test_nothing_in_the_workflows_is_unsafe() -> None:
+    run(program("zizmor"), "--offline", "--no-progress", "--quiet", str(GITHUB))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_the_hash_of_a_commit(path: Path) -> None:
+    used = ACTION.findall(path.read_text("utf-8"))
+    assert used
+    for action, pin, comment in used:
+        assert re.fullmatch(r"[0-9a-f]{40}", pin), f"{action}@{pin}"
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action}: which version is it?"
+
+
+def test_an_action_is_of_one_version_everywhere() -> None:
+    used = {(a, p) for path in WORKFLOWS for a, p, _ in ACTION.findall(path.read_text("utf-8"))}
+    assert len({action for action, _ in used}) == len(used)
+
+
+def test_all_systems_and_versions_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if ":: 3." in line]
+    matrix = yaml(GITHUB / "workflows" / "tests.yml")["jobs"]["tests"]["strategy"]["matrix"]
+    assert matrix["python"] == named
+    assert [name.partition("-")[0] for name in matrix["os"]] == ["ubuntu", "macos", "windows"]
+
+
+def test_a_release_is_a_draft_with_sums_of_all_files() -> None:
+    jobs = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]
+    commands = [step.get("run", "") for step in jobs["together"]["steps"]]
+    assert any("sha256sum -- * > SHA256SUMS.txt" in command for command in commands)
+    draft = next(command for command in commands if "gh release create" in command)
+    assert "--draft" in draft
+    assert "dist/*" in draft
+    systems = {name.partition("-")[0] for name in jobs["executable"]["strategy"]["matrix"]["os"]}
+    assert systems == {"ubuntu", "macos", "windows"}
+
+
+def test_the_notes_of_a_release_are_those_of_its_version(tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / ".ci"))
+    try:
+        from release_notes import notes_of
+    finally:
+        sys.path.pop(0)
+    changelog = "# Changelog\n\n## 1.2.0 - 2026-01-02\n\n- new\n\n## 1.2\n\n- old\n"
+    assert notes_of("1.2.0", changelog) == "- new"
+    assert notes_of("1.2", changelog) == "- old"
+    with pytest.raises(SystemExit, match=r"no section of version 1\.1: add it"):
+        notes_of("1.1", changelog)
+
+
+def test_a_bug_report_asks_for_what_the_program_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    form = (GITHUB / "ISSUE_TEMPLATE" / "bug.yml").read_text("utf-8")
+    assert "`p2ptui nat --markdown`" in form
+    assert "`p2ptui --print-config`" in form
+    assert main(["--help"]) == 0
+    options = capsys.readouterr().out
+    assert main(["nat", "--help"]) == 0
+    options += capsys.readouterr().out
+    for flag in re.findall(r"(?<![\w-])--[A-Za-z-]+", form):
+        assert flag in options, flag
+
+
+def test_a_printed_configuration_holds_no_key_and_no_password() -> None:
+    """As the form for bug reports says."""
+    config = Config(network_key=Secret(b"k" * 32)).with_options(
+        cluster={"servers": ["nats://alice:s3cret@broker.example:4222"]}
+    )
+    text = render_config(config)
+    for secret in ("s3cret", "alice", "kkkk", (b"k" * 32).hex()):
+        assert secret not in text
