@@ -9,8 +9,8 @@ import pytest
 from p2ptui.cli import main
 from tests.test_docs import DOCUMENTS, ROOT
 
-BLOCK = re.compile(r"^```(?:console|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^(?:\$ )?(?:on \w+ )?(?:\.venv/bin/)?p2ptui(?= |$)(.*)", re.MULTILINE)
+BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^(\$ )?(?:on \w+ )?(?:\.venv/bin/)?p2ptui(?= |$)(.*)", re.MULTILINE)
 AFTER_IT = re.compile(r"\s[|<>&#].*| 2>.*")
 
 
@@ -18,8 +18,9 @@ def shown(page: Path) -> list[str]:
     """The commands of a page, without what the shell does with them."""
     return [
         AFTER_IT.sub("", command).strip()
-        for block in BLOCK.findall(page.read_text("utf-8"))
-        for command in COMMAND.findall(block.replace("\\\n", " "))
+        for language, block in BLOCK.findall(page.read_text("utf-8"))
+        for prompt, command in COMMAND.findall(block.replace("\\\n", " "))
+        if prompt or language == "sh"
     ]
 
 
