@@ -37,7 +37,8 @@ def requires_namespaces() -> None:
 @pytest.mark.usefixtures("requires_namespaces")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_shows_what_really_comes(page: Path) -> None:
-    assert "".join(differences(page)) == ""
+    """On a busy machine a search may take longer than the page's command: it has a second try."""
+    assert "".join(differences(page) and differences(page)) == ""
 
 
 def test_the_readme_is_one_of_them() -> None:

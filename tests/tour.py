@@ -214,7 +214,10 @@ def differences(page: Path) -> list[str]:
 
 
 def write(page: Path) -> None:
-    """Put what came in place of what the page shows; what `...` stands for stays left out."""
+    """Put what came in place of what the page shows; what `...` stands for stays left out.
+
+    Raises ValueError where a line of the page did not come.
+    """
     texts = iter([_in_place_of(shown, came) for shown, came in run(page)])
     page.write_text(
         BLOCK.sub(
@@ -226,7 +229,20 @@ def write(page: Path) -> None:
 
 def _in_place_of(shown: Shown, came: Shown) -> Shown:
     pairs = zip(shown.steps, came.steps, strict=True)
-    return Shown(shown.nats, [old if "..." in old.printed else new for old, new in pairs])
+    return Shown(shown.nats, [_renewed(old, new) for old, new in pairs])
+
+
+def _renewed(old: Step, new: Step) -> Step:
+    if "..." not in old.printed:
+        return new
+    came = iter(new.printed)
+    lines = []
+    for line in old.printed:
+        found = line if line == "..." else next((one for one in came if fits([line], [one])), None)
+        if found is None:
+            raise ValueError(f"$ {new.command}: did not print: {line}")
+        lines.append(found)
+    return replace(new, printed=lines)
 
 
 def main() -> int:
