@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tomllib
 from pathlib import Path
@@ -100,12 +99,44 @@ def test_a_release_is_a_draft_with_sums_of_all_files() -> None:
     assert systems == {"ubuntu", "macos", "windows"}
 
 
-def test_the_notes_of_a_release_are_those_of_its_version(tmp_path: Path) -> None:
-    sys.path.insert(0, str(ROOT / ".ci"))
-    try:
-        from release_notes import notes_of
-    finally:
-        sys.path.pop(0)
+def test_an_executable_holds_all_that_users_may_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    import build_executable
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(build_executable.extras().split(",")) == {
+        name for name in extras["optional-dependencies"] if name not in ("fuzz", "test")
+    }
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "name"),
+    [
+        ("linux", "x86_64", "p2ptui-x86_64-linux.tar.gz"),
+        ("darwin", "arm64", "p2ptui-aarch64-macos.tar.gz"),
+        ("win32", "AMD64", "p2ptui-x86_64-windows.zip"),
+    ],
+)
+def test_a_release_takes_an_executable_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, name: str
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    import build_executable
+
+    monkeypatch.setattr(build_executable.sys, "platform", system)
+    monkeypatch.setattr(build_executable.platform, "machine", lambda: machine)
+    suffix = ".zip" if system == "win32" else ".tar.gz"
+    assert build_executable.name_here() + suffix == name
+    steps = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]["together"]["steps"]
+    [named] = [step["run"] for step in steps if "is not of" in step.get("run", "")]
+    taken = re.findall(r"p2ptui-\*-([a-z.]+)", named)
+    assert name.rpartition("-")[2] in taken
+
+
+def test_the_notes_of_a_release_are_those_of_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    from release_notes import notes_of
+
     changelog = "# Changelog\n\n## 1.2.0 - 2026-01-02\n\n- new\n\n## 1.2\n\n- old\n"
     assert notes_of("1.2.0", changelog) == "- new"
     assert notes_of("1.2", changelog) == "- old"

@@ -89,9 +89,9 @@ class PktinfoStream:
         self._sock = sock
         self._fd = sock.fileno()
         self._family = sock.family
-        unix: Any = sock  # of Windows, where HAS_PKTINFO is false, a socket has neither
-        self._recvmsg = unix.recvmsg
-        self._sendmsg = unix.sendmsg
+        # No socket of Windows has these two, and none comes here: HAS_PKTINFO.
+        self._recvmsg = sock.recvmsg  # type: ignore[attr-defined, unused-ignore]
+        self._sendmsg = sock.sendmsg  # type: ignore[attr-defined, unused-ignore]
         self._sendto = sock.sendto
         self._inbox = inbox
         self._choice = KernelChoice()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -34,7 +35,7 @@ class ServiceManager:
         self.watchdog_s = _watchdog_s(environ) if self._to else None
         """A service that was silent so long is restarted; None: it never is."""
         self._timer: asyncio.TimerHandle | None = None
-        if self._to:
+        if self._to and sys.platform != "win32":
             with suppress(OSError):
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
