@@ -144,6 +144,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "cluster/beacons.py",  # what verifying them takes
         "cluster/others.py",  # of other servers, whose messages come by a broker
         "cluster/presence.py",  # a pace of its own
+        "cluster/runs.py",  # of other servers, likewise
         "cluster/statements.py",  # of keys, behind the budget of their message
         "cluster/view.py",  # likewise, of what a broker brings
         "messages/budgets.py",
