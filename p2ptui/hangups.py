@@ -9,8 +9,7 @@ def survive_hangups() -> None:
     """A SIGHUP or SIGUSR1 that comes before the node can act on it ends nothing."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for name in ("SIGHUP", "SIGUSR1"):
-        number = getattr(signal, name, None)
+    for number in (getattr(signal, "SIGHUP", None), getattr(signal, "SIGUSR1", None)):
         if number is not None:
             # Not SIG_IGN: that would be handed on to programs that are started.
             signal.signal(number, lambda _number, _frame: None)

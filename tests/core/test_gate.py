@@ -863,7 +863,7 @@ SENDERS: dict[str, set[str]] = {
     "io/own_sockets.py": {"member.socket.send", "member.socket.send_all"},
     "io/memory_socket.py": {"self._clockwork.send", "self._network.send", "self.send"},
     "io/netlink.py": {"link.send"},  # asks the kernel
-    "io/sd_notify.py": {"self._socket.sendto"},  # tells systemd, by a socket in the file system
+    "io/sd_notify.py": {"self._socket.sendto"},  # tells systemd, by a socket of this machine
     # What has a `send` of its own, which leads to the gate or to no network.
     "node/runtime.py": {"self._stun.send"},
     "node/stun_serving.py": {"self._sockets.send"},
