@@ -10,11 +10,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, Final
 
 from p2ptui.config import Config
-from p2ptui.core.events import DataReceived, SendStatus
+from p2ptui.core.events import DataReceived, PeerStatus, SendStatus
 from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.node import Node
 
@@ -26,6 +27,9 @@ PING_S: Final = 3.0
 
 ASK_PAUSE_S: Final = 0.2
 """Between two questions whether a node can be reached."""
+
+MEET_S: Final = 3.0
+"""Within which a session that was lost is begun anew, or it is tried once more."""
 
 MOST_UNDER_WAY: Final = 64
 """Messages of one pair of which it is not known yet what became."""
@@ -156,13 +160,15 @@ class Crowd:
         return [node.node_id for node in listed.nodes]
 
     async def traffic(self, pairs: list[list[str]], pause_s: float) -> bool:
-        """Begin to send numbered messages: kind, source, and the id of the target."""
+        """Begin to send numbered messages: kind, source, and the id of the target. A session that
+        is lost is begun anew, as a program would that goes on sending."""
         self._is_on = True
         self._sending = [asyncio.create_task(self._send_all(*pair, pause_s)) for pair in pairs]
         return True
 
     async def _send_all(self, kind: str, source: str, target: str, pause_s: float) -> None:
         node, under_way, number = self.nodes[source], set[asyncio.Task[None]](), 0
+        meeting: asyncio.Task[None] | None = None
 
         async def send(number: int) -> None:
             began, status, reason = time.monotonic(), "failed", ""
@@ -177,7 +183,16 @@ class Crowd:
             record = [kind, source, target, number, began, time.monotonic(), status, reason]
             self._sent.append(record)
 
+        def connected() -> set[str]:
+            return {peer.node_id for peer in node.peers if peer.status is PeerStatus.AUTHENTICATED}
+
+        async def meet() -> None:
+            with suppress(P2PError):
+                await node.connect(target, MEET_S)
+
         while self._is_on:
+            if target not in connected() and (meeting is None or meeting.done()):
+                meeting = asyncio.create_task(meet())
             if len(under_way) < MOST_UNDER_WAY:
                 number += 1
                 task = asyncio.create_task(send(number))
@@ -185,6 +200,8 @@ class Crowd:
                 task.add_done_callback(under_way.discard)
             await asyncio.sleep(pause_s)
         await asyncio.gather(*under_way)
+        if meeting is not None:
+            await meeting
 
     async def stop(self, seconds: float) -> dict[str, Any]:
         """End the traffic; what became of each message, and of how many that is not known."""
