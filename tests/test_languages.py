@@ -157,10 +157,12 @@ def test_a_page_that_must_be_there_in_chinese_is(name: str) -> None:
         assert page.is_file(), f"{by_page(english_of(page))} has no translation {by_page(page)}"
 
 
-def test_the_readme_begins_with_a_link_to_the_chinese_one() -> None:
-    if (CHINESE / "README.md").is_file():
-        first = (ROOT / "README.md").read_text("utf-8").partition("\n")[0]
-        assert "docs/zh-CN/README.md)" in first
+@translated
+def test_a_page_and_its_translation_begin_with_a_link_to_each_other(page: Path) -> None:
+    for this, other in ((page, english_of(page)), (english_of(page), page)):
+        first = this.read_text("utf-8").partition("\n")[0]
+        linked = [(this.parent / target).resolve() for target in LINK.findall(first)]
+        assert linked == [other], by_page(this)
 
 
 @translated
