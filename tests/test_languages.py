@@ -213,6 +213,16 @@ def test_links_lead_to_the_same_places(page: Path) -> None:
     assert places(page) == places(english_of(page))
 
 
+@translated
+def test_a_chinese_page_sends_its_readers_to_pages_in_chinese_where_there_are_some(
+    page: Path,
+) -> None:
+    in_chinese = {english_of(other): other for other in TRANSLATED}
+    for target in parts_of(page).targets[1:]:
+        linked = (page.parent / target.partition("#")[0]).resolve()
+        assert linked not in in_chinese, f"{by_page(page)} links to {target}, which is in Chinese"
+
+
 # --- what must be true
 
 
