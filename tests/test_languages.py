@@ -157,10 +157,12 @@ def test_a_page_that_must_be_there_in_chinese_is(name: str) -> None:
         assert page.is_file(), f"{by_page(english_of(page))} has no translation {by_page(page)}"
 
 
-def test_the_readme_begins_with_a_link_to_the_chinese_one() -> None:
-    if (CHINESE / "README.md").is_file():
-        first = (ROOT / "README.md").read_text("utf-8").partition("\n")[0]
-        assert "docs/zh-CN/README.md)" in first
+@translated
+def test_a_page_and_its_translation_begin_with_a_link_to_each_other(page: Path) -> None:
+    for this, other in ((page, english_of(page)), (english_of(page), page)):
+        first = this.read_text("utf-8").partition("\n")[0]
+        linked = [(this.parent / target).resolve() for target in LINK.findall(first)]
+        assert linked == [other], by_page(this)
 
 
 @translated
@@ -209,6 +211,16 @@ def test_links_lead_to_the_same_places(page: Path) -> None:
         return Counter(place for place in found if place is not None)
 
     assert places(page) == places(english_of(page))
+
+
+@translated
+def test_a_chinese_page_sends_its_readers_to_pages_in_chinese_where_there_are_some(
+    page: Path,
+) -> None:
+    in_chinese = {english_of(other): other for other in TRANSLATED}
+    for target in parts_of(page).targets[1:]:
+        linked = (page.parent / target.partition("#")[0]).resolve()
+        assert linked not in in_chinese, f"{by_page(page)} links to {target}, which is in Chinese"
 
 
 # --- what must be true

@@ -176,7 +176,9 @@ class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
     ] = 1_048_576
     buffer_size: Annotated[
         int,
-        About("May wait for one client that is over its rate; more is refused.", "bytes", 1, GIB),
+        About(
+            "What may wait for one client that is over its rate; more is refused.", "bytes", 1, GIB
+        ),
     ] = 65_536
     max_concurrent_relays: Annotated[
         int, About("Pairs of nodes that are relayed at a time, at most.", "relays", 1, COUNT)

@@ -96,10 +96,22 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         str, About("Only nodes with the same network id talk to each other.", form=_NETWORK_ID)
     ] = "p2p_default"
     peerlist_broadcast_debounce_ms: Annotated[
-        int, About("News of peers that join wait this long for more.", "ms", 0, HOUR_MS)
+        int,
+        About(
+            "A change among the peers waits this long, to be told together with others.",
+            "ms",
+            0,
+            HOUR_MS,
+        ),
     ] = 300
     peerlist_broadcast_max_wait_ms: Annotated[
-        int, About("News of peers wait this long at most, however many join.", "ms", 0, HOUR_MS)
+        int,
+        About(
+            "A change among the peers waits this long at most, however many follow.",
+            "ms",
+            0,
+            HOUR_MS,
+        ),
     ] = 1500
     name: Annotated[
         str,
@@ -120,7 +132,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         float, About("The time between two lines of statistics; 0: none.", "s", 0, DAY_S)
     ] = 300.0
     max_message_size: Annotated[
-        int, About("A message's JSON, at most, in both directions.", "bytes", 1024, GIB)
+        int, About("The JSON of one message, at most, in both directions.", "bytes", 1024, GIB)
     ] = 1_048_576
     datagram_budget: Annotated[
         int,
@@ -130,15 +142,15 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     datagram_ceiling: Annotated[
         int,
         About(
-            "To peers that answer probes they grow to this, where the path carries it and much is"
-            " to be sent; datagram_budget or less: never.",
+            "Datagrams to peers that answer probes grow to this size, where the path carries it and"
+            " much is to be sent; datagram_budget or less: they never grow.",
             "bytes",
             576,
             65_507,
         ),
     ] = 8972  # a packet of 9,000 bytes, the largest that is usual
     event_queue_size: Annotated[
-        int, About("News, Data apart, that waits for a slow reader.", "events", 1, COUNT)
+        int, About("Events other than Data that may wait for a slow reader.", "events", 1, COUNT)
     ] = 10_000
     echo: Annotated[
         Literal["deployed", "all", "none"],

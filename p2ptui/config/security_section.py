@@ -49,10 +49,11 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     mode: Annotated[
         SecurityMode,
         About(
-            "Whom this node talks to. Its own kind always under seal, with a network key those"
-            " alone that know it or are in allowed_ids. Programs without keys: open serves them in"
-            " the open; prefer too, but nobody that had keys before; require refuses them, and,"
-            " without a network key, whoever is not in allowed_ids, if that names any."
+            "Whom this node talks to. With nodes that have keys it always speaks under seal; if"
+            " there is a network key, only with those that know it or are in allowed_ids. Programs"
+            " without keys: open serves them in the open; prefer does too, but not a node that had"
+            " keys before; require refuses them, and, without a network key, also whoever is not in"
+            " allowed_ids, if that names any."
         ),
     ] = "prefer"
     allowed_ids: Annotated[
