@@ -143,9 +143,9 @@ def read_file(path: Path) -> dict[str, Any]:
     parse = parsers.get(path.suffix.lower())
     if parse is None:
         raise ConfigError(f"{path}: unknown kind of file; its name must end in .toml or .json")
-    if path.is_fifo():
-        raise ConfigError(f"{path}: it is a pipe; whoever reads one may wait for ever")
     try:
+        if path.is_fifo():
+            raise ConfigError(f"{path}: it is a pipe; whoever reads one may wait for ever")
         # utf-8-sig: some editors put a byte order mark in front.
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
