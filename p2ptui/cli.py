@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
@@ -102,9 +103,14 @@ def _run_node(arguments: Sequence[str]) -> int:
     overrides = node_overrides(options)
     from p2ptui.config.load import files_to_read, load_config
 
+    files: Sequence[Path] = ()
+
     def read() -> "Config":
-        files = files_to_read(options.config)
-        return load_config(files, os.environ, overrides)
+        nonlocal files
+        found = files_to_read(options.config, files)
+        config = load_config(found, os.environ, overrides)
+        files = found
+        return config
 
     if options.print_config or options.check_config:
         from p2ptui.checking import show_config
