@@ -517,7 +517,7 @@ def test_a_folder_that_this_user_may_not_enter(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_fifo", refuse)
-    with pytest.raises(ConfigError, match="node.toml: cannot be read: Permission denied"):
+    with pytest.raises(ConfigError, match=r"node\.toml: cannot be read: Permission denied"):
         read_file(tmp_path / "node.toml")
 
 
