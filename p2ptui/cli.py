@@ -96,10 +96,13 @@ def _let_go(stream: TextIO | None) -> None:
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
     options = read_node_options(parser, arguments)
-    if options.no_ui:
-        from p2ptui.hangups import survive_hangups
+    from p2ptui.hangups import survive, survive_hangups
 
-        survive_hangups()  # before all that takes time
+    # Before all that takes time. SIGHUP ends a screen: its terminal has gone.
+    if options.no_ui:
+        survive_hangups()
+    else:
+        survive("SIGUSR1")
     overrides = node_overrides(options)
     from p2ptui.config.load import files_to_read, load_config
 

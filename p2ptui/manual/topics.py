@@ -213,9 +213,13 @@ A node without a screen (p2ptui --no-ui):
   SIGINT, SIGTERM  say goodbye to the peers and exit with 0; a second one ends
                    the node at once
   SIGHUP           open the log file anew, and read the configuration again
+  SIGUSR1          log all statistics
 
 Options that cannot change in a running node keep their values, and a line in
 the log names them. A configuration that cannot be used changes nothing.
+
+A node with a screen ends on SIGTERM and SIGHUP, with the exit codes 143 and
+129. SIGUSR1 shows its statistics among the messages, and logs them.
 
 More: docs/background.md
 """,
