@@ -112,7 +112,8 @@ error: it was probably mistyped.
   0      it worked
   1      it did not work: the error message says why
   2      wrong usage, or a configuration that cannot be used
-  128+N  ended by signal N: 130 after Ctrl+C, 129 if the terminal was closed
+  128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
+         terminal was closed
 
 p2ptui nat exits with 1 if no server could answer its question; the report is
 printed all the same. A node without a screen exits with 0 after SIGINT or
