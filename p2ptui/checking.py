@@ -10,6 +10,7 @@ from p2ptui.config import ClusterOptions, Config, config_warnings
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
 from p2ptui.errors import ConfigError
+from p2ptui.io.own_file import open_ordinary
 from p2ptui.node.own_identity import network_key_of
 from p2ptui.operating import advice
 from p2ptui.text import cause
@@ -102,7 +103,7 @@ def _cluster_notices(options: ClusterOptions) -> list[str]:
     for name, path in named.items():
         try:
             if path:
-                Path(path).open("rb").close()
+                open_ordinary(Path(path)).close()
         except OSError as error:
             raise ConfigError(f"cluster.{name}: {path} cannot be read: {cause(error)}") from None
     return [] if find_spec("nats") else [INSTALL]

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 it did not work, 2 wrong usage or configuration,
-        130 interrupted.
+        130 interrupted, 128 and the number of any other signal that ended it.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -95,16 +96,24 @@ def _let_go(stream: TextIO | None) -> None:
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
     options = read_node_options(parser, arguments)
-    if options.no_ui:
-        from p2ptui.hangups import survive_hangups
+    from p2ptui.hangups import survive, survive_hangups
 
-        survive_hangups()  # before all that takes time
+    # Before all that takes time. SIGHUP ends a screen: its terminal has gone.
+    if options.no_ui:
+        survive_hangups()
+    else:
+        survive("SIGUSR1")
     overrides = node_overrides(options)
     from p2ptui.config.load import files_to_read, load_config
 
+    files: Sequence[Path] = ()
+
     def read() -> "Config":
-        files = files_to_read(options.config)
-        return load_config(files, os.environ, overrides)
+        nonlocal files
+        found = files_to_read(options.config, files)
+        config = load_config(found, os.environ, overrides)
+        files = found
+        return config
 
     if options.print_config or options.check_config:
         from p2ptui.checking import show_config

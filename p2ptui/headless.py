@@ -105,8 +105,10 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
 
 def _reload(reloading: Reloading, node: Node, manager: ServiceManager) -> None:
     manager.reloading()
-    reloading.run(node)
-    manager.ready(status_line(node.stats()))
+    try:
+        reloading.run(node)
+    finally:  # who has the service reloaded waits for this
+        manager.ready(status_line(node.stats()))
 
 
 async def _tell_status(node: Node, manager: ServiceManager) -> None:

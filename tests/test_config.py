@@ -510,6 +510,17 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, write: Write) -> No
     assert complaint(lambda: from_file(latin)) == f"{latin}: line 2: not UTF-8 text"
 
 
+def test_a_folder_that_this_user_may_not_enter(tmp_path, monkeypatch):
+    """Not even what kind of file it is can be asked there."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_fifo", refuse)
+    with pytest.raises(ConfigError, match=r"node\.toml: cannot be read: Permission denied"):
+        read_file(tmp_path / "node.toml")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
 def test_a_pipe_that_nobody_writes_to_stops_nobody(tmp_path):
     pipe = tmp_path / "node.toml"

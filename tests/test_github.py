@@ -75,6 +75,17 @@ def test_actions_are_pinned_by_the_hash_of_a_commit(path: Path) -> None:
         assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action}: which version is it?"
 
 
+def test_no_test_is_skipped_there_for_want_of_a_program() -> None:
+    """The workflow installs what .ci/run does, but for what is there already or needs root."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    (own,) = re.findall(r"apt-get install -qy\s+(.+)", (GITHUB / "workflows/tests.yml").read_text())
+    wanted = {
+        name for line in re.findall(r"^ +install (.+?) \|\|", script, re.M) for name in line.split()
+    }
+    assert "tmux" in wanted
+    assert wanted - set(own.split()) == {"nftables", "iproute2", "systemd"}
+
+
 def test_an_action_is_of_one_version_everywhere() -> None:
     used = {(a, p) for path in WORKFLOWS for a, p, _ in ACTION.findall(path.read_text("utf-8"))}
     assert len({action for action, _ in used}) == len(used)

@@ -231,3 +231,28 @@ def test_a_node_that_does_not_run_has_nothing_to_reload():
                 node.reload(Config())
 
     run_virtual(story())
+
+
+def test_whatever_goes_wrong_the_service_manager_hears_that_it_is_done():
+    """`systemctl reload` waits for this until its time-out."""
+    told = []
+
+    class Manager:
+        def reloading(self):
+            told.append("reloading")
+
+        def ready(self, status):
+            told.append("ready")
+
+    async def story():
+        async with Town() as town:
+            node = await town.start("node")
+
+            def read():
+                raise ZeroDivisionError
+
+            with pytest.raises(ZeroDivisionError):
+                headless._reload(Reloading(node._config, read), node, Manager())
+
+    run_virtual(story())
+    assert told == ["reloading", "ready"]

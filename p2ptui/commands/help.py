@@ -15,6 +15,7 @@ READS_FILES: Final = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui help` takes."""
+    parser.epilog = f"Topics: the commands, and {', '.join(TOPICS)}."
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a topic")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -5,6 +5,7 @@ manual page and the scripts of completion. The scripts are shtab's, of the extra
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ _OF_EQUALS: Final = """
 # bash parts words at an equals sign: --config=FILE is three of them.
 _p2ptui() {
   local words=() word current=0 index=0
+  local line  # the script above sets it
   for word in "${COMP_WORDS[@]}"; do
     if [[ $word == "=" ]]; then
       (( index == COMP_CWORD )) && words+=("") && current=$(( ${#words[@]} - 1 ))
@@ -59,8 +61,27 @@ def completion_script(shell: str) -> str:
     _prepare(whole, shtab.FILE, shtab.DIRECTORY)
     (topic,) = (each for each in commands.choices["help"]._actions if each.dest == "topic")
     topic.choices = list(topics())
+    if shell == "zsh":
+        for parser in (whole, *commands.choices.values()):
+            _escape_colons(parser)
     script = str(shtab.complete(whole, shell))
-    return script + _OF_EQUALS if shell == "bash" else script
+    return _with_own_names(script) + _OF_EQUALS if shell == "bash" else script
+
+
+def _escape_colons(parser: argparse.ArgumentParser) -> None:
+    """To zsh, what follows a colon is a command to run: HOST:PORT would run one called PORT."""
+    for action in parser._actions:
+        if action.option_strings and isinstance(action.metavar, str):
+            action.metavar = action.metavar.replace(":", r"\:")
+
+
+def _with_own_names(script: str) -> str:
+    """Its functions get names that no other program's script has, which would replace them."""
+    for name in re.findall(r"^(_\w+)\(\)", script, re.MULTILINE):
+        if not name.startswith("_shtab_p2ptui"):
+            own = f"_shtab_p2ptui_{name.removeprefix('_shtab').removeprefix('_')}"
+            script = re.sub(rf"\b{name}\b", own, script)
+    return script
 
 
 def _prepare(parser: argparse.ArgumentParser, file: object, folder: object) -> None:

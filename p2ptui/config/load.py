@@ -35,12 +35,16 @@ _SECTION_PREFIXES = tuple(
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)")
 
 
-def files_to_read(named: Path | Sequence[Path] | None) -> Sequence[Path]:
+def files_to_read(
+    named: Path | Sequence[Path] | None, read_before: Sequence[Path] = ()
+) -> Sequence[Path]:
     """The files of a configuration, the weakest first.
 
     Args:
         named: What the user has named, which may be nothing at all: no other is read then. None:
             he has named none, and those of the platform's folders are read that are there.
+        read_before: What this process has read already, and must find again: a node that goes on
+            without such a file would let in whom it denies.
 
     Raises:
         ConfigError: One of those cannot be read.
@@ -48,6 +52,12 @@ def files_to_read(named: Path | Sequence[Path] | None) -> Sequence[Path]:
     if named is not None:
         return (named,) if isinstance(named, Path) else named
     found = [path for path in config_files() if is_there(path)]
+    for path in read_before:
+        if path not in found:
+            raise ConfigError(
+                f"{path}: was read before, and cannot be found now; put it back, or restart the"
+                " node to run without it"
+            )
     for path in found:
         if not os.access(path, os.R_OK):
             raise ConfigError(
@@ -143,9 +153,9 @@ def read_file(path: Path) -> dict[str, Any]:
     parse = parsers.get(path.suffix.lower())
     if parse is None:
         raise ConfigError(f"{path}: unknown kind of file; its name must end in .toml or .json")
-    if path.is_fifo():
-        raise ConfigError(f"{path}: it is a pipe; whoever reads one may wait for ever")
     try:
+        if path.is_fifo():
+            raise ConfigError(f"{path}: it is a pipe; whoever reads one may wait for ever")
         # utf-8-sig: some editors put a byte order mark in front.
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

@@ -21,6 +21,7 @@ from nats.protocol.parser import Parser
 from p2ptui.config.broker_url import NATS_PORT, reached_broker, split_broker
 from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
+from p2ptui.io.own_file import open_ordinary
 from p2ptui.text import cause
 
 CONNECT_S: Final = 2
@@ -185,7 +186,7 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        with Path(path).open("rb") as file:
+        with open_ordinary(Path(path)) as file:
             text = file.read(MAX_CREDENTIALS_BYTES).decode()
     except OSError as error:
         raise unusable_credentials(path, f"cannot be read: {cause(error)}") from None
@@ -202,6 +203,7 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
 
 def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
     try:
+        _require_ordinary(options.tls_ca)
         context = ssl.create_default_context(cafile=options.tls_ca or None)
     except (OSError, ssl.SSLError) as error:
         raise BrokerError(
@@ -210,6 +212,8 @@ def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
         ) from None
     if options.tls_cert:
         try:
+            _require_ordinary(options.tls_cert)
+            _require_ordinary(options.tls_key)
             context.load_cert_chain(options.tls_cert, options.tls_key, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
             raise BrokerError(
@@ -218,6 +222,12 @@ def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
                 REFUSED_S,
             ) from None
     return context
+
+
+def _require_ordinary(path: str) -> None:
+    """OpenSSL opens what it is given, and would wait for whoever writes to a pipe."""
+    if path:
+        open_ordinary(Path(path)).close()
 
 
 def _no_password() -> str:

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from p2ptui.text import shown_path
 
@@ -26,6 +26,19 @@ def is_for_others(about: os.stat_result, rights: int = _OTHERS) -> bool:
 def _open_at_once(name: str, flags: int) -> int:
     """A pipe would keep who opens it waiting."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def open_ordinary(path: Path) -> BinaryIO:
+    """Open a file to read it, and never wait for that.
+
+    Raises:
+        OSError: It cannot be read; or it is a pipe or a device, which could keep a reader waiting.
+    """
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - whoever asked closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device; name an ordinary file")
+    return file
 
 
 def read_own_file(path: Path, limit: int) -> bytes:

@@ -18,6 +18,9 @@ from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.service")
 
+_MAX_DIGITS: Final = 20
+"""Of a number of microseconds: systemd counts them in 64 bits."""
+
 _PART_OF_TIMEOUT: Final = 3
 """So often the watchdog is fed within its time-out; systemd advises twice."""
 
@@ -112,7 +115,7 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     text = environ.get("WATCHDOG_USEC", "")
     if not text or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    if text.isascii() and text.isdigit() and int(text):
+    if len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit() and int(text):
         return int(text) / 1e6
     log.warning(
         "the watchdog is not fed: WATCHDOG_USEC is no number of microseconds: %s",

@@ -20,45 +20,45 @@ _shtab_p2ptui_help_option_strings=(-h --help --json)
 _shtab_p2ptui_completion_option_strings=(-h --help --json)
 _shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --metrics --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --json --version)
 
-_shtab_p2ptui_ping__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_ping___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_ping___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_ping___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_send__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_send___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_send___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_send___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_send___file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_nat__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_nat___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_nat___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_nat___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_peers__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_peers___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_peers___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_peers___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_receive__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_receive___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_receive___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_receive___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_receive___into_COMPGEN=_shtab_compgen_dirs
-_shtab_p2ptui_servers__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_servers___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_servers___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_servers___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_key__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_key___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_key___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_key___output_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_trust__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_trust___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_forget__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui_forget___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui__c_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui___config_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui___identity_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui___network_key_file_COMPGEN=_shtab_compgen_files
-_shtab_p2ptui___key_log_COMPGEN=_shtab_compgen_files
+_shtab_p2ptui_ping__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_ping___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_ping___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_ping___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_send__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_send___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_send___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_send___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_send___file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_nat__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_nat___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_nat___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_nat___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_peers__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_peers___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_peers___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_peers___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_receive__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_receive___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_receive___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_receive___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_receive___into_COMPGEN=_shtab_p2ptui_compgen_dirs
+_shtab_p2ptui_servers__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_servers___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_servers___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_servers___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_key__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_key___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_key___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_key___output_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_trust__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_trust___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_forget__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui_forget___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui__c_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui___config_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui___identity_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui___network_key_file_COMPGEN=_shtab_p2ptui_compgen_files
+_shtab_p2ptui___key_log_COMPGEN=_shtab_p2ptui_compgen_files
 
 _shtab_p2ptui_key_pos_0_choices=(show new)
 _shtab_p2ptui_help_pos_0_choices=(ping send nat peers receive servers key trust forget help completion addresses cluster config environment exit-codes files json relay signals)
@@ -137,22 +137,22 @@ _shtab_p2ptui___version_nargs=0
 
 
 # $1=COMP_WORDS[1]
-_shtab_compgen_files() {
+_shtab_p2ptui_compgen_files() {
   compgen -f -- $1  # files
 }
 
 # $1=COMP_WORDS[1]
-_shtab_compgen_dirs() {
+_shtab_p2ptui_compgen_dirs() {
   compgen -d -- $1  # recurse into subdirs
 }
 
 # $1=COMP_WORDS[1]
-_shtab_replace_nonword() {
+_shtab_p2ptui_replace_nonword() {
   echo "${1//[^[:word:]]/_}"
 }
 
 # set default values (called for the initial parser & any subparsers)
-_set_parser_defaults() {
+_shtab_p2ptui_set_parser_defaults() {
   local subparsers_var="${prefix}_subparsers[@]"
   sub_parsers=${!subparsers_var-}
 
@@ -161,14 +161,14 @@ _set_parser_defaults() {
 
   completed_positional_actions=0
 
-  _set_new_action "pos_$completed_positional_actions" true
+  _shtab_p2ptui_set_new_action "pos_$completed_positional_actions" true
 }
 
 # $1=action identifier
 # $2=positional action (bool)
 # set all identifiers for an action's parameters
-_set_new_action() {
-  current_action="${prefix}_$(_shtab_replace_nonword $1)"
+_shtab_p2ptui_set_new_action() {
+  current_action="${prefix}_$(_shtab_p2ptui_replace_nonword $1)"
 
   local current_action_compgen_var=${current_action}_COMPGEN
   current_action_compgen="${!current_action_compgen_var-}"
@@ -212,7 +212,7 @@ _shtab_p2ptui() {
   local prefix=_shtab_p2ptui
   local word_index=0
   local pos_only=0 # "--" delimiter not encountered yet
-  _set_parser_defaults
+  _shtab_p2ptui_set_parser_defaults
   word_index=1
 
   # determine what arguments are appropriate for the current state
@@ -223,15 +223,15 @@ _shtab_p2ptui() {
     if [[ $pos_only = 1 || " $this_word " != " -- " ]]; then
       if [[ -n $sub_parsers && " ${sub_parsers[@]} " == *" $this_word "* ]]; then
         # valid subcommand: add it to the prefix & reset the current action
-        prefix="${prefix}_$(_shtab_replace_nonword $this_word)"
-        _set_parser_defaults
+        prefix="${prefix}_$(_shtab_p2ptui_replace_nonword $this_word)"
+        _shtab_p2ptui_set_parser_defaults
       fi
 
       if [[ " ${current_option_strings[@]} " == *" $this_word "* ]]; then
         # a new action should be acquired (due to recognised option string or
         # no more input expected from current action);
         # the next positional action can fill in here
-        _set_new_action $this_word false
+        _shtab_p2ptui_set_new_action $this_word false
       fi
 
       if [[ "$current_action_nargs" != "*" ]] && \
@@ -241,7 +241,7 @@ _shtab_p2ptui() {
          (( $word_index + 1 - $current_action_args_start_index - $pos_only >= \
             $current_action_nargs )); then
         $current_action_is_positional && let "completed_positional_actions += 1"
-        _set_new_action "pos_$completed_positional_actions" true
+        _shtab_p2ptui_set_new_action "pos_$completed_positional_actions" true
       fi
     else
       pos_only=1 # "--" delimiter encountered
@@ -289,6 +289,7 @@ complete -o bashdefault -F _shtab_p2ptui p2ptui
 # bash parts words at an equals sign: --config=FILE is three of them.
 _p2ptui() {
   local words=() word current=0 index=0
+  local line  # the script above sets it
   for word in "${COMP_WORDS[@]}"; do
     if [[ $word == "=" ]]; then
       (( index == COMP_CWORD )) && words+=("") && current=$(( ${#words[@]} - 1 ))

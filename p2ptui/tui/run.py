@@ -11,7 +11,7 @@ from p2ptui.io.loop import run
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node, diagnoses_at_start
-from p2ptui.operating import serving_metrics
+from p2ptui.operating import log_statistics, serving_metrics
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
@@ -68,6 +68,7 @@ async def _run(config: Config, key_log: str | None = None) -> int:
         logger = logging.getLogger("p2ptui")
         logger.addHandler(handler)
         _leave_when_asked(app)
+        handle_signals(lambda _: log_statistics(node), "SIGUSR1")
         try:
             await app.run_async()
         finally:

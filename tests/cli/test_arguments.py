@@ -191,6 +191,15 @@ def test_a_file_of_the_cluster_that_cannot_be_read_is_refused(capsys, tmp_path, 
     assert main(["-c", str(file), "--check-config"]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
+def test_a_file_of_the_cluster_that_is_a_pipe_keeps_nobody_waiting(capsys, tmp_path):
+    path, file = tmp_path / "named", tmp_path / "node.toml"
+    os.mkfifo(path)
+    file.write_text(f'[cluster]\nservers = ["tls://h:1"]\ncredentials = "{path}"\n')
+    assert main(["-c", str(file), "--check-config"]) == 2
+    assert f"cluster.credentials: {path} cannot be read: it is a pipe" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", [["--check-config"], ["--no-ui"], []])
 def test_the_url_of_a_broker_is_refused_in_one_line(capsys, what):
     assert main(["--cluster", "nats://h:70000", *what]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -61,15 +62,27 @@ class Terminal:
 
 @pytest.fixture(params=[pytest.param(shell, marks=needs(shell)) for shell in ("bash", "zsh")])
 def terminal(request, folder):
-    script = SCRIPTS / f"p2ptui.{request.param}"
-    quiet = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"]}[request.param]
-    opened = Terminal([request.param, *quiet], folder)
-    opened.type("PS1='RE''ADY> '\n", PROMPT)
-    if request.param == "zsh":
-        opened.type("autoload -Uz compinit; compinit -u -D\n", PROMPT)
-    opened.type(f'eval "$(cat {script})"\n', PROMPT)
+    opened = {"bash": bash, "zsh": zsh}[request.param](folder)
     yield opened
     opened.close()
+
+
+def bash(folder: Path) -> Terminal:
+    opened = Terminal(["bash", "--norc", "--noprofile", "-i"], folder)
+    return prepared(opened, "bash")
+
+
+def zsh(folder: Path) -> Terminal:
+    opened = Terminal(["zsh", "-f", "-i"], folder)
+    return prepared(opened, "zsh", "autoload -Uz compinit; compinit -u -D\n")
+
+
+def prepared(opened: Terminal, shell: str, *before: str) -> Terminal:
+    """Once it has read the script."""
+    read = f'eval "$(cat {SCRIPTS / f"p2ptui.{shell}"})"\n'
+    for line in ("PS1='RE''ADY> '\n", *before, read):
+        opened.type(line, PROMPT)
+    return opened
 
 
 @pytest.mark.parametrize(
@@ -86,10 +99,23 @@ def terminal(request, folder):
         ("p2ptui --security-mode req", "require "),
         ("p2ptui help exi", "exit-codes "),
         ("p2ptui completion fi", "fish "),
+        ("p2ptui --metrics 127.0.0.1:1 --no-u", "--no-ui "),
+        ("p2ptui ping alice --join 127.0.0.1:1 --inter", "--interval "),
     ],
 )
 def test_tab_completes(terminal, typed, completed):
     assert completed in terminal.type(f"{typed}\t", completed.encode())
+
+
+@needs("zsh")
+@pytest.mark.parametrize("typed", ["--metrics", "ping alice --join", "nat --server"])
+def test_tab_where_an_address_is_wanted_runs_nothing(folder, typed):
+    """What follows a colon is a command to zsh: HOST:PORT ran one called PORT."""
+    shell = zsh(folder)
+    said = shell.type(f"p2ptui {typed} \t\x15echo do''ne\n", b"done")
+    shell.close()
+    assert "done" in said
+    assert not re.search("command not found|permission denied", said)
 
 
 @needs("bash")
@@ -110,6 +136,22 @@ def test_bash_completes_after_an_equals_sign(folder, words, completed):
     arguments = ["bash", "--norc", "-c", script, "bash", *words]
     done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == completed
+
+
+@needs("bash")
+def test_bash_has_its_own_variables_and_functions(folder):
+    """What the user has called `line` stays his; what other scripts of shtab define is theirs."""
+    script = (
+        f"source '{SCRIPTS}/p2ptui.bash'; line=mine; before=$(compgen -v);"
+        ' COMP_WORDS=(p2ptui "$@" ""); COMP_CWORD=2; _p2ptui;'
+        ' echo "$line"; compgen -A function; compgen -v | grep -vxF "$before"'
+    )
+    arguments = ["bash", "--norc", "-c", script, "bash", "help"]
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    line, *names = done.stdout.splitlines()
+    assert line == "mine"
+    bashs = {"BASH_REMATCH", "COMPREPLY", "COMP_CWORD", "COMP_WORDS", "before"}
+    assert [name for name in names if "_p2ptui" not in name and name not in bashs] == []
 
 
 @needs("fish")

@@ -2,11 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from p2ptui import headless, places
+from p2ptui import headless, places, reloading
 from p2ptui.cli import main
 from p2ptui.commands import read_command
 from p2ptui.config import Config
@@ -189,6 +190,52 @@ def test_each_time_they_are_read_anew(of_user):
     assert load_config(files_to_read(None), {}, {}).server.name == Config().server.name
     of_user.write_text('name = "later"\n')
     assert load_config(files_to_read(None), {}, {}).server.name == "later"
+
+
+@pytest.fixture
+def read_again(started, monkeypatch):
+    """Start a node; what it does then to read its configuration at a SIGHUP."""
+    monkeypatch.setattr(reloading, "_readers", [])
+
+    def start(*arguments: str) -> Callable[[], Config]:
+        started(*arguments)
+        return reloading._readers[0]
+
+    return start
+
+
+def test_a_file_that_goes_away_is_missed_by_who_has_read_it(of_all, of_user, read_again):
+    """Without it a running node would take the defaults, and let in whom it denies."""
+    of_all.write_text("max_connections = 7\n")
+    read = read_again()
+    of_user.write_text('name = "later"\n')
+    assert read().server.name == "later"  # a new one is read
+    for path in (of_user, of_all):
+        aside = path.rename(path.with_suffix(".aside"))
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=f"{path}: was read before, and cannot be found"):
+                read()
+        aside.rename(path)
+        assert read().server.max_connections == 7
+
+
+def test_so_is_one_whose_folder_is_closed(of_all, read_again, monkeypatch):
+    of_all.write_text("max_connections = 7\n")
+    read = read_again()
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(ConfigError, match=f"{of_all}: was read before, and cannot be found"):
+        read()
+
+
+def test_a_node_that_reads_none_misses_none(of_all, read_again):
+    of_all.touch()
+    read = read_again("--no-config")
+    of_all.unlink()
+    assert read() == Config()
 
 
 def test_without_a_place_there_is_no_file(monkeypatch):

@@ -64,6 +64,13 @@ def test_the_manual_page_is_shown_without_warnings(command):
     assert (done.returncode, warnings) == (0, "")
 
 
+def test_the_help_knows_the_signals_of_the_page():
+    page = (ROOT / "docs" / "background.md").read_text("utf-8")
+    rows = re.findall(r"^\| (SIG[^|]+) \|", page, re.MULTILINE)
+    listed = re.findall(r"^  (SIG\w+(?:, SIG\w+)*) ", TOPICS["signals"].text, re.MULTILINE)
+    assert listed == rows
+
+
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_fits_on_a_screen(capsys, topic):
     lines = said(capsys, "help", topic).splitlines()
@@ -96,6 +103,11 @@ def test_an_unknown_topic_is_one_line(capsys, topic, hint):
     shown = topic.replace("\x1b", "\\x1b")
     said_of_it = said(capsys, "help", topic, code=2)
     assert said_of_it == f"p2ptui help: unknown topic '{shown}'{hint}; see p2ptui help -h\n"
+
+
+def test_the_page_that_an_unknown_topic_is_sent_to_lists_them_all(capsys):
+    words = set(re.findall(r"[a-z-]+", said(capsys, "help", "-h")))
+    assert words >= TOPICS.keys()
 
 
 def test_help_for_programs(capsys):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,18 @@ async def test_credentials_that_are_none(
         path.write_text(text)
     member = join("nats://127.0.0.1:1", credentials=str(path))
     assert says in await member.in_trouble(f"cluster.credentials: {path}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
+@pytest.mark.parametrize("name", ["credentials", "tls_ca", "tls_cert"])
+async def test_a_file_that_is_a_pipe_keeps_nobody_waiting(
+    join: Join, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "named"
+    os.mkfifo(path)
+    named = {name: str(path)} | ({"tls_key": str(path)} if name == "tls_cert" else {})
+    member = join("tls://127.0.0.1:1", **named)
+    assert "it is a pipe or a device" in await member.in_trouble(f"cluster.{name}: {path}")
 
 
 async def test_a_key_instead_of_a_password(

@@ -189,6 +189,27 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout[-300:]
 
 
+@needs("systemd-analyze")
+def test_the_lines_for_a_low_port_are_of_use_and_leave_it_closed(tmp_path: Path) -> None:
+    """A capability in a user namespace of its own binds no port of the machine."""
+    lines = re.findall(
+        r"^#((?:CapabilityBoundingSet|AmbientCapabilities|PrivateUsers)=.*)$", UNIT, re.M
+    )
+    changed = dict(line.split("=") for line in lines)
+    assert changed["PrivateUsers"] == "no"
+    assert changed["AmbientCapabilities"] == changed["CapabilityBoundingSet"] != ""
+    text = UNIT
+    for key, value in changed.items():
+        text, count = re.subn(rf"^{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+        assert count == 1
+    unit = tmp_path / "p2ptui.service"
+    unit.write_text(text)
+    ran = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", unit)
+    if "offline" in ran.stderr:
+        pytest.skip("this systemd-analyze needs a running systemd")
+    assert ran.returncode == 0, ran.stdout[-300:]
+
+
 # The container.
 
 
@@ -209,7 +230,9 @@ def test_the_container_names_what_exists() -> None:
     assert not unknown
     assert parsed.no_ui
     (check,) = re.findall(r"^    CMD (\[.*\])$", CONTAINER, re.MULTILINE)
-    compile(json.loads(check)[2], "HEALTHCHECK", "exec")
+    code = json.loads(check)[2]
+    compile(code, "HEALTHCHECK", "exec")
+    assert "os.environ['P2PTUI_METRICS_ADDRESS']" in code  # of this container, not of another one
     extras = re.findall(r"'\.\[(.*)\]'", CONTAINER)[0].split(",")
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert all(f"\n{extra} = [" in project for extra in extras)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2ptui.config import LoggingOptions
+from p2ptui.config.load import load_config
 from p2ptui.logs import configure_logging, shutdown_logging
 from tests.patience import PATIENCE_S
 
@@ -78,10 +79,23 @@ def test_copytruncate_needs_no_signal_and_leaves_no_hole(node_log: Path) -> None
     assert b"\0" not in node_log.read_bytes()
 
 
+def test_what_is_rotated_is_what_the_node_is_told_to_write(tmp_path: Path) -> None:
+    text = CONFIGURATION.read_text("utf-8")
+    (rotated,) = re.findall(r"^(/\S+) \{$", text, re.MULTILINE)
+    told = tmp_path / "config.toml"
+    told.write_text("\n".join(re.findall(r"^#   (\S.*)$", text, re.MULTILINE)))
+    options = load_config(told, {}, {}).logging
+    assert options.log_to_file
+    assert options.log_file_path == rotated
+    assert options.max_log_file_size > LoggingOptions().max_log_file_size
+    unit = CONFIGURATION.with_name("p2ptui.service").read_text("utf-8")
+    assert f"LogsDirectory={Path(rotated).parent.name}\n" in unit
+
+
 def test_the_configuration_that_is_offered_is_accepted(tmp_path: Path) -> None:
     text = CONFIGURATION.read_text("utf-8")
-    assert re.search(r"^/var/log/p2ptui/p2ptui.log \{$", text, re.MULTILINE)
-    assert "--signal=HUP p2ptui.service" in text
+    assert "systemctl reload p2ptui.service" in text
+    assert "kill-who" not in text  # before systemd 252 it had another name
     copy = tmp_path / "logrotate.conf"
     copy.write_text(text.replace("/var/log/p2ptui", str(tmp_path)))
     copy.chmod(0o600)

@@ -120,6 +120,16 @@ async def test_a_signal_restores_the_terminal(
     assert can_bind(address)
 
 
+async def test_statistics_on_demand_end_no_screen(terminal: Terminal) -> None:
+    screen = terminal.open("alice")
+    await screen.address()
+    os.kill(screen.pid, signal.SIGUSR1)
+    await screen.shows("statistics: node: ")
+    screen.type("quit")
+    assert await screen.exit_code() == 0
+    await screen.is_restored()
+
+
 async def test_a_screen_that_is_told_to_go_on_though_it_never_stopped_is_one_screen(
     terminal: Terminal,
 ) -> None:
