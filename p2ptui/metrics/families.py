@@ -407,15 +407,22 @@ FAMILIES: Final = (
         "p2ptui_cluster_handovers_total",
         "counter",
         "Messages for nodes of other servers, by result: sent to another server, taken from one, or"
-        " failed.",
+        " failed. Those that came back unsent are among the sent ones too.",
         _of_cluster(
             lambda c: {
-                "sent": c.cluster.handed,
+                "sent": c.cluster.given,
                 "taken": c.cluster.taken,
                 "failed": c.cluster.failed,
             }
         ),
         "result",
+    ),
+    Family(
+        "p2ptui_cluster_returned_handovers_total",
+        "counter",
+        "Messages for nodes of other servers that came back unsent, since the link to the broker"
+        " broke or was full. They are sent again, or fail.",
+        _of_cluster(lambda c: c.cluster.returned),
     ),
     Family(
         "p2ptui_cluster_waiting_messages",
