@@ -1,8 +1,9 @@
-"""A counter never falls: whoever reads one that does takes it for a restart, and adds it all anew."""
+"""A counter never falls: Prometheus would take that for a restart, and count it all again."""
 
 import ast
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_no_counter_of_a_cluster_falls_when_its_broker_dies() -> None:
         pair.rooms.broker.start(pair.rooms.now)
         pair.rooms.run_for(2)
         history.append(read())
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         fallen = [name for name, number in before.items() if after[name] < number]
         assert fallen == []
     last = history[-1]
