@@ -386,6 +386,8 @@ class Cluster:
             return  # no server would have read it
         if isinstance(message, HandOver):
             self._handing.handle_unsent(message, order.subject, is_too_large, now)
+        elif isinstance(message, Claim):
+            self._claims.handle_unsent(message, order.subject, now)
 
     # What the parts tell each other.
 
