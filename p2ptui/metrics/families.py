@@ -449,7 +449,7 @@ FAMILIES: Final = (
         " messages heard, and messages dropped on the way in and out.",
         _of_cluster(
             lambda c: _broker(
-                c, "puts", "refused", "published", "entries_heard", "dropped_in", "dropped_out"
+                c, "puts", "refused", "published", "heard", "dropped_in", "dropped_out"
             )
         ),
         "what",
