@@ -32,6 +32,8 @@ class Reading(NamedTuple):
     version: str
     cluster: "ClusterReport | None" = None
     """None for a node that serves its network alone: there are no such metrics then."""
+    configured_servers_joined: int = 0
+    """Of these servers, those with a session."""
 
 
 Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
@@ -122,7 +124,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_servers_joined",
         "gauge",
-        "Servers with which there is a session that this node asked for.",
+        "Servers with which there is a session that this node asked for, whether server.join names"
+        " them or not.",
         lambda r: r.stats.servers,
     ),
     Family(
@@ -130,6 +133,12 @@ FAMILIES: Final = (
         "gauge",
         "Servers that server.join names.",
         lambda r: r.servers_to_join,
+    ),
+    Family(
+        "p2ptui_configured_servers_joined",
+        "gauge",
+        "Servers that server.join names, and with which there is a session.",
+        lambda r: r.configured_servers_joined,
     ),
     # Connections.
     Family(

@@ -248,6 +248,30 @@ def test_a_node_is_ready_once_a_server_is_joined_and_not_when_it_is_killed():
     run_virtual(story())
 
 
+def test_a_node_is_not_ready_by_a_session_with_somebody_else():
+    async def story():
+        async with Town() as town:
+            server, other = town.make("server"), await town.start("other")
+            address = server._config.server.address
+            node = await town.start("node", join=[address], connection_timeout=2.0)
+            await node.connect(other.address)
+            await asyncio.sleep(MET_S)
+            assert not readiness(node).is_well
+            assert readiness(node).said["servers_joined"] == 0
+            assert scraped(node)["p2ptui_servers_joined"] == 1
+            assert scraped(node)["p2ptui_configured_servers_joined"] == 0
+            await server.start()
+            await asyncio.sleep(70)
+            assert readiness(node).said["servers_joined"] == 1
+            assert scraped(node)["p2ptui_servers_joined"] == 2
+            assert scraped(node)["p2ptui_configured_servers_joined"] == 1
+            await node.disconnect(server.address)
+            await asyncio.sleep(MET_S)
+            assert not readiness(node).is_well
+
+    run_virtual(story())
+
+
 # The server of both.
 
 
