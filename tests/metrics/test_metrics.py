@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
@@ -21,7 +23,7 @@ from p2ptui.metrics import server
 from p2ptui.metrics.collector import read
 from p2ptui.metrics.families import FAMILIES, MAX_LABEL_VALUES, bounded
 from p2ptui.metrics.health import liveness, readiness
-from p2ptui.metrics.pages import metrics_page
+from p2ptui.metrics.pages import _format_for, metrics_page
 from p2ptui.operating import serving_metrics
 from tests.patience import PATIENCE_S, until
 from tests.town import MET_S, Town
@@ -168,6 +170,63 @@ def test_the_format_is_the_one_that_is_asked_for(accept, kind):
             text = answer.body.decode()
             parse = openmetrics.text_string_to_metric_families if "open" in kind else parsed
             assert "p2ptui_peers" in {family.name for family in parse(text)}
+
+    run_virtual(story())
+
+
+WORDS = (
+    "application/openmetrics-text text/plain version escaping q = ; , 1.0.0 1. x underscores -1 1e9"
+)
+
+
+@given(st.lists(st.sampled_from([*WORDS.split(), " ", "\n"]), max_size=12))
+def test_whatever_a_client_accepts_it_gets_one_of_two_formats(words):
+    assert _format_for("".join(words)) in ("", "application/openmetrics-text")
+
+
+def test_a_version_that_is_none_gets_the_text_format():
+    async def story():
+        async with Town() as town:
+            page = metrics_page(await town.start("node"))
+            for accept in ("application/openmetrics-text; version=x", "text/plain; version=x"):
+                answer = page(accept)
+                assert (answer.status, answer.type) == (200, page("").type)
+
+    run_virtual(story())
+
+
+def test_a_page_is_written_once_a_second_however_often_it_is_asked_for():
+    async def story():
+        async with Town() as town:
+            node = await town.start("node")
+            read_at, stats = [], node.stats
+            node.stats = lambda: read_at.append(town) or stats()
+            page = metrics_page(node)
+            for number in range(1_000):
+                page("text/plain")
+                page(f"application/openmetrics-text; version=1.0.{number}")
+            assert len(read_at) == 2, "once for each of the two formats"
+            await asyncio.sleep(1)
+            page("")
+            assert len(read_at) == 3
+            await node.close()
+            await asyncio.sleep(1)
+            assert page("").status == 503
+
+    run_virtual(story())
+
+
+def test_a_health_check_looks_at_no_peer():
+    async def story():
+        async with Town() as town:
+            node = await town.start("node")
+
+            def look():
+                raise AssertionError("it sums over all peers")
+
+            node.stats = node.path_kinds = look
+            assert readiness(node).is_well
+            assert liveness(node).is_well
 
     run_virtual(story())
 
