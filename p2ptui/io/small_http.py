@@ -60,7 +60,8 @@ class SmallHttp:
         self._clients: set[asyncio.StreamWriter] = set()
         self.dropped = 0
         """Connections closed at once, since there were too many."""
-        self._has_failed = False
+        self._told: set[tuple[str, type[Exception]]] = set()
+        """Which pages have failed, and how: each is told once. No more than this code can raise."""
 
     async def open(self, host: str, port: int) -> tuple[str, int]:
         """Listen at a literal address; the address that it is, with the port that was taken.
@@ -126,14 +127,15 @@ class SmallHttp:
         accept = ",".join(value.strip() for name, _, value in fields if name.lower() == "accept")
         try:
             return respond(accept)
-        except Exception:  # a mistake of this program: the node goes on
-            if not self._has_failed:
+        except Exception as error:  # a mistake of this program: the node goes on
+            failure = path, type(error)
+            if failure not in self._told:
+                self._told.add(failure)
                 log.exception(
                     "%s could not be answered; this is told once",
                     path,
                     extra=tagged("page_failed", page=path),
                 )
-            self._has_failed = True
             return _said(500, "a mistake in p2ptui; its log says more")
 
 

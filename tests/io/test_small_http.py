@@ -82,6 +82,23 @@ async def test_what_cannot_be_answered_is_told_once_and_the_page_goes_on(caplog)
     ]
 
 
+async def test_one_failure_does_not_hide_another(caplog):
+    def fail(accept):
+        raise {"a": KeyError, "b": ValueError}[accept](accept)
+
+    http = SmallHttp({"/page": fail, "/other": fail})
+    address = await http.open("127.0.0.1", 0)
+    async with asyncio.timeout(PATIENCE_S):
+        for path in ("page", "other", "page"):
+            for accept in "ab":
+                request = f"GET /{path} HTTP/1.1\r\nAccept: {accept}\r\n\r\n".encode()
+                assert (await ask(address, request)).startswith(b"HTTP/1.1 500 ")
+    await http.close()
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        *("/page", "/page", "/other", "/other")
+    ]
+
+
 async def test_who_hangs_is_dropped_and_others_are_served_meanwhile(monkeypatch):
     monkeypatch.setattr(small_http, "REQUEST_S", 0.2)
     async with served() as (http, address):
