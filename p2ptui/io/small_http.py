@@ -1,11 +1,13 @@
 """As much HTTP as a scraper and a health check need: one small GET a connection, and its answer.
 
 It shares the event loop with the node, so everything is bounded: connections, bytes of a request,
-and seconds, in which a client has to ask and to take the answer.
+and seconds, in which a client has to ask and to take the answer. A client that says nothing keeps
+nobody out: the next one takes its place.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -15,9 +17,11 @@ from p2ptui.tagged import tagged
 log = logging.getLogger("p2ptui.http")
 
 MAX_CLIENTS: Final = 16
-"""Connections at a time; one more is closed at once."""
+"""Connections at a time; one more takes the place of another, see `_make_room`."""
 MAX_REQUEST_BYTES: Final = 8192
 """Request line and headers."""
+ASK_S: Final = 2.0
+"""From the connection to the last byte of the request."""
 REQUEST_S: Final = 10.0
 """From the connection to the last byte of the answer."""
 
@@ -47,6 +51,17 @@ Respond = Callable[[str], Answer]
 """Answers a GET; its argument is what the client accepts, the header's value."""
 
 
+class _Client:
+    """Somebody who is connected."""
+
+    __slots__ = ("has_asked", "host", "writer")
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.host = str((writer.get_extra_info("peername") or ("",))[0])
+        self.has_asked = False
+
+
 class SmallHttp:
     """An HTTP server for a few pages, each made anew when it is asked for.
 
@@ -57,9 +72,10 @@ class SmallHttp:
     def __init__(self, pages: Mapping[str, Respond]) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: list[_Client] = []
+        """The oldest first."""
         self.dropped = 0
-        """Connections closed at once, since there were too many."""
+        """Connections that were closed to make room for others."""
         self._told: set[tuple[str, type[Exception]]] = set()
         """Which pages have failed, and how: each is told once. No more than this code can raise."""
 
@@ -79,21 +95,22 @@ class SmallHttp:
         if self._server is None:
             return
         self._server.close()
-        for writer in list(self._clients):
-            writer.transport.abort()
+        for client in self._clients:
+            client.writer.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._clients) >= MAX_CLIENTS:
-            self.dropped += 1
-            writer.transport.abort()
-            return
-        self._clients.add(writer)
+            self._make_room()
+        client = _Client(writer)
+        self._clients.append(client)
         try:
             async with asyncio.timeout(REQUEST_S):
-                answer, is_head = await self._read(reader)
+                async with asyncio.timeout(ASK_S):
+                    answer, is_head = await self._read(reader)
+                client.has_asked = True
                 writer.write(_written(answer, is_head=is_head))
                 await writer.drain()
                 writer.close()
@@ -101,9 +118,19 @@ class SmallHttp:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # it hung, or went away: that is its own affair
         finally:
-            self._clients.discard(writer)
+            if client in self._clients:
+                self._clients.remove(client)
             if not writer.is_closing() or writer.transport.get_write_buffer_size():
                 writer.transport.abort()
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest: one that has not asked for anything, and of
+        those one of the host that has most."""
+        hosts = Counter(client.host for client in self._clients)
+        least = min(self._clients, key=lambda one: (one.has_asked, -hosts[one.host]))
+        self._clients.remove(least)
+        self.dropped += 1
+        least.writer.transport.abort()
 
     async def _read(self, reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         try:
