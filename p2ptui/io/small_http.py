@@ -8,9 +8,11 @@ nobody out: the next one takes its place.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from p2ptui.tagged import tagged
 
@@ -30,6 +32,7 @@ _REASONS: Final = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -76,15 +79,26 @@ class SmallHttp:
         """The oldest first."""
         self.dropped = 0
         """Connections that were closed to make room for others."""
+        self._names: Collection[str] | None = None
         self._told: set[tuple[str, type[Exception]]] = set()
         """Which pages have failed, and how: each is told once. No more than this code can raise."""
 
-    async def open(self, host: str, port: int) -> tuple[str, int]:
+    async def open(
+        self, host: str, port: int, names: Collection[str] | None = None
+    ) -> tuple[str, int]:
         """Listen at a literal address; the address that it is, with the port that was taken.
+
+        Args:
+            host: The address.
+            port: The port; 0: any free one.
+            names: Host names, in lower case, that clients may ask for besides IP addresses; None:
+                any. A web page elsewhere can make its own name mean this address, and would read
+                the answers in the browser of whoever visits it (DNS rebinding).
 
         Raises:
             OSError: The address cannot be taken.
         """
+        self._names = names
         self._server = await asyncio.start_server(
             self._serve, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
         )
@@ -102,8 +116,7 @@ class SmallHttp:
                 await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= MAX_CLIENTS:
-            self._make_room()
+        self._make_room()
         client = _Client(writer)
         self._clients.append(client)
         try:
@@ -124,8 +137,10 @@ class SmallHttp:
                 writer.transport.abort()
 
     def _make_room(self) -> None:
-        """Close the connection that has waited longest: one that has not asked for anything, and of
-        those one of the host that has most."""
+        """If there are too many, close the connection that has waited longest: one that has not
+        asked for anything, and of those one of the host that has most."""
+        if len(self._clients) < MAX_CLIENTS:
+            return
         hosts = Counter(client.host for client in self._clients)
         least = min(self._clients, key=lambda one: (one.has_asked, -hosts[one.host]))
         self._clients.remove(least)
@@ -147,11 +162,14 @@ class SmallHttp:
         return self._answer(target.partition("?")[0], headers), method == "HEAD"
 
     def _answer(self, path: str, headers: list[str]) -> Answer:
+        if self._names is not None:
+            for host in _values("host", headers):
+                if not _is_of(host, self._names):
+                    return _said(421, "ask for it by its IP address, or as localhost")
         respond = self._pages.get(path)
         if respond is None:
             return _said(404, f"there is {', '.join(self._pages)}")
-        fields = (header.partition(":") for header in headers)
-        accept = ",".join(value.strip() for name, _, value in fields if name.lower() == "accept")
+        accept = ",".join(_values("accept", headers))
         try:
             return respond(accept)
         except Exception as error:  # a mistake of this program: the node goes on
@@ -164,6 +182,21 @@ class SmallHttp:
                     extra=tagged("page_failed", page=path),
                 )
             return _said(500, "a mistake in p2ptui; its log says more")
+
+
+def _values(name: str, headers: list[str]) -> list[str]:
+    """What a request says under a name, in lower case, each time that it says it."""
+    fields = (header.partition(":") for header in headers)
+    return [value.strip() for field, _, value in fields if field.strip().lower() == name]
+
+
+def _is_of(host: str, names: Collection[str]) -> bool:
+    """Whether a Host header holds an IP address, or one of these names."""
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return name in names or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _said(status: int, words: str) -> Answer:

@@ -15,9 +15,9 @@ GET = b"GET /page HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\naccept: */*\r\n\r\
 
 
 @asynccontextmanager
-async def served(respond=lambda accept: Answer(200, accept.encode())) -> AsyncIterator:
+async def served(respond=lambda accept: Answer(200, accept.encode()), names=None) -> AsyncIterator:
     http = SmallHttp({"/page": respond})
-    http_address = await http.open("127.0.0.1", 0)
+    http_address = await http.open("127.0.0.1", 0, names)
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield http, http_address
@@ -69,6 +69,32 @@ async def test_a_request_and_its_answer(request_, status, body):
     assert head.startswith(b"HTTP/1.1 " + status + b"\r\n")
     assert told == body
     assert (b"\r\nAllow: GET, HEAD" in head) == status.startswith(b"405")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_served"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:9108", True),
+        ("[::1]:9108", True),
+        ("localhost:9108", True),
+        ("LOCALHOST.", True),
+        ("metrics.here:80", True),
+        ("attacker.example:9108", False),
+        ("localhost.attacker.example", False),
+        ("127.0.0.1.attacker.example", False),
+        ("", False),
+        ("[", False),
+        ("localhost\r\nHost: attacker.example", False),
+    ],
+)
+async def test_a_name_that_somebody_made_mean_this_address_is_not_answered(host, is_served):
+    """See DNS rebinding: the browser of a visitor asks for the name of the web page."""
+    request = f"GET /page HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    async with served(names={"localhost", "metrics.here"}) as (_, address):
+        told = await ask(address, request)
+        assert (await ask(address, b"GET /page HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert told.startswith(b"HTTP/1.1 200 " if is_served else b"HTTP/1.1 421 ")
 
 
 async def test_what_cannot_be_answered_is_told_once_and_the_page_goes_on(caplog):

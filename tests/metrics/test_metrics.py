@@ -334,9 +334,10 @@ def test_a_node_is_not_ready_by_a_session_with_somebody_else():
 # The server of both.
 
 
-async def fetch(address, path: str) -> tuple[int, str]:
+async def fetch(address, path: str, host: str = "") -> tuple[int, str]:
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    asked_for = f"Host: {host}\r\n" if host else ""
+    writer.write(f"GET {path} HTTP/1.1\r\n{asked_for}\r\n".encode())
     head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     return int(head.split()[1]), body
@@ -358,6 +359,19 @@ async def test_a_node_is_scraped():
             assert status == 200
             assert "p2ptui_uptime_seconds" in body
             assert await fetch(serving.address, "/healthz") == (200, '{"status": "alive"}\n')
+
+
+@pytest.mark.parametrize(("where", "is_any"), [("localhost:0", False), ("0.0.0.0:0", True)])
+async def test_at_a_loopback_address_no_name_of_others_is_answered(where, is_any):
+    from p2ptui import Node
+
+    node = Node(Config().with_options(address="127.0.0.1:0", ephemeral=True))
+    async with asyncio.timeout(PATIENCE_S), serving_metrics(node, configured(where)) as serving:
+        address = "127.0.0.1", serving.address[1]
+        for host in ("localhost:1", "127.0.0.1:1", "[::1]"):
+            assert (await fetch(address, "/healthz", host))[0] == 200
+        status, _ = await fetch(address, "/healthz", "node.example:9108")
+        assert status == (200 if is_any else 421)
 
 
 def configured(address: str) -> Config:
