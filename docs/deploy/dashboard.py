@@ -40,7 +40,7 @@ ROWS = [
                 "Servers joined, of those configured",
                 "short",
                 [
-                    (now("p2ptui_servers_joined"), "{{instance}} joined"),
+                    (now("p2ptui_configured_servers_joined"), "{{instance}} joined"),
                     (now("p2ptui_servers_configured"), "{{instance}} configured"),
                 ],
             ),

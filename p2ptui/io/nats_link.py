@@ -111,7 +111,8 @@ class Counters(msgspec.Struct):
     refused: int = 0
     """Entries that were not put, or of which nobody knows."""
     published: int = 0
-    entries_heard: int = 0
+    """Messages that left."""
+    heard: int = 0
     """Entries and messages that came."""
     dropped_out: int = 0
     """Messages that did not leave: no link, no room, too large."""
@@ -250,9 +251,7 @@ class Link:
         """See `Bus.do`."""
         if isinstance(order, Publish):
             subject = self._names.subject(order.subject)
-            if self._write(subject, order.data, order=order):
-                self._counters.published += 1
-            else:
+            if not self._write(subject, order.data, order=order):
                 self._loop.call_soon(self._tell_dropped, order)
             return
         is_put = isinstance(order, Put)
@@ -302,6 +301,8 @@ class Link:
                     await self._client.publish(due.subject, due.data, due.reply, due.headers)
                 except (BadSubjectError, MaxPayloadError):  # what was said by others, too
                     self._tell_not_written(due)
+                else:
+                    self._counters.published += due.order is not None
             self._is_written.set()
 
     # In.
@@ -324,11 +325,11 @@ class Link:
         return run
 
     def _take_for_all(self, message: Msg) -> None:
-        self._counters.entries_heard += 1
+        self._counters.heard += 1
         self._heard.receive_message(SERVERS, message.data, self._clock())
 
     def _take_for_this(self, message: Msg) -> None:
-        self._counters.entries_heard += 1
+        self._counters.heard += 1
         self._heard.receive_message(self._own_id, message.data, self._clock())
 
     def _take_ack(self, message: Msg) -> None:
@@ -371,7 +372,6 @@ class Link:
 
     def _tell_not_written(self, due: _Due) -> None:
         if due.order is not None:
-            self._counters.published -= 1
             self._tell_dropped(due.order)
 
     def _tell_dropped(self, order: Publish) -> None:
@@ -392,7 +392,7 @@ class Link:
         revision, pending = self._watch.take(message)
         key = message.subject.removeprefix(self._names.keys)
         is_gone = message.headers is not None and _OPERATION in message.headers
-        self._counters.entries_heard += 1
+        self._counters.heard += 1
         self._markers.pop(key)
         if is_gone:
             self._markers.put(key, revision)

@@ -1,23 +1,29 @@
 """As much HTTP as a scraper and a health check need: one small GET a connection, and its answer.
 
 It shares the event loop with the node, so everything is bounded: connections, bytes of a request,
-and seconds, in which a client has to ask and to take the answer.
+and seconds, in which a client has to ask and to take the answer. A client that says nothing keeps
+nobody out: the next one takes its place.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from p2ptui.tagged import tagged
 
 log = logging.getLogger("p2ptui.http")
 
 MAX_CLIENTS: Final = 16
-"""Connections at a time; one more is closed at once."""
+"""Connections at a time; one more takes the place of another, see `_make_room`."""
 MAX_REQUEST_BYTES: Final = 8192
 """Request line and headers."""
+ASK_S: Final = 2.0
+"""From the connection to the last byte of the request."""
 REQUEST_S: Final = 10.0
 """From the connection to the last byte of the answer."""
 
@@ -26,6 +32,7 @@ _REASONS: Final = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -47,6 +54,17 @@ Respond = Callable[[str], Answer]
 """Answers a GET; its argument is what the client accepts, the header's value."""
 
 
+class _Client:
+    """Somebody who is connected."""
+
+    __slots__ = ("has_asked", "host", "writer")
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.host = str((writer.get_extra_info("peername") or ("",))[0])
+        self.has_asked = False
+
+
 class SmallHttp:
     """An HTTP server for a few pages, each made anew when it is asked for.
 
@@ -57,17 +75,30 @@ class SmallHttp:
     def __init__(self, pages: Mapping[str, Respond]) -> None:
         self._pages = pages
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: list[_Client] = []
+        """The oldest first."""
         self.dropped = 0
-        """Connections closed at once, since there were too many."""
-        self._has_failed = False
+        """Connections that were closed to make room for others."""
+        self._names: Collection[str] | None = None
+        self._told: set[tuple[str, type[Exception]]] = set()
+        """Which pages have failed, and how: each is told once. No more than this code can raise."""
 
-    async def open(self, host: str, port: int) -> tuple[str, int]:
+    async def open(
+        self, host: str, port: int, names: Collection[str] | None = None
+    ) -> tuple[str, int]:
         """Listen at a literal address; the address that it is, with the port that was taken.
+
+        Args:
+            host: The address.
+            port: The port; 0: any free one.
+            names: Host names, in lower case, that clients may ask for besides IP addresses; None:
+                any. A web page elsewhere can make its own name mean this address, and would read
+                the answers in the browser of whoever visits it (DNS rebinding).
 
         Raises:
             OSError: The address cannot be taken.
         """
+        self._names = names
         self._server = await asyncio.start_server(
             self._serve, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
         )
@@ -78,21 +109,21 @@ class SmallHttp:
         if self._server is None:
             return
         self._server.close()
-        for writer in list(self._clients):
-            writer.transport.abort()
+        for client in self._clients:
+            client.writer.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= MAX_CLIENTS:
-            self.dropped += 1
-            writer.transport.abort()
-            return
-        self._clients.add(writer)
+        self._make_room()
+        client = _Client(writer)
+        self._clients.append(client)
         try:
             async with asyncio.timeout(REQUEST_S):
-                answer, is_head = await self._read(reader)
+                async with asyncio.timeout(ASK_S):
+                    answer, is_head = await self._read(reader)
+                client.has_asked = True
                 writer.write(_written(answer, is_head=is_head))
                 await writer.drain()
                 writer.close()
@@ -100,9 +131,21 @@ class SmallHttp:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # it hung, or went away: that is its own affair
         finally:
-            self._clients.discard(writer)
+            if client in self._clients:
+                self._clients.remove(client)
             if not writer.is_closing() or writer.transport.get_write_buffer_size():
                 writer.transport.abort()
+
+    def _make_room(self) -> None:
+        """If there are too many, close the connection that has waited longest: one that has not
+        asked for anything, and of those one of the host that has most."""
+        if len(self._clients) < MAX_CLIENTS:
+            return
+        hosts = Counter(client.host for client in self._clients)
+        least = min(self._clients, key=lambda one: (one.has_asked, -hosts[one.host]))
+        self._clients.remove(least)
+        self.dropped += 1
+        least.writer.transport.abort()
 
     async def _read(self, reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         try:
@@ -119,22 +162,41 @@ class SmallHttp:
         return self._answer(target.partition("?")[0], headers), method == "HEAD"
 
     def _answer(self, path: str, headers: list[str]) -> Answer:
+        if self._names is not None:
+            for host in _values("host", headers):
+                if not _is_of(host, self._names):
+                    return _said(421, "ask for it by its IP address, or as localhost")
         respond = self._pages.get(path)
         if respond is None:
             return _said(404, f"there is {', '.join(self._pages)}")
-        fields = (header.partition(":") for header in headers)
-        accept = ",".join(value.strip() for name, _, value in fields if name.lower() == "accept")
+        accept = ",".join(_values("accept", headers))
         try:
             return respond(accept)
-        except Exception:  # a mistake of this program: the node goes on
-            if not self._has_failed:
+        except Exception as error:  # a mistake of this program: the node goes on
+            failure = path, type(error)
+            if failure not in self._told:
+                self._told.add(failure)
                 log.exception(
                     "%s could not be answered; this is told once",
                     path,
                     extra=tagged("page_failed", page=path),
                 )
-            self._has_failed = True
             return _said(500, "a mistake in p2ptui; its log says more")
+
+
+def _values(name: str, headers: list[str]) -> list[str]:
+    """What a request says under a name, in lower case, each time that it says it."""
+    fields = (header.partition(":") for header in headers)
+    return [value.strip() for field, _, value in fields if field.strip().lower() == name]
+
+
+def _is_of(host: str, names: Collection[str]) -> bool:
+    """Whether a Host header holds an IP address, or one of these names."""
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        return name in names or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _said(status: int, words: str) -> Answer:

@@ -31,7 +31,14 @@ def read(node: Node) -> Reading:
     Raises:
         LocalError: It does not run.
     """
-    return Reading(node.stats(), node.path_kinds(), node.servers_to_join, VERSION, node.cluster)
+    return Reading(
+        node.stats(),
+        node.path_kinds(),
+        node.servers_to_join,
+        VERSION,
+        node.cluster,
+        node.configured_servers_joined,
+    )
 
 
 class NodeCollector(Collector):

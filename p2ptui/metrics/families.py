@@ -32,6 +32,8 @@ class Reading(NamedTuple):
     version: str
     cluster: "ClusterReport | None" = None
     """None for a node that serves its network alone: there are no such metrics then."""
+    configured_servers_joined: int = 0
+    """Of these servers, those with a session."""
 
 
 Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
@@ -122,7 +124,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_servers_joined",
         "gauge",
-        "Servers with which there is a session that this node asked for.",
+        "Servers with which there is a session that this node asked for, whether server.join names"
+        " them or not.",
         lambda r: r.stats.servers,
     ),
     Family(
@@ -130,6 +133,12 @@ FAMILIES: Final = (
         "gauge",
         "Servers that server.join names.",
         lambda r: r.servers_to_join,
+    ),
+    Family(
+        "p2ptui_configured_servers_joined",
+        "gauge",
+        "Servers that server.join names, and with which there is a session.",
+        lambda r: r.configured_servers_joined,
     ),
     # Connections.
     Family(
@@ -407,15 +416,22 @@ FAMILIES: Final = (
         "p2ptui_cluster_handovers_total",
         "counter",
         "Messages for nodes of other servers, by result: sent to another server, taken from one, or"
-        " failed.",
+        " failed. Those that came back unsent are among the sent ones too.",
         _of_cluster(
             lambda c: {
-                "sent": c.cluster.handed,
+                "sent": c.cluster.given,
                 "taken": c.cluster.taken,
                 "failed": c.cluster.failed,
             }
         ),
         "result",
+    ),
+    Family(
+        "p2ptui_cluster_returned_handovers_total",
+        "counter",
+        "Messages for nodes of other servers that came back unsent, since the link to the broker"
+        " broke or was full. They are sent again, or fail.",
+        _of_cluster(lambda c: c.cluster.returned),
     ),
     Family(
         "p2ptui_cluster_waiting_messages",
@@ -442,7 +458,7 @@ FAMILIES: Final = (
         " messages heard, and messages dropped on the way in and out.",
         _of_cluster(
             lambda c: _broker(
-                c, "puts", "refused", "published", "entries_heard", "dropped_in", "dropped_out"
+                c, "puts", "refused", "published", "heard", "dropped_in", "dropped_out"
             )
         ),
         "what",

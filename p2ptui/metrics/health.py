@@ -31,7 +31,7 @@ def readiness(node: Node) -> Health:
         words = "the node has not started yet" if state == "not started" else f"the node is {state}"
         words = "the node has failed" if state == "failed" else words
         return Health(False, {"status": "not ready", "reason": words})
-    joined, to_join = node.stats().servers, node.servers_to_join
+    joined, to_join = node.configured_servers_joined, node.servers_to_join
     said: dict[str, str | int] = {"status": "ready", "address": format_address(node.address)}
     if to_join:
         said |= {"servers_joined": joined, "servers_configured": to_join}

@@ -1,6 +1,8 @@
 """The page of metrics, in whichever format of Prometheus a scraper asks for."""
 
+import time
 from collections.abc import Callable
+from typing import Final
 
 from prometheus_client.exposition import choose_encoder
 
@@ -9,16 +11,48 @@ from p2ptui.io.small_http import Answer
 from p2ptui.metrics.collector import registry_of
 from p2ptui.node import Node
 
+KEPT_S: Final = 1.0
+"""A page is served again for so long: to write it looks at every peer, and whoever asks for it over
+and over must not slow the node."""
 
-def metrics_page(node: Node) -> Callable[[str], Answer]:
-    """What answers for a node."""
+_OPENMETRICS: Final = "application/openmetrics-text"
+_TEXT: Final = ""
+"""What the library takes for a client that says nothing of formats."""
+
+
+def metrics_page(
+    node: Node, clock: Callable[[], float] = time.monotonic
+) -> Callable[[str], Answer]:
+    """What answers for a node.
+
+    Args:
+        node: Whose metrics.
+        clock: Seconds that only go forward.
+    """
     registry = registry_of(node)
+    kept: dict[str, tuple[Answer, float]] = {}
 
     def respond(accept: str) -> Answer:
-        encode, content_type = choose_encoder(accept)
-        try:
-            return Answer(200, encode(registry), content_type)
-        except LocalError as error:  # it has not started yet, or is closing
-            return Answer(503, f"{error}\n".encode())
+        wanted, now = _format_for(accept), clock()
+        answer, until = kept.get(wanted, (None, now))
+        if answer is None or now >= until:
+            encode, content_type = choose_encoder(wanted)
+            try:
+                answer = Answer(200, encode(registry), content_type)
+            except LocalError as error:  # it has not started yet, or is closing
+                kept.clear()
+                return Answer(503, f"{error}\n".encode())
+            kept[wanted] = answer, now + KEPT_S
+        return answer
 
     return respond
+
+
+def _format_for(accept: str) -> str:
+    """One of two formats, whatever a client asks for: the library repeats the words of the client
+    in its answer, and raises at those it cannot read."""
+    try:
+        _, content_type = choose_encoder(accept)
+    except Exception:
+        return _TEXT
+    return _OPENMETRICS if content_type.startswith(_OPENMETRICS) else _TEXT

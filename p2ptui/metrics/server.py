@@ -98,8 +98,11 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
     async def _open(self) -> str:
         """Listen; what is in the way, if anything is."""
         try:
-            host, port = await resolve(parse_address(self._given))
-            self.address = await self._http.open(host, port)
+            given = parse_address(self._given)
+            host, port = await resolve(given)
+            # At any other address it may be reached by names that nobody knows here.
+            names = {"localhost", given[0].lower()} if is_loopback(host) else None
+            self.address = await self._http.open(host, port, names)
         except P2PError as error:
             return str(error)
         except OSError as error:

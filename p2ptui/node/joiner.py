@@ -58,6 +58,7 @@ class Joining:
         begin: Starts a task that the node owns.
         elsewhere: As for `keep_joined`.
         is_there: Whether there is a session with the peer at an address.
+        has_session: Whether there is a session with a node, by its id.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Joining:
         begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
         elsewhere: Elsewhere | None = None,
         is_there: Callable[[Address], bool] = lambda _: False,
+        has_session: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._connect = connect
         self._wait_until_left = wait_until_left
@@ -81,6 +83,7 @@ class Joining:
         self._begin = begin
         self._elsewhere = elsewhere
         self._is_there = is_there
+        self._has_session = has_session
         self._came = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, JoinedAddress] = {}
@@ -88,6 +91,8 @@ class Joining:
         self._timeout_s = 0.0
         self.found_at: dict[Address, Address] = {}
         """Where each server was when it was last joined, by what it was told as."""
+        self._ids: dict[Address, str] = {}
+        """Who was there."""
 
     def keep(self, servers: Iterable[str], timeout_s: float) -> None:
         """Keep these joined, and no others; who is connected stays so.
@@ -102,6 +107,7 @@ class Joining:
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
             self.found_at.pop(parse_joined(text), None)
+            self._ids.pop(parse_joined(text), None)
         for text in wanted:
             if text not in self._tasks:
                 elsewhere = self._elsewhere
@@ -138,6 +144,16 @@ class Joining:
     def keeps(self, given: str) -> bool:
         """Whether a server is kept joined whose address was given so, with an id or without."""
         return any(parse_joined(text).given == given for text in self._tasks)
+
+    @property
+    def joined(self) -> int:
+        """How many of the servers that are kept joined this node has a session with, wherever each
+        is now."""
+        return sum(
+            self._is_there(self.found_at.get(server, server))
+            or self._has_session(self._ids.get(server, ""))
+            for server in self._kept.values()
+        )
 
     async def wait_for_first(self, timeout_s: float) -> bool | None:
         """Where none of the servers is joined, wait until one is.
@@ -179,6 +195,7 @@ class Joining:
     ) -> ConnectResult:
         result = await connect(server, timeout_s, *but)
         self.found_at[server] = result.address
+        self._ids[server] = result.node_id
         self._came.set()
         return result
 

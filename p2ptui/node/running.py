@@ -192,6 +192,11 @@ class RunningNode(NodeLife):
         return len(self._config.server.join)
 
     @property
+    def configured_servers_joined(self) -> int:
+        """How many of the servers in `join` this node has a session with, and no other server."""
+        return self._runtime.joining.joined
+
+    @property
     def state(self) -> str:
         """`running`, `not started`, `failed` or `closing`."""
         if self._started is None:

@@ -114,6 +114,7 @@ class Servers:
                 self.connector.connect_elsewhere, self._wait_until_silent, self.connector.leave
             ),
             driven.endpoint.peers.has_session_at,
+            lambda node_id: driven.endpoint.peers.authenticated(node_id) is not None,
         )
         self._refuge = Refuge(
             driven.endpoint.home,

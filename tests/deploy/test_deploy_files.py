@@ -127,7 +127,11 @@ def test_a_killed_server_raises_the_alert_in_the_right_place(tmp_path: Path) -> 
                     {"series": 'up{job="p2ptui",instance="server"}', "values": "1x10 0x30"},
                     {"series": 'up{job="p2ptui",instance="node"}', "values": "1x40"},
                     {"series": 'p2ptui_servers_configured{instance="node"}', "values": "1x40"},
-                    {"series": 'p2ptui_servers_joined{instance="node"}', "values": "1x10 0x30"},
+                    {"series": 'p2ptui_servers_joined{instance="node"}', "values": "1x40"},
+                    {
+                        "series": 'p2ptui_configured_servers_joined{instance="node"}',
+                        "values": "1x10 0x30",
+                    },
                 ],
                 "alert_rule_test": [
                     {"eval_time": "2m", "alertname": "P2ptuiDown", "exp_alerts": []},

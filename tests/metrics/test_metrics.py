@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
@@ -21,7 +23,7 @@ from p2ptui.metrics import server
 from p2ptui.metrics.collector import read
 from p2ptui.metrics.families import FAMILIES, MAX_LABEL_VALUES, bounded
 from p2ptui.metrics.health import liveness, readiness
-from p2ptui.metrics.pages import metrics_page
+from p2ptui.metrics.pages import _format_for, metrics_page
 from p2ptui.operating import serving_metrics
 from tests.patience import PATIENCE_S, until
 from tests.town import MET_S, Town
@@ -172,6 +174,63 @@ def test_the_format_is_the_one_that_is_asked_for(accept, kind):
     run_virtual(story())
 
 
+WORDS = (
+    "application/openmetrics-text text/plain version escaping q = ; , 1.0.0 1. x underscores -1 1e9"
+)
+
+
+@given(st.lists(st.sampled_from([*WORDS.split(), " ", "\n"]), max_size=12))
+def test_whatever_a_client_accepts_it_gets_one_of_two_formats(words):
+    assert _format_for("".join(words)) in ("", "application/openmetrics-text")
+
+
+def test_a_version_that_is_none_gets_the_text_format():
+    async def story():
+        async with Town() as town:
+            page = metrics_page(await town.start("node"))
+            for accept in ("application/openmetrics-text; version=x", "text/plain; version=x"):
+                answer = page(accept)
+                assert (answer.status, answer.type) == (200, page("").type)
+
+    run_virtual(story())
+
+
+def test_a_page_is_written_once_a_second_however_often_it_is_asked_for():
+    async def story():
+        async with Town() as town:
+            node = await town.start("node")
+            read_at, stats = [], node.stats
+            node.stats = lambda: read_at.append(town) or stats()
+            page = metrics_page(node)
+            for number in range(1_000):
+                page("text/plain")
+                page(f"application/openmetrics-text; version=1.0.{number}")
+            assert len(read_at) == 2, "once for each of the two formats"
+            await asyncio.sleep(1)
+            page("")
+            assert len(read_at) == 3
+            await node.close()
+            await asyncio.sleep(1)
+            assert page("").status == 503
+
+    run_virtual(story())
+
+
+def test_a_health_check_looks_at_no_peer():
+    async def story():
+        async with Town() as town:
+            node = await town.start("node")
+
+            def look():
+                raise AssertionError("it sums over all peers")
+
+            node.stats = node.path_kinds = look
+            assert readiness(node).is_well
+            assert liveness(node).is_well
+
+    run_virtual(story())
+
+
 @pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool of Prometheus")
 def test_prometheus_own_tool_finds_nothing_to_say():
     async def story():
@@ -248,12 +307,37 @@ def test_a_node_is_ready_once_a_server_is_joined_and_not_when_it_is_killed():
     run_virtual(story())
 
 
+def test_a_node_is_not_ready_by_a_session_with_somebody_else():
+    async def story():
+        async with Town() as town:
+            server, other = town.make("server"), await town.start("other")
+            address = server._config.server.address
+            node = await town.start("node", join=[address], connection_timeout=2.0)
+            await node.connect(other.address)
+            await asyncio.sleep(MET_S)
+            assert not readiness(node).is_well
+            assert readiness(node).said["servers_joined"] == 0
+            assert scraped(node)["p2ptui_servers_joined"] == 1
+            assert scraped(node)["p2ptui_configured_servers_joined"] == 0
+            await server.start()
+            await asyncio.sleep(70)
+            assert readiness(node).said["servers_joined"] == 1
+            assert scraped(node)["p2ptui_servers_joined"] == 2
+            assert scraped(node)["p2ptui_configured_servers_joined"] == 1
+            await node.disconnect(server.address)
+            await asyncio.sleep(MET_S)
+            assert not readiness(node).is_well
+
+    run_virtual(story())
+
+
 # The server of both.
 
 
-async def fetch(address, path: str) -> tuple[int, str]:
+async def fetch(address, path: str, host: str = "") -> tuple[int, str]:
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    asked_for = f"Host: {host}\r\n" if host else ""
+    writer.write(f"GET {path} HTTP/1.1\r\n{asked_for}\r\n".encode())
     head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     return int(head.split()[1]), body
@@ -275,6 +359,19 @@ async def test_a_node_is_scraped():
             assert status == 200
             assert "p2ptui_uptime_seconds" in body
             assert await fetch(serving.address, "/healthz") == (200, '{"status": "alive"}\n')
+
+
+@pytest.mark.parametrize(("where", "is_any"), [("localhost:0", False), ("0.0.0.0:0", True)])
+async def test_at_a_loopback_address_no_name_of_others_is_answered(where, is_any):
+    from p2ptui import Node
+
+    node = Node(Config().with_options(address="127.0.0.1:0", ephemeral=True))
+    async with asyncio.timeout(PATIENCE_S), serving_metrics(node, configured(where)) as serving:
+        address = "127.0.0.1", serving.address[1]
+        for host in ("localhost:1", "127.0.0.1:1", "[::1]"):
+            assert (await fetch(address, "/healthz", host))[0] == 200
+        status, _ = await fetch(address, "/healthz", "node.example:9108")
+        assert status == (200 if is_any else 421)
 
 
 def configured(address: str) -> Config:

@@ -31,6 +31,9 @@ from p2ptui.wire.frames import node_id_bytes, node_id_text
 ANSWERED_S: Final = 1.5
 """A server that has not answered by then does not hold the node, or is not there."""
 
+UNSENT_S: Final = 1.0
+"""A server is asked again so long after a Claim for which the link had no room."""
+
 FIRST_HELD_S: Final = 6.0
 HELD_S: Final = 60.0
 """A server that holds the node is asked again after this: soon at first, as it may not have looked
@@ -68,6 +71,7 @@ class _Asked:
         self.again_s = again_s
         """It is asked again so long after it has said that it holds the node."""
         self.is_waiting = True
+        """Whether it has been asked, and may yet answer."""
         self.is_ceded = False
         self.timer: Timer | None = None
 
@@ -166,13 +170,27 @@ class Claims:
         if asked is not None and asked.run is run:
             if asked.is_waiting or asked.is_ceded or asked.timer is not None:
                 return asked.is_ceded
-            again_s = min(2 * asked.again_s, HELD_S)  # it was held, a while ago
+            again_s = asked.again_s
         self.forget(node_id)
         asked = _Asked(run, again_s)
         if self._asked.put(node_id, asked):
             asked.timer = self._state.timers.schedule_about(now + ANSWERED_S, self._end, node_id)
-            self._send(run.server_id, Claim(*self._own.head, node_id_bytes(node_id)))
+            if not self._send(run.server_id, Claim(*self._own.head, node_id_bytes(node_id))):
+                self._put_off(asked, node_id, now)
         return False
+
+    def handle_unsent(self, claim: Claim, server_id: str, now: float) -> None:
+        """A Claim has not left: silence is no answer from a server that was not asked."""
+        node_id = node_id_text(claim.node)
+        asked = self._asked.get(node_id)
+        if asked is not None and asked.is_waiting and asked.run.server_id == server_id:
+            self._put_off(asked, node_id, now)
+
+    def _put_off(self, asked: _Asked, node_id: str, now: float) -> None:
+        asked.is_waiting = False
+        if asked.timer is not None:
+            asked.timer.cancel()
+        asked.timer = self._state.timers.schedule_about(now + UNSENT_S, self._end, node_id)
 
     def _end(self, node_id: str, now: float) -> None:
         asked = self._asked.get(node_id)
@@ -197,6 +215,7 @@ class Claims:
         if isinstance(answer, Held):
             timers = self._state.timers
             asked.timer = timers.schedule_about(now + asked.again_s, self._end, node_id)
+            asked.again_s = min(2 * asked.again_s, HELD_S)
         else:
             asked.timer = None
             asked.is_ceded = True

@@ -88,8 +88,14 @@ class HandOvers:
         self._expires = False
         self.is_ready = False
         """Whether the link is there, and it is known who holds whom."""
-        self.handed = self.taken = self.failed = 0
-        """What was handed over, taken for peers of this server, and told to have failed."""
+        self.given = self.returned = self.taken = self.failed = 0
+        """Totals, which never fall: what was given to the link, and what of it came back without
+        having left; what was taken for peers of this server, and told to have failed."""
+
+    @property
+    def handed(self) -> int:
+        """What was given to the link and did not come back."""
+        return self.given - self.returned
 
     @property
     def waiting(self) -> int:
@@ -144,7 +150,7 @@ class HandOvers:
             b"" if source is None else self._news(source, now),
         )
         has_left = self._send(waiting.server_id, over)
-        self.handed += has_left
+        self.given += has_left
         return has_left
 
     def _is_there(self, waiting: _Waiting) -> bool:
@@ -181,7 +187,7 @@ class HandOvers:
     def handle_unsent(self, over: HandOver, server_id: str, is_too_large: bool, now: float) -> None:
         """Something has not left, though it was handed over: it waits for the link if that is gone,
         else its source is told."""
-        self.handed -= 1
+        self.returned += 1
         source = self._state.peers.authenticated(node_id_text(over.source))
         if source is None:
             return

@@ -270,8 +270,9 @@ class OwnPresence:
             return
         mine.ordered_at = mine.put_at = now
         mine.tried, mine.is_late = mine.revision, False
-        self.puts += 1
-        if not self._send(Put(peer.node_id, value, mine.revision)):
+        is_ordered = self._send(Put(peer.node_id, value, mine.revision))
+        self.puts += is_ordered
+        if not is_ordered:
             mine.ordered_at = None  # the next heartbeat tells it
         is_beat = mine.beat is None and mine.is_ours
         share = 1.0 if is_beat else self._state.rng.uniform(FIRST_BEAT_SHARE, 1.0)

@@ -67,8 +67,16 @@ class ClusterStatus:
     """Totals since the start, as all that follow."""
     refused: int
     handed: int
+    """Without what came back: this one may fall."""
     taken: int
     failed: int
+    returned: int = 0
+    """What was given to the link and did not leave: it waits for the link, or has failed."""
+
+    @property
+    def given(self) -> int:
+        """What was given to the link, whether it came back or not."""
+        return self.handed + self.returned
 
 
 class Cluster:
@@ -227,6 +235,7 @@ class Cluster:
             handing.handed,
             handing.taken,
             handing.failed,
+            handing.returned,
         )
 
     # Orders for the broker.
@@ -377,6 +386,8 @@ class Cluster:
             return  # no server would have read it
         if isinstance(message, HandOver):
             self._handing.handle_unsent(message, order.subject, is_too_large, now)
+        elif isinstance(message, Claim):
+            self._claims.handle_unsent(message, order.subject, now)
 
     # What the parts tell each other.
 

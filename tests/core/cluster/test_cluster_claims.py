@@ -2,9 +2,10 @@
 
 import pytest
 
-from p2ptui.core.cluster.claims import ANSWERED_S, HELD_S, LONG_PROBE_S, PROBES
+from p2ptui.core.cluster.bus import Order, Publish
+from p2ptui.core.cluster.claims import ANSWERED_S, FIRST_HELD_S, HELD_S, LONG_PROBE_S, PROBES
 from p2ptui.core.peers import Foreign
-from p2ptui.wire.cluster import Claim, Held, Released, encode_message
+from p2ptui.wire.cluster import Claim, Held, Released, decode_message, encode_message
 from p2ptui.wire.frames import node_id_bytes
 from tests.core.cluster_rooms import FakeNode, Rooms
 
@@ -208,3 +209,51 @@ def test_two_servers_that_were_apart_agree_on_who_holds_a_node(rooms: Rooms, key
     rooms.run_for(3)
     assert third.holder(node) == one.holder(node) == other.id
     assert rooms.agree()
+
+
+@pytest.mark.parametrize("is_told_later", [False, True])
+def test_a_claim_that_has_not_left_takes_nothing_and_is_made_again(
+    rooms: Rooms, is_told_later: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no room for it in the orders, or the link has none and says so a moment later."""
+    one, other, third = rooms.servers
+    node = joined(rooms)
+    room = other.cluster
+    is_full = True
+    order, do = room._order, other.bus.do
+
+    def is_claim(one: Order) -> bool:
+        return isinstance(one, Publish) and isinstance(decode_message(one.data), Claim)
+
+    def take_order(one: Order) -> bool:
+        return not (is_full and not is_told_later and is_claim(one)) and order(one)
+
+    def do_order(one: Order) -> None:
+        if is_full and is_claim(one):
+            room.handle_unsent(one, False, rooms.now)
+        else:
+            do(one)
+
+    monkeypatch.setattr(room, "_order", take_order)
+    monkeypatch.setattr(other.bus, "do", do_order)
+    rooms.move(node, one, other)
+    for _ in range(20):
+        rooms.run_for(0.5)
+        assert third.holder(node) == other.holder(node) == one.id
+    is_full = False
+    rooms.run_for(60)
+    assert third.holder(node) == one.holder(node) == other.id
+
+
+def test_a_full_link_does_not_make_the_pause_after_an_answer_longer(rooms: Rooms) -> None:
+    one, other, _ = rooms.servers
+    node = joined(rooms)
+    other.join(node)
+    rooms.run_for(5)
+    asked = other.cluster._claims._asked[node.node_id]
+    assert asked.again_s == 2 * FIRST_HELD_S
+    own = other.cluster._own
+    claim = Claim(own.network, own.server, own.instance, node_id_bytes(node.node_id))
+    other.cluster.handle_unsent(Publish(one.id, encode_message(claim)), False, rooms.now)
+    assert not asked.is_waiting
+    assert asked.again_s == 2 * FIRST_HELD_S

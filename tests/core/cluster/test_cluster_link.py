@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from p2ptui.core.cluster import room as room_of_cluster
 from p2ptui.core.cluster.bus import Delete, Put
 from p2ptui.core.cluster.presence import PUTS_AT_ONCE, PUTS_PER_S
 from tests.core.cluster_rooms import Rooms, Server
@@ -315,3 +316,17 @@ def test_how_many_entries_stand_there_is_counted() -> None:
     rooms.run_for(10)
     entries = [server.cluster.status(rooms.now).entries for server in rooms.servers]
     assert sum(entries) == len(at) == len(rooms.broker.entries(rooms.now))
+
+
+def test_an_entry_for_which_there_is_no_room_does_not_count_as_ordered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rooms = Rooms(2)
+    one, _ = rooms.servers
+    monkeypatch.setattr(room_of_cluster, "MAX_ORDERS", 0)
+    one.join(rooms.node())
+    rooms.run_for(1)
+    assert one.cluster.status(rooms.now).puts == 0
+    monkeypatch.undo()
+    rooms.run_for(60)
+    assert one.cluster.status(rooms.now).puts >= 1
