@@ -165,6 +165,7 @@ SELECTED: Final = "."
 """Stands for the selected node wherever a peer may be named."""
 
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
+"""Of the log, as `p2ptui.config.LogLevel` has them, which is on a floor above."""
 
 
 @dataclass(frozen=True, slots=True)
