@@ -36,8 +36,8 @@ class Reading(NamedTuple):
 
 
 Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
-"""A number; a number for each value of the label; or the buckets of a histogram. None: the metric is
-left out."""
+"""A number; a number for each value of the label; or the buckets of a histogram. None: the metric
+is left out."""
 
 
 class Family(NamedTuple):

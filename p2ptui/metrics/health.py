@@ -6,7 +6,6 @@ from p2ptui.node import Node
 from p2ptui.node.running import RunState
 from p2ptui.wire.address import format_address
 
-
 _NOT_RUNNING: Final = {
     RunState.NOT_STARTED: "the node has not started yet",
     RunState.CLOSING: "the node is closing",
