@@ -108,7 +108,7 @@ class SmallHttp:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return _said(431, f"a request may have {MAX_REQUEST_BYTES} bytes"), False
+            return _said(431, f"a request may be at most {MAX_REQUEST_BYTES} bytes"), False
         line, *headers = head.decode("latin-1").split("\r\n")
         method, _, rest = line.partition(" ")
         target, _, version = rest.partition(" ")
@@ -121,7 +121,7 @@ class SmallHttp:
     def _answer(self, path: str, headers: list[str]) -> Answer:
         respond = self._pages.get(path)
         if respond is None:
-            return _said(404, f"there is {', '.join(self._pages)}")
+            return _said(404, f"no such page; choose one of {', '.join(self._pages)}")
         fields = (header.partition(":") for header in headers)
         accept = ",".join(value.strip() for name, _, value in fields if name.lower() == "accept")
         try:
@@ -129,12 +129,12 @@ class SmallHttp:
         except Exception:  # a mistake of this program: the node goes on
             if not self._has_failed:
                 log.exception(
-                    "%s could not be answered; this is told once",
+                    "could not answer %s; this is logged once",
                     path,
                     extra=tagged("page_failed", page=path),
                 )
             self._has_failed = True
-            return _said(500, "a mistake in p2ptui; its log says more")
+            return _said(500, "internal error; see the log")
 
 
 def _said(status: int, words: str) -> Answer:
