@@ -135,7 +135,7 @@ def _log_path(event: PathChanged | PathMtuChanged) -> None:
         )
         log.info("%s is reached directly at %s (%s)", who, where, event.method, extra=fields)
     else:
-        why = printable(event.reason or "a direct path is searched", 400)
+        why = printable(event.reason or "searching for a direct path", 400)
         fields = tagged("path_relay", node_id=node_id, server=where, path="relay", reason=why)
         log.info("%s is relayed by %s: %s", who, where, why, extra=fields)
 

@@ -178,8 +178,9 @@ class _PrettyFormatter(logging.Formatter):
         padded = f"{level:<5}"
         if self._colours:
             padded = f"\x1b[{_COLOURS.get(level, '0')}m{padded}\x1b[0m"
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{clock}.{int(record.msecs):03} {padded} {_message(record)}{fields}"
+        line = f"{clock}.{int(record.msecs):03} {padded} {_message(record)}"
+        if not hasattr(record, "event"):  # else the message tells them
+            line += "".join(f" {name}={value}" for name, value in _fields(record).items())
         error = _exception(record)
         if error is None:
             return line
@@ -207,7 +208,7 @@ class _JsonFormatter(logging.Formatter):
             entry["error"] = _summary(error)
             if self._tracebacks:
                 entry["traceback"] = _traceback(error)
-        return json.dumps(_told(record) | _fields(record) | entry, ensure_ascii=False)
+        return json.dumps(_fields(record) | entry, ensure_ascii=False)
 
 
 def _level_name(record: logging.LogRecord) -> str:
@@ -223,17 +224,10 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What came with `extra={"fields": {...}}`."""
-    fields = getattr(record, "fields", None)
-    inert = _inert(fields) if isinstance(fields, Mapping) else {}
-    return dict(inert)
-
-
-def _told(record: logging.LogRecord) -> dict[str, Any]:
-    """What `tagged` says of it; the words of the record tell the same."""
-    event = getattr(record, "event", None)
+    """What came with `extra=`: the name of what happened, and its fields; see `tagged`."""
+    event, fields = getattr(record, "event", None), getattr(record, "fields", None)
     named = {} if event is None else {"event": printable(str(event))}
-    return named | dict(_inert(getattr(record, "told", {})))
+    return named | (dict(_inert(fields)) if isinstance(fields, Mapping) else {})
 
 
 def _inert(value: object) -> Any:

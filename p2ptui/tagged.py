@@ -10,5 +10,5 @@ def tagged(event: str, **fields: object) -> dict[str, Any]:
         event: What happened, in snake case; it stays the same when the sentence is written anew.
         fields: What a program would otherwise have to read out of the sentence. None is left out.
     """
-    told = {name: value for name, value in fields.items() if value is not None}
-    return {"event": event, "told": told}
+    known = {name: value for name, value in fields.items() if value is not None}
+    return {"event": event, "fields": known}

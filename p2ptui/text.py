@@ -89,6 +89,19 @@ def about(where: str, words: str) -> str:
     return words if is_named or not words else f"{where}: {words}"
 
 
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """A page with a text in place of what stands between two marks.
+
+    Raises:
+        ValueError: The page lacks a mark.
+    """
+    before, found_begin, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"the page must hold {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts: `1 try`, `2 tries`.
 

@@ -104,7 +104,7 @@ _MET: Final = Parameter(Kind.MET, name="PEER")
 VERBS: Final = {
     verb.name: verb
     for verb in (
-        Verb("connect", "shake hands with a node", (Parameter(Kind.ADDRESS),)),
+        Verb("connect", "connect to a node", (Parameter(Kind.ADDRESS),)),
         Verb("disconnect", "say goodbye to a peer", (_PEER,)),
         Verb(
             "ping",
@@ -124,8 +124,8 @@ VERBS: Final = {
             options=(
                 (
                     f"{FILTER_WITH} HOST:PORT",
-                    "a server to ask, and to test with what is let in though somebody depends on"
-                    " it: some NATs then ban it for a minute",
+                    "a server to ask, and to use for the filtering test even if this node or a"
+                    " program needs it: some NATs then ban it for a minute",
                 ),
             ),
         ),
@@ -141,7 +141,7 @@ VERBS: Final = {
             "list the servers of the network",
             in_shell=True,
         ),
-        Verb("trust", "say that a node is the right one", (_MET,), in_shell=True),
+        Verb("trust", "mark a node as verified", (_MET,), in_shell=True),
         Verb("forget", "forget a node that was met", (_MET,), in_shell=True),
         Verb(
             "key",
@@ -165,6 +165,7 @@ SELECTED: Final = "."
 """Stands for the selected node wherever a peer may be named."""
 
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
+"""Of the log, as `p2ptui.config.LogLevel` has them, which is on a floor above."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def events_in(tree: ast.Module) -> Fields:
             case ast.Dict() if "event" in keys(node):
                 values = dict(zip(keys(node), node.values, strict=False))
                 if isinstance(name := values["event"], ast.Constant):
-                    inner = values.get("told")
+                    inner = values.get("fields")
                     fields = keys(inner) if isinstance(inner, ast.Dict) else ()
                     events.setdefault(name.value, set()).update(fields)
     return events

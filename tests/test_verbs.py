@@ -1,6 +1,7 @@
 """The grammar of commands: read as it is written, mistakes answered with what would be right."""
 
 import sys
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from p2ptui.cli import COMMANDS, main
 from p2ptui.commands import run_command
+from p2ptui.config import LogLevel
 from p2ptui.errors import LocalError
 from p2ptui.nearest import mistakes, nearest
-from p2ptui.verbs import VERBS, Kind, UsageError, nearest_verb, parse_command
+from p2ptui.verbs import LEVELS, VERBS, Kind, UsageError, nearest_verb, parse_command
 
 BOB = "b0b0b0b0-0000-4000-8000-000000000001"
 
@@ -27,6 +29,10 @@ def test_the_grammar_is_the_one_that_was_promised():
         " forget key routes stats filter log save copy theme help quit"
     )
     assert list(VERBS) == promised.split()
+
+
+def test_the_levels_are_those_of_the_configuration():
+    assert get_args(LogLevel) == LEVELS
 
 
 @pytest.mark.parametrize(

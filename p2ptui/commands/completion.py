@@ -43,7 +43,7 @@ def prepare(
     shell: str = options.shell
     if shell not in SHELLS:
         near = nearest(shell, SHELLS)
-        hint = f"did you mean {near}?" if near else f"there is {', '.join(SHELLS)}"
+        hint = f"did you mean {near}?" if near else f"choose one of {', '.join(SHELLS)}"
         parser.error(f"no completion for {shell!r}; {hint}")
     return lambda: _run(options, shell)
 

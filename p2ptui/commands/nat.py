@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT",
-        help="a server to ask, and to test with what is let in though somebody depends on it: some"
-        " NATs then ban it for a minute",
+        help="a server to ask, and to use for the filtering test even if this node or a program"
+        " needs it: some NATs then ban it for a minute",
     )
     add(
         "--join",

@@ -7,7 +7,7 @@ from typing import Final
 
 from p2ptui.commands import CommandParser, add_config_arguments, refuse_key_on_line
 from p2ptui.nearest import nearest
-from p2ptui.verbs import VERBS
+from p2ptui.verbs import LEVELS, VERBS
 from p2ptui.version import described
 
 _AT_THE_END: Final = ("servers", "key", "trust", "forget")
@@ -29,8 +29,6 @@ ALL_COMMANDS: Final[Mapping[str, str]] = {
     "completion": "complete arguments in a shell, with Tab",
 }
 """These, and those that concern no node."""
-
-LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 _EPILOG: Final = "commands:\n" + "\n".join(
     f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in ALL_COMMANDS.items()
@@ -141,7 +139,7 @@ def node_parser() -> CommandParser:
     )
     add("--no-ui", action="store_true", help="no screen: log to standard error")
     levels = parser.add_mutually_exclusive_group()
-    for level in LEVELS:
+    for level in map(str.upper, LEVELS):
         levels.add_argument(
             f"--{level}",
             dest="level",

@@ -21,6 +21,7 @@ from p2ptui.config.security_section import (
     NETWORK_KEY_VARIABLE,
     OPEN_BY_ID,
 )
+from p2ptui.text import between
 
 Language: TypeAlias = Callable[[str, str], str]
 """Says an English text, which an option or a section has, in another language."""
@@ -124,11 +125,7 @@ def with_tables(page: str, say: Language = in_english) -> str:
     Raises:
         ValueError: The page lacks a mark.
     """
-    before, begin, rest = page.partition(BEGIN_TABLES)
-    _, end, after = rest.partition(END_TABLES)
-    if not begin or not end:
-        raise ValueError(f"the page must hold {BEGIN_TABLES!r} and {END_TABLES!r}")
-    return f"{before}{begin}\n\n{render_markdown(say)}\n{end}{after}"
+    return between(page, BEGIN_TABLES, END_TABLES, render_markdown(say))
 
 
 def _option_row(option: Option, names: str, default: str, say: Language) -> str:

@@ -39,7 +39,7 @@ class Connection:
     def words(self, *, relayed: bool) -> str:
         """Explain the connection in one line."""
         if relayed:
-            return f"relayed: {self.reason or 'a direct path is still searched'}"
+            return f"relayed: {self.reason or 'still searching for a direct path'}"
         if self.direct_after_s is None:
             return "direct"
         took = f"{self.direct_after_s * 1000:.0f} ms"

@@ -171,7 +171,7 @@ class NatsBus:
             is_known = isinstance(error, StoodStillError)
             log.log(
                 logging.INFO if is_known else logging.WARNING,
-                "cluster: %s; this server goes on serving its own peers",
+                "cluster: %s; this server keeps serving its own peers",
                 printable(why, 600),
                 extra=tagged("cluster_link_down", broker=self._broker, reason=printable(why, 600)),
             )

@@ -103,8 +103,8 @@ def _address(text: str) -> str:
     if text.startswith("/"):
         return text
     log.warning(
-        "the service manager is not told of this node: NOTIFY_SOCKET is neither a path nor an"
-        " abstract socket: %s",
+        "cannot notify the service manager: NOTIFY_SOCKET is neither a path nor an abstract"
+        " socket: %s",
         text,
         extra=tagged("service_manager_unknown", variable="NOTIFY_SOCKET", value=text),
     )
@@ -118,7 +118,7 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     if len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit() and int(text):
         return int(text) / 1e6
     log.warning(
-        "the watchdog is not fed: WATCHDOG_USEC is no number of microseconds: %s",
+        "the watchdog is off: WATCHDOG_USEC is not a number of microseconds: %s",
         text,
         extra=tagged("service_manager_unknown", variable="WATCHDOG_USEC", value=text),
     )

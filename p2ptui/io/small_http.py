@@ -151,7 +151,7 @@ class SmallHttp:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return _said(431, f"a request may have {MAX_REQUEST_BYTES} bytes"), False
+            return _said(431, f"a request may be at most {MAX_REQUEST_BYTES} bytes"), False
         line, *headers = head.decode("latin-1").split("\r\n")
         method, _, rest = line.partition(" ")
         target, _, version = rest.partition(" ")
@@ -168,7 +168,7 @@ class SmallHttp:
                     return _said(421, "ask for it by its IP address, or as localhost")
         respond = self._pages.get(path)
         if respond is None:
-            return _said(404, f"there is {', '.join(self._pages)}")
+            return _said(404, f"no such page; choose one of {', '.join(self._pages)}")
         accept = ",".join(_values("accept", headers))
         try:
             return respond(accept)
@@ -177,11 +177,11 @@ class SmallHttp:
             if failure not in self._told:
                 self._told.add(failure)
                 log.exception(
-                    "%s could not be answered; this is told once",
+                    "could not answer %s; this is logged once",
                     path,
                     extra=tagged("page_failed", page=path),
                 )
-            return _said(500, "a mistake in p2ptui; its log says more")
+            return _said(500, "internal error; see the log")
 
 
 def _values(name: str, headers: list[str]) -> list[str]:

@@ -18,8 +18,8 @@ OWN_FILES: Final = 64
 """What a node has open besides: its own sockets, logs, the link to a broker, scrapers."""
 
 _BUFFERS: Final = (
-    ("net.core.rmem_max", "received", RECEIVE_BUFFER_BYTES),
-    ("net.core.wmem_max", "to be sent", SEND_BUFFER_BYTES),
+    ("net.core.rmem_max", "receive", RECEIVE_BUFFER_BYTES),
+    ("net.core.wmem_max", "send", SEND_BUFFER_BYTES),
 )
 
 
@@ -46,14 +46,14 @@ def system_warnings(
         warnings.append(
             f"this process may open {allowed} files and sockets, and may need {wanted} for"
             f" {max_connections} peers: raise it with ulimit -n {wanted}, or with"
-            f" LimitNOFILE={wanted} in a unit of systemd"
+            f" LimitNOFILE={wanted} in a systemd unit"
         )
     for name, what, asked in _BUFFERS:
         needed = min(asked, BYTES_FOR_EACH * max_connections)
         granted = setting(name)
         if granted is not None and granted < needed:
             warnings.append(
-                f"the kernel keeps {granted} bytes of datagrams {what}, too few for"
+                f"the kernel's {what} buffer limit is {granted} bytes, too small for"
                 f" {max_connections} peers at once: raise it with sysctl -w {name}={asked}, and in"
                 " /etc/sysctl.d for good"
             )

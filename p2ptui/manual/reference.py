@@ -4,6 +4,7 @@ import argparse
 
 from p2ptui.manual.arguments import Parsers, arguments_of, usage_of
 from p2ptui.manual.topics import TOPICS
+from p2ptui.text import between
 
 BEGIN: str = "<!-- begin of what python -m p2ptui.commands.render writes -->"
 END: str = "<!-- end of what python -m p2ptui.commands.render writes -->"
@@ -15,12 +16,8 @@ def with_reference(page: str, parsers: Parsers) -> str:
     Raises:
         ValueError: The page lacks a mark.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page must hold {BEGIN!r} and {END!r}")
     commands = "\n".join(_command(name, parser) for name, parser in parsers.items())
-    return f"{before}{begin}\n\n{commands}\n{_topics()}\n{end}{after}"
+    return between(page, BEGIN, END, f"{commands}\n{_topics()}")
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:

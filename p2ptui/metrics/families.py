@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from p2ptui.core.connection import Method
 from p2ptui.core.counters import RoundTrips
 from p2ptui.node import Stats
 
@@ -23,7 +24,7 @@ OTHER: Final = "other"
 
 
 class Reading(NamedTuple):
-    """All that the values come from, read at one moment."""
+    """A snapshot of a node, from which all values are taken."""
 
     stats: Stats
     paths: Mapping[str, int]
@@ -37,11 +38,13 @@ class Reading(NamedTuple):
 
 
 Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
-"""One number, one for each value of the label, or classes; None: the metric is left out."""
+"""A number; a number for each value of the label; or the buckets of a histogram. None: the metric
+is left out."""
 
 
 class Family(NamedTuple):
-    """One metric."""
+    """A metric, and how its value is read. The name, the help text and the labels are an interface:
+    dashboards and alerts are written against them."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -92,7 +95,7 @@ def _broker(report: "ClusterReport", *names: str) -> dict[str, float]:
     return {name: counted.get(name, 0) for name in names}
 
 
-_METHODS: Final = ("plain", "predicted", "birthday")
+_METHODS: Final = tuple(method.value for method in Method if method is not Method.RELAY)
 
 FAMILIES: Final = (
     # The node.

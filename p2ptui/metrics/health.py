@@ -1,23 +1,30 @@
 """Whether a node lives, and whether it does what it is there for."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from p2ptui.node import Node
+from p2ptui.node.running import RunState
 from p2ptui.wire.address import format_address
+
+_NOT_RUNNING: Final = {
+    RunState.NOT_STARTED: "the node has not started yet",
+    RunState.CLOSING: "the node is closing",
+    RunState.FAILED: "the node has failed",
+}
 
 
 class Health(NamedTuple):
-    """What is told of a node."""
+    """The answer to a probe."""
 
     is_well: bool
     said: dict[str, str | int]
-    """The same with what it comes from, for JSON."""
+    """The answer and its reasons, for JSON."""
 
 
 def liveness(node: Node) -> Health:
     """Whether the event loop turns, as it does if this is called, and the node has not broken."""
-    state = node.state
-    return Health(state != "failed", {"status": "failed" if state == "failed" else "alive"})
+    has_failed = node.state is RunState.FAILED
+    return Health(not has_failed, {"status": "failed" if has_failed else "alive"})
 
 
 def readiness(node: Node) -> Health:
@@ -26,11 +33,8 @@ def readiness(node: Node) -> Health:
     The link to the broker of a cluster is told, and no more: a server without it still serves its
     own clients.
     """
-    state = node.state
-    if state != "running":
-        words = "the node has not started yet" if state == "not started" else f"the node is {state}"
-        words = "the node has failed" if state == "failed" else words
-        return Health(False, {"status": "not ready", "reason": words})
+    if node.state is not RunState.RUNNING:
+        return Health(False, {"status": "not ready", "reason": _NOT_RUNNING[node.state]})
     joined, to_join = node.configured_servers_joined, node.servers_to_join
     said: dict[str, str | int] = {"status": "ready", "address": format_address(node.address)}
     if to_join:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from p2ptui.metrics.families import FAMILIES
+from p2ptui.text import between
 
 BEGIN_TABLE = "<!-- begin of what python -m p2ptui.metrics.render writes -->"
 END_TABLE = "<!-- end of what python -m p2ptui.metrics.render writes -->"
@@ -25,11 +26,7 @@ def with_table(page: str) -> str:
     Raises:
         ValueError: The page lacks a mark.
     """
-    before, begin, rest = page.partition(BEGIN_TABLE)
-    _, end, after = rest.partition(END_TABLE)
-    if not begin or not end:
-        raise ValueError(f"the page must hold {BEGIN_TABLE!r} and {END_TABLE!r}")
-    return f"{before}{begin}\n\n{render_markdown()}\n{end}{after}"
+    return between(page, BEGIN_TABLE, END_TABLE, render_markdown())
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         problem = await self._open()
         if problem:
             log.error(
-                "metrics are not served at %s: %s; the node goes on",
+                "cannot serve metrics at %s: %s; the node runs on without them",
                 self._given,
                 problem,
                 extra=tagged("metrics_not_served", address=self._given, reason=problem),
@@ -106,7 +106,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         except P2PError as error:
             return str(error)
         except OSError as error:
-            return f"{bind_advice(error).said}; choose another one with --metrics"
+            return f"{bind_advice(error).said}; choose another address with --metrics"
         where = format_address(self.address)
         log.info(
             "metrics at http://%s/metrics, /healthz and /readyz",
@@ -115,7 +115,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         )
         if not is_loopback(self.address[0]):
             log.warning(
-                "metrics at %s are open to whoever reaches that address",
+                "metrics at %s have no password: anyone who can reach that address can read them",
                 where,
                 extra=tagged("metrics_open", address=where),
             )

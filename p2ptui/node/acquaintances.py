@@ -298,7 +298,7 @@ class Acquaintances:
                 error,
                 extra={
                     "event": "signer_unknown",
-                    "told": {
+                    "fields": {
                         "node_id": peer.node_id,
                         "address": address_words(peer.address),
                         "reason": str(error),

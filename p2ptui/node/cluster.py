@@ -49,7 +49,7 @@ class ClusterReport:
         if not self.broker.is_up:
             return f"down for {time_words(self.since_s)}"
         is_read = self.cluster.is_complete
-        return f"up for {time_words(self.since_s)}" if is_read else "up, who is where is being read"
+        return f"up for {time_words(self.since_s)}" if is_read else "up, reading the list of nodes"
 
     @property
     def line(self) -> str:

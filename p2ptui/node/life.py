@@ -152,7 +152,7 @@ class NodeLife:
         self._key_log = key_log = KeyLog(self._key_log_path, key_files(self._config))
         words = key_log_words(self._key_log_path)
         log.warning(
-            "%s", words, extra={"event": "key_log_on", "told": {"path": str(self._key_log_path)}}
+            "%s", words, extra={"event": "key_log_on", "fields": {"path": str(self._key_log_path)}}
         )
         own.notices += (words,)
         return replace(keys, on_session_keys=partial(key_log.note, own.id))

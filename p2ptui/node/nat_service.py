@@ -122,7 +122,7 @@ class NatService:
                 logging.INFO if options.verbose_logging else logging.DEBUG,
                 "%s",
                 text,
-                extra={"event": "nat_progress", "told": {"text": text}},
+                extra={"event": "nat_progress", "fields": {"text": text}},
             )
             if on_progress is not None:
                 on_progress(text)
@@ -170,7 +170,7 @@ class NatService:
             log.info(
                 "the NAT is not known: %s",
                 error,
-                extra={"event": "nat_unknown", "told": {"reason": str(error)}},
+                extra={"event": "nat_unknown", "fields": {"reason": str(error)}},
             )
             return False
 

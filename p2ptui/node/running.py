@@ -1,6 +1,7 @@
 """What a running node shows to the outside."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from p2ptui.core.events import Event
@@ -20,6 +21,15 @@ from p2ptui.wire.message import ListedServer, NodeInfo, RouteEntry
 
 if TYPE_CHECKING:
     from p2ptui.node.cluster import ClusterReport, ServerStatus
+
+
+class RunState(StrEnum):
+    """Where a node is in its life."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    CLOSING = "closing"
+    FAILED = "failed"
 
 
 class RunningNode(NodeLife):
@@ -197,13 +207,13 @@ class RunningNode(NodeLife):
         return self._runtime.joining.joined
 
     @property
-    def state(self) -> str:
-        """`running`, `not started`, `failed` or `closing`."""
+    def state(self) -> RunState:
+        """Where the node is in its life."""
         if self._started is None:
-            return "not started"
+            return RunState.NOT_STARTED
         if self.has_failed:
-            return "failed"
-        return "closing" if self._started.closing else "running"
+            return RunState.FAILED
+        return RunState.CLOSING if self._started.closing else RunState.RUNNING
 
     def events(
         self,

@@ -166,7 +166,7 @@ class TraversalSupport:
                     MAX_SOCKETS,
                     extra={
                         "event": "sockets_short",
-                        "told": {
+                        "fields": {
                             "node_id": wanted.node_id,
                             "opened": len(sockets),
                             "wanted": wanted.count,
@@ -182,7 +182,7 @@ class TraversalSupport:
                 error,
                 extra={
                     "event": "sockets_failed",
-                    "told": {"node_id": wanted.node_id, "reason": str(error)},
+                    "fields": {"node_id": wanted.node_id, "reason": str(error)},
                 },
             )
         for number, sock in sockets.items():

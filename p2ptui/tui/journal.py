@@ -312,7 +312,7 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
 def _tell_path(event: PathChanged) -> tuple[str, Address, str, str]:
     if event.path is Path.DIRECT:
         return "info", event.address, event.node_id, f"reached directly ({event.method})"
-    why = event.reason or "a direct path is searched"
+    why = event.reason or "searching for a direct path"
     where = relay_address(event.address, event.node_id)
     return "info", where, event.node_id, f"relayed: {why}"
 

@@ -189,7 +189,7 @@ def test_the_script_is_printed(capsys, shell):
 
 
 @pytest.mark.parametrize(
-    ("shell", "hint"), [("tcsh", "there is bash, zsh, fish"), ("bahs", "did you mean bash?")]
+    ("shell", "hint"), [("tcsh", "choose one of bash, zsh, fish"), ("bahs", "did you mean bash?")]
 )
 def test_an_unknown_shell_is_one_line(capsys, shell, hint):
     assert main(["completion", shell]) == 2

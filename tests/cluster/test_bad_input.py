@@ -20,7 +20,7 @@ from p2ptui.wire.address import format_address
 pytestmark = needs_broker
 
 MakeBroker = Callable[..., Broker]
-GOES_ON = "; this server goes on serving its own peers"
+GOES_ON = "; this server keeps serving its own peers"
 NETWORK = "p2p_default"
 
 
@@ -111,13 +111,13 @@ async def test_a_bucket_of_another_shape(broker: Broker, lines: Callable[[], lis
         (
             f"$KV.p2ptui_{NETWORK}.ca201004-0000-4000-8000-000000000004",
             b"\x09later",
-            "something was ignored that this version cannot read: servers of another version, or"
+            "ignored data that this version cannot read: servers of another version, or"
             " another program, write to the same account of the broker",
         ),
         (
             f"p2ptui.{NETWORK}.servers",
             b"hello",
-            "something was ignored that this version cannot read: servers of another version, or"
+            "ignored data that this version cannot read: servers of another version, or"
             " another program, write to the same account of the broker",
         ),
         (f"p2ptui.{NETWORK}.servers", b"\x01junk", ""),

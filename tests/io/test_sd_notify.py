@@ -85,9 +85,9 @@ async def test_the_watchdog_of_another_process_is_not_ours(listening):
     ("environ", "line"),
     [
         ({"NOTIFY_SOCKET": "vsock:2:1"}, "neither a path nor an abstract socket: vsock:2:1"),
-        ({"WATCHDOG_USEC": "soon"}, "WATCHDOG_USEC is no number of microseconds: soon"),
-        ({"WATCHDOG_USEC": "9" * 400}, "WATCHDOG_USEC is no number of microseconds: 999"),
-        ({"WATCHDOG_USEC": "9" * 5000}, "WATCHDOG_USEC is no number of microseconds: 999"),
+        ({"WATCHDOG_USEC": "soon"}, "WATCHDOG_USEC is not a number of microseconds: soon"),
+        ({"WATCHDOG_USEC": "9" * 400}, "WATCHDOG_USEC is not a number of microseconds: 999"),
+        ({"WATCHDOG_USEC": "9" * 5000}, "WATCHDOG_USEC is not a number of microseconds: 999"),
     ],
 )
 async def test_an_environment_that_makes_no_sense_is_one_line(listening, environ, line, caplog):

@@ -48,7 +48,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
         (GET, b"200 OK", b"text/html,*/*"),
         (GET.replace(b"/page", b"/page?a=b"), b"200 OK", b"text/html,*/*"),
         (GET.replace(b"GET", b"HEAD"), b"200 OK", b""),
-        (GET.replace(b"/page", b"/"), b"404 Not Found", b"there is /page\n"),
+        (GET.replace(b"/page", b"/"), b"404 Not Found", b"no such page; choose one of /page\n"),
         (
             GET.replace(b"GET", b"POST"),
             b"405 Method Not Allowed",
@@ -59,7 +59,7 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
         (
             GET[:-2] + b"a" * MAX_REQUEST_BYTES * 2 + b"\r\n\r\n",
             b"431 Request Header Fields Too Large",
-            b"a request may have 8192 bytes\n",
+            b"a request may be at most 8192 bytes\n",
         ),
     ],
 )
@@ -105,7 +105,7 @@ async def test_what_cannot_be_answered_is_told_once_and_the_page_goes_on(caplog)
         for _ in range(2):
             assert (await ask(address, GET)).startswith(b"HTTP/1.1 500 ")
     assert [record.getMessage() for record in caplog.records] == [
-        "/page could not be answered; this is told once"
+        "could not answer /page; this is logged once"
     ]
 
 

@@ -19,11 +19,11 @@ def test_a_usual_machine_is_enough_for_a_usual_node() -> None:
 def test_each_line_has_the_command_that_mends_it() -> None:
     assert warned(1000) == [
         "this process may open 1024 files and sockets, and may need 2112 for 1000 peers: raise it"
-        " with ulimit -n 2112, or with LimitNOFILE=2112 in a unit of systemd",
-        "the kernel keeps 212992 bytes of datagrams received, too few for 1000 peers at once: raise"
+        " with ulimit -n 2112, or with LimitNOFILE=2112 in a systemd unit",
+        "the kernel's receive buffer limit is 212992 bytes, too small for 1000 peers at once: raise"
         " it with sysctl -w net.core.rmem_max=4194304, and in /etc/sysctl.d for good",
-        "the kernel keeps 212992 bytes of datagrams to be sent, too few for 1000 peers at once:"
-        " raise it with sysctl -w net.core.wmem_max=1048576, and in /etc/sysctl.d for good",
+        "the kernel's send buffer limit is 212992 bytes, too small for 1000 peers at once: raise"
+        " it with sysctl -w net.core.wmem_max=1048576, and in /etc/sysctl.d for good",
     ]
 
 

@@ -391,8 +391,8 @@ async def test_a_port_in_use_is_one_line_and_taken_when_it_is_free(caplog, monke
         assert (await fetch(serving.address, "/"))[0] == 404
         await serving.__aexit__(None, None, None)
     assert [record.getMessage() for record in caplog.records] == [
-        f"metrics are not served at {where}: address already in use; choose another one with"
-        " --metrics; the node goes on",
+        f"cannot serve metrics at {where}: address already in use; choose another one with"
+        " --metrics; the node runs on without them",
         f"metrics at http://{where}/metrics, /healthz and /readyz",
     ]
 
@@ -401,14 +401,14 @@ async def test_a_host_that_does_not_resolve_is_one_line_and_the_node_goes_on(cap
     async with serving_metrics(object(), configured("no host:9100")) as serving:
         assert serving.address is None
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("metrics are not served at no host:9100: ")
-    assert line.endswith("; the node goes on")
+    assert line.startswith("cannot serve metrics at no host:9100: ")
+    assert line.endswith("; the node runs on without them")
 
 
 async def test_whoever_opens_them_to_others_is_told(caplog):
     async with serving_metrics(object(), configured("0.0.0.0:0")):
         pass
-    assert "are open to whoever reaches that address" in caplog.text
+    assert "have no password: anyone who can reach that address can read them" in caplog.text
 
 
 async def test_without_an_address_nothing_is_served():

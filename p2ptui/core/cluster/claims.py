@@ -139,7 +139,8 @@ class Claims:
         """Called with the id of a node when it is known whether it may be told of."""
 
     def left_until(self, peer: Peer, now: float) -> float | None:
-        """Until when a peer is left to another server, as far as can be decided here.
+        """Until when a peer is left to another server, as far as can be decided here. This only
+        judges: `pursue` does something about it.
 
         Returns:
             None: the others are told that it is here. Else a time, or inf: until something changes.
@@ -148,8 +149,6 @@ class Claims:
         entry = self._view.entry(node_id)
         is_held = entry is not None and entry.run.is_live
         if peer.liveness.is_ceded and (is_held or now < peer.liveness.ceded_at + LEFT_S):
-            if is_held and not self._is_heard(peer, now):
-                self._remove(peer, now)
             return now + LOOK_S
         if entry is None:
             return None
@@ -157,19 +156,34 @@ class Claims:
         if counter or entry.counter:
             return math.inf if counter <= entry.counter else None
         if is_held:
-            return None if self._is_ceded(node_id, entry.run, now) else math.inf
+            asked = self._asked.get(node_id)
+            is_ceded = asked is not None and asked.run is entry.run and asked.is_ceded
+            return None if is_ceded else math.inf
         known_at = self._others.known_at()
         return known_at if now < known_at else None  # it may not have been heard yet
 
+    def pursue(self, peer: Peer, now: float) -> None:
+        """Do what can be done about a peer that is left to another server: end its session, if it
+        went there and is silent here; or ask that server to let it go."""
+        node_id = peer.node_id
+        entry = self._view.entry(node_id)
+        if entry is None or not entry.run.is_live:
+            return
+        if peer.liveness.is_ceded:
+            if not self._is_heard(peer, now):
+                self._remove(peer, now)
+        elif not entry.counter and not self._statements.of(node_id)[0]:
+            self._ask(node_id, entry.run, now)
+
     # Nodes that this server claims.
 
-    def _is_ceded(self, node_id: str, run: Run, now: float) -> bool:
-        """Whether another server lets a node go; it is asked if it has not been."""
+    def _ask(self, node_id: str, run: Run, now: float) -> None:
+        """Ask another server to let a node go, unless it has been asked."""
         asked = self._asked.get(node_id)
         again_s = FIRST_HELD_S
         if asked is not None and asked.run is run:
             if asked.is_waiting or asked.is_ceded or asked.timer is not None:
-                return asked.is_ceded
+                return
             again_s = asked.again_s
         self.forget(node_id)
         asked = _Asked(run, again_s)
@@ -177,7 +191,6 @@ class Claims:
             asked.timer = self._state.timers.schedule_about(now + ANSWERED_S, self._end, node_id)
             if not self._send(run.server_id, Claim(*self._own.head, node_id_bytes(node_id))):
                 self._put_off(asked, node_id, now)
-        return False
 
     def handle_unsent(self, claim: Claim, server_id: str, now: float) -> None:
         """A Claim has not left: silence is no answer from a server that was not asked."""

@@ -275,7 +275,7 @@ class Others:
                 f"another process, called {beacon.name!r}, runs with the identity of this server,"
                 f" {self._own.server_id}: its key file was copied; while both run, the other"
                 " servers are not told of this one's peers; stop one of them and delete its key"
-                " file: it makes itself a new one"
+                " file, so that it makes a new one"
             )
             self.tell(Trouble.COPIED_IDENTITY, words, now)
 

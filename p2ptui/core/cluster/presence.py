@@ -236,6 +236,7 @@ class OwnPresence:
         if peer is None or not self._is_told(peer):
             self._take_back(node_id, mine, now)
         elif (until := self._claims.left_until(peer, now)) is not None:
+            self._claims.pursue(peer, now)
             self._yielded.put(node_id, None)
             if until < math.inf:
                 self._plan(node_id, mine, until)

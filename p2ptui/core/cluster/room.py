@@ -395,8 +395,8 @@ class Cluster:
         if not is_this_version(data):
             self._state.counters.drop("cluster_version")
             words = (
-                "something was ignored that this version cannot read: servers of another version,"
-                " or another program, write to the same account of the broker"
+                "ignored data that this version cannot read: servers of another version, or another"
+                " program, write to the same account of the broker"
             )
             self._others.tell(Trouble.OTHER_VERSION, words, now)
         else:
@@ -405,8 +405,8 @@ class Cluster:
     def _handle_network(self, network: str, now: float) -> None:
         self._state.counters.drop("cluster_network")
         words = (
-            f"something of another network was ignored, {network[:64]!r}: give each network an"
-            " account of its own on the broker"
+            f"ignored data of another network, {network[:64]!r}: give each network its own account"
+            " on the broker"
         )
         self._others.tell(Trouble.OTHER_NETWORK, words, now)
 

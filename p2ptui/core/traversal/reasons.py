@@ -18,7 +18,7 @@ from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.wire.address import Address
 
-ELSEWHERE: Final = "one of the two has changed networks; a direct path is searched again"
+ELSEWHERE: Final = "one of the two has changed networks; searching for a direct path again"
 """Where a reason was withdrawn."""
 
 IPV6_NETWORK_BITS: Final = 64
