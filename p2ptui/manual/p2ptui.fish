@@ -120,7 +120,7 @@ complete -c p2ptui -n '_shtab_p2ptui_using nat' -l network-id -x -d 'the network
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l identity -xka "(__fish_complete_path (commandline -ct))" -d 'be this node (default: a new one for this command)'
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l network-key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the key that the network'"'"'s nodes share'
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l server -x -d 'a STUN server to ask; may be given several times (default: those configured)'
-complete -c p2ptui -n '_shtab_p2ptui_using nat' -l filter-with -x -d 'a server to ask, and to test with what is let in though somebody depends on it: some NATs then ban it for a minute'
+complete -c p2ptui -n '_shtab_p2ptui_using nat' -l filter-with -x -d 'a server to ask, and to use for the filtering test even if this node or a program needs it: some NATs then ban it for a minute'
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l join -x -d 'a node whose STUN and whose peers are asked as well'
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l lifetime -d 'measure how long a mapping lives: takes minutes'
 complete -c p2ptui -n '_shtab_p2ptui_using nat' -l watch -d 'again every 10 s, until interrupted'

@@ -112,7 +112,7 @@ _shtab_p2ptui_nat_options=(
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
   "*--server[a STUN server to ask\; may be given several times (default\: those configured)]:HOST\:PORT:"
-  "*--filter-with[a server to ask, and to test with what is let in though somebody depends on it\: some NATs then ban it for a minute]:HOST\:PORT:"
+  "*--filter-with[a server to ask, and to use for the filtering test even if this node or a program needs it\: some NATs then ban it for a minute]:HOST\:PORT:"
   "--join[a node whose STUN and whose peers are asked as well]:HOST\:PORT:"
   "--lifetime[measure how long a mapping lives\: takes minutes]"
   "--watch[again every 10 s, until interrupted]"
