@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import LocalError
-from p2ptui.io.own_file import OWN_MODE, is_for_others
+from p2ptui.io.own_file import OTHERS, OWN_MODE, credential_rights, is_for_others
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
 from p2ptui.text import cause, shown_path
 
@@ -170,7 +170,7 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
             raise KeyFileError(
                 f"{where}: is no ordinary file, where {kind.words} should be; name another one"
             )
-        if is_for_others(about):
+        if is_for_others(about, OTHERS & ~credential_rights(path)):
             raise KeyFileError(
                 f"{where}: others can read or change it (mode {stat.S_IMODE(about.st_mode):04o}):"
                 f" if nobody has, chmod 600 {where}; else replace it"

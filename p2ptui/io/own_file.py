@@ -14,11 +14,21 @@ _WRITERS: Final = stat.S_IWGRP | stat.S_IWOTH
 OWN_MODE: Final = 0o600
 """Of a file that its user alone reads and writes."""
 
-_OTHERS: Final = 0o077
+OTHERS: Final = 0o077
 """What nobody else may do with such a file."""
 
 
-def is_for_others(about: os.stat_result, rights: int = _OTHERS) -> bool:
+def credential_rights(path: Path) -> int:
+    """Rights that a file shows to others and that let nobody else in.
+
+    systemd gives a service a credential as a file of root in a folder that the service's user alone
+    can enter. An access control list lets that user read it, which shows as a right of the group.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return stat.S_IRGRP if folder and path.parent == Path(folder) else 0
+
+
+def is_for_others(about: os.stat_result, rights: int = OTHERS) -> bool:
     """Whether others than its user have any of these rights to a file; not known on Windows."""
     return sys.platform != "win32" and bool(about.st_mode & rights)
 

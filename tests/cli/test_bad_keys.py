@@ -9,7 +9,7 @@ import pytest
 from p2ptui.cli import main
 from p2ptui.config.load import load_config
 from p2ptui.errors import ConfigError
-from p2ptui.io.key_files import create_key_file
+from p2ptui.io.key_files import KeyFileError, create_key_file, read_key_file
 from p2ptui.places import user_file
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import KeyKind, Secret, write_key
@@ -323,3 +323,24 @@ def test_a_command_of_an_allowed_user_comes_in_without_the_key(home):
     assert ended.returncode == 0, ended.stderr
     assert stranger.returncode == 1
     assert "network key" in stranger.stderr
+
+
+@posix
+@pytest.mark.parametrize("kind", KeyKind)
+def test_a_credential_of_systemd_is_for_its_service_alone(home, monkeypatch, kind):
+    """Its group may read it, it seems: an access control list shows so. Anywhere else it could."""
+    path, key = home / "credentials" / "key", SEED if kind is KeyKind.SEED else KEY
+    create_key_file(path, kind, key)
+    path.chmod(0o440)
+    with pytest.raises(KeyFileError, match="others can read or change it"):
+        read_key_file(path, kind)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
+    assert read_key_file(path, kind) == key
+    for mode in (0o444, 0o460, 0o620):
+        path.chmod(mode)
+        with pytest.raises(KeyFileError, match="others can read or change it"):
+            read_key_file(path, kind)
+    path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(home))  # it is not in there itself
+    with pytest.raises(KeyFileError, match="others can read or change it"):
+        read_key_file(path, kind)

@@ -1,6 +1,7 @@
 """What docs/deploy offers is true: metrics and options exist, and the tools have no complaint."""
 
 import json
+import os
 import re
 import runpy
 import shutil
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from p2ptui.cli import _node_parser
-from p2ptui.config.load import _VARIABLES
+from p2ptui.config.load import _VARIABLES, load_config
+from p2ptui.io.key_files import create_key_file
 from p2ptui.metrics.families import FAMILIES
+from p2ptui.node.own_identity import network_key_of
+from p2ptui.secure.secret import KeyKind, Secret
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +216,37 @@ def test_the_lines_for_a_low_port_are_of_use_and_leave_it_closed(tmp_path: Path)
     if "offline" in ran.stderr:
         pytest.skip("this systemd-analyze needs a running systemd")
     assert ran.returncode == 0, ran.stdout[-300:]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_a_closed_network_starts_and_shuts_no_users_commands_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe of deployment.md: the key is root's, and systemd hands a copy to the service."""
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    (written,) = re.findall(r"```toml\n(\[security\]\n.*?)```", page, re.DOTALL)
+    (dropped,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    (name, source) = re.findall(r"^LoadCredential=(.*):(.*)$", dropped, re.MULTILINE)[0]
+    (variable, path) = re.findall(r"^Environment=(\w+)=(.*)$", dropped, re.MULTILINE)[0]
+    assert f"/etc/p2ptui/network.key\n```\n\n```toml\n{written}" in page
+    assert source == "/etc/p2ptui/network.key"
+    assert path == f"/run/credentials/p2ptui.service/{name}"
+    unit_with_key = UNIT.replace("\n#LoadCredential", "\nLoadCredential").replace(
+        "\n#Environment=", "\nEnvironment="
+    )
+    for line in dropped.splitlines()[1:]:
+        assert line in unit_with_key.replace("%n", "p2ptui.service")
+
+    config = tmp_path / "config.toml"
+    config.write_text(written)
+    users = load_config(config, {}, {})
+    assert network_key_of(users) is None  # nothing that a user could not read
+    credential = tmp_path / "credentials" / name
+    create_key_file(credential, KeyKind.NETWORK, Secret(bytes(range(32))))
+    credential.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credential.parent))
+    service = load_config(config, {variable: str(credential)}, {})
+    assert network_key_of(service) == Secret(bytes(range(32)))
 
 
 # The container.
