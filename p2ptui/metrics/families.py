@@ -317,7 +317,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_table_entries",
         "gauge",
-        "Entries in each table that others can fill; docs/limits.md has the limits.",
+        "Entries in each table that others can fill, without most memories, where the oldest makes"
+        " room and nobody loses by it; docs/limits.md has all limits.",
         lambda r: _sizes(r, in_bytes=False),
         "table",
     ),
