@@ -194,8 +194,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_port_predictions_total",
         "counter",
-        "Predictions of the next port of this node's NAT, each checked against the next of the sample"
-        " requests before a round, by outcome. Whether predicted ports lead to paths is told by"
+        "Predictions of the next port of this node's NAT, each checked against the next sample"
+        " request before a round, by outcome. Whether predicted ports lead to paths is told by"
         " p2ptui_paths_found_total and p2ptui_path_rounds_total, method predicted.",
         lambda r: _with(("right", "wrong"), r.stats.predictions),
         "outcome",
