@@ -93,7 +93,7 @@ ROWS = [
                 ],
             ),
             (
-                "Port predictions that are right",
+                "Port predictions that are right for our own samples",
                 "percentunit",
                 [
                     (

@@ -59,7 +59,8 @@ class Counters:
     paths_lost: int = 0
     """Direct paths that fell silent."""
     predictions: Counter[str] = field(default_factory=Counter)
-    """Ports of this node's NAT that were predicted and then seen: `right` or `wrong`."""
+    """Ports of this node's NAT that were predicted for the next sample request, and then seen:
+    `right` or `wrong`."""
     round_trips: RoundTrips = field(default_factory=RoundTrips)
     """Of Pings to peers."""
     drops: Counter[str] = field(default_factory=Counter)

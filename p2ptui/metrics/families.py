@@ -197,7 +197,9 @@ FAMILIES: Final = (
     Family(
         "p2ptui_port_predictions_total",
         "counter",
-        "Predictions of the next port of this node's NAT that were checked, by outcome.",
+        "Predictions of the next port of this node's NAT, each checked against the next sample"
+        " request before a round, by outcome. Whether predicted ports lead to paths is told by"
+        " p2ptui_paths_found_total and p2ptui_path_rounds_total, method predicted.",
         lambda r: _with(("right", "wrong"), r.stats.predictions),
         "outcome",
     ),
@@ -320,7 +322,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_table_entries",
         "gauge",
-        "Entries in each table that others can fill; docs/limits.md has the limits.",
+        "Entries in each table that others can fill, without most memories, where the oldest makes"
+        " room and nobody loses by it; docs/limits.md has all limits.",
         lambda r: _sizes(r, in_bytes=False),
         "table",
     ),

@@ -122,10 +122,17 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         return ""
 
     async def _try_again(self) -> None:
-        while True:
-            await asyncio.sleep(AGAIN_S)
-            if not await self._open():
-                return
+        try:
+            while True:
+                await asyncio.sleep(AGAIN_S)
+                if not await self._open():
+                    return
+        except Exception as error:  # a mistake of this program: the node goes on
+            log.exception(
+                "metrics are not served at %s, and this is not tried again; the node goes on",
+                self._given,
+                extra=tagged("metrics_not_served", address=self._given, reason=repr(error)),
+            )
 
 
 def _health_page(judge: Callable[[], Health]) -> Callable[[str], Answer]:

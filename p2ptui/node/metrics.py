@@ -73,7 +73,8 @@ class Stats:
     paths_lost: int = 0
     """Direct paths that fell silent and were given up."""
     predictions: Mapping[str, int] = field(default_factory=dict)
-    """Predicted ports that turned out `right` or `wrong`."""
+    """Predictions of the port of the next sample request, before a round of checks: `right` or
+    `wrong`. Whether they lead to paths is in `rounds` and `paths_won`."""
     round_trips: RoundTrips = field(default_factory=RoundTrips)
     """Round trips of Pings to peers."""
     servers: int = 0

@@ -77,7 +77,7 @@ class PortForecast:
     """Learns from samples, and remembers what was learnt of the NATs of networks.
 
     Args:
-        predictions: Where predictions are counted that turned out `right` or `wrong`.
+        predictions: Where predictions for samples are counted that turned out `right` or `wrong`.
     """
 
     def __init__(self, predictions: Counter[str]) -> None:

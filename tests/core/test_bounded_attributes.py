@@ -166,6 +166,7 @@ HERE = "its limit is kept where it is filled, in one place, and tested there"
 
 EXEMPT = {
     "SmallHttp._clients": HERE,  # MAX_CLIENTS
+    "SmallHttp._told": HERE,  # pages, and the errors that they can raise
     "Cluster._orders": HERE,  # MAX_ORDERS and MAX_ORDERED_BYTES
     "ClusterService._told": "one for each server, of which there are at most MAX_RUNS",
     "MemoryBroker._buses": SIMULATED,
@@ -208,6 +209,7 @@ EXEMPT = {
     "FirstContact._tasks": OWN_CALLS,
     "Ground.transactions": OWN_CALLS,
     "IdSource._left": NAMED_IN_CODE,  # _BATCH
+    "Joining._ids": OWN_CALLS,
     "Joining._kept": OWN_CALLS,
     "Joining._tasks": OWN_CALLS,
     "Joining.found_at": OWN_CALLS,

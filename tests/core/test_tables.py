@@ -1,7 +1,9 @@
 """A table that others fill never outgrows its limit, and gives up what it may, in its order."""
 
+import ast
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from p2ptui.bounded import LOOKED_AT, BoundedQueue, BoundedTable, Share, Shares, prefix_of
 from p2ptui.bounded.recency import Recency
+from p2ptui.core import cluster
 from p2ptui.core.tables import Tables
 from p2ptui.errors import LocalError
 
@@ -558,3 +561,18 @@ def test_the_newest_stays_so_until_it_goes_itself():
     order.touch("b")
     order.discard("b")
     assert (order.newest, list(order)) == (None, ["c"])
+
+
+def test_every_table_of_a_cluster_is_told_of() -> None:
+    """Whoever writes to the broker fills them, and can be seen to."""
+    for path in sorted((Path(cluster.__file__).parent).glob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        made = [call for call in calls if ast.unparse(call.func).startswith("BoundedTable")]
+        added = [
+            argument
+            for call in calls
+            if ast.unparse(call.func).endswith("tables.add")
+            for argument in call.args
+        ]
+        assert [ast.unparse(call) for call in made if call not in added] == []

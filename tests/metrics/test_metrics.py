@@ -385,8 +385,16 @@ async def test_a_port_in_use_is_one_line_and_taken_when_it_is_free(caplog, monke
         with socket.create_server(("127.0.0.1", 0)) as taken:
             where = f"127.0.0.1:{taken.getsockname()[1]}"
             serving = serving_metrics(object(), configured(where))
+            tries, opened = 0, serving._http.open
+
+            async def open_noted(*where):
+                nonlocal tries
+                tries += 1
+                return await opened(*where)
+
+            monkeypatch.setattr(serving._http, "open", open_noted)
             await serving.__aenter__()
-            await asyncio.sleep(0.1)
+            await until(lambda: tries >= 5)
         await until(lambda: serving.address)
         assert (await fetch(serving.address, "/"))[0] == 404
         await serving.__aexit__(None, None, None)
@@ -395,6 +403,32 @@ async def test_a_port_in_use_is_one_line_and_taken_when_it_is_free(caplog, monke
         " --metrics; the node runs on without them",
         f"metrics at http://{where}/metrics, /healthz and /readyz",
     ]
+
+
+async def test_a_mistake_while_it_is_tried_again_is_told_and_hides_no_reason_of_the_end(
+    caplog, monkeypatch
+):
+    monkeypatch.setattr(server, "AGAIN_S", 0.0)
+    errors = [RuntimeError("broken"), OSError("busy")]
+
+    async def fail(*_):
+        raise errors.pop()
+
+    serving = serving_metrics(object(), configured("127.0.0.1:9"))
+    monkeypatch.setattr(serving._http, "open", fail)
+
+    async def live():
+        async with serving:
+            await until(serving._trying.done)
+            assert "broken" in caplog.text, "at once, and not at the end of the node"
+            raise KeyError("why the node ended")
+
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(KeyError, match="why the node ended"):
+            await live()
+    assert caplog.records[-1].getMessage() == (
+        "metrics are not served at 127.0.0.1:9, and this is not tried again; the node goes on"
+    )
 
 
 async def test_a_host_that_does_not_resolve_is_one_line_and_the_node_goes_on(caplog):

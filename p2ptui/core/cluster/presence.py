@@ -121,11 +121,11 @@ class OwnPresence:
                 full="cluster_entries_full",
             ),
         )
-        self._due: BoundedTable[str, None] = BoundedTable(
-            lambda: 2 * state.config.server.max_connections
+        self._due: BoundedTable[str, None] = state.tables.add(
+            "cluster_entries_due", BoundedTable(lambda: 2 * state.config.server.max_connections)
         )
-        self._yielded: BoundedTable[str, None] = BoundedTable(
-            lambda: 2 * state.config.server.max_connections
+        self._yielded: BoundedTable[str, None] = state.tables.add(
+            "cluster_yielded", BoundedTable(lambda: 2 * state.config.server.max_connections)
         )
         """Peers that another server holds."""
         self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)

@@ -34,7 +34,9 @@ class Statements:
             "cluster_statements",
             BoundedTable(state.most_peers, full="cluster_statements_full"),
         )
-        self._former: BoundedTable[str, bytes] = BoundedTable(MAX_FORMER, lifetime_s=FORMER_S)
+        self._former: BoundedTable[str, bytes] = state.tables.add(
+            "cluster_former", BoundedTable(MAX_FORMER, lifetime_s=FORMER_S)
+        )
         self._budget = TokenBucket(OWN_VERIFIED_PER_S, 0.0)
 
     def of(self, node_id: str) -> tuple[int, bytes]:

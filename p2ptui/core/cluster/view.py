@@ -98,7 +98,7 @@ class View:
         self._entries: BoundedTable[str, Entry] = tables.add(
             "cluster_nodes", BoundedTable(max_nodes, refuses=True, full="cluster_nodes_full")
         )
-        self._odd: BoundedTable[str, int] = BoundedTable(MAX_ODD)
+        self._odd: BoundedTable[str, int] = tables.add("cluster_odd", BoundedTable(MAX_ODD))
         self._unverified: BoundedTable[str, tuple[Presence, About, int]] = tables.add(
             "cluster_unverified",
             BoundedTable(
@@ -107,7 +107,9 @@ class View:
         )
         self._passing = Passing(tables)
         self._tellings = Tellings(state, others, MOVED_S, self._tell_of)
-        self._in_use: BoundedTable[str, Foreign] = BoundedTable(MAX_IN_USE)
+        self._in_use: BoundedTable[str, Foreign] = tables.add(
+            "cluster_in_use", BoundedTable(MAX_IN_USE)
+        )
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None

@@ -86,7 +86,8 @@ class Home:
         self._left: Peer | None = None
         """A server that said that it goes down, and where to go."""
         self._alone: frozenset[str] = frozenset()
-        """Ids of servers that have lost all others: nobody at those can reach this node by them."""
+        """Ids of joined servers that have lost all others: nobody at those can reach this node by
+        them."""
         self._timer: Timer | None = None
         self._saying: Timer | None = None
         self._counter = 0
@@ -154,6 +155,7 @@ class Home:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         spread_s = 0.0
+        self._alone -= {peer.node_id}
         if peer is self._left:
             self._left, spread_s = None, SPREAD_S
         if peer is self.server:

@@ -156,6 +156,19 @@ def test_whoever_is_at_a_server_without_a_broker_is_reached_by_its_other_one(
     assert servers.holder(node, 0) == servers.hosts[1].id
 
 
+def test_a_server_without_a_broker_is_forgotten_with_its_session(servers: Servers) -> None:
+    node = joined(servers, 0, 1)
+    servers.broker.cut(servers.buses[0], servers.world.now)
+    servers.run_for(10)
+    home = node.endpoint.home
+    assert home._alone == {servers.hosts[0].id}
+    servers.kill(0)
+    servers.run_for(120)
+    assert not node.is_connected_to(servers.hosts[0])
+    assert home_of(node) == servers.hosts[1].id
+    assert home._alone == frozenset()
+
+
 def test_while_the_broker_is_away_nobody_goes_to_and_fro(servers: Servers) -> None:
     node = joined(servers, 0, 1)
     servers.broker.kill(servers.world.now)
