@@ -53,18 +53,23 @@ class Reloading:
         return True
 
     def run(self, node: Node) -> None:
-        """Do it; what is wrong is one line in the log, and all stays as it was."""
-        problems: list[str] = []
-        config, changed, waiting = self._read_again(problems)
+        """Do it. A configuration that cannot be used is one line in the log, and all stays as it
+        was; the log file is opened anew all the same, since it may have been moved."""
         try:
-            configure_logging(config.logging, verbose=config.server.verbose_logging)
+            read = self.config if self.read is None else self.read()
+            config, changed, waiting = take_over(self.config, read)
         except P2PError as error:
-            problems.append(f"the log is not opened anew: {error}")
+            self._open_log(self.config)
+            log.error(
+                "SIGHUP: the configuration was not applied: %s; the old values stay in effect",
+                error,
+                extra=tagged("reload_refused", reason=str(error)),
+            )
+            return
+        if not self._open_log(config):
             kept = {f"logging.{name}": value for name, value in asdict(self.config.logging).items()}
             config = config.with_values(kept)
             changed = tuple(name for name in changed if name not in kept)
-        for problem in problems:
-            log.error("%s; what was before stays", problem, extra=tagged("reload_refused"))
         if changed:
             for warning in config_warnings(config):
                 log.warning("%s", warning, extra=tagged("config_warning"))
@@ -91,10 +96,15 @@ class Reloading:
         self._changed.set()
         self._changed.clear()
 
-    def _read_again(self, problems: list[str]) -> tuple[Config, tuple[str, ...], tuple[str, ...]]:
+    def _open_log(self, config: Config) -> bool:
+        """Log from now on as these options say; False, and a line, if that cannot be."""
         try:
-            read = self.config if self.read is None else self.read()
-            return take_over(self.config, read)
+            configure_logging(config.logging, verbose=config.server.verbose_logging)
         except P2PError as error:
-            problems.append(f"the configuration is not taken over: {error}")
-            return self.config, (), ()
+            log.error(
+                "SIGHUP: the log stays where it is: %s",
+                error,
+                extra=tagged("log_not_reopened", reason=str(error)),
+            )
+            return False
+        return True

@@ -164,10 +164,13 @@ def test_a_broken_file_is_one_line_and_changes_nothing(caplog, opened):
             assert opened == [before.logging]  # the log is opened anew all the same
 
     run_virtual(story())
-    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert line == (
-        "the configuration is not taken over: node.toml: line 3: not valid TOML: expected '=';"
-        " what was before stays"
+    (record,) = caplog.records  # and no line that speaks of success
+    assert record.levelname == "ERROR"
+    assert record.event == "reload_refused"
+    assert record.told == {"reason": "node.toml: line 3: not valid TOML: expected '='"}
+    assert record.getMessage() == (
+        "SIGHUP: the configuration was not applied: node.toml: line 3: not valid TOML: expected"
+        " '='; the old values stay in effect"
     )
 
 
@@ -185,7 +188,8 @@ def test_a_log_that_cannot_be_opened_leaves_the_old_one(caplog, monkeypatch):
 
     story_of(act)
     told = [record.getMessage() for record in caplog.records]
-    assert sum("cannot open '/x'" in line for line in told) == 1
+    (refused,) = [record for record in caplog.records if "cannot open '/x'" in record.getMessage()]
+    assert refused.event == "log_not_reopened"
     assert "SIGHUP: new values: server.max_connections" in told
 
 

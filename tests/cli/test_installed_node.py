@@ -204,7 +204,7 @@ def test_a_hangup_reopens_the_log_and_reads_the_options_again(tmp_path):
             assert (await client.send(client.peers[0].node_id, "after")).delivered
             assert len(client.peers) == 1
             config.write_text("[server]\nmax_connections\n")
-            hang_up(node, "the configuration is not taken over")
+            hang_up(node, "the configuration was not applied")
             config.unlink()
             hang_up(node, "cannot be read")
             assert (await client.send(client.peers[0].node_id, "still")).delivered
