@@ -59,6 +59,8 @@ class Completing:
         self._refusals = answering.refusals
         self._ask_before = ask_before
         self._seating = answering.seating
+        self.on_begun: Callable[[int, float], None] = lambda *_: None
+        """Called with the number of an exchange that is complete, and the time."""
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
@@ -158,9 +160,10 @@ class Completing:
     def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)
         self._let_in(arrival, pending, now)
+        self.on_begun(number, now)
 
     def _turn_away(self, number: int, pending: Pending, words: str, now: float) -> None:
-        self._answering.forget(number)
+        self._answering.give_up(number)
         self._refusals.refuse_end(pending, words, now)
 
     def _doubt(self, arrival: Arrival, now: float) -> str:
@@ -201,15 +204,14 @@ class Completing:
 
     def _have_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> bool:
         """Whether a node has asked for a session where it has one, and did not know of that yet:
-        this node has asked for it, and the other one had asked before, or has said nothing in it.
+        this node has asked for it, and the other one had asked before it said anything in it.
         """
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False
         if owner.address != arrival.address or not owner.is_authenticated:
             return False
-        current = seal.session.current
-        is_unknown = current.opened == 0 or pending.asked_at < current.began_at
+        is_unknown = pending.is_blind or pending.asked_at <= seal.session.current.began_at
         return is_unknown and self._seals.has_crossed(seal, proof, now)
 
     def _join_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> None:
