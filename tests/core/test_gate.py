@@ -859,7 +859,7 @@ SENDERS: dict[str, set[str]] = {
     "io/exits.py": {"sock.send"},  # asks a gate
     "io/mmsg.py": {"library.sendmmsg"},
     "io/udp.py": {"self._pktinfo.send", "self._transport.sendto", "self.send", "sock.sendto"},
-    "io/pktinfo.py": {"sock.sendto", "unix.sendmsg"},
+    "io/pktinfo.py": {"sock.sendmsg", "sock.sendto"},
     "io/own_sockets.py": {"member.socket.send", "member.socket.send_all"},
     "io/memory_socket.py": {"self._clockwork.send", "self._network.send", "self.send"},
     "io/netlink.py": {"link.send"},  # asks the kernel
