@@ -149,8 +149,7 @@ class Dispatch:
             peer = self._peer_beside(address)
         gate = self._gate
         gate.now = now
-        gate.note_arrival(None if peer is None else peer.purse, address, 0)
-        gate.arrived_bytes = len(data)
+        gate.note_waited(None if peer is None else peer.purse, address, len(data))
         try:
             self._take_sealed(data, address, peer, now)
         finally:

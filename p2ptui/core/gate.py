@@ -128,6 +128,17 @@ class Gate:
             purse.earn_bytes(size)
             self._free = float(AMPLIFICATION_LIMIT * size)
 
+    def note_waited(self, purse: Purse | None, source: Address, size: int) -> None:
+        """A datagram is handled that came earlier: what a peer's pays for was noted then.
+
+        Args:
+            purse: Of the peer that sent it; None for a stranger.
+            source: Where it came from.
+            size: Its bytes.
+        """
+        self.note_arrival(purse, source, 0)
+        self.arrived_bytes = size
+
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers
         are not limited: they go to whoever asked for them."""
