@@ -136,8 +136,12 @@ class Gate:
             source: Where it came from.
             size: Its bytes.
         """
-        self.note_arrival(purse, source, 0)
+        self._arrival = purse
         self.arrived_bytes = size
+        if purse is None:
+            self._arrived_from = source
+        else:
+            self._free = 0.0
 
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers

@@ -121,7 +121,7 @@ async def test_one_failure_does_not_hide_another(caplog):
                 request = f"GET /{path} HTTP/1.1\r\nAccept: {accept}\r\n\r\n".encode()
                 assert (await ask(address, request)).startswith(b"HTTP/1.1 500 ")
     await http.close()
-    assert [record.getMessage().split()[2].strip(";") for record in caplog.records] == [
+    assert [record.getMessage().split()[3].strip(";") for record in caplog.records] == [
         *("/page", "/page", "/other", "/other")
     ]
 
