@@ -7,6 +7,7 @@ from pathlib import Path
 
 from p2ptui.commands.answer import Answer
 from p2ptui.config import ClusterOptions, Config, config_warnings
+from p2ptui.config.file_rights import file_warnings
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
 from p2ptui.errors import ConfigError
@@ -44,7 +45,8 @@ def show_config(
             answer.tell(config_json(config))
             text = render_config(config)
         else:
-            warnings = check_config(load_config(files, environ, overrides))
+            config = load_config(files, environ, overrides)
+            warnings = [*check_config(config), *file_warnings(files, config)]
             for warning in warnings:
                 print(f"p2ptui: {warning}", file=sys.stderr)
             answer.tell({"valid": True, "warnings": warnings})

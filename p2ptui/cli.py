@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
 from p2ptui.commands.node_options import ALL_COMMANDS, COMMANDS, node_overrides, read_node_options
@@ -121,7 +121,12 @@ def _run_node(arguments: Sequence[str]) -> int:
         return show_config(options, overrides, os.environ)
     config = read()
     # No option of a file, which others may have written, nor of the environment.
-    beside = {} if options.key_log is None else {"key_log": options.key_log}
+    beside: dict[str, Any] = {} if options.key_log is None else {"key_log": options.key_log}
+    if files or config.cluster.servers:
+        from p2ptui.config.file_rights import file_warnings
+
+        if warnings := file_warnings(files, config):
+            beside["warnings"] = warnings
     if not options.no_ui:
         from p2ptui.tui.run import run_screen
 

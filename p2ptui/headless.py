@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from p2ptui.config import Config, config_warnings
@@ -31,12 +31,15 @@ STATUS_EACH_S: Final = 30.0
 """So often the service manager is told how it is."""
 
 
-def run_headless(config: Config, *, key_log: str | None = None) -> int:
+def run_headless(
+    config: Config, *, key_log: str | None = None, warnings: Sequence[str] = ()
+) -> int:
     """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
 
     Args:
         config: Every option.
         key_log: Where the keys of sessions are written, for debugging; nowhere without it.
+        warnings: What is wrong with the files that the configuration comes from, a line each.
 
     Returns:
         The exit code, 0.
@@ -48,16 +51,16 @@ def run_headless(config: Config, *, key_log: str | None = None) -> int:
     survive_hangups()
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return run(_serve(config, key_log), fast=True)
+        return run(_serve(config, key_log, warnings), fast=True)
     finally:
         shutdown_logging()
 
 
-async def _serve(config: Config, key_log: str | None = None) -> int:
+async def _serve(config: Config, key_log: str | None = None, warnings: Sequence[str] = ()) -> int:
     stopping = asyncio.Event()
     reloading = Reloading(config)
     _stop_when_asked(stopping)
-    for warning in (*config_warnings(config), *advice(config)):
+    for warning in (*warnings, *config_warnings(config), *advice(config)):
         log.warning("%s", warning, extra=tagged("config_warning"))
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with operated(node, config) as manager, node:

@@ -145,7 +145,7 @@ def _open(path: Path, kind: KeyKind) -> int:
             ) from None
         raise NoKeyFileError(f"{where}: there is no such file") from None
     except PermissionError:
-        if path.is_dir():  # as Windows says it
+        if os.path.isdir(path):  # as Windows says it; Path.is_dir fails where a folder is closed
             raise KeyFileError(_is_folder(where, kind)) from None
         raise KeyFileError(
             f"{where}: cannot be read: permission denied; let this user read it, and nobody else"

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from p2ptui.config import Config, config_warnings
 from p2ptui.errors import LocalError
@@ -18,11 +19,13 @@ from p2ptui.tui.keymap import check_ui_options
 from p2ptui.tui.settings import Settings, history_path, settings_path
 
 
-def run_screen(config: Config, *, key_log: str | None = None) -> int:
+def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence[str] = ()) -> int:
     """Run a node with its screen until the user leaves.
 
     Args:
         config: Every option.
+        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
+        warnings: What is wrong with the files that the configuration comes from, a line each.
 
     Returns:
         The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM, 129 after SIGHUP.
@@ -45,12 +48,12 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
         try:
-            return run(_run(config, key_log), fast=True)
+            return run(_run(config, key_log, warnings), fast=True)
         finally:
             shutdown_logging()
 
 
-async def _run(config: Config, key_log: str | None = None) -> int:
+async def _run(config: Config, key_log: str | None = None, warnings: Sequence[str] = ()) -> int:
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with serving_metrics(node, config), node:
         app = P2PApp(
@@ -60,7 +63,7 @@ async def _run(config: Config, key_log: str | None = None) -> int:
             settings=Settings(settings_path()),
             diagnose=diagnoses_at_start(config, node.address),
         )
-        for warning in config_warnings(config):
+        for warning in (*warnings, *config_warnings(config)):
             app.note(warning, "warn")
         for notice in node.own_identity.notices:
             app.note(notice, "warn")

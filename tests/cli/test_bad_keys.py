@@ -344,3 +344,19 @@ def test_a_credential_of_systemd_is_for_its_service_alone(home, monkeypatch, kin
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(home))  # it is not in there itself
     with pytest.raises(KeyFileError, match="others can read or change it"):
         read_key_file(path, kind)
+
+
+@posix
+def test_a_key_in_a_folder_that_this_user_may_not_enter(home):
+    folder = home / "closed"
+    create_key_file(folder / "key", KeyKind.NETWORK, KEY)
+    folder.chmod(0o000)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)  # root may enter any
+    try:
+        with pytest.raises(KeyFileError, match="cannot be read: permission denied; let this user"):
+            read_key_file(folder / "key", KeyKind.NETWORK)
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
