@@ -461,10 +461,10 @@ FAMILIES: Final = (
         "p2ptui_cluster_broker_messages_total",
         "counter",
         "Exchanged with the broker: entries put and refused, messages published, entries and"
-        " messages heard, and messages dropped on the way in and out.",
+        " messages that arrived, and messages dropped on the way in and out.",
         _of_cluster(
             lambda c: _broker(
-                c, "puts", "refused", "published", "heard", "dropped_in", "dropped_out"
+                c, "puts", "refused", "published", "arrived", "dropped_in", "dropped_out"
             )
         ),
         "what",
