@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from p2ptui.config import LoggingOptions
 from p2ptui.errors import ConfigError
+from p2ptui.io.own_file import try_place
 from p2ptui.places import user_file
 from p2ptui.text import printable
 
@@ -128,7 +129,7 @@ def _open_file(options: LoggingOptions) -> logging.Handler:
             elif self.stream is not None:  # the base class would let the only file grow for ever
                 self.stream.truncate(0)
 
-    path = Path(options.log_file_path) if options.log_file_path else default_log_file()
+    path = _file_of(options)
     try:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,8 +140,35 @@ def _open_file(options: LoggingOptions) -> logging.Handler:
             encoding="utf-8",
         )
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
+        raise _cannot_open(path, error) from None
+
+
+def require_log_file(options: LoggingOptions) -> None:
+    """Refuse a log file that `configure_logging` could not open; none is made.
+
+    Raises:
+        ConfigError: As it would.
+    """
+    if not options.log_to_file:
+        return
+    path = _file_of(options)
+    try:
+        path = _no_pipe(path.expanduser())
+        if path.exists():
+            path.open("ab").close()
+        else:
+            try_place(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _cannot_open(path, error) from None
+
+
+def _file_of(options: LoggingOptions) -> Path:
+    return Path(options.log_file_path) if options.log_file_path else default_log_file()
+
+
+def _cannot_open(path: Path, error: Exception) -> ConfigError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}")
 
 
 def _no_pipe(path: Path) -> Path:

@@ -111,7 +111,8 @@ error: it was probably mistyped.
         """\
   0      it worked
   1      it did not work: the error message says why
-  2      wrong usage, or a configuration that cannot be used
+  2      wrong usage, or a configuration that cannot be used, with the files
+         that it names: a key file, the log file, a folder for files
   128+N  ended by signal N: 130 after Ctrl+C, 129 if the terminal was closed
 
 p2ptui nat exits with 1 if no server could answer its question; the report is
@@ -213,6 +214,7 @@ A node without a screen (p2ptui --no-ui):
   SIGINT, SIGTERM  say goodbye to the peers and exit with 0; a second one ends
                    the node at once
   SIGHUP           open the log file anew, and read the configuration again
+  SIGUSR1          log all statistics
 
 Options that cannot change in a running node keep their values, and a line in
 the log names them. A configuration that cannot be used changes nothing.
