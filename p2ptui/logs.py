@@ -45,6 +45,9 @@ _LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
 
 logging.addLevelName(TRACE, "TRACE")
 
+_handlers: list[logging.Handler] = []
+"""What `configure_logging` set up."""
+
 
 def configure_logging(
     options: LoggingOptions, stream: TextIO | None = None, *, verbose: bool = False
@@ -72,6 +75,7 @@ def configure_logging(
         file_handler.setFormatter(_formatter(options, level, colours=False))
         handlers.append(file_handler)
     shutdown_logging()
+    _handlers.extend(handlers)
     for logger in _LOGGERS:
         for handler in handlers:
             logger.addHandler(handler)
@@ -84,12 +88,13 @@ def configure_logging(
 def shutdown_logging() -> None:
     """Write out what is left, close the file and undo `configure_logging`."""
     for logger in _LOGGERS:
-        for handler in [h for h in logger.handlers if isinstance(h, _Unfailing)]:
+        for handler in _handlers:
             logger.removeHandler(handler)
-            with contextlib.suppress(OSError, ValueError):
-                handler.close()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
+    while _handlers:
+        with contextlib.suppress(OSError, ValueError):
+            _handlers.pop().close()
 
 
 def default_log_file() -> Path:
@@ -107,38 +112,23 @@ def default_log_file() -> Path:
     return path
 
 
-class _Unfailing(logging.Handler):
-    """An output whose failures (full disk, reader gone) cost a record, never the node."""
+class _StreamHandler(logging.StreamHandler[TextIO]):
+    """A reader that has gone costs a line, never the node."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
-class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
-    pass
-
-
 def _open_file(options: LoggingOptions) -> logging.Handler:
     # It brings much that a program whose log goes to standard error never needs.
-    from logging.handlers import RotatingFileHandler
-
-    class FileHandler(_Unfailing, RotatingFileHandler):
-        def doRollover(self) -> None:  # noqa: N802
-            if self.backupCount > 0:
-                super().doRollover()
-            elif self.stream is not None:  # the base class would let the only file grow for ever
-                self.stream.truncate(0)
+    from p2ptui.log_file import LogFile
 
     path = _file_of(options)
     try:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileHandler(
-            _no_pipe(path),
-            maxBytes=options.max_log_file_size * _BYTES_PER_MB,
-            backupCount=options.max_log_files - 1,
-            encoding="utf-8",
-        )
+        most = options.max_log_file_size * _BYTES_PER_MB
+        return LogFile(_no_pipe(path), most, options.max_log_files - 1)
     except (OSError, RuntimeError, ValueError) as error:
         raise _cannot_open(path, error) from None
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from p2ptui import logs
 from p2ptui.config import LoggingOptions
 from p2ptui.errors import ConfigError
+from p2ptui.log_file import lost_lines
 from p2ptui.logs import TRACE, configure_logging, default_log_file, shutdown_logging
 
 log = logging.getLogger("p2ptui.test")
@@ -235,6 +236,38 @@ def test_a_full_disk_costs_nothing_but_the_records() -> None:
     log.info("message")
     shutdown_logging()
     assert stream.getvalue().count("message") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
+    path, real = tmp_path / "node.log", tmp_path / "real.log"
+    path.symlink_to("/dev/full")
+    before = lost_lines()
+    stream = logging_to(io.StringIO(), level="warn", log_to_file=True, log_file_path=str(path))
+    for number in range(20):
+        log.warning("lost %d %s", number, "x" * 1000)
+    configure_logging(  # as SIGHUP does
+        LoggingOptions(level="warn", log_to_file=True, log_file_path=str(path)), stream
+    )
+    log.warning("lost too")
+    assert lost_lines() - before == 21
+    path.unlink()
+    path.symlink_to(real)
+    real.write_text("cut in the mid")
+    log.warning("found")
+    log.warning("the last")
+    told = [line for line in stream.getvalue().splitlines() if "the log file" in line]
+    assert [line[24:] for line in told] == [
+        f"ERROR the log file {path} cannot be written: No space left on device; its lines are lost"
+        " until it can",
+        f"WARN  the log file {path} is written again; 21 lines were lost",
+    ]
+    assert [line[24:] for line in real.read_text("utf-8").splitlines()[1:]] == [
+        "WARN  found",
+        f"WARN  the log file {path} is written again; 21 lines were lost",
+        "WARN  the last",
+    ]
+    assert lost_lines() - before == 21
 
 
 def test_a_closed_stream_costs_nothing_but_the_records() -> None:
