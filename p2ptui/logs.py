@@ -37,6 +37,8 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 _NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
+"""From which level on a line has which priority of syslog."""
 _BYTES_PER_MB = 1_000_000
 _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
 
@@ -69,7 +71,7 @@ def configure_logging(
         level = min(level, logging.DEBUG)
     stream = sys.stderr if stream is None else stream
     handlers: list[logging.Handler] = [_StreamHandler(stream)]
-    handlers[0].setFormatter(_formatter(options, level, colours=_wants_colours(stream)))
+    handlers[0].setFormatter(_formatter_for(stream, options, level))
     if options.log_to_file:
         file_handler = _open_file(options)
         file_handler.setFormatter(_formatter(options, level, colours=False))
@@ -167,6 +169,25 @@ def _no_pipe(path: Path) -> Path:
     return path
 
 
+def is_journal(stream: TextIO | None) -> bool:
+    """Whether systemd keeps what is written there: JOURNAL_STREAM names its device and inode."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    if not named or stream is None:
+        return False
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{about.st_dev}:{about.st_ino}"
+
+
+def for_journal(text: str, level: int) -> str:
+    """The same with its priority before each line, which the journal reads and takes away
+    (sd-daemon(3))."""
+    priority = next(number for least, number in _PRIORITIES if level >= least)
+    return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+
+
 def _wants_colours(stream: TextIO) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
@@ -175,29 +196,50 @@ def _wants_colours(stream: TextIO) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _formatter(options: LoggingOptions, level: int, *, colours: bool) -> logging.Formatter:
+def _formatter_for(stream: TextIO, options: LoggingOptions, level: int) -> logging.Formatter:
+    if is_journal(stream):
+        return _JournalFormatter(_formatter(options, level, colours=False, clock=False))
+    return _formatter(options, level, colours=_wants_colours(stream))
+
+
+def _formatter(
+    options: LoggingOptions, level: int, *, colours: bool, clock: bool = True
+) -> logging.Formatter:
     tracebacks = level <= logging.DEBUG
     if options.format == "json":
         return _JsonFormatter(tracebacks=tracebacks)
-    return _PrettyFormatter(tracebacks=tracebacks, colours=colours)
+    return _PrettyFormatter(tracebacks=tracebacks, colours=colours, clock=clock)
+
+
+class _JournalFormatter(logging.Formatter):
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_journal(self._inner.format(record), record.levelno)
 
 
 class _PrettyFormatter(logging.Formatter):
-    """Time, level, message; a traceback, if wanted, follows in indented lines."""
+    """Time (the journal has its own), level, message; a traceback, if wanted, in indented lines."""
 
-    def __init__(self, *, tracebacks: bool, colours: bool) -> None:
+    def __init__(self, *, tracebacks: bool, colours: bool, clock: bool) -> None:
         super().__init__()
+        self._clock = clock
         self._tracebacks = tracebacks
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        clock = ""
+        if self._clock:
+            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+            clock += f".{int(record.msecs):03} "
         level = _level_name(record)
         padded = f"{level:<5}"
         if self._colours:
             padded = f"\x1b[{_COLOURS.get(level, '0')}m{padded}\x1b[0m"
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{clock}.{int(record.msecs):03} {padded} {_message(record)}{fields}"
+        line = f"{clock}{padded} {_message(record)}{fields}"
         error = _exception(record)
         if error is None:
             return line

@@ -110,6 +110,40 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\x1b" not in plain.getvalue()
 
 
+@pytest.mark.parametrize("format_", ["pretty", "json"])
+def test_the_journal_is_told_priorities_and_has_a_clock_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    path = tmp_path / "journal"
+    with path.open("w", encoding="utf-8") as stream:
+        about = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        configure_logging(LoggingOptions(level="trace", format=format_), stream)
+        for level in (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            log.log(level, "message")
+        fail("text")
+        shutdown_logging()
+    lines = path.read_text("utf-8").splitlines()
+    assert [line[:3] for line in lines[:5]] == ["<7>", "<7>", "<6>", "<4>", "<3>"]
+    assert {line[:3] for line in lines[5:]} == {"<3>"}  # the lines of a traceback, too
+    if format_ == "pretty":
+        assert lines[3] == "<4>WARN  message"
+    else:
+        assert json.loads(lines[3].removeprefix("<4>"))["message"] == "message"
+
+
+def test_another_stream_than_the_journals_is_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that is started by a service, with its own standard error, has the variable too."""
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        configure_logging(LoggingOptions(), stream)
+        log.info("message")
+        shutdown_logging()
+    assert re.match(r"\d{4}-.* INFO  message\n", (tmp_path / "log").read_text("utf-8"))
+
+
 def log_line(_: io.StringIO) -> None:
     log.info("message")
 
