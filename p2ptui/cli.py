@@ -75,8 +75,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 def complain(text: str, code: int) -> int:
     """Say in one line on standard error what went wrong; gives `code` back."""
+    line = f"p2ptui: {printable(text, 1000)}"
+    if os.environ.get("JOURNAL_STREAM"):
+        import logging
+
+        from p2ptui.logs import for_journal, is_journal
+
+        line = for_journal(line, logging.ERROR) if is_journal(sys.stderr) else line
     with contextlib.suppress(OSError):
-        print(f"p2ptui: {printable(text, 1000)}", file=sys.stderr)
+        print(line, file=sys.stderr)
     return code
 
 

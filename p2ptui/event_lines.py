@@ -17,7 +17,8 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     TrustChanged,
 )
-from p2ptui.event_log import level_of, log_event, log_file, log_unkept
+from p2ptui.event_log import level_of, log_file, log_unkept
+from p2ptui.event_log import log_event as log_event
 from p2ptui.node import Node
 from p2ptui.reloading import Reloading
 from p2ptui.tagged import tagged

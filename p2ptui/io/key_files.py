@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2ptui.errors import LocalError
-from p2ptui.io.own_file import OTHERS, OWN_MODE, credential_rights, is_for_others
+from p2ptui.errors import ConfigError
+from p2ptui.io.own_file import OTHERS, OWN_MODE, credential_rights, is_for_others, try_place
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
 from p2ptui.text import cause, shown_path
 
@@ -36,7 +36,7 @@ _REMEDIES: Final = {
 }
 
 
-class KeyFileError(LocalError):
+class KeyFileError(ConfigError):
     """A key file cannot be used; it was not changed."""
 
 
@@ -117,6 +117,18 @@ def create_key_file(path: Path, kind: KeyKind, key: Secret) -> None:
             f"{shown_path(path)}: there is something of this name, and it is not overwritten;"
             " choose another name, or move it away"
         ) from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
+
+
+def require_place(path: Path) -> None:
+    """Refuse a place where `create_key_file` could not write; nothing is left there.
+
+    Raises:
+        KeyFileError: As it would.
+    """
+    try:
+        try_place(path)
     except (OSError, ValueError) as error:
         raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
 

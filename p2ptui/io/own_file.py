@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import stat
 import sys
 from pathlib import Path
@@ -31,6 +32,23 @@ def credential_rights(path: Path) -> int:
 def is_for_others(about: os.stat_result, rights: int = OTHERS) -> bool:
     """Whether others than its user have any of these rights to a file; not known on Windows."""
     return sys.platform != "win32" and bool(about.st_mode & rights)
+
+
+def try_place(path: Path) -> None:
+    """Find out whether a file could be made there, together with the folders that are missing.
+
+    Only making one tells: rights are not all that counts. Nothing is left behind.
+
+    Raises:
+        OSError: It could not.
+        ValueError: It is no path.
+    """
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    name = folder / f".p2ptui-{secrets.token_hex(8)}.try"
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_MODE))
+    name.unlink()
 
 
 def _open_at_once(name: str, flags: int) -> int:

@@ -111,7 +111,8 @@ error: it was probably mistyped.
         """\
   0      it worked
   1      it did not work: the error message says why
-  2      wrong usage, or a configuration that cannot be used
+  2      wrong usage, or a configuration that cannot be used, with the files
+          that it names: a key file, the log file, a folder for files
   128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
          terminal was closed
 

@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     """See `RunningNode.path_kinds`."""
     servers_to_join: int
     version: str
+    log_lines_lost: int = 0
     cluster: "ClusterReport | None" = None
     """None for a node that serves its network alone: there are no such metrics then."""
     configured_servers_joined: int = 0
@@ -142,6 +143,12 @@ FAMILIES: Final = (
         "gauge",
         "Servers that server.join names, and with which there is a session.",
         lambda r: r.configured_servers_joined,
+    ),
+    Family(
+        "p2ptui_log_lost_lines_total",
+        "counter",
+        "Lines that the log file did not take, because the disk is full for example.",
+        lambda r: r.log_lines_lost,
     ),
     # Connections.
     Family(
