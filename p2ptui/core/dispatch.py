@@ -62,6 +62,8 @@ class Dispatch:
         self._checks = receivers.checks
         self._probes = receivers.probes
         self._stun = receivers.stun
+        if self._arrivals.clear is not None:
+            self._arrivals.clear.opening.early.take = self._take_early
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -137,6 +139,22 @@ class Dispatch:
             self._counters.drop("junk")
         else:
             peer.liveness.hear(now)
+
+    def _take_early(self, data: bytes, address: Address, now: float) -> None:
+        """Take a sealed frame that has waited for its session: it was counted when it came."""
+        if self._state.closing:
+            return
+        peer = self._own_address(address)
+        if peer is None:
+            peer = self._peer_beside(address)
+        gate = self._gate
+        gate.now = now
+        gate.note_arrival(None if peer is None else peer.purse, address, 0)
+        gate.arrived_bytes = len(data)
+        try:
+            self._take_sealed(data, address, peer, now)
+        finally:
+            gate.settle()
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers

@@ -6,6 +6,7 @@ or its id is owned elsewhere. Message 3 shows the keys of the id, at the address
 whoever can do that is the owner, and `completing` lets it in. Until then nothing changes.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -51,6 +52,8 @@ class Answering:
         self._seals = seals
         self.seating = Seating(state, sessions.lifecycle)
         """Where who has shown its keys waits in a full house."""
+        self.on_forgotten: Callable[[int], None] = lambda _: None
+        """Called with the number of an exchange that leads to no session."""
         self._crossings = sessions.crossings
         self._load = Load(state)
         self.refusals = Refusals(state, sessions.newcomers.answers)
@@ -62,7 +65,7 @@ class Answering:
                 full="exchange_forgotten",
                 shares=state.tables.shares,
                 lifetime_s=PENDING_S,
-                on_evicted=lambda _, pending: self._forget_request(pending),
+                on_evicted=self._forget_pending,
             ),
         )
         self._by_request: BoundedTable[tuple[Address, str], int] = BoundedTable(
@@ -214,5 +217,15 @@ class Answering:
         if pending is not None:
             self._forget_request(pending)
 
+    def give_up(self, number: int) -> None:
+        """An exchange leads to no session."""
+        pending = self._pending.pop(number)
+        if pending is not None:
+            self._forget_pending(number, pending)
+
     def _forget_request(self, pending: Pending) -> None:
         self._by_request.pop((pending.address, pending.message.id))
+
+    def _forget_pending(self, number: int, pending: Pending) -> None:
+        self._forget_request(pending)
+        self.on_forgotten(number)

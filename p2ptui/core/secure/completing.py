@@ -59,6 +59,8 @@ class Completing:
         self._refusals = answering.refusals
         self._ask_before = ask_before
         self._seating = answering.seating
+        self.on_begun: Callable[[int, float], None] = lambda *_: None
+        """Called with the number of an exchange that is complete, and the time."""
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
@@ -158,9 +160,10 @@ class Completing:
     def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)
         self._let_in(arrival, pending, now)
+        self.on_begun(number, now)
 
     def _turn_away(self, number: int, pending: Pending, words: str, now: float) -> None:
-        self._answering.forget(number)
+        self._answering.give_up(number)
         self._refusals.refuse_end(pending, words, now)
 
     def _doubt(self, arrival: Arrival, now: float) -> str:

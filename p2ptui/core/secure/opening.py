@@ -7,6 +7,7 @@ from p2ptui.core.peers.seal import Seal
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
+from p2ptui.core.secure.early import Early
 from p2ptui.core.secure.inner import FIRST as INNER
 from p2ptui.core.secure.inner import OF_PATHS
 from p2ptui.core.secure.inside import Inside
@@ -30,6 +31,7 @@ class Opening:
         seals: The secured sessions.
         answering: Knows the key exchanges that are pending.
         completing: Takes their last messages.
+        early: Keeps sealed frames that are here before those.
         restarts: Hears of sessions that are unknown elsewhere.
         inside: Takes frames that are sent under seal only.
     """
@@ -40,6 +42,7 @@ class Opening:
         seals: Seals,
         answering: Answering,
         completing: Completing,
+        early: Early,
         restarts: Restarts,
         inside: Inside,
     ) -> None:
@@ -50,6 +53,8 @@ class Opening:
         self._restarts = restarts
         self.inside = inside
         """Takes frames that are sent under seal only."""
+        self.early = early
+        """Keeps frames whose session has not begun."""
         self._note_in_use = inside.roaming.note_in_use  # of nearly each frame: saves a call
 
     def receive(
@@ -76,8 +81,7 @@ class Opening:
         owner = self._seals.peer_of(number)
         seal = None if owner is None else owner.session.seal
         if owner is None or seal is None:
-            self._state.counters.drop("seal_unknown_session")
-            self._tell_unknown(data, number, address, now)
+            self._take_unknown(data, number, address, now)
             return None
         session = seal.session
         before = session.current
@@ -132,11 +136,16 @@ class Opening:
         self.inside.take(inner, owner, address, earned, now)
         return None
 
-    def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
-        """Tell whoever speaks under seal that this node does not know the session any more."""
+    def _take_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
+        """Keep a frame for a session that is about to begin; otherwise tell whoever sent it that
+        this node does not know the session any more."""
+        is_awaited = self._answering.awaits(number)
+        if is_awaited and self.early.hold(number, data, address):
+            return
+        self._state.counters.drop("seal_unknown_session")
         gate = self._state.gate
         answer = encode_unknown_session(data)
-        if answer is None or self._answering.awaits(number):
+        if answer is None or is_awaited:
             return
         if gate.refuse(answer, address, gate.earned_by(len(data), address), now):
             self._state.trace(Direction.OUT, address, "", SealFrame.UNKNOWN_SESSION, answer)

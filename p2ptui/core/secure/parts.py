@@ -6,6 +6,7 @@ from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
 from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.displacing import Displacing
+from p2ptui.core.secure.early import Early
 from p2ptui.core.secure.inside import Inside
 from p2ptui.core.secure.opening import Opening
 from p2ptui.core.secure.rekeying import Rekeying
@@ -33,13 +34,15 @@ class SecureParts:
         self.answering = answering = Answering(state, seals, sessions)
         displacing = Displacing(state, delivery, lifecycle)
         completing = Completing(state, seals, answering, sessions, displacing.begin)
+        early = Early(state)
+        answering.on_forgotten, completing.on_begun = early.forget, early.release
         self.restarts = restarts = Restarts(state, delivery, sessions)
         securing = Securing(state, seals, restarts.beside, lifecycle)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle, restarts.beside)
         sessions.liveness.on_beat.append(rekeying.check)
         inside = Inside(state, seals, delivery, lifecycle, rekeying)
         self.roaming, self.own_moves = inside.roaming, inside.own_moves
-        self.opening = Opening(state, seals, answering, completing, restarts, inside)
+        self.opening = Opening(state, seals, answering, completing, early, restarts, inside)
         self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.beside.take_answer)
         sessions.liveness.on_beat.append(securing.check)

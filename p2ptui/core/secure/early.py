@@ -1,0 +1,72 @@
+"""Sealed frames that arrive before the last message of their key exchange wait for it.
+
+Who asked has the keys first, and may speak as soon as that message has left. Where it goes by way
+of a server, and a direct path is found meanwhile, or where the network changes the order, the next
+frame is here first. Nobody repeats a Ping, so a frame that was dropped for that would be lost
+(RFC 9001, section 5.7, keeps such packets too). Nothing is opened or answered before the session
+has begun, and then each frame is taken as if it came now.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+MAX_EARLY: Final = 256
+"""Key exchanges for whose end frames wait; the oldest makes room."""
+
+MAX_EARLY_OF_ONE: Final = 4
+"""Frames that wait for one of them."""
+
+LONGEST_EARLY: Final = 1500
+"""Bytes of each: those of an Ethernet frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    frame: bytes
+    address: Address
+
+
+class Early:
+    """Keeps them.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._held: BoundedTable[int, tuple[_Held, ...]] = state.tables.add(
+            "frames_early",
+            BoundedTable(MAX_EARLY, full="early_frames_forgotten", shares=state.tables.shares),
+        )
+        self.take: Callable[[bytes, Address, float], None] = lambda *_: None
+        """Takes a sealed frame, with where it came from, that was counted and paid for before."""
+
+    def hold(self, number: int, frame: bytes, address: Address) -> bool:
+        """Keep a frame for a session that may begin; whether there is room.
+
+        Args:
+            number: The number of the session.
+            frame: As it came.
+            address: Where from.
+        """
+        held = self._held.get(number, ())
+        if len(held) >= MAX_EARLY_OF_ONE or len(frame) > LONGEST_EARLY:
+            return False
+        return self._held.put(number, (*held, _Held(bytes(frame), address)), address=address)
+
+    def release(self, number: int, now: float) -> None:
+        """The session has begun: what waits for it is taken, in the order in which it came."""
+        for held in self._held.pop(number) or ():
+            # Not from within what begins the session.
+            self._state.timers.schedule(now, partial(self.take, held.frame, held.address))
+
+    def forget(self, number: int) -> None:
+        """There will be no such session."""
+        self._held.pop(number)
