@@ -170,9 +170,10 @@ class Answering:
             self._state.counters.drop("malformed")
             return True
         message = without_payload(request.message)
-        pending = Pending(
-            address, message, request.earned, responder, told, refusal, now, request.earned
-        )
+        seal = None if peer is None else peer.seal
+        is_blind = seal is not None and not seal.session.current.opened
+        earned = request.earned
+        pending = Pending(address, message, earned, responder, told, refusal, now, is_blind, earned)
         if self._pending.put(number, pending, now, address=address):
             self._by_request.put((address, message.id), number)
             self._answer(pending, peer, request.earned, now)

@@ -204,15 +204,14 @@ class Completing:
 
     def _have_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> bool:
         """Whether a node has asked for a session where it has one, and did not know of that yet:
-        this node has asked for it, and the other one had asked before, or has said nothing in it.
+        this node has asked for it, and the other one had asked before it said anything in it.
         """
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False
         if owner.address != arrival.address or not owner.is_authenticated:
             return False
-        current = seal.session.current
-        is_unknown = current.opened == 0 or pending.asked_at < current.began_at
+        is_unknown = pending.is_blind or pending.asked_at <= seal.session.current.began_at
         return is_unknown and self._seals.has_crossed(seal, proof, now)
 
     def _join_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> None:

@@ -62,6 +62,8 @@ class Pending:
     refusal: bytes
     asked_at: float
     """When the request came, seconds."""
+    is_blind: bool
+    """Whether nothing had come in a session with who asks by then: it may not know of one."""
     last: Purse
     """What the latest datagram has earned that came for it."""
     tries: int = 0

@@ -2,9 +2,11 @@
 
 import pytest
 
-from p2ptui.core.events import ConnectResult
+from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged
+from p2ptui.secure.frames import MESSAGE_3
 from p2ptui.wire.address import Address
 from tests.core.lan import Lan
+from tests.core.secure.wiretap import Seen, Wiretap
 from tests.core.sessions.test_crossing import RELAYS, Losses, ask, check_is_one_session
 from tests.simulation import Host, World
 
@@ -76,4 +78,38 @@ def test_two_direct_exchanges_that_cross_end_with_one_set_of_keys(
             assert node.outcome(node.send(peer, pause_s)).delivered
     for node in (one, other):
         assert node.received() == [0.0, 12.0, 70.0]
+    assert use_the_same_keys(one, other)
+
+
+@pytest.mark.parametrize("smaller_first", [True, False])
+@pytest.mark.parametrize("later_s", [0.011, 0.012, 0.015, 0.019])
+def test_a_last_message_that_comes_late_begins_no_other_session(
+    later_s: float, smaller_first: bool
+) -> None:
+    """Who asked second is heard in the session of the first request before its own is complete."""
+    world = World(secured=True, latency_s=0.01)
+    one, other = sorted((world.host(), world.host()), key=lambda host: host.id)
+    if not smaller_first:
+        one, other = other, one
+    tap, late = Wiretap(world), set[Address]()
+
+    def lose_first(seen: Seen) -> bytes | None:
+        if seen.data[:1] != bytes((MESSAGE_3,)) or seen.source in late:
+            return seen.data
+        late.add(seen.source)
+        return None
+
+    tap.rules.append(lose_first)
+    tokens = [(one, one.connect(other))]
+    world.run_for(later_s)
+    tokens.append((other, other.connect(one)))
+    for node, token in tokens:
+        assert isinstance(node.outcome(token), ConnectResult)
+    world.run_for(5)
+
+    assert len(late) == 2
+    for node in (one, other):
+        states = [told.status for told in node.told(PeerStatusChanged)]
+        assert states.count(PeerStatus.AUTHENTICATED) == 1
+        assert states[-1] is PeerStatus.AUTHENTICATED
     assert use_the_same_keys(one, other)
