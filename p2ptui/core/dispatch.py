@@ -149,7 +149,7 @@ class Dispatch:
             peer = self._peer_beside(address)
         gate = self._gate
         gate.now = now
-        gate.note_waited(None if peer is None else peer.purse, address, len(data))
+        gate.note_arrival(None if peer is None else peer.purse, address, 0)
         try:
             self._take_sealed(data, address, peer, now)
         finally:

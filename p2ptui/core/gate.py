@@ -128,21 +128,6 @@ class Gate:
             purse.earn_bytes(size)
             self._free = float(AMPLIFICATION_LIMIT * size)
 
-    def note_waited(self, purse: Purse | None, source: Address, size: int) -> None:
-        """A datagram is handled that came earlier: what a peer's pays for was noted then.
-
-        Args:
-            purse: Of the peer that sent it; None for a stranger.
-            source: Where it came from.
-            size: Its bytes.
-        """
-        self._arrival = purse
-        self.arrived_bytes = size
-        if purse is None:
-            self._arrived_from = source
-        else:
-            self._free = 0.0
-
     def vouch(self) -> None:
         """The datagram that is being handled names what only its sender can know, so its answers
         are not limited: they go to whoever asked for them."""
