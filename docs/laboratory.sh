@@ -7,7 +7,7 @@
 #
 # Inside, `on alice COMMAND...` runs a command on alice's machine. The script needs Linux with iproute2,
 # nftables and util-linux. Where the kernel lets users make namespaces it needs no root. It touches
-# nothing outside, and is gone when its shell ends.
+# nothing outside, and is gone when its shell ends, with everything that still runs on its machines.
 set -eu
 
 if [ -z "${LABORATORY:-}" ]; then
@@ -99,7 +99,29 @@ ON
 chmod +x /run/bin/on
 PATH=/run/bin:$PATH
 
-if [ $# -gt 0 ]; then exec "$@"; fi
+# end SIGNAL: sends it to all that runs on the machines; false if there was nothing.
+end() {
+    running=$(for machine in server alice bob; do ip netns pids $machine; done)
+    [ -n "$running" ] && kill "-$1" $running 2>/dev/null
+}
+
+# Nodes get two seconds to say goodbye.
+leave() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        end TERM || return 0
+        sleep 0.2
+    done
+    end KILL || true
+}
+trap leave EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ $# -gt 0 ]; then
+    "$@"
+    exit
+fi
 echo "server.example is 5.0.0.10; alice is behind 5.0.0.20 ($nat_of_alice), bob behind 5.0.0.30 ($nat_of_bob)"
 echo 'try: on alice ping -c 1 5.0.0.10; leave with exit'
-exec "${SHELL:-/bin/sh}"
+"${SHELL:-/bin/sh}"

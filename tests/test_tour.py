@@ -57,6 +57,14 @@ def test_a_nat_that_does_not_exist_is_one_clear_line() -> None:
     assert ended.stderr == "laboratory: a NAT is port-restricted or symmetric, not hexagonal\n"
 
 
+@pytest.mark.usefixtures("requires_namespaces")
+def test_what_was_started_in_the_laboratory_ends_with_it() -> None:
+    """Its output is a pipe here, which anything left running would keep open."""
+    nats = ("port-restricted", "port-restricted")
+    started = "on alice sleep 1000 & on bob sh -c 'trap : TERM; sleep 1000; sleep 1000' & exit 3"
+    assert laboratory(*nats, "sh", "-c", started).returncode == 3
+
+
 @pytest.mark.parametrize(
     ("shown", "came", "same"),
     [

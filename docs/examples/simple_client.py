@@ -3,6 +3,7 @@
 python simple_client.py 127.0.0.1:8080
 """
 
+import argparse
 import asyncio
 import sys
 
@@ -16,7 +17,7 @@ async def main(server: str) -> None:
         address="0.0.0.0:0", enable_discovery=False, ephemeral=True, name="simple client"
     )
     async with Node(options) as node:
-        peer = await node.connect(server)
+        peer = await node.connect(server, heed_refusals=True)
         print(f"connected to {printable(peer.name)} ({peer.node_id})")
 
         result = await node.send(peer, {"text": "hello"})
@@ -30,7 +31,9 @@ async def main(server: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("server", metavar="HOST:PORT", help="the node to talk to")
     try:
-        asyncio.run(main(sys.argv[1]))
+        asyncio.run(main(parser.parse_args().server))
     except P2PError as error:
         sys.exit(str(error))

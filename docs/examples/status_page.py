@@ -1,18 +1,22 @@
 """A small status page in the browser, from the metrics of a node.
 
-pip install 'p2ptui[metrics]'
+pip install '.[metrics]'        # in the checkout of p2ptui
 p2ptui --no-ui --metrics 127.0.0.1:9100
 python status_page.py http://127.0.0.1:9100/metrics --port 8000
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
+try:
+    from prometheus_client.parser import text_string_to_metric_families
+except ModuleNotFoundError:
+    sys.exit("this needs prometheus_client; in the checkout of p2ptui: pip install '.[metrics]'")
 
 SHOWN = {
     "p2ptui_uptime_seconds": "Seconds since the start",

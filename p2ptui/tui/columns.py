@@ -84,11 +84,11 @@ def glyph_of(node: Known) -> tuple[str, str]:
 
 
 def path_of(node: Known) -> str:
-    """How datagrams reach a node: direct, introduced or relay; or that another server holds it."""
+    """How datagrams reach a node: direct, relay, introduced or routed; or that it is elsewhere."""
     if is_elsewhere(node):
         return "elsewhere"
     if isinstance(node, OtherNode):
-        return "introduced" if node.introduced else "relay"
+        return "introduced" if node.introduced else "routed"
     return node.path.value
 
 

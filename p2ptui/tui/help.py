@@ -1,6 +1,7 @@
 """The help: every command of the grammar, what a filter may hold, and every key."""
 
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Final
 
 from rich.cells import cell_len
@@ -90,10 +91,16 @@ def topic_text(name: str, width: int) -> Text:
         width: Cells of a line.
     """
     text = Text()
-    for line in TOPICS[name].text.splitlines():
-        indent = len(line) - len(line.lstrip())
-        parts = [line] if cell_len(line) <= width else wrapped(line, max(width - indent, 1))
-        text.append("".join(f"{part}\n" for part in parts))
+    lines = TOPICS[name].text.splitlines()
+    for is_prose, group in groupby(lines, lambda line: bool(line) and not line.startswith(" ")):
+        part = list(group)
+        if all(cell_len(line) <= width for line in part):
+            text.append("".join(f"{line}\n" for line in part))
+            continue
+        for line in [" ".join(part)] if is_prose else part:
+            lead = " " * min(len(line) - len(line.lstrip()), width // 4)
+            folded = wrapped(line, max(width - len(lead), 1))
+            text.append("".join(f"{lead}{piece}\n" for piece in folded))
     return text
 
 
