@@ -208,7 +208,7 @@ class RunningNode(NodeLife):
 
     @property
     def state(self) -> RunState:
-        """Where the node is in its life."""
+        """`not started`, `running`, `closing` or `failed`: an enum whose members are strings."""
         if self._started is None:
             return RunState.NOT_STARTED
         if self.has_failed:
