@@ -37,6 +37,7 @@ def read(node: Node) -> Reading:
         node.path_kinds(),
         node.servers_to_join,
         VERSION,
+        max_connections=node.max_connections,
         log_lines_lost=lost_lines(),
         cluster=node.cluster,
         configured_servers_joined=node.configured_servers_joined,

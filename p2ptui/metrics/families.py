@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     """See `RunningNode.path_kinds`."""
     servers_to_join: int
     version: str
+    max_connections: int = 0
     log_lines_lost: int = 0
     cluster: "ClusterReport | None" = None
     """None for a node that serves its network alone: there are no such metrics then."""
@@ -96,6 +97,9 @@ def _broker(report: "ClusterReport", *names: str) -> dict[str, float]:
     return {name: counted.get(name, 0) for name in names}
 
 
+WATCHED_DROPS: Final = ("relay_refused", "rate_limited", "over_share")
+"""They are 0 before the first one: what appears with a count already has no rate."""
+
 _METHODS: Final = tuple(method.value for method in Method if method is not Method.RELAY)
 
 FAMILIES: Final = (
@@ -116,6 +120,12 @@ FAMILIES: Final = (
         "Current peers by the status of their session.",
         lambda r: _with(("authenticated", "handshaking"), r.stats.peers),
         "status",
+    ),
+    Family(
+        "p2ptui_max_connections",
+        "gauge",
+        "Sessions that this node takes at most (server.max_connections).",
+        lambda r: r.max_connections,
     ),
     Family(
         "p2ptui_peer_paths",
@@ -293,8 +303,9 @@ FAMILIES: Final = (
         "p2ptui_dropped_total",
         "counter",
         "What was not processed, not sent or not kept, by cause; docs/limits.md explains the causes"
-        " that are limits.",
-        lambda r: r.stats.drops,
+        " that are limits. Three that alerts watch are told from the start: relay_refused,"
+        " rate_limited and over_share.",
+        lambda r: _with(WATCHED_DROPS, r.stats.drops),
         "cause",
     ),
     Family(
