@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import CommandParser, Work
+from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
 from p2ptui.commands.file_teller import FileTeller
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
@@ -116,7 +116,12 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
             done = await teller.tell_all(events)
         if node.has_failed:
             await node.wait_failed()
-    return 0 if done or not stopped else EXIT_BY_SIGNAL + stopped[0]
+    return 0 if done or not stopped else _exit_code(stopped[0])
+
+
+def _exit_code(number: signal.Signals) -> int:
+    """To be asked to end is how it ends; a terminal that went away is told apart."""
+    return EXIT_INTERRUPTED if number == signal.SIGTERM else EXIT_BY_SIGNAL + number
 
 
 async def _say_how(

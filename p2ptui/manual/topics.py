@@ -114,7 +114,7 @@ error: it was probably mistyped.
   2      wrong usage, or a configuration that cannot be used, with the files
           that it names: a key file, the log file, a folder for files
   128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
-         terminal was closed
+         terminal was closed; receive ends with 130 after SIGTERM, too
 
 p2ptui nat exits with 1 if no server could answer its question; the report is
 printed all the same. A node without a screen exits with 0 after SIGINT or

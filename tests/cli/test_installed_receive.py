@@ -255,7 +255,7 @@ def test_limits_and_a_folder_that_vanishes_do_not_end_it(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_when_it_is_asked_to(tmp_path, number):
     with receiving(tmp_path, *HERE) as bob:
-        assert bob.stop(number) == 128 + number
+        assert bob.stop(number) == 130
         assert bob.errors == ""
         assert bob.output.count("\n") == 2
 
