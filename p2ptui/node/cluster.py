@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -27,6 +28,12 @@ log = logging.getLogger("p2ptui.cluster")
 TOLD_PER_S: Final = 1.0
 MAX_TOLD_AT_ONCE: Final = 64
 """Lines about other servers in the log: whoever has the broker can have them come and go."""
+
+SHOWN_NAME: Final = 64
+"""Characters of a server's name in the log."""
+
+_PLAIN_NAME: Final = re.compile(r"[\w.-]+")
+"""Other names are quoted: they could look like the rest of a line."""
 
 GRAVE: Final = (Trouble.COPIED_IDENTITY,)
 """What keeps this server from telling of its peers."""
@@ -122,33 +129,30 @@ class ClusterService:
 
     def _tell_servers(self, now: float) -> None:
         """Other servers have come, drain, or are gone: a line each, as far as there is room."""
-        before, self._told = (
-            self._told,
-            {
-                server.server_id: (
-                    printable(f"{server.name} ({server.server_id})", 120),
-                    server.is_draining,
-                )
-                for server in self._room.servers(now)
-            },
-        )
-        for server_id, (called, is_draining) in self._told.items():
-            _, was_draining = before.get(server_id, ("", False))
-            if is_draining and not was_draining:
-                self._log(now, called, "is going down")
-            elif server_id not in before:
-                self._log(now, called, "is there")
-        for server_id, (called, _) in before.items():
+        before, self._told = self._told, {}
+        for server in self._room.servers(now):
+            server_id = server.server_id
+            known = before.get(server_id)
+            # To make a name printable may take a tenth of a millisecond: only when it comes.
+            words = called(server.name, server_id) if known is None else known[0]
+            self._told[server_id] = words, server.is_draining
+            if server.is_draining and not (known is not None and known[1]):
+                self._log(now, server_id, words, "is going down")
+            elif known is None:
+                self._log(now, server_id, words, "is there")
+        for server_id, (words, _) in before.items():
             if server_id not in self._told:
-                self._log(now, called, "is gone")
+                self._log(now, server_id, words, "is gone")
 
-    def _log(self, now: float, called: str, what: str) -> None:
+    def _log(self, now: float, server_id: str, words: str, what: str) -> None:
         if self._rate.take(now):
             log.info(
                 "cluster: %s %s",
-                called,
+                words,
                 what,
-                extra=tagged("cluster_server_changed", server=called, change=what),
+                extra=tagged(
+                    "cluster_server_changed", server=words, server_id=server_id, change=what
+                ),
             )
 
     # Turns: what came from the broker happens, and what is for it leaves.
@@ -209,6 +213,14 @@ class ClusterService:
             self._runtime.fail(error)
         else:
             self._plan_turn()
+
+
+def called(name: str, server_id: str) -> str:
+    """How the log calls a server: harmless, with its id, whatever its name looks like."""
+    shown = printable(name, SHOWN_NAME)
+    if not _PLAIN_NAME.fullmatch(shown):
+        shown = '"' + shown.replace('"', "'") + '"'
+    return f"{shown} ({server_id})"
 
 
 def _reachable(local: Address) -> str:

@@ -392,3 +392,43 @@ def test_sixteen_others_with_the_longest_addresses_arrive(world: World) -> None:
     (goodbye, _) = next(iter(server.host.endpoint.datagrams_to_send(world.now)))
     assert len(goodbye) <= 1200
     server.host.settle()
+
+
+def test_servers_that_change_all_the_time_are_told_of_ever_more_seldom() -> None:
+    world = World(secured=True)
+    one, two = cluster(world, 2)
+    nodes = [world.host() for _ in range(3)]
+    for node in nodes:
+        join(world, node, one)
+    guests = one.host.endpoint.guests
+    told: list[float] = []
+    tell = guests._tell_all
+    guests._tell_all = lambda now: (told.append(now), tell(now))  # type: ignore[method-assign]
+    for number in range(300):
+        guests.note_others([(two.host.id, f"10.9.0.{number % 200}:80")], world.now)
+        world.run_for(1)
+    assert 5 <= len(told) <= 12
+    world.run_for(200)
+    told.clear()
+    guests.note_others([(two.host.id, "10.9.1.1:80")], world.now)
+    world.run_for(1.1)
+    assert len(told) == 1
+    assert [node.endpoint.home.told[0].address for node in nodes] == [("10.9.1.1", 80)] * 3
+
+
+def test_who_was_not_told_the_last_time_is_the_first_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2ptui.core.mobility.guests.TOLD_AT_ONCE", 1)
+    monkeypatch.setattr("p2ptui.core.mobility.guests.TOLD_PAUSE_S", 100.0)
+    world = World(secured=True)
+    one, _ = cluster(world, 2)
+    nodes = [world.host() for _ in range(4)]
+    for node in nodes:
+        join(world, node, one)
+    guests = one.host.endpoint.guests
+    told: list[str] = []
+    guests._tell = lambda peer, *_: told.append(peer.node_id)  # type: ignore[method-assign]
+    for _ in nodes:
+        guests._tell_all(world.now)
+    assert sorted(told) == sorted(node.id for node in nodes)

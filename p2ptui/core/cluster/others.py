@@ -48,6 +48,14 @@ LINK_GRACE_S: Final = 5.0
 LOOK_S: Final = 0.25
 """So often it is looked who has fallen silent."""
 
+LOST_AT_ONCE: Final = 16
+"""Of many that have fallen silent, so many are given up at a look; the next one follows at once."""
+
+LOST_PAUSE_S: Final = 0.02
+
+CHANGES_S: Final = 0.1
+"""Changes within this time are told as one: each is looked at with all servers."""
+
 MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put; and as many more that
 were never heard, of which there is nothing but entries."""
@@ -117,6 +125,7 @@ class Others:
         self._newcomers = TokenBucket(NEWCOMERS_PER_S, 0.0, NEWCOMERS_AT_ONCE)
         self._is_up = False
         self._changed_at = -math.inf
+        self._is_change_planned = False
         self._is_frozen = False
         """Whether the others were believed to be there when the link went down, and still are."""
         self._echoed = 0
@@ -131,7 +140,8 @@ class Others:
         self.on_heard: list[Callable[[Run, float], None]] = []
         """Called with one that is there, and was not known to be."""
         self.on_changed: list[Callable[[float], None]] = []
-        """Called when others are there, or at other addresses, than before."""
+        """Called when others are there, or at other addresses, than before: once for all
+        changes of a moment."""
         self.on_twin: Callable[[float], None] = lambda _: None
         """Called when another process with this server's id has come, or is gone."""
         self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
@@ -211,23 +221,32 @@ class Others:
         if not self._own.is_open:
             return
         waits = self._is_frozen and now < self._changed_at + LINK_GRACE_S
-        if not waits:
-            for run in list(self._runs.values()):
-                if run.is_live and (not self._is_up or now > run.heard_at + SILENT_S):
-                    self._lose(run, now)
+        silent = [] if waits else [run for run in self._runs.values() if self._is_silent(run, now)]
+        for run in silent[:LOST_AT_ONCE]:
+            self._lose(run, now)
         if self._twin_since < math.inf and now > self._twin_at + SILENT_S:
             was_twin, self._twin_since = self.has_twin, math.inf
             if was_twin:
                 self.on_twin(now)
-        self._state.timers.schedule_upkeep(now + LOOK_S, self._look)
+        pause_s = LOST_PAUSE_S if len(silent) > LOST_AT_ONCE else LOOK_S
+        self._state.timers.schedule_upkeep(now + pause_s, self._look)
+
+    def _is_silent(self, run: Run, now: float) -> bool:
+        return run.is_live and (not self._is_up or now > run.heard_at + SILENT_S)
 
     def _lose(self, run: Run, now: float) -> None:
         run.is_live = False
         for listener in self.on_silent:
             listener(run, now)
-        self._tell_changed(now)
+        self._note_changed(now)
+
+    def _note_changed(self, now: float) -> None:
+        if not self._is_change_planned:
+            self._is_change_planned = True
+            self._state.timers.schedule_upkeep(now + CHANGES_S, self._tell_changed)
 
     def _tell_changed(self, now: float) -> None:
+        self._is_change_planned = False
         for listener in self.on_changed:
             listener(now)
 
@@ -261,7 +280,7 @@ class Others:
             or before.advertised != beacon.advertised
             or before.is_draining != beacon.is_draining
         ):
-            self._tell_changed(now)
+            self._note_changed(now)
         if beacon.name == self._own.name:
             words = (
                 f"another server is called {self._own.name!r} too: {run.server_id}; set"

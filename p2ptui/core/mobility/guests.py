@@ -3,6 +3,7 @@
 Without a cluster nobody is asked for a statement, and none is taken.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -38,6 +39,10 @@ STATEMENTS_OF_ONE: Final = 4
 SETTLE_S: Final = 1.0
 """Servers that start or go down together are news once."""
 
+CALM_S: Final = 60.0
+"""Servers that change again and again are news ever more seldom, at last after this; and at once
+again when they were the same for so long."""
+
 TOLD_AT_ONCE: Final = 50
 TOLD_PAUSE_S: Final = 0.05
 """Of news 10,000 peers are told in ten seconds, by a megabyte and a half a second at most."""
@@ -61,6 +66,11 @@ class Guests:
         self._latest: Callable[[Peer], tuple[int, bytes]] = _none
         self._telling: Timer | None = None
         """When all are told of others."""
+        self._told_at = -math.inf
+        self._pause_s = SETTLE_S
+        """How long after that all are told again."""
+        self._left: deque[Peer] = deque()
+        """Who has not been told yet of what has changed."""
         self.others: Sequence[OtherServer] = ()
         """The other servers, of which whoever says that it is here is told, at most
         `MAX_OTHER_SERVERS`; set by who knows them."""
@@ -122,15 +132,22 @@ class Guests:
         if found != self.others:
             self.others = found
             if self._telling is None:
-                self._telling = self._state.timers.schedule(now + SETTLE_S, self._tell_all)
+                is_calm = now > self._told_at + self._pause_s + CALM_S
+                self._pause_s = SETTLE_S if is_calm else min(2 * self._pause_s, CALM_S)
+                when = max(now + SETTLE_S, self._told_at + self._pause_s)
+                self._telling = self._state.timers.schedule(when, self._tell_all)
 
     def _tell_all(self, now: float) -> None:
         here = [peer for peer in self._state.peers if Capability.CLUSTER in peer.facts.used]
-        self._telling = None
-        self._tell_some(deque(here), now)
+        self._telling, self._told_at = None, now
+        # Those that the last time did not come to are the first.
+        turns = {peer.node_id: turn for turn, peer in enumerate(self._left)}
+        here.sort(key=lambda peer: turns.get(peer.node_id, len(turns)))
+        self._left = deque(here)
+        self._tell_some(self._left, now)
 
     def _tell_some(self, left: deque[Peer], now: float) -> None:
-        if self._telling is not None or self._state.closing:
+        if left is not self._left or self._state.closing:
             return  # they have changed again
         for _ in range(min(TOLD_AT_ONCE, len(left))):
             peer = left.popleft()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.cluster.others import (
+    LOST_AT_ONCE,
     MAX_RUNS,
     MESSAGES_PER_S,
     NEWCOMERS_AT_ONCE,
@@ -627,3 +628,74 @@ def say_passing(
     over = HandOver(own.network, own.server, own.instance, 1, *ids, "r", b"x", about)
     rooms.broker.publish(to.id, encode_message(over), rooms.now)
     rooms.run_for(0.1)
+
+
+def test_many_servers_that_fall_silent_are_looked_at_in_turns() -> None:
+    """Whoever is told of changes looks at all servers: it is told once for many."""
+    rooms = Rooms(2)
+    one, _ = rooms.servers
+    told: list[int] = []
+    one.cluster.on_servers.append(lambda now: told.append(len(one.cluster.servers(now))))
+    lost: Counter[float] = Counter()
+    one.cluster._others.on_silent.append(lambda _, now: lost.update([now]))
+    Invented(rooms, 1000, 150).beacon()
+    assert max(told) > 140
+    assert len(told) <= 15
+    told.clear()
+    rooms.run_for(6)
+    assert sum(lost.values()) == 150
+    assert max(lost.values()) <= LOST_AT_ONCE
+    assert len(told) <= 20
+    assert told[-1] == 1
+
+
+def test_a_node_whose_entry_is_taken_away_again_and_again_stays_known() -> None:
+    rooms = Rooms(3)
+    one, other, _ = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    unknown = 0
+    for second in range(30):
+        standing = rooms.broker._table[node.node_id]
+        rooms.broker.put(node.node_id, None, rooms.now)
+        assert standing.value is not None
+        for _ in range(10):
+            rooms.run_for(0.12)
+            unknown += one.holder(node) != other.id and second > 0
+    assert unknown == 0
+
+    # One that has left is gone all the same.
+    other.leave(node)
+    rooms.run_for(3)
+    assert one.holder(node) is None
+
+
+def test_a_node_that_goes_on_is_found_where_it_is_though_its_entry_was_disputed() -> None:
+    rooms = Rooms(3)
+    one, other, third = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    for _ in range(3):
+        rooms.broker.put(node.node_id, None, rooms.now)
+        rooms.run_for(1.2)
+    rooms.move(node, other, third)
+    rooms.run_for(1)
+    assert one.holder(node) == third.id
+
+
+def test_a_signed_entry_whose_server_is_gone_is_taken_away_at_once() -> None:
+    rooms = Rooms(3)
+    one, other, _ = rooms.servers
+    node = rooms.node(keys=True)
+    other.join(node)
+    rooms.run_for(1)
+    for _ in range(3):
+        rooms.broker.put(node.node_id, None, rooms.now)
+        rooms.run_for(1.2)
+    other.kill()
+    rooms.run_for(5)
+    rooms.broker.put(node.node_id, None, rooms.now)
+    rooms.run_for(0.1)
+    assert one.cluster._view.entry(node.node_id) is None

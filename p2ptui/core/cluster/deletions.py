@@ -1,0 +1,104 @@
+"""Entries that are taken away, and whether that is believed at once.
+
+Nobody signs that an entry is taken away, and whoever can write to the broker can do it. The server
+that holds the node puts the entry again. Once it has done so, its entries of that node are kept for
+a moment when they are taken away, since it will put them again if the node is still there.
+"""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.cluster.runs import Run
+from p2ptui.core.cluster.view import View
+from p2ptui.core.state import NodeState
+
+HELD_S: Final = 2.0
+"""A server puts again within about a second what somebody has taken away."""
+
+DISPUTED_S: Final = 120.0
+"""For so long after the last time it is known that entries of a node were put again."""
+
+MAX_TAKEN_AWAY: Final = 4_096
+"""Nodes whose entries were taken away a short time ago, though their servers are there."""
+
+LOOK_S: Final = 0.25
+
+
+class _Taken:
+    """What was taken away of one node."""
+
+    __slots__ = ("held_until", "is_disputed", "revision", "run")
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        """Who had put it."""
+        self.revision = 0
+        self.held_until = 0.0
+        """When it counts, if nothing is put before; 0: nothing is kept."""
+        self.is_disputed = False
+        """Whether the same run has put it again."""
+
+
+class Deletions:
+    """Judges what is taken away.
+
+    Args:
+        state: The shared ground.
+        view: What the other servers hold.
+    """
+
+    def __init__(self, state: NodeState, view: View) -> None:
+        self._state = state
+        self._view = view
+        self._taken: BoundedTable[str, _Taken] = state.tables.add(
+            "cluster_taken_away", BoundedTable(MAX_TAKEN_AWAY, lifetime_s=DISPUTED_S)
+        )
+        self._looks = False
+
+    def take_out(self, node_id: str, revision: int, now: float) -> None:
+        """An entry was taken away, by somebody."""
+        entry = self._view.entry(node_id)
+        if entry is None or not entry.counter or not entry.run.is_live:
+            self._view.take_out(node_id, revision, now)
+            return
+        if revision <= self._view.standing(node_id):
+            return
+        taken = self._taken.get(node_id)
+        if taken is None or taken.run is not entry.run:
+            taken = _Taken(entry.run)
+        if self._taken.put(node_id, taken, now) and taken.is_disputed:
+            if not taken.held_until:
+                taken.held_until = now + HELD_S
+            taken.revision = revision
+            entry.revision = 0  # nothing stands there
+            self._plan(now)
+        else:
+            self._view.take_out(node_id, revision, now)
+
+    def note_put(self, node_id: str, run: Run | None) -> None:
+        """An entry was put, and is believed to be of a run."""
+        taken = self._taken.get(node_id)
+        if taken is not None:
+            taken.held_until = 0.0
+            taken.is_disputed = taken.run is run
+
+    def _plan(self, now: float) -> None:
+        if not self._looks:
+            self._looks = True
+            self._state.timers.schedule_upkeep(now + LOOK_S, self._look)
+
+    def _look(self, now: float) -> None:
+        self._looks = False
+        is_any = False
+        for node_id, taken in list(self._taken.items()):
+            if taken.held_until and now >= taken.held_until:
+                taken.held_until = 0.0
+                self._view.take_out(node_id, taken.revision, now)
+            is_any |= taken.held_until > 0
+        self._taken.expire(now)
+        if is_any:
+            self._plan(now)
+
+    def handle_link(self) -> None:
+        """All entries are told anew: what is missing then is gone."""
+        self._taken.clear()
