@@ -10,9 +10,9 @@ from p2ptui.config import ClusterOptions, Config, config_warnings
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.config.security_section import OPEN_BY_ID, key_notices
 from p2ptui.errors import ConfigError
-from p2ptui.io.own_file import open_ordinary
 from p2ptui.node.own_identity import network_key_of
 from p2ptui.operating import advice
+from p2ptui.ordinary import open_ordinary
 from p2ptui.text import cause
 
 
