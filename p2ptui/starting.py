@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from p2ptui.config import ClusterOptions, Config, config_warnings
 from p2ptui.errors import ConfigError
-from p2ptui.io.own_file import open_ordinary
 from p2ptui.logs import require_log_file
 from p2ptui.node.files import open_store
 from p2ptui.node.own_identity import identity_notices, require_keys_for_cluster
 from p2ptui.operating import advice, metrics_notices
+from p2ptui.ordinary import open_ordinary
 from p2ptui.text import cause
 
 

@@ -21,7 +21,7 @@ from p2ptui.config import (
     render,
 )
 from p2ptui.config.broker_url import reached_broker, shown_broker
-from p2ptui.config.load import load_config, read_file
+from p2ptui.config.load import MAX_CONFIG_BYTES, load_config, read_file
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.config.option import Option
 from p2ptui.config.render import render_config, with_tables
@@ -527,6 +527,22 @@ def test_a_pipe_that_nobody_writes_to_stops_nobody(tmp_path):
     os.mkfifo(pipe)
     with pytest.raises(ConfigError, match="it is a pipe"):
         read_file(pipe)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no such devices")
+def test_a_device_that_never_ends_is_not_read(tmp_path):
+    (tmp_path / "node.toml").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"node\.toml: cannot be read: it is a pipe or a device"):
+        read_file(tmp_path / "node.toml")
+
+
+def test_a_file_that_is_too_large_is_no_configuration(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_bytes(b"#" * MAX_CONFIG_BYTES)
+    assert read_file(path) == {}
+    path.write_bytes(b"#" * (MAX_CONFIG_BYTES + 1))
+    with pytest.raises(ConfigError, match=r"node\.toml: cannot be read: it is larger than 1048576"):
+        read_file(path)
 
 
 def test_a_mistake_on_the_command_line_says_so() -> None:

@@ -27,7 +27,7 @@ from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable, seconds_words
 from p2ptui.wire.codec import encode_envelope, encode_exactly
 from p2ptui.wire.exact import read_json
-from p2ptui.wire.files import SHA256, Receipt, file_payload, is_file, read_receipt
+from p2ptui.wire.files import BASE64, SHA256, SIZE, Receipt, file_payload, is_file, read_receipt
 from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
 
 T = TypeVar("T")
@@ -80,6 +80,8 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     payload = _read_payload(options, parser, limit)
     size = len(encode_data(payload)) + ENVELOPE_BYTES
     if size > limit:
+        if not options.json_payload and is_file(payload) and BASE64 in payload:
+            raise _too_large_as_file(payload, size, limit)
         raise _too_large(f"{size}", limit)
     return lambda: _run(options, config, spec, payload)
 
@@ -135,6 +137,15 @@ def _require_kept(name: str, receipt: Receipt | None, timeout_s: float) -> None:
 def _too_large(size: str, limit: int) -> MessageTooLargeError:
     return MessageTooLargeError(
         f"the message is {size} bytes, the limit is {limit} (max_message_size); send it in parts"
+    )
+
+
+def _too_large_as_file(payload: Any, size: int, limit: int) -> MessageTooLargeError:
+    """What to say of a file that is small enough itself."""
+    fit = (limit - size + len(payload[BASE64])) // 4 * 3
+    return MessageTooLargeError(
+        f"the file has {payload[SIZE]} bytes, as a message {size} bytes, the limit is {limit}"
+        f" (max_message_size); a file of at most {fit} bytes fits: send it in parts"
     )
 
 

@@ -6,17 +6,21 @@ import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from p2ptui.config.option import Named, Option
 from p2ptui.config.sections import OPTIONS, Config, LogLevel
 from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
+from p2ptui.ordinary import read_ordinary
 from p2ptui.places import SYSTEM_CONFIG_VARIABLE, config_files
 from p2ptui.secure.secret import KeyKind, KeyTextError, read_key
 
 ENVIRONMENT_PREFIX = "P2PTUI_"
+
+MAX_CONFIG_BYTES: Final = 1 << 20
+"""Of a file; the example with every option has less than 20,000."""
 
 _LEVELS = typing.get_args(LogLevel)
 _TRUE = {"true", "1", "yes", "on"}
@@ -157,7 +161,7 @@ def read_file(path: Path) -> dict[str, Any]:
         if path.is_fifo():
             raise ConfigError(f"{path}: it is a pipe; whoever reads one may wait for ever")
         # utf-8-sig: some editors put a byte order mark in front.
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_ordinary(path, MAX_CONFIG_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

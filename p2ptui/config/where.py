@@ -7,9 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from p2ptui.config.load import Setting, is_there, load_settings
+from p2ptui.config.load import MAX_CONFIG_BYTES, Setting, is_there, load_settings
 from p2ptui.config.render import toml
 from p2ptui.config.sections import OPTIONS, Config
+from p2ptui.ordinary import read_ordinary
 from p2ptui.places import config_files
 from p2ptui.text import shown_path
 
@@ -118,7 +119,8 @@ def _line_of(path: Path, written: str) -> int | None:
     if path.suffix.lower() != ".toml":
         return None
     section = ""
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+    text = read_ordinary(path, MAX_CONFIG_BYTES).decode("utf-8-sig")
+    for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             section = header[1].translate(_QUOTES) + "."
         elif section + line.partition("=")[0].translate(_QUOTES) == written:

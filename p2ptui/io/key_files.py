@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import ConfigError
-from p2ptui.io.own_file import OTHERS, OWN_MODE, credential_rights, is_for_others, try_place
+from p2ptui.io.own_file import (
+    OTHERS,
+    OWN_MODE,
+    credential_rights,
+    is_for_others,
+    other_owner,
+    try_place,
+)
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
 from p2ptui.text import cause, shown_path
 
@@ -186,6 +193,11 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
             raise KeyFileError(
                 f"{where}: others can read or change it (mode {stat.S_IMODE(about.st_mode):04o}):"
                 f" if nobody has, chmod 600 {where}; else replace it"
+            )
+        if (uid := other_owner(about)) is not None:
+            raise KeyFileError(
+                f"{where}: belongs to another user (uid {uid}), who can read and change it: if it"
+                " is yours, chown it to this user; else replace it"
             )
         raw = os.read(number, MAX_KEY_TEXT + 1)
     except OSError as error:

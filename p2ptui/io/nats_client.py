@@ -21,7 +21,7 @@ from nats.protocol.parser import Parser
 from p2ptui.config.broker_url import NATS_PORT, reached_broker, split_broker
 from p2ptui.config.cluster_section import ClusterOptions
 from p2ptui.io.nats_trouble import REFUSED_S, BrokerError, trouble, unusable_credentials
-from p2ptui.io.own_file import open_ordinary
+from p2ptui.ordinary import read_ordinary
 from p2ptui.text import cause
 
 CONNECT_S: Final = 2
@@ -35,6 +35,9 @@ MAX_TAKEN_BYTES: Final = 2 << 20
 
 MAX_CREDENTIALS_BYTES: Final = 65_536
 """Of a file with credentials."""
+
+MAX_CERTIFICATES_BYTES: Final = 1 << 22
+"""Of a file with certificates or their key: the CAs of a system have a quarter of a million."""
 
 # It logs what a handler or a message of the broker broke, with tracebacks, to whoever listens.
 logging.getLogger("nats").addHandler(logging.NullHandler())
@@ -186,8 +189,7 @@ def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
     if not path:
         return {}
     try:
-        with open_ordinary(Path(path)) as file:
-            text = file.read(MAX_CREDENTIALS_BYTES).decode()
+        text = read_ordinary(Path(path), MAX_CREDENTIALS_BYTES).decode()
     except OSError as error:
         raise unusable_credentials(path, f"cannot be read: {cause(error)}") from None
     except UnicodeDecodeError:
@@ -225,9 +227,9 @@ def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
 
 
 def _require_ordinary(path: str) -> None:
-    """OpenSSL opens what it is given, and would wait for whoever writes to a pipe."""
+    """OpenSSL reads all of what it is given, and would wait for whoever writes to a pipe."""
     if path:
-        open_ordinary(Path(path)).close()
+        read_ordinary(Path(path), MAX_CERTIFICATES_BYTES)
 
 
 def _no_password() -> str:

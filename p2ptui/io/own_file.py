@@ -6,8 +6,9 @@ import secrets
 import stat
 import sys
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
+from p2ptui.ordinary import open_ordinary
 from p2ptui.text import shown_path
 
 _WRITERS: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -51,22 +52,11 @@ def try_place(path: Path) -> None:
     name.unlink()
 
 
-def _open_at_once(name: str, flags: int) -> int:
-    """A pipe would keep who opens it waiting."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def open_ordinary(path: Path) -> BinaryIO:
-    """Open a file to read it, and never wait for that.
-
-    Raises:
-        OSError: It cannot be read; or it is a pipe or a device, which could keep a reader waiting.
-    """
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - whoever asked closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is a pipe or a device; name an ordinary file")
-    return file
+def other_owner(about: os.stat_result) -> int | None:
+    """The user that a file belongs to, if that is neither this one nor root; None on Windows."""
+    if sys.platform == "win32" or about.st_uid in (0, os.geteuid()):
+        return None
+    return about.st_uid
 
 
 def read_own_file(path: Path, limit: int) -> bytes:
@@ -77,9 +67,10 @@ def read_own_file(path: Path, limit: int) -> bytes:
         limit: Bytes to read, at most.
 
     Raises:
-        OSError: It cannot be read; or others can change it, and it is not looked at (POSIX).
+        OSError: It cannot be read, or is no ordinary file; or others can change it, and it is not
+            looked at (POSIX).
     """
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open_ordinary(path) as file:
         about = os.fstat(file.fileno())
         if is_for_others(about, _WRITERS):
             mode = stat.S_IMODE(about.st_mode)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from p2ptui.ordinary import read_ordinary
 from p2ptui.places import user_file
 from p2ptui.tagged import tagged
 
@@ -35,8 +36,7 @@ class StateFile:
         if path is None:
             return None
         try:
-            with path.open("rb") as file:
-                return json.loads(file.read(MAX_FILE_BYTES))
+            return json.loads(read_ordinary(path, MAX_FILE_BYTES))
         except (OSError, ValueError, RecursionError):
             return None
 

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+from p2ptui.ordinary import read_ordinary
 from p2ptui.tui.settings import write_whole
 
 MAX_ENTRIES: Final = 500
+
+MAX_HISTORY_BYTES: Final = 1 << 23
+"""Of the file; what is in a larger one is not remembered."""
 
 
 class History:
@@ -22,7 +26,9 @@ class History:
         self._draft = ""
         if path is not None:
             try:
-                lines = path.read_text("utf-8", "replace").splitlines()
+                lines = (
+                    read_ordinary(path, MAX_HISTORY_BYTES).decode("utf-8", "replace").splitlines()
+                )
             except OSError:
                 lines = []
             self._entries = [line for line in lines if line.isprintable() and line][-MAX_ENTRIES:]

@@ -3,9 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from p2ptui.ordinary import read_ordinary
 from p2ptui.places import user_file
+
+MAX_SETTINGS_BYTES: Final = 1 << 16
+"""Of the file; a larger one counts as empty."""
 
 
 class Settings:
@@ -20,7 +24,7 @@ class Settings:
         self._values: dict[str, Any] = {}
         if path is not None:
             try:
-                values = json.loads(path.read_text("utf-8"))
+                values = json.loads(read_ordinary(path, MAX_SETTINGS_BYTES))
             except (OSError, ValueError, RecursionError):
                 return
             self._values = values if isinstance(values, dict) else {}

@@ -327,6 +327,23 @@ def test_a_command_of_an_allowed_user_comes_in_without_the_key(home):
 
 @posix
 @pytest.mark.parametrize("kind", KeyKind)
+def test_a_file_of_another_user_is_refused_whatever_its_mode(home, monkeypatch, kind):
+    """Root could read it, and so can its owner, who can put another key there, too."""
+    path, key = home / "key", SEED if kind is KeyKind.SEED else KEY
+    create_key_file(path, kind, key)
+    owner = path.stat().st_uid
+    assert read_key_file(path, kind) == key
+    if owner == 0:
+        owner = 12345
+        os.chown(path, owner, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(KeyFileError, match=rf"key: belongs to another user \(uid {owner}\)"):
+        read_key_file(path, kind)
+
+
+@posix
+@pytest.mark.parametrize("kind", KeyKind)
 def test_a_credential_of_systemd_is_for_its_service_alone(home, monkeypatch, kind):
     """Its group may read it, it seems: an access control list shows so. Anywhere else it could."""
     path, key = home / "credentials" / "key", SEED if kind is KeyKind.SEED else KEY

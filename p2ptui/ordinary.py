@@ -1,0 +1,42 @@
+"""Ordinary files that are named: reading one never waits, and takes no more than a limit."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    """A pipe would keep who opens it waiting."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def open_ordinary(path: Path) -> BinaryIO:
+    """Open a file to read it, and never wait for that.
+
+    Raises:
+        OSError: It cannot be read; or it is a pipe or a device, which could keep a reader waiting.
+    """
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - whoever asked closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device; name an ordinary file")
+    return file
+
+
+def read_ordinary(path: Path, limit: int) -> bytes:
+    """What is in a file.
+
+    Args:
+        path: Where it is.
+        limit: Bytes that it may have.
+
+    Raises:
+        OSError: It cannot be read, is a pipe or a device, or is larger.
+    """
+    with open_ordinary(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes")
+    return data
