@@ -1,6 +1,6 @@
 """A small status page in the browser, from the metrics of a node.
 
-pip install 'p2ptui[metrics]'
+pip install '.[metrics]'
 p2ptui --no-ui --metrics 127.0.0.1:9100
 python status_page.py http://127.0.0.1:9100/metrics --port 8000
 """
