@@ -15,7 +15,8 @@ REFUSED_S: Final = 10.0
 """One that is there, and will not have us until somebody changes something, this often."""
 
 INSTALL: Final = (
-    "[cluster] needs the NATS client, which is not installed: pip install 'p2ptui[cluster]'"
+    "[cluster] needs the NATS client, which is not installed: install p2ptui with its extra (in a"
+    " checkout: pip install '.[cluster]')"
 )
 
 _DENIED: Final = re.compile(r'permissions violation for (\w+)(?: to)? "?([^"]+)')

@@ -49,9 +49,9 @@ different servers find and reach each other.
 
   p2ptui --no-ui -a 0.0.0.0:8080 --cluster nats://127.0.0.1:4222
 
-This needs the NATS client: pip install 'p2ptui[cluster]'. A single server
-needs neither the client nor the broker. Each server needs an identity of its
-own: two servers must not share a key file.
+This needs the NATS client: in a checkout, pip install '.[cluster]'. A single
+server needs neither the client nor the broker. Each server needs an identity
+of its own: two servers must not share a key file.
 
 Credentials for the broker belong in cluster.credentials or in
 P2PTUI_CLUSTER_SERVERS. They are refused on the command line, where everybody

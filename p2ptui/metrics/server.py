@@ -22,8 +22,8 @@ from p2ptui.wire.address import format_address, is_loopback, parse_address
 log = logging.getLogger("p2ptui.metrics")
 
 INSTALL: Final = (
-    "metrics.address is set, and prometheus-client is not installed; install it with"
-    " pip install 'p2ptui[metrics]', or leave metrics.address empty"
+    "metrics.address is set, and prometheus-client is not installed: install p2ptui with its"
+    " extra (in a checkout: pip install '.[metrics]'), or leave metrics.address empty"
 )
 AGAIN_S: Final = 10.0
 """Until an address that could not be taken is tried again."""

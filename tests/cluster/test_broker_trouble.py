@@ -118,7 +118,7 @@ async def test_a_client_library_that_is_missing(
     for name in [name for name in sys.modules if name.partition(".")[0] == "nats"]:
         monkeypatch.setitem(sys.modules, name, None)
     member = join("nats://127.0.0.1:1")
-    assert "pip install 'p2ptui[cluster]'" in await member.in_trouble("not installed")
+    assert "pip install '.[cluster]'" in await member.in_trouble("not installed")
     assert len(lines_of(caplog)) == 1
 
 

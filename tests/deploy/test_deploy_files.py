@@ -233,6 +233,21 @@ def test_the_unit_names_arguments_and_variables_that_exist() -> None:
     assert told("RestartPreventExitStatus") == ["2"]
 
 
+def test_the_documentation_of_the_unit_is_where_the_guide_puts_it() -> None:
+    assert told("Documentation") == ["man:p2ptui(1)"]
+    for page in ("deployment.md", "zh-CN/deployment.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        assert "docs/p2ptui.1 /usr/local/share/man/man1/p2ptui.1" in text
+
+
+def test_nothing_installs_p2ptui_by_name_from_an_index() -> None:
+    """It is on none: whoever takes the name there would be installed instead."""
+    for folder in (ROOT / "docs", ROOT / "p2ptui"):
+        for path in folder.rglob("*"):
+            if path.suffix in {".md", ".py", ".1", ".service"}:
+                assert not re.search(r"pip install '?p2ptui", path.read_text("utf-8")), path
+
+
 @needs("systemd-analyze")
 def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     unit = tmp_path / "p2ptui.service"
