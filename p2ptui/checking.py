@@ -3,17 +3,12 @@
 import argparse
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from p2ptui.commands.answer import Answer
-from p2ptui.config import ClusterOptions, Config, config_warnings
+from p2ptui.config import Config
+from p2ptui.config.file_rights import file_warnings
 from p2ptui.config.load import files_to_read, load_config
-from p2ptui.config.security_section import OPEN_BY_ID, key_notices
-from p2ptui.errors import ConfigError
-from p2ptui.node.own_identity import network_key_of
-from p2ptui.operating import advice
-from p2ptui.ordinary import open_ordinary
-from p2ptui.text import cause
+from p2ptui.starting import examine
 
 
 def show_config(
@@ -44,7 +39,9 @@ def show_config(
             answer.tell(config_json(config))
             text = render_config(config)
         else:
-            warnings = check_config(load_config(files, environ, overrides))
+            config = load_config(files, environ, overrides)
+            found = check_config(config, screen=not options.no_ui)
+            warnings = [*found, *file_warnings(files, config)]
             for warning in warnings:
                 print(f"p2ptui: {warning}", file=sys.stderr)
             answer.tell({"valid": True, "warnings": warnings})
@@ -54,56 +51,19 @@ def show_config(
     return 0
 
 
-def check_config(config: Config) -> list[str]:
-    """What is allowed but will surprise, one line each.
+def check_config(config: Config, *, screen: bool = True) -> list[str]:
+    """What is allowed but will surprise, one line each: all that a start would warn of.
+
+    Args:
+        config: Every option.
+        screen: Whether the node is to have a screen.
 
     Raises:
-        ConfigError: A key, an action or a theme that there is not; a file of [cluster] that cannot
-            be read; metrics are to be served without what writes them.
-        KeyFileError: The file of the network key cannot be used.
+        ConfigError: A node cannot start with it.
     """
-    network_key = network_key_of(config)
-    if config.metrics.address:
-        from p2ptui.metrics.server import require_client
-
-        require_client()
-    if config.ui.keys or config.ui.theme:
+    found = examine(config)
+    if screen and (config.ui.keys or config.ui.theme):
         from p2ptui.tui.keymap import check_ui_options
 
         check_ui_options(config.ui)
-    cluster = _cluster_notices(config.cluster)
-    of_keys = key_notices(config.security, network_key)
-    return [
-        *([OPEN_BY_ID] if config.server.node_id else []),
-        *of_keys,
-        *cluster,
-        *config_warnings(config),
-        *advice(config),
-    ]
-
-
-def _cluster_notices(options: ClusterOptions) -> list[str]:
-    """What keeps this server from its broker, as far as it is seen from here.
-
-    Raises:
-        ConfigError: A file cannot be read.
-    """
-    if not options.servers:
-        return []
-    from importlib.util import find_spec
-
-    from p2ptui.io.nats_trouble import INSTALL
-
-    named = {
-        "credentials": options.credentials,
-        "tls_ca": options.tls_ca,
-        "tls_cert": options.tls_cert,
-        "tls_key": options.tls_key,
-    }
-    for name, path in named.items():
-        try:
-            if path:
-                open_ordinary(Path(path)).close()
-        except OSError as error:
-            raise ConfigError(f"cluster.{name}: {path} cannot be read: {cause(error)}") from None
-    return [] if find_spec("nats") else [INSTALL]
+    return [*found.notices, *found.warnings]

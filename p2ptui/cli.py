@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
 from p2ptui.commands.node_options import ALL_COMMANDS, COMMANDS, node_overrides, read_node_options
@@ -75,8 +75,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 def complain(text: str, code: int) -> int:
     """Say in one line on standard error what went wrong; gives `code` back."""
+    line = f"p2ptui: {printable(text, 1000)}"
+    if os.environ.get("JOURNAL_STREAM"):
+        import logging
+
+        from p2ptui.logs import for_journal, is_journal
+
+        line = for_journal(line, logging.ERROR) if is_journal(sys.stderr) else line
     with contextlib.suppress(OSError):
-        print(f"p2ptui: {printable(text, 1000)}", file=sys.stderr)
+        print(line, file=sys.stderr)
     return code
 
 
@@ -121,7 +128,12 @@ def _run_node(arguments: Sequence[str]) -> int:
         return show_config(options, overrides, os.environ)
     config = read()
     # No option of a file, which others may have written, nor of the environment.
-    beside = {} if options.key_log is None else {"key_log": options.key_log}
+    beside: dict[str, Any] = {} if options.key_log is None else {"key_log": options.key_log}
+    if files or config.cluster.servers:
+        from p2ptui.config.file_rights import file_warnings
+
+        if warnings := file_warnings(files, config):
+            beside["warnings"] = warnings
     if not options.no_ui:
         from p2ptui.tui.run import run_screen
 

@@ -11,16 +11,14 @@ from p2ptui.core.events import (
     ErrorReceived,
     Event,
     FileReceived,
-    MessageTraced,
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
-    PeersDiscovered,
     PeerStatusChanged,
-    RelayDataReceived,
     TrustChanged,
 )
-from p2ptui.event_log import log_event, log_file, log_unkept
+from p2ptui.event_log import level_of, log_file, log_unkept
+from p2ptui.event_log import log_event as log_event
 from p2ptui.node import Node
 from p2ptui.reloading import Reloading
 from p2ptui.tagged import tagged
@@ -94,8 +92,6 @@ _ABOUT_PEERS: Final = frozenset(
         ErrorReceived,
     }
 )
-_FOR_DEBUG: Final = frozenset({RelayDataReceived, PeersDiscovered, MessageTraced})
-"""What there can be one of for each datagram."""
 
 
 class Lines:
@@ -115,24 +111,24 @@ class Lines:
         return log.isEnabledFor(logging.DEBUG) or (not self._keeps_files and FILE)
 
     def wants(self, event: Event) -> bool:
-        """Whether there is a line about an event, as far as is known without a look inside."""
-        kind = type(event)
+        """Whether an event is to be read, since there is a line about it, as far as is known
+        without a look inside, and room for that line: it takes its place."""
         if isinstance(event, DataReceived):
             return log.isEnabledFor(logging.DEBUG) or (
                 not self._keeps_files and not event.is_echo and event.may_have(FILE)
             )
-        if kind in _FOR_DEBUG:
-            return log.isEnabledFor(logging.DEBUG)
+        if not log.isEnabledFor(level_of(event)):
+            return False
         if isinstance(event, TrustChanged) and event.previous is None:
             return False  # it is warned of already
-        if kind in _ABOUT_PEERS:
-            return self._peers.has_room()
-        return kind is not FileReceived or self._files.has_room()
+        if type(event) in _ABOUT_PEERS:
+            return self._peers.take()
+        return not isinstance(event, FileReceived) or self._files.take()
 
     def log(self, event: Event) -> None:
         """Tell of an event that is wanted."""
         if _is_file(event):
-            if not self._keeps_files and self._files.has_room():
+            if not self._keeps_files and self._files.take():
                 log_unkept(event)
         elif isinstance(event, FileReceived):
             log_file(event)
@@ -162,8 +158,9 @@ class _LimitedLines:
         self._bucket = TokenBucket(PEER_LINES_PER_SECOND, self._loop.time())
         self._untold = 0
 
-    def has_room(self) -> bool:
-        """Whether one more may be logged now; those that may not are counted, and told of."""
+    def take(self) -> bool:
+        """Take the place of one more line, if there is room now; a line without is counted, and
+        told of."""
         if self._bucket.take(self._loop.time()):
             return True
         if not self._untold:

@@ -34,6 +34,24 @@ from p2ptui.wire.files import FILE, BadFileError, read_file
 log = logging.getLogger("p2ptui.headless")
 
 
+def level_of(event: Event) -> int:
+    """The level at which an event is told."""
+    match event:
+        case PeerStatusChanged(status=PeerStatus.AUTHENTICATED):
+            return logging.INFO
+        case PeerStatusChanged():
+            ends = event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED)
+            return logging.INFO if ends and not event.is_expected else logging.DEBUG
+        case DataReceived() | RelayDataReceived() | PeersDiscovered() | MessageTraced():
+            return logging.DEBUG  # there can be one for each datagram
+        case PeerRefused() | ErrorReceived() | EventsDropped() | FileReceived(path=None):
+            return logging.WARNING
+        case PathMtuChanged() if event.limit_bytes is not None:
+            return logging.WARNING
+        case _:
+            return logging.INFO
+
+
 def log_event(event: Event) -> None:
     """Tell one event; whatever there can be one of for each datagram is told at DEBUG only."""
     match event:

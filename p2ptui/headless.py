@@ -4,15 +4,15 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from p2ptui.config import Config, config_warnings
+from p2ptui.config import Config
 from p2ptui.errors import P2PError
 from p2ptui.event_lines import PEER_LINES_PER_SECOND as PEER_LINES_PER_SECOND
 from p2ptui.event_lines import Lines as _Lines  # noqa: F401 - as they were called here
+from p2ptui.event_lines import log_event as _log_event  # noqa: F401
 from p2ptui.event_lines import log_events as _log_events
-from p2ptui.event_log import log_event as _log_event  # noqa: F401
 from p2ptui.hangups import survive_hangups
 from p2ptui.io.loop import run
 from p2ptui.io.sd_notify import ServiceManager
@@ -20,8 +20,9 @@ from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, diagnoses_at_start
-from p2ptui.operating import advice, log_statistics, operated, stats_fields, stats_line, status_line
+from p2ptui.operating import log_statistics, operated, stats_fields, stats_line, status_line
 from p2ptui.reloading import Reloading
+from p2ptui.starting import examine
 from p2ptui.tagged import tagged
 from p2ptui.wire.address import format_address
 
@@ -31,33 +32,37 @@ STATUS_EACH_S: Final = 30.0
 """So often the service manager is told how it is."""
 
 
-def run_headless(config: Config, *, key_log: str | None = None) -> int:
+def run_headless(
+    config: Config, *, key_log: str | None = None, warnings: Sequence[str] = ()
+) -> int:
     """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
 
     Args:
         config: Every option.
         key_log: Where the keys of sessions are written, for debugging; nowhere without it.
+        warnings: What is wrong with the files that the configuration comes from, a line each.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        ConfigError: The log file cannot be opened.
+        ConfigError: A node cannot start with it.
         P2PError: The node cannot start, or its own machinery failed.
     """
     survive_hangups()
+    warnings = (*warnings, *examine(config).warnings)
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return run(_serve(config, key_log), fast=True)
+        return run(_serve(config, key_log, warnings), fast=True)
     finally:
         shutdown_logging()
 
 
-async def _serve(config: Config, key_log: str | None = None) -> int:
+async def _serve(config: Config, key_log: str | None = None, warnings: Sequence[str] = ()) -> int:
     stopping = asyncio.Event()
     reloading = Reloading(config)
     _stop_when_asked(stopping)
-    for warning in (*config_warnings(config), *advice(config)):
+    for warning in warnings:
         log.warning("%s", warning, extra=tagged("config_warning"))
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with operated(node, config) as manager, node:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from p2ptui.config import LoggingOptions
 from p2ptui.errors import ConfigError
+from p2ptui.io.own_file import try_place
 from p2ptui.places import user_file
 from p2ptui.text import printable
 
@@ -36,6 +37,8 @@ _LEVELS = {
     "error": logging.ERROR,
 }
 _NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
+"""From which level on a line has which priority of syslog."""
 _BYTES_PER_MB = 1_000_000
 _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
 
@@ -43,6 +46,9 @@ _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "3
 _LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
 
 logging.addLevelName(TRACE, "TRACE")
+
+_handlers: list[logging.Handler] = []
+"""What `configure_logging` set up."""
 
 
 def configure_logging(
@@ -65,12 +71,13 @@ def configure_logging(
         level = min(level, logging.DEBUG)
     stream = sys.stderr if stream is None else stream
     handlers: list[logging.Handler] = [_StreamHandler(stream)]
-    handlers[0].setFormatter(_formatter(options, level, colours=_wants_colours(stream)))
+    handlers[0].setFormatter(_formatter_for(stream, options, level))
     if options.log_to_file:
         file_handler = _open_file(options)
         file_handler.setFormatter(_formatter(options, level, colours=False))
         handlers.append(file_handler)
     shutdown_logging()
+    _handlers.extend(handlers)
     for logger in _LOGGERS:
         for handler in handlers:
             logger.addHandler(handler)
@@ -83,12 +90,13 @@ def configure_logging(
 def shutdown_logging() -> None:
     """Write out what is left, close the file and undo `configure_logging`."""
     for logger in _LOGGERS:
-        for handler in [h for h in logger.handlers if isinstance(h, _Unfailing)]:
+        for handler in _handlers:
             logger.removeHandler(handler)
-            with contextlib.suppress(OSError, ValueError):
-                handler.close()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
+    while _handlers:
+        with contextlib.suppress(OSError, ValueError):
+            _handlers.pop().close()
 
 
 def default_log_file() -> Path:
@@ -106,47 +114,78 @@ def default_log_file() -> Path:
     return path
 
 
-class _Unfailing(logging.Handler):
-    """An output whose failures (full disk, reader gone) cost a record, never the node."""
+class _StreamHandler(logging.StreamHandler[TextIO]):
+    """A reader that has gone costs a line, never the node."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
-class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
-    pass
-
-
 def _open_file(options: LoggingOptions) -> logging.Handler:
     # It brings much that a program whose log goes to standard error never needs.
-    from logging.handlers import RotatingFileHandler
+    from p2ptui.log_file import LogFile
 
-    class FileHandler(_Unfailing, RotatingFileHandler):
-        def doRollover(self) -> None:  # noqa: N802
-            if self.backupCount > 0:
-                super().doRollover()
-            elif self.stream is not None:  # the base class would let the only file grow for ever
-                self.stream.truncate(0)
-
-    path = Path(options.log_file_path) if options.log_file_path else default_log_file()
+    path = _file_of(options)
     try:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileHandler(
-            _no_pipe(path),
-            maxBytes=options.max_log_file_size * _BYTES_PER_MB,
-            backupCount=options.max_log_files - 1,
-            encoding="utf-8",
-        )
+        most = options.max_log_file_size * _BYTES_PER_MB
+        return LogFile(_no_pipe(path), most, options.max_log_files - 1)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
+        raise _cannot_open(path, error) from None
+
+
+def require_log_file(options: LoggingOptions) -> None:
+    """Refuse a log file that `configure_logging` could not open; none is made.
+
+    Raises:
+        ConfigError: As it would.
+    """
+    if not options.log_to_file:
+        return
+    path = _file_of(options)
+    try:
+        path = _no_pipe(path.expanduser())
+        if path.exists():
+            path.open("ab").close()
+        else:
+            try_place(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _cannot_open(path, error) from None
+
+
+def _file_of(options: LoggingOptions) -> Path:
+    return Path(options.log_file_path) if options.log_file_path else default_log_file()
+
+
+def _cannot_open(path: Path, error: Exception) -> ConfigError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}")
 
 
 def _no_pipe(path: Path) -> Path:
     if path.is_fifo():
         raise ValueError("it is a pipe, and whoever writes to one may wait for ever")
     return path
+
+
+def is_journal(stream: TextIO | None) -> bool:
+    """Whether systemd keeps what is written there: JOURNAL_STREAM names its device and inode."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    if not named or stream is None:
+        return False
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{about.st_dev}:{about.st_ino}"
+
+
+def for_journal(text: str, level: int) -> str:
+    """The same with its priority before each line, which the journal reads and takes away
+    (sd-daemon(3))."""
+    priority = next(number for least, number in _PRIORITIES if level >= least)
+    return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
 
 
 def _wants_colours(stream: TextIO) -> bool:
@@ -157,28 +196,49 @@ def _wants_colours(stream: TextIO) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _formatter(options: LoggingOptions, level: int, *, colours: bool) -> logging.Formatter:
+def _formatter_for(stream: TextIO, options: LoggingOptions, level: int) -> logging.Formatter:
+    if is_journal(stream):
+        return _JournalFormatter(_formatter(options, level, colours=False, clock=False))
+    return _formatter(options, level, colours=_wants_colours(stream))
+
+
+def _formatter(
+    options: LoggingOptions, level: int, *, colours: bool, clock: bool = True
+) -> logging.Formatter:
     tracebacks = level <= logging.DEBUG
     if options.format == "json":
         return _JsonFormatter(tracebacks=tracebacks)
-    return _PrettyFormatter(tracebacks=tracebacks, colours=colours)
+    return _PrettyFormatter(tracebacks=tracebacks, colours=colours, clock=clock)
+
+
+class _JournalFormatter(logging.Formatter):
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_journal(self._inner.format(record), record.levelno)
 
 
 class _PrettyFormatter(logging.Formatter):
-    """Time, level, message; a traceback, if wanted, follows in indented lines."""
+    """Time (the journal has its own), level, message; a traceback, if wanted, in indented lines."""
 
-    def __init__(self, *, tracebacks: bool, colours: bool) -> None:
+    def __init__(self, *, tracebacks: bool, colours: bool, clock: bool) -> None:
         super().__init__()
+        self._clock = clock
         self._tracebacks = tracebacks
         self._colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        clock = ""
+        if self._clock:
+            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+            clock += f".{int(record.msecs):03} "
         level = _level_name(record)
         padded = f"{level:<5}"
         if self._colours:
             padded = f"\x1b[{_COLOURS.get(level, '0')}m{padded}\x1b[0m"
-        line = f"{clock}.{int(record.msecs):03} {padded} {_message(record)}"
+        line = f"{clock}{padded} {_message(record)}"
         if not hasattr(record, "event"):  # else the message tells them
             line += "".join(f" {name}={value}" for name, value in _fields(record).items())
         error = _exception(record)

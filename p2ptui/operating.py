@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import asdict
 from typing import Any
 
-from p2ptui.config import Config
+from p2ptui.config import Config, MetricsOptions
 from p2ptui.io.sd_notify import ServiceManager
 from p2ptui.io.system_limits import system_warnings
 from p2ptui.node import Node, Stats
@@ -29,6 +29,20 @@ def serving_metrics(node: Node, config: Config) -> AbstractAsyncContextManager[o
     from p2ptui.metrics.server import MetricsServer  # most nodes serve none
 
     return MetricsServer(node, config.metrics)
+
+
+def metrics_notices(options: MetricsOptions) -> tuple[str, ...]:
+    """What its user should know about where metrics are to be served, a line each.
+
+    Raises:
+        ConfigError: prometheus-client is not installed.
+    """
+    if not options.address:
+        return ()
+    from p2ptui.metrics.server import notices, require_client
+
+    require_client()
+    return notices(options.address)
 
 
 @asynccontextmanager

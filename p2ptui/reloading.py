@@ -60,7 +60,7 @@ class Reloading:
             config, changed, waiting = take_over(self.config, read)
         except P2PError as error:
             self._open_log(self.config)
-            log.error(
+            log.error(  # noqa: TRY400 - one line tells it
                 "SIGHUP: the configuration was not applied: %s; the old values stay in effect",
                 error,
                 extra=tagged("reload_refused", reason=str(error)),
@@ -101,7 +101,7 @@ class Reloading:
         try:
             configure_logging(config.logging, verbose=config.server.verbose_logging)
         except P2PError as error:
-            log.error(
+            log.error(  # noqa: TRY400 - one line tells it
                 "SIGHUP: the log stays where it is: %s",
                 error,
                 extra=tagged("log_not_reopened", reason=str(error)),

@@ -17,7 +17,7 @@ from typing import Final
 from xdist.scheduler import LoadFileScheduling
 
 WAITING_S: Final = {
-    "tests/cli/test_completion.py": 10,
+    "tests/cli/test_shell_completion.py": 10,
     "tests/cli/test_installed_command.py": 16,
     "tests/cli/test_installed_node.py": 28,
     "tests/cli/test_installed_receive.py": 20,

@@ -27,6 +27,7 @@ from p2ptui.core.events import (
     RelayDataReceived,
 )
 from p2ptui.errors import P2PError
+from p2ptui.event_log import level_of
 from p2ptui.headless import PEER_LINES_PER_SECOND
 from p2ptui.logs import TRACE
 from p2ptui.node import files
@@ -101,6 +102,7 @@ def test_what_each_event_is_called(caplog, event, level, line):
     with caplog.at_level(logging.DEBUG, "p2ptui"):
         headless._log_event(event)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, line)]
+    assert logging.getLevelName(level_of(event)) == level
 
 
 def test_a_traced_message_is_a_line_and_its_content_another(caplog):
@@ -153,6 +155,22 @@ def test_what_has_no_line_waits_nowhere(caplog, level, keeps_files):
         )
         assert len(run_virtual(wanted(crowd))) == PEER_LINES_PER_SECOND
         assert run_virtual(wanted([EventsDropped(3)])) == [EventsDropped(3)]
+
+
+def test_a_line_that_is_not_logged_takes_no_place_of_another(caplog):
+    async def crowd():
+        lines = headless._Lines(keeps_files=False)
+        for _ in range(30):
+            for status in (PeerStatus.HANDSHAKING, PeerStatus.AUTHENTICATED):
+                if lines.wants(changed(status)):
+                    lines.log(changed(status))
+        await asyncio.sleep(2)
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        run_virtual(crowd())
+    told = [record.getMessage() for record in caplog.records]
+    assert sum(line.startswith("connected: ") for line in told) == PEER_LINES_PER_SECOND
+    assert told[-1] == "10 more changes of peers were not logged"
 
 
 # --- whole runs, on virtual time

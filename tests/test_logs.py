@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from p2ptui import logs
 from p2ptui.config import LoggingOptions
 from p2ptui.errors import ConfigError
+from p2ptui.log_file import lost_lines
 from p2ptui.logs import TRACE, configure_logging, default_log_file, shutdown_logging
 
 log = logging.getLogger("p2ptui.test")
@@ -107,6 +108,40 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NO_COLOR", "1")
     log_line(plain := logging_to(Terminal()))
     assert "\x1b" not in plain.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["pretty", "json"])
+def test_the_journal_is_told_priorities_and_has_a_clock_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    path = tmp_path / "journal"
+    with path.open("w", encoding="utf-8") as stream:
+        about = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        configure_logging(LoggingOptions(level="trace", format=format_), stream)
+        for level in (TRACE, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            log.log(level, "message")
+        fail("text")
+        shutdown_logging()
+    lines = path.read_text("utf-8").splitlines()
+    assert [line[:3] for line in lines[:5]] == ["<7>", "<7>", "<6>", "<4>", "<3>"]
+    assert {line[:3] for line in lines[5:]} == {"<3>"}  # the lines of a traceback, too
+    if format_ == "pretty":
+        assert lines[3] == "<4>WARN  message"
+    else:
+        assert json.loads(lines[3].removeprefix("<4>"))["message"] == "message"
+
+
+def test_another_stream_than_the_journals_is_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that is started by a service, with its own standard error, has the variable too."""
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        configure_logging(LoggingOptions(), stream)
+        log.info("message")
+        shutdown_logging()
+    assert re.match(r"\d{4}-.* INFO  message\n", (tmp_path / "log").read_text("utf-8"))
 
 
 def log_line(_: io.StringIO) -> None:
@@ -235,6 +270,38 @@ def test_a_full_disk_costs_nothing_but_the_records() -> None:
     log.info("message")
     shutdown_logging()
     assert stream.getvalue().count("message") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
+    path, real = tmp_path / "node.log", tmp_path / "real.log"
+    path.symlink_to("/dev/full")
+    before = lost_lines()
+    stream = logging_to(io.StringIO(), level="warn", log_to_file=True, log_file_path=str(path))
+    for number in range(20):
+        log.warning("lost %d %s", number, "x" * 1000)
+    configure_logging(  # as SIGHUP does
+        LoggingOptions(level="warn", log_to_file=True, log_file_path=str(path)), stream
+    )
+    log.warning("lost too")
+    assert lost_lines() - before == 21
+    path.unlink()
+    path.symlink_to(real)
+    real.write_text("cut in the mid")
+    log.warning("found")
+    log.warning("the last")
+    told = [line for line in stream.getvalue().splitlines() if "the log file" in line]
+    assert [line[24:] for line in told] == [
+        f"ERROR the log file {path} cannot be written: No space left on device; its lines are lost"
+        " until it can",
+        f"WARN  the log file {path} is written again; 21 lines were lost",
+    ]
+    assert [line[24:] for line in real.read_text("utf-8").splitlines()[1:]] == [
+        "WARN  found",
+        f"WARN  the log file {path} is written again; 21 lines were lost",
+        "WARN  the last",
+    ]
+    assert lost_lines() - before == 21
 
 
 def test_a_closed_stream_costs_nothing_but_the_records() -> None:

@@ -52,7 +52,7 @@ def add_config_arguments(parser: CommandParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="a configuration, .toml or .json, in place of those that are read by default",
+        help="read this configuration file, .toml or .json, instead of the default ones",
     )
     add(
         "--no-config",

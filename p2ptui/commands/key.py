@@ -11,7 +11,7 @@ from p2ptui.commands import CommandParser, Work
 from p2ptui.config import Config
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import LocalError
-from p2ptui.io.key_files import NoKeyFileError, create_key_file, read_key_file
+from p2ptui.io.key_files import KeyFileError, NoKeyFileError, create_key_file, read_key_file
 from p2ptui.node.own_identity import identity_path
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret, write_key
@@ -51,7 +51,10 @@ async def _make(options: argparse.Namespace) -> int:
             print(text)
         return 0
     path = Path(options.output)
-    create_key_file(path, KeyKind.NETWORK, key)
+    try:
+        create_key_file(path, KeyKind.NETWORK, key)
+    except KeyFileError as error:
+        raise LocalError(str(error)) from None
     if options.json:
         options.answer.tell({"network_key_file": str(path)})
     else:
@@ -88,6 +91,8 @@ def _own(config: Config) -> tuple[Path, Identity]:
         raise LocalError(
             f"{path}: there is no identity yet; start p2ptui once, which makes it"
         ) from None
+    except KeyFileError as error:  # it is what was asked for, not what it was asked with
+        raise LocalError(str(error)) from None
 
 
 def _text(key: bytes) -> str:

@@ -149,7 +149,9 @@ def node_parser() -> CommandParser:
         )
     add("--check-config", action="store_true", help="check the configuration, and exit")
     add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
-    add("--where", action="store_true", help="with --print-config: where each value comes from")
+    add(
+        "--where", action="store_true", help="with --print-config: show where each value comes from"
+    )
     add("--json", action="store_true", help="with these: print one JSON object")
     add("--version", action="version", version=f"p2ptui {described()}")
     return parser
@@ -170,7 +172,7 @@ def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argpar
         parser.error("--where goes with --print-config")
     if options.json and not (options.print_config or options.check_config):
         parser.error(
-            "--json goes with --check-config and --print-config; a log in JSON is the option"
+            "--json goes with --check-config and --print-config; for a log in JSON, set"
             ' logging.format = "json"'
         )
     return options

@@ -216,7 +216,7 @@ async def _find(
         raise (_CutOffError if is_cut_off else UnknownPeerError)(words) from None
     if isinstance(found, ListedNode) and is_cut_off:
         who, where = printable(found.name, 64) or found.node_id, format_address(server.address)
-        warn(f"{who} is at another server, and the server at {where} has no link to it at present")
+        warn(f"{who} is at another server, and the server at {where} currently has no link to it")
     if found.node_id in known:
         return known[found.node_id]
     return [way_to_server(others[found.node_id], server.address, node.id)]

@@ -1,8 +1,9 @@
 """Floor 0: every option of a node, read from files, environment and command line, and printed.
 
 `option` says what an option is, `sections` and `nat_sections` list them all, `broker_url` says what
-a broker's URL may be, `load` reads and `render` prints; `where` says what was set where, and
-`translation` has the reference in another language.
+a broker's URL may be, `load` reads and `render` prints; `where` says what was set where,
+`file_rights` what others may do with the files, and `translation` has the reference in another
+language.
 """
 
 from p2ptui.config.cluster_section import ClusterOptions

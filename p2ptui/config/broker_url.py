@@ -40,7 +40,7 @@ def split_broker(url: str) -> SplitResult:
     if not url.isprintable() or " " in url:
         raise UnfitError("it holds a space or a control character")
     if "," in rest:
-        raise UnfitError("it holds a comma; write each URL as an entry of its own")
+        raise UnfitError("it holds a comma; write each URL as a separate entry")
     place = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if rest.removesuffix("/") != place:
         if "@" in rest[len(place) :]:
@@ -67,7 +67,7 @@ def reached_broker(url: str) -> str:
 
 def _require_user(user_info: str) -> None:
     if not user_info.partition(":")[0]:
-        raise UnfitError("no user or token stands before the @")
+        raise UnfitError("there is no user or token before the @")
     if _BAD_ESCAPE.search(user_info):
         raise UnfitError("write a % in a user or password as %25")
     try:

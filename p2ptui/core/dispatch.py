@@ -150,7 +150,6 @@ class Dispatch:
         gate = self._gate
         gate.now = now
         gate.note_arrival(None if peer is None else peer.purse, address, 0)
-        gate.arrived_bytes = len(data)
         try:
             self._take_sealed(data, address, peer, now)
         finally:

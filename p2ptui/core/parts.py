@@ -159,7 +159,7 @@ class Parts:
             heartbeat_s=options.heartbeat,
         )
         guests = self.guests
-        guests.open(cluster.note_statement)
+        guests.open(cluster.note_statement, cluster.statement_of)
 
         def tell_others(now: float) -> None:
             guests.note_others(

@@ -12,13 +12,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from p2ptui.errors import LocalError
+from p2ptui.errors import ConfigError
 from p2ptui.io.own_file import (
     OTHERS,
     OWN_MODE,
     credential_rights,
     is_for_others,
     other_owner,
+    try_place,
 )
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
 from p2ptui.text import cause, shown_path
@@ -42,7 +43,7 @@ _REMEDIES: Final = {
 }
 
 
-class KeyFileError(LocalError):
+class KeyFileError(ConfigError):
     """A key file cannot be used; it was not changed."""
 
 
@@ -127,6 +128,18 @@ def create_key_file(path: Path, kind: KeyKind, key: Secret) -> None:
         raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
 
 
+def require_place(path: Path) -> None:
+    """Refuse a place where `create_key_file` could not write; nothing is left there.
+
+    Raises:
+        KeyFileError: As it would.
+    """
+    try:
+        try_place(path)
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
+
+
 def _give_name(fresh: Path, path: Path) -> None:
     """Name a whole file so, unless something has the name already."""
     try:
@@ -151,7 +164,7 @@ def _open(path: Path, kind: KeyKind) -> int:
             ) from None
         raise NoKeyFileError(f"{where}: there is no such file") from None
     except PermissionError:
-        if path.is_dir():  # as Windows says it
+        if os.path.isdir(path):  # as Windows says it; Path.is_dir fails where a folder is closed
             raise KeyFileError(_is_folder(where, kind)) from None
         raise KeyFileError(
             f"{where}: cannot be read: permission denied; let this user read it, and nobody else"

@@ -112,7 +112,7 @@ class Counters(msgspec.Struct):
     """Entries that were not put, or of which nobody knows."""
     published: int = 0
     """Messages that left."""
-    heard: int = 0
+    arrived: int = 0
     """Entries and messages that came."""
     dropped_out: int = 0
     """Messages that did not leave: no link, no room, too large."""
@@ -325,11 +325,11 @@ class Link:
         return run
 
     def _take_for_all(self, message: Msg) -> None:
-        self._counters.heard += 1
+        self._counters.arrived += 1
         self._heard.receive_message(SERVERS, message.data, self._clock())
 
     def _take_for_this(self, message: Msg) -> None:
-        self._counters.heard += 1
+        self._counters.arrived += 1
         self._heard.receive_message(self._own_id, message.data, self._clock())
 
     def _take_ack(self, message: Msg) -> None:
@@ -392,7 +392,7 @@ class Link:
         revision, pending = self._watch.take(message)
         key = message.subject.removeprefix(self._names.keys)
         is_gone = message.headers is not None and _OPERATION in message.headers
-        self._counters.heard += 1
+        self._counters.arrived += 1
         self._markers.pop(key)
         if is_gone:
             self._markers.put(key, revision)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import stat
 import sys
 from pathlib import Path
@@ -39,6 +40,23 @@ def other_owner(about: os.stat_result) -> int | None:
     if sys.platform == "win32" or about.st_uid in (0, os.geteuid()):
         return None
     return about.st_uid
+
+
+def try_place(path: Path) -> None:
+    """Find out whether a file could be made there, together with the folders that are missing.
+
+    Only making one tells: rights are not all that counts. Nothing is left behind.
+
+    Raises:
+        OSError: It could not.
+        ValueError: It is no path.
+    """
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    name = folder / f".p2ptui-{secrets.token_hex(8)}.try"
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_MODE))
+    name.unlink()
 
 
 def read_own_file(path: Path, limit: int) -> bytes:

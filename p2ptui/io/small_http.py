@@ -7,6 +7,7 @@ nobody out: the next one takes its place.
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -20,6 +21,11 @@ log = logging.getLogger("p2ptui.http")
 
 MAX_CLIENTS: Final = 16
 """Connections at a time; one more takes the place of another, see `_make_room`."""
+BACKLOG: Final = 128
+"""Connections that the system holds until the event loop has its turn. One for which it has no room
+is only tried again after a second, too late for an impatient health check."""
+ACCEPTED_AT_ONCE: Final = 4
+"""Connections taken in one turn of the event loop, which the node's datagrams wait for."""
 MAX_REQUEST_BYTES: Final = 8192
 """Request line and headers."""
 ASK_S: Final = 2.0
@@ -99,9 +105,12 @@ class SmallHttp:
             OSError: The address cannot be taken.
         """
         self._names = names
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.create_server((host, port), family=family)
         self._server = await asyncio.start_server(
-            self._serve, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
+            self._serve, sock=sock, limit=MAX_REQUEST_BYTES, backlog=ACCEPTED_AT_ONCE
         )
+        sock.listen(BACKLOG)  # asyncio takes one number for both
         return self._server.sockets[0].getsockname()[:2]  # type: ignore[no-any-return]
 
     async def close(self) -> None:

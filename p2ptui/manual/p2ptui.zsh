@@ -29,7 +29,7 @@ _shtab_p2ptui_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   {-a,--address,--listen-address}"[listen here\; IPv6 as \[\:\:1\]\:8080, port 0 takes a free one (default 127.0.0.1\:8080\; to join a server on another machine any free port of all addresses)]:HOST\:PORT:"
   {-m,--max-connections}"[peers at the same time]:N:"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[only nodes of the same network become peers]:ID:"
   "--name[what this node is called]:NAME:"
@@ -54,7 +54,7 @@ _shtab_p2ptui_options=(
   "--ERROR[log errors only]"
   "--check-config[check the configuration, and exit]"
   "--print-config[print it as TOML with meanings, and exit]"
-  "--where[with --print-config\: where each value comes from]"
+  "--where[with --print-config\: show where each value comes from]"
   "--json[with these\: print one JSON object]"
   "(- : *)--version[show program\'s version number and exit]"
 )
@@ -73,7 +73,7 @@ _shtab_p2ptui_completion_defaults_added=0
 
 _shtab_p2ptui_forget_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--json[print one JSON object]"
   ":its name, its id, the beginning of that, or HOST\:PORT:"
@@ -93,7 +93,7 @@ _shtab_p2ptui_help_defaults_added=0
 
 _shtab_p2ptui_key_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--identity[show the node whose identity this is]:FILE:_files"
   "--output[write the new key there, and do not print it]:FILE:_files"
@@ -106,7 +106,7 @@ _shtab_p2ptui_key_defaults_added=0
 
 _shtab_p2ptui_nat_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -125,7 +125,7 @@ _shtab_p2ptui_nat_defaults_added=0
 
 _shtab_p2ptui_peers_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -140,7 +140,7 @@ _shtab_p2ptui_peers_defaults_added=0
 
 _shtab_p2ptui_ping_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -158,7 +158,7 @@ _shtab_p2ptui_ping_defaults_added=0
 
 _shtab_p2ptui_receive_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -179,7 +179,7 @@ _shtab_p2ptui_receive_defaults_added=0
 
 _shtab_p2ptui_send_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -199,7 +199,7 @@ _shtab_p2ptui_send_defaults_added=0
 
 _shtab_p2ptui_servers_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--network-id[the network of the target]:ID:"
   "--identity[be this node (default\: a new one for this command)]:FILE:_files"
@@ -215,7 +215,7 @@ _shtab_p2ptui_servers_defaults_added=0
 
 _shtab_p2ptui_trust_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[a configuration, .toml or .json, in place of those that are read by default]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
   "--no-config[read no configuration file at all]"
   "--json[print one JSON object]"
   ":its name, its id, or the beginning of that:"

@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One of them."""
+    """A page of the help."""
 
     summary: str
     """What it is about, for the list of topics."""
@@ -57,7 +57,7 @@ Credentials for the broker belong in cluster.credentials or in
 P2PTUI_CLUSTER_SERVERS. They are refused on the command line, where everybody
 on the machine can read them.
 
-If the broker is gone, each server goes on serving its own nodes. List the
+If the broker is gone, each server keeps serving its own nodes. List the
 servers with p2ptui servers HOST:PORT.
 
 More: docs/cluster.md
@@ -107,11 +107,12 @@ error: it was probably mistyped.
 """,
     ),
     "exit-codes": Topic(
-        "what the exit code of a command says",
+        "what the exit code of a command means",
         """\
   0      it worked
   1      it did not work: the error message says why
-  2      wrong usage, or a configuration that cannot be used
+  2      wrong usage, or a configuration that cannot be used, with the files
+          that it names: a key file, the log file, a folder for files
   128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
          terminal was closed
 
@@ -144,17 +145,17 @@ p2ptui key show names the key file. Without a home directory nothing is kept.
 """,
     ),
     "json": Topic(
-        "what programs can read",
+        "output for programs",
         """\
 Every command takes --json and then prints one JSON object on standard output,
 however it ends. Messages for people go to standard error.
 
-After a success the object has no key "error". After a failure that key holds
-the sentence that standard error has, beside everything that is known so far.
-The exit code says the same.
+If the command succeeds, the object has no key "error". If it fails, "error" is
+the message on standard error, beside everything that is known so far. The exit
+code says the same.
 
-Two commands go on and on, and print one object a line: p2ptui receive, one
-for each file, and p2ptui nat --watch, one for each report.
+Two commands run until they are stopped, and print one object a line:
+p2ptui receive, one for each file, and p2ptui nat --watch, one for each report.
 
   p2ptui ping alice --join server.example:8080 --json
   p2ptui receive --into in --json | while read -r line; do ...; done
@@ -172,8 +173,8 @@ which packets it lets in. p2ptui nat finds out what yours does:
   p2ptui nat --join server.example:8080
 
   full-cone             lets in everybody
-  restricted-cone       lets in the hosts that were sent to
-  port-restricted-cone  lets in the exact addresses that were sent to
+  restricted-cone       lets in hosts that you have sent to
+  port-restricted-cone  lets in exact addresses that you have sent to
   symmetric             uses a new port for every destination
   open, firewall        no NAT; a firewall lets in only what was asked for
 
@@ -189,7 +190,7 @@ To make a server answer such questions: p2ptui --STUN. More: docs/nat.md
         "when two nodes cannot reach each other directly",
         """\
 A server that was started with --relay passes traffic between two nodes that
-joined it. Nodes use the relay at once, go on looking for a direct path, and
+joined it. Nodes use the relay at once, keep looking for a direct path, and
 move to it without losing anything. If that path dies, they come back.
 
   p2ptui --no-ui -a 0.0.0.0:8080 --relay
@@ -207,7 +208,7 @@ More: docs/relay.md
 """,
     ),
     "signals": Topic(
-        "how to stop a node, and to make it read its configuration again",
+        "how to stop a node, and to make it reload its configuration",
         """\
 A node without a screen (p2ptui --no-ui):
 
@@ -235,12 +236,12 @@ it. A name is only what a node calls itself.
 The first time, compare the id with its user, by telephone or face to face. The
 user sees it with p2ptui key show. If it is the same: p2ptui trust NAME
 
-  verified  you said that this id is the right one
+  verified  you marked this node as verified
   known     the same keys as last time
   new       met for the first time: compare ids, then trust it
   open      no keys: others may read and change what you say
-  changed   somebody else was here under this name, address or id before:
-            stop, and ask its user
+  changed   another node used this name, address or id before: stop, and ask
+            its user
 
 p2ptui forget NAME undoes it. To keep strangers out, give all your nodes one
 network key: p2ptui key new --output net.key, then --network-key-file net.key.

@@ -12,6 +12,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from p2ptui.core.counters import ROUND_TRIP_BOUNDS_S, RoundTrips
+from p2ptui.log_file import lost_lines
 from p2ptui.metrics.families import FAMILIES, Family, Reading, Value, bounded
 from p2ptui.node import Node
 from p2ptui.version import VERSION
@@ -36,8 +37,10 @@ def read(node: Node) -> Reading:
         node.path_kinds(),
         node.servers_to_join,
         VERSION,
-        node.cluster,
-        node.configured_servers_joined,
+        max_connections=node.max_connections,
+        log_lines_lost=lost_lines(),
+        cluster=node.cluster,
+        configured_servers_joined=node.configured_servers_joined,
     )
 
 

@@ -31,6 +31,8 @@ class Reading(NamedTuple):
     """See `RunningNode.path_kinds`."""
     servers_to_join: int
     version: str
+    max_connections: int = 0
+    log_lines_lost: int = 0
     cluster: "ClusterReport | None" = None
     """None for a node that serves its network alone: there are no such metrics then."""
     configured_servers_joined: int = 0
@@ -95,6 +97,9 @@ def _broker(report: "ClusterReport", *names: str) -> dict[str, float]:
     return {name: counted.get(name, 0) for name in names}
 
 
+WATCHED_DROPS: Final = ("relay_refused", "rate_limited", "over_share")
+"""They are 0 before the first one: what appears with a count already has no rate."""
+
 _METHODS: Final = tuple(method.value for method in Method if method is not Method.RELAY)
 
 FAMILIES: Final = (
@@ -112,15 +117,21 @@ FAMILIES: Final = (
     Family(
         "p2ptui_peers",
         "gauge",
-        "Peers now, by the status of their session.",
+        "Current peers by the status of their session.",
         lambda r: _with(("authenticated", "handshaking"), r.stats.peers),
         "status",
     ),
     Family(
+        "p2ptui_max_connections",
+        "gauge",
+        "Sessions that this node takes at most (server.max_connections).",
+        lambda r: r.max_connections,
+    ),
+    Family(
         "p2ptui_peer_paths",
         "gauge",
-        "Peers now, by how they are reached: without a search (direct), by"
-        " a direct path that was searched (its method: plain, predicted, birthday), or by relay.",
+        "Current peers by path: direct (no hole punching was needed), the method of hole punching"
+        " that found the path (plain, predicted, birthday), or relay.",
         lambda r: r.paths,
         "path",
     ),
@@ -143,17 +154,23 @@ FAMILIES: Final = (
         "Servers that server.join names, and with which there is a session.",
         lambda r: r.configured_servers_joined,
     ),
+    Family(
+        "p2ptui_log_lost_lines_total",
+        "counter",
+        "Lines that the log file did not take, because the disk is full for example.",
+        lambda r: r.log_lines_lost,
+    ),
     # Connections.
     Family(
         "p2ptui_connection_attempts_total",
         "counter",
-        "Handshakes that this node began as the side that asks.",
+        "Outgoing handshakes begun.",
         lambda r: r.stats.connects.get("begun", 0),
     ),
     Family(
         "p2ptui_connections_total",
         "counter",
-        "Handshakes that this node asked for and that have ended, by result: succeeded, elsewhere"
+        "Outgoing handshakes that have ended, by result: succeeded, elsewhere"
         " (the node was reached at another address first), unanswered, refused, unfit (its answer"
         " was not acceptable), given_up (nobody waits any more) or failed.",
         _connections,
@@ -162,14 +179,14 @@ FAMILIES: Final = (
     Family(
         "p2ptui_handshakes_accepted_total",
         "counter",
-        "Handshakes that others asked for and this node accepted.",
+        "Incoming handshakes accepted.",
         lambda r: r.stats.handshakes_accepted,
     ),
     Family(
         "p2ptui_handshakes_refused_total",
         "counter",
-        "Handshakes that others asked for and this node refused, by the rule of [security] that"
-        " refused them; other: all else, such as another network id or a full peer table.",
+        "Incoming handshakes refused, by the rule of [security] that refused them; other: all else,"
+        " such as another network id or a full peer table.",
         lambda r: _with((OTHER,), r.stats.refusals),
         "reason",
     ),
@@ -213,13 +230,13 @@ FAMILIES: Final = (
     Family(
         "p2ptui_received_datagrams_total",
         "counter",
-        "Datagrams that the protocol was given.",
+        "Datagrams received by the protocol.",
         lambda r: r.stats.datagrams_in,
     ),
     Family(
         "p2ptui_sent_datagrams_total",
         "counter",
-        "Datagrams that the protocol sent.",
+        "Datagrams sent by the protocol.",
         lambda r: r.stats.datagrams_out,
     ),
     Family(
@@ -249,7 +266,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_delivered_messages_total",
         "counter",
-        "Data handed to the user of this node.",
+        "Data messages delivered to this node's user.",
         lambda r: r.stats.delivered,
     ),
     Family(
@@ -267,7 +284,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_forwarded_messages_total",
         "counter",
-        "Routed messages handed on towards other nodes.",
+        "Routed messages forwarded to other nodes.",
         lambda r: r.stats.forwarded,
     ),
     Family(
@@ -286,8 +303,9 @@ FAMILIES: Final = (
         "p2ptui_dropped_total",
         "counter",
         "What was not processed, not sent or not kept, by cause; docs/limits.md explains the causes"
-        " that are limits.",
-        lambda r: r.stats.drops,
+        " that are limits. Three that alerts watch are told from the start: relay_refused,"
+        " rate_limited and over_share.",
+        lambda r: _with(WATCHED_DROPS, r.stats.drops),
         "cause",
     ),
     Family(
@@ -314,7 +332,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_grant_refused_datagrams_total",
         "counter",
-        "Datagrams that such a permission was too small for, by reason.",
+        "Datagrams not sent because such a permission was too small, by reason.",
         lambda r: {reason: use.refused for reason, use in r.stats.grants.items()},
         "reason",
     ),
@@ -338,25 +356,25 @@ FAMILIES: Final = (
     Family(
         "p2ptui_socket_received_datagrams_total",
         "counter",
-        "Datagrams read from the UDP socket.",
+        "Datagrams received through the UDP socket.",
         lambda r: r.stats.socket.datagrams_in,
     ),
     Family(
         "p2ptui_socket_sent_datagrams_total",
         "counter",
-        "Datagrams that the system took from the UDP socket.",
+        "Datagrams sent through the UDP socket.",
         lambda r: r.stats.socket.datagrams_out,
     ),
     Family(
         "p2ptui_socket_received_bytes_total",
         "counter",
-        "Bytes read from the UDP socket.",
+        "Bytes received through the UDP socket.",
         lambda r: r.stats.socket.bytes_in,
     ),
     Family(
         "p2ptui_socket_sent_bytes_total",
         "counter",
-        "Bytes that the system took from the UDP socket.",
+        "Bytes sent through the UDP socket.",
         lambda r: r.stats.socket.bytes_out,
     ),
     Family(
@@ -375,15 +393,15 @@ FAMILIES: Final = (
     Family(
         "p2ptui_socket_dropped_datagrams_total",
         "counter",
-        "Datagrams dropped at the socket: received faster than they were read (in), or with no room"
-        " to wait until the system takes them (out).",
+        "Datagrams dropped at the socket: received faster than they were read (in), or no room in"
+        " the send queue (out).",
         lambda r: {"in": r.stats.socket.dropped_in, "out": r.stats.socket.dropped_out},
         "direction",
     ),
     Family(
         "p2ptui_socket_backlog_datagrams",
         "gauge",
-        "Datagrams that wait until the system takes them.",
+        "Datagrams waiting to be sent.",
         lambda r: r.stats.socket.backlog,
     ),
     # Several servers of one network; only where [cluster] names a broker.
@@ -396,26 +414,26 @@ FAMILIES: Final = (
     Family(
         "p2ptui_cluster_complete",
         "gauge",
-        "1 once this server has read from the broker who is where, else 0.",
+        "1 once this server has read the list of nodes from the broker, else 0.",
         _of_cluster(lambda c: int(c.cluster.is_complete)),
     ),
     Family(
         "p2ptui_cluster_servers",
         "gauge",
-        "Other servers of the network that are there.",
+        "Other servers of the network that are up.",
         _of_cluster(lambda c: len(c.cluster.servers)),
     ),
     Family(
         "p2ptui_cluster_nodes",
         "gauge",
-        "Nodes of the network: here, as the other servers are told, and elsewhere, within reach.",
+        "Nodes of the network: here, as announced to the other servers, and elsewhere.",
         _of_cluster(lambda c: {"here": c.cluster.entries, "elsewhere": c.cluster.nodes}),
         "place",
     ),
     Family(
         "p2ptui_cluster_entries_due",
         "gauge",
-        "Changes of which the other servers have yet to be told.",
+        "Changes not yet announced to the other servers.",
         _of_cluster(lambda c: c.cluster.entries_due),
     ),
     Family(
@@ -442,7 +460,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_cluster_waiting_messages",
         "gauge",
-        "Messages that wait for the link to the broker.",
+        "Messages waiting for the link to the broker.",
         _of_cluster(lambda c: c.cluster.waiting),
     ),
     Family(
@@ -461,10 +479,10 @@ FAMILIES: Final = (
         "p2ptui_cluster_broker_messages_total",
         "counter",
         "Exchanged with the broker: entries put and refused, messages published, entries and"
-        " messages heard, and messages dropped on the way in and out.",
+        " messages that arrived, and messages dropped on the way in and out.",
         _of_cluster(
             lambda c: _broker(
-                c, "puts", "refused", "published", "heard", "dropped_in", "dropped_out"
+                c, "puts", "refused", "published", "arrived", "dropped_in", "dropped_out"
             )
         ),
         "what",

@@ -39,6 +39,14 @@ def require_client() -> None:
         raise ConfigError(INSTALL)
 
 
+def notices(address: str) -> tuple[str, ...]:
+    """What its user should know about an address of metrics, a line each."""
+    host, _ = parse_address(address)
+    if host == "localhost" or is_loopback(host):
+        return ()
+    return (f"metrics at {address} are open to whoever reaches that address",)
+
+
 class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
     """Use it around the node: it listens before the node starts, and says that it is not ready.
 
@@ -113,12 +121,8 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
             where,
             extra=tagged("metrics_serving", address=where),
         )
-        if not is_loopback(self.address[0]):
-            log.warning(
-                "metrics at %s have no password: anyone who can reach that address can read them",
-                where,
-                extra=tagged("metrics_open", address=where),
-            )
+        for notice in notices(where):
+            log.warning("%s", notice, extra=tagged("metrics_open", address=where))
         return ""
 
     async def _try_again(self) -> None:

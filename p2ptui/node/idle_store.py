@@ -59,7 +59,7 @@ class IdleStore:
         if not isinstance(entry, dict):
             return None
         idle_s, at = _number(entry.get("idle_s")), _number(entry.get("at"))
-        if idle_s is None or at is None or self._wall() - at > EXPIRY_S:
+        if idle_s is None or at is None or abs(self._wall() - at) > EXPIRY_S:
             return None
         return idle_s, at
 

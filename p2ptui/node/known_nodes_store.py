@@ -160,6 +160,11 @@ class KnownNodesStore:
         version = _version(self._path)
         if self._is_read and version == self._version:
             return
+        if version is None and self._version is not None:
+            self._say(
+                f"{shown_path(self._path)}: is gone: nodes that were known count as new until it is"
+                " back"
+            )
         self._is_read, self._version = False, version
         self._known = KnownNodes(is_partial=True)
         self._known = self._read(self._path)

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from p2ptui.config import Config
 from p2ptui.config.reload import take_over
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.sealing import OwnKeys
-from p2ptui.errors import LocalError
+from p2ptui.errors import ConfigError, LocalError
 from p2ptui.io.key_log import KeyLog, key_log_words
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
@@ -22,18 +22,19 @@ from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.node.own_endpoint import Own
-from p2ptui.node.own_identity import OwnIdentity, choose_identity, key_files, keys_of
+from p2ptui.node.own_identity import (
+    WITHOUT_KEYS,
+    OwnIdentity,
+    choose_identity,
+    key_files,
+    keys_of,
+)
 from p2ptui.node.runtime import OpenSocket, Runtime
 
 if TYPE_CHECKING:
     from p2ptui.node.cluster import ClusterService
 
 log = logging.getLogger("p2ptui.node")
-
-WITHOUT_KEYS: Final = (
-    "this node has no keys, and servers of a cluster know each other by their keys: leave out"
-    " server.node_id, or leave cluster.servers empty"
-)
 
 
 class NodeLife:
@@ -105,7 +106,7 @@ class NodeLife:
             self._own = self._choose_identity()
             keys = self._own_keys(self._own)
             if self._config.cluster.servers and keys is None:
-                raise LocalError(WITHOUT_KEYS)
+                raise ConfigError(WITHOUT_KEYS)
             self._started = await Runtime.start(
                 self._config,
                 Own(self._open_book(), self._own.id, keys),
@@ -167,8 +168,8 @@ class NodeLife:
         own = choose_identity(
             self._config, self._rng, simulated=not self._is_real, secured=self._secured
         )
-        level = logging.INFO if own.identity is not None else logging.WARNING
         for notice in own.notices:
+            level = logging.INFO if notice in own.all_is_well else logging.WARNING
             log.log(level, "%s", notice, extra={"event": "identity_notice"})
         return own
 

@@ -171,7 +171,7 @@ def without_link(where: str) -> str:
         where: The server.
     """
     return (
-        f"{where} has no link to the other servers at present, and one of them may have the node:"
+        f"{where} currently has no link to the other servers, and one of them may have the node:"
         " try again later, or ask another server"
     )
 
@@ -209,7 +209,7 @@ def way_to_server(server: ListedServer, teller: Address, own_id: str) -> JoinedA
     told = worth_keeping([OtherServer(server.id, server.address)], teller, own_id)
     if not told:
         raise UnknownPeerError(
-            f"{server_words(server)} is another server of the network, and does not say where it is"
-            " reached: set cluster.address there"
+            f"{server_words(server)} is another server of the network, and its address is not"
+            " known: set cluster.address there"
         )
     return JoinedAddress(told[0].address, pin=told[0].node_id)

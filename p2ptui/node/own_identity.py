@@ -27,6 +27,7 @@ from p2ptui.io.key_files import (
     NoKeyFileError,
     create_key_file,
     read_key_file,
+    require_place,
 )
 from p2ptui.places import user_file
 from p2ptui.secure.identity import (
@@ -43,6 +44,16 @@ log = logging.getLogger("p2ptui.node")
 
 FILE_NAME: Final = "identity.key"
 
+NO_HOME: Final = (
+    "there is no home directory to keep an identity in: this node takes a new id each time; name a"
+    " file with --identity"
+)
+
+WITHOUT_KEYS: Final = (
+    "this node has no keys, and servers of a cluster know each other by their keys: leave out"
+    " server.node_id, or leave cluster.servers empty"
+)
+
 
 @dataclass(slots=True)
 class OwnIdentity:
@@ -57,6 +68,7 @@ class OwnIdentity:
             not before it is needed, since a command that lasts a moment may not need it.
         unsigned: Why one that would does not show it, and what to do; empty where it does.
         notices: What the user should know about it, a line each.
+        all_is_well: Those of the notices that warn of nothing.
         network_key: The key that all nodes of the network share; None without one.
     """
 
@@ -65,6 +77,7 @@ class OwnIdentity:
     is_ephemeral: bool = False
     signer_of: Callable[[], Identity] | None = None
     notices: tuple[str, ...] = ()
+    all_is_well: tuple[str, ...] = ()
     network_key: Secret | None = None
     unsigned: str = ""
     file: KeyFile | None = None
@@ -244,15 +257,61 @@ def key_files(config: Config) -> tuple[Path, ...]:
     return tuple(path for path in paths if path is not None)
 
 
+def identity_notices(config: Config) -> tuple[str, ...]:
+    """What `choose_identity` would say to a node that is about to start; no file is made or locked.
+
+    Raises:
+        KeyFileError: The file of the identity, or of the network key, cannot be used.
+        ConfigError: The configured id cannot be used.
+    """
+    notices = key_notices(config.security, network_key_of(config))
+    if config.server.node_id:
+        _refuse_made_of_keys(config.server.node_id)
+        return (OPEN_BY_ID,)
+    if config.security.ephemeral:
+        return notices
+    path = identity_path(config)
+    if path is None:
+        return (NO_HOME, *notices)
+    try:
+        KeyFile(path, KeyKind.SEED).close()
+    except NoKeyFileError:
+        try:
+            require_place(path)
+        except KeyFileError as error:
+            if config.security.identity:
+                raise
+            return (_not_kept(error), *notices)
+    return notices
+
+
+def require_keys_for_cluster(config: Config) -> None:
+    """Refuse a server of a cluster that would have no keys.
+
+    Raises:
+        ConfigError: Its id is configured.
+    """
+    if config.cluster.servers and config.server.node_id:
+        raise ConfigError(WITHOUT_KEYS)
+
+
+def _not_kept(error: KeyFileError) -> str:
+    return f"{error}: this node takes a new id each time; name another file with --identity"
+
+
+def _refuse_made_of_keys(node_id: str) -> None:
+    if is_made_of_keys(node_id.lower()):
+        raise ConfigError(
+            f"server.node_id = {node_id}: an id of version 8 is made from keys, and others"
+            " believe it of nobody who cannot show them; take one of version 4, or leave it"
+            " out for an id that follows from keys"
+        )
+
+
 def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
     node_id = config.server.node_id
     if node_id:
-        if is_made_of_keys(node_id.lower()):
-            raise ConfigError(
-                f"server.node_id = {node_id}: an id of version 8 is made from keys, and others"
-                " believe it of nobody who cannot show them; take one of version 4, or leave it"
-                " out for an id that follows from keys"
-            )
+        _refuse_made_of_keys(node_id)
         return OwnIdentity(None, node_id.lower(), notices=(OPEN_BY_ID,))
     if config.security.identity:
         return _named(Path(config.security.identity))
@@ -262,10 +321,7 @@ def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdenti
         return _ephemeral() if config.signed_by is None else _of_command(config.signed_by)
     path = identity_path(config)
     if path is None:
-        return _ephemeral(
-            notice="there is no home directory to keep an identity in: this node takes a new id"
-            " each time; name a file with --identity"
-        )
+        return _ephemeral(notice=NO_HOME)
     return _usual(path)
 
 
@@ -280,7 +336,8 @@ def _named(path: Path) -> OwnIdentity:
         )
     own = _lasting(file)
     if is_new:
-        own.notices = (f"a new identity was made in {path}: the id of this node is {own.id}",)
+        words = f"a new identity was made in {path}: the id of this node is {own.id}"
+        own.notices = own.all_is_well = (words,)
     return own
 
 
@@ -289,9 +346,7 @@ def _usual(path: Path) -> OwnIdentity:
     try:
         file, is_new = _open_or_create(path)
     except _NotKeptError as error:
-        return _ephemeral(
-            notice=f"{error}: this node takes a new id each time; name another file with --identity"
-        )
+        return _ephemeral(notice=_not_kept(error))
     if file.lock():
         if is_new:
             log.debug(
@@ -301,7 +356,7 @@ def _usual(path: Path) -> OwnIdentity:
     file.close()
     signer = Identity(file.key)
     own = _ephemeral(signer_of=lambda: signer)
-    own.notices = (
+    own.notices = own.all_is_well = (
         f"another node of this user is running as {signer.id}: this one takes the id {own.id} until"
         " it ends",
     )

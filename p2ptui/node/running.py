@@ -197,6 +197,11 @@ class RunningNode(NodeLife):
         return path_kinds(self._runtime.endpoint)
 
     @property
+    def max_connections(self) -> int:
+        """The sessions that it takes at most; a reload may change it."""
+        return self._config.server.max_connections
+
+    @property
     def servers_to_join(self) -> int:
         """The number of servers in `join`."""
         return len(self._config.server.join)
@@ -208,7 +213,7 @@ class RunningNode(NodeLife):
 
     @property
     def state(self) -> RunState:
-        """Where the node is in its life."""
+        """`not started`, `running`, `closing` or `failed`: an enum whose members are strings."""
         if self._started is None:
             return RunState.NOT_STARTED
         if self.has_failed:

@@ -4,33 +4,38 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
-from p2ptui.config import Config, config_warnings
+from p2ptui.config import Config
 from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node, diagnoses_at_start
 from p2ptui.operating import log_statistics, serving_metrics
+from p2ptui.starting import examine
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
 from p2ptui.tui.settings import Settings, history_path, settings_path
 
 
-def run_screen(config: Config, *, key_log: str | None = None) -> int:
+def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence[str] = ()) -> int:
     """Run a node with its screen until the user leaves.
 
     Args:
         config: Every option.
+        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
+        warnings: What is wrong with the files that the configuration comes from, a line each.
 
     Returns:
         The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM, 129 after SIGHUP.
 
     Raises:
-        ConfigError: A key, an action or a theme that there is not.
+        ConfigError: A node with a screen cannot start with it.
         P2PError: There is no terminal, or the node cannot start.
     """
+    warnings = (*warnings, *examine(config).warnings)
     check_ui_options(config.ui)
     served = "TEXTUAL_DRIVER" in os.environ  # a browser stands in for the terminal
     if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -45,12 +50,12 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
         try:
-            return run(_run(config, key_log), fast=True)
+            return run(_run(config, key_log, warnings), fast=True)
         finally:
             shutdown_logging()
 
 
-async def _run(config: Config, key_log: str | None = None) -> int:
+async def _run(config: Config, key_log: str | None, warnings: Sequence[str]) -> int:
     node = Node(config) if key_log is None else Node(config, key_log=key_log)
     async with serving_metrics(node, config), node:
         app = P2PApp(
@@ -60,7 +65,7 @@ async def _run(config: Config, key_log: str | None = None) -> int:
             settings=Settings(settings_path()),
             diagnose=diagnoses_at_start(config, node.address),
         )
-        for warning in config_warnings(config):
+        for warning in warnings:
             app.note(warning, "warn")
         for notice in node.own_identity.notices:
             app.note(notice, "warn")

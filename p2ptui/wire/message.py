@@ -565,6 +565,9 @@ class ServersPayload(Struct):
     servers: OtherServers
     counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Of the Presence that it answers; 0 for news."""
+    signature: Annotated[str, Meta(min_length=86, max_length=86)] | UnsetType = UNSET
+    """The Presence that came is older than this one, which the receiver has signed in a former run:
+    it goes on from there."""
 
 
 class RetransmitPayload(Struct):

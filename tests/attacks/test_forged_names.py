@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 import p2ptui
-from p2ptui.core.events import DataReceived, RelayDataReceived, SendStatus
+from p2ptui.core.events import DataReceived, PeersDiscovered, RelayDataReceived, SendStatus
 from p2ptui.errors import UnknownPeerError
 from p2ptui.node.lookup import find_node
 from p2ptui.node.others import find_others
@@ -579,3 +580,62 @@ def test_only_one_place_says_who_wrote_a_routed_message() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Writer"
     }
     assert makers == {"core/mesh/sources.py"}
+
+
+def _forged(world: World, server: Host, name: str, node_id: str | None = None) -> str:
+    forger = Attacker(world).in_the_name_of(("203.0.113.7", 4000))
+    request = forger.handshake_request(name=name)
+    if node_id is not None:
+        request["payload"] |= {"id": node_id, "node_id": node_id}
+    forger.send(request, server)
+    return str(request["payload"]["id"])
+
+
+@pytest.mark.parametrize("what", ["name", "server", "id", "id as name"])
+def test_a_forged_newcomer_takes_no_name_out_of_use_in_what_a_server_tells(
+    world: World, what: str
+) -> None:
+    server, bob, carol = world.host(name="hub"), world.host(name="bob"), world.host(name="carol")
+    for node in (bob, carol):
+        node.outcome(node.connect(server))
+    world.run_for(1)
+    name = {"name": "bob", "server": "hub", "id as name": bob.id[:8]}.get(what, "dave")
+    begun = bob.id[:8] + "-0000-4000-8000-00000000000b" if what == "id" else None
+    forged = _forged(world, server, name, begun)
+    world.run_for(2)
+    assert server.endpoint.peers.authenticated(forged) is not None
+
+    peer = carol.peer(server)
+    assert peer is not None
+    found = carol.outcome(carol.endpoint.list_nodes(peer, world.now, 10))
+
+    assert forged not in {node.id for node in found.nodes}
+    assert bob.id in {node.id for node in found.nodes}
+    told = [entry for each in carol.told(PeersDiscovered) for entry in each.joined]
+    assert all(entry.name is UNSET for entry in told if entry.id == forged)
+    if what == "id":
+        assert forged not in {entry.id for entry in told}
+    assert find_node(carol.endpoint, "bob", world.now).node_id == bob.id
+
+
+def test_a_claim_to_a_free_name_is_told_of(world: World) -> None:
+    """A deployed client may not prove its address for a while: it is told of all the same."""
+    server, carol = world.host(name="hub"), world.host(name="carol")
+    carol.outcome(carol.connect(server))
+    world.run_for(1)
+    claim = _forged(world, server, "dave")
+    world.run_for(1)
+    peer = carol.peer(server)
+    assert peer is not None
+    found = carol.outcome(carol.endpoint.list_nodes(peer, world.now, 10))
+    assert claim in {node.id for node in found.nodes}
+
+
+def test_a_second_of_a_name_is_told_of_when_it_is_proved(world: World) -> None:
+    server, bob, carol = world.host(name="hub"), world.host(name="bob"), world.host(name="carol")
+    twin = world.host(name="bob")
+    for node in (bob, carol, twin):
+        node.outcome(node.connect(server))
+    world.run_for(2)
+    with pytest.raises(UnknownPeerError, match="'bob' fits 2 nodes"):
+        find_node(carol.endpoint, "bob", world.now)

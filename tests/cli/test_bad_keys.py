@@ -108,7 +108,7 @@ def test_a_bad_key_file_is_one_line(capsys, home, option, what, way):
     path = home / "some.key"
     fill(path, what, right, wrong)
     before = listing(home)
-    assert main([*WAYS[way], option, str(path)]) in (1, 2)
+    assert main([*WAYS[way], option, str(path)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
@@ -124,7 +124,7 @@ def test_a_bad_key_file_is_one_line(capsys, home, option, what, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_network_key_that_is_not_there_is_not_made(capsys, home, way):
     path = home / "net.key"
-    assert main([*WAYS[way], "--network-key-file", str(path)]) == 1
+    assert main([*WAYS[way], "--network-key-file", str(path)]) == 2
     assert "there is no such file; make one with: p2ptui key new" in capsys.readouterr().err
     assert not path.exists()
 
@@ -242,7 +242,7 @@ def test_a_bad_identity_of_the_user_is_not_replaced(home):
     path.parent.mkdir(parents=True)
     write(path, SEED_TEXT[:30])
     ended = run("--no-ui", "-a", "127.0.0.1:0")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "too short" in ended.stderr
     assert path.read_text() == SEED_TEXT[:30]
@@ -264,7 +264,7 @@ def test_a_command_that_cannot_show_whose_it_is_says_so(home):
         quiet = run(*commands[0], env={"P2PTUI_SECURITY_EPHEMERAL": "true"})
         named = run(*commands[0], "--identity", str(path))
     assert (quiet.returncode, quiet.stderr) == (0, "")
-    assert named.returncode == 1
+    assert named.returncode == 2
     assert path.read_text() == SEED_TEXT[:30]
 
 
@@ -361,3 +361,19 @@ def test_a_credential_of_systemd_is_for_its_service_alone(home, monkeypatch, kin
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(home))  # it is not in there itself
     with pytest.raises(KeyFileError, match="others can read or change it"):
         read_key_file(path, kind)
+
+
+@posix
+def test_a_key_in_a_folder_that_this_user_may_not_enter(home):
+    folder = home / "closed"
+    create_key_file(folder / "key", KeyKind.NETWORK, KEY)
+    folder.chmod(0o000)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)  # root may enter any
+    try:
+        with pytest.raises(KeyFileError, match="cannot be read: permission denied; let this user"):
+            read_key_file(folder / "key", KeyKind.NETWORK)
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)

@@ -287,7 +287,7 @@ def test_every_line_of_a_json_log_is_an_object(tmp_path):
         node.stop()
         entries = [json.loads(line) for line in node.log().splitlines()]
     for entry in entries:
-        assert set(entry) == {"timestamp", "level", "target", "message"}
+        assert set(entry) >= {"timestamp", "level", "target", "event", "message"}
         assert datetime.fromisoformat(entry["timestamp"]).tzinfo is not None
         assert entry["target"].startswith("p2ptui.")
     levels = {entry["level"] for entry in entries}

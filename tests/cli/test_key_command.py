@@ -222,7 +222,7 @@ def test_a_config_file_does_not_hold_the_key(home):
 
 def test_check_config_reads_the_keys_file(capsys, home):
     path = home / "net.key"
-    assert main(["--check-config", "--network-key-file", str(path)]) == 1
+    assert main(["--check-config", "--network-key-file", str(path)]) == 2
     assert "p2ptui key new" in capsys.readouterr().err
     create_key_file(path, KeyKind.NETWORK, KEY)
     assert main(["--check-config", "--network-key-file", str(path)]) == 0

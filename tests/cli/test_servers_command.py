@@ -86,7 +86,7 @@ def test_a_broker_that_is_away(world):
 
 
 WITHOUT_LINK = (
-    "it has no link to the other servers at present, and one of them may have the node: try again"
+    "it currently has no link to the other servers, and one of them may have the node: try again"
     " later, or ask another server"
 )
 
@@ -116,7 +116,7 @@ def test_a_node_that_was_there_before_the_broker_failed(world):
     world.broker_fails, world.fails_for_s = True, 1.0
     said = world.run("send", "carol", "hello", "--join", SERVER)
     assert said.code == 1
-    note = f"carol is at another server, and the server at {SERVER} has no link to it at present"
+    note = f"carol is at another server, and the server at {SERVER} currently has no link to it"
     assert said.errors.startswith(f"p2ptui: {note}\np2ptui: not known whether it arrived at carol")
 
 
@@ -136,8 +136,8 @@ def test_another_server_that_does_not_say_where_it_is(world):
         said = world.run(*command, "--join", SERVER)
         assert said.code == 1
         assert said.errors == (
-            f"p2ptui: beta ({world.beta_id}) is another server of the network, and does not say"
-            " where it is reached: set cluster.address there\n"
+            f"p2ptui: beta ({world.beta_id}) is another server of the network, and its address"
+            " is not known: set cluster.address there\n"
         )
 
 

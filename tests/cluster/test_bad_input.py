@@ -163,8 +163,8 @@ async def test_one_identity_twice(
             assert sorted(lines()) == [
                 f"cluster: another process, called '{name}', runs with the identity of this server,"
                 f" {one.id}: its key file was copied; while both run, the other servers are not"
-                " told of this one's peers; stop one of them and delete its key file: it makes"
-                " itself a new one"
+                " told of this one's peers; stop one of them and delete its key file, so that"
+                " it makes a new one"
                 for name in ("one", "two")
             ]
 

@@ -97,6 +97,7 @@ class Server:
         *,
         name: str = "",
         like: "Server | None" = None,
+        apart_s: float = 0.0,
         **room: Any,
     ) -> None:
         self.rooms = rooms
@@ -104,7 +105,9 @@ class Server:
         self.id = self.identity.id
         config = Config().with_options(max_connections=20_000)
         info = own_node_info(self.id, "server", "1", "", rooms.network)
-        self.state = NodeState(config, info, random.Random(f"{rooms.seed} {number}"), UNIX)
+        self.state = NodeState(
+            config, info, random.Random(f"{rooms.seed} {number}"), UNIX + apart_s
+        )
         self.delivery = Delivery(self.state, EXTENSIONS, FOLLOWING)
         self.lifecycle = Lifecycle(self.state, self.delivery)
         self.taker = TakerStub()

@@ -13,7 +13,7 @@ import pytest
 from p2ptui.cli import _node_parser
 from p2ptui.config.load import _VARIABLES, load_config
 from p2ptui.io.key_files import create_key_file
-from p2ptui.metrics.families import FAMILIES
+from p2ptui.metrics.families import FAMILIES, WATCHED_DROPS
 from p2ptui.node.own_identity import network_key_of
 from p2ptui.secure.secret import KeyKind, Secret
 from tests.patience import PATIENCE_S
@@ -165,6 +165,56 @@ def test_a_killed_server_raises_the_alert_in_the_right_place(tmp_path: Path) -> 
     path.write_text(json.dumps(case))
     ran = run("promtool", "test", "rules", path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def firing(tmp_path: Path, series: dict[str, str], *moments: str) -> dict[str, set[str]]:
+    """Which alerts fire at which moments, if these series are scraped each minute."""
+    names = re.findall(r"alert: (\w+)", ALERTS)
+    fired: dict[str, set[str]] = {moment: set() for moment in moments}
+    for moment in moments:
+        for name in names:
+            test = {
+                "interval": "1m",
+                "input_series": [{"series": key, "values": told} for key, told in series.items()],
+                "alert_rule_test": [{"eval_time": moment, "alertname": name, "exp_alerts": []}],
+            }
+            case = {"rule_files": [str(DEPLOY / "alerts.yml")], "tests": [test]}
+            (tmp_path / "case.yml").write_text(json.dumps(case))
+            if run("promtool", "test", "rules", tmp_path / "case.yml").returncode:
+                fired[moment].add(name)
+    return fired
+
+
+@needs("promtool")
+def test_a_server_that_is_gone_stays_an_alert_until_it_is_back(tmp_path: Path) -> None:
+    seen = 'p2ptui_cluster_servers{job="p2ptui",instance="%s"}'
+    series = {seen % "a": "2x5 1x1000 2x60", seen % "b": "2x5 1x1000 2x60"}
+    # The third ends, or it lives and is not believed: either way the others miss it.
+    for third in ("2x5 stale", "2x1066"):
+        told = firing(tmp_path, series | {seen % "c": third}, "3m", "12m", "900m", "1020m")
+        gone = {"P2ptuiClusterServerGone"}
+        assert told == {"3m": set(), "12m": gone, "900m": gone, "1020m": set()}
+
+
+@needs("promtool")
+def test_each_thing_to_watch_has_an_alert(tmp_path: Path) -> None:
+    node = 'job="p2ptui",instance="a"'
+    series = {
+        f'p2ptui_peers{{{node},status="authenticated"}}': "95x60",
+        f"p2ptui_max_connections{{{node}}}": "100x60",
+        f'p2ptui_dropped_total{{{node},cause="relay_refused"}}': "0+300x60",
+        f'p2ptui_dropped_total{{{node},cause="junk"}}': "0+300x60",
+        f"p2ptui_log_lost_lines_total{{{node}}}": "0x30 5x30",
+    }
+    assert firing(tmp_path, series, "25m", "40m") == {
+        "25m": {"P2ptuiNearlyFull", "P2ptuiLimitReached"},
+        "40m": {"P2ptuiNearlyFull", "P2ptuiLimitReached", "P2ptuiLogLost"},
+    }
+
+
+def test_the_causes_that_alerts_watch_are_told_from_the_start() -> None:
+    (watched,) = re.findall(r'cause=~"([^"]+)"', ALERTS)
+    assert set(watched.split("|")) <= set(WATCHED_DROPS)
 
 
 # The unit.

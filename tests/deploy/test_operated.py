@@ -78,6 +78,20 @@ async def test_a_node_as_a_service(tmp_path: Path, manager: socket.socket) -> No
         node.wait()
 
 
+def test_the_journal_is_told_why_a_start_is_refused(tmp_path: Path) -> None:
+    """`journalctl -p err -u p2ptui` shows it."""
+    with (tmp_path / "journal").open("w") as journal:
+        about = os.fstat(journal.fileno())
+        subprocess.run(
+            [sys.executable, "-m", "p2ptui", *ARGUMENTS, "--network-key-file", "none.key"],
+            env=environment(tmp_path, JOURNAL_STREAM=f"{about.st_dev}:{about.st_ino}"),
+            stderr=journal,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert (tmp_path / "journal").read_text().startswith("<3>p2ptui: none.key: there is no such")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

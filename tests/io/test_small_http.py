@@ -1,9 +1,11 @@
 """A few pages over HTTP, bounded: whatever a client does costs it nothing but its connection."""
 
 import asyncio
+import select
+import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -121,7 +123,7 @@ async def test_one_failure_does_not_hide_another(caplog):
                 request = f"GET /{path} HTTP/1.1\r\nAccept: {accept}\r\n\r\n".encode()
                 assert (await ask(address, request)).startswith(b"HTTP/1.1 500 ")
     await http.close()
-    assert [record.getMessage().split()[0] for record in caplog.records] == [
+    assert [record.getMessage().split()[3].strip(";") for record in caplog.records] == [
         *("/page", "/page", "/other", "/other")
     ]
 
@@ -181,6 +183,29 @@ async def test_a_hundred_that_say_nothing_keep_nobody_out(request_, monkeypatch)
         assert len(http._clients) == MAX_CLIENTS
         for _, writer in hanging:
             writer.transport.abort()
+
+
+async def test_a_hundred_at_once_make_nobody_wait_for_another_try():
+    """What the system has no room for it drops, and the client tries again after a second."""
+    async with served() as (http, address):
+        loop, hanging = asyncio.get_running_loop(), []
+        for _ in range(100):  # before the event loop has taken any
+            sock = socket.socket()
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(address)
+            hanging.append(sock)
+        asker = socket.socket()
+        asker.setblocking(False)
+        with suppress(BlockingIOError):
+            asker.connect(address)
+        _, writable, _ = select.select([], [asker], [], 0.5)
+        assert writable == [asker], "it is connected already"
+        await loop.sock_sendall(asker, GET)
+        assert (await loop.sock_recv(asker, 100)).startswith(b"HTTP/1.1 200 ")
+        for sock in (*hanging, asker):
+            sock.close()
+    assert http.dropped >= 100 - MAX_CLIENTS
 
 
 async def test_whoever_has_asked_is_not_closed_for_those_who_have_not(monkeypatch):

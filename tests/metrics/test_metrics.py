@@ -399,7 +399,7 @@ async def test_a_port_in_use_is_one_line_and_taken_when_it_is_free(caplog, monke
         assert (await fetch(serving.address, "/"))[0] == 404
         await serving.__aexit__(None, None, None)
     assert [record.getMessage() for record in caplog.records] == [
-        f"cannot serve metrics at {where}: address already in use; choose another one with"
+        f"cannot serve metrics at {where}: address already in use; choose another address with"
         " --metrics; the node runs on without them",
         f"metrics at http://{where}/metrics, /healthz and /readyz",
     ]

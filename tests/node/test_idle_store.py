@@ -27,6 +27,9 @@ def test_what_was_learnt_is_there_in_the_next_run(tmp_path: Path) -> None:
     assert store(path).recall(NETWORK) == 7.5
     assert store(path).recall("198.51.100.2") is None
     assert store(path, NOW + EXPIRY_S + 1).recall(NETWORK) is None
+    # Nor is what a clock that was far ahead has dated kept for as long.
+    assert store(path, NOW - EXPIRY_S - 1).recall(NETWORK) is None
+    assert store(path, NOW - 60).recall(NETWORK) is not None
     assert [file.name for file in path.parent.iterdir()] == ["keepalive.json"]
 
 

@@ -171,6 +171,22 @@ def test_a_second_damaged_file_is_kept_beside_the_first(path):
     assert kept == ["damaged 1", "damaged 2"]
 
 
+def test_a_file_that_disappears_while_a_node_runs_is_told_once(path, told):
+    node = Running(path)
+    assert told() == [], "there was none yet"
+    node.meet(met(1, "alice"))
+    node.flush()
+    away = path.rename(path.with_suffix(".away"))
+    store = node.book._store
+    assert store is not None
+    for _ in range(3):
+        assert not list(store.known)
+    assert told() == [f"{path}: is gone: nodes that were known count as new until it is back"]
+    away.rename(path)
+    assert [known.name for known in store.known] == ["alice"]
+    assert len(told()) == 1
+
+
 def test_one_damaged_entry_is_told_and_kept(path, told):
     store = KnownNodesStore(Clock(), path)
     store.trust("", met(1, "alice"))

@@ -1,9 +1,13 @@
 """What shows that a beacon is that of the server which it names, and not one that it said before.
 
 Whoever can write to the broker can write a beacon; only who has the keys of which its server's id
-is made can sign one.
+is made can sign one. A beacon that was recorded must not count again, so a server's counter only
+grows. It comes from the clock, and a server that is restarted after its clock was set back starts
+below what its former run has said. That is no recording if it echoes a beacon that this server has
+just sent: no former run can have heard that.
 """
 
+import math
 from typing import Final
 
 from msgspec.structs import replace
@@ -28,6 +32,26 @@ MAX_COUNTERS: Final = 1_024
 invented ones come no faster than they are verified."""
 
 
+FRESH_S: Final = 5.0
+"""An echo of a beacon that this server sent within this time shows that a beacon is new."""
+
+
+class _Latest:
+    """What was accepted last of a server."""
+
+    __slots__ = ("counter", "highest", "instance", "since")
+
+    def __init__(self) -> None:
+        self.instance = b""
+        """Of the run that speaks for it now."""
+        self.since = -math.inf
+        """When that was heard first; seconds."""
+        self.counter = 0
+        """Of that run."""
+        self.highest = 0
+        """Of all runs."""
+
+
 class Beacons:
     """Signs those of this server, and looks at those of others.
 
@@ -49,9 +73,12 @@ class Beacons:
         self._keys = identity.x_public + identity.ed_public
         self._counter = 0
         self._began = 0
-        self._latest: BoundedTable[bytes, int] = state.tables.add(
+        self._latest: BoundedTable[bytes, _Latest] = state.tables.add(
             "cluster_counters", BoundedTable(MAX_COUNTERS, full="cluster_counters_full")
         )
+        self.set_back_s = 0.0
+        """By how much the last beacon that was true was behind what a former run of its server had
+        said."""
         self._known = TokenBucket(KNOWN_PER_S, 0.0)
         self._strangers = TokenBucket(STRANGERS_PER_S, 0.0)
 
@@ -77,16 +104,40 @@ class Beacons:
         if cause:
             self._state.counters.drop(cause)
             return False
-        self._latest.put(beacon.server, beacon.counter)
+        latest = self._latest.get(beacon.server) or _Latest()
+        self.set_back_s = max(0, latest.highest - beacon.counter) / 1000
+        if beacon.instance != latest.instance:
+            latest.instance, latest.since = beacon.instance, now
+        else:
+            self.set_back_s = 0.0  # it was told when the run was heard first
+        latest.counter = beacon.counter
+        latest.highest = max(latest.highest, beacon.counter)
+        self._latest.put(beacon.server, latest)
         return True
+
+    def _is_old(self, beacon: Beacon, now: float) -> bool:
+        latest = self._latest.get(beacon.server)
+        if beacon.server == self._own.server:
+            return beacon.counter <= max(self._began, latest.highest if latest is not None else 0)
+        if latest is None or beacon.counter > latest.highest:
+            return False
+        if beacon.instance == latest.instance:
+            return beacon.counter <= latest.counter
+        return not self._is_fresh(beacon, latest.since, now)
+
+    def _is_fresh(self, beacon: Beacon, since: float, now: float) -> bool:
+        """Whether it echoes what this server has said just now, and after a time."""
+        own = self._own
+        ages = [
+            own.since_s(echo.sent_ms, now) for echo in beacon.echoes if echo.server == own.server
+        ]
+        return any(0.0 <= age_s <= FRESH_S and now - age_s > since for age_s in ages)
 
     def _fault(self, beacon: Beacon, now: float, is_there: bool) -> str:
         server, keys = beacon.server, beacon.keys
         if len(keys) != KEYS_BYTES or len(beacon.signature) != SIGNATURE_BYTES:
             return "cluster_unsigned_beacon"
-        latest = self._latest.get(server)
-        least = self._began if server == self._own.server else 0
-        if beacon.counter <= max(least, latest or 0):
+        if self._is_old(beacon, now):
             return "cluster_old_beacon"
         public = PublicKeys(keys[:KEY_BYTES], keys[KEY_BYTES:])
         if public.id != node_id_text(server):

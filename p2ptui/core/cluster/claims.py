@@ -293,7 +293,7 @@ class Claims:
             self._state.timers.schedule_about(now + PAUSE_S, self._probe, node_id)
         elif doubt.probes >= PROBES:
             self._doubts.pop(node_id)
-            peer.liveness.ceded_at = now
+            peer.liveness.cede(now)
             self._tell(doubt, node_id, is_held=False)
             self.on_settled(node_id, now)
         else:

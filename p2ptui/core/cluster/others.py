@@ -18,6 +18,7 @@ from p2ptui.core.cluster.runs import (
     TOLD_CHARACTERS,
     Run,
     ServerStatus,
+    apart_words,
     as_told,
     is_needed,
 )
@@ -59,6 +60,12 @@ SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
 """A trouble that goes on is told so often."""
 
+CLOCKS_APART_S: Final = 60.0
+"""Clocks that are so far apart are told of, and one that was set back as far."""
+
+CLOCKS_SETTLE_S: Final = 60.0
+"""If they are so for this time: a machine that has just started may still set its own."""
+
 TWIN_S: Final = 0.9 * BEACON_S
 """What a former run of this server still had under way comes at once: one that speaks again after
 this time is there."""
@@ -75,6 +82,10 @@ class Trouble(Enum):
     """The broker brings what belongs to another network."""
     OTHER_VERSION = "other_version"
     """The broker brings what this version does not read."""
+    CLOCKS_APART = "clocks_apart"
+    """Another server's clock is not this one's."""
+    CLOCK_SET_BACK = "clock_set_back"
+    """Another server was started again with its clock behind that of its former run."""
 
 
 class Others:
@@ -166,7 +177,7 @@ class Others:
             own.advertised,
             len(self._state.peers),
             self.is_draining,
-            max(0, int(now * 1000)),
+            own.clock_ms(now),
             self._state.unix_ms(now),
             self._echoes(now),
         )
@@ -237,7 +248,7 @@ class Others:
         if run is None or not run.rate.take(now):
             return
         before, run.beacon, run.heard_at = run.beacon, beacon, now
-        run.unix_apart_s = beacon.unix_ms / 1000 - (now + self._state.unix_offset)
+        self._compare_clocks(run, beacon, now)
         self._measure(run, beacon, now)
         was_live, run.is_live = run.is_live, True
         if not was_live:
@@ -258,10 +269,31 @@ class Others:
             )
             self.tell(Trouble.SAME_NAME, words, now, SAME_NAME_AGAIN_S)
 
+    def _compare_clocks(self, run: Run, beacon: Beacon, now: float) -> None:
+        run.unix_apart_s = beacon.unix_ms / 1000 - (now + self._state.unix_offset)
+        called, back_s = f"{beacon.name!r} ({run.server_id})", self._beacons.set_back_s
+        if back_s >= CLOCKS_APART_S:
+            words = (
+                f"the clock of server {called} is {apart_words(back_s)} behind that of its former"
+                " run: one of the two was wrong; see that its clock is right"
+            )
+            self.tell(Trouble.CLOCK_SET_BACK, words, now)
+        if abs(run.unix_apart_s) < CLOCKS_APART_S:
+            run.apart_since = math.inf
+            return
+        run.apart_since = min(run.apart_since, now)
+        if now >= run.apart_since + CLOCKS_SETTLE_S:
+            side = "ahead of" if run.unix_apart_s > 0 else "behind"
+            words = (
+                f"the clock of server {called} is {apart_words(abs(run.unix_apart_s))} {side} this"
+                " server's: set the one that is wrong"
+            )
+            self.tell(Trouble.CLOCKS_APART, words, now)
+
     def _measure(self, run: Run, beacon: Beacon, now: float) -> None:
         for echo in beacon.echoes:
             if echo.server == self._own.server:
-                rtt_s = now - (echo.sent_ms + echo.held_ms) / 1000
+                rtt_s = self._own.since_s(echo.sent_ms, now) - echo.held_ms / 1000
                 if 0 <= rtt_s < SILENT_S:
                     run.rtt_s = rtt_s
 

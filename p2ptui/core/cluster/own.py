@@ -23,6 +23,7 @@ class Own:
     """
 
     __slots__ = (
+        "_clock_ms",
         "advertised",
         "beat_at",
         "head",
@@ -39,6 +40,7 @@ class Own:
         self.server = node_id_bytes(identity.id)
         self.instance = rng.randbytes(INSTANCE_BYTES)
         """Of this run."""
+        self._clock_ms = int.from_bytes(self.instance, "big") >> 12
         self.network = identity.network_id
         self.head = self.network, self.server, self.instance
         """How whatever it says begins."""
@@ -48,3 +50,11 @@ class Own:
         """Whether the room is open still."""
         self.beat_at = -math.inf
         """When the next beacon is due, seconds: two links in a row do not make two of them."""
+
+    def clock_ms(self, now: float) -> int:
+        """This run's own clock: no other run has read, or echoed, anything like it."""
+        return self._clock_ms + max(0, int(now * 1000))
+
+    def since_s(self, clock_ms: int, now: float) -> float:
+        """How long ago `clock_ms` read so, seconds; far from 0 if it never did."""
+        return now - (clock_ms - self._clock_ms) / 1000

@@ -211,6 +211,10 @@ class Cluster:
         self._mine.note(peer, now)
         return True
 
+    def statement_of(self, peer: Peer) -> tuple[int, bytes]:
+        """What a peer has said last; see `Statements.of`."""
+        return self._statements.of(peer.node_id)
+
     def servers(self, now: float) -> list[ServerStatus]:
         """The other servers that are there."""
         return self._others.servers(now)

@@ -12,6 +12,9 @@ from p2ptui.wire.message import ListedServer
 MESSAGES_PER_S: Final = 20_000
 """Of one server; more are not read, so that a faulty one leaves time for others."""
 
+HOURS_FROM_S: Final = 7_000.0
+"""From so many seconds on they are told in hours."""
+
 TOLD_CHARACTERS: Final = 64
 """Of a server's name, and of its address: a peer is told no more."""
 
@@ -41,6 +44,7 @@ class Run:
     """One run of another server."""
 
     __slots__ = (
+        "apart_since",
         "beacon",
         "heard_at",
         "instance",
@@ -69,12 +73,21 @@ class Run:
         """Whose entries of it are known here."""
         self.rtt_s: float | None = None
         self.unix_apart_s = 0.0
+        self.apart_since = math.inf
+        """Since when its clock is far from this server's; seconds."""
         self.rate = TokenBucket(MESSAGES_PER_S, now)
 
     @property
     def is_needed(self) -> bool:
         """Whether something depends on it."""
         return self.is_live or bool(self.node_ids)
+
+
+def apart_words(seconds: float) -> str:
+    """How far two clocks are apart: `90 min`, `7 h`, `24.5 h`."""
+    if seconds < HOURS_FROM_S:
+        return f"{seconds / 60:.0f} min"
+    return f"{round(seconds / 3600, 1):g} h"
 
 
 def as_told(server: ServerStatus) -> ListedServer:

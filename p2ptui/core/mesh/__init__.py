@@ -1,8 +1,8 @@
 """Nodes beyond the direct peers: discovery, introductions, routes.
 
 `discovery` tells who is there, in pages (`pager`) of `entries`, and what is new (`news`); `roll` is
-whom a list holds. `queries` ask others, `watching` keeps it fresh, `naming` knows names,
-`neighbours` looks nearby. `rendezvous`
+whom a list holds, but for claims to what is `taken`. `queries` ask others, `watching` keeps it
+fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous`
 introduces: an `introduction` is what is known of a node, and their table; `contacts` what was
 exchanged with far nodes, `introduction_calls` wait for one, `punching` opens this node's NAT,
 `repeats` are served once.

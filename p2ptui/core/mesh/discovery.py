@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
@@ -22,6 +22,7 @@ from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
 from p2ptui.core.mesh.roll import Roll
+from p2ptui.core.mesh.taken import is_claim, told_of
 from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -104,8 +105,8 @@ class Discovery:
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
         self._on_question = self._ask  # one for all peers
-        self._told: BoundedTable[str, None] = BoundedTable(state.most_peers, refuses=True)
-        """Peers whose joining was news."""
+        self._told: BoundedTable[str, bool] = BoundedTable(state.most_peers, refuses=True)
+        """Peers whose joining was news, and whether with their names."""
         self._due = self._latest = 0.0
         """When the next update leaves, and when at the latest; seconds."""
         self._is_planned = False
@@ -209,7 +210,7 @@ class Discovery:
             self.push(peer, now)
 
     def _handle_proved(self, peer: Peer, now: float) -> None:
-        is_news = peer.node_id not in self._told and peer.node_id not in self._joined
+        is_news = not self._told.get(peer.node_id) and peer.node_id not in self._joined
         if peer.is_authenticated and is_news:
             self._note_joined(peer.node_id, now)
 
@@ -266,11 +267,18 @@ class Discovery:
         listed: list[Listed] = [
             other
             for other in islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
-            if other is not peer and other.status is _AUTHENTICATED and other.is_plain
+            if other is not peer
+            and other.status is _AUTHENTICATED
+            and other.is_plain
+            and self._is_told_by_name(other)
         ]
         del listed[FIRST_PAGE_ENTRIES:]
         listed += islice(self._roll.elsewhere(), FIRST_PAGE_ENTRIES - len(listed))
         return listed
+
+    def _is_told_by_name(self, peer: Listed) -> bool:
+        """Whether it is no claim, or one that was news, and shares its name with nobody."""
+        return not is_claim(peer) or self._told.get(peer.node_id) is True
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
         """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
@@ -294,6 +302,7 @@ class Discovery:
             other
             for node_id in peer.untold
             if (other := find(node_id)) is not None and other.is_plain
+            if not peer.is_ours or self._is_told_by_name(other)
         ]
 
     def _tell(self, peer: Peer, untold: list[Listed], now: float) -> None:
@@ -352,15 +361,12 @@ class Discovery:
         self._is_planned = False
         unix = self._state.unix(now)
         peers = self._state.peers
-        joined = [
-            peer_info(peer, now, unix, told_name(peer.name))
-            for node_id in self._joined
-            if (peer := self._state.find(node_id)) is not None and peer.is_plain
-        ]
+        joined = []
+        for peer, is_named in told_of(self._state, self._joined, now):
+            joined.append(peer_info(peer, now, unix, told_name(peer.name) if is_named else UNSET))
+            if peers.authenticated(peer.node_id) is not None:
+                self._told.put(peer.node_id, is_named)
         left = list(self._left)
-        for entry in joined:
-            if peers.authenticated(entry.id) is not None:
-                self._told.put(entry.id, None)
         self._joined.clear()
         self._left.clear()
         if joined or left:

@@ -78,7 +78,9 @@ class News:
         self.joined: Final = joined
         """Who joined."""
         self._budget_bytes = budget_bytes
-        self._came = _Cut({one.id: _written(one) for one in joined}, budget_bytes)
+        came = {one.id: _written(one) for one in joined}
+        self._came = _Cut(came, budget_bytes)
+        self._nameless = {one.id: came[one.id] for one in joined if one.name is UNSET}
         self._went = _Cut({one: _written(one) for one in left}, budget_bytes)
         self._bare: _Cut | None = None
         """As `_came`, without names; made for the first who is told so."""
@@ -104,7 +106,10 @@ class News:
         """
         if self._bare is None:
             # Deployed programs have no use for names here, and little allowance for them.
-            bare = {one.id: _written(replace(one, name=UNSET)) for one in self.joined}
+            bare = {
+                one.id: self._nameless.get(one.id) or _written(replace(one, name=UNSET))
+                for one in self.joined
+            }
             self._bare = _Cut(bare, self._budget_bytes)
         for page in self._bare.pages_for(node_id, rng):
             yield Raw(b"[%s]" % page)

@@ -1,12 +1,13 @@
 """Whom a server lists: everybody with a session here, or with another server of the network.
 
 A long list leaves in pages, for seconds, and nodes move meanwhile. Whoever is at a server all the
-time, whichever, is in it.
+time, whichever, is in it. Mere claims come last, but for those that share a name with somebody.
 """
 
 from collections.abc import Iterable, Iterator
 
-from p2ptui.core.peers import Foreign, Listed
+from p2ptui.core.mesh.taken import Taken, is_claim
+from p2ptui.core.peers import Foreign, Listed, Peer
 from p2ptui.core.state import NodeState
 
 
@@ -33,12 +34,35 @@ class Roll:
         return self._everybody(list(here), now)
 
     def _everybody(self, here: list[str], began: float) -> Iterator[Listed]:
+        authenticated = self._state.peers.authenticated
+        claims = [
+            peer.node_id
+            for node_id in here
+            if (peer := authenticated(node_id)) is not None and peer.is_claim
+        ]
+        taken = Taken(self._state, self._claims(claims))
+        taken.note_servers(began)
+        for node in self._known(here, began):
+            taken.note(node)
+            yield node
+        for claim in self._claims(claims):
+            if not taken.has(claim):
+                yield claim
+
+    def _claims(self, node_ids: list[str]) -> Iterator[Peer]:
+        """Of some nodes those that still are mere claims, and nowhere else."""
+        for node_id in node_ids:
+            found = self._here(node_id)
+            if isinstance(found, Peer) and found.is_claim:
+                yield found
+
+    def _known(self, here: list[str], began: float) -> Iterator[Listed]:
         away = set[str]()
         for node_id in here:
             found = self._here(node_id)
             if found is None:
                 away.add(node_id)
-            else:
+            elif not is_claim(found):
                 yield found
         yield from self.elsewhere()
         came = [
@@ -47,7 +71,8 @@ class Roll:
         if came:
             listed = set(here) - away
             for node_id in came:
-                if node_id not in listed and (found := self._here(node_id)) is not None:
+                found = None if node_id in listed else self._here(node_id)
+                if found is not None and not is_claim(found):
                     yield found
 
     def _here(self, node_id: str) -> Listed | None:

@@ -15,7 +15,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.secure.errors import SecureError
-from p2ptui.secure.exchange import decode_text
+from p2ptui.secure.exchange import decode_text, encode_text
 from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.address import format_address, is_wildcard, parse_ip_address
 from p2ptui.wire.codec import encode_payload
@@ -58,21 +58,28 @@ class Guests:
         self._state = state
         self._delivery = delivery
         self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
+        self._latest: Callable[[Peer], tuple[int, bytes]] = _none
         self._telling: Timer | None = None
         """When all are told of others."""
         self.others: Sequence[OtherServer] = ()
         """The other servers, of which whoever says that it is here is told, at most
         `MAX_OTHER_SERVERS`; set by who knows them."""
 
-    def open(self, on_presence: Callable[[Peer, int, bytes, float], bool]) -> None:
+    def open(
+        self,
+        on_presence: Callable[[Peer, int, bytes, float], bool],
+        latest: Callable[[Peer], tuple[int, bytes]] | None = None,
+    ) -> None:
         """This server is one of a cluster, and says so in each handshake from now on.
 
         Args:
             on_presence: Called with a secured peer that says that it is at this server, its
                 counter, its signature (which is not checked here) and the time; whether it is true
                 and news.
+            latest: Called with a peer; counter and signature of what it has said last.
         """
         self._on_presence = on_presence
+        self._latest = latest or _none
         own = self._state.identity
         if Capability.CLUSTER not in own.capabilities:
             capabilities = (*own.capabilities, Capability.CLUSTER)
@@ -91,8 +98,13 @@ class Guests:
             signature = b""
         if self._on_presence(peer, content.counter, signature, now):
             self._tell(peer, ServersPayload(self._in_turn(peer), content.counter), now)
-        else:
-            self._state.counters.drop("presence_refused")
+            return
+        self._state.counters.drop("presence_refused")
+        counter, latest = self._latest(peer)
+        if counter > content.counter:
+            # Its clock was set back before it was restarted, and it knows nothing of that.
+            answer = ServersPayload(self._in_turn(peer), counter, encode_text(latest))
+            self._tell(peer, answer, now)
 
     def note_others(self, servers: Iterable[tuple[str, str]], now: float) -> None:
         """The other servers may be others than before: all who are here are told within a while.
@@ -143,6 +155,10 @@ class Guests:
         if not (is_told and peer.seal is not None and self.others):
             return b""
         return bytes(encode_payload(self._in_turn(peer)[:NAMED_AT_GOODBYE]))
+
+
+def _none(_peer: Peer) -> tuple[int, bytes]:
+    return 0, b""
 
 
 def _as_told(advertised: str) -> str:

@@ -21,8 +21,9 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.secure.exchange import encode_text
-from p2ptui.secure.presence import next_counter, sign_presence
+from p2ptui.secure.errors import SecureError
+from p2ptui.secure.exchange import decode_text, encode_text
+from p2ptui.secure.presence import next_counter, sign_presence, verify_presence
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
@@ -187,13 +188,33 @@ class Home:
         had_others = bool(self._told)
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
         self._cluster.ids = frozenset([one.node_id for one in self._told])
-        if content.counter == self._counter and self._saying is not None:
-            self._saying.cancel()
+        if content.counter == self._counter:
+            if self._saying is not None:
+                self._saying.cancel()
+        elif content.signature is not UNSET:
+            self._go_beyond(peer, content.counter, content.signature, now)
         if self._told:
             self._alone -= {peer.node_id, *self._cluster.ids}
         elif had_others and not content.servers:
             self._alone |= {peer.node_id}
             self._compare(peer, now)
+
+    def _go_beyond(self, server: Peer, counter: int, text: str, now: float) -> None:
+        """A server has a higher statement of this node than the last one: of a former run, when the
+        clock was ahead. Nobody else can have signed it."""
+        seals = self._state.seals
+        if seals is None or counter <= self._counter:
+            return
+        try:
+            signature = decode_text(text)
+        except SecureError:
+            signature = b""
+        own, network_id = seals.keys.identity, self._state.identity.network_id
+        if not verify_presence(own.keys, own.id, server.node_id, counter, signature, network_id):
+            self._state.counters.drop("presence_not_own")
+            return
+        self._counter = counter
+        self._say(now, SAY_AGAIN_S)
 
     # Which is the home.
 

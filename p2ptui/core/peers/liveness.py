@@ -44,6 +44,7 @@ class Signs(TimingProof):
     __slots__ = (
         "alarmed_at",
         "answered_for_seat",
+        "ceded_at",
         "cleared_at",
         "has_answered_ping",
         "ponged_at",
@@ -64,6 +65,8 @@ class Signs(TimingProof):
         """When a goodbye in its name last turned out to be nobody's; seconds."""
         self.cleared_at = NEVER
         """When it last turned out that it knows this node after all."""
+        self.ceded_at = NEVER
+        """When it answered nothing, and another server of the network says that it has it."""
 
     def note_pong(self, now: float, *, is_answer: bool) -> None:
         """A Pong came; whether it answers a Ping that is outstanding."""
@@ -85,7 +88,6 @@ class PeerLiveness:
         "_signs",
         "_suspected_at",
         "answered_at",
-        "ceded_at",
         "heartbeat_due",
         "known_at",
         "last_ping_sent",
@@ -107,8 +109,6 @@ class PeerLiveness:
         """When it is pinged next if it answers the last Ping."""
         self.known_at = NEVER
         """When it last showed that it knows this node, as a server does by a Ping of its own."""
-        self.ceded_at = NEVER
-        """When it answered nothing, and another server of the network says that it has it."""
         self.suspicion: Suspicion | None = None
         self._suspected_at = 0.0
         # Made for the first Ping, and for the first sign: of a newcomer there are none.
@@ -169,9 +169,18 @@ class PeerLiveness:
         return NEVER if self._signs is None else self._signs.cleared_at
 
     @property
+    def ceded_at(self) -> float:
+        """When it answered nothing, and another server of the network said that it has it."""
+        return NEVER if self._signs is None else self._signs.ceded_at
+
+    @property
     def is_ceded(self) -> bool:
         """Whether it is left to another server: nothing has come since that was asked for."""
         return self.ceded_at > self.last_received
+
+    def cede(self, now: float) -> None:
+        """It answered nothing, and another server of the network says that it has it."""
+        self.signs.ceded_at = now
 
     def hear(self, now: float) -> None:
         """Something came from it."""

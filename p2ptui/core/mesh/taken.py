@@ -1,0 +1,98 @@
+"""Names that mere claims may not share: a forged handshake must not put a name out of use.
+
+Whoever is told of a node by a server takes its word for it. So a server tells of no claim that
+would make a name, or the beginning of an id, fit two nodes; once it is proved it is told of.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from p2ptui.core.identity import SHORT_ID, told_name
+from p2ptui.core.peers import Listed, Peer
+from p2ptui.core.state import NodeState
+
+_HEX: Final = frozenset("0123456789abcdef-")
+
+
+class Taken:
+    """Which words of some claims mean a node that is better known.
+
+    Args:
+        state: The shared ground.
+        claims: The claims.
+    """
+
+    def __init__(self, state: NodeState, claims: Iterable[Peer]) -> None:
+        self._state = state
+        self._wanted = {word for claim in claims for word in _words(claim.node_id, claim.name)}
+        self._taken = set[str]()
+
+    def note_servers(self, now: float) -> None:
+        """This server, and the others of its network, are known."""
+        if self._wanted:
+            own = self._state.identity
+            self._note(own.id, own.name)
+            for server in self._state.elsewhere.servers_told(now):
+                self._note(server.id, server.name)
+
+    def note(self, node: Listed) -> None:
+        """A node is known, and no claim."""
+        if self._wanted:
+            self._note(node.node_id, node.name)
+
+    def _note(self, node_id: str, name: str) -> None:
+        self._taken |= self._wanted & _words(node_id, name)
+
+    def has(self, claim: Peer) -> bool:
+        """Whether a claim would stand beside one that is known."""
+        return bool(self._taken) and not self._taken.isdisjoint(_words(claim.node_id, claim.name))
+
+    def has_id(self, claim: Peer) -> bool:
+        """Whether it would do so even without its name."""
+        return bool(self._taken) and not self._taken.isdisjoint(_words(claim.node_id, ""))
+
+
+def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
+    """Which newcomers others are told of, and whether by name.
+
+    A claim waits with what somebody else is known by until it is proved.
+
+    Args:
+        state: The shared ground.
+        node_ids: The newcomers.
+        now: The time, seconds.
+    """
+    found = [
+        node for node_id in node_ids if (node := state.find(node_id)) is not None and node.is_plain
+    ]
+    claims = {node.node_id: node for node in found if isinstance(node, Peer) and node.is_claim}
+    if not claims:
+        return [(node, True) for node in found]
+    taken = Taken(state, claims.values())
+    taken.note_servers(now)
+    for known in state.peers:
+        if known.is_authenticated and not known.is_claim:
+            taken.note(known)
+    told = list[tuple[Listed, bool]]()
+    for node in found:
+        claim = claims.get(node.node_id)
+        if claim is None or not taken.has_id(claim):
+            told.append((node, claim is None or not taken.has(claim)))
+    return told
+
+
+def is_claim(node: Listed) -> bool:
+    """Whether a node that a server could name may have been made up."""
+    return isinstance(node, Peer) and node.is_claim
+
+
+def _words(node_id: str, name: str) -> set[str]:
+    """By what a person means a node: its name, and what the screen shows of its id. The marks keep
+    the two apart, but for a name that could be the beginning of an id."""
+    words = {node_id[:SHORT_ID]}
+    if name:
+        words.add("@" + told_name(name))
+    beginning = name[:SHORT_ID].lower()
+    if len(beginning) == SHORT_ID and _HEX.issuperset(beginning):
+        words.add(beginning)
+    return words
