@@ -35,6 +35,13 @@ def is_for_others(about: os.stat_result, rights: int = OTHERS) -> bool:
     return sys.platform != "win32" and bool(about.st_mode & rights)
 
 
+def other_owner(about: os.stat_result) -> int | None:
+    """The user that a file belongs to, if that is neither this one nor root; None on Windows."""
+    if sys.platform == "win32" or about.st_uid in (0, os.geteuid()):
+        return None
+    return about.st_uid
+
+
 def try_place(path: Path) -> None:
     """Find out whether a file could be made there, together with the folders that are missing.
 
@@ -50,13 +57,6 @@ def try_place(path: Path) -> None:
     name = folder / f".p2ptui-{secrets.token_hex(8)}.try"
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_MODE))
     name.unlink()
-
-
-def other_owner(about: os.stat_result) -> int | None:
-    """The user that a file belongs to, if that is neither this one nor root; None on Windows."""
-    if sys.platform == "win32" or about.st_uid in (0, os.geteuid()):
-        return None
-    return about.st_uid
 
 
 def read_own_file(path: Path, limit: int) -> bytes:
