@@ -418,7 +418,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_cluster_entries_due",
         "gauge",
-        "Changes of which the other servers have yet to be told.",
+        "Changes not yet advertised to the other servers.",
         _of_cluster(lambda c: c.cluster.entries_due),
     ),
     Family(
