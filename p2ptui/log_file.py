@@ -21,7 +21,7 @@ class _Lost:
 
     total: int = 0
     path: str = ""
-    now: int = 0
+    lately: int = 0
     """In the file of this path, since it last took one."""
 
 
@@ -51,7 +51,7 @@ class LogFile(RotatingFileHandler):
         self._is_telling = False
         super().__init__(path, maxBytes=max_bytes, backupCount=kept, encoding="utf-8")
         if _lost.path != self.baseFilename:
-            _lost.path, _lost.now = self.baseFilename, 0
+            _lost.path, _lost.lately = self.baseFilename, 0
 
     def doRollover(self) -> None:  # noqa: N802
         """Put the file aside."""
@@ -70,7 +70,7 @@ class LogFile(RotatingFileHandler):
         try:
             if self._error is not None:
                 self._lose(self._error)
-            elif _lost.now:
+            elif _lost.lately:
                 self._find_again()
         finally:
             self._is_telling = False
@@ -86,14 +86,14 @@ class LogFile(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper:
         stream = super()._open()
-        if _lost.now and _ends_within_a_line(Path(self.baseFilename)):
+        if _lost.lately and _ends_within_a_line(Path(self.baseFilename)):
             stream.write("\n")
         return stream
 
     def _lose(self, error: BaseException) -> None:
         _lost.total += 1
-        _lost.now += 1
-        if _lost.now == 1:
+        _lost.lately += 1
+        if _lost.lately == 1:
             why = cause(error) if isinstance(error, Exception) else str(error)
             log.error(
                 "the log file %s cannot be written: %s; its lines are lost until it can",
@@ -103,7 +103,7 @@ class LogFile(RotatingFileHandler):
             )
 
     def _find_again(self) -> None:
-        count, _lost.now = _lost.now, 0
+        count, _lost.lately = _lost.lately, 0
         log.warning(
             "the log file %s is written again; %s lost",
             self.baseFilename,

@@ -182,7 +182,7 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
         add_config_arguments(parser)
     if _runs_a_node(module):
         add = parser.add_argument
-        add("--network-id", metavar="ID", help="the network of the target")
+        add("--network-id", metavar="ID", help="the network to take part in")
         add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
         add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)

@@ -152,7 +152,11 @@ def node_parser() -> CommandParser:
     add(
         "--where", action="store_true", help="with --print-config: show where each value comes from"
     )
-    add("--json", action="store_true", help="with these: print one JSON object")
+    add(
+        "--json",
+        action="store_true",
+        help="with --check-config or --print-config: print one JSON object",
+    )
     add("--version", action="version", version=f"p2ptui {described()}")
     return parser
 
@@ -162,7 +166,7 @@ def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argpar
     refuse_key_on_line(parser, arguments)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options, unknown = parser.parse_known_args(arguments)
-    _refuse_unknown(parser, options.words, unknown)
+    _refuse_unknown(parser, arguments, options.words, unknown)
     if any("@" in url for url in options.cluster or ()):
         parser.error(
             "a user, password or token does not belong on the command line, where everybody on this"
@@ -185,12 +189,18 @@ def _about_unknown(command: str) -> str:
     return f"unknown command {command!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
-def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequence[str]) -> None:
+def _refuse_unknown(
+    parser: CommandParser,
+    arguments: Sequence[str],
+    words: Sequence[str],
+    unknown: Sequence[str],
+) -> None:
     if not words and not unknown:
         return
     if words and words[0] in ALL_COMMANDS:
         parser.error(f"a command comes first: p2ptui {words[0]} ...")
-    if words:
+    # What follows an unknown option is its value, as far as anybody can know.
+    if words and not (unknown and arguments.index(unknown[0]) < arguments.index(words[0])):
         parser.error(_about_unknown(words[0]))
     options = [name for action in parser._actions for name in action.option_strings]
     near = nearest(unknown[0].partition("=")[0], options)

@@ -332,7 +332,7 @@ def _named(path: Path) -> OwnIdentity:
         file.close()
         raise LocalError(
             f"{path}: another running node uses this identity; end that one, or leave --identity"
-            " out"
+            " out (in a file: security.identity)"
         )
     own = _lasting(file)
     if is_new:

@@ -201,6 +201,13 @@ def test_a_file_of_the_cluster_that_is_a_pipe_keeps_nobody_waiting(capsys, tmp_p
     assert f"cluster.credentials: {path} cannot be read: it is a pipe" in capsys.readouterr().err
 
 
+def test_a_mistyped_option_is_blamed_and_not_its_value(capsys):
+    assert main(["--adress", "x"]) == 2
+    assert "unknown argument '--adress'; did you mean --address?" in capsys.readouterr().err
+    assert main(["pnig", "--cuont", "3"]) == 2
+    assert "unknown command 'pnig'; did you mean 'ping'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", [["--check-config"], ["--no-ui"], []])
 def test_the_url_of_a_broker_is_refused_in_one_line(capsys, what):
     assert main(["--cluster", "nats://h:70000", *what]) == 2

@@ -452,7 +452,7 @@ async def test_without_an_address_nothing_is_served():
 
 def test_without_the_client_there_is_one_line_and_the_code_of_a_configuration(monkeypatch, capsys):
     monkeypatch.setattr(server, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'p2ptui\[metrics\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[metrics\]'"):
         serving_metrics(object(), configured("127.0.0.1:0"))
     arguments = ["--ephemeral", "-a", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
     for way in ("--no-ui", "--check-config"):
