@@ -7,7 +7,6 @@ from typing import Final
 
 from p2ptui.core.cluster.bus import Order, Publish
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.deletions import Deletions
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
 from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
 from p2ptui.core.cluster.own import Own
@@ -123,7 +122,6 @@ class Cluster:
         self._others = others = Others(state, own, identity, self._say)
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
-        self._deletions = Deletions(state, view)
         self._claims = claims = Claims(
             state, own, others, view, delivery, lifecycle, statements, self._send_message
         )
@@ -290,7 +288,7 @@ class Cluster:
         for order in orders:
             self.handle_unsent(order, False, now)
         self._claims.forget_all()
-        self._deletions.handle_link()
+        self._mine.deletions.handle_link()
         self._view.handle_link(is_up)
         self._mine.handle_link(is_up)
         self._others.handle_link(is_up, now)
@@ -312,7 +310,7 @@ class Cluster:
             return
         view, mine, own = self._view, self._mine, self._own
         if value is None:
-            self._deletions.take_out(key, revision, now)
+            self._mine.deletions.take_out(key, revision, now)
             mine.note_standing(key, revision, None, now, is_own=False)
             return
         try:
@@ -329,7 +327,7 @@ class Cluster:
         elif presence.server != own.server:
             view.receive(key, presence, revision, now)
             entry = view.entry(key)
-            self._deletions.note_put(key, entry.run if entry is not None else None)
+            self._mine.deletions.note_put(key, entry.run if entry is not None else None)
         elif presence.instance != own.instance:
             view.note_odd(key, revision)  # of a former run
         else:
