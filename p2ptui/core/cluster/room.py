@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.cluster.bus import Order, Publish
+from p2ptui.core.cluster.bus import Delete, Order, Publish
 from p2ptui.core.cluster.claims import Claims
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
 from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
@@ -307,6 +307,8 @@ class Cluster:
             return
         if canonical_id(key) != key or revision <= 0:
             self._state.counters.drop("cluster_malformed")
+            if value is not None and revision > 0 and self._mine.deletions.may_tidy(now):
+                self._order(Delete(key, revision))  # else it takes up room until it expires
             return
         view, mine, own = self._view, self._mine, self._own
         if value is None:

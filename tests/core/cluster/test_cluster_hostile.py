@@ -699,3 +699,11 @@ def test_a_signed_entry_whose_server_is_gone_is_taken_away_at_once() -> None:
     rooms.broker.put(node.node_id, None, rooms.now)
     rooms.run_for(0.1)
     assert one.cluster._view.entry(node.node_id) is None
+
+
+def test_entries_of_no_node_are_taken_away() -> None:
+    rooms = Rooms(2)
+    for number in range(400):
+        rooms.broker.put(f"x{number}", b"junk", rooms.now)
+    rooms.run_for(1)
+    assert all(rooms.broker._table[f"x{number}"].value is None for number in range(400))
