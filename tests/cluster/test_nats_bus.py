@@ -245,9 +245,10 @@ async def test_entries_that_somebody_else_takes_away_come_all_the_same(
     link, other = first.bus._link, thief.bus._link
     assert link is not None
     assert other is not None
+    await other._client.subscribe("p2ptui.somewhere.else")
     for number in range(12):
         request = f"$JS.API.CONSUMER.MSG.NEXT.{link._watch._consumer}"
-        await other._client.publish(request, b"1", "somewhere.else")
+        await other._client.publish(request, b"1", "p2ptui.somewhere.else")
         await other._client.flush()
         thief.do(Put(f"k{number}", b"v", 0))
         await asyncio.sleep(0.1)
