@@ -98,7 +98,7 @@ class _NoTlsError(Error):
 async def connect(
     url: str,
     options: ClusterOptions,
-    name: str,
+    own_id: str,
     on_error: Callable[[BaseException], None],
     on_closed: Callable[[], None],
 ) -> BrokerClient:
@@ -107,7 +107,8 @@ async def connect(
     Args:
         url: Which.
         options: How.
-        name: What the broker calls this connection where it shows them.
+        own_id: Of this server: the broker calls the connection so where it shows them, and what is
+            answered goes to subjects that begin so, which nobody else has to be able to read.
         on_error: Told what the connection meets later; it may go on or not.
         on_closed: Called when it has ended.
 
@@ -135,7 +136,8 @@ async def connect(
         await _look_up(parts)
         await client.connect(
             [f"{parts.scheme}://{host}:{parts.port or NATS_PORT}"],
-            name=name,
+            name=f"p2ptui {own_id}",
+            inbox_prefix=f"_INBOX.{own_id}",
             error_cb=note,
             closed_cb=close,
             allow_reconnect=False,

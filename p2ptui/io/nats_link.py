@@ -1,7 +1,7 @@
 """One connection to the broker at work: entries are watched and put, messages come and go.
 
-It ends at the first thing that makes it unsure: an entry that was missed, an answer that does not
-come. What comes after it begins from the start, with all entries anew.
+It ends at the first thing that makes it unsure, such as an answer that does not come. What comes
+after it begins from the start, with all entries anew.
 """
 
 import asyncio
@@ -182,7 +182,9 @@ class Link:
         self._watch.begin(consumer.name)
         if consumer.num_pending == 0:
             self._complete()
-        tasks = [asyncio.ensure_future(work) for work in (self._write_all(), self._tend())]
+        js = self._client.jetstream(timeout=REQUEST_S)
+        works = (self._write_all(), self._tend(), self._watch.resume(js, self._complete))
+        tasks = [asyncio.ensure_future(work) for work in works]
         try:
             await asyncio.wait([*tasks, self._broken], return_when=asyncio.FIRST_COMPLETED)
             for ended in (self._broken, *tasks):
@@ -386,10 +388,10 @@ class Link:
             if self._watch.is_read and not was_read:
                 self._complete()  # the rest has expired since
             return
-        if not self._watch.is_of_it(message.reply):
+        if (taken := self._watch.take_next(message)) is None:
             self._counters.dropped_in += 1
             return
-        revision, pending = self._watch.take(message)
+        revision, pending = taken
         key = message.subject.removeprefix(self._names.keys)
         is_gone = message.headers is not None and _OPERATION in message.headers
         self._counters.arrived += 1
@@ -444,6 +446,5 @@ async def open_link(
         if link is not None:
             link.note(error)
 
-    client = await connect(url, options, f"p2ptui {own_id}", note, lambda: note(ConnectionError()))
-    link = Link(client, reached_broker(url), names, own_id, heard, clock, counters)
-    return link
+    client = await connect(url, options, own_id, note, lambda: note(ConnectionError()))
+    return (link := Link(client, reached_broker(url), names, own_id, heard, clock, counters))

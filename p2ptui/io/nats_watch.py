@@ -4,12 +4,13 @@ The broker is asked for some at a time, so that it never sends more than is take
 it has forgotten shows: there is always a question that it has to answer.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.js import api
+from nats.js import JetStreamContext, api
 
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import BrokerError, StoodStillError
@@ -33,6 +34,17 @@ IDLE_S: Final = 15.0
 """A watch that nobody asks any more is forgotten by the broker after this."""
 
 
+RESUMED_PAUSE_S: Final = 0.25
+"""After an entry was missed the watch goes on behind the last one that came, as often as this."""
+
+RESUMED_S: Final = 5.0
+"""The broker has this long for that."""
+
+
+class MissedError(BrokerError):
+    """An entry is missing."""
+
+
 class _Delivered(msgspec.Struct):
     consumer_seq: int
 
@@ -44,6 +56,8 @@ class _HowMuch(msgspec.Struct):
     """Entries that it has not sent."""
     delivered: _Delivered
     """How many it has sent."""
+    name: str = ""
+    """Of the watch."""
 
 
 _decode_how_much: Final = msgspec.json.Decoder(_HowMuch).decode
@@ -70,13 +84,20 @@ class Watch:
         self._asked = self._left = self._last = 0
         self._until = 0.0
         self._consumer = ""
+        self._revision = 0
+        """Of the last entry that came."""
+        self._misses = asyncio.Event()
         self.is_read = False
         """Whether all that stood there at first has been told."""
 
     def shape(self) -> api.ConsumerConfig:
         """What the broker is asked for."""
+        # Of each key there is one entry: what stands behind one that came is the newest of all.
+        goes_on = self._revision > 0
+        by_revision = api.DeliverPolicy.BY_START_SEQUENCE
         return api.ConsumerConfig(
-            deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT,
+            deliver_policy=by_revision if goes_on else api.DeliverPolicy.LAST_PER_SUBJECT,
+            opt_start_seq=self._revision + 1 if goes_on else None,
             ack_policy=api.AckPolicy.NONE,
             filter_subject=f"{self._names.keys}>",
             replay_policy=api.ReplayPolicy.INSTANT,
@@ -87,8 +108,24 @@ class Watch:
 
     def begin(self, consumer: str) -> None:
         """Ask for the first entries."""
-        self._consumer = f"{self._names.stream}.{consumer}"
+        self._consumer, self._last = f"{self._names.stream}.{consumer}", 0
         self._ask()
+
+    async def resume(self, js: JetStreamContext, complete: Callable[[], None]) -> NoReturn:
+        """Go on whenever an entry was missed: somebody else may have asked for it.
+
+        Args:
+            js: The broker.
+            complete: Called when that shows that all that stood there at first has been told.
+        """
+        while True:
+            await self._misses.wait()
+            consumer = await js.add_consumer(self._names.stream, self.shape())
+            self._misses.clear()
+            self.begin(consumer.name)
+            if not self.is_read and consumer.num_pending == 0:
+                complete()
+            await asyncio.sleep(RESUMED_PAUSE_S)
 
     def _ask(self) -> None:
         wait_s = PULL_S if self._asked else FIRST_S
@@ -114,7 +151,7 @@ class Watch:
         """The revision of an entry, and how many are still to come.
 
         Raises:
-            BrokerError: One before it is missing.
+            BrokerError: One before it is missing (`MissedError`), or it makes no sense.
         """
         try:
             # $JS.ACK.stream.consumer.deliveries.revision.number.time.pending, and before the
@@ -125,12 +162,24 @@ class Watch:
         except ValueError:
             raise BrokerError("an entry of the broker makes no sense") from None
         if number != self._last + 1:
-            raise BrokerError("entries of the broker were missed")
-        self._last = number
+            raise MissedError("entries of the broker were missed")
+        self._last, self._revision = number, revision
         self._left -= 1
         if self._left == 0:
             self._ask()
         return revision, pending
+
+    def take_next(self, message: Msg) -> tuple[int, int] | None:
+        """As `take`, of what came to the place of entries; None: it is none of this watch, or one
+        before it is missing, and all from there on comes again."""
+        if not self.is_of_it(message.reply):
+            return None
+        try:
+            return self.take(message)
+        except MissedError:
+            self._consumer, self._until = "", self._clock() + RESUMED_S
+            self._misses.set()
+            return None
 
     def take_status(self, message: Msg) -> None:
         """There was nothing more for a while; or the watch is gone.
@@ -144,7 +193,7 @@ class Watch:
         if message.subject.endswith(f".{HOW_MUCH}"):
             self._take_how_much(message)
             return
-        if answered(message.subject) != self._asked:
+        if answered(message.subject) != self._asked or not self._consumer:
             return
         headers = message.headers or {}
         if headers.get("Status") not in ("404", "408"):
@@ -160,6 +209,8 @@ class Watch:
         except msgspec.MsgspecError:
             raise BrokerError("what the broker says of the watch makes no sense") from None
         # What it has sent may still be on its way.
+        if answer.name and not self._consumer.endswith(f".{answer.name}"):
+            return  # of one that has been left
         self.is_read |= answer.num_pending == 0 and answer.delivered.consumer_seq <= self._last
 
     def require_alive(self, now: float) -> None:

@@ -233,3 +233,37 @@ async def test_a_full_server_that_ends_takes_all_it_has_put_away(
     await first.close()
     await until(lambda: not second.heard.entries, "an empty table")
     assert not [told for told in first.told if told[0] == "refused"]
+
+
+async def test_entries_that_somebody_else_takes_away_come_all_the_same(
+    broker: Broker, join: Join
+) -> None:
+    """Whoever may ask a consumer can ask that of another server, if it knows its name."""
+    first, thief = join(broker.url, "a"), join(broker.url, "b")
+    await first.complete()
+    await thief.complete()
+    link, other = first.bus._link, thief.bus._link
+    assert link is not None
+    assert other is not None
+    await other._client.subscribe("p2ptui.somewhere.else")
+    for number in range(12):
+        request = f"$JS.API.CONSUMER.MSG.NEXT.{link._watch._consumer}"
+        await other._client.publish(request, b"1", "p2ptui.somewhere.else")
+        await other._client.flush()
+        thief.do(Put(f"k{number}", b"v", 0))
+        await asyncio.sleep(0.1)
+    thief.do(Put("last", b"v", 0))
+    await first.tells("entry", "last", b"v", 13)
+    for number in range(12):
+        await first.tells("entry", f"k{number}", b"v", number + 1)
+    assert first.told.count(("link", True)) == 1
+    entries = [told for told in first.told if told[0] == "entry"]
+    assert len(entries) == len(set(entries))
+
+
+async def test_each_server_is_answered_at_subjects_of_its_own(broker: Broker, join: Join) -> None:
+    first = join(broker.url, "a")
+    await first.complete()
+    link = first.bus._link
+    assert link is not None
+    assert link._inbox.startswith("_INBOX.a.")

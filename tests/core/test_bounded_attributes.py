@@ -173,6 +173,10 @@ EXEMPT = {
     "MemoryBroker._steps": SIMULATED,
     "MemoryBroker._table": SIMULATED,
     "Others._told_at": NAMED_IN_CODE,
+    "Guests._left": "the peers of one telling",
+    "News._nameless": "of what one update tells",
+    "Taken._taken": "of one list or update: no more than its claims",
+    "Taken._wanted": "of one list or update: no more than its claims",
     "Run.node_ids": "an index of `View._entries`",
     "Link._due": HERE,  # MAX_QUEUED_BYTES
     "Link._under_way": HERE,  # MAX_PUTS

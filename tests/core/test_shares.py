@@ -27,6 +27,7 @@ EXEMPT = {
     "Claims._asked": EACH_PEER,
     "Claims._doubts": EACH_PEER,
     "Beacons._latest": CLUSTER,
+    "Deletions._taken": CLUSTER,
     "Others._runs": CLUSTER,
     "Others._unheard": CLUSTER,
     "OwnPresence._due": EACH_PEER,

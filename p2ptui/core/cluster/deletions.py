@@ -8,6 +8,7 @@ a moment when they are taken away, since it will put them again if the node is s
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.runs import Run
 from p2ptui.core.cluster.view import View
 from p2ptui.core.state import NodeState
@@ -20,6 +21,9 @@ DISPUTED_S: Final = 120.0
 
 MAX_TAKEN_AWAY: Final = 4_096
 """Nodes whose entries were taken away a short time ago, though their servers are there."""
+
+TIDIED_PER_S: Final = 500
+"""Entries whose key is no node's id are taken away: else they take up room until they expire."""
 
 LOOK_S: Final = 0.25
 
@@ -54,6 +58,11 @@ class Deletions:
             "cluster_taken_away", BoundedTable(MAX_TAKEN_AWAY, lifetime_s=DISPUTED_S)
         )
         self._looks = False
+        self._tidied = TokenBucket(TIDIED_PER_S, 0.0)
+
+    def may_tidy(self, now: float) -> bool:
+        """Whether one more entry that is of no node is taken away now."""
+        return self._tidied.take(now)
 
     def take_out(self, node_id: str, revision: int, now: float) -> None:
         """An entry was taken away, by somebody."""

@@ -53,8 +53,10 @@ LOST_AT_ONCE: Final = 16
 
 LOST_PAUSE_S: Final = 0.02
 
-CHANGES_S: Final = 0.1
-"""Changes within this time are told as one: each is looked at with all servers."""
+CHANGES_PER_S: Final = 5.0
+CHANGES_AT_ONCE: Final = 8
+"""Changes are told at this pace, and those that come faster as one: whoever is told looks at all
+servers each time."""
 
 MAX_RUNS: Final = 256
 """Servers, and former runs of them while something is left of what they put; and as many more that
@@ -125,6 +127,7 @@ class Others:
         self._newcomers = TokenBucket(NEWCOMERS_PER_S, 0.0, NEWCOMERS_AT_ONCE)
         self._is_up = False
         self._changed_at = -math.inf
+        self._changes = TokenBucket(CHANGES_PER_S, 0.0, CHANGES_AT_ONCE)
         self._is_change_planned = False
         self._is_frozen = False
         """Whether the others were believed to be there when the link went down, and still are."""
@@ -241,9 +244,13 @@ class Others:
         self._note_changed(now)
 
     def _note_changed(self, now: float) -> None:
-        if not self._is_change_planned:
+        if self._is_change_planned:
+            return
+        if self._changes.take(now):
+            self._tell_changed(now)
+        else:
             self._is_change_planned = True
-            self._state.timers.schedule_upkeep(now + CHANGES_S, self._tell_changed)
+            self._state.timers.schedule_upkeep(now + 1 / CHANGES_PER_S, self._tell_changed)
 
     def _tell_changed(self, now: float) -> None:
         self._is_change_planned = False

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.cluster.bus import Order, Publish
+from p2ptui.core.cluster.bus import Delete, Order, Publish
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.deletions import Deletions
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
 from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
 from p2ptui.core.cluster.own import Own
@@ -15,7 +14,6 @@ from p2ptui.core.cluster.presence import OwnPresence
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import HEARTBEAT_S, MAX_NODES, View
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import ALONE, Foreign, Handing, Peer, Taker
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -123,7 +121,6 @@ class Cluster:
         self._others = others = Others(state, own, identity, self._say)
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
-        self._deletions = Deletions(state, view)
         self._claims = claims = Claims(
             state, own, others, view, delivery, lifecycle, statements, self._send_message
         )
@@ -294,7 +291,7 @@ class Cluster:
         for order in orders:
             self.handle_unsent(order, False, now)
         self._claims.forget_all()
-        self._deletions.handle_link()
+        self._mine.deletions.handle_link()
         self._view.handle_link(is_up)
         self._mine.handle_link(is_up)
         self._others.handle_link(is_up, now)
@@ -311,12 +308,14 @@ class Cluster:
         """See `Heard.receive_entry`."""
         if not self._is_up or not self._own.is_open:
             return
-        if canonical_id(key) != key or revision <= 0:
+        if not self._view.can_hold(key) or revision <= 0:
             self._state.counters.drop("cluster_malformed")
+            if value is not None and revision > 0 and self._mine.deletions.may_tidy(now):
+                self._order(Delete(key, revision))  # else it takes up room until it expires
             return
         view, mine, own = self._view, self._mine, self._own
         if value is None:
-            self._deletions.take_out(key, revision, now)
+            self._mine.deletions.take_out(key, revision, now)
             mine.note_standing(key, revision, None, now, is_own=False)
             return
         try:
@@ -333,7 +332,7 @@ class Cluster:
         elif presence.server != own.server:
             view.receive(key, presence, revision, now)
             entry = view.entry(key)
-            self._deletions.note_put(key, entry.run if entry is not None else None)
+            self._mine.deletions.note_put(key, entry.run if entry is not None else None)
         elif presence.instance != own.instance:
             view.note_odd(key, revision)  # of a former run
         else:

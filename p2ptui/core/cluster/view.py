@@ -17,7 +17,7 @@ from p2ptui.core.cluster.entry import Entry, Passing, reachable
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.tellings import Tellings
-from p2ptui.core.identity import told_name
+from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
@@ -214,6 +214,11 @@ class View:
             self._odd.pop(node_id)
             self._unverified.pop(node_id)
             self._drop(node_id, now)
+
+    @staticmethod
+    def can_hold(key: str) -> bool:
+        """Whether an entry may stand under a key: an id as all write it."""
+        return canonical_id(key) == key
 
     def note_odd(self, node_id: str, revision: int) -> None:
         """What stands there is not believed."""

@@ -21,8 +21,7 @@ from p2ptui.core.mesh.entries import (
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
-from p2ptui.core.mesh.roll import Roll
-from p2ptui.core.mesh.taken import is_claim, told_of
+from p2ptui.core.mesh.roll import Roll, is_claim
 from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -362,7 +361,7 @@ class Discovery:
         unix = self._state.unix(now)
         peers = self._state.peers
         joined = []
-        for peer, is_named in told_of(self._state, self._joined, now):
+        for peer, is_named in self._roll.news(self._joined, now):
             joined.append(peer_info(peer, now, unix, told_name(peer.name) if is_named else UNSET))
             if peers.authenticated(peer.node_id) is not None:
                 self._told.put(peer.node_id, is_named)

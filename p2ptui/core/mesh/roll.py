@@ -6,7 +6,7 @@ time, whichever, is in it. Mere claims come last, but for those that share a nam
 
 from collections.abc import Iterable, Iterator
 
-from p2ptui.core.mesh.taken import Taken, is_claim
+from p2ptui.core.mesh.taken import Taken, told_of
 from p2ptui.core.peers import Foreign, Listed, Peer
 from p2ptui.core.state import NodeState
 
@@ -83,3 +83,17 @@ class Roll:
         """The nodes with other servers, and with none here."""
         is_here = self._state.is_here
         return (node for node in self._state.elsewhere.nodes() if not is_here(node.node_id))
+
+    def news(self, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
+        """Which newcomers others are told of, and whether by name.
+
+        Args:
+            node_ids: The newcomers.
+            now: The time, seconds.
+        """
+        return told_of(self._state, node_ids, now)
+
+
+def is_claim(node: Listed) -> bool:
+    """Whether a node that a server could name may have been made up."""
+    return isinstance(node, Peer) and node.is_claim

@@ -81,11 +81,6 @@ def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple
     return told
 
 
-def is_claim(node: Listed) -> bool:
-    """Whether a node that a server could name may have been made up."""
-    return isinstance(node, Peer) and node.is_claim
-
-
 def _words(node_id: str, name: str) -> set[str]:
     """By what a person means a node: its name, and what the screen shows of its id. The marks keep
     the two apart, but for a name that could be the beginning of an id."""

@@ -38,6 +38,10 @@ PENDING_S: Final = 10.0
 """So long each may take."""
 
 
+def _tell_nobody(_number: int) -> None:
+    """Nobody has asked to be told."""
+
+
 class Answering:
     """Answers requests with a key exchange, and lets in who completes it.
 
@@ -52,7 +56,7 @@ class Answering:
         self._seals = seals
         self.seating = Seating(state, sessions.lifecycle)
         """Where who has shown its keys waits in a full house."""
-        self.on_forgotten: Callable[[int], None] = lambda _: None
+        self.on_forgotten: Callable[[int], None] = _tell_nobody
         """Called with the number of an exchange that leads to no session."""
         self._crossings = sessions.crossings
         self._load = Load(state)

@@ -34,6 +34,10 @@ AskBefore: TypeAlias = Callable[
 """Asks a peer whether it is there still; then lets somebody else in, or refuses that, at a time."""
 
 
+def _tell_nobody(_number: int, _now: float) -> None:
+    """Nobody has asked to be told."""
+
+
 class Completing:
     """Lets in who completes a key exchange.
 
@@ -59,7 +63,7 @@ class Completing:
         self._refusals = answering.refusals
         self._ask_before = ask_before
         self._seating = answering.seating
-        self.on_begun: Callable[[int, float], None] = lambda *_: None
+        self.on_begun: Callable[[int, float], None] = _tell_nobody
         """Called with the number of an exchange that is complete, and the time."""
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
