@@ -167,7 +167,7 @@ def test_a_broken_file_is_one_line_and_changes_nothing(caplog, opened):
     (record,) = caplog.records  # and no line that speaks of success
     assert record.levelname == "ERROR"
     assert record.event == "reload_refused"
-    assert record.told == {"reason": "node.toml: line 3: not valid TOML: expected '='"}
+    assert record.fields == {"reason": "node.toml: line 3: not valid TOML: expected '='"}
     assert record.getMessage() == (
         "SIGHUP: the configuration was not applied: node.toml: line 3: not valid TOML: expected"
         " '='; the old values stay in effect"

@@ -7,7 +7,9 @@ from typing import Final
 
 from p2ptui.core.accounts import GrantUse, Reason
 
-ROUND_TRIP_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+ROUND_TRIP_BOUNDS_S: Final[tuple[float, ...]] = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
 """Within a rack, a town, a continent, around the world; beyond that the way is broken."""
 
 

@@ -44,7 +44,9 @@ def notices(address: str) -> tuple[str, ...]:
     host, _ = parse_address(address)
     if host == "localhost" or is_loopback(host):
         return ()
-    return (f"metrics at {address} are open to whoever reaches that address",)
+    return (
+        f"metrics at {address} have no password: anyone who can reach that address can read them",
+    )
 
 
 class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):

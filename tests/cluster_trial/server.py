@@ -23,7 +23,7 @@ def told(service: ClusterService) -> list[tuple[str, str]]:
     own_id = state.identity.id
     ids = (peer.node_id for peer in state.peers)
     found = []
-    for one in Roll(state).everybody(ids, runtime.now):
+    for one, _ in Roll(state).everybody(ids, runtime.now):
         foreign = state.elsewhere.holder(one.node_id)
         found.append((one.node_id, own_id if foreign is None else foreign.server_id))
     return found

@@ -304,7 +304,9 @@ class Story:
         wrong = []
         for server in self.rooms.servers:
             ids = (peer.node_id for peer in server.state.peers)
-            came = Counter(one.node_id for one in Roll(server.state).everybody(ids, self.rooms.now))
+            came = Counter(
+                one.node_id for one, _ in Roll(server.state).everybody(ids, self.rooms.now)
+            )
             for node_id, node in self.nodes.items():
                 if came[node_id] != 1:
                     wrong.append(f"{node.name} {came[node_id]} times in {self.called(server)}")

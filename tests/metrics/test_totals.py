@@ -59,7 +59,7 @@ def counted(server: Server, now: float, stats: Stats) -> dict[str, float]:
     report = ClusterReport(
         server.cluster.status(now), BusStatus(True, 0.0, "broker", "", None, {}), 0.0
     )
-    reading = Reading(stats, {}, 0, "1", report)
+    reading = Reading(stats, {}, 0, "1", cluster=report)
     series: dict[str, float] = {}
     for family in FAMILIES:
         if family.kind == "counter" and "_cluster_" in family.name:

@@ -87,7 +87,8 @@ def apart_words(seconds: float) -> str:
     """How far two clocks are apart: `90 min`, `7 h`, `24.5 h`."""
     if seconds < HOURS_FROM_S:
         return f"{seconds / 60:.0f} min"
-    return f"{round(seconds / 3600, 1):g} h"
+    hours = round(seconds / 3600, 1)
+    return f"{hours:.0f} h" if hours.is_integer() else f"{hours:.1f} h"
 
 
 def as_told(server: ServerStatus) -> ListedServer:

@@ -143,10 +143,10 @@ class Discovery:
 
     def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
         unix = self._state.unix(now)
-        recent = (peer.node_id for peer in self._state.peers.recent())
-        for peer in self._roll.everybody(recent, now):
+        recent = [peer.node_id for peer in self._state.peers.recent()]
+        for peer, is_named in self._roll.everybody(recent, now):
             if peer.node_id != receiver.node_id:
-                yield entry_for(receiver, peer, now, unix)
+                yield entry_for(receiver, peer, now, unix, is_named=is_named)
 
     def handle_list_nodes(
         self, peer: Peer, content: ListNodesRequestPayload | None, now: float
@@ -163,10 +163,11 @@ class Discovery:
         start(peer, kind, "nodes", nodes, frame_nodes, now)
 
     def _nodes(self, now: float, *, with_holders: bool) -> Iterator[NodeInfo]:
-        for peer in self._roll.everybody((peer.node_id for peer in self._state.peers), now):
+        here = [peer.node_id for peer in self._state.peers]
+        for peer, is_named in self._roll.everybody(here, now):
             info = peer.info
             if info is not None:
-                yield node_for(peer, info, with_holder=with_holders)
+                yield node_for(peer, info, with_holder=with_holders, is_named=is_named)
 
     # What others tell.
 

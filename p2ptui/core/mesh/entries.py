@@ -28,7 +28,9 @@ ENTRIES_SHARED: Final = 64
 """Entries that are remembered as they were written."""
 
 
-def entry_for(receiver: Peer, peer: Listed, now: float, unix: int) -> PeerInfo:
+def entry_for(
+    receiver: Peer, peer: Listed, now: float, unix: int, *, is_named: bool = True
+) -> PeerInfo:
     """What a list says of a peer; to an unproved receiver as little as possible.
 
     Args:
@@ -36,11 +38,12 @@ def entry_for(receiver: Peer, peer: Listed, now: float, unix: int) -> PeerInfo:
         peer: Of whom.
         now: The time, seconds.
         unix: The same as Unix time.
+        is_named: Whether its name may be told.
     """
     if _is_bare(receiver):
         info = peer_info(peer, now, unix)
         return PeerInfo(info.id, info.addr, info.last_seen)
-    named = _is_named(receiver) and peer.info is not None
+    named = is_named and _is_named(receiver) and peer.info is not None
     return peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
 
 
@@ -64,18 +67,21 @@ def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
         return None
 
 
-def node_for(peer: Listed, info: NodeInfo, *, with_holder: bool = False) -> NodeInfo:
+def node_for(
+    peer: Listed, info: NodeInfo, *, with_holder: bool = False, is_named: bool = True
+) -> NodeInfo:
     """The entry of a peer in a node list: at the address that its server sees.
 
     Args:
         peer: Which.
         info: Who it says it is.
         with_holder: Whether it is said which other server holds it, if one does.
+        is_named: Whether its name may be told; it is empty otherwise.
     """
     node = NodeInfo(
         id=info.id,
         node_id=info.id,
-        name=info.name,
+        name=info.name if is_named else "",
         version=info.version,
         listen_addr=format_address(peer.address),
         capabilities=info.capabilities,

@@ -21,19 +21,20 @@ class Roll:
     def __init__(self, state: NodeState) -> None:
         self._state = state
 
-    def everybody(self, here: Iterable[str], now: float) -> Iterator[Listed]:
-        """All nodes, each once: those here, those elsewhere, and those that came here meanwhile.
+    def everybody(self, here: list[str], now: float) -> Iterator[tuple[Listed, bool]]:
+        """All nodes, each once: those here, those elsewhere, and those that came here meanwhile. Of
+        each it is told whether its name may be: a claim waits with what somebody else is called.
 
         A node that moves while this goes on may come twice, the second time where it is by then.
 
         Args:
-            here: The ids of all peers, in the order in which they are listed. They are noted once;
-                each node is looked up when its turn comes.
+            here: The ids of all peers, in the order in which they are listed. Each node is
+                looked up when its turn comes.
             now: The time, seconds.
         """
-        return self._everybody(list(here), now)
+        return self._everybody(here, now)
 
-    def _everybody(self, here: list[str], began: float) -> Iterator[Listed]:
+    def _everybody(self, here: list[str], began: float) -> Iterator[tuple[Listed, bool]]:
         authenticated = self._state.peers.authenticated
         claims = [
             peer.node_id
@@ -44,10 +45,10 @@ class Roll:
         taken.note_servers(began)
         for node in self._known(here, began):
             taken.note(node)
-            yield node
+            yield node, True
         for claim in self._claims(claims):
-            if not taken.has(claim):
-                yield claim
+            if not taken.has_id(claim):
+                yield claim, not taken.has(claim)
 
     def _claims(self, node_ids: list[str]) -> Iterator[Peer]:
         """Of some nodes those that still are mere claims, and nowhere else."""
@@ -82,7 +83,9 @@ class Roll:
     def elsewhere(self) -> Iterator[Foreign]:
         """The nodes with other servers, and with none here."""
         is_here = self._state.is_here
-        return (node for node in self._state.elsewhere.nodes() if not is_here(node.node_id))
+        for node in self._state.elsewhere.nodes():
+            if not is_here(node.node_id):
+                yield node
 
     def news(self, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
         """Which newcomers others are told of, and whether by name.

@@ -25,11 +25,16 @@ MAX_EARLY_OF_ONE: Final = 4
 LONGEST_EARLY: Final = 1500
 """Bytes of each: those of an Ethernet frame."""
 
+WAITS_S: Final = 0.2
+"""For so long a frame is worth an answer. The last message of an exchange that is later was lost:
+it is repeated after 0.25 s, and what waited for that would tell a round trip that is too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     frame: bytes
     address: Address
+    came_at: float
 
 
 class Early:
@@ -48,22 +53,26 @@ class Early:
         self.take: Callable[[bytes, Address, float], None] = lambda *_: None
         """Takes a sealed frame, with where it came from, that was counted and paid for before."""
 
-    def hold(self, number: int, frame: bytes, address: Address) -> bool:
+    def hold(self, number: int, frame: bytes, address: Address, now: float) -> bool:
         """Keep a frame for a session that may begin; whether there is room.
 
         Args:
             number: The number of the session.
             frame: As it came.
             address: Where from.
+            now: The time, seconds.
         """
         held = self._held.get(number, ())
         if len(held) >= MAX_EARLY_OF_ONE or len(frame) > LONGEST_EARLY:
             return False
-        return self._held.put(number, (*held, _Held(bytes(frame), address)), address=address)
+        return self._held.put(number, (*held, _Held(bytes(frame), address, now)), address=address)
 
     def release(self, number: int, now: float) -> None:
         """The session has begun: what waits for it is taken, in the order in which it came."""
         for held in self._held.pop(number) or ():
+            if now > held.came_at + WAITS_S:
+                self._state.counters.drop("seal_unknown_session")
+                continue
             # Not from within what begins the session.
             self._state.timers.schedule(now, partial(self.take, held.frame, held.address))
 

@@ -140,7 +140,7 @@ class Opening:
         """Keep a frame for a session that is about to begin; otherwise tell whoever sent it that
         this node does not know the session any more."""
         is_awaited = self._answering.awaits(number)
-        if is_awaited and self.early.hold(number, data, address):
+        if is_awaited and self.early.hold(number, data, address, now):
             return
         self._state.counters.drop("seal_unknown_session")
         gate = self._state.gate

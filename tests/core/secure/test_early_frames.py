@@ -12,23 +12,30 @@ from tests.core.secure.wiretap import Seen, Wiretap
 from tests.simulation import Host, World
 
 PATIENCE_S: Final = 1.0
-"""No Ping is sent again; the last message of an exchange is, after a quarter of a second."""
+"""No Ping is sent again."""
+
+OVERTAKEN_S: Final = 0.1
+"""By so much the last message of an exchange is late."""
 
 
 class Late:
-    """A node asks another one, and its last message is lost so often."""
+    """A node asks another one, and its last message is late, or lost so often."""
 
-    def __init__(self, lost: int = 1, **options: object) -> None:
+    def __init__(self, lost: int = 0, **options: object) -> None:
         self.world = World(secured=True)
         self.one, self.other = self.world.host(), self.world.host(**options)
         self.tap = Wiretap(self.world)
-        self.left = lost
+        self.left, self.is_late = lost, not lost
         self.tap.rules.append(self._lose)
 
     def _lose(self, seen: Seen) -> bytes | None:
-        if seen.data[:1] != bytes((MESSAGE_3,)) or not self.left:
+        if seen.data[:1] != bytes((MESSAGE_3,)) or not (self.left or self.is_late):
             return seen.data
-        self.left -= 1
+        if self.is_late:
+            self.is_late = False
+            self.tap.inject(seen.data, seen.source, self.other, OVERTAKEN_S)
+        else:
+            self.left -= 1
         return None
 
     def connect(self) -> None:

@@ -46,9 +46,9 @@ class Wiretap:
                 seen = Seen(now, changed, source, to)
         return self._send(data, source, to, now, **how)
 
-    def inject(self, data: bytes, source: Address, to: Host) -> None:
+    def inject(self, data: bytes, source: Address, to: Host, later_s: float = 0.0) -> None:
         """Put a datagram on the wire under any name; it is not seen again."""
-        self._send(data, source, to.address, self.world.now)
+        self._send(data, source, to.address, self.world.now + later_s)
 
     def between(self, source: Host, to: Host) -> Iterator[Seen]:
         """What went from one host to another."""
