@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2ptui.config import ClusterOptions, Config, config_warnings
-from p2ptui.errors import ConfigError
+from p2ptui.errors import ConfigError, LocalError
 from p2ptui.logs import require_log_file
 from p2ptui.node.files import open_store
 from p2ptui.node.own_identity import identity_notices, require_keys_for_cluster
@@ -39,7 +39,10 @@ def examine(config: Config) -> Findings:
         ConfigError: A node cannot start with it.
     """
     require_log_file(config.logging)
-    open_store(config.files)
+    try:
+        open_store(config.files)
+    except LocalError as error:
+        raise ConfigError(str(error)) from None
     require_keys_for_cluster(config)
     notices = (
         *identity_notices(config),

@@ -124,7 +124,7 @@ VERBS: Final = {
             options=(
                 (
                     f"{FILTER_WITH} HOST:PORT",
-                    "a server to ask, and to use for the filtering test even if this node or a"
+                    "a server to ask, and to test with what the NAT lets in even if this node or a"
                     " program needs it: some NATs then ban it for a minute",
                 ),
             ),

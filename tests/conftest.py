@@ -28,6 +28,9 @@ gc.set_threshold(20_000, 20, 20)
 # Programs that are tested get this as this process has it, and one under nohup would ignore it.
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# So would those of a script that a shell runs in the background.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the modules that keep a clock under a name of their own are loaded.
 virtual_time.install()

@@ -144,8 +144,8 @@ def _too_large_as_file(payload: Any, size: int, limit: int) -> MessageTooLargeEr
     """What to say of a file that is small enough itself."""
     fit = (limit - size + len(payload[BASE64])) // 4 * 3
     return MessageTooLargeError(
-        f"the file has {payload[SIZE]} bytes, as a message {size} bytes, the limit is {limit}"
-        f" (max_message_size); a file of at most {fit} bytes fits: send it in parts"
+        f"the message is {size} bytes, the limit is {limit} (max_message_size); the file has"
+        f" {payload[SIZE]} bytes, and one of at most {fit} fits: send it in parts"
     )
 
 

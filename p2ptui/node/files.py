@@ -19,7 +19,7 @@ from p2ptui.core.events import (
     PeerStatusChanged,
 )
 from p2ptui.core.identity import short_id
-from p2ptui.errors import ConfigError, LocalError, P2PError
+from p2ptui.errors import P2PError
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
@@ -65,14 +65,11 @@ def open_store(options: FilesOptions) -> FileStore | None:
     """The directory for files, if there is to be one.
 
     Raises:
-        ConfigError: Nothing can be written into it.
+        LocalError: Nothing can be written into it.
     """
     if not options.receive_into:
         return None
-    try:
-        return FileStore(Path(options.receive_into), options.max_files, options.max_bytes)
-    except LocalError as error:
-        raise ConfigError(str(error)) from None
+    return FileStore(Path(options.receive_into), options.max_files, options.max_bytes)
 
 
 class FileReceiver:

@@ -233,7 +233,7 @@ async def be_attacked(
     robbed = [wire.at(f"127.73.5.{number}") for number in (1, 2)]
     thieves = [wire.at(f"127.73.6.{number}") for number in (1, 2)]
     for one, thief, capabilities in zip(robbed, thieves, (OURS, DEPLOYED), strict=True):
-        one.join(*capabilities, name="robbed")
+        one.join(*capabilities, name=f"robbed at {one.address[0]}")
         thief.id = one.id
         thief.shake_hands(*capabilities, name="EVIL")
     results.robbed, results.thieves = robbed, thieves
@@ -342,4 +342,4 @@ def test_a_thief_of_an_id_is_refused(results: Results) -> None:
         answers = [m["payload"] for m in thief.heard if m["message_type"] == "HandshakeResponse"]
         assert answers
         assert not any(answer["success"] for answer in answers)
-        assert results.listed[one.id] == "robbed"
+        assert results.listed[one.id] == f"robbed at {one.address[0]}"

@@ -524,7 +524,7 @@ def test_what_is_too_large_is_refused_with_limit_and_size(refused, tmp_path, mon
     file.write_bytes(b"\0" * 800_000)  # base64 makes it larger
     line = refused("send", "127.0.0.1:1", "--file", str(file), code=1)
     assert f"bytes, the limit is {LIMIT}" in line
-    assert line.startswith("p2ptui: the file has 800000 bytes, as a message ")
+    assert "the file has 800000 bytes, and one of at most " in line
     monkeypatch.setattr(sys, "stdin", Stdin(b"x" * (LIMIT + 10)))
     line = refused("send", "127.0.0.1:1", "-", code=1)
     assert f"the message is more than {LIMIT} bytes, the limit is {LIMIT}" in line
@@ -534,12 +534,12 @@ def test_the_size_of_a_file_that_fits_is_said(refused, payload_of, tmp_path):
     file = tmp_path / "large"
     file.write_bytes(b"\0" * 786_432)
     line = refused("send", "127.0.0.1:1", "--file", str(file), code=1)
-    fits = re.search(r"(\d+) bytes fits: send it in parts$", line)
+    fits = re.search(r"of at most (\d+) fits: send it in parts$", line)
     assert fits, line
     file.write_bytes(b"\0" * int(fits[1]))
     assert payload_of("--file", str(file))["size"] == int(fits[1])
     file.write_bytes(b"\0" * (int(fits[1]) + 3))
-    assert "as a message" in refused("send", "127.0.0.1:1", "--file", str(file), code=1)
+    assert "; the file has " in refused("send", "127.0.0.1:1", "--file", str(file), code=1)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no endless file here")

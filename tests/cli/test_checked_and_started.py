@@ -49,7 +49,7 @@ REFUSED = {
 }
 
 WARNED = {
-    "metrics for all": ('[metrics]\naddress = "0.0.0.0:0"', "are open to whoever reaches"),
+    "metrics for all": ('[metrics]\naddress = "0.0.0.0:0"', "anyone who can reach that address"),
     "no place for an identity": ("", "this node takes a new id each time"),
     "an id without keys": (f'[server]\nnode_id = "{ID}"', "has no keys and is open"),
     "a key and no need of it": ('[security]\nnetwork_key_file = "{}/net.key"', "in the open"),
@@ -97,7 +97,7 @@ def test_what_a_start_warns_of_the_check_warns_of(home, what):
 
 
 def without_port(line: str) -> str:
-    return re.sub(r":\d+ are open", ": are open", line)
+    return re.sub(r":\d+ have no", ": have no", line)
 
 
 @linux

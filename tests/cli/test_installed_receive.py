@@ -271,7 +271,7 @@ def test_it_ends_cleanly_when_its_terminal_is_gone(tmp_path):
 
 def test_a_folder_or_a_server_that_is_none_is_one_line(tmp_path):
     result = run("receive", "--into", str(tmp_path / "nowhere"), *HERE)
-    assert (result.returncode, result.stdout) == (2, "")
+    assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
         f"p2ptui: cannot receive files into {tmp_path / 'nowhere'}: No such file or directory\n"
     )

@@ -21,7 +21,7 @@ def told(service: ClusterService) -> list[tuple[str, str]]:
     runtime = service._runtime
     state = runtime.endpoint._state
     own_id = state.identity.id
-    ids = (peer.node_id for peer in state.peers)
+    ids = [peer.node_id for peer in state.peers]
     found = []
     for one, _ in Roll(state).everybody(ids, runtime.now):
         foreign = state.elsewhere.holder(one.node_id)

@@ -303,7 +303,7 @@ class Story:
     def _wrong_lists(self, *, only_signed: bool) -> list[str]:
         wrong = []
         for server in self.rooms.servers:
-            ids = (peer.node_id for peer in server.state.peers)
+            ids = [peer.node_id for peer in server.state.peers]
             came = Counter(
                 one.node_id for one, _ in Roll(server.state).everybody(ids, self.rooms.now)
             )

@@ -46,8 +46,13 @@ class Roll:
         for node in self._known(here, began):
             taken.note(node)
             yield node, True
-        for claim in self._claims(claims):
-            if not taken.has_id(claim):
+        for node_id in claims:
+            claim = self._here(node_id)
+            if claim is None:
+                continue
+            if not isinstance(claim, Peer) or not claim.is_claim:
+                yield claim, True  # it has proved itself meanwhile
+            elif not taken.has_id(claim):
                 yield claim, not taken.has(claim)
 
     def _claims(self, node_ids: list[str]) -> Iterator[Peer]:

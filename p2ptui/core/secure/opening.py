@@ -81,7 +81,7 @@ class Opening:
         owner = self._seals.peer_of(number)
         seal = None if owner is None else owner.session.seal
         if owner is None or seal is None:
-            self._take_unknown(data, number, address, now)
+            self._tell_unknown(data, number, address, now)
             return None
         session = seal.session
         before = session.current
@@ -136,7 +136,7 @@ class Opening:
         self.inside.take(inner, owner, address, earned, now)
         return None
 
-    def _take_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
+    def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
         """Keep a frame for a session that is about to begin; otherwise tell whoever sent it that
         this node does not know the session any more."""
         is_awaited = self._answering.awaits(number)
