@@ -67,4 +67,4 @@ def test_the_day_notices_who_is_dropped_after_few_pings(monkeypatch: pytest.Monk
     monkeypatch.setattr(liveness, "UNANSWERED_SHARE", 1.2)
     monkeypatch.setattr(liveness, "LAST_CHANCE_PINGS", 0.5)
     with pytest.raises(BrokenError, match="dropped: "):
-        Day(2, CLIENTS, NODES).run(1)
+        Day(3, CLIENTS, NODES).run(1)

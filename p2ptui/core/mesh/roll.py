@@ -48,9 +48,9 @@ class Roll:
             yield node, True
         for node_id in claims:
             claim = self._here(node_id)
-            if claim is None:
+            if not isinstance(claim, Peer):
                 continue
-            if not isinstance(claim, Peer) or not claim.is_claim:
+            if not claim.is_claim:
                 yield claim, True  # it has proved itself meanwhile
             elif not taken.has_id(claim):
                 yield claim, not taken.has(claim)
