@@ -21,8 +21,8 @@ from p2ptui.core.mesh.entries import (
 from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.news import News
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Pager
-from p2ptui.core.mesh.roll import Roll, is_claim
-from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, peer_info
+from p2ptui.core.mesh.roll import Roll
+from p2ptui.core.peers import Dialect, Foreign, Listed, Peer, is_claim, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import voucher

@@ -1,13 +1,13 @@
 """Whom a server lists: everybody with a session here, or with another server of the network.
 
 A long list leaves in pages, for seconds, and nodes move meanwhile. Whoever is at a server all the
-time, whichever, is in it. Mere claims come last, but for those that share a name with somebody.
+time, whichever, is in it. Mere claims come last; `taken` says which, and whether by name.
 """
 
 from collections.abc import Iterable, Iterator
 
 from p2ptui.core.mesh.taken import Taken, told_of
-from p2ptui.core.peers import Foreign, Listed, Peer
+from p2ptui.core.peers import Foreign, Listed, Peer, is_claim
 from p2ptui.core.state import NodeState
 
 
@@ -32,34 +32,29 @@ class Roll:
                 looked up when its turn comes.
             now: The time, seconds.
         """
-        return self._everybody(here, now)
-
-    def _everybody(self, here: list[str], began: float) -> Iterator[tuple[Listed, bool]]:
         authenticated = self._state.peers.authenticated
         claims = [
-            peer.node_id
+            one.node_id
             for node_id in here
-            if (peer := authenticated(node_id)) is not None and peer.is_claim
+            if (one := authenticated(node_id)) is not None and one.is_claim
         ]
         taken = Taken(self._state, self._claims(claims))
-        taken.note_servers(began)
-        for node in self._known(here, began):
+        taken.note_servers(now)
+        for node in self._known(here, now):
             taken.note(node)
             yield node, True
         for node_id in claims:
-            claim = self._here(node_id)
-            if not isinstance(claim, Peer):
-                continue
-            if not claim.is_claim:
-                yield claim, True  # it has proved itself meanwhile
-            elif not taken.has_id(claim):
-                yield claim, not taken.has(claim)
+            peer = self._here(node_id)
+            if isinstance(peer, Peer):  # who is elsewhere has been told of
+                is_named = taken.naming(peer) if peer.is_claim else True  # it may be proved by now
+                if is_named is not None:
+                    yield peer, is_named
 
     def _claims(self, node_ids: list[str]) -> Iterator[Peer]:
         """Of some nodes those that still are mere claims, and nowhere else."""
         for node_id in node_ids:
             found = self._here(node_id)
-            if isinstance(found, Peer) and found.is_claim:
+            if found is not None and is_claim(found):
                 yield found
 
     def _known(self, here: list[str], began: float) -> Iterator[Listed]:
@@ -100,8 +95,3 @@ class Roll:
             now: The time, seconds.
         """
         return told_of(self._state, node_ids, now)
-
-
-def is_claim(node: Listed) -> bool:
-    """Whether a node that a server could name may have been made up."""
-    return isinstance(node, Peer) and node.is_claim

@@ -13,7 +13,7 @@ from msgspec import Struct
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Peer, is_claim
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -101,7 +101,7 @@ class Sources:
         """Whether a node itself is heard, here or by another server of the network: then nobody
         else speaks for it."""
         node = self._state.find(node_id)
-        return node is not None and not (isinstance(node, Peer) and node.is_claim)
+        return node is not None and not is_claim(node)
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
         """Whether a joined server has the node, and another than `by` leads there."""

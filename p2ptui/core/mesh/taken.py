@@ -1,14 +1,15 @@
 """Names that mere claims may not share: a forged handshake must not put a name out of use.
 
-Whoever is told of a node by a server takes its word for it. So a server tells of no claim that
-would make a name, or the beginning of an id, fit two nodes; once it is proved it is told of.
+Whoever is told of a node by a server takes its word for it. So a server tells of a claim without
+its name while somebody known has that, and not at all if the beginning of its id would fit two
+nodes; once it is proved it is told of as any other.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
 from p2ptui.core.identity import SHORT_ID, told_name
-from p2ptui.core.peers import Listed, Peer
+from p2ptui.core.peers import Listed, Peer, is_claim
 from p2ptui.core.state import NodeState
 
 _HEX: Final = frozenset("0123456789abcdef-")
@@ -43,13 +44,12 @@ class Taken:
     def _note(self, node_id: str, name: str) -> None:
         self._taken |= self._wanted & _words(node_id, name)
 
-    def has(self, claim: Peer) -> bool:
-        """Whether a claim would stand beside one that is known."""
-        return bool(self._taken) and not self._taken.isdisjoint(_words(claim.node_id, claim.name))
-
-    def has_id(self, claim: Peer) -> bool:
-        """Whether it would do so even without its name."""
-        return bool(self._taken) and not self._taken.isdisjoint(_words(claim.node_id, ""))
+    def naming(self, claim: Peer) -> bool | None:
+        """Whether a claim is told of by its name; None: it is not told of."""
+        node_id = claim.node_id
+        if not self._taken.isdisjoint(_words(node_id, "")):
+            return None
+        return self._taken.isdisjoint(_words(node_id, claim.name))
 
 
 def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
@@ -65,19 +65,19 @@ def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple
     found = [
         node for node_id in node_ids if (node := state.find(node_id)) is not None and node.is_plain
     ]
-    claims = {node.node_id: node for node in found if isinstance(node, Peer) and node.is_claim}
+    claims = [node for node in found if is_claim(node)]
     if not claims:
         return [(node, True) for node in found]
-    taken = Taken(state, claims.values())
+    taken = Taken(state, claims)
     taken.note_servers(now)
     for known in state.peers:
         if known.is_authenticated and not known.is_claim:
             taken.note(known)
     told = list[tuple[Listed, bool]]()
     for node in found:
-        claim = claims.get(node.node_id)
-        if claim is None or not taken.has_id(claim):
-            told.append((node, claim is None or not taken.has(claim)))
+        is_named = taken.naming(node) if is_claim(node) else True
+        if is_named is not None:
+            told.append((node, is_named))
     return told
 
 

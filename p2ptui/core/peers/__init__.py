@@ -19,6 +19,7 @@ from p2ptui.core.peers.elsewhere import (
     Listed,
     NotHanded,
     Taker,
+    is_claim,
 )
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
@@ -48,6 +49,7 @@ __all__ = [
     "Standing",
     "Suspicion",
     "Taker",
+    "is_claim",
     "last_seen",
     "peer_info",
 ]

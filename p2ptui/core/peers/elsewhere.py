@@ -8,7 +8,7 @@ tests from a dictionary.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeGuard
 
 from p2ptui.core.peers.peer import Peer
 from p2ptui.wire.address import Address
@@ -67,6 +67,11 @@ class Foreign:
 
 Listed: TypeAlias = Peer | Foreign
 """A node that a server can name: a peer of its own, or one elsewhere."""
+
+
+def is_claim(node: Listed) -> TypeGuard[Peer]:
+    """Whether it may have been made up: only a peer can be."""
+    return isinstance(node, Peer) and node.is_claim
 
 
 class Handing(IntEnum):
