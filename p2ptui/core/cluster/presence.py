@@ -12,7 +12,6 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.core.cluster.bus import Delete, Order, Put
 from p2ptui.core.cluster.claims import Claims
-from p2ptui.core.cluster.deletions import Deletions
 from p2ptui.core.cluster.entries import written_about, written_entry
 from p2ptui.core.cluster.others import Run
 from p2ptui.core.cluster.own import Own
@@ -114,8 +113,6 @@ class OwnPresence:
         self._claims = claims
         self._statements = statements
         self._send = send
-        self.deletions = Deletions(state, view)
-        """Judges what is taken away, of others too."""
         self._mine: BoundedTable[str, _Mine] = state.tables.add(
             "cluster_entries",
             BoundedTable(

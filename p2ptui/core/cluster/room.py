@@ -7,6 +7,7 @@ from typing import Final
 
 from p2ptui.core.cluster.bus import Delete, Order, Publish
 from p2ptui.core.cluster.claims import Claims
+from p2ptui.core.cluster.deletions import Deletions
 from p2ptui.core.cluster.handing import MAX_WAITING_BYTES, HandOvers
 from p2ptui.core.cluster.others import Others, ServerStatus, Trouble
 from p2ptui.core.cluster.own import Own
@@ -124,6 +125,7 @@ class Cluster:
         self._claims = claims = Claims(
             state, own, others, view, delivery, lifecycle, statements, self._send_message
         )
+        self._deletions = Deletions(state, view)
         self._mine = mine = OwnPresence(state, own, view, claims, statements, self._order)
         self._handing = HandOvers(
             state, own, others, view, taker, mine.news, self._send_message, max_waiting_bytes
@@ -291,7 +293,7 @@ class Cluster:
         for order in orders:
             self.handle_unsent(order, False, now)
         self._claims.forget_all()
-        self._mine.deletions.handle_link()
+        self._deletions.handle_link()
         self._view.handle_link(is_up)
         self._mine.handle_link(is_up)
         self._others.handle_link(is_up, now)
@@ -310,12 +312,12 @@ class Cluster:
             return
         if not self._view.can_hold(key) or revision <= 0:
             self._state.counters.drop("cluster_malformed")
-            if value is not None and revision > 0 and self._mine.deletions.may_tidy(now):
+            if value is not None and revision > 0 and self._deletions.may_tidy(now):
                 self._order(Delete(key, revision))  # else it takes up room until it expires
             return
         view, mine, own = self._view, self._mine, self._own
         if value is None:
-            self._mine.deletions.take_out(key, revision, now)
+            self._deletions.take_out(key, revision, now)
             mine.note_standing(key, revision, None, now, is_own=False)
             return
         try:
@@ -332,7 +334,7 @@ class Cluster:
         elif presence.server != own.server:
             view.receive(key, presence, revision, now)
             entry = view.entry(key)
-            self._mine.deletions.note_put(key, entry.run if entry is not None else None)
+            self._deletions.note_put(key, entry.run if entry is not None else None)
         elif presence.instance != own.instance:
             view.note_odd(key, revision)  # of a former run
         else:
