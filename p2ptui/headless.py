@@ -156,9 +156,8 @@ async def _log_stats(node: Node, reloading: Reloading) -> None:
     while True:
         interval_s = reloading.config.server.stats_interval
         if not await reloading.pause(interval_s or None):
-            log.info(
-                "%s", stats_line(node.stats()), extra=tagged("stats", **stats_fields(node.stats()))
-            )
+            stats = node.stats()
+            log.info("%s", stats_line(stats), extra=tagged("stats", **stats_fields(stats)))
             if (cluster := node.cluster) is not None:
                 log.info(
                     "%s",

@@ -64,7 +64,6 @@ def advice(config: Config) -> list[str]:
 
 def stats_line(stats: Stats) -> str:
     """The numbers of a node in one line."""
-    drops = sum(stats.drops.values()) + stats.socket.dropped_in + stats.socket.dropped_out
     return (
         f"up {stats.uptime_s:.0f} s, {stats.connected} peers,"
         f" in {stats.datagrams_in} datagrams / {stats.bytes_in} bytes,"
@@ -72,7 +71,7 @@ def stats_line(stats: Stats) -> str:
         f" delivered {stats.delivered}, forwarded {stats.forwarded}, relayed {stats.relayed},"
         f" STUN {stats.stun_replies},"
         f" refused {stats.handshakes_refused}, sent again {stats.retransmissions},"
-        f" duplicates {stats.duplicates}, dropped {drops}"
+        f" duplicates {stats.duplicates}, dropped {_dropped(stats)}"
     )
 
 
@@ -92,8 +91,13 @@ def stats_fields(stats: Stats) -> dict[str, object]:
         "handshakes_refused": stats.handshakes_refused,
         "retransmissions": stats.retransmissions,
         "duplicates": stats.duplicates,
-        "dropped": sum(stats.drops.values()),
+        "dropped": _dropped(stats),
     }
+
+
+def _dropped(stats: Stats) -> int:
+    """By the protocol and by the socket."""
+    return sum(stats.drops.values()) + stats.socket.dropped_in + stats.socket.dropped_out
 
 
 def status_line(stats: Stats) -> str:
