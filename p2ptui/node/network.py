@@ -34,7 +34,7 @@ ASKED_S: Final = 2.0
 FRESH_S: Final = 15.0
 """How many peers a server has, and when it was heard, is shown for this long."""
 
-SOMEWHERE: Final = ("0.0.0.0", 0)
+UNKNOWN_PLACE: Final = ("0.0.0.0", 0)
 """For a server that listens on all its addresses."""
 
 MAX_LISTED: Final = 257
@@ -140,7 +140,7 @@ class Network:
             raise
         except UnknownPeerError:
             return
-        own_address = parse_ip_address(self._endpoint.identity.listen_addr) or SOMEWHERE
+        own_address = parse_ip_address(self._endpoint.identity.listen_addr) or UNKNOWN_PLACE
         teller = own_address if home is None else home.address
         server = servers[found.node_id]
         raise OtherServerError(server, way_to_server(server, teller, own_id))
