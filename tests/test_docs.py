@@ -71,14 +71,19 @@ async def run_among_nodes(code: Any) -> None:
             await asyncio.wait_for(result, PATIENCE_S)
 
 
-@pytest.mark.parametrize("block", EXAMPLES, ids=by_name)
-def test_an_example_runs(block: Block) -> None:
+def run_example(block: Block) -> None:
+    """A whole program by itself; what is only a part of one, among nodes."""
     source = "\n" * (block.line - 1) + block.text
     if "asyncio.run(" in block.text:
         exec(compile(source, str(block.path), "exec"), {"__name__": "__main__"})
         return
     code = compile(source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(run_among_nodes(code))
+
+
+@pytest.mark.parametrize("block", EXAMPLES, ids=by_name)
+def test_an_example_runs(block: Block) -> None:
+    run_example(block)
 
 
 def test_there_are_examples() -> None:

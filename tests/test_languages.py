@@ -5,8 +5,6 @@ top. What is not prose must be the same in both: headings and their levels, code
 options and commands, and where links lead.
 """
 
-import ast
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from p2ptui.config import render
 from p2ptui.config.option import Shorthand
 from p2ptui.config.render import OPTIONS, with_tables
 from p2ptui.config.translation import MissingTranslationError, Translation, translation_beside
-from tests.test_docs import Block, blocks, by_name, run_among_nodes
+from tests.test_docs import Block, blocks, by_name, run_example
 
 ROOT = Path(__file__).parent.parent
 CHINESE = ROOT / "docs" / "zh-CN"
@@ -231,12 +229,7 @@ EXAMPLES = [block for page in BOTH for block in blocks(page, "python")]
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=by_name)
 def test_an_example_runs_in_both_languages(block: Block) -> None:
-    source = "\n" * (block.line - 1) + block.text
-    if "asyncio.run(" in block.text:
-        exec(compile(source, str(block.path), "exec"), {"__name__": "__main__"})
-        return
-    code = compile(source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    asyncio.run(run_among_nodes(code))
+    run_example(block)
 
 
 def test_the_chinese_reference_of_options_is_fresh_and_complete() -> None:
