@@ -7,6 +7,7 @@ long as another server is up.
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
@@ -43,6 +44,10 @@ that it leaves: meanwhile it is in all lists."""
 
 TRIES_OF_HOST: Final = 12
 """One host, whichever of its ports are named: three servers may be on one machine."""
+
+HELD_S: Final = 1.0
+"""A session that lasted so long shows that the named server is one, and wants this node: tries at it
+count no more. It is short, as a node's own server may be up again after two seconds."""
 
 MAX_ASKED: Final = 256
 """Addresses, and hosts, of which it is known how often they were asked; with more, none is."""
@@ -85,10 +90,11 @@ class Refuge:
         """There is another home, or none any more."""
         self._seen: tuple[bool, Sequence[ToldServer]] = False, ()
         """Whether one was wanted, and which there were, when that was looked at."""
-        self._joined: BoundedTable[Address, None] = BoundedTable(
+        self._joined: BoundedTable[Address, float] = BoundedTable(
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
-        """Where those are that were asked, and have not failed."""
+        """Where those are that were asked, and have not failed; and since when each is joined,
+        infinity while it is being asked."""
         self._asked: BoundedTable[Address, tuple[int, float]] = BoundedTable(
             MAX_ASKED,
             refuses=True,
@@ -136,7 +142,7 @@ class Refuge:
             self._seen = False, self._home.told
             await self._news.wait()
         for address in list(self._joined):
-            del self._joined[address]
+            self._let_go(address)
             log.info(
                 "left the server at %s",
                 format_address(address),
@@ -146,7 +152,7 @@ class Refuge:
 
     async def _ask_all(self) -> None:
         for address in [where for where in self._joined if not self._home.has_session_at(where)]:
-            del self._joined[address]  # that one has died too
+            self._let_go(address)  # that one has died too
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
@@ -165,9 +171,20 @@ class Refuge:
             self._hosts, host, of_host + 1, now
         )
 
+    def _let_go(self, address: Address) -> None:
+        """A server is not used any more. If it served for a while it may be asked as if for the
+        first time: or a node whose own server dies again and again would soon have none to go to.
+        """
+        joined_at = self._joined.pop(address)
+        if joined_at is None or self._now() < joined_at + HELD_S:
+            return
+        tries, _ = self._asked.pop(address) or (0, 0.0)
+        if of_host := self._hosts.get(address[0]):
+            self._hosts.replace(address[0], of_host - tries)
+
     async def _ask(self, told: ToldServer) -> None:
         where = format_address(told.address)
-        if not self._joined.put(told.address, None):
+        if not self._joined.put(told.address, math.inf):
             return
         try:
             asked = JoinedAddress(told.address, pin=told.node_id)
@@ -181,6 +198,7 @@ class Refuge:
                 extra=tagged("refuge_failed", address=where, reason=str(error)),
             )
         else:
+            self._joined.replace(told.address, self._now())
             log.warning(
                 "no server that was to be joined answers: using the one at %s until one does",
                 where,

@@ -149,7 +149,17 @@ class Crowd:
             for peer in endpoint.peers
         ]
         drops = dict(endpoint.counters.drops)
-        return {"home": None if home is None else home.name, "peers": peers, "drops": drops}
+        refuge = self.nodes[source]._runtime._servers._refuge
+        now = asyncio.get_running_loop().time()
+        return {
+            "home": None if home is None else home.name,
+            "peers": peers,
+            "drops": drops,
+            "told": [str(one) for one in endpoint.home.told],
+            "asked": {str(a): (n, round(now - at, 1)) for a, (n, at) in refuge._asked.items()},
+            "hosts": dict(refuge._hosts.items()),
+            "joined": [str(a) for a in refuge._joined],
+        }
 
     async def listed(self, source: str, server: str) -> list[str]:
         """Ids of all nodes that a server knows."""

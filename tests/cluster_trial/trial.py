@@ -394,6 +394,10 @@ class Trial:
             took += [when - began for when in reached.values()]
             missing += len(ids) - len(reached)
             self.say(f"  {home + 1} killed: {_within([when - began for when in reached.values()])}")
+            for name in (self._names[node_id] for node_id in set(ids) - reached.keys()):
+                self.say(f"    not {name}: {await self.crowd_of[name].do('tell', name)}")
+            if len(reached) < len(ids):
+                self.say(f"    from {prober}: {await crowd.do('tell', prober)}")
             await asyncio.sleep(1)
             self.servers[home].start()
             if not await until(self.watch.views[home].look, LIMIT_S):

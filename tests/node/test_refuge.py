@@ -39,11 +39,19 @@ class Asker:
         if not self.answers:
             await asyncio.sleep(within_s)
             raise PeerTimeoutError("nobody answers")
+        self.home.is_wanted = False
+
+    async def serve(self, seconds: float) -> None:
+        """One that answers is the home for so long, and dies."""
+        self.home.is_wanted = True
+        self.home.on_wanted()
+        await asyncio.sleep(seconds)
 
     async def want(self, seconds: float) -> None:
         """Say twice a second that one is wanted, as a home does while silent servers are left."""
         end = self._loop.time() + seconds
         while self._loop.time() < end:
+            self.home.is_wanted = True
             self.home.on_wanted()
             await asyncio.sleep(0.5)
 
@@ -110,6 +118,30 @@ def test_those_that_were_joined_and_died_leave_room_for_others():
             await asker.want(10)
         assert len(asker.asked) >= 40
         assert asker.drops == []
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_one_that_served_is_asked_again_however_often_it_is_needed():
+    async def story():
+        asker = Asker(server(1))
+        asker.answers = True
+        for _ in range(20):
+            await asker.serve(2)
+        assert len(asker.asked) == 20
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_one_that_leaves_at_once_is_asked_as_often_as_one_that_does_not_answer():
+    async def story():
+        asker = Asker(server(1))
+        asker.answers = True
+        for _ in range(100):
+            await asker.serve(0.5)
+        assert len(asker.asked) <= 4
         await asker.close()
 
     run_virtual(story())
