@@ -46,8 +46,8 @@ TRIES_OF_HOST: Final = 12
 """One host, whichever of its ports are named: three servers may be on one machine."""
 
 HELD_S: Final = 1.0
-"""A session that lasted so long shows that the named server is one, and wants this node: tries at it
-count no more. It is short, as a node's own server may be up again after two seconds."""
+"""A session that lasted this long shows that the named server exists and wants this node, so tries
+at it no longer count. It is short because a node's own server may be up again after two seconds."""
 
 MAX_ASKED: Final = 256
 """Addresses, and hosts, of which it is known how often they were asked; with more, none is."""
