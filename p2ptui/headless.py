@@ -19,7 +19,7 @@ from p2ptui.io.sd_notify import ServiceManager
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
-from p2ptui.node import Node, diagnoses_at_start
+from p2ptui.node import Node, diagnose_first, diagnoses_at_start
 from p2ptui.operating import log_statistics, operated, stats_fields, stats_line, status_line
 from p2ptui.reloading import Reloading
 from p2ptui.starting import examine
@@ -175,19 +175,24 @@ async def _log_stats(node: Node, reloading: Reloading) -> None:
 
 
 async def _log_nat(node: Node, config: Config) -> None:
-    """Say once what the NAT is like, for a node that others elsewhere could reach."""
-    if diagnoses_at_start(config, node.address):
+    """Say what the NAT is like, for a node that others elsewhere could reach."""
+
+    async def diagnose() -> bool:
         try:
             report = await node.diagnose_nat()
         except P2PError as error:
             log.warning(
                 "the NAT is not known: %s", error, extra=tagged("nat_unknown", reason=str(error))
             )
-        else:
-            log.info(
-                "NAT: %s; %s",
-                type_words(report),
-                report.meaning,
-                extra=tagged("nat", type=type_words(report), meaning=report.meaning),
-            )
+            return False
+        log.info(
+            "NAT: %s; %s",
+            type_words(report),
+            report.meaning,
+            extra=tagged("nat", type=type_words(report), meaning=report.meaning),
+        )
+        return report.udp is not None
+
+    if diagnoses_at_start(config, node.address):
+        await diagnose_first(node, diagnose)
     await asyncio.get_running_loop().create_future()

@@ -1,5 +1,6 @@
 """Floor 3: Node, the public async API for the screen, the command line and library users alike."""
 
+from p2ptui.node.first_diagnosis import diagnose_first
 from p2ptui.node.metrics import Stats
 from p2ptui.node.nat_service import diagnoses_at_start
 from p2ptui.node.node import Node
@@ -17,6 +18,7 @@ __all__ = [
     "PeerView",
     "Roster",
     "Stats",
+    "diagnose_first",
     "diagnoses_at_start",
     "own_address",
     "way_words",

@@ -155,11 +155,11 @@ class Joining:
             for server in self._kept.values()
         )
 
-    async def wait_for_first(self, timeout_s: float) -> bool | None:
+    async def wait_for_first(self, timeout_s: float | None) -> bool | None:
         """Where none of the servers is joined, wait until one is.
 
         Args:
-            timeout_s: At most so long, seconds.
+            timeout_s: At most so long, seconds; None: as long as it takes.
 
         Returns:
             Whether one came; None where there was nothing to wait for.

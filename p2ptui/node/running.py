@@ -211,6 +211,18 @@ class RunningNode(NodeLife):
         """How many of the servers in `join` this node has a session with, and no other server."""
         return self._runtime.joining.joined
 
+    async def wait_joined(self, timeout_s: float | None = None) -> bool:
+        """Wait until this node has a session with one of the servers in `join`.
+
+        Args:
+            timeout_s: Seconds to wait; None waits as long as it takes.
+
+        Returns:
+            Whether it has one. False at once if it has none to join, or has left them all.
+        """
+        await self._runtime.joining.wait_for_first(timeout_s)
+        return self.configured_servers_joined > 0
+
     @property
     def state(self) -> RunState:
         """`not started`, `running`, `closing` or `failed`: an enum whose members are strings."""

@@ -71,7 +71,7 @@ class PageScreen(TextScreen):
     """
 
     def __init__(self, title: str, page: Callable[[int], Text]) -> None:
-        super().__init__(title, page(MIN_PAGE_WIDTH))
+        super().__init__(title, Text())
         self._page = page
 
     def on_mount(self) -> None:

@@ -15,7 +15,6 @@ from p2ptui.verbs import VERBS, Kind, Verb
 
 _COLUMN: Final = 31
 _KEY_COLUMN: Final = 19
-_DESCRIPTION: Final = 27
 
 
 PEER_WORDS: Final = {
@@ -45,9 +44,11 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) 
     _heading(text, "\nfilter EXPR: all of these that are given must hold")
     _filter_words(text, width)
     _heading(text, "\nKeys, and their ids for the key map")
+    bindings = list(bindings)
+    column = max((cell_len(binding.description) for binding in bindings), default=0) + 2
     for binding in bindings:
         shown = keys.get(binding.id or "", binding.key).replace(",", " ")
-        text.append_text(_key(shown, binding, width))
+        text.append_text(_key(shown, binding, column, width))
     _heading(text, "\nMouse")
     _words(
         text,
@@ -109,11 +110,11 @@ def _filter_words(text: Text, width: int) -> None:
         text.append_text(beside(expression, meaning, _COLUMN, width))
 
 
-def _key(shown: str, binding: Binding, width: int) -> Text:
+def _key(shown: str, binding: Binding, column: int, width: int) -> Text:
     description, name = binding.description, binding.id or ""
-    if _KEY_COLUMN + _DESCRIPTION + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
+    if _KEY_COLUMN + column + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
         line = Text.assemble((f"{shown:<{_KEY_COLUMN}}", "bold"))
-        return line.append(f"{description:<{_DESCRIPTION}}").append(f"{name}\n", "dim")
+        return line.append(f"{description:<{column}}").append(f"{name}\n", "dim")
     line = beside(shown, description, cell_len(shown) + 2, width)
     return line.append(f"{' ' * INDENT}{name}\n" if name else "", "dim")
 

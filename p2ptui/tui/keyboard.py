@@ -51,6 +51,8 @@ class Keyboard:
                     return True
         if line is None or not key.is_printable or key.character is None:
             return False
+        if key.character == ":" and line is self._app.bar.input and not line.value:
+            return True  # the key that leads here from the panes begins no command
         line.replace(key.character, *line.selection)
         return True
 

@@ -9,6 +9,7 @@ from typing import Final
 from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
 from p2ptui.nat.report_text import verdict_words
+from p2ptui.node import diagnose_first
 from p2ptui.tui.feed import FeedApp
 
 NAT_GROUP: Final = "nat"
@@ -61,8 +62,13 @@ class NatRun:
         return f"{verdict_words(report)}: {report.meaning}"
 
     async def _quietly(self) -> None:
-        with contextlib.suppress(P2PError):
-            await self._run((), lambda _: None, (), asked_for=False)
+        async def diagnose() -> bool:
+            with contextlib.suppress(P2PError):
+                report = await self._run((), lambda _: None, (), asked_for=False)
+                return report.udp is not None
+            return False
+
+        await diagnose_first(self._app.node, diagnose)
 
     async def _run(
         self,

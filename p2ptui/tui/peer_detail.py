@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from p2ptui.core.events import Path, PeerStatus
@@ -66,20 +67,20 @@ def node_text(
     status = path_of(node) if isinstance(node, OtherNode) else node.status.value
     status = "refused" if is_refused(node) else status
     status = f"gone, it was {status}" if has_gone else status
-    _fact(text, "name", printable(node.name) or "(nobody told)")
-    _fact(text, "id", node.node_id or "(not told yet)")
+    _fact(text, "name", printable(node.name) or "(nobody told)", width)
+    _fact(text, "id", node.node_id or "(not told yet)", width)
     text.append(f"{'state':<{_LABEL_WIDTH}}", "dim")
     text.append(glyph, colour)
     text.append(f" {status}\n")
     _say_trust(text, node, known, width)
     facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node, is_home=is_home)
     for name, value in facts:
-        _fact(text, name, value)
+        _fact(text, name, value, width)
         if name == "round trip":
             _say_trend(text, rtts_ms, minutes_ms, width)
-    _fact(text, "whereabouts", _EVIDENCE_MEANS[evidence_of(node)])
+    _fact(text, "whereabouts", _EVIDENCE_MEANS[evidence_of(node)], width)
     # Last, for its length.
-    _fact(text, "can", printable(", ".join(node.capabilities), 400) or "-")
+    _fact(text, "can", printable(", ".join(node.capabilities), 400) or "-", width)
     lines = list(shell)
     if lines:
         text.append("\nthe same from a shell\n", "dim")
@@ -88,7 +89,11 @@ def node_text(
     return text
 
 
-def _fact(text: Text, name: str, value: str) -> None:
+def _fact(text: Text, name: str, value: str, width: int) -> None:
+    """One line as it is, or as many as it takes, below each other."""
+    if _LABEL_WIDTH + cell_len(value) > width:
+        text.append_text(beside(name, value, _LABEL_WIDTH, width, "dim"))
+        return
     text.append(f"{name:<{_LABEL_WIDTH}}", "dim")
     text.append(f"{value}\n")
 
@@ -96,7 +101,7 @@ def _fact(text: Text, name: str, value: str) -> None:
 def _long_fact(
     text: Text, name: str, value: str, width: int, style: str = "", styled: int = MAX_ADVICE
 ) -> None:
-    """One that may take several lines, with ids in it; `styled` is how much of it is in `style`."""
+    """One with ids in it, which stay whole; `styled` is how much of it is in `style`."""
     column = _LABEL_WIDTH if width - _LABEL_WIDTH >= ID_CELLS else 0
     entry = beside(name, value, column, width, "dim")
     if not name and not column:
@@ -111,11 +116,11 @@ def _say_trend(
 ) -> None:
     if rtts_ms:
         words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
-        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
+        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}", width)
     if minutes_ms:
         bars = highest_of_each(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
-        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
-        _fact(text, "", _words(minutes_ms))
+        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)), width)
+        _fact(text, "", _words(minutes_ms), width)
 
 
 def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> None:
@@ -132,11 +137,11 @@ def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> 
         elif trust in (Trust.NEW, Trust.KNOWN):
             words = f"once you have compared its id with its user: trust {node.node_id}"
             _long_fact(text, "", words, width)
-    _fact(text, "keys", keys_words(node))
+    _fact(text, "keys", keys_words(node), width)
     if isinstance(node, PeerView) and node.signer_id:
-        _fact(text, "of", f"{node.signer_id}, its user's lasting node")
+        _fact(text, "of", f"{node.signer_id}, its user's lasting node", width)
     if known is not None:
-        _fact(text, "met first", _time_words(known.first_seen))
+        _fact(text, "met first", _time_words(known.first_seen), width)
 
 
 def _time_words(at: float) -> str:
@@ -190,7 +195,7 @@ def _facts(peer: PeerView, *, is_home: bool) -> Iterable[tuple[str, str]]:
     yield "sent again", str(peer.retransmissions)
     yield "waiting", f"{counted(peer.waiting, 'message')} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
-    yield "known for", ago_text(peer.connected_for_s)
+    yield "connected for", ago_text(peer.connected_for_s)
 
 
 def _role_of(peer: PeerView) -> str:
