@@ -32,7 +32,7 @@ async def main(sides: list[tuple[str, str]]) -> None:
 
 
 def side_options(network: str, server: str) -> Config:
-        """The options of the bridge's node in one of the networks."""
+    """The options of the bridge's node in one of the networks."""
     return Config().with_options(
         name="bridge",
         network_id=network,
@@ -44,7 +44,7 @@ def side_options(network: str, server: str) -> Config:
 
 
 async def forward(source: Node, network: str, target: Node, other_network: str) -> None:
-        """Forward messages from one network to all peers in the other."""
+    """Forward messages from one network to all peers in the other."""
     async for event in source.events():
         if not isinstance(event, DataReceived) or event.is_echo:
             continue
@@ -57,7 +57,7 @@ async def forward(source: Node, network: str, target: Node, other_network: str) 
 
 
 def bridged(payload: Any, network: str, other_network: str) -> dict[str, Any] | None:
-        """The message as it enters the other network; None if it has already been there."""
+    """The message as it enters the other network; None if it has already been there."""
     message = payload if isinstance(payload, dict) else {"text": payload}
     been_in = message.get("networks", [])
     if not isinstance(been_in, list) or len(been_in) >= MOST_NETWORKS or other_network in been_in:

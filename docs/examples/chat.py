@@ -36,7 +36,7 @@ async def main(name: str, address: str, join: list[str], network: str) -> None:
 
 
 async def show(node: Node) -> None:
-        """Print events until cancelled."""
+    """Print events until cancelled."""
     async for event in node.events():
         match event:
             case PeerStatusChanged(status=PeerStatus.AUTHENTICATED):
@@ -48,7 +48,7 @@ async def show(node: Node) -> None:
 
 
 def words(node: Node, sender_id: str, payload: Any) -> str:
-        """A message as a line. All of it is remote text, which must not control the terminal."""
+    """A message as a line. All of it is remote text, which must not control the terminal."""
     if not isinstance(payload, dict):
         payload = {"text": payload}
     sender = payload.get("from") or next(
@@ -58,7 +58,7 @@ def words(node: Node, sender_id: str, payload: Any) -> str:
 
 
 async def typed_lines() -> AsyncIterator[str]:
-        """The lines of standard input. A thread reads them, since reading a terminal cannot be awaited."""
+    """The lines of standard input. A thread reads them, since a terminal cannot be awaited."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
 

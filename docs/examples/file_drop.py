@@ -31,7 +31,7 @@ async def main(folder: Path, address: str, join: list[str]) -> None:
 
 
 def line_about(event: FileReceived) -> str:
-        """What became of a file. Names are remote text, which must not control the terminal."""
+    """What became of a file. Names are remote text, which must not control the terminal."""
     sender = f"{printable(event.sender, 64)} ({event.node_id[:8]})"
     if event.path is None:
         return f"{sender} sent {printable(event.name)}: not kept, {printable(event.reason or '')}"

@@ -39,10 +39,10 @@ TIMEOUT_S = 5.0
 
 
 def read_rows(url: str) -> Iterator[tuple[str, float]]:
-        """The node's metrics, each with a readable name.
+    """The node's metrics, each with a readable name.
 
     Raises:
-                OSError: The node does not answer.
+        OSError: The node does not answer.
         ValueError: The answer does not hold metrics.
     """
     with urlopen(url, timeout=TIMEOUT_S) as answer:
@@ -54,7 +54,7 @@ def read_rows(url: str) -> Iterator[tuple[str, float]]:
 
 
 def page(url: str) -> str:
-        """The whole page. If the node does not answer, the page says so."""
+    """The whole page. If the node does not answer, the page says so."""
     try:
         rows = [f"<tr><td>{escape(name)}<td>{value:,.0f}" for name, value in read_rows(url)]
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def page(url: str) -> str:
 
 
 def serve(url: str, port: int) -> None:
-        """Serve the page on this machine until interrupted."""
+    """Serve the page on this machine until interrupted."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
