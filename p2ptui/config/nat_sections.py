@@ -146,7 +146,7 @@ class NatDetectionOptions(Section, frozen=True, kw_only=True):
 
     enable: Annotated[bool, About("Diagnose the NAT at start.")] = True
     stun_servers: Annotated[
-        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+        tuple[str, ...], About("STUN servers to ask.", max_length=64, form=REMOTE_ADDRESS)
     ] = _STUN_SERVERS
     detection_timeout_ms: Annotated[
         int,
@@ -246,7 +246,7 @@ class IceOptions(Section, frozen=True, kw_only=True):
 
     enable: Annotated[bool, About("Search for direct paths.")] = True
     stun_servers: Annotated[
-        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+        tuple[str, ...], About("STUN servers to ask.", max_length=64, form=REMOTE_ADDRESS)
     ] = _STUN_SERVERS
     gathering_timeout: Annotated[
         int, About("Gathering candidates takes this long at most.", "ms", 1, HOUR_MS)
