@@ -1,6 +1,6 @@
 """Writes grafana-dashboard.json: `python docs/deploy/dashboard.py`, at the top of the repository.
 
-The panels are described here; where each stands, its id and what Grafana wants besides is computed.
+The panels are described here; their places, ids and the other fields of Grafana are computed.
 """
 
 import json
@@ -28,7 +28,7 @@ TRIED = 'result!="given_up"'
 # A row: its title, and panels: title, unit, queries with their legend.
 ROWS = [
     (
-        "Is it well?",
+        "Health",
         [
             ("Up", "short", [(f"up{BY_NODE}", "{{instance}}")]),
             (
@@ -37,7 +37,7 @@ ROWS = [
                 [(now("p2ptui_peers", "instance, status"), "{{instance}} {{status}}")],
             ),
             (
-                "Servers joined, of those configured",
+                "Configured servers joined",
                 "short",
                 [
                     (now("p2ptui_configured_servers_joined"), "{{instance}} joined"),
@@ -93,7 +93,7 @@ ROWS = [
                 ],
             ),
             (
-                "Port predictions that are right for our own samples",
+                "Port predictions that are right about our own samples",
                 "percentunit",
                 [
                     (
@@ -141,7 +141,7 @@ ROWS = [
                 ],
             ),
             (
-                "For others",
+                "Work for others",
                 "ops",
                 [
                     (rate("p2ptui_relayed_datagrams_total"), "{{instance}} relayed"),
@@ -168,7 +168,7 @@ ROWS = [
         [
             ("Link to the broker", "short", [(now("p2ptui_cluster_link_up"), "{{instance}}")]),
             (
-                "Other servers, nodes",
+                "Other servers, and nodes",
                 "short",
                 [
                     (now("p2ptui_cluster_servers"), "{{instance}} servers"),
@@ -179,7 +179,7 @@ ROWS = [
                 ],
             ),
             (
-                "Hand-overs, by result",
+                "Handovers, by result",
                 "ops",
                 [(rate("p2ptui_cluster_handovers_total", "result"), "{{result}}")],
             ),
@@ -201,7 +201,7 @@ ROWS = [
 
 
 def variable(name: str, query: str) -> dict:
-    """What a reader of the dashboard may choose."""
+    """A choice at the top of the dashboard."""
     return {
         "name": name,
         "type": "query",
@@ -263,7 +263,7 @@ def panels() -> list[dict]:
 
 
 def dashboard() -> dict:
-    """As Grafana imports it."""
+    """The whole dashboard, as Grafana imports it."""
     return {
         "title": "p2ptui",
         "uid": "p2ptui",

@@ -1,12 +1,12 @@
-"""Join two networks: what a node of one says to the bridge, all its peers in the other hear.
+"""Join two networks: a message to the bridge in one network goes to all its peers in the other.
 
 python chat.py alice --network red --address 127.0.0.1:8080
 python chat.py bob --network blue --address 127.0.0.1:8081
 python bridge.py red=127.0.0.1:8080 blue=127.0.0.1:8081
 
-Nodes of different networks refuse each other, so that the bridge is a node in each. Every message
-carries the networks that it has been in, and never enters one of them again: however many bridges
-there are, nothing goes round in circles.
+Nodes of different networks refuse each other, so the bridge is a node in each. Every message
+carries a list of the networks that it has been in, and never enters one of them again, so there are
+no loops, however many bridges there are.
 """
 
 import argparse
@@ -32,7 +32,7 @@ async def main(sides: list[tuple[str, str]]) -> None:
 
 
 def side_options(network: str, server: str) -> Config:
-    """Of the node that the bridge is in one of the networks."""
+    """The options of the bridge's node in one of the networks."""
     return Config().with_options(
         name="bridge",
         network_id=network,
@@ -44,7 +44,7 @@ def side_options(network: str, server: str) -> Config:
 
 
 async def forward(source: Node, network: str, target: Node, other_network: str) -> None:
-    """Hand on what comes from one network to all peers in the other."""
+    """Forward messages from one network to all peers in the other."""
     async for event in source.events():
         if not isinstance(event, DataReceived) or event.is_echo:
             continue
@@ -57,7 +57,7 @@ async def forward(source: Node, network: str, target: Node, other_network: str) 
 
 
 def bridged(payload: Any, network: str, other_network: str) -> dict[str, Any] | None:
-    """The message as it enters the other network; None if it has been there already."""
+    """The message as it enters the other network; None if it has already been there."""
     message = payload if isinstance(payload, dict) else {"text": payload}
     been_in = message.get("networks", [])
     if not isinstance(been_in, list) or len(been_in) >= MOST_NETWORKS or other_network in been_in:

@@ -1,4 +1,4 @@
-"""Chat in a terminal: every line goes to every peer, and theirs come back. Ctrl+D leaves.
+"""Chat in a terminal: your lines go to all peers, and theirs are printed. Ctrl+D leaves.
 
 python chat.py alice --address 127.0.0.1:8080
 python chat.py bob --join 127.0.0.1:8080
@@ -36,7 +36,7 @@ async def main(name: str, address: str, join: list[str], network: str) -> None:
 
 
 async def show(node: Node) -> None:
-    """Print what happens, until cancelled."""
+    """Print events until cancelled."""
     async for event in node.events():
         match event:
             case PeerStatusChanged(status=PeerStatus.AUTHENTICATED):
@@ -48,7 +48,7 @@ async def show(node: Node) -> None:
 
 
 def words(node: Node, sender_id: str, payload: Any) -> str:
-    """A message as a line. All of it is remote text: it must not act on the terminal."""
+    """A message as a line. All of it is remote text, which must not control the terminal."""
     if not isinstance(payload, dict):
         payload = {"text": payload}
     sender = payload.get("from") or next(

@@ -1,4 +1,4 @@
-"""Keep the files that others send in a folder, and say who sent what. Ctrl+C ends it.
+"""Keep the files that others send in a folder, and print who sent which. Ctrl+C ends it.
 
 python file_drop.py inbox --address 0.0.0.0:8080
 p2ptui send 127.0.0.1:8080 --file notes.txt --name alice
@@ -31,7 +31,7 @@ async def main(folder: Path, address: str, join: list[str]) -> None:
 
 
 def line_about(event: FileReceived) -> str:
-    """What became of a file. Names are remote text: they must not act on the terminal."""
+    """What became of a file. Names are remote text, which must not control the terminal."""
     sender = f"{printable(event.sender, 64)} ({event.node_id[:8]})"
     if event.path is None:
         return f"{sender} sent {printable(event.name)}: not kept, {printable(event.reason or '')}"

@@ -1,4 +1,4 @@
-"""A small status page in the browser, from the metrics of a node.
+"""A small status page in the browser that shows the metrics of a node.
 
 pip install '.[metrics]'        # in the checkout of p2ptui
 p2ptui --no-ui --metrics 127.0.0.1:9100
@@ -39,11 +39,11 @@ TIMEOUT_S = 5.0
 
 
 def read_rows(url: str) -> Iterator[tuple[str, float]]:
-    """What the node tells of itself, by a name for people.
+    """The node's metrics, each with a readable name.
 
     Raises:
-        OSError: It does not answer.
-        ValueError: Its answer is no metrics.
+        OSError: The node does not answer.
+        ValueError: The answer does not hold metrics.
     """
     with urlopen(url, timeout=TIMEOUT_S) as answer:
         text = answer.read().decode()
@@ -54,7 +54,7 @@ def read_rows(url: str) -> Iterator[tuple[str, float]]:
 
 
 def page(url: str) -> str:
-    """The whole page; if the node is gone, it says so."""
+    """The whole page. If the node does not answer, the page says so."""
     try:
         rows = [f"<tr><td>{escape(name)}<td>{value:,.0f}" for name, value in read_rows(url)]
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def page(url: str) -> str:
 
 
 def serve(url: str, port: int) -> None:
-    """Serve the page on this machine, until interrupted."""
+    """Serve the page on this machine until interrupted."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -81,8 +81,8 @@ def serve(url: str, port: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("url", help="the metrics of a node")
-    parser.add_argument("--port", type=int, default=0, help="of the page (any free one)")
+    parser.add_argument("url", help="address of the node's metrics")
+    parser.add_argument("--port", type=int, default=0, help="port of the page (any free port)")
     given = parser.parse_args()
     with suppress(KeyboardInterrupt):
         serve(given.url, given.port)

@@ -52,14 +52,14 @@ def add_config_arguments(parser: CommandParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="read this configuration file, .toml or .json, instead of the default ones",
+        help="read this configuration file, .toml or .json, instead of the default files",
     )
     add(
         "--no-config",
         dest="config",
         action="store_const",
         const=(),
-        help="read no configuration file at all",
+        help="read no configuration file",
     )
 
 
@@ -182,8 +182,8 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
         add_config_arguments(parser)
     if _runs_a_node(module):
         add = parser.add_argument
-        add("--network-id", metavar="ID", help="the network to take part in")
-        add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
+        add("--network-id", metavar="ID", help="the network to join")
+        add("--identity", metavar="FILE", help="use this identity (default: a new one)")
         add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Forget a node that was met, its name and its addresses: who comes next in its place is new."""
+"""Forget a node, its name and its addresses: the next node in its place is new."""
 
 import argparse
 import time
@@ -15,7 +15,7 @@ RUNS_A_NODE: Final = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui forget` takes."""
     add = parser.add_argument
-    add("peer", metavar="PEER", help="its name, its id, the beginning of that, or HOST:PORT")
+    add("peer", metavar="PEER", help="its name, its id, the beginning of its id, or HOST:PORT")
     add("--json", action="store_true", help="print one JSON object")
 
 

@@ -1,4 +1,4 @@
-"""Show who this node is (show), or make a key that all nodes of a network share (new)."""
+"""Show this node's id and public keys (show), or create a network key (new)."""
 
 import argparse
 import base64
@@ -22,9 +22,9 @@ RUNS_A_NODE: Final = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui key` takes."""
     add = parser.add_argument
-    add("what", choices=("show", "new"), metavar="show|new", help="this node, or a network key")
-    add("--identity", metavar="FILE", help="show the node whose identity this is")
-    add("--output", metavar="FILE", help="write the new key there, and do not print it")
+    add("what", choices=("show", "new"), metavar="show|new", help="this node's id, or a new key")
+    add("--identity", metavar="FILE", help="show the node with this identity file")
+    add("--output", metavar="FILE", help="write the new key there instead of printing it")
     add("--json", action="store_true", help="print one JSON object")
 
 

@@ -28,7 +28,7 @@ from p2ptui.wire.address import Address, format_address
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui servers` takes."""
     parser.add_argument(
-        "server", metavar="HOST:PORT[#ID]", nargs="?", help="a server of the network, to ask"
+        "server", metavar="HOST:PORT[#ID]", nargs="?", help="the server of the network to ask"
     )
     parser.add_argument(
         "--join",

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT",
-        help="a STUN server to ask; may be given several times (default: those configured)",
+        help="a STUN server to ask; may be given several times (default: the configured servers)",
     )
     add(
         "--filter-with",
@@ -58,16 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--join",
         action=Once,
         metavar="HOST:PORT",
-        help="a node whose STUN and whose peers are asked as well",
+        help="a node to ask by STUN, together with its peers",
     )
-    add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
+    add("--lifetime", action="store_true", help="measure how long a mapping lives; takes minutes")
     add(
         "--watch",
         action="store_true",
-        help=f"again every {seconds_words(WATCH_S)}, until interrupted",
+        help=f"repeat every {seconds_words(WATCH_S)} until interrupted",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object a report")
+    form.add_argument("--json", action="store_true", help="print one JSON object per report")
     form.add_argument("--markdown", action="store_true", help="print Markdown, for an issue")
 
 

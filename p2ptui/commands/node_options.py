@@ -92,14 +92,14 @@ def node_parser() -> CommandParser:
         "--listen-address",
         metavar="HOST:PORT",
         help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080; to"
-        " join a server on another machine any free port of all addresses)",
+        " join a server on another machine, any free port on all addresses)",
     )
-    add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
+    add("-m", "--max-connections", type=int, metavar="N", help="the most peers at a time")
     add_config_arguments(parser)
     add("--network-id", metavar="ID", help="only nodes of the same network become peers")
-    add("--name", metavar="NAME", help="what this node is called")
+    add("--name", metavar="NAME", help="the name of this node")
     add("--heartbeat-interval", type=float, metavar="S", help="seconds between heartbeats")
-    add("--connection-timeout", type=float, metavar="S", help="a peer silent this long is gone")
+    add("--connection-timeout", type=float, metavar="S", help="seconds until a silent peer is lost")
     add(
         "--enable-discovery",
         type=_boolean,
@@ -112,24 +112,25 @@ def node_parser() -> CommandParser:
         "--join",
         action="append",
         metavar="HOST:PORT[#ID]",
-        help="connect to this node, which must have that id, and keep connected; may be given"
-        " several times",
+        help="connect to this node (with ID, to no other) and stay connected; may be given several"
+        " times",
     )
     add(
         "--cluster",
         action="append",
         metavar="URL",
-        help="share the network with other servers by this NATS broker, nats://HOST:PORT or"
+        help="share the network with other servers through this NATS broker, nats://HOST:PORT or"
         " tls://HOST:PORT; may be given several times",
     )
-    add("--identity", metavar="FILE", help="be the node whose identity this is; made if missing")
-    add("--ephemeral", action="store_true", help="take a new identity, until this node ends")
-    add("--security-mode", metavar="open|prefer|require", help="whom this node talks to")
+    add("--identity", metavar="FILE", help="use this identity file; created if missing")
+    add("--ephemeral", action="store_true", help="use a new identity until this node ends")
+    add("--security-mode", metavar="open|prefer|require", help="which nodes this node talks to")
     add("--network-key-file", metavar="FILE", help="the key that all nodes of the network share")
     add(
         "--key-log",
         metavar="FILE",
-        help="append the keys of all sessions to this file, for debugging: who has it reads them",
+        help="append the keys of all sessions to this file, for debugging: anybody who has the"
+        " file can decrypt them",
     )
     add(
         "--metrics",
@@ -147,8 +148,8 @@ def node_parser() -> CommandParser:
             const=level.lower(),
             help=f"log {level} and above" if level != "ERROR" else "log errors only",
         )
-    add("--check-config", action="store_true", help="check the configuration, and exit")
-    add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
+    add("--check-config", action="store_true", help="check the configuration and exit")
+    add("--print-config", action="store_true", help="print all options as TOML and exit")
     add(
         "--where", action="store_true", help="with --print-config: show where each value comes from"
     )

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_seconds,
         default=DEFAULT_INTERVAL_S,
         metavar="S",
-        help="seconds between them (1)",
+        help="seconds between samples (1)",
     )
     parser.add_argument(
         "--timeout",

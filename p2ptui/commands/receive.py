@@ -1,4 +1,4 @@
-"""Keep the files that others send, under harmless names and never over another file."""
+"""Keep the files that others send, under safe names, without overwriting any file."""
 
 import argparse
 import contextlib
@@ -39,12 +39,12 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui receive` takes."""
     add = parser.add_argument
-    add("--into", metavar="DIR", help="where to keep them (the current directory)")
+    add("--into", metavar="DIR", help="where to keep files (the current directory)")
     add(
         "--from",
         dest="sender",
         metavar="WHO",
-        help="take files of this node only: its id, the beginning of one, or its name",
+        help="take files from this node only: its id, the beginning of its id, or its name",
     )
     add("--once", action="store_true", help="end after one file")
     add("--max-files", type=int, metavar="N", help="files to keep, at most (1,000)")
@@ -53,17 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--join",
         action="append",
         metavar="HOST:PORT[#ID]",
-        help="be reachable by way of this server, which must have that id; may be given several"
-        " times",
+        help="be reachable through this server (with ID, no other); may be given several times",
     )
     add(
         "-a",
         "--address",
         metavar="HOST:PORT",
-        help="listen here; with --join any free port, else as configured (127.0.0.1:8080)",
+        help="listen here; with --join any free port, otherwise as configured (127.0.0.1:8080)",
     )
-    add("--name", metavar="NAME", help="what the receiving node is called")
-    add("--json", action="store_true", help="print one JSON object a file")
+    add("--name", metavar="NAME", help="the name of the receiving node")
+    add("--json", action="store_true", help="print one JSON object per file")
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:

@@ -49,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
     )
     parser.add_argument("--file", metavar="F", help="send a file instead")
-    parser.add_argument("--name", metavar="NAME", help="what the sending node is called")
+    parser.add_argument("--name", metavar="NAME", help="the name of the sending node")
     parser.add_argument(
         "--timeout",
         type=positive_seconds,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
-        help="seconds in which it must arrive (10)",
+        help="seconds until it must have arrived (10)",
     )
     parser.add_argument("--json-payload", action="store_true", help="the message is JSON")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

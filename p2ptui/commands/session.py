@@ -58,14 +58,14 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         metavar="TARGET",
         help="HOST:PORT, or HOST:PORT#ID for that node and no other; with --join also a node id,"
-        " the beginning of one, or a name",
+        " the beginning of an id, or a name",
     )
     parser.add_argument(
         "--join",
         action="append",
         metavar="HOST:PORT[#ID]",
-        help="a server that knows the target, and the id that it must have; of several, given one"
-        " after the other, the next is asked where one does not know it",
+        help="a server that knows the target (with ID, no other server); may be given several"
+        " times, and the next server is asked if one does not know the target",
     )
 
 

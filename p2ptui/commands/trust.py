@@ -1,4 +1,4 @@
-"""Say that a node which was met is the right one: its id was compared with its user."""
+"""Mark a node as verified, after you have compared its id with its user."""
 
 import argparse
 import time
@@ -15,7 +15,7 @@ RUNS_A_NODE: Final = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui trust` takes."""
-    parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of that")
+    parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of its id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

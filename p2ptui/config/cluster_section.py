@@ -22,14 +22,14 @@ _ADVERTISED: Final = Form(
 
 
 class ClusterOptions(Section, frozen=True, kw_only=True):
-    """Several servers of one network, by way of a NATS broker with JetStream; off by default."""
+    """Several servers of one network, through a NATS broker with JetStream; off by default."""
 
     servers: Annotated[
         tuple[str, ...],
         About(
-            "The broker: its NATS servers, any of which will do; tls:// insists on TLS. Empty: this"
-            " node serves its network alone. A user and password may stand before the host, as in"
-            " nats://USER:PASSWORD@HOST; they are never shown.",
+            "The NATS servers of the broker, of which any one is used; tls:// requires TLS."
+            " Empty: this node serves its network alone. A user and password may stand before"
+            " the host, as in nats://USER:PASSWORD@HOST; they are never shown.",
             max_length=16,
             form=BROKER_URL,
             shown=shown_broker,
@@ -37,40 +37,49 @@ class ClusterOptions(Section, frozen=True, kw_only=True):
     ] = ()
     name: Annotated[
         str,
-        About("What the other servers call this one; empty: as server.name.", max_length=64),
+        About("The name of this server for the other servers; empty: server.name.", max_length=64),
     ] = ""
     address: Annotated[
         str,
         About(
-            "Where clients of the other servers reach this one: an IP address and a port, no host"
-            " name; empty: where it listens, unless that is all addresses.",
+            "The address at which clients of the other servers reach this one: an IP address"
+            " and a port, no host name; empty: the address that it listens on, unless that is"
+            " all addresses.",
             form=_ADVERTISED,
         ),
     ] = ""
     credentials: Annotated[
         str,
-        About("The file that proves who this server is: .creds, or an nkey.", max_length=4096),
+        About(
+            "The file with this server's credentials for the broker: .creds, or an nkey.",
+            max_length=4096,
+        ),
     ] = ""
     tls_ca: Annotated[
         str,
         About(
-            "The file with the certificates that vouch for the broker's; empty: the system's.",
+            "The file with the CA certificates for the broker's certificate; empty: the system's.",
             max_length=4096,
         ),
     ] = ""
     tls_cert: Annotated[
         str,
-        About("The file with this server's own certificate, if the broker asks.", max_length=4096),
+        About(
+            "The file with this server's own certificate, if the broker asks for one.",
+            max_length=4096,
+        ),
     ] = ""
-    tls_key: Annotated[str, About("The file with its key.", max_length=4096)] = ""
+    tls_key: Annotated[
+        str, About("The file with the key of this certificate.", max_length=4096)
+    ] = ""
     max_nodes: Annotated[
         int, About("Nodes of other servers known here, and in the bucket.", "nodes", 1, COUNT)
     ] = 200_000
     heartbeat: Annotated[
         float,
         About(
-            "Each node is told of anew after this time, and forgotten after three of it; the same"
-            " on all servers of a network.",
+            "Each node is announced again after this time, and forgotten after three times as"
+            " long; must be the same on all servers of a network.",
             "s",
             0.1,
             3600,

@@ -11,15 +11,16 @@ class FilesOptions(Section, frozen=True, kw_only=True):
     receive_into: Annotated[
         str,
         About(
-            "The directory into which files are written; empty: none is, and only what came is"
-            " logged.",
+            "The directory into which files are written; empty: none is written, and only its"
+            " arrival is logged.",
             max_length=4096,
         ),
     ] = ""
     receive_from: Annotated[
         str,
         About(
-            "Whose files are taken: a node id, the beginning of one, or a name; empty: anybody's.",
+            "The node whose files are taken: its id, the beginning of its id, or its name;"
+            " empty: any node.",
             max_length=64,
         ),
     ] = ""

@@ -20,9 +20,9 @@ class MetricsOptions(Section, frozen=True, kw_only=True):
     address: Annotated[
         str,
         About(
-            "Where /metrics, /healthz and /readyz are served over HTTP; empty: nowhere. There is no"
-            " password: listen on 127.0.0.1, or on a network that only your own machines reach."
-            " Needs the extra p2ptui[metrics].",
+            "The address of /metrics, /healthz and /readyz over HTTP; empty: none. There is no"
+            " password: listen on 127.0.0.1, or on a network that only your own machines can"
+            " reach. Needs the extra p2ptui[metrics].",
             form=_ADDRESS,
         ),
     ] = ""

@@ -71,8 +71,8 @@ class StunServerOptions(Section, frozen=True, kw_only=True):
     partner: Annotated[
         str,
         About(
-            "Another node that replies from its address where this one has no second;"
-            " it must name this one too; empty: none.",
+            "Another node that replies from its own address if this one has no second; it must"
+            " name this one too; empty: none.",
             form=_OPTIONAL_REMOTE,
         ),
     ] = ""
@@ -81,7 +81,7 @@ class StunServerOptions(Section, frozen=True, kw_only=True):
         str, About("Sent as the SOFTWARE attribute; empty: none.", max_length=127)
     ] = "p2ptui"
     timeout_ms: Annotated[
-        int, About("A partner that takes longer for a reply is not waited for.", "ms", 1, HOUR_MS)
+        int, About("How long to wait for a reply of the partner.", "ms", 1, HOUR_MS)
     ] = 5000
     max_concurrent_requests: Annotated[
         int, About("Requests that wait for the partner, at most.", "requests", 1, COUNT)
@@ -142,19 +142,21 @@ def _literal_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
 
 
 class NatDetectionOptions(Section, frozen=True, kw_only=True):
-    """What kind of NAT is in the way."""
+    """The diagnosis of the NAT."""
 
-    enable: Annotated[bool, About("Find out at start.")] = True
+    enable: Annotated[bool, About("Diagnose the NAT at start.")] = True
     stun_servers: Annotated[
-        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+        tuple[str, ...], About("STUN servers to ask.", max_length=64, form=REMOTE_ADDRESS)
     ] = _STUN_SERVERS
     detection_timeout_ms: Annotated[
         int,
-        About("It takes this long at most.", "ms", 1, HOUR_MS, aliases=("detection_timeout",)),
+        About(
+            "The longest that a diagnosis takes.", "ms", 1, HOUR_MS, aliases=("detection_timeout",)
+        ),
     ] = 10_000
     # Three in the field. At 10 % loss each way one request in 770 would go unanswered then, and
     # the report be inconclusive; with six it is one in 100,000.
-    retry_count: Annotated[int, About("Further tries of one request.", "tries", 0, 100)] = 6
+    retry_count: Annotated[int, About("Repetitions of one request, at most.", "tries", 0, 100)] = 6
     verbose_logging: Annotated[bool, About("Log each step.")] = False
 
 
@@ -168,7 +170,7 @@ class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
     max_relay_rate_per_client: Annotated[
         int,
         About(
-            "Relayed for one client, by its node id, at most; a burst of one second's worth.",
+            "The most relayed for one client, by its node id, with bursts of one second's worth.",
             "bytes/s",
             1,
             64 * GIB,
@@ -177,24 +179,31 @@ class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
     buffer_size: Annotated[
         int,
         About(
-            "What may wait for one client that is over its rate; more is refused.", "bytes", 1, GIB
+            "How much may wait for one client that is over its rate; more is refused.",
+            "bytes",
+            1,
+            GIB,
         ),
     ] = 65_536
     max_concurrent_relays: Annotated[
         int, About("Pairs of nodes that are relayed at a time, at most.", "relays", 1, COUNT)
     ] = 50
-    relay_timeout: Annotated[float, About("An idle relay is closed.", "s", 0.01, DAY_S)] = 60.0
+    relay_timeout: Annotated[
+        float, About("An idle relay is closed after this time.", "s", 0.01, DAY_S)
+    ] = 60.0
     allow: Annotated[
         tuple[str, ...],
         About(
-            "Only these nodes are relayed, both of a pair; empty: all.",
+            "Relay only for these nodes, both of a pair; empty: for all.",
             max_length=10_000,
             form=_NODE_ID,
         ),
     ] = ()
     deny: Annotated[
         tuple[str, ...],
-        About("These are not, whatever `allow` says.", max_length=10_000, form=_NODE_ID),
+        About(
+            "Never relay for these nodes, whatever `allow` says.", max_length=10_000, form=_NODE_ID
+        ),
     ] = ()
 
 
@@ -205,7 +214,7 @@ class PortPredictionOptions(Section, frozen=True, kw_only=True):
     max_predictions: Annotated[
         int,
         About(
-            f"Ports guessed, at most; {MAX_PREDICTED} are told to the other side at most.",
+            f"Ports guessed, at most; no more than {MAX_PREDICTED} are sent to the other side.",
             "ports",
             1,
             65_536,
@@ -216,18 +225,20 @@ class PortPredictionOptions(Section, frozen=True, kw_only=True):
         int, About("Guesses stay within this many flows of the last one.", "flows", 1, 65_536)
     ] = 100
     enable_ipv6: Annotated[bool, About("Guess for IPv6 too.")] = True
-    port_range_min: Annotated[int, About("The least port to guess.", "port", 0, MAX_PORT)] = 1024
-    port_range_max: Annotated[int, About("The greatest port to guess.", "port", 0, MAX_PORT)] = (
+    port_range_min: Annotated[int, About("The lowest port to guess.", "port", 0, MAX_PORT)] = 1024
+    port_range_max: Annotated[int, About("The highest port to guess.", "port", 0, MAX_PORT)] = (
         MAX_PORT
     )
     prediction_timeout_ms: Annotated[
-        int, About("A guess is good for this long.", "ms", 1, HOUR_MS)
+        int, About("A guess is valid for this long.", "ms", 1, HOUR_MS)
     ] = 5000
     enable_port_verification: Annotated[bool, About("Try a guess before it is used.")] = True
     verification_timeout_ms: Annotated[
         int, About("A try takes this long at most.", "ms", 1, HOUR_MS)
     ] = 1000
-    enable_nat_type_optimization: Annotated[bool, About("Guess by the kind of NAT.")] = True
+    enable_nat_type_optimization: Annotated[bool, About("Guess according to the type of NAT.")] = (
+        True
+    )
 
 
 class IceOptions(Section, frozen=True, kw_only=True):
@@ -235,7 +246,7 @@ class IceOptions(Section, frozen=True, kw_only=True):
 
     enable: Annotated[bool, About("Search for direct paths.")] = True
     stun_servers: Annotated[
-        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+        tuple[str, ...], About("STUN servers to ask.", max_length=64, form=REMOTE_ADDRESS)
     ] = _STUN_SERVERS
     gathering_timeout: Annotated[
         int, About("Gathering candidates takes this long at most.", "ms", 1, HOUR_MS)
@@ -246,22 +257,26 @@ class IceOptions(Section, frozen=True, kw_only=True):
     max_candidates: Annotated[
         int,
         About(
-            f"Addresses told (at most {MAX_OWN}) or tried in a round; the next has the next ones.",
+            f"Addresses sent to the other side (at most {MAX_OWN}) or tried in a round; the next"
+            " round takes the next ones.",
             "candidates",
             1,
             1000,
         ),
     ] = 10
-    stun_retry_count: Annotated[int, About("Further tries of one request.", "tries", 0, 100)] = 3
+    stun_retry_count: Annotated[
+        int, About("Repetitions of one request, at most.", "tries", 0, 100)
+    ] = 3
     stun_timeout: Annotated[
         int, About("One request takes this long at most.", "ms", 1, HOUR_MS)
     ] = 5000
-    pace_ms: Annotated[float, About("Between two checks, at least.", "ms", 0.1, 1000)] = 1.0
+    pace_ms: Annotated[float, About("The shortest time between two checks.", "ms", 0.1, 1000)] = 1.0
     max_checks: Annotated[int, About("Checks sent in one round, at most.", "checks", 1, COUNT)] = (
         2000
     )
     birthday_sockets: Annotated[
-        int, About("Opened for a round of many guesses; 0: never.", "sockets", 0, 1024)
+        int,
+        About("Sockets opened for a round of many guesses; 0: no such rounds.", "sockets", 0, 1024),
     ] = 256
     birthday_probes: Annotated[int, About("Ports guessed in such a round.", "ports", 1, 65_536)] = (
         1300
@@ -272,15 +287,15 @@ class IceOptions(Section, frozen=True, kw_only=True):
     adapt_pace: Annotated[
         bool,
         About(
-            "Repeat offers and checks by the round trip to the server; guess fast at first, then"
-            " slowly; look for a limit to new flows, and keep to it."
+            "Time offers and checks by the round trip to the server; guess fast at first, then"
+            " slowly; look for a limit on new flows, and keep to it."
         ),
     ] = True
     opener_ttl: Annotated[
         int,
         About(
-            "Hops of the first datagrams, which open this node's NAT only; 0: no such, and no"
-            " waiting until they are sent.",
+            "Hops of the first datagrams, which open only this node's NAT; 0: send none, and do"
+            " not wait for them.",
             "hops",
             0,
             255,

@@ -71,7 +71,7 @@ def _check_joined_address(text: str) -> None:
 LISTEN_ADDRESS = Form("HOST:PORT or [IPV6]:PORT; port 0 takes any free one", parse_address)
 REMOTE_ADDRESS = Form("HOST:PORT or [IPV6]:PORT", _check_remote_address)
 JOINED_ADDRESS = Form(
-    "HOST:PORT or [IPV6]:PORT, which #ID may follow: the id of the node that must be there",
+    "HOST:PORT or [IPV6]:PORT, optionally with #ID, the id of the node that must be there",
     _check_joined_address,
 )
 

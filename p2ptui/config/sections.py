@@ -62,13 +62,13 @@ _NETWORK_ID = Form("text of 1 to 255 characters", _check_network_id)
 
 
 class ServerOptions(Section, frozen=True, kw_only=True):
-    """The node itself: where it listens, whom it joins, how long it waits."""
+    """The node itself: where it listens, which servers it joins, how long it waits."""
 
     address: Annotated[
         str,
         About(
-            "The address to listen on. Where nothing sets it, a node that joins a server on another"
-            " machine takes any free port of all addresses instead.",
+            "The address to listen on. If it is not set, a node that joins a server on another"
+            " machine listens on any free port of all addresses.",
             form=LISTEN_ADDRESS,
             aliases=("listen_address",),
         ),
@@ -77,10 +77,10 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         int, About("Connected peers, at most; newcomers beyond are refused.", "peers", 1, COUNT)
     ] = 100
     heartbeat_interval: Annotated[
-        float, About("A peer that was silent this long is sent a Ping.", "s", 0.01, DAY_S)
+        float, About("A peer that has been silent for this long is sent a Ping.", "s", 0.01, DAY_S)
     ] = 30.0
     connection_timeout: Annotated[
-        float, About("A peer that was silent this long is lost.", "s", 0.01, DAY_S)
+        float, About("A peer that has been silent for this long is lost.", "s", 0.01, DAY_S)
     ] = 60.0
     discovery_port_range: Annotated[
         tuple[int, int],
@@ -90,7 +90,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         bool, About("Look for nodes of the same network on this machine and its subnets.")
     ] = True
     discovery_interval: Annotated[
-        float, About("The time between two looks for nodes nearby.", "s", 0.01, DAY_S)
+        float, About("The time between two searches for nodes nearby.", "s", 0.01, DAY_S)
     ] = 60.0
     network_id: Annotated[
         str, About("Only nodes with the same network id talk to each other.", form=_NETWORK_ID)
@@ -98,7 +98,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     peerlist_broadcast_debounce_ms: Annotated[
         int,
         About(
-            "A change among the peers waits this long, to be told together with others.",
+            "How long a change among the peers waits, to be announced together with others.",
             "ms",
             0,
             HOUR_MS,
@@ -107,7 +107,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     peerlist_broadcast_max_wait_ms: Annotated[
         int,
         About(
-            "A change among the peers waits this long at most, however many follow.",
+            "The longest that a change among the peers waits, however many follow.",
             "ms",
             0,
             HOUR_MS,
@@ -120,19 +120,21 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     node_id: Annotated[
         str,
         About(
-            "The node's id, a UUID, but none of version 8; empty: the one of its identity.",
+            "The node's id, a UUID of any version but 8; empty: the id of its identity.",
             form=_NODE_ID,
         ),
     ] = ""
     join: Annotated[
         tuple[str, ...],
-        About("Nodes to join at start.", max_length=64, form=JOINED_ADDRESS),
+        About(
+            "Servers to join at start, and to stay joined to.", max_length=64, form=JOINED_ADDRESS
+        ),
     ] = ()
     stats_interval: Annotated[
         float, About("The time between two lines of statistics; 0: none.", "s", 0, DAY_S)
     ] = 300.0
     max_message_size: Annotated[
-        int, About("The JSON of one message, at most, in both directions.", "bytes", 1024, GIB)
+        int, About("The largest JSON of one message, in both directions.", "bytes", 1024, GIB)
     ] = 1_048_576
     datagram_budget: Annotated[
         int,
@@ -142,8 +144,8 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     datagram_ceiling: Annotated[
         int,
         About(
-            "Datagrams to peers that answer probes grow to this size, where the path carries it and"
-            " much is to be sent; datagram_budget or less: they never grow.",
+            "Datagrams to peers that answer probes grow up to this size, if the path carries it"
+            " and there is much to send; datagram_budget or less: they never grow.",
             "bytes",
             576,
             65_507,
@@ -155,8 +157,9 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     echo: Annotated[
         Literal["deployed", "all", "none"],
         About(
-            "Whose Data is answered with an echo: of peers that did not announce no_echo, as all"
-            " deployed clients; of all peers, of which echoes are expected in turn; of none."
+            "Whose Data is answered with an echo. deployed: that of peers that did not announce"
+            " no_echo, such as all deployed clients; all: that of all peers, which are expected"
+            " to echo in turn; none: nobody's."
         ),
     ] = "deployed"
     verbose_logging: Annotated[bool, About("Log at level debug, as in [logging].")] = False
@@ -166,23 +169,25 @@ class ReliabilityOptions(Section, frozen=True, kw_only=True):
     """Acknowledgements, retransmission and reassembly."""
 
     initial_rto_ms: Annotated[
-        int, About("Retransmission time-out before a round trip was seen.", "ms", 1, HOUR_MS)
+        int, About("The retransmission timeout before a round trip was measured.", "ms", 1, HOUR_MS)
     ] = 500  # RFC 8489, section 6.2.1
-    min_rto_ms: Annotated[int, About("Retransmission time-out, at least.", "ms", 1, HOUR_MS)] = 50
-    max_rto_ms: Annotated[int, About("Retransmission time-out, at most.", "ms", 1, HOUR_MS)] = 8000
+    min_rto_ms: Annotated[int, About("The shortest retransmission timeout.", "ms", 1, HOUR_MS)] = 50
+    max_rto_ms: Annotated[int, About("The longest retransmission timeout.", "ms", 1, HOUR_MS)] = (
+        8000
+    )
     max_tries: Annotated[
-        int, About("Sends of one datagram before it is given up.", "sends", 1, 100)
+        int, About("How many times one datagram is sent before it is given up.", "sends", 1, 100)
     ] = 6
     max_queued_bytes: Annotated[
-        int, About("What may wait to be sent to one peer.", "bytes", 1024, GIB)
+        int, About("How much may wait to be sent to one peer.", "bytes", 1024, GIB)
     ] = 4 << 20
     resend_buffer_bytes: Annotated[
-        int, About("Kept for each peer to answer its Retransmit.", "bytes", 0, GIB)
+        int, About("How much is kept for each peer to answer its Retransmits.", "bytes", 0, GIB)
     ] = 262_144
     reader_bytes: Annotated[
         int,
         About(
-            "Data that may wait for one slow reader; half of it of one sender.",
+            "Data that may wait for one slow reader, at most half of it from one sender.",
             "bytes",
             1024,
             64 * GIB,
@@ -198,13 +203,14 @@ class ReliabilityOptions(Section, frozen=True, kw_only=True):
         float, About("An incomplete message is dropped after this time.", "s", 0.01, DAY_S)
     ] = 30.0
     initial_window: Annotated[
-        int, About("Unacknowledged datagrams to a new peer.", "datagrams", 1, 65_536)
+        int, About("Unacknowledged datagrams to a new peer, at most.", "datagrams", 1, 65_536)
     ] = 10  # RFC 6928
     max_window: Annotated[
         int, About("Unacknowledged datagrams to one peer, at most.", "datagrams", 1, 65_536)
     ] = 512
     reorder_wait_ms: Annotated[
-        int, About("A gap may fill by itself before a Retransmit is sent.", "ms", 0, HOUR_MS)
+        int,
+        About("How long a gap may fill by itself before a Retransmit is sent.", "ms", 0, HOUR_MS),
     ] = 20
     retransmit_requests: Annotated[
         int, About("Retransmits sent for one gap, at most.", "requests", 0, 100)
@@ -218,20 +224,22 @@ class RoutingOptions(Section, frozen=True, kw_only=True):
         int, About("Hops of a routed message before it is dropped.", "hops", 1, 255)
     ] = 8
     route_lifetime: Annotated[
-        float, About("A route that nothing confirmed is forgotten.", "s", 0.01, DAY_S)
+        float,
+        About("A route that nothing confirms is forgotten after this time.", "s", 0.01, DAY_S),
     ] = 300.0
     seen_lifetime: Annotated[
-        float, About("A routed message is known as a duplicate this long.", "s", 0.01, DAY_S)
+        float,
+        About("How long a routed message is remembered, to drop duplicates.", "s", 0.01, DAY_S),
     ] = 300.0
     max_routes: Annotated[int, About("Routes kept, at most.", "routes", 1, COUNT)] = 10_000
     max_seen: Annotated[
-        int, About("Routed messages known as duplicates, at most.", "messages", 1, COUNT)
+        int, About("Routed messages remembered, at most.", "messages", 1, COUNT)
     ] = 20_000
     flood_fanout: Annotated[
-        int, About("Peers that get a message to which no route is known.", "peers", 0, 255)
+        int, About("Peers that a message without a known route is sent to.", "peers", 0, 255)
     ] = 8
     flood_rate: Annotated[
-        int, About("Messages handed on without a route, at most.", "messages/s", 0, COUNT)
+        int, About("Messages forwarded without a route, at most.", "messages/s", 0, COUNT)
     ] = 100
     introductions_max: Annotated[
         int, About("Peers known by introduction only, at most.", "peers", 0, COUNT)
@@ -242,7 +250,7 @@ class RoutingOptions(Section, frozen=True, kw_only=True):
 
 
 class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
-    """Who this node is, whom it lets in, and what strangers may do."""
+    """The node's identity, which nodes it lets in, and what strangers may do."""
 
     enable_authentication: Annotated[
         bool,
@@ -255,17 +263,22 @@ class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
         int, About("Unfinished handshakes kept, at most.", "handshakes", 1, COUNT)
     ] = 100
     enable_rate_limiting: Annotated[
-        bool, About("Limit what one address may ask before its handshake.")
+        bool, About("Limit the requests of one address before its handshake.")
     ] = True
     max_requests_per_ip: Annotated[
         int,
-        About("Datagrams taken from one address before its handshake.", "datagrams/s", 1, COUNT),
+        About(
+            "Datagrams taken from one address before its handshake, at most.",
+            "datagrams/s",
+            1,
+            COUNT,
+        ),
     ] = 1000  # not 10, as files in the field say: a whole office shares one address
     unvouched_bytes_per_minute: Annotated[
         int,
         About(
-            "Sent to one peer for requests that somebody else may have sent in its name, beyond"
-            " three times their own size.",
+            "The most sent to one peer for requests that somebody else may have sent in its"
+            " name, beyond three times the size of the requests.",
             "bytes/min",
             10_000,
             10**9,
@@ -274,9 +287,10 @@ class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
     max_share_per_address: Annotated[
         float,
         About(
-            "Of each table that others fill, peers included, what one address may hold; an IPv6"
-            " address counts as its /64. This machine's own programs are not counted. By default an"
-            " office behind one address needs max_connections of twice its number of nodes.",
+            "How much of each table that others fill, peers included, one address may hold; an"
+            " IPv6 address counts as its /64. This machine's own programs are not counted. By"
+            " default an office behind one address needs max_connections of twice its number of"
+            " nodes.",
             "of the whole",
             0.01,
             1.0,
@@ -285,7 +299,7 @@ class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
     max_share_per_prefix: Annotated[
         float,
         About(
-            "The same for one /24, or /48 of IPv6; private addresses count as no prefix.",
+            "The same for one /24, or /48 of IPv6; private addresses have no such limit.",
             "of the whole",
             0.01,
             1.0,
@@ -294,21 +308,24 @@ class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
 
 
 class LoggingOptions(Section, frozen=True, kw_only=True):
-    """What is logged, how and where to."""
+    """What is logged, how, and where."""
 
-    level: Annotated[LogLevel, About("The least important level that is logged.")] = "info"
+    level: Annotated[LogLevel, About("The lowest level that is logged.")] = "info"
     verbose_logging: Annotated[
         bool, About("Log at level debug, unless the level is lower already.")
     ] = False
     format: Annotated[
-        Literal["pretty", "json"], About("Lines for people, or one JSON object a line.")
+        Literal["pretty", "json"], About("Lines for people, or one JSON object per line.")
     ] = "pretty"
     log_to_file: Annotated[bool, About("Log to a file too.")] = False
     log_file_path: Annotated[
         str, About("That file; empty: in the user's directory for logs.", max_length=4096)
     ] = ""
     max_log_file_size: Annotated[
-        int, About("A file that has grown to this size is put aside.", "MB", 1, 100_000)
+        int,
+        About(
+            "A file that has grown to this size is renamed, and a new one begun.", "MB", 1, 100_000
+        ),
     ] = 100
     max_log_files: Annotated[
         int, About("Log files kept, the current one included.", "files", 1, 1000)

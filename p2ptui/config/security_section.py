@@ -38,29 +38,29 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     identity: Annotated[
         str,
         About(
-            "The file with this node's identity, which is made if there is none; empty: one in the"
-            " user's directory for data.",
+            "The file with this node's identity, created if it is missing; empty: a file in the"
+            " user's data directory.",
             max_length=4096,
         ),
     ] = ""
     ephemeral: Annotated[
-        bool, About("Take an identity that lasts until the node ends, and a new id with it.")
+        bool, About("Use a new identity, and so a new id, until the node ends.")
     ] = False
     mode: Annotated[
         SecurityMode,
         About(
-            "Whom this node talks to. With nodes that have keys it always speaks under seal; if"
-            " there is a network key, only with those that know it or are in allowed_ids. Programs"
-            " without keys: open serves them in the open; prefer does too, but not a node that had"
-            " keys before; require refuses them, and, without a network key, also whoever is not in"
-            " allowed_ids, if that names any."
+            "Which nodes this node talks to. Traffic with nodes that have keys is always"
+            " encrypted; if there is a network key, they must know it or be in allowed_ids."
+            " Programs without keys: open serves them in the open; prefer does too, but not a"
+            " node that had keys before; require refuses them and, without a network key, also"
+            " every node that is not in allowed_ids, if that is not empty."
         ),
     ] = "prefer"
     allowed_ids: Annotated[
         tuple[str, ...],
         About(
-            "Ids of nodes that are let in without the network key; without one, and with mode"
-            " require, the only ones that are let in.",
+            "Ids of nodes that are let in without the network key. If there is no network key"
+            " and mode is require, only these are let in.",
             max_length=1000,
             form=PEER_ID,
         ),
@@ -68,7 +68,7 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     network_key_file: Annotated[
         str,
         About(
-            "The file with the key that all nodes of the network share, as p2ptui key new makes it;"
+            "The file with the key that all nodes of the network share, made by p2ptui key new;"
             " empty: none. P2PTUI_NETWORK_KEY may hold the key itself instead.",
             form=KEY_FILE_FORM,
         ),

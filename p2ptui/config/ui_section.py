@@ -10,11 +10,13 @@ class UiOptions(Section, frozen=True, kw_only=True):
 
     theme: Annotated[
         str,
-        About("The name of a theme; empty: the one chosen last on the screen.", max_length=64),
+        About("The name of a theme; empty: the last one chosen on the screen.", max_length=64),
     ] = ""
     keys: Annotated[
         dict[str, str],
-        About("Other keys, by the id of what they do: see docs/screen.md.", max_length=100),
+        About(
+            "Other keys for actions, by the id of the action: see docs/screen.md.", max_length=100
+        ),
     ] = {}  # noqa: RUF012 - msgspec copies it for each
     max_records: Annotated[
         int, About("Records of the message log that are kept.", "records", 100, 1_000_000)

@@ -11,40 +11,40 @@
 _shtab_p2ptui_commands() {
   local _commands=(
     completion:'Print the script that completes this program'"'"'s arguments in a shell.'
-    forget:'Forget a node that was met, its name and its addresses: who comes next in its place is new.'
+    forget:'Forget a node, its name and its addresses: the next node in its place is new.'
     help:'Explain a command or a topic; without one, list them.'
-    key:'Show who this node is (show), or make a key that all nodes of a network share (new).'
+    key:'Show this node'"'"'s id and public keys (show), or create a network key (new).'
     nat:'Find out what the NAT in front of this machine does, and what that means.'
     peers:'List the nodes that a server knows.'
     ping:'Measure the round trip to a node.'
-    receive:'Keep the files that others send, under harmless names and never over another file.'
+    receive:'Keep the files that others send, under safe names, without overwriting any file.'
     send:'Send a message, a file or standard input to a node, and say whether it arrived.'
     servers:'List the servers of a network.'
-    trust:'Say that a node which was met is the right one: its id was compared with its user.'
+    trust:'Mark a node as verified, after you have compared its id with its user.'
   )
   _describe 'p2ptui commands' _commands
 }
 
 _shtab_p2ptui_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-a,--address,--listen-address}"[listen here\; IPv6 as \[\:\:1\]\:8080, port 0 takes a free one (default 127.0.0.1\:8080\; to join a server on another machine any free port of all addresses)]:HOST\:PORT:"
-  {-m,--max-connections}"[peers at the same time]:N:"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
+  {-a,--address,--listen-address}"[listen here\; IPv6 as \[\:\:1\]\:8080, port 0 takes a free one (default 127.0.0.1\:8080\; to join a server on another machine, any free port on all addresses)]:HOST\:PORT:"
+  {-m,--max-connections}"[the most peers at a time]:N:"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
   "--network-id[only nodes of the same network become peers]:ID:"
-  "--name[what this node is called]:NAME:"
+  "--name[the name of this node]:NAME:"
   "--heartbeat-interval[seconds between heartbeats]:S:"
-  "--connection-timeout[a peer silent this long is gone]:S:"
+  "--connection-timeout[seconds until a silent peer is lost]:S:"
   "--enable-discovery[look for nodes on this machine and its networks]:true|false:(true false)"
   {--STUN,--stun}"[serve STUN]"
   "--relay[relay for peers that cannot reach each other]"
-  "*--join[connect to this node, which must have that id, and keep connected\; may be given several times]:HOST\:PORT[#ID]:"
-  "*--cluster[share the network with other servers by this NATS broker, nats\:\/\/HOST\:PORT or tls\:\/\/HOST\:PORT\; may be given several times]:URL:"
-  "--identity[be the node whose identity this is\; made if missing]:FILE:_files"
-  "--ephemeral[take a new identity, until this node ends]"
-  "--security-mode[whom this node talks to]:open|prefer|require:(open prefer require)"
+  "*--join[connect to this node (with ID, to no other) and stay connected\; may be given several times]:HOST\:PORT[#ID]:"
+  "*--cluster[share the network with other servers through this NATS broker, nats\:\/\/HOST\:PORT or tls\:\/\/HOST\:PORT\; may be given several times]:URL:"
+  "--identity[use this identity file\; created if missing]:FILE:_files"
+  "--ephemeral[use a new identity until this node ends]"
+  "--security-mode[which nodes this node talks to]:open|prefer|require:(open prefer require)"
   "--network-key-file[the key that all nodes of the network share]:FILE:_files"
-  "--key-log[append the keys of all sessions to this file, for debugging\: who has it reads them]:FILE:_files"
+  "--key-log[append the keys of all sessions to this file, for debugging\: anybody who has the file can decrypt them]:FILE:_files"
   "--metrics[serve metrics for Prometheus at \/metrics, and \/healthz and \/readyz\; no password, so keep it on 127.0.0.1 or a private network]:HOST\:PORT:"
   "--no-ui[no screen\: log to standard error]"
   "--TRACE[log TRACE and above]"
@@ -52,8 +52,8 @@ _shtab_p2ptui_options=(
   "--INFO[log INFO and above]"
   "--WARN[log WARN and above]"
   "--ERROR[log errors only]"
-  "--check-config[check the configuration, and exit]"
-  "--print-config[print it as TOML with meanings, and exit]"
+  "--check-config[check the configuration and exit]"
+  "--print-config[print all options as TOML and exit]"
   "--where[with --print-config\: show where each value comes from]"
   "--json[with --check-config or --print-config\: print one JSON object]"
   "(- : *)--version[show program\'s version number and exit]"
@@ -73,10 +73,10 @@ _shtab_p2ptui_completion_defaults_added=0
 
 _shtab_p2ptui_forget_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
   "--json[print one JSON object]"
-  ":its name, its id, the beginning of that, or HOST\:PORT:"
+  ":its name, its id, the beginning of its id, or HOST\:PORT:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -93,12 +93,12 @@ _shtab_p2ptui_help_defaults_added=0
 
 _shtab_p2ptui_key_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--identity[show the node whose identity this is]:FILE:_files"
-  "--output[write the new key there, and do not print it]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--identity[show the node with this identity file]:FILE:_files"
+  "--output[write the new key there instead of printing it]:FILE:_files"
   "--json[print one JSON object]"
-  ":this node, or a network key:(show new)"
+  ":this node\'s id, or a new key:(show new)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -106,17 +106,17 @@ _shtab_p2ptui_key_defaults_added=0
 
 _shtab_p2ptui_nat_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
-  "*--server[a STUN server to ask\; may be given several times (default\: those configured)]:HOST\:PORT:"
+  "*--server[a STUN server to ask\; may be given several times (default\: the configured servers)]:HOST\:PORT:"
   "*--filter-with[a server to ask, and to use for the filtering test even if this node or a program needs it\: some NATs then ban it for a minute]:HOST\:PORT:"
-  "--join[a node whose STUN and whose peers are asked as well]:HOST\:PORT:"
-  "--lifetime[measure how long a mapping lives\: takes minutes]"
-  "--watch[again every 10 s, until interrupted]"
-  "--json[print one JSON object a report]"
+  "--join[a node to ask by STUN, together with its peers]:HOST\:PORT:"
+  "--lifetime[measure how long a mapping lives\; takes minutes]"
+  "--watch[repeat every 10 s until interrupted]"
+  "--json[print one JSON object per report]"
   "--markdown[print Markdown, for an issue]"
 )
 
@@ -125,10 +125,10 @@ _shtab_p2ptui_nat_defaults_added=0
 
 _shtab_p2ptui_peers_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
   "--timeout[seconds to wait for the list (10)]:S:"
   "--json[print one JSON object]"
@@ -140,17 +140,17 @@ _shtab_p2ptui_peers_defaults_added=0
 
 _shtab_p2ptui_ping_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
-  "*--join[a server that knows the target, and the id that it must have\; of several, given one after the other, the next is asked where one does not know it]:HOST\:PORT[#ID]:"
+  "*--join[a server that knows the target (with ID, no other server)\; may be given several times, and the next server is asked if one does not know the target]:HOST\:PORT[#ID]:"
   "-n[samples (4)]:COUNT:"
-  "--interval[seconds between them (1)]:S:"
+  "--interval[seconds between samples (1)]:S:"
   "--timeout[seconds to wait for an answer (10)]:S:"
   "--json[print one JSON object at the end]"
-  ":HOST\:PORT, or HOST\:PORT\#ID for that node and no other\; with --join also a node id, the beginning of one, or a name:"
+  ":HOST\:PORT, or HOST\:PORT\#ID for that node and no other\; with --join also a node id, the beginning of an id, or a name:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -158,20 +158,20 @@ _shtab_p2ptui_ping_defaults_added=0
 
 _shtab_p2ptui_receive_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
-  "--into[where to keep them (the current directory)]:DIR:_files -/"
-  "--from[take files of this node only\: its id, the beginning of one, or its name]:WHO:"
+  "--into[where to keep files (the current directory)]:DIR:_files -/"
+  "--from[take files from this node only\: its id, the beginning of its id, or its name]:WHO:"
   "--once[end after one file]"
   "--max-files[files to keep, at most (1,000)]:N:"
   "--max-bytes[bytes to keep, at most (1 GiB)]:N:"
-  "*--join[be reachable by way of this server, which must have that id\; may be given several times]:HOST\:PORT[#ID]:"
-  {-a,--address}"[listen here\; with --join any free port, else as configured (127.0.0.1\:8080)]:HOST\:PORT:"
-  "--name[what the receiving node is called]:NAME:"
-  "--json[print one JSON object a file]"
+  "*--join[be reachable through this server (with ID, no other)\; may be given several times]:HOST\:PORT[#ID]:"
+  {-a,--address}"[listen here\; with --join any free port, otherwise as configured (127.0.0.1\:8080)]:HOST\:PORT:"
+  "--name[the name of the receiving node]:NAME:"
+  "--json[print one JSON object per file]"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -179,18 +179,18 @@ _shtab_p2ptui_receive_defaults_added=0
 
 _shtab_p2ptui_send_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
-  "*--join[a server that knows the target, and the id that it must have\; of several, given one after the other, the next is asked where one does not know it]:HOST\:PORT[#ID]:"
+  "*--join[a server that knows the target (with ID, no other server)\; may be given several times, and the next server is asked if one does not know the target]:HOST\:PORT[#ID]:"
   "--file[send a file instead]:F:_files"
-  "--name[what the sending node is called]:NAME:"
-  "--timeout[seconds in which it must arrive (10)]:S:"
+  "--name[the name of the sending node]:NAME:"
+  "--timeout[seconds until it must have arrived (10)]:S:"
   "--json-payload[the message is JSON]"
   "--json[print one JSON object]"
-  ":HOST\:PORT, or HOST\:PORT\#ID for that node and no other\; with --join also a node id, the beginning of one, or a name:"
+  ":HOST\:PORT, or HOST\:PORT\#ID for that node and no other\; with --join also a node id, the beginning of an id, or a name:"
   "(*)::the message\; - reads standard input:"
 )
 
@@ -199,15 +199,15 @@ _shtab_p2ptui_send_defaults_added=0
 
 _shtab_p2ptui_servers_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
-  "--network-id[the network to take part in]:ID:"
-  "--identity[be this node (default\: a new one for this command)]:FILE:_files"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
+  "--network-id[the network to join]:ID:"
+  "--identity[use this identity (default\: a new one)]:FILE:_files"
   "--network-key-file[the key that the network\'s nodes share]:FILE:_files"
   "*--join[the same\; may be given several times, and whichever answers first is asked (default\: server.join of the configuration)]:HOST\:PORT[#ID]:"
   "--timeout[seconds to wait for the list (10)]:S:"
   "--json[print one JSON object]"
-  ":a server of the network, to ask:"
+  ":the server of the network to ask:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -215,10 +215,10 @@ _shtab_p2ptui_servers_defaults_added=0
 
 _shtab_p2ptui_trust_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  {-c,--config}"[read this configuration file, .toml or .json, instead of the default ones]:FILE:_files"
-  "--no-config[read no configuration file at all]"
+  {-c,--config}"[read this configuration file, .toml or .json, instead of the default files]:FILE:_files"
+  "--no-config[read no configuration file]"
   "--json[print one JSON object]"
-  ":its name, its id, or the beginning of that:"
+  ":its name, its id, or the beginning of its id:"
 )
 
 # guard to ensure default positional specs are added only once per session

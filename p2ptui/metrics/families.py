@@ -107,7 +107,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_build_info",
         "gauge",
-        "Always 1; the label tells the version that runs.",
+        "Always 1; the label is the running version.",
         lambda r: {r.version: 1},
         "version",
     ),
@@ -117,20 +117,20 @@ FAMILIES: Final = (
     Family(
         "p2ptui_peers",
         "gauge",
-        "Current peers by the status of their session.",
+        "Current peers, by the status of their session.",
         lambda r: _with(("authenticated", "handshaking"), r.stats.peers),
         "status",
     ),
     Family(
         "p2ptui_max_connections",
         "gauge",
-        "Sessions that this node takes at most (server.max_connections).",
+        "The most sessions that this node takes (server.max_connections).",
         lambda r: r.max_connections,
     ),
     Family(
         "p2ptui_peer_paths",
         "gauge",
-        "Current peers by path: direct (no hole punching was needed), the method of hole punching"
+        "Current peers, by path: direct (no hole punching was needed), the method of hole punching"
         " that found the path (plain, predicted, birthday), or relay.",
         lambda r: r.paths,
         "path",
@@ -138,8 +138,7 @@ FAMILIES: Final = (
     Family(
         "p2ptui_servers_joined",
         "gauge",
-        "Servers with which there is a session that this node asked for, whether server.join names"
-        " them or not.",
+        "Servers with a session that this node asked for, whether server.join names them or not.",
         lambda r: r.stats.servers,
     ),
     Family(
@@ -151,13 +150,13 @@ FAMILIES: Final = (
     Family(
         "p2ptui_configured_servers_joined",
         "gauge",
-        "Servers that server.join names, and with which there is a session.",
+        "Servers that server.join names and that have a session.",
         lambda r: r.configured_servers_joined,
     ),
     Family(
         "p2ptui_log_lost_lines_total",
         "counter",
-        "Lines that the log file did not take, because the disk is full for example.",
+        "Lines that could not be written to the log file, for example because the disk is full.",
         lambda r: r.log_lines_lost,
     ),
     # Connections.
@@ -172,7 +171,7 @@ FAMILIES: Final = (
         "counter",
         "Outgoing handshakes that have ended, by result: succeeded, elsewhere"
         " (the node was reached at another address first), unanswered, refused, unfit (its answer"
-        " was not acceptable), given_up (nobody waits any more) or failed.",
+        " was not acceptable), given_up (the caller no longer waits) or failed.",
         _connections,
         "result",
     ),
@@ -185,8 +184,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_handshakes_refused_total",
         "counter",
-        "Incoming handshakes refused, by the rule of [security] that refused them; other: all else,"
-        " such as another network id or a full peer table.",
+        "Incoming handshakes refused, by the rule of [security] that refused them; other: for any"
+        " other reason, such as another network id or a full peer table.",
         lambda r: _with((OTHER,), r.stats.refusals),
         "reason",
     ),
@@ -215,8 +214,8 @@ FAMILIES: Final = (
         "p2ptui_port_predictions_total",
         "counter",
         "Predictions of the next port of this node's NAT, each checked against the next sample"
-        " request before a round, by outcome. Whether predicted ports lead to paths is told by"
-        " p2ptui_paths_found_total and p2ptui_path_rounds_total, method predicted.",
+        " request before a round, by outcome. p2ptui_paths_found_total and"
+        " p2ptui_path_rounds_total, method predicted, show whether predicted ports lead to paths.",
         lambda r: _with(("right", "wrong"), r.stats.predictions),
         "outcome",
     ),
@@ -302,23 +301,23 @@ FAMILIES: Final = (
     Family(
         "p2ptui_dropped_total",
         "counter",
-        "What was not processed, not sent or not kept, by cause; docs/limits.md explains the causes"
-        " that are limits. Three that alerts watch are told from the start: relay_refused,"
-        " rate_limited and over_share.",
+        "Data that was not processed, not sent or not kept, by cause; docs/limits.md explains the"
+        " causes that are limits. Three causes that alerts watch are exported even while they are"
+        " 0: relay_refused, rate_limited and over_share.",
         lambda r: _with(WATCHED_DROPS, r.stats.drops),
         "cause",
     ),
     Family(
         "p2ptui_grants_total",
         "counter",
-        "Permissions to send to an address that has not paid for it, by reason.",
+        "Permissions to send an address more than the bytes received from it pay for, by reason.",
         lambda r: {reason: use.granted for reason, use in r.stats.grants.items()},
         "reason",
     ),
     Family(
         "p2ptui_granted_datagrams_total",
         "counter",
-        "Datagrams sent by such permissions, by reason.",
+        "Datagrams sent with such permissions, by reason.",
         lambda r: {reason: use.datagrams for reason, use in r.stats.grants.items()},
         "reason",
     ),
@@ -340,8 +339,8 @@ FAMILIES: Final = (
     Family(
         "p2ptui_table_entries",
         "gauge",
-        "Entries in each table that others can fill, without most memories, where the oldest makes"
-        " room and nobody loses by it; docs/limits.md has all limits.",
+        "Entries in each table that others can fill, except most tables in which the oldest entry"
+        " makes room without harm; docs/limits.md has all limits.",
         lambda r: _sizes(r, in_bytes=False),
         "table",
     ),
@@ -440,7 +439,7 @@ FAMILIES: Final = (
         "p2ptui_cluster_handovers_total",
         "counter",
         "Messages for nodes of other servers, by result: sent to another server, taken from one, or"
-        " failed. Those that came back unsent are among the sent ones too.",
+        " failed. Messages that came back unsent are counted as sent too.",
         _of_cluster(
             lambda c: {
                 "sent": c.cluster.given,
