@@ -22,7 +22,7 @@ _ADVERTISED: Final = Form(
 
 
 class ClusterOptions(Section, frozen=True, kw_only=True):
-    """Several servers of one network, by way of a NATS broker with JetStream; off by default."""
+    """Several servers of one network, through a NATS broker with JetStream; off by default."""
 
     servers: Annotated[
         tuple[str, ...],

@@ -62,7 +62,7 @@ _NETWORK_ID = Form("text of 1 to 255 characters", _check_network_id)
 
 
 class ServerOptions(Section, frozen=True, kw_only=True):
-    """The node itself: where it listens, whom it joins, how long it waits."""
+    """The node itself: its address, the servers it joins, its timeouts."""
 
     address: Annotated[
         str,
@@ -242,7 +242,7 @@ class RoutingOptions(Section, frozen=True, kw_only=True):
 
 
 class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
-    """Who this node is, whom it lets in, and what strangers may do."""
+    """This node's identity, the nodes it lets in, and the limits for strangers."""
 
     enable_authentication: Annotated[
         bool,
@@ -294,7 +294,7 @@ class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
 
 
 class LoggingOptions(Section, frozen=True, kw_only=True):
-    """What is logged, how and where to."""
+    """What is logged, in which format, and where."""
 
     level: Annotated[LogLevel, About("The least important level that is logged.")] = "info"
     verbose_logging: Annotated[

@@ -21,7 +21,7 @@ class Method(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a peer is reached, and what it took."""
+    """How a peer is reached, and the cost of finding the path."""
 
     method: Method
     """How the path was found."""

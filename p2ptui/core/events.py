@@ -217,7 +217,7 @@ class FileReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeersDiscovered:
-    """Another node has told which nodes it knows, or who has come and gone."""
+    """Another node has reported the nodes that it knows, or nodes that came and left."""
 
     server_id: str
     """The node that tells."""
@@ -380,7 +380,7 @@ class StunServed:
     place: str
     """The socket that it came to."""
     outcome: str
-    """What was answered."""
+    """The answer."""
 
 
 @dataclass(frozen=True, slots=True)
