@@ -339,8 +339,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     port_prediction: PortPredictionOptions = PortPredictionOptions()
     ice: IceOptions = IceOptions()
     network_key: Secret | None = None
-    """The network key, if the environment holds it: it stands in no configuration file and on no
-    command line, and is never shown."""
+    """The network key, if it is in the environment. It cannot be in a configuration file or on
+    the command line, and is never shown."""
     signed_by: str | None = None
     """For the node of a one-shot command: the file of the user's lasting identity, which signs
     whose node it is; empty: the usual file. None: nothing is signed."""

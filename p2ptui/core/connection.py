@@ -16,7 +16,7 @@ class Method(Enum):
     BIRTHDAY = "birthday"
     """One of many guessed ports matched one of many sockets."""
     RELAY = "relay"
-    """It was not: a server relays."""
+    """No direct path was found: a server relays."""
 
 
 @dataclass(frozen=True, slots=True)

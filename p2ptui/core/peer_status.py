@@ -13,7 +13,7 @@ class PeerStatus(enum.Enum):
     CONNECTING = "connecting"
     """It was asked for; nothing has been sent yet."""
     HANDSHAKING = "handshaking"
-    """A HandshakeRequest is under way."""
+    """A HandshakeRequest was sent."""
     AUTHENTICATED = "authenticated"
     """The handshake is complete; messages can be sent."""
     DISCONNECTED = "disconnected"
@@ -70,7 +70,7 @@ class PeerStatusChanged:
 
     @property
     def is_expected(self) -> bool:
-        """Whether this end is of no consequence, as the node is reached at another address."""
+        """Whether this end can be ignored, since the node is reached at another address."""
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
     def judged(self, trust: str) -> "PeerStatusChanged":

@@ -219,7 +219,7 @@ class NodeLife:
         return self._started is not None and self._started.failure is not None
 
     async def wait_failed(self) -> None:
-        """Wait until the node itself fails, and raise what failed. Never returns otherwise.
+        """Wait until the node itself fails, and raise its error. Never returns otherwise.
 
         Raises:
             LocalError: The node is not running, or was closed meanwhile.

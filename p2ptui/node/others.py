@@ -30,7 +30,7 @@ class OtherNode:
     via: str
     """The id of the server that introduced it or that it is at, or of the next hop on the route."""
     hops: int
-    """How far away it is."""
+    """The number of hops to it."""
     capabilities: tuple[str, ...]
     """The extensions that it has announced, as far as they are known."""
     via_name: str = ""

@@ -171,11 +171,11 @@ class RunningNode(NodeLife):
         return self._runtime.network.servers()
 
     async def learn_network_servers(self, longest_s: float = 0.0) -> None:
-        """Ask the server that this node is at for the others: then `network_servers` has their
-        names, how many peers they have, and when they were heard.
+        """Ask this node's home for the other servers: then `network_servers` has their names,
+        their numbers of peers, and when they were last heard.
 
         Args:
-            longest_s: It is not asked again within this time, seconds.
+            longest_s: The home is not asked again within this time, seconds.
         """
         await self._runtime.network.learn(longest_s)
 
@@ -192,8 +192,8 @@ class RunningNode(NodeLife):
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
     def path_kinds(self) -> dict[str, int]:
-        """Count the peers that are reached directly, by a direct path (by the method that found
-        it), and by relay. This looks at each peer, so call it a few times a minute at most."""
+        """Count the peers by how they are reached: `direct` without a search, the method that found
+        a direct path, or `relay`. This looks at each peer: call it a few times a minute at most."""
         return path_kinds(self._runtime.endpoint)
 
     @property
@@ -208,7 +208,7 @@ class RunningNode(NodeLife):
 
     @property
     def configured_servers_joined(self) -> int:
-        """How many of the servers in `join` this node has a session with, and no other server."""
+        """The number of servers in `join` with a session; other servers do not count."""
         return self._runtime.joining.joined
 
     @property

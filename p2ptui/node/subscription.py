@@ -195,7 +195,7 @@ class Subscription(AsyncIterator[Event]):
         """Take at most `limit` events that are waiting already; never blocks.
 
         Raises:
-            Exception: Nothing waits any more, and `wants` has raised this.
+            Exception: No event waits, and `wants` has raised this error.
         """
         taken: list[Event] = []
         with suppress(IndexError):

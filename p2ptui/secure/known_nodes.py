@@ -101,7 +101,7 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What to make of a node.
+    """How far a node can be trusted.
 
     Args:
         trust: The judgement in a word.

@@ -184,7 +184,7 @@ class ReceivedNodeInfo(Struct):
 
 
 class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
-    """Who a node is: the union of the spec's and the reference's form."""
+    """The description of a node: the union of the spec's and the reference's form."""
 
     id: str
     """Its id; `node_id` is the same, for programs that look there."""
