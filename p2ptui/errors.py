@@ -59,7 +59,7 @@ class HandshakeError(RemoteError):
 
 
 class ImpostorError(RemoteError):
-    """Another node answered than the one that was meant, or the node has changed."""
+    """Another node answered than the intended one, or the node has changed."""
 
 
 class PeerTimeoutError(RemoteError):

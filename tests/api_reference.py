@@ -16,16 +16,16 @@ ROOT: Final = Path(__file__).parent.parent
 INTRODUCTION: Final = """\
 # API reference
 
-Everything that a program uses of `p2ptui`, in the order in which it is usually needed.
-[library.md](library.md) explains the same by examples. This page is written from the docstrings:
+The public API of `p2ptui`, in the order in which a program usually needs it.
+[library.md](library.md) explains it by example. This page is generated from the docstrings:
 
 ```sh
 python -m tests.api_reference docs/api.md
 ```
 
-Times are seconds and sizes are bytes, unless a name says otherwise (`rtt_ms`). An `Address` is a
-tuple of host and port. A `PeerRef` names a node: by its id, the beginning of one, its name,
-`host:port`, an `Address`, or a `PeerView` or `OtherNode` from before.
+Times are in seconds and sizes in bytes, unless a name says otherwise (`rtt_ms`). An `Address` is
+a tuple of host and port. A `PeerRef` names a node: by its id, a prefix of the id, its name,
+`host:port`, an `Address`, or a `PeerView` or `OtherNode`.
 """
 
 
@@ -54,7 +54,7 @@ CHAPTERS: Final = (
     ),
     Chapter(
         "What calls return",
-        "Values that never change. You get them from calls, and need not import them.",
+        "Immutable values. You get them from calls, and need not import them.",
         (
             *("core.events.SendResult", "core.events.SendStatus", "core.events.PingResult"),
             *("core.events.Path", "core.connection.Connection", "core.connection.Method"),

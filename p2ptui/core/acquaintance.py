@@ -21,19 +21,19 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TrustChanged:
-    """A peer is not the one that was there before, or what is known of it has changed. For all
-    other peers the PeerStatusChanged that begins their session tells their trust."""
+    """A peer is not the node that was there before, or its trust has changed. For all other peers,
+    the PeerStatusChanged at the start of their session has their trust."""
 
     node_id: str
     """The peer."""
     address: Address
     """Where it is."""
     name: str
-    """What it calls itself. Remote text: neutralise it to show it."""
+    """Its own name. Remote text: neutralise it to show it."""
     trust: Trust
-    """What is known of it from now on."""
+    """Its trust from now on."""
     previous: Trust | None
-    """What was known before; None if its session has just begun."""
+    """Its trust before; None if its session has just begun."""
     advice: str = ""
     """What happened and what to do, in a sentence; empty if there is nothing to do."""
     is_refused: bool = False

@@ -16,12 +16,12 @@ class Method(Enum):
     BIRTHDAY = "birthday"
     """One of many guessed ports matched one of many sockets."""
     RELAY = "relay"
-    """It was not: a server relays."""
+    """No direct path was found: a server relays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a peer is reached, and what it took."""
+    """How a peer is reached, and the cost of finding the path."""
 
     method: Method
     """How the path was found."""

@@ -38,10 +38,10 @@ class SendStatus(enum.Enum):
     """The receiver acknowledged it: it waits in the queue of each reader there, or has reached the
     node if nobody reads."""
     SENT = "sent"
-    """It left; no acknowledgement was asked for."""
+    """It was sent; no acknowledgement was requested."""
     UNCONFIRMED = "unconfirmed"
-    """It left once; the receiver is of a kind that never acknowledges. If it was routed, the next
-    node has it."""
+    """It was sent once, to a receiver of a kind that never acknowledges. If it was routed, the
+    next node has it."""
     FAILED = "failed"
     """It cannot be delivered: the peer is gone or refuses it."""
     TIMED_OUT = "timed out"
@@ -91,7 +91,7 @@ class PingResult:
     rtt_s: float
     """The round trip."""
     path: Path
-    """The way that the answer took."""
+    """The path that the answer took."""
     address: Address
     """Where the answer came from: the peer itself, or the node that relayed it."""
 
@@ -142,7 +142,7 @@ class _Data(NamedTuple):
     message_id: str
     """The id of the message."""
     path: Path
-    """The way that it took."""
+    """The path that it took."""
     is_echo: bool
     """Whether it is an echo of something that this node sent."""
     size_bytes: int = 0
@@ -192,7 +192,7 @@ class DataDropped:
     node_id: str
     """The sender."""
     count: int
-    """How many messages."""
+    """The number of messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +217,14 @@ class FileReceived:
 
 @dataclass(frozen=True, slots=True)
 class PeersDiscovered:
-    """Another node has told which nodes it knows, or who has come and gone."""
+    """Another node has reported the nodes that it knows, or nodes that came and left."""
 
     server_id: str
-    """The node that tells."""
+    """The reporting node."""
     joined: tuple[PeerInfo, ...]
-    """The nodes that are there."""
+    """The nodes that are connected to it, or have joined it."""
     left: tuple[str, ...] = ()
-    """The ids of those that have left."""
+    """The ids of the nodes that have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class ErrorReceived:
 
 @dataclass(frozen=True, slots=True)
 class PathChanged:
-    """A node is reached another way from now on; its session goes on."""
+    """A node is reached on another path from now on; its session goes on."""
 
     node_id: str
     """The node."""
@@ -380,7 +380,7 @@ class StunServed:
     place: str
     """The socket that it came to."""
     outcome: str
-    """What was answered."""
+    """The answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +388,7 @@ class EventsDropped:
     """A reader was too slow, or too much happened at once: events are missing."""
 
     count: int
-    """How many."""
+    """The number of events."""
 
 
 News: TypeAlias = (

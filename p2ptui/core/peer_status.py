@@ -13,7 +13,7 @@ class PeerStatus(enum.Enum):
     CONNECTING = "connecting"
     """It was asked for; nothing has been sent yet."""
     HANDSHAKING = "handshaking"
-    """A HandshakeRequest is under way."""
+    """A HandshakeRequest was sent."""
     AUTHENTICATED = "authenticated"
     """The handshake is complete; messages can be sent."""
     DISCONNECTED = "disconnected"
@@ -35,11 +35,11 @@ class PeerStatusChanged:
     """The status of a peer has changed."""
 
     node_id: Final[str | None]
-    """The peer; None until one that was asked for by its address has said who it is."""
+    """The peer; None for an address that has not yet answered the handshake."""
     address: Final[Address]
     """Where it is."""
     name: Final[str]
-    """What it calls itself: remote text."""
+    """Its own name: remote text."""
     status: Final[PeerStatus]
     """The new status."""
     previous: Final[PeerStatus | None]
@@ -47,7 +47,7 @@ class PeerStatusChanged:
     reason: Final[str | None]
     """Why, in one line; may contain remote text."""
     trust: Final[str | None]
-    """When its session begins, what is known of who it is, as in `PeerView.trust`."""
+    """When its session begins, how far its identity is known; see `PeerView.trust`."""
 
     # Written out, as of all that is made for each newcomer: see docs/compiling.md.
     def __init__(
@@ -70,7 +70,7 @@ class PeerStatusChanged:
 
     @property
     def is_expected(self) -> bool:
-        """Whether this end is of no consequence, as the node is reached at another address."""
+        """Whether this end can be ignored, since the node is reached at another address."""
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
     def judged(self, trust: str) -> "PeerStatusChanged":

@@ -95,10 +95,10 @@ def words_there(reason: object, words: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """This node has refused a session by a rule of [security]. Of a flood, only some are told."""
+    """This node has refused a session by a rule of [security]. A flood is reported in part."""
 
     node_id: str | None
-    """Who asked; None if that was not shown."""
+    """The asking node; None if it is not known."""
     address: Address
     """Where the request came from."""
     reason: str

@@ -28,6 +28,6 @@ class MessageTraced:
     size_bytes: int
     """The size of the message."""
     data: bytes = field(repr=False, default=b"")
-    """The message; if it travelled under seal, what was inside."""
+    """The message, decrypted if it was sealed."""
     is_sealed: bool = False
-    """Whether it was encrypted: nobody on the way could read it, or can have written it."""
+    """Whether it was encrypted: nobody on the path could read or forge it."""

@@ -37,9 +37,9 @@ class NatReport:
     mapped_v6: Address | None = None
     """The same over IPv6."""
     mapping: Dependence = Dependence.UNKNOWN
-    """On what the outside port depends."""
+    """What the outside port depends on."""
     filtering: Dependence = Dependence.UNKNOWN
-    """On what it depends whether the NAT lets a datagram in."""
+    """What lets a datagram in through the NAT."""
     nat_type: NatType = NatType.UNKNOWN
     """The kind of NAT that this amounts to."""
     port_allocation: PortAllocation = field(default_factory=PortAllocation)
@@ -53,9 +53,9 @@ class NatReport:
     alg: bool | None = None
     """Whether something on the way rewrites addresses inside datagrams."""
     firewall: bool | None = None
-    """Whether there is no NAT, and unsolicited datagrams are stopped all the same."""
+    """Whether there is no NAT, but unsolicited datagrams are blocked."""
     findings: tuple[Finding, ...] = ()
-    """What else a person must know about it."""
+    """Further problems to show to the user."""
     spared: tuple[str, ...] = ()
     """Servers, `host:port` each, that were not used to test what is let in: the node depends on
     them, and some NATs ban a server for that."""
@@ -64,11 +64,11 @@ class NatReport:
     confidence: float = 0.0
     """How sure `nat_type` is, from 0 to 1."""
     evidence: tuple[str, ...] = ()
-    """What was observed, a line each."""
+    """The observations, one line each."""
     meaning: str = ""
-    """What it means, in words."""
+    """The meaning for the user, as text."""
     advice: str = ""
-    """What to do, in words."""
+    """What to do, as text."""
     duration_s: float = 0.0
     """How long the diagnosis took."""
 

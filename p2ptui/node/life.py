@@ -54,8 +54,8 @@ class NodeLife:
             asks for what only keys can keep.
         known_nodes: The file of the nodes that its user knows; that of the user without it, and
             none for a node in a simulated network.
-        key_log: A file to which the keys of its sessions are appended, for debugging: whoever has
-            it can read them. See `io.key_log`.
+        key_log: A file to which the keys of its sessions are appended, for debugging: anybody
+            with that file can decrypt them. See `io.key_log`.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class NodeLife:
 
     @property
     def key_log(self) -> Path | None:
-        """The file to which the keys of this node's sessions are written, or None. Whoever shows
-        the node ought to show this."""
+        """The file to which the keys of this node's sessions are written, or None. A user
+        interface should show it."""
         return self._key_log_path
 
     def _choose_identity(self) -> OwnIdentity:
@@ -219,7 +219,7 @@ class NodeLife:
         return self._started is not None and self._started.failure is not None
 
     async def wait_failed(self) -> None:
-        """Wait until the node itself fails, and raise what failed. Never returns otherwise.
+        """Wait until the node itself fails, and raise its error. Never returns otherwise.
 
         Raises:
             LocalError: The node is not running, or was closed meanwhile.

@@ -55,13 +55,13 @@ class Stats:
     stun_replies: int
     """Answers to STUN requests."""
     drops: Mapping[str, int]
-    """What was not processed or not sent, by cause; docs/limits.md explains the causes."""
+    """Messages that were not processed or not sent, by cause; see docs/limits.md."""
     socket: SocketCounters
-    """What the socket itself counts."""
+    """The socket's own counters."""
     sizes: Mapping[str, int]
     """The number of entries in each table that others can fill; each has a limit."""
     grants: Mapping[str, GrantUse] = field(default_factory=dict)
-    """What was sent to addresses beyond what they had paid for, by reason."""
+    """Datagrams sent to addresses beyond what they had paid for, by reason."""
     connects: Mapping[str, int] = field(default_factory=dict)
     """Handshakes that this node asked for: `begun`, and how each ended."""
     refusals: Mapping[str, int] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Node(RunningNode):
         known_nodes: The file of known nodes; by default that of the user, and none for a node in
             a simulated network.
         key_log: A file to which the keys of the node's sessions are appended, for debugging:
-            whoever has it can decrypt them.
+            anybody with that file can decrypt them.
     """
 
     async def connect(
@@ -213,7 +213,7 @@ class Node(RunningNode):
 
         Args:
             peer: The peer.
-            reason: The reason that it is told, in one line.
+            reason: The reason to give it, in one line.
 
         Returns:
             Whether it is a server in `join`, which will be kept joined again after `connect`.
@@ -249,7 +249,7 @@ class Node(RunningNode):
             raise NotMetError(words or str(error)) from None
 
     async def forget(self, ref: PeerRef) -> KnownNode:
-        """Forget a node, its name and its addresses. Whoever comes next in its place is `new`.
+        """Forget a node, its name and its addresses. The next node in its place is `new`.
 
         Args:
             ref: As for `trust`; or the address at which the node was joined, as it was typed.
@@ -500,10 +500,10 @@ class Node(RunningNode):
         on_progress: Callable[[str], None] | None = None,
         filter_with: Sequence[str] = (),
     ) -> NatReport:
-        """Find out what the NAT in front of this machine does (RFC 5780), in about two seconds.
+        """Diagnose the NAT in front of this machine (RFC 5780), in about two seconds.
 
-        Some NATs ban an address that sends unasked. So no peer, and no server that this node has
-        joined or is to join, is used to test what the NAT lets in.
+        Some NATs ban an address that sends unsolicited datagrams. So the test of what the NAT lets
+        in uses no peer, and no server that this node has joined or is to join.
 
         Args:
             servers: STUN servers, `host:port` each, to ask in addition to the joined nodes that

@@ -24,13 +24,13 @@ class OtherNode:
     node_id: str
     """A UUID in its canonical form."""
     name: str
-    """Remote text; empty if nobody has told it."""
+    """Remote text; empty if it is not known."""
     address: Address | None
     """Where a server says that it is."""
     via: str
     """The id of the server that introduced it or that it is at, or of the next hop on the route."""
     hops: int
-    """How far away it is."""
+    """The number of hops to it."""
     capabilities: tuple[str, ...]
     """The extensions that it has announced, as far as they are known."""
     via_name: str = ""
@@ -46,7 +46,7 @@ class OtherNode:
     last_received_ago_s: float | None = None
     """Seconds since its last message; None if there was none."""
     earlier_name: str = ""
-    """Its former name, if nobody vouches for the change: that name still fits it, too."""
+    """Its former name, if nobody vouches for the change: it can still be named so."""
     is_claim: bool = False
     """Whether it is known only from a source that may have made it up."""
     known_since: float = 0.0

@@ -156,11 +156,11 @@ class NodeIdentity:
 
     Args:
         id: Its node id.
-        secured: Whether it has keys, and so encrypts what it says to other nodes that have some.
+        secured: Whether it has keys, and so encrypts its sessions with other nodes with keys.
         ephemeral: Whether its keys last only while it runs.
         signer_id: For an ephemeral node, the id of its user's lasting identity, which others see it
             as; empty if it has none.
-        mode: `open`, `prefer` or `require`: whom it talks to (`security.mode`).
+        mode: `open`, `prefer` or `require` (`security.mode`).
         has_network_key: Whether it has a network key. Other nodes with keys then need the key too,
             unless their ids are on `security.allowed_ids`. Programs without keys still come in, in
             the open, unless the mode is `require`.

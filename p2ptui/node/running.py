@@ -42,7 +42,7 @@ class RunningNode(NodeLife):
 
     @property
     def info(self) -> NodeInfo:
-        """What this node says of itself: id, name, version, capabilities."""
+        """This node's description, as its peers get it: id, name, version, capabilities."""
         return self._endpoint.identity
 
     @property
@@ -58,7 +58,7 @@ class RunningNode(NodeLife):
 
     @property
     def identity(self) -> NodeIdentity:
-        """Who this node is to others, and how it protects its messages.
+        """This node's identity as others see it, and how it protects its messages.
 
         Raises:
             LocalError: The node is not running.
@@ -102,7 +102,7 @@ class RunningNode(NodeLife):
         return view(peer, self._clock(), self._endpoint.peers)
 
     def known_node(self, node_id: str) -> KnownNode | None:
-        """What is known of an id from earlier sessions; None if it was never met."""
+        """The known node with this id, from earlier sessions; None if it was never met."""
         return self._runtime.acquaintances.book.known.get(node_id)
 
     def against(self, ref: str, node_id: str, name: str) -> str:
@@ -135,7 +135,7 @@ class RunningNode(NodeLife):
 
     def seals_for(self, node_id: str) -> bool:
         """Whether a message to a node would be sealed now, in its session or from end to end
-        through others. Otherwise it goes in the open: whoever is on the way can read and alter it.
+        through others. Otherwise it goes in the open: anybody on the path can read and alter it.
 
         Args:
             node_id: Its id.
@@ -146,7 +146,7 @@ class RunningNode(NodeLife):
         return self._endpoint.far_seals.is_needed(node_id)
 
     def relays(self, limit: int = 100) -> RelayReport:
-        """What this node relays for others, and what it refuses, by client.
+        """This node's relaying for other nodes, and its refusals, by client.
 
         Args:
             limit: The number of open relays and clients to list, at most, beginning with the most
@@ -166,16 +166,16 @@ class RunningNode(NodeLife):
 
     def network_servers(self) -> list[ListedServer]:
         """The servers of the network, as far as this node knows them without asking: for a server
-        in a cluster all of them, itself first; for any other node its home server first, then those
-        that this has told it of. Empty if there is no cluster."""
+        in a cluster all of them, itself first; for any other node its home server first, then the
+        servers that this one has named. Empty if there is no cluster."""
         return self._runtime.network.servers()
 
     async def learn_network_servers(self, longest_s: float = 0.0) -> None:
-        """Ask the server that this node is at for the others: then `network_servers` has their
-        names, how many peers they have, and when they were heard.
+        """Ask this node's home for the other servers: then `network_servers` has their names,
+        their numbers of peers, and when they were last heard.
 
         Args:
-            longest_s: It is not asked again within this time, seconds.
+            longest_s: The home is not asked again within this time, seconds.
         """
         await self._runtime.network.learn(longest_s)
 
@@ -192,8 +192,8 @@ class RunningNode(NodeLife):
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
     def path_kinds(self) -> dict[str, int]:
-        """Count the peers that are reached directly, by a direct path (by the method that found
-        it), and by relay. This looks at each peer, so call it a few times a minute at most."""
+        """Count the peers by how they are reached: `direct` without a search, the method that found
+        a direct path, or `relay`. This looks at each peer: call it a few times a minute at most."""
         return path_kinds(self._runtime.endpoint)
 
     @property
@@ -208,7 +208,7 @@ class RunningNode(NodeLife):
 
     @property
     def configured_servers_joined(self) -> int:
-        """How many of the servers in `join` this node has a session with, and no other server."""
+        """The number of servers in `join` with a session; other servers do not count."""
         return self._runtime.joining.joined
 
     async def wait_joined(self, timeout_s: float | None = None) -> bool:
@@ -247,7 +247,7 @@ class RunningNode(NodeLife):
         Args:
             limit: Events other than Data that may wait for the reader (`event_queue_size` without
                 it). Any more are dropped, and an EventsDropped tells how many.
-            data: Whether to read Data. A reader that does not gets none, and holds up nobody. A
+            data: Whether to read Data. Without Data, a reader never makes a sender wait. A
                 string limits it to Data that may be an object with this key.
             wants: Called with each event as it happens; returns whether the reader gets it. Data
                 that it does not want counts as read. It must be quick. If it raises, the reader

@@ -45,7 +45,7 @@ _OF_DATA: Final = _DATA | {DataDropped}
 class Subscription(AsyncIterator[Event]):
     """An async iterator of events, in order; `Node.events()` makes it.
 
-    Data is never dropped: it was acknowledged only because there is room for it. Of the other
+    Data is never dropped: it is acknowledged only if there is room for it. Of the other
     events, the newest are dropped if the reader is too slow.
 
     Args:
@@ -142,7 +142,7 @@ class Subscription(AsyncIterator[Event]):
         return True
 
     def close(self) -> None:
-        """End the iteration after what is waiting already; from now on it holds up nobody."""
+        """End the iteration after the waiting events; from now on no sender waits for it."""
         self._closed = True
         if self.room is not None:
             self.room.close()
@@ -195,7 +195,7 @@ class Subscription(AsyncIterator[Event]):
         """Take at most `limit` events that are waiting already; never blocks.
 
         Raises:
-            Exception: Nothing waits any more, and `wants` has raised this.
+            Exception: No event waits, and `wants` has raised this error.
         """
         taken: list[Event] = []
         with suppress(IndexError):

@@ -17,9 +17,9 @@ class PeerView:
     """A snapshot of one peer."""
 
     node_id: str
-    """A UUID in its canonical form; empty until the handshake has told it."""
+    """A UUID in its canonical form; empty until the handshake."""
     name: str
-    """What it calls itself. Remote text: neutralise it (`p2ptui.text.printable`) to show it."""
+    """Its own name. Remote text: neutralise it (`p2ptui.text.printable`) to show it."""
     address: Address
     """Where datagrams to it go; while it is relayed, the address of the server."""
     status: PeerStatus
@@ -37,7 +37,7 @@ class PeerView:
     public_address: Address | None
     """This node's own address as the peer sees it."""
     info: NodeInfo | None
-    """What it has said of itself in its handshake: remote text."""
+    """Its description in its handshake: remote text."""
     initiated: bool
     """Whether this node asked for the session."""
     proved: bool
@@ -69,7 +69,7 @@ class PeerView:
     secured: bool = False
     """Whether it has shown the keys of its id, and everything is encrypted."""
     trust: Trust | None = None
-    """What is known of who it is; None until the handshake has told."""
+    """How far its identity is known; None until the handshake."""
     advice: str = ""
     """What has changed and what to do about it, in a sentence; empty if there is nothing to do."""
     ephemeral: bool = False

@@ -39,7 +39,7 @@ FORM: Final = 1
 
 
 class Trust(StrEnum):
-    """What is known of who is on the other side."""
+    """How far the identity of the other side is known."""
 
     VERIFIED = "verified"
     """The user has confirmed that it is the right one."""
@@ -101,7 +101,7 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What to make of a node.
+    """How far a node can be trusted.
 
     Args:
         trust: The judgement in a word.
@@ -123,7 +123,7 @@ class KnownNode:
     Args:
         id: Its id, which is made from its keys.
         keys: Its public keys.
-        name: What it called itself when it was last seen.
+        name: Its name when it was last seen.
         first_seen: When it was first seen, Unix time, seconds.
         last_seen: When it was last seen, Unix time, seconds.
         verified: Whether the user has confirmed that it is the right one.

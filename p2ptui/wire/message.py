@@ -184,14 +184,14 @@ class ReceivedNodeInfo(Struct):
 
 
 class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
-    """Who a node is: the union of the spec's and the reference's form."""
+    """The description of a node: the union of the spec's and the reference's form."""
 
     id: str
     """Its id; `node_id` is the same, for programs that look there."""
     node_id: str
     """As `id`."""
     name: str
-    """What it calls itself: remote text."""
+    """Its own name: remote text."""
     version: str
     """The version of its program."""
     listen_addr: str
@@ -199,7 +199,7 @@ class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
     capabilities: tuple[str, ...] = ()
     """The extensions that it announces."""
     metadata: dict[str, str] = {}
-    """What else it says of itself."""
+    """Further facts about the node: remote text."""
     network_id: str = DEFAULT_NETWORK_ID
     """Its network."""
 
@@ -362,7 +362,7 @@ class ListedServer(Struct, frozen=True, omit_defaults=True):
     heard_s: float | None = None
     """For the other servers: how long ago the one that was asked heard from it, seconds."""
     rtt_ms: float | None = None
-    """For the other servers: the round trip by way of the broker."""
+    """For the other servers: the round trip through the broker."""
 
 
 class PingPayload(Struct):

@@ -186,19 +186,19 @@ def steps(kind: str) -> dict[str, float]:
     delivery, arrivals = endpoint._delivery, endpoint._dispatch._arrivals
     for owner, name, part in (
         (shaking, "take", "the rest: calls, checks, counters"),
-        (arrivals._admission, "admits", "what its host may cost"),
-        (responder._requests, "read", "who asks, and is there room?"),
-        (lifecycle, "open", "the peer is made and entered"),
-        (lifecycle, "describe", "what it can do is noted"),
-        (responder._answers, "accept", "the answer written"),
-        (responder, "_transmit_response", "the answer paid and let out"),
+        (arrivals._admission, "admits", "the host's limits"),
+        (responder._requests, "read", "sender and room"),
+        (lifecycle, "open", "creating the peer"),
+        (lifecycle, "describe", "noting its capabilities"),
+        (responder._answers, "accept", "writing the answer"),
+        (responder, "_transmit_response", "paying for and sending it"),
         (delivery, "acknowledge", "the Ack of the request"),
-        (lifecycle, "authenticate", "all who care are told"),
+        (lifecycle, "authenticate", "telling other parts and peers"),
         (lifecycle, "set_status", "the event"),
         (endpoint._discovery, "push", "the first page of the list"),
         (endpoint._discovery, "_note_joined", "noted as news"),
-        (endpoint._liveness, "_spread", "its first heartbeat planned"),
-        (arrivals._inbox, "receive", "its Acks taken"),
+        (endpoint._liveness, "_spread", "planning its first heartbeat"),
+        (arrivals._inbox, "receive", "handling its Acks"),
     ):
         watch.watch(owner, name, part)
     least: dict[str, float] = {}

@@ -113,14 +113,14 @@ class Steps:
             )
         named = sum(step[each] for each in ("decoded", "known", "read", "written", "left", "told"))
         return {
-            "who it is from, what it pays": step["all"] - step["arrivals"],
+            "sender and payment": step["all"] - step["arrivals"],
             "the envelope": step["decoded"],
-            "whether it came before": step["known"],
-            "its row and its payload": step["read"],
+            "duplicate check": step["known"],
+            "row and payload": step["read"],
             "the event": step["told"],
-            "the answer written": step["written"],
-            "paid and let out": step["left"],
-            "between them": step["all"] - (step["all"] - step["arrivals"]) - named,
+            "writing the answer": step["written"],
+            "paying for and sending it": step["left"],
+            "between": step["all"] - (step["all"] - step["arrivals"]) - named,
             "all": step["all"],
         }
 
