@@ -162,6 +162,14 @@ def test_the_notes_of_a_release_are_those_of_its_version(monkeypatch: pytest.Mon
         notes_of("1.3", "## 1.3\n\n## 1.2\n\n- old\n")
 
 
+def test_an_executable_is_compiled_where_that_has_been_tried() -> None:
+    jobs = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]
+    (step,) = (step for step in jobs["executable"]["steps"] if "run" in step)
+    assert step["env"]["P2PTUI_COMPILE"] == "${{ runner.os == 'Linux' && '1' || '0' }}"
+    page = (ROOT / "docs" / "releases.md").read_text("utf-8")
+    assert "On Linux it is compiled" in page
+
+
 def test_a_tag_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / ".ci"))
     from release_notes import check_version
