@@ -83,6 +83,7 @@ def test_no_test_is_skipped_there_for_want_of_a_program() -> None:
     wanted = set(re.findall(r"^want (\S+)", script, re.M))
     assert "tmux" in wanted
     assert wanted - set(own.split()) == {"nftables", "iproute2", "systemd"}
+    assert set(own.split()) <= wanted
 
 
 def test_the_container_image_is_built_there() -> None:
