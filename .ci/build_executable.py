@@ -32,6 +32,9 @@ OPTIONS: Final = (
     *("--collect-submodules", "p2ptui", "--collect-data", "p2ptui"),
     *("--collect-all", "textual"),
 )
+BESIDE: Final = ("LICENSE", "README.md", "CHANGELOG.md", "docs/p2ptui.1")
+"""What an archive holds besides; the scripts of completion are printed by the program."""
+
 COMPILE: Final = "P2PTUI_COMPILE"
 LIBRARY: Final = "p2ptui__mypyc"
 """What a compiled build's modules are in."""
@@ -99,7 +102,7 @@ def pack(executable: Path, into: Path, work: Path) -> Path:
     """
     folder = work / name_here()
     folder.mkdir()
-    for file in (executable, *(ROOT / name for name in ("LICENSE", "README.md", "CHANGELOG.md"))):
+    for file in (executable, *(ROOT / name for name in BESIDE)):
         shutil.copy(file, folder)
     into.mkdir(parents=True, exist_ok=True)
     kind = "zip" if sys.platform == "win32" else "gztar"

@@ -15,6 +15,7 @@ from p2ptui import Config
 from p2ptui.cli import main
 from p2ptui.config.render import render_config
 from p2ptui.secure.secret import Secret
+from p2ptui.version import VERSION
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,13 @@ def test_no_test_is_skipped_there_for_want_of_a_program() -> None:
     wanted = set(re.findall(r"^want (\S+)", script, re.M))
     assert "tmux" in wanted
     assert wanted - set(own.split()) == {"nftables", "iproute2", "systemd"}
+    assert set(own.split()) <= wanted
+
+
+def test_the_container_image_is_built_there() -> None:
+    jobs = yaml(GITHUB / "workflows" / "tests.yml")["jobs"]
+    assert jobs["container"]["steps"][-1]["run"] == "python3 .ci/build_container.py"
+    assert (ROOT / ".ci" / "build_container.py").is_file()
 
 
 def test_an_action_is_of_one_version_everywhere() -> None:
@@ -151,6 +159,35 @@ def test_the_notes_of_a_release_are_those_of_its_version(monkeypatch: pytest.Mon
     assert notes_of("1.2", changelog) == "- old"
     with pytest.raises(SystemExit, match=r"no section of version 1\.1: add it"):
         notes_of("1.1", changelog)
+    with pytest.raises(SystemExit, match=r"says nothing of version 1\.3: fill"):
+        notes_of("1.3", "## 1.3\n\n## 1.2\n\n- old\n")
+
+
+def test_an_executable_is_compiled_where_that_has_been_tried() -> None:
+    jobs = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]
+    (step,) = (step for step in jobs["executable"]["steps"] if "run" in step)
+    assert step["env"]["P2PTUI_COMPILE"] == "${{ runner.os == 'Linux' && '1' || '0' }}"
+    page = (ROOT / "docs" / "releases.md").read_text("utf-8")
+    assert "On Linux it is compiled" in page
+
+
+def test_a_tag_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    from release_notes import check_version
+
+    module = (ROOT / "p2ptui" / "version.py").read_text("utf-8")
+    check_version(VERSION, module)
+    with pytest.raises(
+        SystemExit, match=rf"says {re.escape(VERSION)}, not 9\.9\.9: set the version"
+    ):
+        check_version("9.9.9", module)
+
+
+def test_the_names_of_a_release_are_compared_before_anything_is_built() -> None:
+    jobs = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]
+    assert [name for name, job in jobs.items() if "needs" not in job] == ["pure"]
+    commands = [step["run"] for step in jobs["pure"]["steps"] if "run" in step]
+    assert commands[0] == 'python .ci/release_notes.py "$TAG"'
 
 
 def test_a_bug_report_asks_for_what_the_program_prints(capsys: pytest.CaptureFixture[str]) -> None:

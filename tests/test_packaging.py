@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 COPIED = (
     *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci", ".github"),
     *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config_example.toml"),
+    ".dockerignore",
 )
 NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -102,6 +103,22 @@ def test_every_tracked_file_is_in_the_source_distribution(checkout):
         pytest.skip("not a git checkout")
     tracked = {line.split("/")[0] for line in ran.stdout.splitlines()}
     assert tracked - {".gitignore"} <= set(COPIED)
+
+
+def test_the_build_of_a_container_sees_what_the_package_is_built_of(tmp_path):
+    seen = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
+    context, into = tmp_path / "context", tmp_path / "wheel"
+    context.mkdir()
+    into.mkdir()
+    for name in seen:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, context / name, ignore=NO_SOURCE)
+        else:
+            shutil.copy(ROOT / name, context)
+    wheel = build(context, "build_wheel", into)
+    assert packed(wheel) == package_files(ROOT)
+    with zipfile.ZipFile(wheel) as archive:
+        assert any(name.endswith("/LICENSE") for name in archive.namelist())
 
 
 def description(wheel: Path) -> str:

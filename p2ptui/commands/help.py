@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2ptui.commands import CommandParser, Work, command_parser
-from p2ptui.commands.node_options import ALL_COMMANDS
+from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
+from p2ptui.manual.roff import manual_page
 from p2ptui.manual.topics import TOPICS
 from p2ptui.nearest import nearest
+from p2ptui.version import VERSION
 
 RUNS_A_NODE: Final = False
 READS_FILES: Final = False
@@ -17,7 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui help` takes."""
     parser.epilog = f"Topics: the commands, and {', '.join(TOPICS)}."
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a topic")
+    parser.add_argument("--man", action="store_true", help="print the manual page, for man")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def parsers() -> dict[str, CommandParser]:
+    """All of them: a node's under the empty name, then each command's."""
+    return {"": node_parser(), **{name: command_parser(name) for name in ALL_COMMANDS}}
 
 
 def topics() -> dict[str, str]:
@@ -30,6 +38,8 @@ def prepare(
 ) -> Work:
     """Check what was asked; what comes back prints it."""
     topic: str | None = options.topic
+    if options.man and topic is not None:
+        parser.error("--man is the whole page: it takes no topic")
     known = topics()
     if topic is not None and topic not in known:
         near = nearest(topic.lower(), known)
@@ -38,11 +48,20 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace, topic: str | None) -> int:
+    told: dict[str, object]
+    if options.man:
+        text = manual_page(parsers(), VERSION)
+        told = {"man": text}
+    elif topic is None:
+        text = _list()
+        told = {"topics": topics()}
+    else:
+        text = text_of(topic)
+        told = {"topic": topic, "text": text}
     if options.json:
-        told = {"topics": topics()} if topic is None else {"topic": topic, "text": text_of(topic)}
         options.answer.tell(told)
     else:
-        print(_list() if topic is None else text_of(topic), end="")
+        print(text, end="")
     return 0
 
 

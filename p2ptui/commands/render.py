@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import CommandParser, command_parser
+from p2ptui.commands import command_parser
 from p2ptui.commands.completion import SHELLS
-from p2ptui.commands.help import topics
+from p2ptui.commands.help import parsers, topics
 from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
 from p2ptui.manual.arguments import FILE, FOLDER, choices_of
 from p2ptui.manual.reference import with_reference
@@ -42,11 +42,6 @@ _p2ptui() {
 
 complete -o bashdefault -F _p2ptui p2ptui
 """
-
-
-def parsers() -> dict[str, CommandParser]:
-    """All of them: a node's under the empty name, then each command's."""
-    return {"": node_parser(), **{name: command_parser(name) for name in ALL_COMMANDS}}
 
 
 def completion_script(shell: str) -> str:

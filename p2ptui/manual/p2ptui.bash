@@ -16,7 +16,7 @@ _shtab_p2ptui_servers_option_strings=(-h --help -c --config --no-config --networ
 _shtab_p2ptui_key_option_strings=(-h --help -c --config --no-config --identity --output --json)
 _shtab_p2ptui_trust_option_strings=(-h --help -c --config --no-config --json)
 _shtab_p2ptui_forget_option_strings=(-h --help -c --config --no-config --json)
-_shtab_p2ptui_help_option_strings=(-h --help --json)
+_shtab_p2ptui_help_option_strings=(-h --help --man --json)
 _shtab_p2ptui_completion_option_strings=(-h --help --json)
 _shtab_p2ptui_option_strings=(-h --help -a --address --listen-address -m --max-connections -c --config --no-config --network-id --name --heartbeat-interval --connection-timeout --enable-discovery --STUN --stun --relay --join --cluster --identity --ephemeral --security-mode --network-key-file --key-log --metrics --no-ui --TRACE --DEBUG --INFO --WARN --ERROR --check-config --print-config --where --json --version)
 
@@ -111,6 +111,7 @@ _shtab_p2ptui_forget___no_config_nargs=0
 _shtab_p2ptui_forget___json_nargs=0
 _shtab_p2ptui_help__h_nargs=0
 _shtab_p2ptui_help___help_nargs=0
+_shtab_p2ptui_help___man_nargs=0
 _shtab_p2ptui_help___json_nargs=0
 _shtab_p2ptui_completion__h_nargs=0
 _shtab_p2ptui_completion___help_nargs=0

@@ -181,6 +181,7 @@ complete -c p2ptui -n '_shtab_p2ptui_using forget' -l no-config -d 'read no conf
 complete -c p2ptui -n '_shtab_p2ptui_using forget' -l json -d 'print one JSON object'
 complete -c p2ptui -n '_shtab_p2ptui_using; and test $_shtab_p2ptui_npos -eq 0' -a help -d 'Explain a command or a topic; without one, list them.'
 complete -c p2ptui -n '_shtab_p2ptui_using help' -s h -l help -d 'show this help message and exit'
+complete -c p2ptui -n '_shtab_p2ptui_using help' -l man -d 'print the manual page, for man'
 complete -c p2ptui -n '_shtab_p2ptui_using help' -l json -d 'print one JSON object'
 complete -c p2ptui -n '_shtab_p2ptui_using help; and test $_shtab_p2ptui_npos -eq 0' -ka "ping send nat peers receive servers key trust forget help completion addresses cluster config environment exit-codes files json relay signals" -d 'a command, or a topic'
 complete -c p2ptui -n '_shtab_p2ptui_using; and test $_shtab_p2ptui_npos -eq 0' -a completion -d 'Print the script that completes this program'"'"'s arguments in a shell.'

@@ -84,6 +84,7 @@ _shtab_p2ptui_forget_defaults_added=0
 
 _shtab_p2ptui_help_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--man[print the manual page, for man]"
   "--json[print one JSON object]"
   ":a command, or a topic:(ping send nat peers receive servers key trust forget help completion addresses cluster config environment exit-codes files json relay signals)"
 )

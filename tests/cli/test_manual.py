@@ -34,6 +34,12 @@ def test_what_is_stored_is_what_the_parsers_say(path):
     assert path.read_text("utf-8") == WRITTEN[path], "python -m p2ptui.commands.render"
 
 
+def test_the_program_prints_its_manual_page(capsys):
+    assert said(capsys, "help", "--man") == (ROOT / MANUAL).read_text("utf-8")
+    assert json.loads(said(capsys, "help", "--man", "--json"))["man"].startswith('.\\" Written')
+    assert "takes no topic" in said(capsys, "help", "--man", "ping", code=2)
+
+
 @pytest.mark.parametrize("path", [REFERENCE, MANUAL])
 def test_every_option_is_on_every_page(path):
     page = (ROOT / path).read_text("utf-8").replace("\\-", "-").replace("\\|", "|")
