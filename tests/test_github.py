@@ -168,7 +168,7 @@ def test_an_executable_is_compiled_where_that_has_been_tried() -> None:
     (step,) = (step for step in jobs["executable"]["steps"] if "run" in step)
     assert step["env"]["P2PTUI_COMPILE"] == "${{ runner.os == 'Linux' && '1' || '0' }}"
     page = (ROOT / "docs" / "releases.md").read_text("utf-8")
-    assert "On Linux it is compiled" in page
+    assert "compiled on Linux" in page
 
 
 def test_a_tag_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
