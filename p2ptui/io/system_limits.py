@@ -1,5 +1,6 @@
 """Where this system allows a node less than it may need, and the command that mends it."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -67,9 +68,9 @@ def _kernel_setting(name: str) -> int | None:
 
 
 def _files_limit() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return None
+    import resource
+
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
