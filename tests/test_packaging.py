@@ -18,7 +18,6 @@ ROOT = Path(__file__).parent.parent
 COPIED = (
     *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci", ".github"),
     *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config_example.toml"),
-    ".dockerignore",
 )
 NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -105,8 +104,12 @@ def test_every_tracked_file_is_in_the_source_distribution(checkout):
     assert tracked - {".gitignore"} <= set(COPIED)
 
 
+IGNORED = ROOT / "docs" / "deploy" / "Containerfile.dockerignore"
+"""Of a build with the Containerfile beside it, for podman and docker alike."""
+
+
 def test_the_build_of_a_container_sees_what_the_package_is_built_of(tmp_path):
-    seen = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
+    seen = re.findall(r"^!(\S+)$", IGNORED.read_text("utf-8"), re.MULTILINE)
     context, into = tmp_path / "context", tmp_path / "wheel"
     context.mkdir()
     into.mkdir()
