@@ -152,7 +152,7 @@ class Rendezvous:
         proved that it is there."""
         if not isinstance(target, Peer):
             # What an asker has paid is known here only.
-            if asker.proved:
+            if asker.proved or self._state.gate.commit(asker.purse, *COMMITTED):
                 self._hand(target, asker, about, now)
                 return
         elif self._state.gate.commit(asker.purse, *COMMITTED):
@@ -231,7 +231,8 @@ class Rendezvous:
         # Whoever writes to the broker names any address: the message pays for what goes there,
         # unless the node is known to be there, which takes an entry.
         known = self._state.elsewhere.holder(handed.source_id)
-        is_proved = known is not None and known.stands and known.address == address
+        is_there = known is not None and known.stands and known.proved
+        is_proved = known is not None and is_there and known.address == address
         has_left = self._tell(target, about, now, is_proved=is_proved)
         return None if has_left else NotHanded.UNSENDABLE
 
