@@ -152,7 +152,7 @@ class Rendezvous:
         proved that it is there."""
         if not isinstance(target, Peer):
             # What an asker has paid is known here only.
-            if asker.proved or self._state.gate.commit(asker.purse, *COMMITTED):
+            if asker.proved:
                 self._hand(target, asker, about, now)
                 return
         elif self._state.gate.commit(asker.purse, *COMMITTED):

@@ -31,7 +31,8 @@ def test_one_that_goes_on_speaking_is_known_to_the_other_servers() -> None:
 
     assert other.holder(node) == one.id
     foreign = other.cluster.holder(node.node_id)
-    assert foreign is not None and not foreign.proved
+    assert foreign is not None
+    assert not foreign.proved
     assert foreign not in list(other.cluster.nodes())  # it takes no name from anybody
     assert [claim.node_id for claim in other.state.claims_elsewhere()] == [node.node_id]
     assert other.joined == []
