@@ -24,8 +24,8 @@ MAX_UNPROVED_ELSEWHERE: Final = 8_192
 
 FIRST_LOOK_S: Final = 1.0
 LOOK_S: Final = 5.0
-"""So often it is looked whether a newcomer has gone on speaking: soon at first. One that has not
-may be a forged handshake."""
+"""A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom, up to
+this: one that has not may be a forged handshake."""
 
 
 class UnprovedHere:
@@ -69,7 +69,9 @@ class UnprovedHere:
         if has_gone_on and self._told.put(peer.node_id, peer, now, address=peer.address):
             self._tell(peer, now)
         else:
-            self._state.timers.schedule_about(now + LOOK_S, self._look, peer)
+            age_s = now - peer.session.joined_at
+            pause_s = min(max(age_s, FIRST_LOOK_S), LOOK_S)
+            self._state.timers.schedule_about(now + pause_s, self._look, peer)
 
 
 class UnprovedElsewhere:
