@@ -24,8 +24,8 @@ MAX_UNPROVED_ELSEWHERE: Final = 8_192
 
 FIRST_LOOK_S: Final = 1.0
 LOOK_S: Final = 5.0
-"""A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom, up to
-this: one that has not may be a forged handshake."""
+"""A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom: one
+that has not may be a forged handshake."""
 
 
 class UnprovedHere:
