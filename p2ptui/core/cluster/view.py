@@ -384,7 +384,7 @@ class View:
 
     def _tell_joined(self, node_id: str, now: float) -> None:
         if self.on_joined and not self.is_here(node_id):
-            entry = None if node_id in self.unproved else self._entries.get(node_id)
+            entry = self._entries.get(node_id)
             if entry is not None:
                 foreign = entry.foreign(node_id, self._state.identity.network_id)
                 for listener in self.on_joined:
