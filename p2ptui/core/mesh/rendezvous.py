@@ -168,7 +168,8 @@ class Rendezvous:
         for pair in self._unpaid.of_peer(asker):
             about = self._unpaid.pop(pair)
             target = self._state.find(pair[1])
-            if about is not None and target is not None and asker.is_authenticated:
+            is_asker = asker.is_authenticated and pair[0] == asker.node_id
+            if about is not None and target is not None and is_asker:
                 self._name(target, asker, about, now)
 
     def _may_tell(self, target: Peer, asker_id: str, address: Address, now: float) -> bool:
