@@ -37,7 +37,7 @@ class HandedOver:
         if not self._may_speak(handed, target):
             drop("handed_false_source")
             return NotHanded.UNKNOWN
-        if not target.purse.proved:
+        if not target.purse.proved and not self._may_wait(handed, target):
             drop("handed_unproved")
             self._delivery.challenge(target, now)
             return NotHanded.UNSENDABLE
@@ -51,6 +51,12 @@ class HandedOver:
         except MalformedError:
             drop("handed_malformed")
             return NotHanded.UNSENDABLE
+
+    @staticmethod
+    def _may_wait(handed: Handed, target: Peer) -> bool:
+        """Whether something is for a peer that may answer no Ping at all: its own bytes pay for
+        that, as for what comes from nodes of this server. One of our kind is asked first."""
+        return handed.kind is not Handing.FRAME and target.proves_by_timing
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
         """Tell a peer that something has not arrived: this server says so by itself, or the one

@@ -3,7 +3,7 @@
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from itertools import count
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
-from p2ptui.core.peers import ALONE, NO_TAKER, Elsewhere, Listed, Peer, PeerTable, Taker
+from p2ptui.core.peers import ALONE, NO_TAKER, Elsewhere, Foreign, Listed, Peer, PeerTable, Taker
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
@@ -82,6 +82,9 @@ class NodeState:
             self.counters.drop, lambda: 2 * self.config.server.max_connections, shares
         )
         self.elsewhere: Elsewhere = ALONE
+        self.claims_elsewhere: Callable[[], Iterator[Foreign]] = ALONE.nodes
+        """Those nodes elsewhere that have shown no server that they are there: `Elsewhere.nodes`
+        has them not."""
         """The other servers of the network."""
         self.taker: Taker = NO_TAKER
         """Who gives the peers of this server what others hand over for them."""
@@ -156,7 +159,10 @@ class NodeState:
         is_sure = peer is not None and (peer.purse.proved or not peer.is_claim)
         if peer is not None and is_sure and not peer.liveness.is_ceded:
             return peer
-        return self.elsewhere.holder(node_id) or peer
+        other = self.elsewhere.holder(node_id)
+        if peer is not None and other is not None and not (other.proved or peer.liveness.is_ceded):
+            return peer  # of two claims its own
+        return other or peer
 
     def is_here(self, node_id: str) -> bool:
         """Whether a node has a session here at an address that means the same to others: only then

@@ -13,7 +13,7 @@ from typing import Final
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.machine import Machine, Way
 from p2ptui.tagged import tagged
-from p2ptui.wire.address import SOMEWHERE
+from p2ptui.wire.address import SOMEWHERE, Address
 
 log = logging.getLogger("p2ptui.moves")
 
@@ -85,6 +85,7 @@ class NetworkMonitor:
     async def run(self) -> None:
         """Watch until cancelled."""
         stop = self._machine.watch(self._handle_change)
+        self._endpoint.moving.on_begun = self._note_begun
         asleep_s, at = self._machine.asleep_s(), self._clock()
         self._compare_routes()
         try:
@@ -140,6 +141,16 @@ class NetworkMonitor:
         for address in self._endpoint.moving.destinations(MAX_DESTINATIONS):
             found[address[0]] = None
         return list(found)
+
+    def _note_begun(self, address: Address) -> None:
+        """A session begins: what its way is compared with is the one by which it has begun, also if
+        that changes before the next look."""
+        host = address[0]
+        if host in self._ways or len(self._ways) >= MAX_DESTINATIONS:
+            return
+        way = self._machine.way_to(host, self._local_host)
+        if way is not None and way.interface not in self._down:
+            self._ways[host] = way
 
     def _has_new_hosts(self) -> bool:
         return any(host not in self._ways and host not in self._away for host in self._hosts())

@@ -36,6 +36,7 @@ EXEMPT = {
     "Statements._latest": EACH_PEER,
     "Statements._former": CLUSTER,
     "Tellings._waiting": CLUSTER,
+    "UnprovedElsewhere._runs": CLUSTER,
     "View._entries": CLUSTER,
     "View._in_use": CLUSTER,
     "View._odd": CLUSTER,

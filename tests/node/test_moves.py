@@ -11,7 +11,7 @@ from p2ptui import Config, Node
 from p2ptui.core.events import DataReceived, PeerStatus, PeerStatusChanged
 from p2ptui.io.machine import Way
 from p2ptui.io.memory import MemorySocket
-from p2ptui.node.moves import SPACING_S
+from p2ptui.node.moves import SETTLE_S, SPACING_S
 from p2ptui.wire.address import format_address
 from tests.simulated_nat import KINDS, Nat, Nats
 from tests.town import Town, taken
@@ -139,6 +139,24 @@ def test_a_new_way_is_noticed_and_the_session_goes_on_within_a_second(tells, way
         assert [event.payload for event in taken(events, DataReceived)] == [{"n": 1}]
 
     trip(story, FakeMachine(tells=tells))
+
+
+def test_a_machine_that_moves_as_soon_as_it_has_joined_says_so_at_once() -> None:
+    """As one whose interface gets a second lease, or Wi-Fi, while programs start."""
+
+    async def run() -> None:
+        async with Town() as town:
+            one = Trip(town, FakeMachine())
+            one.server = await town.start("server", SERVER)
+            one.node = await town.start("node", INSIDE, one.machine)
+            await asyncio.sleep(2.01)  # between two looks
+            await one.node.connect(SERVER)
+            one.machine.way = Way("192.168.7.7", 1, "192.168.7.1")
+            one.plug(CAFE)
+            one.machine.change()
+            assert await one.joined_after_s(CAFE) <= SETTLE_S + 0.1
+
+    run_virtual(run())
 
 
 def test_what_was_sent_while_there_was_no_way_arrives_once() -> None:

@@ -6,5 +6,6 @@ there are, each a `Run` of `runs`, and `beacons`, what shows that it is they who
 whom they hold, each by an `entry`; `tellings`, how that is told when one of them comes or goes;
 `presence`, whom this one holds; `entries`, what is written of each; `statements`, what nodes have
 signed of that, and `claims`, how it is settled where they cannot; `handing`, what goes from server
-to server; `deletions`, whether what was taken away is gone.
+to server; `deletions`, whether what was taken away is gone; `unproved`, whom they tell of
+without a proof.
 """

@@ -164,7 +164,11 @@ class Claims:
 
     def pursue(self, peer: Peer, now: float) -> None:
         """Do what can be done about a peer that is left to another server: end its session, if it
-        went there and is silent here; or ask that server to let it go."""
+        went there and is silent here; or ask that server to let it go.
+
+        One that has proved nothing, and may be a forged handshake, is left where another such one
+        came first.
+        """
         node_id = peer.node_id
         entry = self._view.entry(node_id)
         if entry is None or not entry.run.is_live:
@@ -172,7 +176,11 @@ class Claims:
         if peer.liveness.is_ceded:
             if not self._is_heard(peer, now):
                 self._remove(peer, now)
-        elif not entry.counter and not self._statements.of(node_id)[0]:
+        elif (
+            not entry.counter
+            and not self._statements.of(node_id)[0]
+            and (peer.proved or node_id not in self._view.unproved)
+        ):
             self._ask(node_id, entry.run, now)
 
     # Nodes that this server claims.

@@ -7,7 +7,8 @@ from msgspec import Raw
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.identity import LISTS_SHARED, bounded_capabilities
 from p2ptui.core.peers import Peer
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys, is_made_of_keys
 from p2ptui.secure.presence import verify_presence
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.cluster import (
@@ -93,6 +94,11 @@ def _capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
 def keys_of(about: About) -> PublicKeys:
     """The keys of a node that has some."""
     return PublicKeys(about.keys[:KEY_BYTES], about.keys[KEY_BYTES:])
+
+
+def is_keyless(state: NodeState, node_id: str, about: About) -> bool:
+    """Whether keys are missing; a server without any of its own asks nobody for them."""
+    return not about.keys and state.seals is not None and is_made_of_keys(node_id)
 
 
 def is_signed(node_id: str, presence: Presence, about: About) -> bool:

@@ -238,15 +238,27 @@ class HandOvers:
             self._view.note_passing(source_id, over.about, run, now)
         target = self._state.peers.authenticated(target_id)
         why: NotHanded | None = NotHanded.UNKNOWN
+
+        def give_back(why: NotHanded) -> None:
+            head = self._own.head
+            back = Undelivered(*head, over.kind, why, over.source, over.target, over.ref)
+            self._send(run.server_id, back)
+
         if target is not None and target.is_plain:
-            handed = Handed(kind, run.server_id, source_id, target_id, over.body, over.ref)
+            handed = Handed(
+                kind,
+                run.server_id,
+                source_id,
+                target_id,
+                over.body,
+                over.ref,
+                lambda _why, _now: give_back(NotHanded.UNKNOWN),
+            )
             why = self._taker.take_handed(target, handed, now)
         if why is None:
             self.taken += 1
-            return
-        head = self._own.head
-        back = Undelivered(*head, over.kind, why, over.source, over.target, over.ref)
-        self._send(run.server_id, back)
+        else:
+            give_back(why)
 
     def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:
         """What this server handed over did not arrive."""

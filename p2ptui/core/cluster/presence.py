@@ -16,6 +16,7 @@ from p2ptui.core.cluster.entries import written_about, written_entry
 from p2ptui.core.cluster.others import Run
 from p2ptui.core.cluster.own import Own
 from p2ptui.core.cluster.statements import Statements
+from p2ptui.core.cluster.unproved import UnprovedHere
 from p2ptui.core.cluster.view import View
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -113,6 +114,7 @@ class OwnPresence:
         self._claims = claims
         self._statements = statements
         self._send = send
+        self._unproved = UnprovedHere(state, self.note)
         self._mine: BoundedTable[str, _Mine] = state.tables.add(
             "cluster_entries",
             BoundedTable(
@@ -155,21 +157,28 @@ class OwnPresence:
 
     def note(self, peer: Peer, now: float) -> None:
         """Something of a peer may have changed."""
+        if peer.proved:
+            self._unproved.forget(peer.node_id)
         if self._is_told(peer):
             self._enter(peer.node_id, now)
+        elif peer.is_claim and peer.is_plain and now <= peer.session.joined_at:
+            self._unproved.watch(peer, now)
 
     def handle_left(self, peer: Peer, now: float) -> None:
         """A peer is gone."""
         node_id = peer.node_id
         self._claims.forget(node_id)
         self._statements.forget(node_id, now)
+        self._unproved.forget(node_id)
         if node_id in self._mine:
             self._mark(node_id, now)
         self._view.handle_left_here(node_id, now)
 
     def _is_told(self, peer: Peer | None) -> bool:
         # Forged handshakes must not fill the table of all servers.
-        return peer is not None and peer.is_authenticated and peer.is_plain and peer.proved
+        if peer is None or not (peer.is_authenticated and peer.is_plain):
+            return False
+        return peer.proved or self._unproved.holds(peer)
 
     def _enter(self, node_id: str, now: float) -> None:
         if node_id not in self._mine:

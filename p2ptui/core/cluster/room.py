@@ -159,7 +159,7 @@ class Cluster:
         lifecycle.on_moved.append(mine.note)
         lifecycle.on_left.append(mine.handle_left)
         self._delivery.on_proved.append(mine.note)
-        self._state.elsewhere = self
+        self._state.elsewhere, self._state.claims_elsewhere = self, self._claimed
         self._others.begin(now)
 
     def drain(self, now: float) -> None:
@@ -185,7 +185,7 @@ class Cluster:
             for order in mine.all_deleted():
                 self._order(order)
         self._own.is_open = False
-        self._state.elsewhere = ALONE
+        self._state.elsewhere, self._state.claims_elsewhere = ALONE, ALONE.nodes
 
     # What other rooms ask: `Elsewhere`.
 
@@ -198,6 +198,12 @@ class Cluster:
         for foreign in self._view.nodes(text):
             if not self._view.is_here(foreign.node_id):
                 yield foreign
+
+    def _claimed(self) -> Iterator[Foreign]:
+        """Those of which no server knows that they are there: they may be made up."""
+        for node_id in list(self._view.unproved):
+            if (found := self._view.foreign(node_id)) is not None and not found.proved:
+                yield found
 
     def hand(
         self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float

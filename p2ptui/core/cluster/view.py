@@ -12,15 +12,15 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.bounded.rates import TokenBucket
-from p2ptui.core.cluster.entries import is_signed, read_about
+from p2ptui.core.cluster.entries import is_keyless, is_signed, read_about
 from p2ptui.core.cluster.entry import Entry, Passing, reachable
 from p2ptui.core.cluster.others import Others, Run
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.tellings import Tellings
+from p2ptui.core.cluster.unproved import UnprovedElsewhere
 from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Foreign
 from p2ptui.core.state import NodeState
-from p2ptui.secure.identity import is_made_of_keys
 from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
 
@@ -105,6 +105,7 @@ class View:
                 MAX_UNVERIFIED, full="cluster_unverified", limit_bytes=MAX_UNVERIFIED_BYTES
             ),
         )
+        self.unproved = UnprovedElsewhere(tables)
         self._passing = Passing(tables)
         self._tellings = Tellings(state, others, MOVED_S, self._tell_of)
         self._in_use: BoundedTable[str, Foreign] = tables.add(
@@ -148,10 +149,10 @@ class View:
         return known or self._passing.foreign(node_id, self._state.identity.network_id)
 
     def nodes(self, text: str = "") -> Iterator[Foreign]:
-        """Those that a text may mean, or all: `Elsewhere.nodes`; changes meanwhile do no harm."""
+        """Those that a text may mean, or all, without claims: `Elsewhere.nodes`."""
         for node_id in self._ids_for(text) if text else self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
-            if found is not None:
+            if found is not None and found.proved:
                 yield found
 
     def _ids_for(self, text: str) -> Iterator[str]:
@@ -249,7 +250,7 @@ class View:
         if presence.counter and not about.keys:
             self._refuse(node_id, revision, "cluster_malformed", now)  # nobody can have signed it
             return
-        if self._is_keyless(node_id, about):
+        if is_keyless(self._state, node_id, about):
             self._refuse(node_id, revision, "cluster_keyless", now)
             return
         self._judge(node_id, presence, about, revision, now)
@@ -271,15 +272,11 @@ class View:
         except MalformedError:
             self._state.counters.drop("cluster_malformed")
             return
-        if self._is_keyless(node_id, read):
+        if is_keyless(self._state, node_id, read):
             self._state.counters.drop("cluster_keyless")
             return
         self._passing.enter(node_id, Entry(about, 0, now, 0, run), now)
         self._plan_ageing(now)
-
-    def _is_keyless(self, node_id: str, about: About) -> bool:
-        """Whether keys are missing; a server without any of its own asks nobody for them."""
-        return not about.keys and self._state.seals is not None and is_made_of_keys(node_id)
 
     def _judge(
         self, node_id: str, presence: Presence, about: About, revision: int, now: float
@@ -289,7 +286,8 @@ class View:
             self._refuse(node_id, revision, "", now)
             return
         known = self._entries.get(node_id)
-        if len(run.node_ids) >= self._most_of_one and known is None:
+        is_full = len(run.node_ids) >= self._most_of_one and known is None
+        if is_full or not self.unproved.admits(node_id, run, is_proved=about.proved):
             self._refuse(node_id, revision, "cluster_nodes_full", now)
             return
         signed_here, _ = self._statements.of(node_id)
@@ -397,6 +395,7 @@ class View:
         self._tell_joined(node_id, now)
 
     def _drop(self, node_id: str, now: float) -> None:
+        self.unproved.forget(node_id)
         entry = self._entries.pop(node_id)
         if entry is None:
             return

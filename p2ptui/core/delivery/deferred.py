@@ -3,6 +3,7 @@
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT
 from p2ptui.core.peers import Held, Peer
 from p2ptui.core.state import NodeState
 
@@ -16,6 +17,13 @@ MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
 HELD_BYTES: Final = 1200
 """What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
 told if it is lost."""
+
+
+SHORT_BYTES: Final = 1200
+"""A message of so many bytes fits one datagram nearly everywhere."""
+
+SEEN_S: Final = 5.0
+"""A peer that has been there for so long shows how much it will pay for."""
 
 
 class Deferred:
@@ -47,6 +55,9 @@ class Deferred:
             held: The message.
             now: The time, seconds.
         """
+        if self._is_hopeless(peer, len(held.data), now):
+            self._state.counters.drop("unproved_budget")
+            return False
         self._so_far += 1
         number, writer = self._so_far, self._state.gate.source or peer.address
         size = len(held.data) + HELD_BYTES
@@ -55,16 +66,42 @@ class Deferred:
         peer.deferred = (*peer.deferred, held._replace(number=number))
         return True
 
-    def take(self, peer: Peer) -> Held:
-        """The next one that waits for a peer; there must be one."""
-        held, *rest = peer.deferred
-        peer.deferred = tuple(rest)
-        self._all.pop(held.number)
-        return held
+    def take(self, peer: Peer) -> Held | None:
+        """The next one that a peer may be sent now; None if there is none.
+
+        What this node says itself comes first: it is short, and another node may have been told of
+        it, as of an introduction. A message of more than a datagram is passed by those that are
+        shorter; these keep their order.
+        """
+        waiting = peer.deferred
+        small = (held for held in waiting if len(held.data) <= SHORT_BYTES)
+        own = (held for held in waiting if held.on_lost is None)
+        for first in (next(own, None), next(small, None), next(iter(waiting), None)):
+            if first is not None and peer.purse.has_room(len(first.data)):
+                self._remove(peer, first)
+                return first
+        return None
 
     def take_all(self, peer: Peer) -> list[Held]:
         """What waits for a peer; nothing waits any more."""
-        return [self.take(peer) for _ in range(len(peer.deferred))]
+        held = list(peer.deferred)
+        peer.deferred = ()
+        for each in held:
+            self._all.pop(each.number)
+        return held
+
+    def _remove(self, peer: Peer, held: Held) -> None:
+        peer.deferred = tuple(other for other in peer.deferred if other is not held)
+        self._all.pop(held.number)
+
+    def _is_hopeless(self, peer: Peer, size: int, now: float) -> bool:
+        """Whether a peer would not pay for so much in time if it goes on as it did: a third of
+        what its bytes pay for answers them."""
+        age_s = now - peer.session.joined_at
+        if size <= SHORT_BYTES or age_s < SEEN_S:
+            return False
+        earned = (AMPLIFICATION_LIMIT - 1) * peer.purse.bytes_in / age_s
+        return size > earned * self._state.config.server.connection_timeout
 
     def _lose(self, number: int, peer: Peer) -> None:
         """Others need the room of a message: of each peer the oldest goes first."""

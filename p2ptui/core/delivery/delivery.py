@@ -76,8 +76,8 @@ class Delivery(Outlet):
             if kind in self._extensions:
                 self._require_announced(peer, kind)
             data = self.write(kind, payload, now, ack_for)
-            if peer.purse.proved and len(data) <= ALWAYS_FITS_BYTES:
-                return self._put(peer, data, kind, now)  # as nearly always
+            if len(data) <= ALWAYS_FITS_BYTES and not self.waits_for(peer):  # as nearly always
+                return self._put(peer, data, kind, now)
             return self._send_written(peer, kind, payload, data, now, reason, waits=waits)
         except MessageTooLargeError:
             self._state.counters.drop("message_too_large")
@@ -246,7 +246,7 @@ class Delivery(Outlet):
         on_lost: OnLost | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if reason is None and not peer.purse.has_room(len(data)):
+        if reason is None and not self.may_have(peer, len(data)):
             return waits and self.defer(peer, Held(data, on_lost), now)
         grant = None if reason is None else self.grant(peer, reason, now)
         return self._put(peer, data, kind, now, grant)
@@ -294,8 +294,8 @@ class Delivery(Outlet):
 
     def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
-        while peer.deferred and peer.has_room(len(peer.deferred[0].data)):
-            self.transmit_frame(peer, self._deferred.take(peer).data)
+        while (held := None if self.is_contested(peer) else self._deferred.take(peer)) is not None:
+            self.transmit_frame(peer, held.data)
         if peer.untold:
             self.on_room(peer, now)
         if not peer.deferred and not peer.untold:

@@ -78,6 +78,23 @@ class Outlet:
         if size > MAX_DATAGRAM_BYTES or size > self._state.config.server.max_message_size:
             check_size(peer, size, self._state.config.server.max_message_size)
 
+    @staticmethod
+    def is_contested(peer: Peer) -> bool:
+        """Whether another node may be at a peer's address, which has not shown itself since."""
+        at = peer.session.contested_at
+        return at is not None and peer.liveness.shown_at <= at
+
+    @staticmethod
+    def waits_for(peer: Peer) -> bool:
+        """Whether something that others send a peer may have to wait."""
+        return not peer.purse.proved or peer.session.contested_at is not None
+
+    def may_have(self, peer: Peer, size: int) -> bool:
+        """Whether a peer may be sent `size` bytes that it pays for: what answers it, and of others
+        what nobody else may read at its address."""
+        is_answer = self._gate.source == peer.address
+        return peer.purse.has_room(size) and (is_answer or not self.is_contested(peer))
+
     def build(
         self,
         kind: str,

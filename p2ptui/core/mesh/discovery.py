@@ -221,7 +221,8 @@ class Discovery:
 
     def note_joined_elsewhere(self, foreign: Foreign, now: float) -> None:
         """A node has come to another server, or is seen elsewhere by it."""
-        if isinstance(self._state.find(foreign.node_id), Foreign):
+        node = self._state.find(foreign.node_id)
+        if isinstance(node, Foreign) and (node.proved or self.admits_claim(now)):
             self._note_joined(foreign.node_id, now)
 
     def note_left_elsewhere(self, node_id: str, now: float) -> None:

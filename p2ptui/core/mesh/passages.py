@@ -58,7 +58,7 @@ class Passages:
             routed.max_hops,
             routed.route_id,
         )
-        refusal = routing.hand_on(target, encode_payload(onward), None, now)
+        refusal = routing.hand_on(target, encode_payload(onward), handed.on_lost, now)
         if refusal is None:
             counters.forwarded += 1
             self._learn(source, handed, hops, now)

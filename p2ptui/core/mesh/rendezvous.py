@@ -168,7 +168,8 @@ class Rendezvous:
         for pair in self._unpaid.of_peer(asker):
             about = self._unpaid.pop(pair)
             target = self._state.find(pair[1])
-            if about is not None and target is not None and asker.is_authenticated:
+            is_asker = asker.is_authenticated and pair[0] == asker.node_id
+            if about is not None and target is not None and is_asker:
                 self._name(target, asker, about, now)
 
     def _may_tell(self, target: Peer, asker_id: str, address: Address, now: float) -> bool:
@@ -231,7 +232,8 @@ class Rendezvous:
         # Whoever writes to the broker names any address: the message pays for what goes there,
         # unless the node is known to be there, which takes an entry.
         known = self._state.elsewhere.holder(handed.source_id)
-        is_proved = known is not None and known.stands and known.address == address
+        is_there = known is not None and known.stands and known.proved
+        is_proved = known is not None and is_there and known.address == address
         has_left = self._tell(target, about, now, is_proved=is_proved)
         return None if has_left else NotHanded.UNSENDABLE
 

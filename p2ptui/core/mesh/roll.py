@@ -5,6 +5,7 @@ time, whichever, is in it. Mere claims come last; `taken` says which, and whethe
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from p2ptui.core.mesh.taken import Taken, told_of
 from p2ptui.core.peers import Foreign, Listed, Peer, is_claim
@@ -38,7 +39,9 @@ class Roll:
             for node_id in here
             if (one := authenticated(node_id)) is not None and one.is_claim
         ]
-        taken = Taken(self._state, self._claims(claims))
+        elsewhere = self._state.claims_elsewhere()
+        far = [node for node in elsewhere if not isinstance(self._here(node.node_id), Peer)]
+        taken = Taken(self._state, chain(self._claims(claims), far))
         taken.note_servers(now)
         for node in self._known(here, now):
             taken.note(node)
@@ -49,12 +52,16 @@ class Roll:
                 is_named = taken.naming(peer) if peer.is_claim else True  # it may be proved by now
                 if is_named is not None:
                     yield peer, is_named
+        for node in far:
+            is_named = taken.naming(node)
+            if is_named is not None:
+                yield node, is_named
 
     def _claims(self, node_ids: list[str]) -> Iterator[Peer]:
         """Of some nodes those that still are mere claims, and nowhere else."""
         for node_id in node_ids:
             found = self._here(node_id)
-            if found is not None and is_claim(found):
+            if isinstance(found, Peer) and found.is_claim:
                 yield found
 
     def _known(self, here: list[str], began: float) -> Iterator[Listed]:

@@ -378,8 +378,8 @@ class Routing:
         refusal, sent = None, False
         for peer in hops:
             on_lost = None
-            # Only for who has proved nothing it may wait; without itself, which may be long.
-            if writer is not None and not peer.purse.proved:
+            # For nobody else it may wait; without itself, which may be long.
+            if writer is not None and self._delivery.waits_for(peer):
                 on_lost = partial(self._handle_lost, writer, destination, routed.route_id, peer)
             problem = self.hand_on(peer, payload, on_lost, now)
             if problem is None:

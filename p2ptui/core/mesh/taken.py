@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from p2ptui.core.identity import SHORT_ID, told_name
-from p2ptui.core.peers import Listed, Peer, is_claim
+from p2ptui.core.peers import Listed, is_claim
 from p2ptui.core.state import NodeState
 
 _HEX: Final = frozenset("0123456789abcdef-")
@@ -23,7 +23,7 @@ class Taken:
         claims: The claims.
     """
 
-    def __init__(self, state: NodeState, claims: Iterable[Peer]) -> None:
+    def __init__(self, state: NodeState, claims: Iterable[Listed]) -> None:
         self._state = state
         self._wanted = {word for claim in claims for word in _words(claim.node_id, claim.name)}
         self._taken = set[str]()
@@ -44,7 +44,7 @@ class Taken:
     def _note(self, node_id: str, name: str) -> None:
         self._taken |= self._wanted & _words(node_id, name)
 
-    def naming(self, claim: Peer) -> bool | None:
+    def naming(self, claim: Listed) -> bool | None:
         """Whether a claim is told of by its name; None: it is not told of."""
         node_id = claim.node_id
         if not self._taken.isdisjoint(_words(node_id, "")):

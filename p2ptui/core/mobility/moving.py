@@ -74,6 +74,14 @@ class Moving:
         """From when until when the silence of all was last excused."""
         self._clients: dict[Peer, None] = {}
         """Those that came by themselves and are followed."""
+        self.on_begun: Callable[[Address], None] = lambda _: None
+        """Called with where a node is with which this one has begun a session: by the way that
+        leads there now."""
+
+    def note_joined(self, peer: Peer, _now: float) -> None:
+        """A session has begun."""
+        if peer.initiated and relayed_node(peer.address) is None:
+            self.on_begun(_where(peer))
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
         """This machine reaches some destinations by another way than before.

@@ -63,6 +63,7 @@ class MobilityParts:
         self.moving = Moving(
             state, delivery, resumptions, liveness, traversal, keepalives, own_moves
         )
+        lifecycle.on_joined.append(self.moving.note_joined)
         lifecycle.on_left.append(self.moving.forget)
         self.home = home = Home(state, delivery, lifecycle, sessions.server_watch)
         home.on_moved = failover.note_home

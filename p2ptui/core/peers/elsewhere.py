@@ -6,10 +6,11 @@ tests from a dictionary.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, Protocol, TypeAlias, TypeGuard
+from typing import Final, Protocol, TypeAlias
 
+from p2ptui.core.peers.held import OnLost
 from p2ptui.core.peers.peer import Peer
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, ListedServer, NodeInfo
@@ -69,9 +70,9 @@ Listed: TypeAlias = Peer | Foreign
 """A node that a server can name: a peer of its own, or one elsewhere."""
 
 
-def is_claim(node: Listed) -> TypeGuard[Peer]:
-    """Whether it may have been made up: only a peer can be."""
-    return isinstance(node, Peer) and node.is_claim
+def is_claim(node: Listed) -> bool:
+    """Whether it may have been made up."""
+    return node.is_claim if isinstance(node, Peer) else not node.proved
 
 
 class Handing(IntEnum):
@@ -183,6 +184,8 @@ class Handed:
     body: bytes
     ref: str
     """As for `Elsewhere.hand`."""
+    on_lost: OnLost | None = field(default=None, compare=False, repr=False)
+    """Called if it waits here, and the node leaves before it may be sent that."""
 
 
 class Taker(Protocol):

@@ -141,6 +141,7 @@ class Lifecycle:
             # What waits is for the one that was here, and for nobody else at its address.
             reason = f"another node is at its address now: {info.id}"
             self._fail_messages(peer.channel, now, reason)
+            self._lose_held(peer, reason, now)
             self._former.keep_sent(peer, peer.channel)
             peer.channel.part()
             self._state.readers.forget(peer.node_id)
@@ -319,10 +320,14 @@ class Lifecycle:
         if peer.liveness.outstanding:
             where = address_words(peer.address)
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
+        self._lose_held(peer, reason, now)
+        peer.session.cancel_channel()
+
+    def _lose_held(self, peer: Peer, reason: str, now: float) -> None:
+        """What waits for a peer is not sent any more: who wrote it is told."""
         held = self._delivery.take_deferred(peer)
         peer.acks_owed = ()
         peer.untold = ()
         for message in held:
             if message.on_lost is not None:
                 message.on_lost(reason, now)
-        peer.session.cancel_channel()

@@ -89,6 +89,14 @@ class Newcomer:
         return self.answered_at < math.inf
 
     @property
+    def may_read(self) -> bool:
+        """Whether it would read what is meant for the one before, which is another node. Who
+        acknowledges its answer has the place by that, at once."""
+        before, told = self.before, self.told
+        is_other = before.node_id not in ("", self.arrival.info.id)
+        return is_other and not before.is_secured and told.sequence is None
+
+    @property
     def must_ask(self) -> bool:
         """Whether only its answer to a question tells the one before from this one."""
         return self.before.dialect is Dialect.REFERENCE and self.before.is_joined_server

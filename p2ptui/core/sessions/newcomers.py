@@ -233,6 +233,8 @@ class Newcomers:
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
             newcomer.before.session.note_challenge(is_held=True)
+            if newcomer.may_read:
+                newcomer.before.session.note_contested(newcomer.began)
             self._plan(self._end, key, newcomer, now + lifetime_s(newcomer))
         if earlier is not None:
             self._release(earlier)

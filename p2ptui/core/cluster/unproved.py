@@ -1,0 +1,110 @@
+"""Nodes that have not proved their addresses, and how many of them servers tell each other of.
+
+Deployed clients may answer no Ping at all, and prove nothing. With one server they are listed,
+introduced and written to all the same, within what their own bytes pay for; so they are with
+several. But anybody can forge a handshake, and what follows it: so each server tells of a few of
+them only, with a share for each address and prefix, and takes no more of each other server. They
+take a node from no server that holds it, and no name from anybody.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from p2ptui.bounded import BoundedTable, Share
+from p2ptui.core.cluster.runs import Run
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.tables import Tables
+
+MAX_UNPROVED: Final = 512
+"""Peers that have not proved their addresses of which the other servers are told."""
+
+MAX_UNPROVED_ELSEWHERE: Final = 8_192
+"""Nodes of other servers that have not; of one server as many as it tells of."""
+
+FIRST_LOOK_S: Final = 1.0
+LOOK_S: Final = 5.0
+"""A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom: one
+that has not may be a forged handshake."""
+
+
+class UnprovedHere:
+    """Which of this server's peers the others are told of without a proof.
+
+    Args:
+        state: The shared ground.
+        tell: Called with one of which they are to be told, and the time.
+    """
+
+    def __init__(self, state: NodeState, tell: Callable[[Peer, float], None]) -> None:
+        self._state = state
+        self._tell = tell
+        self._told: BoundedTable[str, Peer] = state.tables.add(
+            "cluster_unproved",
+            BoundedTable(
+                MAX_UNPROVED,
+                refuses=True,
+                full="cluster_unproved_full",
+                shares=state.tables.shares,
+            ),
+        )
+
+    def watch(self, peer: Peer, now: float) -> None:
+        """A peer has joined, and proved nothing: look whether it goes on speaking."""
+        self._state.timers.schedule_about(now + FIRST_LOOK_S, self._look, peer)
+
+    def holds(self, peer: Peer) -> bool:
+        """Whether the others are told of a peer that has not proved its address."""
+        return self._told.get(peer.node_id) is peer
+
+    def forget(self, node_id: str) -> None:
+        """It has proved its address, or is gone."""
+        self._told.pop(node_id)
+
+    def _look(self, peer: Peer, now: float) -> None:
+        is_here = self._state.peers.authenticated(peer.node_id) is peer and peer.is_claim
+        if not is_here or peer.is_secured or self.holds(peer):
+            return
+        has_gone_on = peer.liveness.last_received > peer.session.joined_at
+        if has_gone_on and self._told.put(peer.node_id, peer, now, address=peer.address):
+            self._tell(peer, now)
+        else:
+            age_s = now - peer.session.joined_at
+            pause_s = min(max(age_s, FIRST_LOOK_S), LOOK_S)
+            self._state.timers.schedule_about(now + pause_s, self._look, peer)
+
+
+class UnprovedElsewhere:
+    """The nodes of other servers that have not proved their addresses there.
+
+    Args:
+        tables: All tables of this node.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._runs: BoundedTable[str, Run] = tables.add(
+            "cluster_unproved",
+            BoundedTable(
+                MAX_UNPROVED_ELSEWHERE,
+                refuses=True,
+                full="cluster_unproved_full",
+                peer_share=Share(MAX_UNPROVED),
+            ),
+        )
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._runs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def admits(self, node_id: str, run: Run, *, is_proved: bool) -> bool:
+        """Whether there is room for what a server tells of a node; that counts from now on."""
+        if is_proved:
+            self._runs.pop(node_id)
+            return True
+        return self._runs.put(node_id, run, peers=(run,))
+
+    def forget(self, node_id: str) -> None:
+        """No server tells of it any more."""
+        self._runs.pop(node_id)
