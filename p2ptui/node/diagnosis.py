@@ -187,13 +187,18 @@ class Diagnosis:
         async with asyncio.TaskGroup() as group:
             behavior = BehaviorTests(ground, main, plan, depended, group.create_task)
             ask_peer = partial(by_peer, ground, depended) if by_peer is not None else None
+            # One host shows by its other ports at least whether the NAT maps by port.
+            ports = [] if len({s.address[0] for s in beyond if s.address}) > 1 else beyond
+            usual = {at for s in ports for at in s.usual_ports} - {*targets, *asked}
+            by_port = group.create_task(observe_mapping(ground, main, sorted(usual)))
             results = await behavior.run(list(dict.fromkeys(targets)), asked, ask_peer)
         observations = Observations(main, ground.server, self._sockets.own_hosts)
-        observations.take(contact.of_version(version), results.seen)
+        seen = [*results.seen, *await by_port]
+        observations.take(contact.of_version(version), seen)
         if observations.is_undecided:
             await contact.settle(version)
             more = [at for at in self._witnesses if ip_version(at[0]) == version]
-            told = [*results.seen, *await observe_mapping(ground, main, more)]
+            told = [*seen, *await observe_mapping(ground, main, more)]
             observations.take(contact.of_version(version), told)
         servers = contact.of_version(version)
         return report_of(ground, servers, observations, self._own, results, plan, depended)
