@@ -309,11 +309,12 @@ _STUN_ADVICE: Final = (
 )
 
 
-def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
+def unanswered_words(nodes: Sequence[str], refused: Sequence[str] = ()) -> tuple[str, str]:
     """Meaning and advice where UDP passes, but nobody told where this machine is seen.
 
     Args:
         nodes: Those that were asked and are nodes without STUN, `host:port` each.
+        refused: And those where nothing listens.
     """
     if nodes:
         names = " and ".join(printable(node, 80) for node in nodes)
@@ -321,4 +322,10 @@ def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
             f"The node at {names} serves" if len(nodes) == 1 else f"The nodes at {names} serve"
         )
         return f"{subject} no STUN: UDP passes, but nothing is known of the NAT.", _STUN_ADVICE
+    if refused:
+        names = " and ".join(printable(one, 80) for one in refused)
+        words = (
+            f"No STUN server is running at {names}: UDP passes, but nothing is known of the NAT."
+        )
+        return words, _STUN_ADVICE
     return "UDP passes, but no server answered: nothing is known of the NAT.", _STUN_ADVICE

@@ -184,9 +184,9 @@ def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
     """What it means that a report says this, and what to do, but for the findings."""
     if report.meaning:
         return report.meaning, report.advice
-    is_silent = all(server.answer is None and not server.is_refused for server in known)
-    if report.udp and report.mapped is None and is_silent:
-        return unanswered_words([server.text for server in known if server.is_node])
+    if report.udp and report.mapped is None and all(server.answer is None for server in known):
+        nodes = [server.text for server in known if server.is_node]
+        return unanswered_words(nodes, [server.text for server in known if server.is_refused])
     meaning = meaning_of(report.nat_type, report.port_allocation)
     advice = advice_for(report.nat_type, report.mapping, report.filtering)
     if not report.spared:

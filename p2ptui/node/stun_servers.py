@@ -169,7 +169,8 @@ class KnownServer:
             return contact.transaction.trouble
         if self.error is None:
             return None
-        return Advice(self.error, CHECK_NAMES if self.address is None else OTHER_VERSION)
+        said = self.error.partition("; ")[0]
+        return Advice(said, CHECK_NAMES if self.address is None else OTHER_VERSION)
 
     def report(self) -> ServerReport:
         """What it was good for."""

@@ -16,6 +16,7 @@ from p2ptui.nat.feasibility import (
     meaning_of,
     not_asked_words,
     side_of,
+    unanswered_words,
     way_between,
 )
 
@@ -111,6 +112,12 @@ def test_what_is_not_known_decides_whom_to_ask():
     assert "p2ptui nat --join HOST:PORT" in advice(unknown, unknown)
     assert "what is let in" in advice(known, unknown)
     assert "how the NAT maps" in advice(unknown, known)
+
+
+def test_where_nothing_listens_the_advice_is_to_ask_one_that_does():
+    meaning, advice = unanswered_words([], ["192.0.2.1:3478"])
+    assert meaning.startswith("No STUN server is running at 192.0.2.1:3478: UDP passes")
+    assert advice == unanswered_words(["192.0.2.1:8080"])[1]
 
 
 def test_no_advice_asks_for_what_this_program_does_not_use():
