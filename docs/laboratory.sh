@@ -123,5 +123,5 @@ if [ $# -gt 0 ]; then
     exit
 fi
 echo "server.example is 5.0.0.10; alice is behind 5.0.0.20 ($nat_of_alice), bob behind 5.0.0.30 ($nat_of_bob)"
-echo 'try: on alice ping -c 1 5.0.0.10; leave with exit'
+echo 'try: on server p2ptui --no-ui -a 5.0.0.10:8080; leave with exit'
 "${SHELL:-/bin/sh}"

@@ -12,6 +12,7 @@ no loops, however many bridges there are.
 import argparse
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any
 
 from p2ptui import Config, Node
@@ -19,6 +20,8 @@ from p2ptui.core.events import DataReceived, PeerStatus
 from p2ptui.errors import P2PError
 
 MOST_NETWORKS = 8
+MOST_WAITING = 32
+"""Messages for one peer; a peer that is so far behind misses what comes next."""
 
 
 async def main(sides: list[tuple[str, str]]) -> None:
@@ -26,9 +29,9 @@ async def main(sides: list[tuple[str, str]]) -> None:
     async with nodes[0], nodes[1]:
         (red, _), (blue, _) = sides
         print(f"bridging {red} and {blue}", flush=True)
-        async with asyncio.TaskGroup() as both:
-            both.create_task(forward(nodes[0], red, nodes[1], blue))
-            both.create_task(forward(nodes[1], blue, nodes[0], red))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(forward(nodes[0], red, Receivers(nodes[1], tasks), blue))
+            tasks.create_task(forward(nodes[1], blue, Receivers(nodes[0], tasks), red))
 
 
 def side_options(network: str, server: str) -> Config:
@@ -43,17 +46,41 @@ def side_options(network: str, server: str) -> Config:
     )
 
 
-async def forward(source: Node, network: str, target: Node, other_network: str) -> None:
+class Receivers:
+    """All peers of a node. Each has a queue and a task of its own: a slow one delays no other."""
+
+    def __init__(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        self._node = node
+        self._tasks = tasks
+        self._queues: dict[str, asyncio.Queue[Any]] = {}
+
+    def send(self, message: Any) -> None:
+        for peer in self._node.peers:
+            if peer.status is not PeerStatus.AUTHENTICATED:
+                continue
+            if peer.node_id not in self._queues:
+                self._queues[peer.node_id] = asyncio.Queue(MOST_WAITING)
+                self._tasks.create_task(self._deliver(peer.node_id))
+            with suppress(asyncio.QueueFull):
+                self._queues[peer.node_id].put_nowait(message)
+
+    async def _deliver(self, node_id: str) -> None:
+        """Send what waits for one peer, until nothing does."""
+        queue = self._queues[node_id]
+        while not queue.empty():
+            with suppress(P2PError):  # it may have left
+                await self._node.send(node_id, queue.get_nowait())
+        del self._queues[node_id]
+
+
+async def forward(source: Node, network: str, target: Receivers, other_network: str) -> None:
     """Forward messages from one network to all peers in the other."""
     async for event in source.events():
         if not isinstance(event, DataReceived) or event.is_echo:
             continue
         message = bridged(event.payload, network, other_network)
-        if message is None:
-            continue
-        peers = [peer for peer in target.peers if peer.status is PeerStatus.AUTHENTICATED]
-        sends = (target.send(peer.node_id, message) for peer in peers)
-        await asyncio.gather(*sends, return_exceptions=True)  # a peer may have left
+        if message is not None:
+            target.send(message)
 
 
 def bridged(payload: Any, network: str, other_network: str) -> dict[str, Any] | None:

@@ -44,7 +44,10 @@ if __name__ == "__main__":
     parser.add_argument("--address", default="0.0.0.0:0", help="listen here (any free port)")
     parser.add_argument("--join", action="append", default=[], metavar="HOST:PORT")
     given = parser.parse_args()
-    given.folder.mkdir(exist_ok=True)
+    try:
+        given.folder.mkdir(exist_ok=True)
+    except OSError as error:
+        sys.exit(f"cannot make the folder {given.folder}: {error.strerror}")
     try:
         asyncio.run(main(given.folder, given.address, given.join))
     except P2PError as error:

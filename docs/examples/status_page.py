@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from threading import BoundedSemaphore
+from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 try:
@@ -36,6 +40,7 @@ PAGE = """<!doctype html>
 """
 
 TIMEOUT_S = 5.0
+MOST_CLIENTS = 16
 
 
 def read_rows(url: str) -> Iterator[tuple[str, float]]:
@@ -62,11 +67,47 @@ def page(url: str) -> str:
     return PAGE.format(body=f"<table>{''.join(rows)}</table>")
 
 
+def is_own_host(host: str) -> bool:
+    """Whether a Host header is an IP address, or localhost.
+
+    Without this check any web page could read the numbers: the name of its own site may lead to
+    this machine (DNS rebinding).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each client, but never more than a few."""
+
+    free = BoundedSemaphore(MOST_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+
 def serve(url: str, port: int) -> None:
     """Serve the page on this machine until interrupted."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = TIMEOUT_S
+
         def do_GET(self) -> None:
+            if not is_own_host(self.headers.get("Host", "")):
+                self.send_error(421, explain="ask for it by its IP address, or as localhost")
+                return
             body = page(url).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -74,7 +115,7 @@ def serve(url: str, port: int) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
 

@@ -305,7 +305,7 @@ async def _reach_wanted(
     except P2PError as error:
         if all(one.address != peer.address for one in node.peers):
             raise  # the server has left: there is no other way either
-        failure = str(error)
+        failure = f"{error}; its messages are routed instead"
     return Target(
         node,
         found.node_id,

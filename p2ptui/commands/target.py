@@ -80,12 +80,14 @@ class Target:
     @property
     def path(self) -> Path:
         """How it is reached at present."""
-        return self._view.path if self.is_peer else Path.RELAY
+        now = self._now
+        return now.path if now is not None else Path.RELAY
 
     @property
     def address(self) -> Address:
         """Its own where the path is direct, else the server's."""
-        return self._view.address if self.is_peer else self.server
+        now = self._now
+        return now.address if now is not None else self.server
 
     @property
     def trust(self) -> Trust | None:
@@ -114,10 +116,18 @@ class Target:
 
     @property
     def connection(self) -> Connection:
-        """How its path was won, or why it is relayed."""
+        """How its path was won, or why it is relayed, as far as that is known now."""
+        now = self._now
+        return Connection(Method.RELAY, reason=self.failure) if now is None else now.connection
+
+    @property
+    def _now(self) -> PeerView | None:
+        """The session that it is pinged by, which may have come late; None where there is none."""
         if self.is_peer:
-            return self._view.connection
-        return Connection(Method.RELAY, reason=self.failure)
+            return self._view
+        peers = (peer for peer in self.node.peers if peer.node_id == self.node_id)
+        found = next(peers, None) if Capability.ROUTING in self.capabilities else None
+        return found if found is not None and found.status is PeerStatus.AUTHENTICATED else None
 
     @property
     def _view(self) -> PeerView:
@@ -146,7 +156,7 @@ class Target:
         Raises:
             P2PError: It failed; of a peer that is gone, that it is.
         """
-        if not self.is_peer:
+        if self._now is None:
             left_s = await self._wait_for_server(timeout_s)
             return await self.node.send_routed(self.node_id, payload, timeout_s=left_s)
         try:

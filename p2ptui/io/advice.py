@@ -6,7 +6,7 @@ machine that refuses. The system's own words ("Invalid argument") tell a person 
 
 import errno
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from p2ptui.io.datagrams import DatagramTooLongError
@@ -169,7 +169,24 @@ def _quoted(address: Address) -> str:
 
 def _no_network(destination: Address) -> Advice:
     version = ip_version(destination[0])
-    return Advice(f"this machine has no IPv{version} network that leads there", _NETWORK_DOWN)
+    others = [host for host in local_addresses() if not is_loopback(host)]
+    return Advice(
+        f"this machine has no IPv{version} network that leads there", _without(version, others)
+    )
+
+
+def _without(version: int, others: Sequence[str]) -> str:
+    """What to do where a version of IP leads nowhere.
+
+    Args:
+        version: Which, 4 or 6.
+        others: This machine's addresses, but for loopback.
+    """
+    versions = {ip_version(host) for host in others if not bare_ip(host).is_link_local}
+    if version == 4 and versions == {6}:
+        # NAT64 leads to IPv4, and DNS64 tells the address to use (RFC 6146, 6147).
+        return "this network has IPv6 only: write the server's name, not its IPv4 address"
+    return _NETWORK_DOWN
 
 
 def _no_source(destination: Address, local: Address) -> Advice:
@@ -188,7 +205,7 @@ def _no_source(destination: Address, local: Address) -> Advice:
         )
     if version == 6:
         return Advice(said, "use an IPv4 address of that host")
-    return Advice(said, _NETWORK_DOWN)
+    return Advice(said, _without(version, others))
 
 
 def _denied(destination: Address) -> Advice:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from p2ptui.core.gate import Gate
-from p2ptui.io.advice import send_advice
+from p2ptui.io.advice import Advice, send_advice
 from p2ptui.io.exits import Exit
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
@@ -29,6 +29,8 @@ from p2ptui.wire.stun import (
 )
 
 BATCH: Final = 64
+
+_TOO_MANY: Final = Advice("too many questions were sent there", "ask again in ten seconds")
 
 _ANSWERS: Final = (MessageClass.SUCCESS, MessageClass.ERROR)
 PREFIX_BYTES: Final = TRANSACTION_ID_BYTES - 1
@@ -93,7 +95,7 @@ class Transaction:
     request: StunMessage
     schedule: Schedule
     sent_at_s: list[float] = field(default_factory=list)
-    error: str | None = None
+    trouble: Advice | None = None
     """Why the system did not send it."""
     failed: int = 0
     """Transmissions that the system did not send."""
@@ -107,6 +109,11 @@ class Transaction:
         """Whether a message, wherever it arrived, belongs to this request."""
         prefix = self.request.transaction_id[:PREFIX_BYTES]
         return message.transaction_id[:PREFIX_BYTES] == prefix
+
+    @property
+    def error(self) -> str | None:
+        """The same in one line."""
+        return str(self.trouble) if self.trouble is not None else None
 
     @property
     def sent(self) -> int:
@@ -208,11 +215,11 @@ class StunClient:
         transaction.sent_at_s.append(self._loop.time())
         is_failed = not self._exit.ask(encode(request), transaction.server)
         if is_failed:
-            transaction.error = "too many questions were sent there; ask again in ten seconds"
+            transaction.trouble = _TOO_MANY
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
             if address == transaction.server:
-                transaction.error = str(send_advice(error, address, self.local_address))
+                transaction.trouble = send_advice(error, address, self.local_address)
                 is_failed = True
         transaction.failed += is_failed
         if not transaction.sent:

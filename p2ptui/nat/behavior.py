@@ -176,7 +176,7 @@ def _compare(seen: Sequence[Seen]) -> tuple[Dependence, bool, float, str]:
             line = f"{_servers(seen)} all saw {mapped}"
             return Dependence.ENDPOINT_INDEPENDENT, False, SURE, line
         if several_ports:
-            line = f"ports of one address saw {mapped}; a second address did not answer"
+            line = f"ports of one address saw {mapped}; a second address is needed"
         else:
             line = f"only {_servers(seen)} answered, and saw {mapped}; a second one is needed"
         return Dependence.UNKNOWN, False, 0.0, line

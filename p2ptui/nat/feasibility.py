@@ -146,22 +146,36 @@ _WAYS: Final = (
 
 
 _NOT_ASKED: Final = "No server could be asked at all: nothing is known of the network."
-_ASK_ADVICE: Final = (
-    "Check that this machine has a network and that names resolve; a server given by its IP address"
-    " needs no name: p2ptui nat --server HOST:PORT."
+_MANY_REASONS: Final = 3
+
+CHECK_NAMES: Final = (
+    "check that this machine has a network and that names resolve; a server given by its IP address"
+    " needs no name: p2ptui nat --server HOST:PORT"
 )
+OTHER_VERSION: Final = "ask a server that has an address of the other IP version"
 
 
-def meaning_of(nat_type: NatType, allocation: PortAllocation, *, is_asked: bool = True) -> str:
+def not_asked_words(troubles: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Meaning and advice where no server could be asked at all.
+
+    Args:
+        troubles: Of each server what happened, and what to do about it.
+    """
+    known = troubles or [("", CHECK_NAMES)]
+    said = [printable(one, 200) for one in dict.fromkeys(one for one, _ in known) if one]
+    todo = [one for one in dict.fromkeys(do for _, do in known) if one] or [CHECK_NAMES]
+    reasons = f" Why: {'; '.join(said[:_MANY_REASONS])}." if said else ""
+    steps = (f"{one[0].upper()}{one[1:]}." for one in todo[:_MANY_REASONS])
+    return f"{_NOT_ASKED}{reasons}", " ".join(steps)
+
+
+def meaning_of(nat_type: NatType, allocation: PortAllocation) -> str:
     """What a kind of NAT means for whom to reach, in plain words.
 
     Args:
         nat_type: The kind.
         allocation: How it chooses ports.
-        is_asked: Whether any server could be asked.
     """
-    if not is_asked:
-        return _NOT_ASKED
     words = [_WHAT[nat_type]]
     side = side_of(nat_type, allocation)
     if nat_type is NatType.SYMMETRIC and allocation.kind is AllocationKind.SEQUENTIAL:
@@ -179,7 +193,8 @@ def meaning_of(nat_type: NatType, allocation: PortAllocation, *, is_asked: bool 
 
 
 _FORWARD: Final = (
-    "forward a UDP port to this machine on the router, or switch on UPnP or NAT-PMP there"
+    "forward a UDP port on the router to this node (--address 0.0.0.0:PORT), and have the other"
+    " side connect there"
 )
 
 _ADVICE: Final = {
@@ -191,22 +206,45 @@ _ADVICE: Final = {
         f"Join the server that the other side joins. Where that does not help, {_FORWARD}."
     ),
     NatType.SYMMETRIC: (
-        f"For direct paths {_FORWARD}; otherwise join a server that relays (--relay there)."
+        f"Join a server that relays (--relay there). Where a direct path is needed, {_FORWARD}."
     ),
     NatType.BLOCKED: (
         "Check the firewall of this machine and of the network: UDP must be allowed out. Another"
         " network, such as a phone's, shows whether it is the network."
     ),
-    NatType.UNKNOWN: (
-        "Ask a server that can test filtering, such as a p2ptui node with --STUN and two"
-        " addresses or a partner: p2ptui nat --server HOST:PORT."
-    ),
 }
 
+_ASK_MORE: Final = (
+    "Join a p2ptui server that other nodes have joined as well: p2ptui nat --join HOST:PORT. Or ask"
+    " two servers: give --server twice."
+)
+_ASK_FILTER: Final = (
+    "To test what is let in, join a p2ptui server that other nodes have joined as well: p2ptui nat"
+    " --join HOST:PORT. Or ask a server that has two addresses or a partner: --server HOST:PORT."
+)
+_ASK_MAPPING: Final = (
+    "To see how the NAT maps, ask a second server as well, at another address: --server HOST:PORT."
+)
 
-def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
-    """What a person may do about it; `is_asked` as above."""
-    return _ADVICE[nat_type] if is_asked else _ASK_ADVICE
+
+def advice_for(
+    nat_type: NatType,
+    mapping: Dependence = Dependence.UNKNOWN,
+    filtering: Dependence = Dependence.UNKNOWN,
+) -> str:
+    """What a person may do about it.
+
+    Args:
+        nat_type: The kind.
+        mapping: Where the kind is not known: what is known of the mapping.
+        filtering: And of what is let in.
+    """
+    known = _ADVICE.get(nat_type)
+    if known is not None:
+        return known
+    if mapping is not Dependence.UNKNOWN:
+        return _ASK_FILTER
+    return _ASK_MORE if filtering is Dependence.UNKNOWN else _ASK_MAPPING
 
 
 _MAPS: Final = {
@@ -271,11 +309,12 @@ _STUN_ADVICE: Final = (
 )
 
 
-def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
+def unanswered_words(nodes: Sequence[str], refused: Sequence[str] = ()) -> tuple[str, str]:
     """Meaning and advice where UDP passes, but nobody told where this machine is seen.
 
     Args:
         nodes: Those that were asked and are nodes without STUN, `host:port` each.
+        refused: And those where nothing listens.
     """
     if nodes:
         names = " and ".join(printable(node, 80) for node in nodes)
@@ -283,4 +322,10 @@ def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
             f"The node at {names} serves" if len(nodes) == 1 else f"The nodes at {names} serve"
         )
         return f"{subject} no STUN: UDP passes, but nothing is known of the NAT.", _STUN_ADVICE
+    if refused:
+        names = " and ".join(printable(one, 80) for one in refused)
+        words = (
+            f"No STUN server is running at {names}: UDP passes, but nothing is known of the NAT."
+        )
+        return words, _STUN_ADVICE
     return "UDP passes, but no server answered: nothing is known of the NAT.", _STUN_ADVICE

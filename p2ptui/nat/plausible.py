@@ -1,6 +1,7 @@
 """Which addresses inside a STUN answer can be what they are said to be.
 
-A server may be broken, or mean harm: what it says is sent to by the tests of a diagnosis.
+A server may be broken, or mean harm, and some tests of a diagnosis send to what it says:
+`is_sendable` alone judges whether they may.
 """
 
 from p2ptui.wire.address import LIMITED_BROADCAST, Address, IpAddress, bare_ip
@@ -21,17 +22,42 @@ def is_plausible_mapped(address: Address, server: Address) -> bool:
     return not ip.is_loopback or server_ip.is_loopback
 
 
+def is_sendable(address: Address, server: Address) -> bool:
+    """Whether one may send to an address because a server named it.
+
+    It must not be nearer to this machine than the server is: none outside points into a private
+    network.
+
+    Args:
+        address: What the server says, of the client or of itself.
+        server: Whence the answer came.
+    """
+    ip, server_ip = _ip(address[0]), _ip(server[0])
+    if ip is None or server_ip is None or not is_plausible_mapped(address, server):
+        return False
+    return _reach(ip) >= _reach(server_ip)
+
+
 def is_plausible_other(address: Address, server: Address) -> bool:
-    """Whether a server can have an OTHER-ADDRESS: only a private one has another private one.
+    """Whether a server can have an OTHER-ADDRESS, which is always sent to.
 
     Args:
         address: What the server says of itself.
         server: Where it was asked.
     """
-    ip, server_ip = _ip(address[0]), _ip(server[0])
-    if ip is None or server_ip is None or not is_plausible_mapped(address, server):
-        return False
-    return not ip.is_private or server_ip.is_private
+    return is_sendable(address, server)
+
+
+_LOOPBACK, _PRIVATE, _SHARED, _GLOBAL = range(4)
+
+
+def _reach(ip: IpAddress) -> int:
+    """How far away an address is: here, at this site, with this provider (RFC 6598), anywhere."""
+    if ip.is_global:
+        return _GLOBAL
+    if ip.is_loopback:
+        return _LOOPBACK
+    return _PRIVATE if ip.is_private else _SHARED
 
 
 def _ip(host: str) -> IpAddress | None:

@@ -187,16 +187,26 @@ class Diagnosis:
         async with asyncio.TaskGroup() as group:
             behavior = BehaviorTests(ground, main, plan, depended, group.create_task)
             ask_peer = partial(by_peer, ground, depended) if by_peer is not None else None
+            usual = self._usual_ports(beyond) - {*targets, *asked}
+            by_port = group.create_task(observe_mapping(ground, main, sorted(usual)))
             results = await behavior.run(list(dict.fromkeys(targets)), asked, ask_peer)
         observations = Observations(main, ground.server, self._sockets.own_hosts)
-        observations.take(contact.of_version(version), results.seen)
+        seen = [*results.seen, *await by_port]
+        observations.take(contact.of_version(version), seen)
         if observations.is_undecided:
             await contact.settle(version)
             more = [at for at in self._witnesses if ip_version(at[0]) == version]
-            told = [*results.seen, *await observe_mapping(ground, main, more)]
+            told = [*seen, *await observe_mapping(ground, main, more)]
             observations.take(contact.of_version(version), told)
         servers = contact.of_version(version)
         return report_of(ground, servers, observations, self._own, results, plan, depended)
+
+    def _usual_ports(self, beyond: Sequence[KnownServer]) -> set[Address]:
+        """One host alone shows by its other ports at least whether the NAT maps by port."""
+        is_alone = len({server.address[0] for server in beyond if server.address}) == 1
+        if not is_alone or self._witnesses:
+            return set()
+        return {at for server in beyond for at in server.usual_ports}
 
 
 def _preference(server: KnownServer) -> tuple[bool, float]:

@@ -16,8 +16,14 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
-from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING, doubtful_words
+from p2ptui.nat.feasibility import (
+    NEARBY_ADVICE,
+    NEARBY_MEANING,
+    doubtful_words,
+    not_asked_words,
+)
 from p2ptui.nat.findings import Finding, advice_with, meaning_with
+from p2ptui.nat.plausible import is_sendable
 from p2ptui.nat.report import NatReport
 from p2ptui.node.behavior_tests import Results
 from p2ptui.node.nat_tests import Ground
@@ -66,9 +72,23 @@ def tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]
     return None, ()
 
 
-def hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tuple[str, ...]:
-    """The evidence behind hairpin."""
-    if not translated or hairpin is None:
+def hairpin_line(
+    translated: bool, hairpin: bool | None, outside: Address, server: Address
+) -> tuple[str, ...]:
+    """The evidence behind hairpin.
+
+    Args:
+        translated: Whether there is a NAT.
+        hairpin: What the test saw.
+        outside: Where the server sees this machine.
+        server: Which.
+    """
+    if not translated:
+        return ()
+    if not is_sendable(outside, server):
+        where, who = format_address(outside), format_address(server)
+        return (f"hairpin: not tested: {where} is in a private network, and {who} is not",)
+    if hairpin is None:
         return ()
     words = "arrived" if hairpin else "did not arrive"
     return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
@@ -169,7 +189,8 @@ def unreached(
     if not silent:
         reasons = {server.report().error for server in servers}
         why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
-        return NatReport(udp=None, evidence=why)
+        meaning, advice = not_asked_words([s.trouble for s in servers if s.trouble is not None])
+        return NatReport(udp=None, evidence=why, meaning=meaning, advice=advice)
     lines += [f"udp: {s.text}: {s.error}" for s in silent if s.error is not None]
     hosts = {server.address[0] for server in silent if server.address is not None}
     if len(hosts) > 1 or any(server.is_stopped for server in silent):

@@ -14,7 +14,7 @@ from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction,
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
-from p2ptui.nat.plausible import is_plausible_mapped
+from p2ptui.nat.plausible import is_plausible_mapped, is_sendable
 from p2ptui.node.control import Control
 from p2ptui.wire.address import Address, format_address, ip_version
 from p2ptui.wire.stun import StunMessage
@@ -140,7 +140,7 @@ class Ground:
 def mapped_address(answer: StunAnswer | None) -> Address | None:
     """Where a server saw the request come from; the obscured form is the one to trust.
 
-    None where it names an address that nobody can have: this is sent to.
+    None where it names an address that nobody can have. Whoever sends there asks `is_sendable` too.
     """
     if answer is None:
         return None
@@ -212,12 +212,13 @@ async def probe_hairpin(
         may_send: Set once it may send there: to the NAT that is unasked.
 
     Returns:
-        Whether either arrived; None if the second socket has no outside address.
+        Whether either arrived; None if the second socket has no outside address, or if one of them
+        is nobody's to name for that server.
     """
     arrived = asyncio.Event()
     async with ground.fresh() as client:
         mapped = mapped_address(await ground.open_flow(client, ground.start_flow(client)))
-        if mapped is None:
+        if mapped is None or not all(is_sendable(at, ground.server) for at in (outside, mapped)):
             return None
         await may_send.wait()
         known = {client.tag, target.tag}

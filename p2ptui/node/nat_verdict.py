@@ -143,7 +143,7 @@ def report_of(
             *spared_lines(spared, depended),
             *finding_lines,
             *allocation.evidence,
-            *hairpin_line(is_translated, results.hairpin, ground.mapped),
+            *hairpin_line(is_translated, results.hairpin, ground.mapped, ground.server),
             *mtu_line(results.mtu, ground.server),
             *alg_line,
         ),
@@ -184,12 +184,11 @@ def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
     """What it means that a report says this, and what to do, but for the findings."""
     if report.meaning:
         return report.meaning, report.advice
-    is_silent = all(server.answer is None and not server.is_refused for server in known)
-    if report.udp and report.mapped is None and is_silent:
-        return unanswered_words([server.text for server in known if server.is_node])
-    is_asked = report.udp is not None
-    meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
-    advice = advice_for(report.nat_type, is_asked=is_asked)
+    if report.udp and report.mapped is None and all(server.answer is None for server in known):
+        nodes = [server.text for server in known if server.is_node]
+        return unanswered_words(nodes, [server.text for server in known if server.is_refused])
+    meaning = meaning_of(report.nat_type, report.port_allocation)
+    advice = advice_for(report.nat_type, report.mapping, report.filtering)
     if not report.spared:
         return meaning, advice
     return spared_words(report.nat_type, report.mapping, report.spared, meaning, advice)

@@ -9,8 +9,10 @@ from typing import Final, TypeAlias
 
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import LocalError
+from p2ptui.io.advice import Advice
 from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction
 from p2ptui.nat.behavior import near_among
+from p2ptui.nat.feasibility import CHECK_NAMES, OTHER_VERSION
 from p2ptui.nat.plausible import is_plausible_other
 from p2ptui.nat.report import ServerReport
 from p2ptui.node.nat_tests import mapped_address
@@ -27,6 +29,9 @@ are not sent what they have no use for."""
 
 FIRST_SCHEDULE: Final = Schedule((0.0, 0.2, 0.4), 0.8)
 """For one of several addresses of a server, where the next one is asked meanwhile."""
+
+USUAL_PORTS: Final = (3478, 3479)
+"""Where a p2ptui node that answers at one of its ports serves STUN too (docs/stun.md)."""
 
 Resolve: TypeAlias = Callable[[Address], Awaitable[list[Address]]]
 """As `p2ptui.io.resolve.resolve_all`."""
@@ -123,6 +128,13 @@ class KnownServer:
         return known - {self.address}
 
     @property
+    def usual_ports(self) -> list[Address]:
+        """Where else on the same host it may serve without saying so."""
+        if self.address is None or self.other is not None or self.announced:
+            return []
+        return [(self.address[0], port) for port in USUAL_PORTS if port != self.address[1]]
+
+    @property
     def can_change(self) -> bool:
         """Whether it is known to reply from elsewhere: others drop the question in silence."""
         return self.other is not None or bool(self.announced) or self.has_changed
@@ -146,6 +158,19 @@ class KnownServer:
         if answer.message.message_class is not MessageClass.ERROR:
             return "its answer names no address that can be true"
         return f"refused: {answer.message.error[0] if answer.message.error else 'an error'}"
+
+    @property
+    def trouble(self) -> Advice | None:
+        """Why it could not be asked, and what to do; None if it was."""
+        if self.sent:
+            return None
+        contact = self.contact
+        if contact is not None:
+            return contact.transaction.trouble
+        if self.error is None:
+            return None
+        said = self.error.partition("; ")[0]
+        return Advice(said, CHECK_NAMES if self.address is None else OTHER_VERSION)
 
     def report(self) -> ServerReport:
         """What it was good for."""

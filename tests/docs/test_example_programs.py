@@ -1,6 +1,7 @@
 """Each program of docs/examples does what its first lines say: run as it stands, on loopback."""
 
 import asyncio
+import importlib.util
 import os
 import re
 import signal
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.request import urlopen
+from types import ModuleType, SimpleNamespace
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -45,6 +48,10 @@ class Program:
     def type(self, line: str) -> None:
         self._process.stdin.write(f"{line}\n".encode())
 
+    def stop(self) -> None:
+        """From now on it answers nothing, though its sessions stay."""
+        self._process.send_signal(signal.SIGSTOP)
+
     async def end(self) -> int:
         """Close what it reads; the exit code, when it has ended."""
         self._process.stdin.close()
@@ -75,6 +82,14 @@ async def program(name: str, *arguments: str, folder: Path | None = None):
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def module(name: str) -> ModuleType:
+    """One of them as a module, which is not run."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def options(**values: object) -> Config:
@@ -131,6 +146,54 @@ async def test_the_simple_client_without_a_server():
     assert said.count(b"\n") == 1
 
 
+async def test_the_simple_client_says_what_an_address_is():
+    async with program("simple_client.py", "foo") as client:
+        assert await client.end() == 1
+        assert await client._process.stdout.read() == b"'foo' is not an address: write HOST:PORT\n"
+
+
+@needs_signals
+async def test_a_mute_peer_delays_no_line_of_the_chat():
+    async with AsyncExitStack() as stack:
+        arguments = ("--address", "127.0.0.1:0")
+        alice = await stack.enter_async_context(program("chat.py", "alice", *arguments))
+        where = (await alice.says(r"alice is at (\S+)\n"))[1]
+        mute = await stack.enter_async_context(
+            program("chat.py", "mute", "--join", where, *arguments)
+        )
+        await alice.says(r"\* mute is here\n")
+        mute.stop()
+        bob = await stack.enter_async_context(Node(options(name="bob", network_id="chat")))
+        heard = bob.events(wants=is_data)
+        await bob.connect(where)
+        await alice.says(r"\* bob is here\n")
+        for number in range(5):
+            alice.type(f"line {number}")
+        async with asyncio.timeout(PATIENCE_S):
+            lines = [(await anext(heard)).payload["text"] for _ in range(5)]
+        assert lines == [f"line {number}" for number in range(5)]
+        await alice.says(r"\* mute did not get that\n")
+
+
+def test_the_sender_of_a_line_is_told_by_the_session():
+    words = module("chat").words
+    peers = [
+        SimpleNamespace(node_id="1", name="mallory"),
+        SimpleNamespace(node_id="2", name="* alice has left"),
+    ]
+    node = SimpleNamespace(peers=peers)
+    said = [
+        ("1", {"from": "mallory", "text": "hi"}, "mallory: hi"),
+        ("1", "hi", "mallory: hi"),
+        ("1", {"from": "alice", "text": "hi"}, "mallory (for alice): hi"),
+        ("1", {"from": "* alice has left", "text": ""}, "mallory (for alice has left): "),
+        ("2", "hi", "alice has left: hi"),
+        ("3", "hi", "3: hi"),
+    ]
+    for sender, payload, line in said:
+        assert words(node, sender, payload) == line
+
+
 @needs_signals
 async def test_two_chat(tmp_path):
     async with AsyncExitStack() as stack:
@@ -163,6 +226,42 @@ async def test_files_are_dropped(tmp_path):
         await drop.says(rf"alice \({alice.id[:8]}\) sent .*notes\.txt, 5 bytes\n")
         assert (inbox / "notes.txt").read_bytes() == b"hello"
         assert await drop.interrupt() == 0
+
+
+@pytest.mark.parametrize("folder", ["nowhere/inbox", "file"])
+async def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
+    (tmp_path / "file").touch()
+    async with program("file_drop.py", str(tmp_path / folder)) as drop:
+        assert await drop.end() == 1
+        said = (await drop._process.stdout.read()).decode()
+    assert said.startswith("cannot make the folder ")
+    assert said.count("\n") == 1
+
+
+@needs_signals
+async def test_a_mute_peer_delays_nothing_that_is_bridged():
+    async with AsyncExitStack() as stack:
+        bridge = await stack.enter_async_context(Node(options(name="bridge", network_id="blue")))
+        where = format_address(bridge.address)
+        came = bridge.events(wants=is_arrival)
+        mute = await stack.enter_async_context(
+            program("chat.py", "mute", "--join", where, "--network", "blue")
+        )
+        bob = await stack.enter_async_context(Node(options(name="bob", network_id="blue")))
+        heard = bob.events(wants=is_data)
+        async with asyncio.timeout(PATIENCE_S):
+            mute_id = (await anext(came)).node_id
+            mute.stop()
+            await bob.connect(where)
+            await anext(came)
+            receivers = module("bridge").Receivers(bridge, asyncio.get_running_loop())
+            for number in range(10):
+                receivers.send({"text": number})
+            assert [(await anext(heard)).payload["text"] for _ in range(10)] == [*range(10)]
+            waiting = receivers._queues[mute_id]
+            for number in range(2 * waiting.maxsize):
+                receivers.send({"text": number})
+            assert waiting.full()
 
 
 @needs_signals
@@ -224,7 +323,7 @@ def metrics() -> Iterator[HTTPServer]:
     thread.join()
 
 
-def read(url: str) -> str:
+def read(url: str | Request) -> str:
     with urlopen(url, timeout=PATIENCE_S) as answer:
         return answer.read().decode()
 
@@ -246,6 +345,38 @@ async def test_the_status_page(metrics):
         assert "<tr><td>Peers &lt;authenticated&gt;<td>3" in html
         assert "<tr><td>Bytes sent<td>1,234,567" in html
         assert await status.interrupt() == 0
+
+
+@needs_signals
+async def test_the_status_page_is_for_no_other_site(metrics):
+    pytest.importorskip("prometheus_client")
+    url = f"http://127.0.0.1:{metrics.server_port}/metrics"
+    async with program("status_page.py", url) as status:
+        page = (await status.says(r"http://127\.0\.0\.1:\d+"))[0]
+        for host in ("localhost:80", "127.0.0.1", "[::1]:80"):
+            await asyncio.to_thread(read, Request(page, headers={"Host": host}))
+        for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example"):
+            with pytest.raises(HTTPError, match="421"):
+                await asyncio.to_thread(read, Request(page, headers={"Host": host}))
+
+
+@needs_signals
+async def test_the_status_page_has_a_few_threads_at_most(metrics):
+    """Whoever asks for nothing holds one for a while, and those beyond are hung up on."""
+    pytest.importorskip("prometheus_client")
+    url = f"http://127.0.0.1:{metrics.server_port}/metrics"
+    async with AsyncExitStack() as stack:
+        status = await stack.enter_async_context(program("status_page.py", url))
+        port = int((await status.says(r"http://127\.0\.0\.1:(\d+)"))[1])
+        most = module("status_page").MOST_CLIENTS
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(most)]
+        for _, writer in silent:
+            stack.callback(writer.close)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        stack.callback(writer.close)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await reader.read() == b""
+            assert await silent[0][0].read() == b""  # it was waited for, and not for ever
 
 
 @needs_signals

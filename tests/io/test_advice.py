@@ -171,6 +171,19 @@ def test_words_of_sockets_come_from_the_one_table() -> None:
             "this machine has no IPv4 address; check the network connection of this machine",
         ),
         (
+            ["127.0.0.1", "::1", "fe80::7%eth0"],
+            ("0.0.0.0", 8080),
+            ("192.0.2.1", 80),
+            "this machine has no IPv4 address; check the network connection of this machine",
+        ),
+        (
+            ["127.0.0.1", "::1", "fe80::7%eth0", "2001:db8::7"],
+            ("::", 8080),
+            ("192.0.2.1", 80),
+            "this machine has no IPv4 address; this network has IPv6 only: write the server's name,"
+            " not its IPv4 address",
+        ),
+        (
             ["127.0.0.1", "::1", "192.0.2.7"],
             ("192.0.2.8", 8080),
             ("192.0.2.1", 80),

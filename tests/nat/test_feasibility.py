@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
-from p2ptui.nat.behavior import NatType
-from p2ptui.nat.feasibility import Side, Technique, advice_for, meaning_of, side_of, way_between
+from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.feasibility import (
+    CHECK_NAMES,
+    Side,
+    Technique,
+    advice_for,
+    meaning_of,
+    not_asked_words,
+    side_of,
+    unanswered_words,
+    way_between,
+)
 
 SEQUENTIAL = PortAllocation(AllocationKind.SEQUENTIAL, step=2)
 RANDOM = PortAllocation(AllocationKind.RANDOM)
@@ -92,6 +102,39 @@ def test_the_meaning_names_whom_and_how():
     assert meaning_of(NatType.FULL_CONE, RANDOM).endswith("Direct works with every kind of NAT.")
     assert meaning_of(NatType.BLOCKED, RANDOM).endswith("Nobody can be reached directly.")
     assert meaning_of(NatType.UNKNOWN, RANDOM) == "Too little was seen to tell the type."
+
+
+def test_what_is_not_known_decides_whom_to_ask():
+    def advice(mapping: Dependence, filtering: Dependence) -> str:
+        return advice_for(NatType.UNKNOWN, mapping, filtering)
+
+    known, unknown = Dependence.ENDPOINT_INDEPENDENT, Dependence.UNKNOWN
+    assert "p2ptui nat --join HOST:PORT" in advice(unknown, unknown)
+    assert "what is let in" in advice(known, unknown)
+    assert "how the NAT maps" in advice(unknown, known)
+
+
+def test_where_nothing_listens_the_advice_is_to_ask_one_that_does():
+    meaning, advice = unanswered_words([], ["192.0.2.1:3478"])
+    assert meaning.startswith("No STUN server is running at 192.0.2.1:3478: UDP passes")
+    assert advice == unanswered_words(["192.0.2.1:8080"])[1]
+
+
+def test_no_advice_asks_for_what_this_program_does_not_use():
+    assert not any("UPnP" in advice_for(nat_type) for nat_type in NatType)
+
+
+def test_where_nobody_could_be_asked_the_reasons_are_told_each_once():
+    name = ("cannot resolve a", CHECK_NAMES)
+    firewall = ("a firewall of this machine forbids it", "allow UDP to that address")
+    meaning, advice = not_asked_words([firewall, firewall])
+    assert meaning.endswith(" Why: a firewall of this machine forbids it.")
+    assert advice == "Allow UDP to that address."
+    meaning, advice = not_asked_words([name, firewall])
+    assert meaning.endswith(" Why: cannot resolve a; a firewall of this machine forbids it.")
+    assert advice.startswith("Check that this machine has a network and that names resolve;")
+    assert advice.endswith(". Allow UDP to that address.")
+    assert not_asked_words([])[0].endswith("nothing is known of the network.")
 
 
 @given(

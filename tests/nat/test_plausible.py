@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.nat.plausible import is_plausible_mapped, is_plausible_other
+from p2ptui.nat.plausible import is_plausible_mapped, is_plausible_other, is_sendable
 
 SERVER, SERVER_V6 = ("8.8.8.8", 3478), ("2001:4860::1", 3478)
 PRIVATE = ("192.168.1.1", 3478)
@@ -36,6 +36,26 @@ def test_a_server_may_see_a_private_address_and_have_none():
     assert is_plausible_mapped(PRIVATE, SERVER)
     assert not is_plausible_other(PRIVATE, SERVER)
     assert is_plausible_other(PRIVATE, ("10.0.0.1", 3478))
+
+
+@pytest.mark.parametrize(
+    ("address", "server", "is_allowed"),
+    [
+        ("9.9.9.9", "8.8.8.8", True),
+        ("10.9.8.7", "8.8.8.8", False),
+        ("100.64.3.4", "8.8.8.8", False),
+        ("169.254.1.1", "8.8.8.8", False),
+        ("fd00::7", "2001:4860::1", False),
+        ("10.9.8.7", "100.64.0.1", False),
+        ("100.64.3.4", "100.64.0.1", True),
+        ("100.64.3.4", "10.0.0.1", True),
+        ("9.9.9.9", "10.0.0.1", True),
+        ("192.168.1.2", "10.0.0.1", True),
+        ("127.0.0.1", "10.0.0.1", False),
+    ],
+)
+def test_a_server_names_nobody_nearer_than_itself_to_send_to(address, server, is_allowed):
+    assert is_sendable((address, 5000), (server, 3478)) is is_allowed
 
 
 def test_on_loopback_all_is_loopback():

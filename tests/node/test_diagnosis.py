@@ -571,6 +571,62 @@ def test_an_address_that_cannot_be_true_is_not_sent_to(false: Address) -> None:
     run_virtual(story())
 
 
+def test_no_server_points_into_a_private_network() -> None:
+    """What it names decides where the hairpin test sends."""
+    server, victim = ("9.9.9.9", 3478), ("10.9.8.7", 53)
+
+    async def story() -> None:
+        async with Street(KINDS["full-cone"]) as street:
+            sent_to = set()
+            translate = street.nats.translate
+
+            def watch(data: bytes, source: Address, to: Address, now: float) -> Any:
+                if source[0] == CLIENT[0]:
+                    sent_to.add(to)
+                return translate(data, source, to, now)
+
+            street.network.translate = watch
+
+            def point(request: StunMessage, source: Address) -> StunMessage:
+                return success(request, source, xor_mapped=victim, other_address=victim)
+
+            async with answering(street, server, point):
+                client = await street.client()
+                report = await client.diagnose_nat([format_address(server)])
+            assert {host for host, _ in sent_to} == {server[0]}
+            assert report.hairpin is None
+            line = (
+                "hairpin: not tested: 10.9.8.7:53 is in a private network, and 9.9.9.9:3478 is not"
+            )
+            assert line in report.evidence
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("asked", ["203.0.113.1:3478", "203.0.113.1:3479", "203.0.113.1:8080"])
+@pytest.mark.parametrize("kind", ["symmetric, step 1", "port-restricted-cone"])
+def test_the_ports_of_one_address_show_whether_it_maps_by_port(kind: str, asked: str) -> None:
+    """A node with --STUN has two ports beside its own, and says so to none but who joins it."""
+
+    async def story() -> NatReport:
+        async with Street(KINDS[kind]) as street:
+            await street.serve(full=False)
+            client = await street.client()
+            return await client.diagnose_nat([asked])
+
+    report = run_virtual(story())
+    assert report.duration_s < 2
+    assert report.filtering is Dependence.UNKNOWN
+    if kind == "port-restricted-cone":
+        assert (report.nat_type, report.mapping) == (NatType.UNKNOWN, Dependence.UNKNOWN)
+        assert "ports of one address saw" in " ".join(report.evidence)
+        assert "p2ptui nat --join HOST:PORT" in report.advice
+    else:
+        assert report.nat_type is NatType.SYMMETRIC
+        assert report.mapping is Dependence.ADDRESS_AND_PORT
+        assert report.confidence >= 0.95
+
+
 @pytest.mark.parametrize("last", range(1, 14))
 def test_where_a_socket_cannot_be_opened_that_one_error_comes_out(last: int) -> None:
     """The tests run beside each other, and their errors come in groups."""

@@ -19,6 +19,7 @@ from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.feasibility import Side, Technique, planned_way, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import Capability
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_LIMITED_ROUNDS: Final = 12
@@ -35,6 +36,7 @@ MAX_ANSWERS_AT: Final = 8
 DEFAULT_RTT_S: Final = 0.05
 
 NOT_RELAYING: Final = "the server does not relay (--relay there)"
+RELAY_LATE: Final = "the server relays, but there was no time left for that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,12 @@ class Attempt:
     def refusal(self, words: str) -> None:
         """What the server said."""
         self.waiting.refusal = words
+
+    @property
+    def why_not_relayed(self) -> str:
+        """The same as it is known when it is told: calls may have waited for a path too long."""
+        relays = Capability.RELAY in self.server.capabilities
+        return RELAY_LATE if relays and self.refusal == NOT_RELAYING else self.refusal
 
     @property
     def sockets(self) -> tuple[int, ...]:

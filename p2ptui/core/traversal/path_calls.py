@@ -10,7 +10,7 @@ from p2ptui.wire.address import Address
 
 
 def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float) -> int:
-    """Let a call wait for a direct path, where nothing relays; its token.
+    """Let a call wait for a direct path, while nothing relays; its token.
 
     Args:
         state: The shared ground.
@@ -23,7 +23,7 @@ def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float)
         why = f": {attempt.account.reason}" if attempt.account.reason else ""
         within = seconds_words(timeout_s)
         words = f"no direct path to node {attempt.node_id} was found within {within}{why}"
-        return PeerTimeoutError(f"{words}; {attempt.waiting.refusal}")
+        return PeerTimeoutError(f"{words}; {attempt.why_not_relayed}")
 
     return state.session_calls.begin(attempt.node_id, None, now, timeout_s, overdue).token
 

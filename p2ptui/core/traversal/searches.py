@@ -152,7 +152,7 @@ class Searches:
         """
         self.stop(attempt)
         if not self._head_start.end(attempt, now) and ends_calls:
-            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.waiting.refusal}"
+            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.why_not_relayed}"
             self._state.session_calls.end_all(attempt.node_id, RemoteError(words))
         self._reasons.tell(attempt, reason)
         pause_s = attempt.backoff.take_rest_s(is_heard=attempt.remote is not None)

@@ -8,6 +8,7 @@ import pytest
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.traversal.own_networks import Attached, Link, OwnNetworks
+from p2ptui.errors import PeerTimeoutError
 from tests.core.lan import Lan
 from tests.core.meeting import Meeting
 from tests.simulation import World
@@ -106,6 +107,19 @@ def test_a_lan_that_passes_nothing_between_its_hosts_is_relayed_soon() -> None:
 
     assert lan.world.now - began < 1.2
     assert lan.direct_pairs() == 0
+
+
+def test_a_call_too_short_for_the_relay_does_not_say_that_there_is_none() -> None:
+    """The relay is held back, and on a busy machine the time may be over by then."""
+    lan = Lan(2, server=RELAYS)
+    one, other = lan.nodes
+    lan.world.network.partition(one.address[0], other.address[0])
+
+    ((node, token),) = lan.connect_all(timeout_s=0.3)
+    error = node.outcome(token)
+
+    assert isinstance(error, PeerTimeoutError)
+    assert str(error).endswith("; the server relays, but there was no time left for that")
 
 
 def test_where_the_server_is_on_the_lan_too_the_relay_is_held_back_all_the_same() -> None:
