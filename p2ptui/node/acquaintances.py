@@ -259,7 +259,7 @@ class Acquaintances:
         if asked is not None and asked.pin not in ("", peer.node_id):
             self._give_up_pin(peer.address)  # it has come itself, after an attempt that was left
         joined = asked.given if asked is not None else None
-        came_from = peer.address[0] if asked is None else None
+        came_from = visible_address(peer.address)[0] if asked is None else None
         if seal is None:
             asks = not peer.initiated
             return Met(peer.node_id, None, peer.name, joined, asks=asks, came_from=came_from)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.node.known_nodes_store import KnownNodesStore, NotWrittenError
-from p2ptui.secure.known_nodes import SEEN_STEP_S, Judgement, KnownNode, KnownNodes, Met
+from p2ptui.secure.known_nodes import Judgement, KnownNode, KnownNodes, Met
 
 MAX_UNWRITTEN: Final = 1_024
 """Nodes that were met and are not written down; with half as many they are, at once."""
@@ -23,6 +23,9 @@ WRITE_PAUSE_S: Final = 5.0
 
 LOOK_S: Final = 1.0
 """So often it is looked whether the file is another one."""
+
+HERE_S: Final = 600.0
+"""So often those that are connected are noted as seen, where the last time is long enough ago."""
 
 CLOSE_S: Final = 2.0
 """A node that ends waits so long, at most, until it is written whom it has met."""
@@ -126,7 +129,7 @@ class KnownNodesBook:
             has_changed = store.has_changed
             waiting = len(self._unwritten)
             is_crowded = waiting >= MAX_UNWRITTEN // 2 and not self._is_stuck
-            is_due = self._since_seen_s >= SEEN_STEP_S
+            is_due = self._since_seen_s >= HERE_S
             if is_due:
                 self._since_seen_s = 0.0
             is_late = waiting and self._since_write_s >= WRITE_PAUSE_S

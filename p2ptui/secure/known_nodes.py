@@ -28,7 +28,7 @@ from p2ptui.secure.met import (
     written_address,
     written_node,
 )
-from p2ptui.secure.strangers import Strangers
+from p2ptui.secure.strangers import Strangers, is_met_for_long
 from p2ptui.text import printable
 
 __all__ = [
@@ -93,10 +93,12 @@ class KnownNodes:
         """Those that may make room next, the first at the end: to find them takes all of them."""
         self._addresses: dict[str, KnownAddress] = {}
         self._joined_ids: dict[str, None] | None = None
+        self._named = 0
+        """How many the user has named or verified."""
         self._strangers = Strangers(self._room_for_strangers)
 
     def _room_for_strangers(self) -> int:
-        return MAX_KNOWN_NODES - (len(self._nodes) - len(self._strangers))
+        return MAX_KNOWN_NODES - self._named
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -148,6 +150,7 @@ class KnownNodes:
         other._owners = {name: set(ids) for name, ids in self._owners.items()}
         other._disputed = dict(self._disputed)
         other._addresses = dict(self._addresses)
+        other._named = self._named
         self._strangers.copy_to(other._strangers)
         return other
 
@@ -332,7 +335,7 @@ class KnownNodes:
             before: What was known before the file was read.
         """
         hosts = before._strangers
-        for node_id in list(self._strangers):  # each of them, so that their order stays
+        for node_id in list(self._strangers):  # all of them, so that their order stays
             host = self._strangers.host_of(node_id) or hosts.host_of(node_id)
             self._strangers.put(self._nodes[node_id], host)
 
@@ -475,6 +478,7 @@ class KnownNodes:
             if not is_in:
                 return False
         self._nodes[node.id] = node
+        self._named += node.named
         key = _name_key(node.name)
         self._ids_by_name.setdefault(key, set()).add(node.id)
         if node.disputed:
@@ -485,6 +489,7 @@ class KnownNodes:
 
     def _drop(self, node: KnownNode) -> None:
         del self._nodes[node.id]
+        self._named -= node.named
         self._strangers.discard(node.id)
         key = _name_key(node.name)
         self._disputed.pop(node.id, None)
@@ -503,12 +508,12 @@ class KnownNodes:
             if not self._is_kept(node) and not self._strangers.is_here(node_id):
                 self._drop(node)
                 return True
-        oldest = next(iter(self._strangers), None)
-        if oldest is not None and self._is_absent(oldest, newcomer.last_seen):
-            self._drop(self._nodes[oldest])
-            return True
+        for node_id in self._strangers.longest_unseen():
+            if self._is_absent(node_id, newcomer.last_seen):
+                self._drop(self._nodes[node_id])
+                return True
         if not newcomer.named:
-            return oldest is not None
+            return len(self._strangers) > 0
         weakest = self._strangers.weakest()
         if weakest is not None:
             self._drop(self._nodes[weakest])
@@ -574,12 +579,15 @@ class KnownNodes:
         return known
 
     def _read_nodes(self, nodes: list[KnownNode]) -> None:
-        """Keep those of the file, in its order; strangers as they were seen."""
+        """Keep those of the file, in its order; strangers as they were seen, regulars first."""
         for node in nodes:
             named = node.named or node.id in self._joined
             self._put(node if named == node.named else replace(node, named=named))
         strangers = [self._nodes[node_id] for node_id in self._strangers]
-        for node in sorted(strangers, key=lambda node: node.last_seen):
+        for node in strangers:
+            self._strangers.discard(node.id)
+        strangers.sort(key=lambda node: (not is_met_for_long(node), node.last_seen))
+        for node in strangers:
             self._strangers.put(node, "")
 
 
