@@ -34,7 +34,6 @@ from p2ptui.secure.known_nodes import (
     Met,
     Trust,
 )
-from p2ptui.text import about
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress, joined_text
 
@@ -339,10 +338,11 @@ class Acquaintances:
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
         met, judgement = judged.met, judged.judgement
         if judgement.advice:
-            line = about(address_words(peer.address), judgement.advice)
-            named = self.book.known.claimed_of_named(met)
             self._warnings.changed(
-                line, judgement.advice, is_asked=met.came_from is None, named=named
+                address_words(peer.address),
+                judgement.advice,
+                is_asked=met.came_from is None,
+                named=self.book.known.claimed_of_named(met),
             )
         signer_id = met.signer.id if met.signer is not None else ""
         self._tell(

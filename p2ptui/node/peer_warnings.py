@@ -11,7 +11,7 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.tagged import tagged
-from p2ptui.text import printable
+from p2ptui.text import about, printable
 from p2ptui.wire.address import Address
 
 log = logging.getLogger("p2ptui.node")
@@ -51,12 +51,12 @@ class PeerWarnings:
         self._refusals_come = TokenBucket(REFUSED_PER_S, now, REFUSED_AT_ONCE)
         self._untold = 0
 
-    def changed(self, line: str, words: str, *, is_asked: bool, named: str) -> None:
+    def changed(self, where: str, words: str, *, is_asked: bool, named: str) -> None:
         """Warn once of a peer that is not the one of before.
 
         Args:
-            line: What to say.
-            words: What is not said again, to whatever it applies.
+            where: Its address, for people.
+            words: What to say of it, which is said once, wherever it is.
             is_asked: Whether this node has asked for the session: strangers cause none of these.
             named: The id of the node that the user named or verified, in whose place it comes;
                 empty if there is none.
@@ -67,7 +67,7 @@ class PeerWarnings:
         bucket = self._lines_asked if is_asked else self._lines_come
         if self._is_first_of(named, now) or bucket.take(now):
             self._told.put(words, None)
-            self.warn(line)
+            self.warn(about(where, words))
         else:
             self._leave_out()
 

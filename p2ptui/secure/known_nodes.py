@@ -5,9 +5,11 @@ a name that comes with another id, and an address that is answered by another id
 a key, are said to be `changed`, until the user says that it is right.
 """
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
@@ -18,17 +20,14 @@ from p2ptui.secure.identity import PublicKeys, is_made_of_keys
 from p2ptui.secure.met import (
     MAX_KNOWN_NAME,
     DamagedError,
-    Judgement,
     KnownAddress,
-    KnownNode,
     Met,
-    Trust,
     read_address,
-    read_node,
+    read_keys,
     written_address,
-    written_node,
+    written_keys,
 )
-from p2ptui.secure.strangers import Strangers, is_met_for_long
+from p2ptui.secure.strangers import REGULAR_AFTER_S, Strangers
 from p2ptui.text import printable
 
 __all__ = [
@@ -69,8 +68,69 @@ SHORTEST_PREFIX: Final = 4
 
 FORM: Final = 1
 
+
+class Trust(StrEnum):
+    """What is known of who is on the other side."""
+
+    VERIFIED = "verified"
+    """The user has confirmed that it is the right one."""
+    KNOWN = "known"
+    """It has the same keys as before."""
+    NEW = "new"
+    """It was never met before."""
+    OPEN = "open"
+    """It has no keys, so nobody can tell who it is."""
+    CHANGED = "changed"
+    """Its name, address or id belonged to another node before, or had keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What to make of a node.
+
+    Args:
+        trust: The judgement in a word.
+        advice: What happened and what to do, in a sentence; empty if there is nothing to do.
+    """
+
+    trust: Trust
+    advice: str = ""
+
+
 _OPEN: Final = Judgement(Trust.OPEN)
 """What nearly all without keys are judged, in one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A node with lasting keys that was met.
+
+    Args:
+        id: Its id, which is made from its keys.
+        keys: Its public keys.
+        name: What it called itself when it was last seen.
+        first_seen: When it was first seen, Unix time, seconds.
+        last_seen: When it was last seen, Unix time, seconds.
+        verified: Whether the user has confirmed that it is the right one.
+        disputed: Whether it came under the name of another node, and the user has not confirmed
+            it yet.
+        named: Whether the user has named it to connect to it, or has confirmed it; all others came
+            by themselves.
+    """
+
+    id: str
+    keys: PublicKeys
+    name: str
+    first_seen: float
+    last_seen: float
+    verified: bool = False
+    disputed: bool = False
+    named: bool = False
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it was met over so long a time that it is no passing stranger."""
+        return not self.disputed and self.last_seen - self.first_seen >= REGULAR_AFTER_S
 
 
 class KnownNodes:
@@ -337,7 +397,7 @@ class KnownNodes:
         hosts = before._strangers
         for node_id in list(self._strangers):  # all of them, so that their order stays
             host = self._strangers.host_of(node_id) or hosts.host_of(node_id)
-            self._strangers.put(self._nodes[node_id], host)
+            self._strangers.put(node_id, host, is_regular=self._nodes[node_id].is_regular)
 
     def _note_address(self, met: Met) -> bool:
         if met.joined is None or met.id not in self._nodes:
@@ -468,15 +528,21 @@ class KnownNodes:
         before = self._nodes.get(node.id)
         if before is not None:
             host = host or self._strangers.host_of(node.id)
-            self._drop(before)
+            self._unlist(before)
         elif len(self._nodes) >= MAX_KNOWN_NODES and not self._make_room(node):
             return False
-        if not node.named:
-            is_in = self._strangers.put(node, host)
+        if node.named:
+            self._strangers.discard(node.id)
+        else:
+            is_in = self._strangers.put(node.id, host, is_regular=node.is_regular)
             for gone in self._strangers.gone():
                 self._drop(self._nodes[gone])
             if not is_in:
                 return False
+        self._list(node)
+        return True
+
+    def _list(self, node: KnownNode) -> None:
         self._nodes[node.id] = node
         self._named += node.named
         key = _name_key(node.name)
@@ -485,12 +551,15 @@ class KnownNodes:
             self._disputed[node.id] = None
         else:
             self._owners.setdefault(key, set()).add(node.id)
-        return True
 
     def _drop(self, node: KnownNode) -> None:
+        self._unlist(node)
+        self._strangers.discard(node.id)
+
+    def _unlist(self, node: KnownNode) -> None:
+        """The opposite of `_list`: its place among strangers remains for now."""
         del self._nodes[node.id]
         self._named -= node.named
-        self._strangers.discard(node.id)
         key = _name_key(node.name)
         self._disputed.pop(node.id, None)
         for ids in (self._ids_by_name, self._owners):
@@ -553,7 +622,7 @@ class KnownNodes:
         """As JSON takes it."""
         return {
             "form": FORM,
-            "nodes": [written_node(node) for node in self],
+            "nodes": [_written(node) for node in self],
             "addresses": {key: written_address(at) for key, at in self._addresses.items()},
         }
 
@@ -573,22 +642,55 @@ class KnownNodes:
                 raise DamagedError("has more entries than are ever written")
             for key, entry in addresses.items():
                 known._addresses[key] = read_address(entry)
-            known._read_nodes([read_node(entry) for entry in nodes])
+            known._read_nodes([_read(entry) for entry in nodes])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedError("is damaged: something is missing or wrong in it") from None
         return known
 
     def _read_nodes(self, nodes: list[KnownNode]) -> None:
         """Keep those of the file, in its order; strangers as they were seen, regulars first."""
-        for node in nodes:
+        for node in {node.id: node for node in nodes}.values():
             named = node.named or node.id in self._joined
-            self._put(node if named == node.named else replace(node, named=named))
-        strangers = [self._nodes[node_id] for node_id in self._strangers]
-        for node in strangers:
-            self._strangers.discard(node.id)
-        strangers.sort(key=lambda node: (not is_met_for_long(node), node.last_seen))
-        for node in strangers:
-            self._strangers.put(node, "")
+            self._list(node if named == node.named else replace(node, named=named))
+        strangers = [node for node in self if not node.named]
+        for node in sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen)):
+            self._strangers.put(node.id, "", is_regular=node.is_regular)
+
+
+def _written(node: KnownNode) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "id": node.id,
+        **written_keys(node.keys),
+        "name": node.name,
+        "first_seen": round(node.first_seen),
+        "last_seen": round(node.last_seen),
+        "verified": node.verified,
+        "disputed": node.disputed,
+    }
+    if node.named:
+        written["named"] = True
+    return written
+
+
+def _read(entry: Any) -> KnownNode:
+    keys = read_keys(entry)
+    name, verified, disputed = entry["name"], entry["verified"], entry["disputed"]
+    named = entry.get("named", verified)  # earlier versions did not write it
+    times = float(entry["first_seen"]), float(entry["last_seen"])
+    sound = (
+        isinstance(name, str)
+        and len(name) <= MAX_KNOWN_NAME
+        and isinstance(verified, bool)
+        and isinstance(disputed, bool)
+        and isinstance(named, bool)
+        and all(map(math.isfinite, times))
+        and keys.id == entry["id"]
+    )
+    if not sound:
+        raise ValueError
+    return KnownNode(
+        keys.id, keys, name, *times, verified=verified, disputed=disputed, named=named or verified
+    )
 
 
 def without_keys(met: Met) -> str:

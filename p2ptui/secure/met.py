@@ -1,10 +1,8 @@
-"""What is known of one node: who it is, what is made of that, and how it stands in the file."""
+"""Who is on the other side of a session, or answers at an address; and keys in writing."""
 
 import base64
 import binascii
-import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from p2ptui.errors import LocalError
@@ -12,21 +10,6 @@ from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.text import printable
 
 MAX_KNOWN_NAME: Final = 64
-
-
-class Trust(StrEnum):
-    """What is known of who is on the other side."""
-
-    VERIFIED = "verified"
-    """The user has confirmed that it is the right one."""
-    KNOWN = "known"
-    """It has the same keys as before."""
-    NEW = "new"
-    """It was never met before."""
-    OPEN = "open"
-    """It has no keys, so nobody can tell who it is."""
-    CHANGED = "changed"
-    """Its name, address or id belonged to another node before, or had keys."""
 
 
 @dataclass(slots=True, init=False, unsafe_hash=True)
@@ -91,50 +74,6 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What to make of a node.
-
-    Args:
-        trust: The judgement in a word.
-        advice: What happened and what to do, in a sentence; empty if there is nothing to do.
-    """
-
-    trust: Trust
-    advice: str = ""
-
-
-_OPEN: Final = Judgement(Trust.OPEN)
-"""What nearly all without keys are judged, in one object."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownNode:
-    """A node with lasting keys that was met.
-
-    Args:
-        id: Its id, which is made from its keys.
-        keys: Its public keys.
-        name: What it called itself when it was last seen.
-        first_seen: When it was first seen, Unix time, seconds.
-        last_seen: When it was last seen, Unix time, seconds.
-        verified: Whether the user has confirmed that it is the right one.
-        disputed: Whether it came under the name of another node, and the user has not confirmed
-            it yet.
-        named: Whether the user has named it to connect to it, or has confirmed it; all others came
-            by themselves.
-    """
-
-    id: str
-    keys: PublicKeys
-    name: str
-    first_seen: float
-    last_seen: float
-    verified: bool = False
-    disputed: bool = False
-    named: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class KnownAddress:
     """Who answers at an address that the user joined.
 
@@ -154,29 +93,11 @@ class DamagedError(LocalError):
     """Known nodes that cannot be read; the text says what is wrong, without the file's name."""
 
 
-def written_node(node: KnownNode) -> dict[str, Any]:
-    """A node as JSON takes it."""
-    written: dict[str, Any] = {
-        "id": node.id,
-        "x25519": _key_text(node.keys.x_public),
-        "ed25519": _key_text(node.keys.ed_public),
-        "name": node.name,
-        "first_seen": round(node.first_seen),
-        "last_seen": round(node.last_seen),
-        "verified": node.verified,
-        "disputed": node.disputed,
-    }
-    if node.named:
-        written["named"] = True
-    return written
-
-
 def written_address(known: KnownAddress) -> dict[str, Any]:
-    """Likewise who answers at an address."""
+    """Who answers at an address, as JSON takes it."""
     written = {"id": known.id, "claimed_by": known.claimed_by}
     if known.passing_keys is not None:
-        written["x25519"] = _key_text(known.passing_keys.x_public)
-        written["ed25519"] = _key_text(known.passing_keys.ed_public)
+        written |= written_keys(known.passing_keys)
     return written
 
 
@@ -184,32 +105,20 @@ def read_address(entry: Any) -> KnownAddress:
     """Read what `written_address` wrote; any error of what is no such thing."""
     keys = None
     if "x25519" in entry:
-        keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
+        keys = read_keys(entry)
         if keys.id != entry["id"]:
             raise ValueError
     return KnownAddress(str(entry["id"]), str(entry["claimed_by"]), keys)
 
 
-def read_node(entry: Any) -> KnownNode:
-    """Read what `written_node` wrote; any error of what is no such thing."""
-    keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
-    name, verified, disputed = entry["name"], entry["verified"], entry["disputed"]
-    named = entry.get("named", verified)  # earlier versions did not write it
-    times = float(entry["first_seen"]), float(entry["last_seen"])
-    sound = (
-        isinstance(name, str)
-        and len(name) <= MAX_KNOWN_NAME
-        and isinstance(verified, bool)
-        and isinstance(disputed, bool)
-        and isinstance(named, bool)
-        and all(map(math.isfinite, times))
-        and keys.id == entry["id"]
-    )
-    if not sound:
-        raise ValueError
-    return KnownNode(
-        keys.id, keys, name, *times, verified=verified, disputed=disputed, named=named or verified
-    )
+def written_keys(keys: PublicKeys) -> dict[str, str]:
+    """Keys as JSON takes them."""
+    return {"x25519": _key_text(keys.x_public), "ed25519": _key_text(keys.ed_public)}
+
+
+def read_keys(entry: Any) -> PublicKeys:
+    """Read what `written_keys` wrote; any error of what is no such thing."""
+    return PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
 
 
 def _key_text(key: bytes) -> str:

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable, Shares
-from p2ptui.secure.met import KnownNode
 
 REGULAR_AFTER_S: Final = 86_400.0
 """Who is seen so long after the first time is a regular."""
@@ -58,33 +57,37 @@ class Strangers:
         stay = self._stays.get(node_id)
         return "" if stay is None else stay[1]
 
-    def put(self, node: KnownNode, host: str) -> bool:
+    def put(self, node_id: str, host: str, *, is_regular: bool) -> bool:
         """A node was seen; False if there is no room for it.
 
         Args:
-            node: Which.
+            node_id: Which.
             host: Where it came from; empty if that is not known.
+            is_regular: Whether it was met over a long time; see `REGULAR_AFTER_S`.
         """
-        was_settled = node.id in self._regulars or node.id in self._others
-        self.discard(node.id)
-        is_regular = is_met_for_long(node)
+        was_settled = node_id in self._regulars or node_id in self._others
+        self.discard(node_id)
         is_settled = was_settled or self._can_settle(is_regular=is_regular)
-        address = (host, 0) if host else None
-        is_in = self._stays.put(node.id, (node.id, host), address=address, proved=is_settled)
+        is_in = self._keep(node_id, host, is_settled=is_settled)
         if is_in and is_settled:
-            (self._regulars if is_regular else self._others)[node.id] = None
+            (self._regulars if is_regular else self._others)[node_id] = None
         return is_in
 
     def _can_settle(self, *, is_regular: bool) -> bool:
-        """Whether one more may settle; for a regular one that came once goes, if it must."""
+        """Whether one more may settle; for a regular one that came once is a newcomer again."""
         if len(self._regulars) + len(self._others) < SETTLED_PART * self._limit():
             return True
         other = next((each for each in self._others if not self.is_here(each)), None)
         if not is_regular or other is None:
             return False
+        host = self.host_of(other)
         self.discard(other)
-        self._evicted.append(other)
+        self._keep(other, host, is_settled=False)
         return True
+
+    def _keep(self, node_id: str, host: str, *, is_settled: bool) -> bool:
+        address = (host, 0) if host else None
+        return self._stays.put(node_id, (node_id, host), address=address, proved=is_settled)
 
     def discard(self, node_id: str) -> None:
         """A node is no stranger any more, or forgotten; nothing if it was none."""
@@ -116,8 +119,7 @@ class Strangers:
         """Have an empty one know the same."""
         newcomers = set(self._stays.unproved())
         for node_id, stay in self._stays.items():
-            address = (stay[1], 0) if stay[1] else None
-            other._stays.put(node_id, stay, address=address, proved=node_id not in newcomers)
+            other._keep(node_id, stay[1], is_settled=node_id not in newcomers)
         other._regulars, other._others = dict(self._regulars), dict(self._others)
 
     def _is_in_use(self, stay: Stay) -> bool:
@@ -126,11 +128,6 @@ class Strangers:
     def _note_evicted(self, node_id: str, _: Stay) -> None:
         self._unsettle(node_id)
         self._evicted.append(node_id)
-
-
-def is_met_for_long(node: KnownNode) -> bool:
-    """Whether a node was met over so long a time that it is a regular."""
-    return not node.disputed and node.last_seen - node.first_seen >= REGULAR_AFTER_S
 
 
 def _nobody(_: str) -> bool:

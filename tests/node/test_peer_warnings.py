@@ -8,12 +8,14 @@ import pytest
 from p2ptui.node.peer_warnings import LINES_PER_SECOND, NAMED_EACH_S, UNTOLD_EACH_S, PeerWarnings
 from tests.virtual_loop import run_virtual
 
+AT = "203.0.113.9:8080"
+
 
 async def impostors(warnings: PeerWarnings, count: int, named: str = "") -> None:
     """Strangers come under known names, six in a second."""
     for number in range(count):
         words = f"n{number} is not the one of before ({named})"
-        warnings.changed(words, words, is_asked=False, named=named)
+        warnings.changed(AT, words, is_asked=False, named=named)
         await asyncio.sleep(1 / 6)
 
 
@@ -21,8 +23,8 @@ def test_strangers_leave_room_for_whom_this_node_has_asked(caplog: Any) -> None:
     async def story() -> None:
         warnings = PeerWarnings()
         await impostors(warnings, 300)
-        warnings.changed("the server", "the server", is_asked=True, named="")
-        assert caplog.messages[-1] == "the server"
+        warnings.changed(AT, "the server", is_asked=True, named="")
+        assert caplog.messages[-1] == f"{AT}: the server"
         await asyncio.sleep(UNTOLD_EACH_S)
 
     run_virtual(story())
@@ -43,8 +45,8 @@ def test_strangers_leave_room_for_the_names_of_whom_the_user_named(
             await impostors(warnings, 60, of_whom)
             for number in range(20):  # in place of so many that the user named, all at once
                 line = f"{round_} {number}"
-                warnings.changed(line, line, is_asked=False, named=f"id-{number}")
-                assert caplog.messages[-1] == line
+                warnings.changed(AT, line, is_asked=False, named=f"id-{number}")
+                assert caplog.messages[-1] == f"{AT}: {line}"
             await asyncio.sleep(NAMED_EACH_S)
 
     run_virtual(story())
@@ -54,9 +56,9 @@ def test_impostors_of_one_node_are_limited_as_well(caplog: Any) -> None:
     async def story() -> None:
         warnings = PeerWarnings()
         for number in range(100):
-            warnings.changed(f"{number}", f"{number}", is_asked=False, named="alice")
+            warnings.changed(AT, f"{number}", is_asked=False, named="alice")
         assert len(caplog.messages) == LINES_PER_SECOND + 1
-        warnings.changed("0", "0", is_asked=False, named="bob")
+        warnings.changed(AT, "0", is_asked=False, named="bob")
         assert len(caplog.messages) == LINES_PER_SECOND + 1, "it was said before"
         warnings.tell_untold()
         assert caplog.messages[-1] == "94 more warnings about peers were not logged"

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
+from p2ptui.secure import known_nodes
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.secure.known_nodes import (
     ABSENT_S,
@@ -198,3 +201,48 @@ def test_whom_the_user_named_is_written_before_strangers(tmp_path):
     for number in range(10_000, 13_000):
         book.note(stranger(number))
     assert (keys(1).id, None, True) in book._unwritten
+
+
+steps = st.tuples(
+    st.integers(1, 30),
+    st.sampled_from(["comes", "comes as n1", "named", "joined", "trusted", "forgotten", "seen"]),
+    st.sampled_from([HOME, FLOOD_FROM, "10.0.0.1", "127.0.0.1"]),
+    st.sampled_from([0.0, SEEN_STEP_S, DAY, ABSENT_S]),
+)
+
+
+@given(st.lists(steps, max_size=80), st.sets(st.integers(1, 30), max_size=3))
+def test_whatever_comes_it_stays_consistent_and_within_its_limit(done, here):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_nodes, "MAX_KNOWN_NODES", 12)
+        known, now = KnownNodes(), NOW
+        ids_here = {keys(number).id for number in here}
+        known.heed(ids_here.__contains__)
+        for number, what, host, pause_s in done:
+            now += pause_s
+            who, was_named = stranger(number, host=host), {one.id for one in known if one.named}
+            match what:
+                case "comes as n1":
+                    known.note(stranger(number, "n1", host), now)
+                case "named":
+                    known.note(who.as_named(), now)
+                case "joined":
+                    known.note(Met(who.id, who.keys, who.name, f"h{number}:1"), now)
+                case "trusted" if known.get(who.id) is not None:
+                    known.trust(who.id, who, now)
+                case "forgotten" if known.get(who.id) is not None:
+                    known.forget(who.id)
+                case "seen":
+                    known.see([who.id], now)
+                case _:
+                    known.note(who, now)
+                    assert was_named <= {one.id for one in known}, "a stranger takes none's place"
+            strangers = known._strangers
+            assert len(known) <= 12
+            assert set(strangers) == {one.id for one in known if not one.named}
+            assert known._named == len(known) - len(strangers)
+            settled = {*strangers._regulars, *strangers._others}
+            assert settled == set(strangers) - set(strangers._stays.unproved())
+            assert set(known._disputed) == {one.id for one in known if one.disputed}
+            for again in (known.copy(), KnownNodes.from_dict(known.to_dict())):
+                assert {one.id for one in again} == {one.id for one in known}
