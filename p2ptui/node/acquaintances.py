@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.acquaintance import Judged, TrustChanged
 from p2ptui.core.addresses import address_words, visible_address
 from p2ptui.core.endpoint import Endpoint
@@ -20,6 +20,7 @@ from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.meant import against, several
+from p2ptui.node.peer_warnings import MAX_TOLD, PeerWarnings
 from p2ptui.secure.identity import (
     PublicKeys,
     StatementError,
@@ -33,7 +34,6 @@ from p2ptui.secure.known_nodes import (
     Met,
     Trust,
 )
-from p2ptui.text import about, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.joined import JoinedAddress, joined_text
 
@@ -41,16 +41,6 @@ log = logging.getLogger("p2ptui.node")
 
 PART: Final = 200
 """Peers that are looked at in one go: some milliseconds."""
-
-LINES_PER_SECOND: Final = 5.0
-"""Warnings at most: anybody may come under any name."""
-
-MAX_TOLD: Final = 1_024
-"""Warnings that were given, and are not given again."""
-
-REFUSED_PER_S: Final = 1.0
-REFUSED_AT_ONCE: Final = 5.0
-"""Who is refused has shown nothing: a flood of requests must not become one of lines and events."""
 
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 _LETS_ANYONE_IN: Final = Mode.OPEN
@@ -80,21 +70,20 @@ class Acquaintances:
         """The id in a configured join that has led to an address; empty without one."""
         self.is_kept: Callable[[JoinedAddress], bool] = lambda _: False
         """Whether a join is configured in just these words."""
-        self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
-        self._told_refused: BoundedTable[tuple[Address, str], None] = BoundedTable(MAX_TOLD)
-        """Where somebody was refused, and by what."""
+        self._warnings = PeerWarnings()
         self._met_here: BoundedTable[str, Judged] = BoundedTable(MAX_TOLD)
         """Those that had a session, by id: what they have sent may be read when they are gone."""
         self.on_refused: Callable[[Address, str, PublicKeys | None], None] = lambda *_: None
         """Told where somebody has answered, as whom, and with which keys, and is turned away."""
-        self._loop = asyncio.get_running_loop()
-        self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
-        self._refusals = TokenBucket(REFUSED_PER_S, self._loop.time(), REFUSED_AT_ONCE)
+        book.heed(self._is_here)
         self._user_id: str | None = None
         """See `_find_user`; None until it is asked for."""
         self._seals = seals = endpoint.seals
         if seals is not None:
             seals.judge, seals.turn_away = self._judge_answer, self._judge_request
+
+    def _is_here(self, node_id: str) -> bool:
+        return self._endpoint.peers.authenticated(node_id) is not None
 
     # Whom this node asks, and who asks it.
 
@@ -160,7 +149,7 @@ class Acquaintances:
         if words:
             self.on_refused(address, node_id, keys)
             if not _answers_against(self._pin_at(address), node_id, keys):
-                self._tell_refused(address, node_id, "without keys", words)
+                self._tell_refused(address, node_id, "without keys", words, is_asked=True)
         return words
 
     def against_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
@@ -196,7 +185,7 @@ class Acquaintances:
         known, asked = self.book.known, self._asked.get(address)
         met = self._met_here.get(node_id)
         if met is not None and met.met.ephemeral and met.met.keys is not None:
-            return f"{_called(met.met)} answers without its key, which it had before: ask its user"
+            return f"{met.met.called} answers without its key, which it had before: ask its user"
         if not known.has_addresses and node_id not in known:
             return ""
         places = (asked.given if asked is not None else None, format_address(address))
@@ -209,28 +198,18 @@ class Acquaintances:
                 return judgement.advice
         return ""
 
-    def _tell_refused(self, address: Address, node_id: str, cause: str, words: str) -> None:
-        """Say that somebody was turned away; once for each address and cause, since it will come
-        again and again, and of many only some: anybody may ask, from any address, in any name."""
-        if (address, cause) in self._told_refused:
-            return
-        if not self._refusals.take(self._loop.time()):
+    def _tell_refused(
+        self, address: Address, node_id: str, cause: str, words: str, *, is_asked: bool = False
+    ) -> None:
+        """Say that somebody was turned away."""
+        may_tell = self._warnings.may_refuse(address, cause, is_asked=is_asked)
+        if may_tell is False:
             self._endpoint.counters.drop("refusal_untold")
+        if not may_tell:
             return
-        self._told_refused.put((address, cause), None)
         name, where = self.book.known.name_of(node_id), visible_address(address)
-        self._warn(f"{address_words(address)} is refused: {words}")
+        self._warnings.warn(f"{address_words(address)} is refused: {words}")
         self._tell(TrustChanged(node_id, where, name, Trust.CHANGED, None, words, is_refused=True))
-
-    def _log(self, line: str, words: str) -> None:
-        """Warn once of what is said in these words."""
-        if words not in self._told and self._lines.take(self._loop.time()):
-            self._told.put(words, None)
-            self._warn(line)
-
-    def _warn(self, line: str) -> None:
-        # An event tells the same to who reads those.
-        log.warning("%s", printable(line, 1000), extra={"is_event": True, "event": "peer_warning"})
 
     # Who has come.
 
@@ -279,10 +258,22 @@ class Acquaintances:
         if asked is not None and asked.pin not in ("", peer.node_id):
             self._give_up_pin(peer.address)  # it has come itself, after an attempt that was left
         joined = asked.given if asked is not None else None
+        came_from = visible_address(peer.address)[0] if asked is None else None
         if seal is None:
-            return Met(peer.node_id, None, peer.name, joined, asks=not peer.initiated)
-        signer = self._signer_of(peer)
-        return Met(peer.node_id, seal.keys, peer.name, joined, seal.claims.ephemeral, signer)
+            asks = not peer.initiated
+            return Met(peer.node_id, None, peer.name, joined, asks=asks, came_from=came_from)
+        ephemeral, signer = seal.claims.ephemeral, self._signer_of(peer)
+        return Met(
+            peer.node_id, seal.keys, peer.name, joined, ephemeral, signer, came_from=came_from
+        )
+
+    def note_named(self, node_id: str) -> None:
+        """The user has named a node to connect to it, and there is a session with it."""
+        peer = self._endpoint.peers.authenticated(node_id)
+        judged = peer.facts.judged if peer is not None else None
+        is_its = judged is not None and judged.met.id == node_id
+        if is_its and judged is not None and self._seals is not None:
+            self.book.note(judged.met.as_named())
 
     def _signer_of(self, peer: Peer) -> PublicKeys | None:
         """Whose an ephemeral node is, if that is shown."""
@@ -347,7 +338,12 @@ class Acquaintances:
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
         met, judgement = judged.met, judged.judgement
         if judgement.advice:
-            self._log(about(address_words(peer.address), judgement.advice), judgement.advice)
+            self._warnings.changed(
+                address_words(peer.address),
+                judgement.advice,
+                is_asked=met.came_from is None,
+                named=self.book.known.claimed_of_named(met),
+            )
         signer_id = met.signer.id if met.signer is not None else ""
         self._tell(
             TrustChanged(
@@ -365,6 +361,11 @@ class Acquaintances:
         """Keep the file of the known nodes, and look at everybody anew when somebody else has
         changed it; until cancelled."""
         await self.book.keep(self.judge_again)
+
+    async def close(self) -> None:
+        """Say and write down what is left to."""
+        self._warnings.tell_untold()
+        await self.book.close()
 
     # Whom the user means.
 
@@ -405,11 +406,11 @@ class Acquaintances:
         """
         met = self._only_one(ref, peer)
         if met is not None and met.keys is None:
-            raise UnknownPeerError(f"{_called(met)} has no keys: nobody can tell who it is")
+            raise UnknownPeerError(f"{met.called} has no keys: nobody can tell who it is")
         if met is not None and met.ephemeral:
             if met.signer is None:
                 raise UnknownPeerError(
-                    f"{_called(met)} has keys that last no longer than it runs: trust its user's"
+                    f"{met.called} has keys that last no longer than it runs: trust its user's"
                     " lasting node"
                 )
             met = Met(met.signer.id, met.signer, met.name)
@@ -484,7 +485,3 @@ def _is_pinned(pin: str, node_id: str, keys: PublicKeys | None) -> bool:
 def _met_as(peer: Peer | None) -> Met | None:
     judged = peer.facts.judged if peer is not None else None
     return judged.met if judged is not None else None
-
-
-def _called(met: Met) -> str:
-    return printable(met.name, 64) or met.id

@@ -24,6 +24,9 @@ WRITE_PAUSE_S: Final = 5.0
 LOOK_S: Final = 1.0
 """So often it is looked whether the file is another one."""
 
+HERE_S: Final = 600.0
+"""So often those that are connected are noted as seen, where the last time is long enough ago."""
+
 CLOSE_S: Final = 2.0
 """A node that ends waits so long, at most, until it is written whom it has met."""
 
@@ -53,12 +56,16 @@ class KnownNodesBook:
         """Who has it may use the store."""
         self._under_way: set[asyncio.Future[None]] = set()
         """Threads that use the store."""
-        self._unwritten: BoundedTable[tuple[str, str | None], Met] = BoundedTable(MAX_UNWRITTEN)
-        """Whoever is not known to be in the file."""
+        self._unwritten: BoundedTable[tuple[str, str | None, bool], Met] = BoundedTable(
+            MAX_UNWRITTEN
+        )
+        """Whoever is not known to be in the file; strangers are taken for unproved."""
         self._since_write_s = WRITE_PAUSE_S
+        self._since_seen_s = 0.0
         self._is_stuck = False
         """Whether the file could not be written the last time: it is tried again at leisure."""
         self._known = KnownNodes() if store is None else store.known.copy()
+        self._is_here: Callable[[str], bool] = lambda _: False
 
     @property
     def known(self) -> KnownNodes:
@@ -75,6 +82,15 @@ class KnownNodesBook:
         """Whether there is a file, which `keep` writes and watches."""
         return self._store is not None
 
+    def heed(self, is_here: Callable[[str], bool]) -> None:
+        """Know who is connected now: that is seen now, and makes no room for strangers.
+
+        Args:
+            is_here: Whether a node is, by its id.
+        """
+        self._is_here = is_here
+        self._known.heed(is_here)
+
     def judge(self, met: Met) -> Judgement:
         """What is known of who is on the other side; changes nothing."""
         return self._known.judge(met)
@@ -82,7 +98,8 @@ class KnownNodesBook:
     def note(self, met: Met) -> None:
         """Remember that a node was met; judge it first, since afterwards it is known."""
         if self._known.note(met, self._wall()) and self._store is not None:
-            self._unwritten.put((met.id, met.joined), met)
+            is_named = met.came_from is None
+            self._unwritten.put((met.id, met.joined, is_named), met, proved=is_named)
 
     async def trust(self, ref: str, met: Met | None = None) -> KnownNode:
         """As `KnownNodesStore.trust`, which writes the file where there is one."""
@@ -108,10 +125,15 @@ class KnownNodesBook:
         while store is not None:
             await asyncio.sleep(LOOK_S)
             self._since_write_s += LOOK_S
+            self._since_seen_s += LOOK_S
             has_changed = store.has_changed
             waiting = len(self._unwritten)
             is_crowded = waiting >= MAX_UNWRITTEN // 2 and not self._is_stuck
-            if has_changed or is_crowded or (waiting and self._since_write_s >= WRITE_PAUSE_S):
+            is_due = self._since_seen_s >= HERE_S
+            if is_due:
+                self._since_seen_s = 0.0
+            is_late = waiting and self._since_write_s >= WRITE_PAUSE_S
+            if has_changed or is_crowded or is_late or is_due:
                 await self._write()
             if has_changed:
                 await on_change()
@@ -147,15 +169,17 @@ class KnownNodesBook:
         store = self._store
         assert store is not None
         met = list(self._unwritten.items())
+        here = frozenset(node.id for node in self._known if self._is_here(node.id))
         if met:
             self._since_write_s = 0.0
 
         def work() -> tuple[T, KnownNodes]:
             with self._alone:
-                store.note_all([one for _, one in met])
+                store.note_all([one for _, one in met], here)
                 return change(), store.known.copy()
 
         result, self._known = await self._away(work)
+        self._known.heed(self._is_here)
         for key, one in met:
             if self._unwritten.get(key) is one:
                 self._unwritten.pop(key)

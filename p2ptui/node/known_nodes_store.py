@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -85,15 +85,22 @@ class KnownNodesStore:
         """Whether the file is another one than that which was read or written last."""
         return self._path is not None and _version(self._path) != self._version
 
-    def note_all(self, met: Iterable[Met]) -> None:
+    def note_all(self, met: Iterable[Met], here: Collection[str] = ()) -> None:
         """Remember that these were met, and write it down where that is news.
+
+        Args:
+            met: Who.
+            here: Ids of those that are connected now.
 
         Raises:
             NotWrittenError: It could not be written.
         """
 
         def note(known: KnownNodes) -> bool:
-            return sum(known.note(one, self._wall()) for one in met) > 0
+            now_wall = self._wall()
+            known.heed(here.__contains__)
+            is_news = known.see(here, now_wall)
+            return sum(known.note(one, now_wall) for one in met) > 0 or is_news
 
         self._change(note, bool)
 
@@ -165,9 +172,11 @@ class KnownNodesStore:
                 f"{shown_path(self._path)}: is gone: nodes that were known count as new until it is"
                 " back"
             )
+        before = self._known
         self._is_read, self._version = False, version
         self._known = KnownNodes(is_partial=True)
         self._known = self._read(self._path)
+        self._known.recall_hosts(before)
         self._is_read = True
 
     def _read(self, path: Path) -> KnownNodes:

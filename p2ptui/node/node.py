@@ -120,6 +120,7 @@ class Node(RunningNode):
         )
         known = self._endpoint.peers.authenticated(node_id)
         if known is not None:
+            self._runtime.acquaintances.note_named(node_id)
             return self._view(known)
         self._runtime.network.require_none(node_id)
         left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
@@ -163,6 +164,7 @@ class Node(RunningNode):
     def _connected_to(self, result: ConnectResult) -> PeerView:
         self._runtime.partings.resume(result.address)
         self._endpoint.neighbours.welcome(result.node_id)
+        self._runtime.acquaintances.note_named(result.node_id)
         try:
             return self.peer(result.address)
         except UnknownPeerError:

@@ -241,7 +241,7 @@ class Runtime:
         try:
             if self.failure is None:
                 await self._say_goodbye(reason)
-            await self.acquaintances.book.close()  # also of a node that broke
+            await self.acquaintances.close()  # also of a node that broke
         finally:
             self._stop()
             closed = f"the node was closed: {reason}"

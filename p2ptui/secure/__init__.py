@@ -10,9 +10,10 @@ before and to come; `replay` takes each datagram once; `frames` is what they loo
 `one_way` is a message to a node whose keys are known, before there is a session.
 
 `identity`: a node's keys and id, made from one seed, and statements that it signs. `known_nodes`:
-whom this user's nodes have met before, and what to make of who comes back. `secret`: a value that
-is never shown, and how one is written for people. `presence`: what a node signs to say which server
-holds it.
+whom this user's nodes have met before, and what to make of who comes back; `met`: who is met;
+`strangers`: which of those that came by themselves are remembered. `secret`: a value that is never
+shown, and how one is written for people. `presence`: what a node signs to say which server holds
+it.
 """
 
 from p2ptui.secure.errors import Reason, SecureError

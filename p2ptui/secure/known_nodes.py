@@ -5,25 +5,53 @@ a name that comes with another id, and an address that is answered by another id
 a key, are said to be `changed`, until the user says that it is right.
 """
 
-import base64
-import binascii
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
-from p2ptui.errors import LocalError, NotMetError, UnknownPeerError
+from p2ptui.bounded import LOOKED_AT
+from p2ptui.errors import NotMetError, UnknownPeerError
 from p2ptui.nearest import nearest
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys, is_made_of_keys
+from p2ptui.secure.identity import PublicKeys, is_made_of_keys
+from p2ptui.secure.met import (
+    MAX_KNOWN_NAME,
+    DamagedError,
+    KnownAddress,
+    Met,
+    read_address,
+    read_keys,
+    written_address,
+    written_keys,
+)
+from p2ptui.secure.strangers import REGULAR_AFTER_S, Strangers
 from p2ptui.text import printable
 
+__all__ = [
+    "MAX_ADDRESS_TEXT",
+    "MAX_KNOWN_ADDRESSES",
+    "MAX_KNOWN_NAME",
+    "MAX_KNOWN_NODES",
+    "SEEN_STEP_S",
+    "SHORTEST_PREFIX",
+    "DamagedError",
+    "Judgement",
+    "KnownAddress",
+    "KnownNode",
+    "KnownNodes",
+    "Met",
+    "Trust",
+    "without_keys",
+]
+
 MAX_KNOWN_NODES: Final = 2_048
-"""The one seen longest ago goes, but none that the user verified or joined by its address."""
+"""Who came by itself goes first, then the one seen longest ago, but none that the user verified or
+joined by its address."""
 
 MAX_KNOWN_ADDRESSES: Final = 1_024
-MAX_KNOWN_NAME: Final = 64
 MAX_ADDRESS_TEXT: Final = 300
 
 GOING: Final = 128
@@ -31,6 +59,9 @@ GOING: Final = 128
 
 SEEN_STEP_S: Final = 3_600.0
 """When somebody was seen last is noted no finer than this."""
+
+ABSENT_S: Final = 180 * 86_400.0
+"""Who came by itself, and has not been seen for so long, makes room for whoever comes."""
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an id by which a node may be named."""
@@ -51,52 +82,6 @@ class Trust(StrEnum):
     """It has no keys, so nobody can tell who it is."""
     CHANGED = "changed"
     """Its name, address or id belonged to another node before, or had keys."""
-
-
-@dataclass(slots=True, init=False, unsafe_hash=True)
-class Met:
-    """Who is on the other side of a session.
-
-    Args:
-        id: Its node id; proved by the key exchange, if it has keys.
-        keys: Its public keys; None for a node without any.
-        name: What it calls itself.
-        joined: The address at which the user joined it, as typed; None if that was not so.
-        ephemeral: Whether it says that its keys last no longer than it runs.
-        signer: For an ephemeral node: whose it is, by a statement that was checked.
-        asks: Whether it has asked for the session, and not answered.
-    """
-
-    id: Final[str]
-    keys: Final[PublicKeys | None]
-    name: Final[str]
-    joined: Final[str | None]
-    ephemeral: Final[bool]
-    signer: Final[PublicKeys | None]
-    asks: Final[bool]
-
-    def __init__(
-        self,
-        id: str,  # noqa: A002
-        keys: PublicKeys | None,
-        name: str,
-        joined: str | None = None,
-        ephemeral: bool = False,
-        signer: PublicKeys | None = None,
-        asks: bool = False,
-    ) -> None:
-        self.id = id
-        self.keys = keys
-        self.name = name
-        self.joined = joined
-        self.ephemeral = ephemeral
-        self.signer = signer
-        self.asks = asks
-
-    @property
-    def lasting_id(self) -> str:
-        """The id to know it by: that of its user's identity, where it is an ephemeral node."""
-        return self.signer.id if self.ephemeral and self.signer is not None else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +114,8 @@ class KnownNode:
         verified: Whether the user has confirmed that it is the right one.
         disputed: Whether it came under the name of another node, and the user has not confirmed
             it yet.
+        named: Whether the user has named it to connect to it, or has confirmed it; all others came
+            by themselves.
     """
 
     id: str
@@ -138,26 +125,12 @@ class KnownNode:
     last_seen: float
     verified: bool = False
     disputed: bool = False
+    named: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class KnownAddress:
-    """Who answers at an address that the user joined.
-
-    Args:
-        id: The node that did first, or that the user trusts.
-        claimed_by: Another one that has answered there since; empty if there was none.
-        passing_keys: Those of the node, where they lasted no longer than it ran: any other with
-            keys may come in its place.
-    """
-
-    id: str
-    claimed_by: str = ""
-    passing_keys: PublicKeys | None = None
-
-
-class DamagedError(LocalError):
-    """Known nodes that cannot be read; the text says what is wrong, without the file's name."""
+    @property
+    def is_regular(self) -> bool:
+        """Whether it was met over so long a time that it is no passing stranger."""
+        return not self.disputed and self.last_seen - self.first_seen >= REGULAR_AFTER_S
 
 
 class KnownNodes:
@@ -180,6 +153,12 @@ class KnownNodes:
         """Those that may make room next, the first at the end: to find them takes all of them."""
         self._addresses: dict[str, KnownAddress] = {}
         self._joined_ids: dict[str, None] | None = None
+        self._named = 0
+        """How many the user has named or verified."""
+        self._strangers = Strangers(self._room_for_strangers)
+
+    def _room_for_strangers(self) -> int:
+        return MAX_KNOWN_NODES - self._named
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -231,7 +210,17 @@ class KnownNodes:
         other._owners = {name: set(ids) for name, ids in self._owners.items()}
         other._disputed = dict(self._disputed)
         other._addresses = dict(self._addresses)
+        other._named = self._named
+        self._strangers.copy_to(other._strangers)
         return other
+
+    def heed(self, is_here: Callable[[str], bool]) -> None:
+        """Have nobody who is connected now make room for strangers.
+
+        Args:
+            is_here: Whether a node is, by its id.
+        """
+        self._strangers.is_here = is_here
 
     # What to make of a node.
 
@@ -240,7 +229,7 @@ class KnownNodes:
         if met.keys is not None and met.keys.id != met.id:
             return Judgement(
                 Trust.CHANGED,
-                f"{_called(met)} has keys that do not fit its id: end the session; it is not"
+                f"{met.called} has keys that do not fit its id: end the session; it is not"
                 " the node of that id",
             )
         if met.keys is None:
@@ -268,7 +257,7 @@ class KnownNodes:
         if met.id in self._nodes:
             return Judgement(
                 Trust.CHANGED,
-                f"{_called(met)} {_does(met)} without its key, which it had before: wait, or ask"
+                f"{met.called} {_does(met)} without its key, which it had before: wait, or ask"
                 f" its user; if it has none any more: p2ptui forget {met.id}",
             )
         changed = self._changed_address(met) or self._changed_name(met)
@@ -322,11 +311,21 @@ class KnownNodes:
             f" was {before}; if so: p2ptui trust {met.id}"
         )
 
+    def claimed_of_named(self, met: Met) -> str:
+        """The id of a node that the user named or verified, of which one that has changed has the
+        id or the name; empty if there is none."""
+        key = _name_key(met.name)
+        for node_id in (met.id, *sorted(self._owners.get(key, ()) if key else ())):
+            known = self._nodes.get(node_id)
+            if known is not None and known.named:
+                return node_id
+        return ""
+
     def _doubt(self, met: Met) -> str:
         if not self.is_partial:
             return ""
         return (
-            f"{_called(met)} may have been met before, since not all known nodes can be read:"
+            f"{met.called} may have been met before, since not all known nodes can be read:"
             f" compare its id with its user; if it is right: p2ptui trust {met.lasting_id}"
         )
 
@@ -355,17 +354,50 @@ class KnownNodes:
         disputed = bool(self._changed_name(met))
         known = self._nodes.get(met.id)
         name = printable(met.name, MAX_KNOWN_NAME)
+        named, host = met.came_from is None, met.came_from or ""
         if known is None:
-            known = KnownNode(met.id, met.keys, name, now_wall, now_wall, disputed=disputed)
-            is_news = self._put(known)
+            known = KnownNode(
+                met.id, met.keys, name, now_wall, now_wall, disputed=disputed, named=named
+            )
+            is_news = self._put(known, host)
         else:
             # A name in dispute is not taken over: the next time it would be its own.
             name = known.name if disputed else name
-            seen = replace(known, name=name, disputed=known.disputed and disputed)
+            disputed, named = known.disputed and disputed, known.named or named
+            seen = replace(known, name=name, disputed=disputed, named=named)
             is_news = seen != known or now_wall - known.last_seen >= SEEN_STEP_S
             if is_news:
-                self._put(replace(seen, last_seen=max(now_wall, known.last_seen)))
+                self._put(replace(seen, last_seen=max(now_wall, known.last_seen)), host)
         return self._note_address(met) or is_news
+
+    def see(self, ids: Iterable[str], now_wall: float) -> bool:
+        """Those are connected now, and so seen now.
+
+        Args:
+            ids: Of whom.
+            now_wall: Unix time, seconds.
+
+        Returns:
+            Whether anything is to be written down.
+        """
+        is_news = False
+        for node_id in ids:
+            known = self._nodes.get(node_id)
+            if known is not None and now_wall - known.last_seen >= SEEN_STEP_S:
+                self._put(replace(known, last_seen=now_wall))
+                is_news = True
+        return is_news
+
+    def recall_hosts(self, before: "KnownNodes") -> None:
+        """Where strangers came from is not written down: what was known of that holds on.
+
+        Args:
+            before: What was known before the file was read.
+        """
+        hosts = before._strangers
+        for node_id in list(self._strangers):  # all of them, so that their order stays
+            host = self._strangers.host_of(node_id) or hosts.host_of(node_id)
+            self._strangers.put(node_id, host, is_regular=self._nodes[node_id].is_regular)
 
     def _note_address(self, met: Met) -> bool:
         if met.joined is None or met.id not in self._nodes:
@@ -415,10 +447,10 @@ class KnownNodes:
             UnknownPeerError: None is known by it, or several are.
         """
         if met is not None and met.keys is not None and not met.ephemeral:
-            self.note(met, now_wall)
+            self.note(met.as_named(), now_wall)
             ref = met.id
         node = self.find(ref)
-        trusted = replace(node, verified=True, disputed=False)
+        trusted = replace(node, verified=True, disputed=False, named=True)
         if met is not None and met.id == node.id:
             trusted = replace(trusted, name=printable(met.name, MAX_KNOWN_NAME))
         self._put(trusted)
@@ -486,24 +518,48 @@ class KnownNodes:
             return []
         return [node for node in self if node.id.startswith(prefix.lower())]
 
-    def _put(self, node: KnownNode) -> bool:
-        """Keep a node; False if there is no room for a new one."""
+    def _put(self, node: KnownNode, host: str = "") -> bool:
+        """Keep a node; False if there is no room for a new one.
+
+        Args:
+            node: Which.
+            host: Where it came from by itself; empty: where it did before, if that is known.
+        """
         before = self._nodes.get(node.id)
         if before is not None:
-            self._drop(before)
-        elif len(self._nodes) >= MAX_KNOWN_NODES and not self._make_room():
+            host = host or self._strangers.host_of(node.id)
+            self._unlist(before)
+        elif len(self._nodes) >= MAX_KNOWN_NODES and not self._make_room(node):
             return False
+        if node.named:
+            self._strangers.discard(node.id)
+        else:
+            is_in = self._strangers.put(node.id, host, is_regular=node.is_regular)
+            for gone in self._strangers.gone():
+                self._drop(self._nodes[gone])
+            if not is_in:
+                return False
+        self._list(node)
+        return True
+
+    def _list(self, node: KnownNode) -> None:
         self._nodes[node.id] = node
+        self._named += node.named
         key = _name_key(node.name)
         self._ids_by_name.setdefault(key, set()).add(node.id)
         if node.disputed:
             self._disputed[node.id] = None
         else:
             self._owners.setdefault(key, set()).add(node.id)
-        return True
 
     def _drop(self, node: KnownNode) -> None:
+        self._unlist(node)
+        self._strangers.discard(node.id)
+
+    def _unlist(self, node: KnownNode) -> None:
+        """The opposite of `_list`: its place among strangers remains for now."""
         del self._nodes[node.id]
+        self._named -= node.named
         key = _name_key(node.name)
         self._disputed.pop(node.id, None)
         for ids in (self._ids_by_name, self._owners):
@@ -512,14 +568,33 @@ class KnownNodes:
                 if not ids[key]:
                     del ids[key]
 
-    def _make_room(self) -> bool:
-        """One that is not to be kept goes; a flood of new ones must not cost more than each."""
+    def _make_room(self, newcomer: KnownNode) -> bool:
+        """One that is not to be kept goes, or will for a stranger, by the shares of strangers; a
+        flood of new ones must not cost more than each."""
         # Those that came under another's name first: they are of the least worth.
-        for node_id in self._disputed:
+        for node_id in islice(self._disputed, LOOKED_AT):
             node = self._nodes[node_id]
-            if not self._is_kept(node):
+            if not self._is_kept(node) and not self._strangers.is_here(node_id):
                 self._drop(node)
                 return True
+        for node_id in self._strangers.longest_unseen():
+            if self._is_absent(node_id, newcomer.last_seen):
+                self._drop(self._nodes[node_id])
+                return True
+        if not newcomer.named:
+            return len(self._strangers) > 0
+        weakest = self._strangers.weakest()
+        if weakest is not None:
+            self._drop(self._nodes[weakest])
+            return True
+        return self._drop_oldest()
+
+    def _is_absent(self, node_id: str, now_wall: float) -> bool:
+        has_gone = now_wall - self._nodes[node_id].last_seen >= ABSENT_S
+        return has_gone and not self._strangers.is_here(node_id)
+
+    def _drop_oldest(self) -> bool:
+        """Of those that the user has named the one seen longest ago goes."""
         for _ in range(2):
             while self._going:
                 node = self._going.pop()
@@ -548,7 +623,7 @@ class KnownNodes:
         return {
             "form": FORM,
             "nodes": [_written(node) for node in self],
-            "addresses": {key: _written_address(at) for key, at in self._addresses.items()},
+            "addresses": {key: written_address(at) for key, at in self._addresses.items()},
         }
 
     @classmethod
@@ -565,87 +640,66 @@ class KnownNodes:
             nodes, addresses = content["nodes"], content["addresses"]
             if len(nodes) > MAX_KNOWN_NODES or len(addresses) > MAX_KNOWN_ADDRESSES:
                 raise DamagedError("has more entries than are ever written")
-            for entry in nodes:
-                known._put(_read_node(entry))
             for key, entry in addresses.items():
-                known._addresses[key] = _read_address(entry)
+                known._addresses[key] = read_address(entry)
+            known._read_nodes([_read(entry) for entry in nodes])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedError("is damaged: something is missing or wrong in it") from None
         return known
 
+    def _read_nodes(self, nodes: list[KnownNode]) -> None:
+        """Keep those of the file, in its order; strangers as they were seen, regulars first."""
+        for node in {node.id: node for node in nodes}.values():
+            named = node.named or node.id in self._joined
+            self._list(node if named == node.named else replace(node, named=named))
+        strangers = [node for node in self if not node.named]
+        for node in sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen)):
+            self._strangers.put(node.id, "", is_regular=node.is_regular)
+
 
 def _written(node: KnownNode) -> dict[str, Any]:
-    return {
+    written: dict[str, Any] = {
         "id": node.id,
-        "x25519": _key_text(node.keys.x_public),
-        "ed25519": _key_text(node.keys.ed_public),
+        **written_keys(node.keys),
         "name": node.name,
         "first_seen": round(node.first_seen),
         "last_seen": round(node.last_seen),
         "verified": node.verified,
         "disputed": node.disputed,
     }
-
-
-def _written_address(known: KnownAddress) -> dict[str, Any]:
-    written = {"id": known.id, "claimed_by": known.claimed_by}
-    if known.passing_keys is not None:
-        written["x25519"] = _key_text(known.passing_keys.x_public)
-        written["ed25519"] = _key_text(known.passing_keys.ed_public)
+    if node.named:
+        written["named"] = True
     return written
 
 
-def _read_address(entry: Any) -> KnownAddress:
-    keys = None
-    if "x25519" in entry:
-        keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
-        if keys.id != entry["id"]:
-            raise ValueError
-    return KnownAddress(str(entry["id"]), str(entry["claimed_by"]), keys)
-
-
-def _read_node(entry: Any) -> KnownNode:
-    keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
+def _read(entry: Any) -> KnownNode:
+    keys = read_keys(entry)
     name, verified, disputed = entry["name"], entry["verified"], entry["disputed"]
+    named = entry.get("named", verified)  # earlier versions did not write it
     times = float(entry["first_seen"]), float(entry["last_seen"])
     sound = (
         isinstance(name, str)
         and len(name) <= MAX_KNOWN_NAME
         and isinstance(verified, bool)
         and isinstance(disputed, bool)
+        and isinstance(named, bool)
         and all(map(math.isfinite, times))
         and keys.id == entry["id"]
     )
     if not sound:
         raise ValueError
-    return KnownNode(keys.id, keys, name, *times, verified=verified, disputed=disputed)
-
-
-def _key_text(key: bytes) -> str:
-    return base64.b64encode(key).decode("ascii")
-
-
-def _key_bytes(text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError from None
-    if len(key) != KEY_BYTES:
-        raise ValueError
-    return key
+    return KnownNode(
+        keys.id, keys, name, *times, verified=verified, disputed=disputed, named=named or verified
+    )
 
 
 def without_keys(met: Met) -> str:
     """What to say of a node that has not shown the keys of which its id is made."""
     return (
-        f"{_called(met)} claims an id that is made from keys, and has not shown them ({met.id}):"
+        f"{met.called} claims an id that is made from keys, and has not shown them ({met.id}):"
         " say nothing secret; somebody on the way may have taken the exchange of keys out: ask its"
         " user, and try from another network"
     )
-
-
-def _called(met: Met) -> str:
-    return printable(met.name, MAX_KNOWN_NAME) or met.id
 
 
 def _does(met: Met) -> str:

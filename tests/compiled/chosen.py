@@ -211,6 +211,9 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     "tests/secure/test_known_nodes.py": {
         "test_what_is_full_of_what_the_user_said_takes_no_more": _CONSTANT,
     },
+    "tests/secure/test_strangers.py": {
+        "test_whatever_comes_it_stays_consistent_and_within_its_limit": _CONSTANT,
+    },
     "tests/test_compiled.py": {
         WHOLE: _CHECKOUT,
     },
