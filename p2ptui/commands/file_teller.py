@@ -12,6 +12,7 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     PeerStatus,
     PeerStatusChanged,
     TrustChanged,
@@ -68,6 +69,9 @@ class FileTeller:
         match event:
             case FileReceived():
                 self._tell_file(event)
+            case FilesNotTold():
+                more = counted(event.count, "more file was", "more files were")
+                self._complain(f"{more} not kept: there were too many to name them")
             case EventsDropped():
                 missing = counted(event.count, "event is", "events are")
                 self._complain(f"{missing} missing, and maybe files among them")

@@ -102,7 +102,7 @@ class NodeLife:
             raise LocalError("the node was started already; make another one")
         self._starting = True
         try:
-            store = open_store(self._config.files)
+            store = open_store(self._config)
             self._own = self._choose_identity()
             keys = self._own_keys(self._own)
             if self._config.cluster.servers and keys is None:
