@@ -333,8 +333,9 @@ def is_meant(wanted: str, node_id: str, name: str) -> bool:
 
 
 def sender_words(event: FileReceived) -> str:
-    """Who sent a file: a name and the beginning of an id; for a passing node of somebody, whose."""
-    if not event.signer_id:
+    """Who sent a file: a name and the beginning of an id; of a node that is known, if this is a
+    passing one of the same user."""
+    if not event.signer_name:
         return f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
-    name = printable(event.signer_name or event.sender, 64) or "node"
-    return f"{name} ({short_id(event.signer_id)}), by its command {short_id(event.node_id)}"
+    name, command = printable(event.signer_name, 64), short_id(event.node_id)
+    return f"{name} ({short_id(event.signer_id)}), by its command {command}"
