@@ -1,8 +1,9 @@
 """Room for the files of others: how many of them, and how many bytes, all and each may keep."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from p2ptui.bounded import BoundedTable, Share, Shares, owners_at
 from p2ptui.bounded.shares import LEAST_SHARE
@@ -47,6 +48,10 @@ class _Kept(NamedTuple):
     owners: tuple[_Owner, ...]
 
 
+T = TypeVar("T")
+
+_Owners: TypeAlias = tuple[_Owner, ...]
+
 _Key: TypeAlias = tuple[str, object, str]
 """The kind of an owner, its name, and a name of files; empty for all files."""
 
@@ -89,11 +94,7 @@ class FileRoom:
             NoRoomError: It may not be there at all.
         """
         owners = self._owners(sender)
-        why = self._against(owners, name)
-        if why and self._gives_back():
-            why = self._against(owners, name)
-        if why:
-            raise NoRoomError(why)
+        self._try_again(self._require_one_more, owners, name)
         return min([self._max_bytes - self._bytes, *map(self._bytes_left, owners)])
 
     def require_bytes(self, sender: FileSender | None, size_bytes: int) -> None:
@@ -102,12 +103,7 @@ class FileRoom:
         Raises:
             NoRoomError: It is not.
         """
-        owners = self._owners(sender)
-        why = self._against_bytes(owners, size_bytes)
-        if why and self._gives_back():
-            why = self._against_bytes(owners, size_bytes)
-        if why:
-            raise NoRoomError(why)
+        self._try_again(self._require_bytes, self._owners(sender), size_bytes)
 
     def note(self, path: Path, name: str, size_bytes: int, sender: FileSender | None) -> None:
         """A file is kept.
@@ -125,7 +121,7 @@ class FileRoom:
 
     # Whose.
 
-    def _owners(self, sender: FileSender | None) -> tuple[_Owner, ...]:
+    def _owners(self, sender: FileSender | None) -> _Owners:
         if sender is None:
             return ()
         address, prefix = owners_at(sender.host) if sender.host else (None, None)
@@ -140,34 +136,40 @@ class FileRoom:
 
     # What they have.
 
-    def _against(self, owners: tuple[_Owner, ...], name: str) -> str:
+    def _try_again(self, require: Callable[[_Owners, T], None], owners: _Owners, what: T) -> None:
+        """Require something; where it fails, once more if something has gone meanwhile."""
+        try:
+            require(owners, what)
+        except NoRoomError:
+            if not self._gives_back():
+                raise
+            require(owners, what)
+
+    def _require_one_more(self, owners: _Owners, name: str) -> None:
         if len(self._kept) >= self._max_files:
-            return f"the limit of {self._max_files} files is reached (max_files)"
+            raise NoRoomError(f"the limit of {self._max_files} files is reached (max_files)")
         for kind, owner, share in owners:
             most = share.limit(self._max_files)
             if (self._files_of.get((kind, owner, "")) or 0) >= most:
-                return (
-                    f"{_share_of(kind)}, {most} of {self._max_files} files, is used up (max_files)"
-                )
+                words = f"{most} of {self._max_files} files"
+                raise NoRoomError(f"{_share_of(kind)}, {words}, is used up (max_files)")
             most = share.limit(MAX_NUMBER)
             if (self._files_of.get((kind, owner, name)) or 0) >= most:
-                return f"{_share_of(kind)}, {most} files of one name, is used up"
-        return ""
+                raise NoRoomError(f"{_share_of(kind)}, {most} files of one name, is used up")
 
     def _bytes_left(self, owner: _Owner) -> int:
         used = self._bytes_of.get((owner.kind, owner.name, ""))
         # As in all tables, whoever has nothing may have one of any size.
         return self._max_bytes if not used else owner.share.limit(self._max_bytes) - used
 
-    def _against_bytes(self, owners: tuple[_Owner, ...], size_bytes: int) -> str:
+    def _require_bytes(self, owners: _Owners, size_bytes: int) -> None:
         if size_bytes > self._max_bytes - self._bytes:
-            return f"the limit of {self._max_bytes} bytes is reached (max_bytes)"
+            raise NoRoomError(f"the limit of {self._max_bytes} bytes is reached (max_bytes)")
         for owner in owners:
             if size_bytes > self._bytes_left(owner):
                 most = owner.share.limit(self._max_bytes)
                 words = f"{most} of {self._max_bytes} bytes"
-                return f"{_share_of(owner.kind)}, {words}, is used up (max_bytes)"
-        return ""
+                raise NoRoomError(f"{_share_of(owner.kind)}, {words}, is used up (max_bytes)")
 
     def _count(self, kept: _Kept, sign: int) -> None:
         self._bytes += sign * kept.size_bytes
