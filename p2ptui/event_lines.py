@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from typing import Final, TypeGuard
+from typing import Final, TypeAlias, TypeGuard
 
-from p2ptui.bounded import TokenBucket
+from p2ptui.bounded import BoundedTable, FairBucket
+from p2ptui.core.addresses import sources_at
 from p2ptui.core.events import (
     DataReceived,
     ErrorReceived,
@@ -14,6 +15,7 @@ from p2ptui.core.events import (
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
+    PeerStatus,
     PeerStatusChanged,
     TrustChanged,
 )
@@ -21,13 +23,20 @@ from p2ptui.event_log import level_of, log_file, log_unkept
 from p2ptui.event_log import log_event as log_event
 from p2ptui.node import Node
 from p2ptui.reloading import Reloading
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.tagged import tagged
+from p2ptui.wire.address import Address
 from p2ptui.wire.files import FILE, is_file
 
 log = logging.getLogger("p2ptui.headless")
 
 PEER_LINES_PER_SECOND: Final = 20
-"""Lines about peers that come and go: a flood of handshakes must not become one of the log."""
+"""Lines about peers that come and go: a flood of handshakes must not become one of the log. Errors,
+files that nobody keeps, changes of trust, and peers that are trusted have as many each, so that
+none of them takes the place of another."""
+
+MAX_BEGUN: Final = 4_096
+"""Sessions of which it was told that they have begun: so it is when they end."""
 
 
 async def log_events(node: Node, reloading: Reloading, *, keeps_files: bool) -> None:
@@ -82,16 +91,9 @@ async def _renew(readers: deque[_Reader], reloading: Reloading) -> None:
             readers.append(other)
 
 
-_ABOUT_PEERS: Final = frozenset(
-    {
-        PeerStatusChanged,
-        TrustChanged,
-        PeerIntroduced,
-        PathChanged,
-        PathMtuChanged,
-        ErrorReceived,
-    }
-)
+_ENDS: Final = frozenset({PeerStatus.DISCONNECTED, PeerStatus.FAILED})
+
+_AboutPeer: TypeAlias = PeerStatusChanged | PeerIntroduced | PathChanged | PathMtuChanged
 
 
 class Lines:
@@ -104,6 +106,11 @@ class Lines:
     def __init__(self, *, keeps_files: bool) -> None:
         self._keeps_files = keeps_files
         self._peers, self._files = _LimitedLines("changes of peers"), _LimitedLines("files")
+        self._trusted = _LimitedLines("changes of trusted peers")
+        self._errors = _LimitedLines("errors of peers")
+        self._trust = _LimitedLines("changes of trust")
+        self._begun: BoundedTable[str, None] = BoundedTable(MAX_BEGUN)
+        """The ids of those of which it was told that they are here, and not yet that they left."""
 
     @property
     def data(self) -> bool | str:
@@ -121,14 +128,34 @@ class Lines:
             return False
         if isinstance(event, TrustChanged) and event.previous is None:
             return False  # it is warned of already
-        if type(event) in _ABOUT_PEERS:
-            return self._peers.take()
-        return not isinstance(event, FileReceived) or self._files.take()
+        match event:
+            case ErrorReceived():
+                return self._errors.take(event.address)
+            case TrustChanged():
+                return self._trust.take(event.address)
+            case PeerStatusChanged() | PeerIntroduced() | PathChanged() | PathMtuChanged():
+                return self._wants_peer(event)
+            case _:
+                return True  # of files that are not kept, their keeper tells few
+
+    def _wants_peer(self, event: _AboutPeer) -> bool:
+        node_id = event.node_id or ""
+        if isinstance(event, PeerStatusChanged) and event.status in _ENDS:
+            # Whose coming is in the log, its going is: strangers cannot hide it.
+            has_begun = node_id in self._begun
+            self._begun.pop(node_id)
+            return has_begun or self._peers.take(event.address)
+        begins = isinstance(event, PeerStatusChanged) and event.status is PeerStatus.AUTHENTICATED
+        is_trusted = isinstance(event, PeerStatusChanged) and event.trust == Trust.VERIFIED.value
+        has_room = (self._trusted if is_trusted else self._peers).take(event.address)
+        if has_room and begins:
+            self._begun.put(node_id, None)
+        return has_room
 
     def log(self, event: Event) -> None:
         """Tell of an event that is wanted."""
         if _is_file(event):
-            if not self._keeps_files and self._files.take():
+            if not self._keeps_files and self._files.take(event.address):
                 log_unkept(event)
         elif isinstance(event, FileReceived):
             log_file(event)
@@ -155,13 +182,17 @@ class _LimitedLines:
     def __init__(self, about: str) -> None:
         self._about = about
         self._loop = asyncio.get_running_loop()
-        self._bucket = TokenBucket(PEER_LINES_PER_SECOND, self._loop.time())
+        self._bucket = FairBucket(PEER_LINES_PER_SECOND, self._loop.time())
         self._untold = 0
 
-    def take(self) -> bool:
+    def take(self, address: Address) -> bool:
         """Take the place of one more line, if there is room now; a line without is counted, and
-        told of."""
-        if self._bucket.take(self._loop.time()):
+        told of.
+
+        Args:
+            address: Whoever is there has caused it.
+        """
+        if self._bucket.take(*sources_at(address), self._loop.time()):
             return True
         if not self._untold:
             self._loop.call_later(1.0, self._tell)

@@ -10,6 +10,7 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     MessageTraced,
     Path,
     PathChanged,
@@ -44,7 +45,13 @@ def level_of(event: Event) -> int:
             return logging.INFO if ends and not event.is_expected else logging.DEBUG
         case DataReceived() | RelayDataReceived() | PeersDiscovered() | MessageTraced():
             return logging.DEBUG  # there can be one for each datagram
-        case PeerRefused() | ErrorReceived() | EventsDropped() | FileReceived(path=None):
+        case (
+            PeerRefused()
+            | ErrorReceived()
+            | EventsDropped()
+            | FileReceived(path=None)
+            | FilesNotTold()
+        ):
             return logging.WARNING
         case PathMtuChanged() if event.limit_bytes is not None:
             return logging.WARNING
@@ -89,12 +96,20 @@ def log_event(event: Event) -> None:
             where, outcome = format_address(event.source), str(event.outcome)
             fields = tagged("stun_request", address=where, place=str(event.place), outcome=outcome)
             log.info("STUN request from %s at %s: %s", where, event.place, outcome, extra=fields)
-        case EventsDropped():
-            fields = tagged("events_dropped", count=event.count)
-            words = "%d events were not logged: there were too many"
-            log.warning(words, event.count, extra=fields)
+        case EventsDropped() | FilesNotTold():
+            _log_missing(event)
         case _:
             pass
+
+
+def _log_missing(event: EventsDropped | FilesNotTold) -> None:
+    if isinstance(event, EventsDropped):
+        fields = tagged("events_dropped", count=event.count)
+        log.warning("%d events were not logged: there were too many", event.count, extra=fields)
+        return
+    fields = tagged("lines_left_out", count=event.count, about="files that were not kept")
+    words = "%d more files were not kept: there were too many to name them"
+    log.warning(words, event.count, extra=fields)
 
 
 def _log_data(event: DataReceived) -> None:

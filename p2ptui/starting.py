@@ -40,7 +40,7 @@ def examine(config: Config) -> Findings:
     """
     require_log_file(config.logging)
     try:
-        open_store(config.files)
+        open_store(config)
     except LocalError as error:
         raise ConfigError(str(error)) from None
     require_keys_for_cluster(config)

@@ -71,7 +71,12 @@ CHAPTERS: Final = (
         "Events",
         "`from p2ptui.core.events import DataReceived`, and so on: what `Node.events()` gives.",
         (
-            *("core.events.DataReceived", "core.events.DataDropped", "core.events.FileReceived"),
+            *(
+                "core.events.DataReceived",
+                "core.events.DataDropped",
+                "core.events.FileReceived",
+                "core.events.FilesNotTold",
+            ),
             *("core.peer_status.PeerStatusChanged", "core.acquaintance.TrustChanged"),
             *("core.policy.PeerRefused", "core.events.PeersDiscovered"),
             *("core.events.PeerIntroduced", "core.events.PathChanged"),

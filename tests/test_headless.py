@@ -173,6 +173,52 @@ def test_a_line_that_is_not_logged_takes_no_place_of_another(caplog):
     assert told[-1] == "10 more changes of peers were not logged"
 
 
+def test_who_comes_and_goes_without_end_hides_nobody_else(caplog):
+    """Three machines shake hands, send an Error and leave, again and again; six others come and go
+    between them."""
+
+    def at(host: str, status: PeerStatus, node_id: str) -> PeerStatusChanged:
+        return PeerStatusChanged(node_id, (host, 80), host, status, None, "it left")
+
+    async def crowd():
+        lines = headless._Lines(keeps_files=True)
+
+        def happen(*events):
+            for event in events:
+                if lines.wants(event):
+                    lines.log(event)
+
+        for round_ in range(3000):
+            for hostile in ("127.0.0.93", "127.0.0.94", "203.0.113.7"):
+                node_id = f"{round_}-{hostile}"
+                happen(
+                    at(hostile, PeerStatus.AUTHENTICATED, node_id),
+                    ErrorReceived(node_id, (hostile, 80), "x"),
+                    at(hostile, PeerStatus.DISCONNECTED, node_id),
+                )
+            if round_ % 500 == 400:
+                honest = f"10.0.0.{round_ // 500}"
+                happen(at(honest, PeerStatus.AUTHENTICATED, honest))
+                happen(ErrorReceived(honest, (honest, 80), "no room"))
+            elif round_ % 500 == 450:
+                honest = f"10.0.0.{round_ // 500}"
+                happen(at(honest, PeerStatus.DISCONNECTED, honest))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2)
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        run_virtual(crowd())
+    told = [record.getMessage() for record in caplog.records]
+    honest = [line for line in told if " 10.0.0." in f" {line}"]
+    assert [sum(line.startswith(kind) for line in honest) for kind in ("conn", "disc")] == [6, 6]
+    assert sum("no room" in line for line in honest) == 6
+    connected = sum(line.startswith("connected: ") for line in told)
+    assert connected == sum(line.startswith("disconnected: ") for line in told)
+    assert connected < 20 + 30 * 6 + 6 + 3
+    missing = [int(line.split()[0]) for line in told if "were not logged" in line]
+    assert sum(missing) + len(told) - len(missing) == 3 * 9000 + 18
+
+
 # --- whole runs, on virtual time
 
 

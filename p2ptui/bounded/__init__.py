@@ -4,7 +4,7 @@ rates, for what others may ask for; and one place for what was made last."""
 from p2ptui.bounded.drawing import draw_oldest
 from p2ptui.bounded.last_made import LastMade
 from p2ptui.bounded.queue import BoundedQueue
-from p2ptui.bounded.rates import TokenBucket
+from p2ptui.bounded.rates import FairBucket, TokenBucket
 from p2ptui.bounded.recency import Recency
 from p2ptui.bounded.shares import INDEXED, Limit, Share, Shares, number_of, owners_at, prefix_of
 from p2ptui.bounded.table import LOOKED_AT, BoundedTable, Crowd
@@ -15,6 +15,7 @@ __all__ = [
     "BoundedQueue",
     "BoundedTable",
     "Crowd",
+    "FairBucket",
     "LastMade",
     "Limit",
     "Recency",

@@ -1,4 +1,18 @@
-"""Rates: how much of something may pass in a second, and at once."""
+"""Rates: how much of something may pass in a second, and at once; of all, and of each source."""
+
+from collections.abc import Hashable
+from typing import Final
+
+from p2ptui.bounded.table import BoundedTable
+
+MAX_SOURCES: Final = 1_024
+"""Sources with a rate of their own; the one not heard for longest is forgotten: it begins anew."""
+
+ONE_OF_ALL: Final = 0.1
+"""Of the rate of all what one source has, in the long run."""
+
+SITE_OF_ALL: Final = 0.25
+"""And what all sources of one site have together."""
 
 
 class TokenBucket:
@@ -45,3 +59,45 @@ class TokenBucket:
     def set_rate(self, rate: float) -> None:
         """Another rate holds from now on, with a burst of one second's worth."""
         self._rate = self._burst = rate
+
+
+class FairBucket:
+    """A rate for all together, of which one source, and one site, has but a part in the long run.
+
+    A source that was silent may take all of a second's worth at once; one that goes on and on
+    leaves the rest to others.
+
+    Args:
+        rate: A second, of all together; as much at once.
+        now: The time, seconds.
+    """
+
+    __slots__ = ("_all", "_each", "_rate")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._all = TokenBucket(rate, now)
+        self._each: BoundedTable[Hashable, TokenBucket] = BoundedTable(MAX_SOURCES)
+
+    def take(self, source: Hashable, site: Hashable | None, now: float) -> bool:
+        """Whether one more may pass now; if so it is used up.
+
+        Args:
+            source: Who has caused it.
+            site: Where many sources may be one's; None if it is not known, or of no account.
+            now: The time, seconds.
+        """
+        return (
+            self._take_of(("source", source), ONE_OF_ALL, now)
+            and (site is None or self._take_of(("site", site), SITE_OF_ALL, now))
+            and self._all.take(now)
+        )
+
+    def _take_of(self, owner: Hashable, part: float, now: float) -> bool:
+        bucket = self._each.get(owner)
+        if bucket is None:
+            bucket = TokenBucket(part * self._rate, now, self._rate)
+            self._each.put(owner, bucket)
+        else:
+            self._each.touch(owner)
+        return bucket.take(now)

@@ -2,27 +2,33 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
+from p2ptui.bounded import FairBucket
 from p2ptui.commands.answer import print_json
 from p2ptui.commands.progress import ProgressLine
-from p2ptui.core.addresses import address_words
+from p2ptui.core.addresses import address_words, sources_at
 from p2ptui.core.events import (
     Event,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     PeerStatus,
     PeerStatusChanged,
     TrustChanged,
 )
 from p2ptui.errors import P2PError
 from p2ptui.node import Node
-from p2ptui.node.files import sender_words
+from p2ptui.node.files import NOT_TAKEN, sender_words
 from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
+
+WARNINGS_PER_SECOND: Final = 5
+"""Warnings of nodes that are others than before: anybody may come in any name."""
 
 
 class FileTeller:
@@ -44,10 +50,13 @@ class FileTeller:
     ) -> None:
         self._node = node
         self._once: bool = options.once
+        self._wanted: str = getattr(options, "sender", None) or ""
         self._json: bool = options.json
         self._servers = servers
         self._line = line
         self._lost: set[Address] = set()
+        self._warnings = FairBucket(WARNINGS_PER_SECOND, time.monotonic())
+        self._unwarned = 0
         self.files = 0
         self.bytes = 0
 
@@ -68,12 +77,14 @@ class FileTeller:
         match event:
             case FileReceived():
                 self._tell_file(event)
+            case FilesNotTold():
+                more = counted(event.count, "more file was", "more files were")
+                self._complain(f"{more} not kept: there were too many to name them")
             case EventsDropped():
                 missing = counted(event.count, "event is", "events are")
                 self._complain(f"{missing} missing, and maybe files among them")
             case TrustChanged() if event.trust is Trust.CHANGED:
-                where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
-                self._complain(printable(where + event.advice, 1000))
+                self._warn(event)
             case PeerStatusChanged() if event.address in self._servers:
                 self._tell_server(event)
             case _:
@@ -90,10 +101,23 @@ class FileTeller:
         sender = sender_words(event)
         if event.path is None:
             name, why = printable(event.name, 255), printable(event.reason or "", 400)
+            if self._wanted and event.reason == NOT_TAKEN:
+                why = f"files are taken from {printable(self._wanted, 64)} only (--from)"
             self._complain(f"file {name} from {sender} is not kept: {why}")
             return
         path = printable(event.path, 2000)
         print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
+
+    def _warn(self, event: TrustChanged) -> None:
+        if not self._warnings.take(*sources_at(event.address), time.monotonic()):
+            self._unwarned += 1
+            return
+        if self._unwarned:
+            more = counted(self._unwarned, "more warning was", "more warnings were")
+            self._complain(f"{more} left out")
+            self._unwarned = 0
+        where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
+        self._complain(printable(where + event.advice, 1000))
 
     def _trust_in(self, node_id: str) -> Trust | None:
         """What is known of who has sent a file; None where it has no session any more."""
@@ -117,6 +141,7 @@ class FileTeller:
 
 
 def _report(event: FileReceived, trust: Trust | None) -> dict[str, Any]:
+    user = {"id": event.signer_id, "name": event.signer_name}
     return {
         "file": event.name,
         "path": event.path,
@@ -127,6 +152,7 @@ def _report(event: FileReceived, trust: Trust | None) -> dict[str, Any]:
             "id": event.node_id,
             "name": event.sender,
             "trust": None if trust is None else trust.value,
-        },
+        }
+        | ({"user": user} if event.signer_name else {}),
         "reason": event.reason,
     }

@@ -25,9 +25,21 @@ class FilesOptions(Section, frozen=True, kw_only=True):
         ),
     ] = ""
     max_files: Annotated[
-        int, About("Files that are written until the node ends, at most.", "files", 1, COUNT)
+        int,
+        About(
+            "Files that are kept until the node ends, at most; what was taken out of the directory"
+            " does not count.",
+            "files",
+            1,
+            COUNT,
+        ),
     ] = 1000
     max_bytes: Annotated[
         int,
-        About("Bytes of files that are written until the node ends, at most.", "bytes", 1, 1 << 50),
+        About(
+            "Bytes of files that are kept until the node ends, at most; likewise.",
+            "bytes",
+            1,
+            1 << 50,
+        ),
     ] = 1_073_741_824

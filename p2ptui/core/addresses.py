@@ -4,8 +4,10 @@ The peer table knows a node by one address. That of a relayed node names it and 
 of one that is reached from a further socket has the number of the socket behind the host.
 """
 
+from collections.abc import Hashable
 from typing import Final, Protocol
 
+from p2ptui.bounded import owners_at
 from p2ptui.core.events import Path
 from p2ptui.wire.address import Address, bare_ip, format_address, like
 
@@ -58,6 +60,19 @@ def visible_address(address: Address) -> Address:
     if "@" in host or "#" in host:
         host = host.rpartition("@")[2].partition("#")[0]
     return host, port
+
+
+def sources_at(address: Address) -> tuple[Hashable, Hashable | None]:
+    """Who causes what comes from an address, for a rate: the machine, and the site that it is in.
+
+    A relayed node is one by itself, and its server is its site. Unlike in `owners_at`, a loopback
+    address counts as well: a rate takes nothing away from who keeps to it.
+    """
+    host = visible_address(address)[0]
+    if relayed_node(address) is not None:
+        return address[0], host
+    machine, site = owners_at(host)
+    return host if machine is None else machine, site
 
 
 def is_one_place(address: Address) -> bool:

@@ -213,6 +213,20 @@ class FileReceived:
     """Where the file is; None if it was not kept."""
     reason: str | None = None
     """Why it was not kept."""
+    signer_id: str = ""
+    """For an ephemeral node, as a command's, that has proved whose it is: the id of that user's
+    lasting identity."""
+    signer_name: str = ""
+    """What the node with that id is called, as far as is known. Remote text: neutralise it to show
+    it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesNotTold:
+    """Files were not kept, of which no FileReceived told: there were too many."""
+
+    count: int
+    """How many, since the last one of these events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +423,7 @@ Event: TypeAlias = (
     | PeerStatusChanged
     | DataReceived
     | FileReceived
+    | FilesNotTold
     | RelayDataReceived
     | PathChanged
     | TrustChanged

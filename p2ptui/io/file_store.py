@@ -4,17 +4,17 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.errors import LocalError
 from p2ptui.io.file_names import harmless_name, numbered_name
+from p2ptui.io.file_room import MAX_NUMBER as MAX_NUMBER
+from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError
 from p2ptui.text import cause
-
-MAX_NUMBER: Final = 999
-"""Files of one name: `notes (999).txt` is the last."""
 
 MAX_REMEMBERED: Final = 256
 """Names of which is remembered how far their numbers go; the one not used for longest is forgotten,
@@ -46,25 +46,34 @@ class FileNotKeptError(LocalError):
 
 
 class FileStore:
-    """Keeps files, within limits for the life of this object.
+    """Keeps files, within limits for what this object has kept and is still there.
 
     Args:
         directory: Where; it must be there.
         max_files: Files, at most.
         max_bytes: Bytes of all files together, at most.
+        shares: What each address and prefix may have of both.
 
     Raises:
-        LocalError: The directory is none, or nothing can be written into it.
+        LocalError: The directory is none, nothing can be written into it, or what is written there
+            would be run.
     """
 
-    def __init__(self, directory: Path, max_files: int, max_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, max_files: int, max_bytes: int, shares: Shares | None = None
+    ) -> None:
         self.directory = directory
-        self._files_left = self._max_files = max_files
-        self._bytes_left = self._max_bytes = max_bytes
+        self._room = FileRoom(directory, max_files, max_bytes, shares or Shares())
         self._numbers: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
         """The last number that was given to a name."""
         self._used_up: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
         """Names of which no number was free, and when the directory had last changed by then."""
+        if _is_run_from(directory):
+            raise LocalError(
+                f"cannot receive files into {directory}: Python runs modules from there, and so"
+                " would run a file that is received; choose another folder (--into DIR, or"
+                " files.receive_into)"
+            )
         try:
             # Whether files can be made there is known by making one.
             part, number = self._create()
@@ -73,7 +82,7 @@ class FileStore:
         except (OSError, ValueError) as error:
             raise LocalError(f"cannot receive files into {directory}: {cause(error)}") from None
 
-    def keep(self, name: str, chunks: Iterable[bytes]) -> Path:
+    def keep(self, name: str, chunks: Iterable[bytes], sender: FileSender | None = None) -> Path:
         """Write a file, under a name that is made harmless and that no other file has.
 
         Blocks while it writes; for one thread at a time.
@@ -81,20 +90,25 @@ class FileStore:
         Args:
             name: As its sender wrote it.
             chunks: Its content.
+            sender: Whose it is; None if it counts for no share.
 
         Raises:
             FileNotKeptError: It would pass a limit, or the system refuses; nothing is left of it.
         """
-        if not self._files_left:
-            raise FileNotKeptError(f"the limit of {self._max_files} files is reached (max_files)")
         name = harmless_name(name)
+        try:
+            most_bytes = self._room.bytes_for(sender, name)
+        except NoRoomError as error:
+            raise FileNotKeptError(str(error)) from None
         if self._is_used_up(name):
             raise FileNotKeptError(_USED_UP)
         part: Path | None = None
         try:
             part, number = self._create()
-            size = self._write(number, chunks)
+            size = self._write(number, chunks, most_bytes, sender)
             path = self._claim(part, name)
+        except NoRoomError as error:
+            raise FileNotKeptError(str(error)) from None
         except (OSError, ValueError) as error:  # ValueError: a name that the system cannot write
             raise FileNotKeptError(cause(error)) from None
         finally:
@@ -105,23 +119,22 @@ class FileStore:
                 self._used_up.replace(name, self._changed_at())
         if path is None:
             raise FileNotKeptError(_USED_UP)
-        self._files_left -= 1
-        self._bytes_left -= size
+        self._room.note(path, name, size, sender)
         return path
 
     def _create(self) -> tuple[Path, int]:
         part = self.directory / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
         return part, os.open(part, _CREATE, 0o666)
 
-    def _write(self, number: int, chunks: Iterable[bytes]) -> int:
+    def _write(
+        self, number: int, chunks: Iterable[bytes], most_bytes: int, sender: FileSender | None
+    ) -> int:
         size = 0
         with os.fdopen(number, "wb") as file:
             for chunk in chunks:
                 size += len(chunk)
-                if size > self._bytes_left:
-                    raise FileNotKeptError(
-                        f"the limit of {self._max_bytes} bytes is reached (max_bytes)"
-                    )
+                if size > most_bytes:
+                    self._room.require_bytes(sender, size)
                 file.write(chunk)
             file.flush()
             # Some file systems find only now that there is no room; and "kept" is kept.
@@ -157,6 +170,21 @@ class FileStore:
             return self.directory.stat().st_mtime_ns
         except OSError:
             return 0
+
+
+def _is_run_from(directory: Path) -> bool:
+    """Whether this Python imports what lies in a directory: one of its search path, the current one
+    after `python -m`, or that of a package."""
+    try:
+        there = directory.stat()
+    except (OSError, ValueError):
+        return False
+    # What was searched is remembered there, also if it was taken off the path since.
+    for entry in {*sys.path, *sys.path_importer_cache}:
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(Path(entry).stat(), there):  # an empty one is the current directory
+                return True
+    return False
 
 
 def _move_to_free_name(part: Path, path: Path) -> None:

@@ -369,6 +369,14 @@ class Acquaintances:
 
     # Whom the user means.
 
+    def judged(self, node_id: str) -> Judged | None:
+        """Who has a session, or has had one, under an id, and what is made of that; None if that is
+        not known."""
+        peer = self._endpoint.peers.authenticated(node_id)
+        judged = peer.facts.judged if peer is not None else None
+        is_its = judged is not None and judged.met.id == node_id
+        return judged if is_its else self._met_here.get(node_id)
+
     def against(self, ref: str, node_id: str, name: str) -> str:
         """What speaks against giving something to a node, or taking it for its, in a line for the
         user; empty if nothing does.
@@ -379,10 +387,7 @@ class Acquaintances:
             node_id: The node that is about to get it, or has sent it.
             name: What that is called.
         """
-        peer = self._endpoint.peers.authenticated(node_id)
-        judged = peer.facts.judged if peer is not None else None
-        if judged is None or judged.met.id != node_id:
-            judged = self._met_here.get(node_id)
+        judged = self.judged(node_id)
         if judged is not None:
             return against(self.book.known, ref, judged, has_keys=judged.met.keys is not None)
         # By way of others all is sealed from end to end for an id that is made from keys.

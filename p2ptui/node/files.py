@@ -6,23 +6,27 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from p2ptui.bounded import BoundedTable
-from p2ptui.config import Config, FilesOptions
+from p2ptui.bounded import BoundedTable, FairBucket, Shares
+from p2ptui.config import Config
+from p2ptui.core.addresses import relayed_node, sources_at, visible_address
 from p2ptui.core.events import (
     DataReceived,
     Event,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     PeerStatus,
     PeerStatusChanged,
 )
 from p2ptui.core.identity import short_id
 from p2ptui.errors import P2PError
+from p2ptui.io.file_room import FileSender
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.tagged import tagged
 from p2ptui.text import printable
 from p2ptui.wire.files import (
@@ -56,20 +60,29 @@ LEAST_OF_AN_ID: Final = 4
 """Characters of an id that count as one: a single character would let in one node in sixteen."""
 
 NOT_TAKEN: Final = "the node takes files of others only"
+"""What a sender is told who is not the one whose files are taken."""
+
+REFUSED_PER_SECOND: Final = 20
+"""Files that were not kept of which is told, one by one: anybody may send such without end."""
+
+TOLD_LATER_S: Final = 1.0
+"""When those are told by their number of which was not told one by one."""
 
 off_loop: Final = asyncio.to_thread
 """Where files are decoded and written: a disk may take its time."""
 
 
-def open_store(options: FilesOptions) -> FileStore | None:
+def open_store(config: Config) -> FileStore | None:
     """The directory for files, if there is to be one.
 
     Raises:
-        LocalError: Nothing can be written into it.
+        LocalError: Nothing can be written into it, or what is written there would be run.
     """
+    options, security = config.files, config.security
     if not options.receive_into:
         return None
-    return FileStore(Path(options.receive_into), options.max_files, options.max_bytes)
+    shares = Shares(lambda: security.max_share_per_address, lambda: security.max_share_per_prefix)
+    return FileStore(Path(options.receive_into), options.max_files, options.max_bytes, shares)
 
 
 class FileReceiver:
@@ -91,6 +104,9 @@ class FileReceiver:
         )
         """Of the peers, at the moment of the event that is read: who sent a file and left at once
         is in no table any more."""
+        self._told = FairBucket(REFUSED_PER_SECOND, runtime.now)
+        self._untold = 0
+        """Files that were not kept, and not told of."""
         self._receipts: Counter[str] = Counter()
         self._work = 0
         """A file that is written, and receipts on their way."""
@@ -144,38 +160,80 @@ class FileReceiver:
         payload: Mapping[str, Any] = event.payload
         if not is_file(payload):
             return
-        sender = self._names.get(event.node_id) or ""
+        sender = self._sender_of(event.node_id)
         self._begin_work()
         try:
-            against = self._against(event.node_id, sender)
+            against = self._against(sender)
             if against:
                 outcome = Outcome(reason=NOT_TAKEN)
             else:
-                outcome = await off_loop(keep_file, self._store, payload)
+                whose = self._whose(event, sender)
+                outcome = await off_loop(keep_file, self._store, payload, whose)
             # The receipt is on its way before anybody is told, who may end the node.
             self._answer(event.node_id, payload, outcome)
         finally:
             self._end_work()
         file = outcome.file
+        if outcome.path is None and not self._told.take(
+            *sources_at(event.address), self._runtime.now
+        ):
+            self._leave_untold()
+            return
         self._runtime.tell(
             FileReceived(
                 event.node_id,
-                sender,
+                sender.name,
                 payload[FILE],
                 None if file is None else len(file.content),
                 None if file is None else file.sha256,
                 None if outcome.path is None else str(outcome.path),
                 against or outcome.reason or None,
+                sender.signer_id,
+                sender.signer_name,
             )
         )
 
-    def _against(self, node_id: str, sender: str) -> str:
+    def _leave_untold(self) -> None:
+        if not self._untold:
+            self._runtime.later(TOLD_LATER_S, self._tell_number)
+        self._untold += 1
+
+    def _tell_number(self, _now: float) -> None:
+        count, self._untold = self._untold, 0
+        self._runtime.tell(FilesNotTold(count))
+
+    def _sender_of(self, node_id: str) -> "_Sender":
+        acquaintances = self._runtime.acquaintances
+        name, judged = self._names.get(node_id) or "", acquaintances.judged(node_id)
+        if judged is None:
+            return _Sender(node_id, name)
+        lasting_id = judged.met.lasting_id
+        signer_id = lasting_id if lasting_id != node_id else ""
+        is_trusted = judged.judgement.trust is Trust.VERIFIED
+        signer_name = acquaintances.book.known.name_of(signer_id) if signer_id else ""
+        return _Sender(node_id, name, signer_id, signer_name, is_trusted)
+
+    def _against(self, sender: "_Sender") -> str:
         """Why no file of a node is taken, in words for the user; empty if it is."""
-        if not self._wanted:
+        wanted = self._wanted
+        if not wanted:
             return ""
-        if not is_meant(self._wanted, node_id, sender):
+        is_signers = bool(sender.signer_id) and is_meant(
+            wanted, sender.signer_id, sender.signer_name
+        )
+        if not is_signers and not is_meant(wanted, sender.node_id, sender.name):
             return NOT_TAKEN
-        return self._runtime.acquaintances.against(self._wanted, node_id, sender)
+        return self._runtime.acquaintances.against(wanted, sender.node_id, sender.name)
+
+    def _whose(self, event: DataReceived, sender: "_Sender") -> FileSender | None:
+        """For whose share a file counts; None where there is nobody to share with, and for those
+        whom the user trusts."""
+        if self._wanted or sender.is_trusted:
+            return None
+        lasting_id, host = sender.signer_id or sender.node_id, visible_address(event.address)[0]
+        if event.carrier_id or relayed_node(event.address) is not None:
+            return FileSender(lasting_id, carrier=event.carrier_id or host)
+        return FileSender(lasting_id, host)
 
     def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
         told = payload.get(SHA256) if outcome.file is None else outcome.file.sha256
@@ -226,6 +284,17 @@ class FileReceiver:
             self._at_rest.set()
 
 
+class _Sender(NamedTuple):
+    """Who has sent a file."""
+
+    node_id: str
+    name: str
+    signer_id: str = ""
+    """Of the user whose passing node it is, where that is shown."""
+    signer_name: str = ""
+    is_trusted: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a payload that has the form of a file."""
@@ -237,14 +306,16 @@ class Outcome:
     reason: str = ""
 
 
-def keep_file(store: FileStore, payload: Mapping[str, Any]) -> Outcome:
+def keep_file(
+    store: FileStore, payload: Mapping[str, Any], sender: FileSender | None = None
+) -> Outcome:
     """Read a file and keep it; blocks while it is written."""
     try:
         file = read_file(payload)
     except BadFileError as error:
         return Outcome(reason=str(error))
     try:
-        return Outcome(file, store.keep(file.name, [file.content]))
+        return Outcome(file, store.keep(file.name, [file.content], sender))
     except FileNotKeptError as error:
         return Outcome(file, reason=str(error))
 
@@ -262,5 +333,9 @@ def is_meant(wanted: str, node_id: str, name: str) -> bool:
 
 
 def sender_words(event: FileReceived) -> str:
-    """Who sent a file: a name and the beginning of an id."""
-    return f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
+    """Who sent a file: a name and the beginning of an id; of a node that is known, if this is a
+    passing one of the same user."""
+    if not event.signer_name:
+        return f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
+    name, command = printable(event.signer_name, 64), short_id(event.node_id)
+    return f"{name} ({short_id(event.signer_id)}), by its command {command}"

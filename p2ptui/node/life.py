@@ -102,11 +102,11 @@ class NodeLife:
             raise LocalError("the node was started already; make another one")
         self._starting = True
         try:
-            store = open_store(self._config.files)
             self._own = self._choose_identity()
             keys = self._own_keys(self._own)
             if self._config.cluster.servers and keys is None:
                 raise ConfigError(WITHOUT_KEYS)
+            store = open_store(self._config)
             self._started = await Runtime.start(
                 self._config,
                 Own(self._open_book(), self._own.id, keys),

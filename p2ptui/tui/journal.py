@@ -13,6 +13,7 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     MessageTraced,
     Path,
     PathChanged,
@@ -298,15 +299,18 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case StunServed():
             words = f"STUN request at {event.place}: {event.outcome}"
             return "info", event.source, "", words
-        case EventsDropped():
-            return (
-                "warn",
-                None,
-                "",
-                f"{counted(event.count, 'event is', 'events are')} missing: there were too many",
-            )
+        case EventsDropped() | FilesNotTold():
+            return "warn", None, "", _missing_words(event)
         case _:
             return None
+
+
+def _missing_words(event: EventsDropped | FilesNotTold) -> str:
+    if isinstance(event, EventsDropped):
+        missing = counted(event.count, "event is", "events are")
+        return f"{missing} missing: there were too many"
+    more = counted(event.count, "more file was", "more files were")
+    return f"{more} not kept: there were too many to name them"
 
 
 def _tell_path(event: PathChanged) -> tuple[str, Address, str, str]:

@@ -14,9 +14,11 @@ from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
 from p2ptui.commands.file_teller import FileTeller
-from p2ptui.core.events import TrustChanged
+from p2ptui.core.events import FileReceived, FilesNotTold, TrustChanged
+from p2ptui.errors import UnknownPeerError
 from p2ptui.io.key_files import create_key_file, read_key_file
 from p2ptui.io.memory import MemorySocket
+from p2ptui.node.files import NOT_TAKEN
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.known_nodes import KnownNodes, Trust
@@ -215,4 +217,51 @@ def test_receive_says_who_was_refused_and_where(capsys: pytest.CaptureFixture[st
     teller._tell(replace(event, is_refused=True))
     assert capsys.readouterr().err == (
         f"p2ptui: {words}\np2ptui: 10.0.0.3:8080 is refused: {words}\n"
+    )
+
+
+def test_receive_warns_of_a_few_of_those_who_come_in_another_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("p2ptui.commands.file_teller.time.monotonic", lambda: now[0])
+    teller = FileTeller(argparse.Namespace(once=False, json=False), [], None, None)  # type: ignore[arg-type]
+    event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, "not the one of before")
+    for _ in range(300):
+        now[0] += 0.1
+        teller._tell(event)
+    teller._tell(replace(event, address=("10.0.0.4", 8080), advice="another"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "p2ptui: another"
+    left_out = [int(line.split()[1]) for line in lines if line.endswith(" left out")]
+    assert sum(left_out) + len(lines) - len(left_out) == 301
+    assert len(lines) < 45
+
+
+def test_receive_says_whose_files_are_taken_and_by_whose_command_one_came(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Line:
+        def clear(self) -> None: ...
+
+    class Strangers:
+        def peer(self, _: str) -> None:
+            raise UnknownPeerError("none")
+
+    options = argparse.Namespace(once=False, json=False, sender="alice")
+    teller = FileTeller(options, [], Line(), Strangers())  # type: ignore[arg-type]
+    refused = FileReceived("0123456789", "bob", "x", None, None, None, NOT_TAKEN)
+    teller._tell(refused)
+    teller._tell(FilesNotTold(7))
+    teller._tell(replace(refused, path="in/x", size_bytes=1, sha256="00", reason=None))
+    by = {"signer_id": "abcdefghij", "signer_name": "alice\n"}
+    teller._tell(replace(refused, path="in/x", size_bytes=1, sha256="00", reason=None, **by))
+    said = capsys.readouterr()
+    assert said.err == (
+        "p2ptui: file x from bob (01234567) is not kept: files are taken from alice only (--from)\n"
+        "p2ptui: 7 more files were not kept: there were too many to name them\n"
+    )
+    assert said.out == (
+        "in/x: 1 bytes from bob (01234567), sha256 00\n"
+        "in/x: 1 bytes from alice\\n (abcdefgh), by its command 01234567, sha256 00\n"
     )

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from p2ptui import Node
-from p2ptui.core.events import DataReceived, FileReceived
+from p2ptui.core.events import DataReceived, FileReceived, FilesNotTold
 from p2ptui.errors import LocalError
 from p2ptui.node import files
-from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, is_meant
+from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, REFUSED_PER_SECOND, is_meant
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
 from tests.reference_client import ReferenceClient
@@ -348,5 +348,69 @@ def test_routed_files_in_the_names_of_others_draw_few_receipts(tmp_path: Path) -
                 waiting.append(keeper.stats().sizes["routed_waiting"])
             assert max(waiting) == MAX_ROUTED_RECEIPTS
             await sent
+
+    run_virtual(story())
+
+
+def test_one_stranger_does_not_close_the_inbox_for_everybody(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, mallory = await pair(town, tmp_path, max_files=100)
+            bob = await town.start("bob")
+            await bob.connect(keeper.address)
+            at_keeper, at_bob, at_mallory = keeper.events(), bob.events(), mallory.events()
+            for _ in range(6):
+                sent = [mallory.send(keeper.id, file_payload(f"{n}", b"")) for n in range(20)]
+                await asyncio.gather(*sent)
+            kept = [event.path is not None for event in taken(at_keeper, FileReceived)]
+            assert kept.count(True) == 50
+            receipts = [read_receipt(event.payload) for event in taken(at_mallory, DataReceived)]
+            reasons = {receipt.reason for receipt in receipts if receipt is not None}
+            assert "the share of one sender, 50 of 100 files, is used up (max_files)" in reasons
+            await bob.send(keeper.id, TEXT)
+            assert (await receipt_of(at_bob)).kept
+
+    run_virtual(story())
+
+
+def test_who_is_the_only_one_whose_files_are_taken_shares_with_nobody(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path, max_files=20, receive_from="alice")
+            at_keeper = keeper.events()
+            for number in range(20):
+                await alice.send(keeper.id, file_payload(f"{number}", b""))
+            await asyncio.sleep(1)
+            assert [event.path is not None for event in taken(at_keeper, FileReceived)] == [
+                True
+            ] * 20
+
+    run_virtual(story())
+
+
+def test_files_that_are_not_kept_hide_none_that_is(tmp_path: Path) -> None:
+    """A flood of files that contradict themselves is told by its number, and every kept file."""
+
+    async def story() -> None:
+        async with Town() as town:
+            keeper, mallory = await pair(town, tmp_path)
+            bob = await town.start("bob")
+            await bob.connect(keeper.address)
+            events = keeper.events(data=False)
+            for second in range(10):
+                junk = [mallory.send(keeper.id, TEXT | {"size": 1}) for _ in range(50)]
+                await asyncio.gather(*junk)
+                await bob.send(keeper.id, file_payload(f"{second}", b"x"))
+                await bob.send(keeper.id, TEXT | {"size": 1})
+                await asyncio.sleep(1)
+            await asyncio.sleep(2)
+            told = taken(events, FileReceived | FilesNotTold)
+            files = [event for event in told if isinstance(event, FileReceived)]
+            of_bob = [event for event in files if event.sender == "bob"]
+            assert [event.path is not None for event in of_bob] == [True, False] * 10
+            assert len(files) - 20 <= REFUSED_PER_SECOND * 2 + 5
+            missing = sum(event.count for event in told if isinstance(event, FilesNotTold))
+            assert missing == 500 - (len(files) - 20)
+            assert len(told) - len(files) <= 12
 
     run_virtual(story())

@@ -76,6 +76,33 @@ def test_files_are_taken_of_the_node_that_is_known_by_a_name(tmp_path: Path, imp
     on_street(story, tmp_path)
 
 
+@pytest.mark.parametrize("ref", ["id", "prefix", "name"])
+@pytest.mark.parametrize("is_met", [True, False])
+def test_the_files_of_a_users_commands_are_the_users(
+    tmp_path: Path, ref: str, is_met: bool
+) -> None:
+    """A command beside a running node has an id and a name of its own, and shows whose it is."""
+
+    async def story(street: Street) -> None:
+        alice = await street.start("alice")
+        wanted = {"id": alice.id, "prefix": alice.id[:8], "name": "alice"}[ref]
+        into = {"receive_into": str(tmp_path), "receive_from": wanted}
+        keeper = await street.start("keeper", files=into)
+        if is_met:
+            await keeper.connect(alice.address)
+        command = await street.start("alice", name="p2ptui-1", beside=True)
+        told = await sent_by(command, keeper)
+        is_told = is_met or ref != "name"  # a name that was never met is nobody's
+        assert (told.path is not None, told.signer_id) == (is_told, alice.id)
+        assert told.signer_name == ("alice" if is_met else "")
+        words = f"alice ({alice.id[:8]}), by its command {command.id[:8]}"
+        assert files.sender_words(told) == (words if is_met else f"p2ptui-1 ({command.id[:8]})")
+        stranger = await street.start("mallory", name="alice")
+        assert (await sent_by(stranger, keeper)).path is None or (ref == "name" and not is_met)
+
+    on_street(story, tmp_path)
+
+
 @pytest.mark.parametrize("verb", ["trust", "forget"])
 @pytest.mark.parametrize("by", ["name", "prefix"])
 def test_what_fits_a_known_node_and_another_that_is_here_is_told_by_the_id(

@@ -1,0 +1,160 @@
+"""Room for the files of others: one sender has a part of it, and what has gone gives some back."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import p2ptui.io
+from p2ptui.bounded import Shares
+from p2ptui.errors import LocalError
+from p2ptui.io import file_room
+from p2ptui.io.file_room import FileSender
+from p2ptui.io.file_store import FileNotKeptError, FileStore
+
+
+def refusal(keeper: FileStore, name: str, content: bytes, sender: FileSender | None) -> str:
+    """Why a file is not kept."""
+    with pytest.raises(FileNotKeptError) as refused:
+        keeper.keep(name, [content], sender)
+    return str(refused.value)
+
+
+def kept(keeper: FileStore, senders: Iterator[FileSender | None] | list[FileSender | None]) -> int:
+    """How many files of senders are kept, one after the other, until one is not."""
+    for number, sender in enumerate(senders):
+        try:
+            keeper.keep(f"{number} of {sender}", [b"x"], sender)
+        except FileNotKeptError:
+            return number
+    return len(list(senders))
+
+
+def at(host: str, node_id: str = "") -> FileSender:
+    return FileSender(node_id or host, host)
+
+
+def test_one_sender_has_half_and_the_rest_is_for_others(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 10_000)
+    mallory = at("127.0.0.75", "mallory")
+    assert kept(keeper, [mallory] * 20) == 10
+    assert refusal(keeper, "x", b"", mallory) == (
+        "the share of one sender, 10 of 20 files, is used up (max_files)"
+    )
+    assert keeper.keep("of-bob", [b"x"], at("127.0.0.78", "bob")).exists()
+
+
+def test_an_address_with_many_names_has_half_and_a_site_three_quarters(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 10_000)
+    assert kept(keeper, [at("203.0.113.1", str(n)) for n in range(20)]) == 10
+    assert "one address" in refusal(keeper, "x", b"", at("203.0.113.1", "new"))
+    assert kept(keeper, [at(f"203.0.113.{n}") for n in range(2, 20)]) == 5
+    assert "one network, 15 of 20" in refusal(keeper, "x", b"", at("203.0.113.99"))
+
+
+def test_who_comes_by_way_of_one_node_and_all_strangers_leave_room_for_the_trusted(
+    tmp_path: Path,
+) -> None:
+    keeper = FileStore(tmp_path, 20, 10_000)
+    assert kept(keeper, [FileSender(str(n), carrier="server") for n in range(20)]) == 15
+    assert "one node that brings" in refusal(keeper, "x", b"", FileSender("new", carrier="server"))
+    assert "all who are not trusted" in refusal(keeper, "x", b"", at("198.51.100.1"))
+    assert kept(keeper, [None] * 20) == 5
+    assert "the limit of 20 files" in refusal(keeper, "x", b"", None)
+
+
+def test_bytes_are_shared_and_one_file_of_any_size_is_allowed(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 100)
+    alice, bob = at("10.0.0.1", "alice"), at("10.0.0.2", "bob")
+    keeper.keep("a", [b"x" * 60], alice)
+    assert refusal(keeper, "a", b"x", alice) == (
+        "the share of one sender, 50 of 100 bytes, is used up (max_bytes)"
+    )
+    assert "the limit of 100 bytes" in refusal(keeper, "b", b"x" * 41, bob)
+    keeper.keep("b", [b"x" * 15], bob)
+    assert "all who are not trusted" in refusal(keeper, "b", b"x", bob)
+    assert keeper.keep("c", [b"x" * 25]).exists()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_shares_are_those_that_are_configured(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 100, 10_000, Shares(lambda: 0.1, lambda: 0.2))
+    assert kept(keeper, [at("203.0.113.1")] * 20) == 10
+
+
+def test_numbers_of_one_name_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_room, "MAX_NUMBER", 20)
+    keeper = FileStore(tmp_path, 1000, 10_000)
+    mallory = at("127.0.0.75", "mallory")
+    for _ in range(11):  # the first has the name itself
+        keeper.keep("notes.txt", [b""], mallory)
+    assert refusal(keeper, "notes.txt", b"", mallory) == (
+        "the share of one sender, 10 files of one name, is used up"
+    )
+    assert keeper.keep("other.txt", [b""], mallory).exists()
+    assert keeper.keep("notes.txt", [b""], at("127.0.0.78", "bob")).name == "notes (12).txt"
+
+
+def test_what_was_taken_out_gives_room_back(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 1_000)
+    alice = at("10.0.0.1", "alice")
+    for number in range(10):
+        keeper.keep(str(number), [b"x" * 10], alice)
+    assert "share" in refusal(keeper, "x", b"", alice)
+    (tmp_path / "3").unlink()
+    (tmp_path / "4").rename(tmp_path.parent / "elsewhere")
+    assert kept(keeper, [alice] * 9) == 2
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for number in range(10):
+        keeper.keep(str(number), [b"x" * 50], alice)
+    assert "share" in refusal(keeper, "x", b"", alice)
+
+
+def test_to_look_for_what_has_gone_costs_the_same_however_much_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_room, "LOOKED_AT", 4)
+    keeper = FileStore(tmp_path, 20, 10_000)
+    for number in range(20):
+        keeper.keep(str(number), [b"x"])
+    looked = []
+    lexists = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: looked.append(path) or lexists(path))
+    for _ in range(20):
+        refusal(keeper, "x", b"", None)
+    assert len(looked) == 20, "nothing has changed since all were looked at"
+    (tmp_path / "19").unlink()
+    refused = 0
+    while True:
+        before = len(looked)
+        try:
+            keeper.keep("19", [b"x"])
+            break
+        except FileNotKeptError:
+            refused += 1
+            assert len(looked) - before == 4
+    assert refused == 4
+
+
+def test_no_file_goes_where_python_runs_modules_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched, link, other = tmp_path / "searched", tmp_path / "link", tmp_path / "other"
+    searched.mkdir()
+    other.mkdir()
+    link.symlink_to(searched, target_is_directory=True)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(searched), "nowhere", "\0"])
+    for folder in (searched, link, Path(p2ptui.io.__file__).parent):
+        with pytest.raises(LocalError, match="choose another folder") as refused:
+            FileStore(folder, 1, 1)
+        assert str(folder) in str(refused.value)
+        assert "\n" not in str(refused.value)
+    FileStore(other, 1, 1)
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])
+    monkeypatch.chdir(other)
+    for folder in (Path(), other):
+        with pytest.raises(LocalError, match="choose another folder"):
+            FileStore(folder, 1, 1)
