@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
+from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
-from p2ptui.text import printable
+from p2ptui.text import printable, typed
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -158,7 +159,10 @@ def read_command(
     parser.answer = answer
     refuse_key_on_line(parser, arguments)  # before anything repeats it
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
-    options = parser.parse_intermixed_args(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        words = f"unrecognized arguments: {' '.join(unknown)}"
+        parser.error(words + _about_unknown(parser, options, unknown[0], module))
     options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
     if _runs_a_node(module):
@@ -182,11 +186,31 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
         add_config_arguments(parser)
     if _runs_a_node(module):
         add = parser.add_argument
-        add("--network-id", metavar="ID", help="the network to take part in")
+        add("--network-id", type=typed, metavar="ID", help="the network to take part in")
         add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
         add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)
     return parser
+
+
+def _about_unknown(
+    parser: CommandParser, options: argparse.Namespace, word: str, module: Any
+) -> str:
+    """What was probably meant by an argument that a command does not take."""
+    if word.startswith("-"):
+        return mistyped_option(parser, word)
+    place = getattr(options, "target", None) or getattr(options, "server", None)
+    if isinstance(place, str) and word.isascii() and word.isdigit() and ":" not in place:
+        return f"; write {place}:{word}"
+    about: Callable[[argparse.Namespace, str], str] | None = getattr(module, "about_unknown", None)
+    return "" if about is None else about(options, word)
+
+
+def mistyped_option(parser: CommandParser, word: str) -> str:
+    """Which option was probably meant, as the end of a complaint; empty where none is near."""
+    options = [name for action in parser._actions for name in action.option_strings]
+    near = nearest(word.partition("=")[0], options)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _runs_a_node(module: Any) -> bool:
@@ -210,5 +234,26 @@ def positive_seconds(text: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
     if not 0 < value < LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds")
+        which = "; it must be more than 0" if value == 0 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds{which}")
     return value
+
+
+def whole_number(text: str) -> int:
+    """Read a number whose bounds the configuration knows; for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"invalid int value: {printable(text, 40)!r}; write a whole number, as 100"
+        ) from None
+
+
+def number(text: str) -> float:
+    """Read a number, which may have decimals, likewise."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"invalid float value: {printable(text, 40)!r}; write a number, as 30 or 2.5"
+        ) from None

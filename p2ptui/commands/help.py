@@ -37,6 +37,12 @@ def prepare(
     return lambda: _run(options, topic)
 
 
+def about_unknown(options: argparse.Namespace, word: str) -> str:
+    """`help exit codes` means the topic `exit-codes`."""
+    near = nearest(f"{options.topic}-{word}".lower(), TOPICS)
+    return f"; did you mean {near!r}?" if near else ""
+
+
 async def _run(options: argparse.Namespace, topic: str | None) -> int:
     if options.json:
         told = {"topics": topics()} if topic is None else {"topic": topic, "text": text_of(topic)}

@@ -5,8 +5,16 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from p2ptui.commands import CommandParser, add_config_arguments, refuse_key_on_line
+from p2ptui.commands import (
+    CommandParser,
+    add_config_arguments,
+    mistyped_option,
+    number,
+    refuse_key_on_line,
+    whole_number,
+)
 from p2ptui.nearest import nearest
+from p2ptui.text import typed
 from p2ptui.verbs import LEVELS, VERBS
 from p2ptui.version import described
 
@@ -94,12 +102,17 @@ def node_parser() -> CommandParser:
         help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080; to"
         " join a server on another machine any free port of all addresses)",
     )
-    add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
+    add("-m", "--max-connections", type=whole_number, metavar="N", help="peers at the same time")
     add_config_arguments(parser)
-    add("--network-id", metavar="ID", help="only nodes of the same network become peers")
-    add("--name", metavar="NAME", help="what this node is called")
-    add("--heartbeat-interval", type=float, metavar="S", help="seconds between heartbeats")
-    add("--connection-timeout", type=float, metavar="S", help="a peer silent this long is gone")
+    add(
+        "--network-id",
+        type=typed,
+        metavar="ID",
+        help="only nodes of the same network become peers",
+    )
+    add("--name", type=typed, metavar="NAME", help="what this node is called")
+    add("--heartbeat-interval", type=number, metavar="S", help="seconds between heartbeats")
+    add("--connection-timeout", type=number, metavar="S", help="a peer silent this long is gone")
     add(
         "--enable-discovery",
         type=_boolean,
@@ -202,7 +215,4 @@ def _refuse_unknown(
     # What follows an unknown option is its value, as far as anybody can know.
     if words and not (unknown and arguments.index(unknown[0]) < arguments.index(words[0])):
         parser.error(_about_unknown(words[0]))
-    options = [name for action in parser._actions for name in action.option_strings]
-    near = nearest(unknown[0].partition("=")[0], options)
-    hint = f"; did you mean {near}?" if near else ""
-    parser.error(f"unknown argument {unknown[0]!r}{hint}")
+    parser.error(f"unknown argument {unknown[0]!r}{mistyped_option(parser, unknown[0])}")

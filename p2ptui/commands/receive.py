@@ -6,11 +6,11 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
+from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work, whole_number
 from p2ptui.commands.file_teller import FileTeller
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
@@ -23,12 +23,13 @@ from p2ptui.commands.session import (
     tell_unsigned,
 )
 from p2ptui.commands.target import Deadline, tell_changes
-from p2ptui.config import Config
-from p2ptui.errors import P2PError
+from p2ptui.config import OPTIONS, Config
+from p2ptui.config.option import Option
+from p2ptui.errors import ConfigError, P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
-from p2ptui.text import counted, printable
+from p2ptui.text import counted, printable, typed
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard
 from p2ptui.wire.joined import joined_text, parse_joined
 
@@ -43,12 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--from",
         dest="sender",
+        type=typed,
         metavar="WHO",
         help="take files of this node only: its id, the beginning of one, or its name",
     )
     add("--once", action="store_true", help="end after one file")
-    add("--max-files", type=int, metavar="N", help="files to keep, at most (1,000)")
-    add("--max-bytes", type=int, metavar="N", help="bytes to keep, at most (1 GiB)")
+    add(
+        "--max-files",
+        type=_number_of("files.max_files"),
+        metavar="N",
+        help="files to keep, at most (1,000)",
+    )
+    add(
+        "--max-bytes",
+        type=_number_of("files.max_bytes"),
+        metavar="N",
+        help="bytes to keep, at most (1 GiB)",
+    )
     add(
         "--join",
         action="append",
@@ -62,8 +74,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="listen here; with --join any free port, else as configured (127.0.0.1:8080)",
     )
-    add("--name", metavar="NAME", help="what the receiving node is called")
+    add("--name", type=typed, metavar="NAME", help="what the receiving node is called")
     add("--json", action="store_true", help="print one JSON object a file")
+
+
+def _number_of(path: str) -> Callable[[str], int]:
+    """Reads an option's number, so that what is wrong with it is said of the argument."""
+    option = OPTIONS.by_path[path]
+    assert isinstance(option, Option)
+
+    def read(text: str) -> int:
+        value = whole_number(text)
+        try:
+            option.accept(value, path)
+        except ConfigError:
+            shown = printable(text, 40)
+            raise argparse.ArgumentTypeError(f"{shown!r} is not {option.bounds}") from None
+        return value
+
+    return read
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2ptui.commands import CommandParser, Work
+from p2ptui.errors import NotMetError
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.known_nodes import KnownNode
-from p2ptui.text import printable
+from p2ptui.text import printable, typed
 
 RUNS_A_NODE: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui trust` takes."""
-    parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of that")
+    parser.add_argument(
+        "peer", type=typed, metavar="PEER", help="its name, its id, or the beginning of that"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -29,7 +32,12 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace) -> int:
-    node = KnownNodesStore(time.time).trust(options.peer)
+    try:
+        node = KnownNodesStore(time.time).trust(options.peer)
+    except NotMetError as error:
+        if ":" not in options.peer:
+            raise
+        raise NotMetError(f"{error}; trust takes a name or an id, no address") from None
     tell_of(options, node, "is trusted: it is verified", {"verified": node.verified})
     return 0
 
