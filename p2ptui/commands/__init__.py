@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
+from p2ptui.manual.arguments import FILE, FOLDER
 from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
 from p2ptui.text import printable, typed
@@ -22,6 +23,9 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
 
 LONGEST_S: Final = 1e6
+
+_NUMBERS: Final[Mapping[Any, str]] = {int: "whole number", float: "number"}
+"""What argparse calls by the names of types."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -43,6 +47,18 @@ class CommandParser(argparse.ArgumentParser):
         if action.option_strings and arg_strings == ["--"]:
             return self._get_value(action, "--")
         return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        # Files keep the names that the system has for them.
+        is_file = action.metavar in (*FILE, *FOLDER)
+        try:
+            return super()._get_value(action, arg_string if is_file else typed(arg_string))
+        except argparse.ArgumentError as error:
+            if action.type not in _NUMBERS:
+                raise
+            raise argparse.ArgumentError(
+                action, f"{error.message}; write a {_NUMBERS[action.type]}"
+            ) from None
 
 
 def add_config_arguments(parser: CommandParser) -> None:
@@ -186,7 +202,7 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
         add_config_arguments(parser)
     if _runs_a_node(module):
         add = parser.add_argument
-        add("--network-id", type=typed, metavar="ID", help="the network to take part in")
+        add("--network-id", metavar="ID", help="the network to take part in")
         add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
         add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)
@@ -237,23 +253,3 @@ def positive_seconds(text: str) -> float:
         which = "; it must be more than 0" if value == 0 else ""
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds{which}")
     return value
-
-
-def whole_number(text: str) -> int:
-    """Read a number whose bounds the configuration knows; for argparse."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"invalid int value: {printable(text, 40)!r}; write a whole number, as 100"
-        ) from None
-
-
-def number(text: str) -> float:
-    """Read a number, which may have decimals, likewise."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"invalid float value: {printable(text, 40)!r}; write a number, as 30 or 2.5"
-        ) from None

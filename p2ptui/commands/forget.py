@@ -8,7 +8,6 @@ from typing import Final
 from p2ptui.commands import CommandParser, Work
 from p2ptui.commands.trust import tell_of
 from p2ptui.node.known_nodes_store import KnownNodesStore
-from p2ptui.text import typed
 
 RUNS_A_NODE: Final = False
 
@@ -16,12 +15,7 @@ RUNS_A_NODE: Final = False
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui forget` takes."""
     add = parser.add_argument
-    add(
-        "peer",
-        type=typed,
-        metavar="PEER",
-        help="its name, its id, the beginning of that, or HOST:PORT",
-    )
+    add("peer", metavar="PEER", help="its name, its id, the beginning of that, or HOST:PORT")
     add("--json", action="store_true", help="print one JSON object")
 
 

@@ -9,12 +9,9 @@ from p2ptui.commands import (
     CommandParser,
     add_config_arguments,
     mistyped_option,
-    number,
     refuse_key_on_line,
-    whole_number,
 )
 from p2ptui.nearest import nearest
-from p2ptui.text import typed
 from p2ptui.verbs import LEVELS, VERBS
 from p2ptui.version import described
 
@@ -102,17 +99,12 @@ def node_parser() -> CommandParser:
         help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080; to"
         " join a server on another machine any free port of all addresses)",
     )
-    add("-m", "--max-connections", type=whole_number, metavar="N", help="peers at the same time")
+    add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
     add_config_arguments(parser)
-    add(
-        "--network-id",
-        type=typed,
-        metavar="ID",
-        help="only nodes of the same network become peers",
-    )
-    add("--name", type=typed, metavar="NAME", help="what this node is called")
-    add("--heartbeat-interval", type=number, metavar="S", help="seconds between heartbeats")
-    add("--connection-timeout", type=number, metavar="S", help="a peer silent this long is gone")
+    add("--network-id", metavar="ID", help="only nodes of the same network become peers")
+    add("--name", metavar="NAME", help="what this node is called")
+    add("--heartbeat-interval", type=float, metavar="S", help="seconds between heartbeats")
+    add("--connection-timeout", type=float, metavar="S", help="a peer silent this long is gone")
     add(
         "--enable-discovery",
         type=_boolean,

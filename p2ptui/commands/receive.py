@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work, whole_number
+from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
 from p2ptui.commands.file_teller import FileTeller
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
@@ -29,7 +29,7 @@ from p2ptui.errors import ConfigError, P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
-from p2ptui.text import counted, printable, typed
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard
 from p2ptui.wire.joined import joined_text, parse_joined
 
@@ -44,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--from",
         dest="sender",
-        type=typed,
         metavar="WHO",
         help="take files of this node only: its id, the beginning of one, or its name",
     )
@@ -74,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="listen here; with --join any free port, else as configured (127.0.0.1:8080)",
     )
-    add("--name", type=typed, metavar="NAME", help="what the receiving node is called")
+    add("--name", metavar="NAME", help="what the receiving node is called")
     add("--json", action="store_true", help="print one JSON object a file")
 
 
@@ -84,7 +83,12 @@ def _number_of(path: str) -> Callable[[str], int]:
     assert isinstance(option, Option)
 
     def read(text: str) -> int:
-        value = whole_number(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"invalid int value: {printable(text, 40)!r}; write {option.bounds}"
+            ) from None
         try:
             option.accept(value, path)
         except ConfigError:

@@ -25,7 +25,7 @@ from p2ptui.core.data import encode_data
 from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription
-from p2ptui.text import printable, seconds_words, typed
+from p2ptui.text import printable, seconds_words
 from p2ptui.wire.codec import encode_envelope, encode_exactly
 from p2ptui.wire.exact import read_json
 from p2ptui.wire.files import BASE64, SHA256, SIZE, Receipt, file_payload, is_file, read_receipt
@@ -49,12 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui send` takes."""
     add_target_arguments(parser)
     parser.add_argument(
-        "text", type=typed, metavar="TEXT", nargs="*", help="the message; - reads standard input"
+        "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
     )
     parser.add_argument("--file", metavar="F", help="send a file instead")
-    parser.add_argument(
-        "--name", type=typed, metavar="NAME", help="what the sending node is called"
-    )
+    parser.add_argument("--name", metavar="NAME", help="what the sending node is called")
     parser.add_argument(
         "--timeout",
         type=positive_seconds,

@@ -16,7 +16,6 @@ from p2ptui.config import Config
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import P2PError, PeerGoneError
 from p2ptui.node import Node, PeerView
-from p2ptui.text import typed
 from p2ptui.wire.address import (
     Address,
     NoInterfaceError,
@@ -57,7 +56,6 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments by which a target is named."""
     parser.add_argument(
         "target",
-        type=typed,
         metavar="TARGET",
         help="HOST:PORT, or HOST:PORT#ID for that node and no other; with --join also a node id,"
         " the beginning of one, or a name",

@@ -9,16 +9,14 @@ from p2ptui.commands import CommandParser, Work
 from p2ptui.errors import NotMetError
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.known_nodes import KnownNode
-from p2ptui.text import printable, typed
+from p2ptui.text import printable
 
 RUNS_A_NODE: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui trust` takes."""
-    parser.add_argument(
-        "peer", type=typed, metavar="PEER", help="its name, its id, or the beginning of that"
-    )
+    parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of that")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

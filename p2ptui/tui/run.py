@@ -40,6 +40,10 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
     served = "TEXTUAL_DRIVER" in os.environ  # a browser stands in for the terminal
     if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LocalError("the screen needs a terminal; without one use --no-ui")
+    if not served and os.environ.get("TERM") == "dumb":
+        raise LocalError(
+            "the screen needs a terminal that can place its cursor, and TERM is dumb; use --no-ui"
+        )
     # Textual draws there everywhere but on Windows: in a file nobody would see it.
     if not served and sys.platform != "win32" and not sys.stderr.isatty():
         raise LocalError(
