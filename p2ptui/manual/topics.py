@@ -111,8 +111,8 @@ error: it was probably mistyped.
         """\
   0      it worked
   1      it did not work: the error message says why
-  2      wrong usage, or a configuration that cannot be used, with the files and
-         folders that it names (a folder that receive cannot use: 1)
+  2      wrong usage, or a configuration that cannot be used, with the files
+         and folders that it names (a folder that receive cannot use: 1)
   128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
          terminal was closed; receive ends with 130 after SIGTERM, too
 
