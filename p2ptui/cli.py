@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
+from p2ptui.commands.answer import Answer, json_wanted
 from p2ptui.commands.node_options import ALL_COMMANDS, COMMANDS, node_overrides, read_node_options
 from p2ptui.commands.node_options import node_parser as _node_parser
 from p2ptui.errors import ConfigError, P2PError
@@ -102,7 +103,8 @@ def _let_go(stream: TextIO | None) -> None:
 
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
-    options = read_node_options(parser, arguments)
+    with Answer(json_wanted(arguments)) as parser.answer:
+        options = read_node_options(parser, arguments)
     from p2ptui.hangups import survive, survive_hangups
 
     # Before all that takes time. SIGHUP ends a screen: its terminal has gone.

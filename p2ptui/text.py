@@ -5,6 +5,7 @@ escape sequence retitles the window, a bidi override reorders the line and an un
 character makes two names look alike. Letters of every script and emoji stay as they are.
 """
 
+import os
 import unicodedata
 from typing import Final
 
@@ -66,6 +67,19 @@ def _escaped(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def typed(text: str) -> str:
+    """Words from the command line or the environment, for all but names of files.
+
+    The system hands over bytes, and Python reads them in the encoding of the locale: under LC_ALL=C
+    or in Latin-1 a name in UTF-8 would be another one than the same name in a file, or from a peer.
+    What is not UTF-8 stays as Python read it.
+    """
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        return text
 
 
 def shown_path(path: object) -> str:

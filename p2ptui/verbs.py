@@ -112,7 +112,12 @@ VERBS: Final = {
             (_PEER, Parameter(Kind.COUNT, optional=True)),
             in_shell=True,
         ),
-        Verb("send", "send text or JSON to a node", (_PEER, _TEXT), in_shell=True),
+        Verb(
+            "send",
+            "send text or JSON to a node; in a shell, also a file",
+            (_PEER, _TEXT),
+            in_shell=True,
+        ),
         Verb("broadcast", "send text to every peer", (_TEXT,)),
         Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
         Verb("punch", "look for a direct path to a node now", (_PEER,)),
@@ -129,10 +134,10 @@ VERBS: Final = {
                 ),
             ),
         ),
-        Verb("discover", "ask all peers whom they know"),
+        Verb("discover", "ask all peers which nodes they know"),
         Verb(
             "peers",
-            "list the nodes that are known",
+            "list the known nodes; in a shell, those that a server knows",
             (Parameter(Kind.WORD, optional=True),),
             in_shell=True,
         ),
@@ -203,7 +208,8 @@ def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
     Raises:
         UsageError: It is no command; the text says what would be right.
     """
-    word, _, rest = line.strip().partition(" ")
+    # A colon leads to the command bar, and is typed by habit where one is there already.
+    word, _, rest = line.strip().lstrip(": ").partition(" ")
     rest = rest.strip()
     if not word:
         raise UsageError("type a command, or help")
@@ -333,7 +339,10 @@ def _require_number(verb: Verb, words: list[str], counts: list[str]) -> None:
         raise UsageError(f"one count is enough; usage: {verb.usage}")
     required = sum(not parameter.optional for parameter in verb.parameters)
     if not required <= len(words) <= len(verb.parameters):
-        raise UsageError(f"usage: {verb.usage}")
+        kinds = [parameter.kind for parameter in verb.parameters]
+        hints = {Kind.LEVEL: f"; one of {', '.join(LEVELS)}", Kind.THEME: "; Tab offers the names"}
+        hint = next((words for kind, words in hints.items() if kind in kinds), "")
+        raise UsageError(f"usage: {verb.usage}{hint}")
 
 
 def _read_word(verb: Verb, kind: Kind, word: str, stands_alone: bool) -> dict[str, Any]:

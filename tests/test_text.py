@@ -1,5 +1,6 @@
 """Remote text made harmless: nothing unseen gets through, everything readable does."""
 
+import os
 import sys
 import unicodedata
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import p2ptui
-from p2ptui.text import counted, printable, seconds_words
+from p2ptui.text import counted, printable, seconds_words, typed
 
 
 @pytest.mark.parametrize(
@@ -133,3 +134,14 @@ def test_no_text_formats_seconds_by_itself():
 )
 def test_one_thing_is_not_counted_as_several(number, words, said):
     assert counted(number, *words) == said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="arguments are Unicode there")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_what_was_typed_in_utf_8_is_the_same_in_every_locale(monkeypatch, encoding) -> None:
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode(encoding, "surrogateescape"))
+    for text in ("alice", "Jürgen名", ""):
+        assert typed(text.encode().decode(encoding, "surrogateescape")) == text
+    lone = b"\xff".decode(encoding, "surrogateescape")
+    assert typed(lone) == lone
+    assert typed("\ud800") == "\ud800"

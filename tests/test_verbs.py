@@ -320,3 +320,15 @@ def test_text_for_a_peer_that_is_not_there_reaches_nobody_else(line):
 def test_the_peer_that_was_meant_is_named():
     with pytest.raises(UsageError, match=r"'bbo' is not a peer; did you mean bob\?"):
         parse_command("send bbo secret", ["bob", BOB])
+
+
+def test_a_colon_that_was_typed_by_habit_is_no_part_of_a_command():
+    assert parse_command(":ping bob") == parse_command("ping bob")
+    assert parse_command(": help").verb.name == "help"
+
+
+def test_a_command_without_its_argument_says_what_there_is():
+    with pytest.raises(UsageError, match="usage: log LEVEL; one of trace, debug"):
+        parse_command("log")
+    with pytest.raises(UsageError, match="usage: theme NAME; Tab offers the names"):
+        parse_command("theme")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
+from p2ptui.manual.arguments import FILE, FOLDER
+from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
-from p2ptui.text import printable
+from p2ptui.text import printable, typed
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -21,6 +23,9 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
 
 LONGEST_S: Final = 1e6
+
+_NUMBERS: Final[Mapping[Any, str]] = {int: "whole number", float: "number"}
+"""What argparse calls by the names of types."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -42,6 +47,18 @@ class CommandParser(argparse.ArgumentParser):
         if action.option_strings and arg_strings == ["--"]:
             return self._get_value(action, "--")
         return super()._get_values(action, arg_strings)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        # Files keep the names that the system has for them.
+        is_file = action.metavar in (*FILE, *FOLDER)
+        try:
+            return super()._get_value(action, arg_string if is_file else typed(arg_string))
+        except argparse.ArgumentError as error:
+            if action.type not in _NUMBERS:
+                raise
+            raise argparse.ArgumentError(
+                action, f"{error.message}; write a {_NUMBERS[action.type]}"
+            ) from None
 
 
 def add_config_arguments(parser: CommandParser) -> None:
@@ -158,7 +175,10 @@ def read_command(
     parser.answer = answer
     refuse_key_on_line(parser, arguments)  # before anything repeats it
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
-    options = parser.parse_intermixed_args(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        words = f"unrecognized arguments: {' '.join(unknown)}"
+        parser.error(words + _about_unknown(parser, options, unknown[0], module))
     options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
     if _runs_a_node(module):
@@ -189,6 +209,26 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
     return parser
 
 
+def _about_unknown(
+    parser: CommandParser, options: argparse.Namespace, word: str, module: Any
+) -> str:
+    """What was probably meant by an argument that a command does not take."""
+    if word.startswith("-"):
+        return mistyped_option(parser, word)
+    place = getattr(options, "target", None) or getattr(options, "server", None)
+    if isinstance(place, str) and word.isascii() and word.isdigit() and ":" not in place:
+        return f"; write {place}:{word}"
+    about: Callable[[argparse.Namespace, str], str] | None = getattr(module, "about_unknown", None)
+    return "" if about is None else about(options, word)
+
+
+def mistyped_option(parser: CommandParser, word: str) -> str:
+    """Which option was probably meant, as the end of a complaint; empty where none is near."""
+    options = [name for action in parser._actions for name in action.option_strings]
+    near = nearest(word.partition("=")[0], options)
+    return f"; did you mean {near}?" if near else ""
+
+
 def _runs_a_node(module: Any) -> bool:
     return bool(getattr(module, "RUNS_A_NODE", True))
 
@@ -210,5 +250,6 @@ def positive_seconds(text: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
     if not 0 < value < LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds")
+        which = "; it must be more than 0" if value == 0 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds{which}")
     return value

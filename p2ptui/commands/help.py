@@ -47,6 +47,12 @@ def prepare(
     return lambda: _run(options, topic)
 
 
+def about_unknown(options: argparse.Namespace, word: str) -> str:
+    """`help exit codes` means the topic `exit-codes`."""
+    near = nearest(f"{options.topic}-{word}".lower(), TOPICS)
+    return f"; did you mean {near!r}?" if near else ""
+
+
 async def _run(options: argparse.Namespace, topic: str | None) -> int:
     told: dict[str, object]
     if options.man:

@@ -12,6 +12,7 @@ from p2ptui.config import Config
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import KeyFileError, NoKeyFileError, create_key_file, read_key_file
+from p2ptui.io.own_file import try_place, write_trouble
 from p2ptui.node.own_identity import identity_path
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret, write_key
@@ -88,11 +89,17 @@ def _own(config: Config) -> tuple[Path, Identity]:
     try:
         return path, Identity(read_key_file(path, KeyKind.SEED))
     except NoKeyFileError:
-        raise LocalError(
-            f"{path}: there is no identity yet; start p2ptui once, which makes it"
-        ) from None
+        raise LocalError(f"{path}: there is no identity yet; {_how_made(path)}") from None
     except KeyFileError as error:  # it is what was asked for, not what it was asked with
         raise LocalError(str(error)) from None
+
+
+def _how_made(path: Path) -> str:
+    try:
+        try_place(path)
+    except (OSError, ValueError) as error:
+        return f"none can be made there either: {write_trouble(path, error)}"
+    return "start p2ptui once, which makes it"
 
 
 def _text(key: bytes) -> str:

@@ -110,6 +110,8 @@ async def _run(
                 _print_error(error, options)
             else:
                 _print(report, options, _command(options))
+                if not options.watch and options.json and not _is_told(report):
+                    raise P2PError(report.meaning)
                 if not options.watch:
                     return 0 if _is_told(report) else 1
             await asyncio.sleep(WATCH_S)
@@ -167,16 +169,27 @@ def _print_error(error: P2PError, options: argparse.Namespace) -> None:
         warn(str(error))
 
 
-def _print_table(report: NatReport) -> None:
-    console = Console(highlight=False)
+def _table(rows: Sequence[tuple[str, str]]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in report_rows(report):
+    for label, value in rows:
         table.add_row(Text(label), Text(value))
-    for name, said in server_rows(report):
-        table.add_row(Text("server"), Text(f"{name}: {said}"))
-    console.print(table)
+    return table
+
+
+def _print_table(report: NatReport) -> None:
+    rows = [*report_rows(report)]
+    rows += [("server", f"{name}: {said}") for name, said in server_rows(report)]
+    is_terminal = sys.stdout.isatty()
+    # In a file a line is as long as it is: nothing is wrapped there, and nothing filled up.
+    console = Console(highlight=False, soft_wrap=not is_terminal)
+    if is_terminal:
+        console.print(_table(rows))
+    else:
+        width = max(len(label) for label, _ in rows)
+        for label, value in rows:
+            print(f"{label:<{width}}  {value}".rstrip(), flush=True)
     console.print()
     console.print(Text(report.meaning))
     console.print(Text(report.advice, "bold"))

@@ -5,7 +5,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from p2ptui.commands import CommandParser, add_config_arguments, refuse_key_on_line
+from p2ptui.commands import (
+    CommandParser,
+    add_config_arguments,
+    mistyped_option,
+    refuse_key_on_line,
+)
 from p2ptui.nearest import nearest
 from p2ptui.verbs import LEVELS, VERBS
 from p2ptui.version import described
@@ -203,7 +208,4 @@ def _refuse_unknown(
     # What follows an unknown option is its value, as far as anybody can know.
     if words and not (unknown and arguments.index(unknown[0]) < arguments.index(words[0])):
         parser.error(_about_unknown(words[0]))
-    options = [name for action in parser._actions for name in action.option_strings]
-    near = nearest(unknown[0].partition("=")[0], options)
-    hint = f"; did you mean {near}?" if near else ""
-    parser.error(f"unknown argument {unknown[0]!r}{hint}")
+    parser.error(f"unknown argument {unknown[0]!r}{mistyped_option(parser, unknown[0])}")

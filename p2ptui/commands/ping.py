@@ -99,6 +99,8 @@ class Samples:
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
     """Check what was asked; what comes back pings, and prints."""
+    if (wrong := str(options.config)).isdigit():
+        parser.error(f"-c names a configuration file; for the number of samples: -n {wrong}")
     config = command_config(options, environ)
     spec = read_way(options, parser)
     options.answer.tell(

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ from p2ptui.wire.files import BASE64, SHA256, SIZE, Receipt, file_payload, is_fi
 from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
 
 T = TypeVar("T")
+
+_KEEPS_NONE: Final = "; it does not keep files"
 
 _LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
 
@@ -110,9 +113,8 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
         _report(options, result, echo, trust) | (_report_receipt(receipt) if of_file else {})
     )
     if not options.json and result.delivered:
-        _print_delivered(
-            target, path, how, result, receipt, keeps_no_files=of_file and not is_answered
-        )
+        kept = _kept_words(receipt, is_answered) if of_file else ""
+        _print_delivered(target, path, how, result, kept)
     name = printable(target.name, 64)
     if result.status is SendStatus.UNCONFIRMED:
         print(
@@ -168,7 +170,7 @@ def _read_payload(options: argparse.Namespace, parser: CommandParser, limit: int
     if not name:
         parser.error("the text is not UTF-8; send it as a file, or through standard input")
     # A name of a file may hold bytes that are no UTF-8.
-    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    name = os.fsencode(name).decode("utf-8", "replace")
     return file_payload(name, data)
 
 
@@ -284,20 +286,16 @@ def _report_receipt(receipt: Receipt | None) -> dict[str, Any]:
     }
 
 
-def _print_delivered(
-    target: Target,
-    path: str,
-    how: str,
-    result: SendResult,
-    receipt: Receipt | None,
-    *,
-    keeps_no_files: bool,
-) -> None:
+def _kept_words(receipt: Receipt | None, is_answered: bool) -> str:
+    """What became of a file that was delivered; why it was not kept, the error says."""
+    if receipt is not None and receipt.kept:
+        return f", kept as {printable(receipt.kept_as, 255)}"
+    if receipt is not None:
+        return ", but the file was not kept"
+    return ", but it is not known whether the file was kept" if is_answered else _KEEPS_NONE
+
+
+def _print_delivered(target: Target, path: str, how: str, result: SendResult, kept: str) -> None:
     time = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.3f} ms"
     name = printable(target.name, 64)
-    more = ""
-    if receipt is not None and receipt.kept:
-        more = f", kept as {printable(receipt.kept_as, 255)}"
-    elif keeps_no_files:
-        more = "; it does not keep files"
-    print(f"delivered {how}{result.size_bytes} bytes to {name} ({path}){time}{more}")
+    print(f"delivered {how}{result.size_bytes} bytes to {name} ({path}){time}{kept}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from p2ptui.commands import CommandParser, Work
+from p2ptui.errors import NotMetError
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.text import printable
@@ -29,7 +30,12 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace) -> int:
-    node = KnownNodesStore(time.time).trust(options.peer)
+    try:
+        node = KnownNodesStore(time.time).trust(options.peer)
+    except NotMetError as error:
+        if ":" not in options.peer:
+            raise
+        raise NotMetError(f"{error}; trust takes a name or an id, no address") from None
     tell_of(options, node, "is trusted: it is verified", {"verified": node.verified})
     return 0
 

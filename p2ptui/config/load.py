@@ -16,6 +16,7 @@ from p2ptui.nearest import nearest
 from p2ptui.ordinary import read_ordinary
 from p2ptui.places import SYSTEM_CONFIG_VARIABLE, config_files
 from p2ptui.secure.secret import KeyKind, KeyTextError, read_key
+from p2ptui.text import typed
 
 ENVIRONMENT_PREFIX = "P2PTUI_"
 
@@ -31,6 +32,8 @@ _NO_OPTIONS = (NETWORK_KEY_VARIABLE, SYSTEM_CONFIG_VARIABLE)
 _NAMES = (*_VARIABLES, *_NO_OPTIONS)
 _KEY_AND_FILE = ("network_key", "security.network_key_file")
 _FILES_WITH_KEYS = ("security.identity", "security.network_key_file")
+_WORDS = ("server.name", "server.network_id", "cluster.name", "files.receive_from")
+"""What people call things; other texts are names of files, or ASCII."""
 _SECTION_PREFIXES = tuple(
     f"{ENVIRONMENT_PREFIX}{section.replace('.', '_').upper()}_" for section in OPTIONS.sections
 )
@@ -284,6 +287,8 @@ def _value(text: str, option: Option) -> object:
         return text
     if option.type == tuple[str, ...]:
         return parts
+    if option.path in _WORDS:
+        return typed(text)
     if option.type == dict[str, str]:
         # A list of keys holds commas, so that entries are parted by something else.
         pairs = [part.partition("=") for part in text.split(";") if part.strip()]

@@ -2,16 +2,11 @@
 
 from typing import Annotated
 
-from p2ptui.config.option import About, Form, Section
-from p2ptui.wire.address import parse_address
+from p2ptui.config.option import About, Section, address_form
 
-
-def _check_address(text: str) -> None:
-    if text:
-        parse_address(text)
-
-
-_ADDRESS = Form("HOST:PORT or [IPV6]:PORT, or empty; port 0 takes any free one", _check_address)
+_ADDRESS = address_form(
+    "HOST:PORT or [IPV6]:PORT, or empty; port 0 takes any free one", may_be_empty=True
+)
 
 
 class MetricsOptions(Section, frozen=True, kw_only=True):

@@ -16,19 +16,15 @@ from p2ptui.config.option import (
     Option,
     Section,
     Shorthand,
+    address_form,
 )
-from p2ptui.wire.address import MAX_PORT, Address, format_address, parse_address
+from p2ptui.wire.address import MAX_PORT, Address, format_address, parse_address, parse_target
 from p2ptui.wire.offer import MAX_OWN, MAX_PREDICTED
 
 
 def _check_optional_ip(text: str) -> None:
     if text:
         ipaddress.ip_address(text)
-
-
-def _check_optional_remote(text: str) -> None:
-    if text:
-        REMOTE_ADDRESS.check(text)
 
 
 def _split_stun_address(text: str) -> Address:
@@ -44,12 +40,14 @@ def _check_node_id(text: str) -> None:
 
 
 _NODE_ID = Form("a node id: a UUID, as 01234567-89ab-cdef-0123-456789abcdef", _check_node_id)
-_STUN_ADDRESS = Form(
+_STUN_ADDRESS = address_form(
     "HOST:PORT or [IPV6]:PORT, or :PORT on the host of server.address; port 0 takes any free one",
     _split_stun_address,
 )
 _OPTIONAL_IP = Form("an IP address, or empty", _check_optional_ip)
-_OPTIONAL_REMOTE = Form("HOST:PORT or [IPV6]:PORT, or empty", _check_optional_remote)
+_OPTIONAL_REMOTE = address_form(
+    "HOST:PORT or [IPV6]:PORT, or empty", parse_target, is_remote=True, may_be_empty=True
+)
 _STUN_SERVERS = ("stun.l.google.com:19302", "stun1.l.google.com:19302")
 
 

@@ -17,7 +17,8 @@ import msgspec
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
-from p2ptui.wire.address import NoInterfaceError, parse_address, parse_target
+from p2ptui.text import about as said_about
+from p2ptui.wire.address import Address, NoInterfaceError, parse_address, parse_target
 from p2ptui.wire.joined import parse_joined_target
 
 # Bounds are generous: they refuse nonsense, and what would exhaust a machine.
@@ -58,21 +59,41 @@ class Form:
     check: Callable[[str], object]
 
 
-def _check_remote_address(text: str) -> None:
-    if parse_target(text)[1] == 0:
-        raise ValueError
+def address_form(
+    text: str,
+    parse: Callable[[str], Address] = parse_address,
+    *,
+    is_remote: bool = False,
+    may_be_empty: bool = False,
+) -> Form:
+    """The form of an address, which says what is wrong with one as `parse` does.
+
+    Args:
+        text: The form for people.
+        parse: Raises `ValueError`, with the reason.
+        is_remote: Whether it is connected to, which port 0 is not.
+        may_be_empty: Whether there may be none.
+    """
+
+    def check(address: str) -> None:
+        if may_be_empty and not address:
+            return
+        try:
+            port = parse(address)[1]
+        except NoInterfaceError:
+            raise
+        except ValueError as error:
+            raise UnfitError(str(error)) from None
+        if is_remote and port == 0:
+            raise UnfitError("port 0 is no port to connect to")
+
+    return Form(text, check)
 
 
-def _check_joined_address(text: str) -> None:
-    if parse_joined_target(text)[1] == 0:
-        raise ValueError
-
-
-LISTEN_ADDRESS = Form("HOST:PORT or [IPV6]:PORT; port 0 takes any free one", parse_address)
-REMOTE_ADDRESS = Form("HOST:PORT or [IPV6]:PORT", _check_remote_address)
-JOINED_ADDRESS = Form(
-    "HOST:PORT or [IPV6]:PORT, optionally with #ID, the id of the node that must be there",
-    _check_joined_address,
+LISTEN_ADDRESS = address_form("HOST:PORT or [IPV6]:PORT; port 0 takes any free one")
+REMOTE_ADDRESS = address_form("HOST:PORT or [IPV6]:PORT", parse_target, is_remote=True)
+JOINED_ADDRESS = address_form(
+    "HOST:PORT or [IPV6]:PORT, with or without #ID", parse_joined_target, is_remote=True
 )
 
 
@@ -166,9 +187,13 @@ class Option:
         except ValueError as error:
             unit = f" ({self.about.unit})" if self.about.unit else ""
             why = f"; {error}" if isinstance(error, UnfitError) else ""
-            raise ConfigError(
-                f"{complaint} = {_shortened(self.shown(value))}: must be {self.bounds}{unit}{why}"
-            ) from None
+            shown = _shortened(self.shown(value))
+            if (
+                isinstance(error, UnicodeEncodeError)
+                and "\udc80" <= error.object[error.start] <= "\udcff"
+            ):
+                shown += " (not UTF-8)"  # what Python makes of such a byte
+            raise ConfigError(f"{complaint} = {shown}: must be {self.bounds}{unit}{why}") from None
         return accepted
 
     def shown(self, value: Any) -> Any:
@@ -203,7 +228,7 @@ class Option:
         except UnfitError as error:
             if not is_one_of_several:
                 raise
-            raise UnfitError(f"{_shortened(self.shown(text))}: {error}") from None
+            raise UnfitError(said_about(_shortened(self.shown(text)), str(error))) from None
 
 
 @dataclass(frozen=True, slots=True)

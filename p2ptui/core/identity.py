@@ -35,6 +35,9 @@ _SURELY_FITS_BYTES: Final = MAX_NODE_INFO_BYTES - _FILLED_IN_BYTES
 """An account that came as so much JSON need not be written to see that it fits: nobody writes it
 shorter than this node's encoder does."""
 
+NETWORK_MISMATCH: Final = "network mismatch"
+"""How a refusal begins, this node's or another's, where the two take part in different networks."""
+
 MAX_TOLD_NAME: Final = 64
 MAX_TOLD_NAME_BYTES: Final = 2 * MAX_TOLD_NAME + 2
 """Of a name in a list, as JSON: many nodes share a datagram, and no name crowds them out."""
@@ -202,7 +205,7 @@ def accept_node_info(
     network_id = DEFAULT_NETWORK_ID if received.network_id is None else received.network_id
     if network_id != own.network_id:
         raise RefusedError(
-            f"network mismatch: expected {own.network_id[:64]!r}, got {network_id[:64]!r}"
+            f"{NETWORK_MISMATCH}: expected {own.network_id[:64]!r}, got {network_id[:64]!r}"
         )
     info = NodeInfo(
         id=node_id,

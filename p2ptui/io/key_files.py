@@ -20,6 +20,7 @@ from p2ptui.io.own_file import (
     is_for_others,
     other_owner,
     try_place,
+    write_trouble,
 )
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
 from p2ptui.text import cause, shown_path
@@ -121,11 +122,13 @@ def create_key_file(path: Path, kind: KeyKind, key: Secret) -> None:
                 fresh.unlink()
     except FileExistsError:
         raise KeyFileExistsError(
-            f"{shown_path(path)}: there is something of this name, and it is not overwritten;"
-            " choose another name, or move it away"
+            f"{shown_path(path)}: already exists, and is not overwritten; choose another name, or"
+            " move it away"
         ) from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
+        raise KeyFileError(
+            f"{shown_path(path)}: cannot be written: {write_trouble(path, error)}"
+        ) from None
 
 
 def require_place(path: Path) -> None:
@@ -137,7 +140,9 @@ def require_place(path: Path) -> None:
     try:
         try_place(path)
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
+        raise KeyFileError(
+            f"{shown_path(path)}: cannot be written: {write_trouble(path, error)}"
+        ) from None
 
 
 def _give_name(fresh: Path, path: Path) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import LocalError
-from p2ptui.io.own_file import OWN_MODE, is_for_others
+from p2ptui.io.own_file import OWN_MODE, is_for_others, write_trouble
 from p2ptui.secure import Transport
 from p2ptui.tagged import tagged
 from p2ptui.text import cause, shown_path
@@ -83,8 +83,9 @@ class KeyLog:
             self._write(_HEAD)
         except (OSError, ValueError) as error:
             self.close()
+            why = write_trouble(path, error)
             raise KeyLogError(
-                f"{shown_path(path)}: session keys cannot be written there: {cause(error)}; name"
+                f"{shown_path(path)}: session keys cannot be written there: {why}; name"
                 " another file with --key-log, or leave it out"
             ) from None
         except KeyLogError:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import os
 import socket
 import sys
 import threading
@@ -17,6 +18,10 @@ from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+LOOP_FILES: Final = 10
+"""Descriptors that uvloop needs to begin, with some to spare. If it lacks one half way (6 to 9 of
+them), it neither runs nor can be closed."""
 
 YOUNG_OBJECTS: Final = 10_000
 """More objects made than freed, until the collector looks at them: some 2 MB, and a millisecond.
@@ -36,12 +41,26 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 
     Raises:
         KeyboardInterrupt: SIGINT came, and `work` was cancelled for it.
+        OSError: The loop cannot be made; `work` has not begun.
     """
     with ExitStack() as stack:
+        stack.callback(work.close)  # else it is complained of where it never begins
         if fast:
+            _require_files(LOOP_FILES)
             stack.enter_context(_garbage_collected_seldom())
         runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_class(fast=fast)))
         return runner.run(work)
+
+
+def _require_files(count: int) -> None:
+    """Find out whether so many files can be opened: raises `OSError` if not."""
+    opened: list[int] = []
+    try:
+        for _ in range(count):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 @contextlib.contextmanager

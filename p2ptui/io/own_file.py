@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.ordinary import open_ordinary
-from p2ptui.text import shown_path
+from p2ptui.text import cause, shown_path
 
 _WRITERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -57,6 +57,19 @@ def try_place(path: Path) -> None:
     name = folder / f".p2ptui-{secrets.token_hex(8)}.try"
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWN_MODE))
     name.unlink()
+
+
+def write_trouble(path: Path, error: Exception) -> str:
+    """Why a file could not be written; where that is its folder, which is missing, that first."""
+    said = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.ENOENT)
+    try:
+        is_missing = said and not path.parent.exists()
+    except OSError:
+        is_missing = False
+    if not is_missing:
+        return cause(error)
+    folder = shown_path(path.parent)
+    return f"its folder {folder} does not exist, and cannot be made: {cause(error)}"
 
 
 def read_own_file(path: Path, limit: int) -> bytes:

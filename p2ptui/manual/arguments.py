@@ -43,7 +43,7 @@ def usage_of(parser: argparse.ArgumentParser) -> str:
     """How a command is written, on one line."""
     words = [parser.prog]
     for group in _alternatives(parser):
-        is_optional = any(not action.required for action in group)
+        is_optional = any(not action.required or action.nargs in ("*", "?") for action in group)
         text = " | ".join(map(_shortly, group))
         words.append(f"[{text}]" if is_optional else text)
     return " ".join(words)

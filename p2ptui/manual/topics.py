@@ -97,7 +97,7 @@ More: docs/configuration.md
   P2PTUI_SYSTEM_CONFIG   the system's file, instead of /etc/p2ptui/config.toml;
                          empty: none
   NO_COLOR               if set and not empty: no colours
-  TERM=dumb              no colours in the log and in reports
+  TERM=dumb              no colours in the log and in reports, and no screen
   XDG_CONFIG_HOME        where the user's files are, on Linux
   XDG_DATA_HOME
   XDG_STATE_HOME
@@ -111,8 +111,8 @@ error, since it is probably a typo.
         """\
   0      it worked
   1      it did not work: the error message says why
-  2      wrong usage, or a configuration that cannot be used, or a file that it
-         names: a key file, the log file, a folder for files
+  2      wrong usage, or a configuration that cannot be used, with the files
+         and folders that it names (a folder that receive cannot use: 1)
   128+N  ended by signal N: 130 after Ctrl+C, 143 after SIGTERM, 129 if the
          terminal was closed; receive ends with 130 after SIGTERM too
 
@@ -129,9 +129,9 @@ To receive files, and to send one:
   p2ptui receive --into DIR --join server.example:8080 --name bob
   p2ptui send bob --join server.example:8080 --file notes.txt
 
-A file can have at most about 786 kB. Its SHA-256 is checked, its name is made
-safe, and no existing file is overwritten. --from WHO keeps the files of one
-node only. More: docs/files.md
+A file can have at most about 786 kB: cut a larger one with split -b 700k. Its
+SHA-256 is checked, its name is made safe, and no existing file is
+overwritten. --from WHO keeps the files of one node only. More: docs/files.md
 
 The program's own files, on Linux:
 
@@ -198,7 +198,7 @@ move to it without losing a message. If that path fails, they come back.
 The relay can neither read nor change the messages between two nodes with keys.
 It sees who talks to whom, when, and how much.
 
-A client may send 1 MiB a second through the relay, and 50 pairs of nodes may
+A client may send 1 MB a second through the relay, and 50 pairs of nodes may
 use it: traffic_forwarding.max_relay_rate_per_client, max_concurrent_relays.
 traffic_forwarding.allow and deny say which nodes may use it.
 

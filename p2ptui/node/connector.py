@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult
+from p2ptui.core.identity import NETWORK_MISMATCH
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import (
@@ -215,10 +216,14 @@ class Connector:
                 self._flush()
             raise
         except HandshakeError as error:
-            left_out = [one for one in addresses if one not in reached]
-            if not left_out:
+            more = []
+            if NETWORK_MISMATCH in str(error):
+                more.append("both nodes need the same --network-id")
+            if left_out := [one for one in addresses if one not in reached]:
+                more.append(self._out_of_reach(left_out))
+            if not more:
                 raise
-            raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
+            raise HandshakeError("; ".join([str(error), *more])) from None
         finally:
             over.set()
         return result

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from p2ptui.errors import LocalError
-from p2ptui.io.own_file import read_own_file
+from p2ptui.io.own_file import read_own_file, write_trouble
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, KnownNode, KnownNodes, Met
 from p2ptui.tagged import tagged
@@ -240,7 +240,7 @@ class KnownNodesStore:
             with contextlib.suppress(OSError):
                 fresh.unlink()
             raise NotWrittenError(
-                f"{shown_path(path)}: cannot be written: {cause(error)}",
+                f"{shown_path(path)}: cannot be written: {write_trouble(path, error)}",
                 "whom this node meets is forgotten when it ends, unless it can be written by then",
                 "mend that",
             ) from None

@@ -7,6 +7,7 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding
+from textual.keys import format_key
 
 from p2ptui.manual.topics import TOPICS
 from p2ptui.tui.filters import EXPLAINED
@@ -15,7 +16,6 @@ from p2ptui.verbs import VERBS, Kind, Verb
 
 _COLUMN: Final = 31
 _KEY_COLUMN: Final = 19
-
 
 PEER_WORDS: Final = {
     Kind.PEER: "PEER is an id, the beginning of one, a name or an address. Left out, it is the"
@@ -45,10 +45,10 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) 
     _filter_words(text, width)
     _heading(text, "\nKeys, and their ids for the key map")
     bindings = list(bindings)
-    column = max((cell_len(binding.description) for binding in bindings), default=0) + 2
+    descriptions = max((cell_len(binding.description) for binding in bindings), default=0) + 2
     for binding in bindings:
-        shown = keys.get(binding.id or "", binding.key).replace(",", " ")
-        text.append_text(_key(shown, binding, column, width))
+        shown = " ".join(map(_as_typed, keys.get(binding.id or "", binding.key).split(",")))
+        text.append_text(_key(shown, binding, descriptions, width))
     _heading(text, "\nMouse")
     _words(
         text,
@@ -110,11 +110,17 @@ def _filter_words(text: Text, width: int) -> None:
         text.append_text(beside(expression, meaning, _COLUMN, width))
 
 
-def _key(shown: str, binding: Binding, column: int, width: int) -> Text:
+def _as_typed(key: str) -> str:
+    """A key by its sign, as `/`, where it has one: Textual calls that slash."""
+    sign = format_key(key.strip())
+    return sign if len(sign) == 1 and sign.isascii() else key.strip()
+
+
+def _key(shown: str, binding: Binding, descriptions: int, width: int) -> Text:
     description, name = binding.description, binding.id or ""
-    if _KEY_COLUMN + column + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
+    if _KEY_COLUMN + descriptions + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
         line = Text.assemble((f"{shown:<{_KEY_COLUMN}}", "bold"))
-        return line.append(f"{description:<{column}}").append(f"{name}\n", "dim")
+        return line.append(f"{description:<{descriptions}}").append(f"{name}\n", "dim")
     line = beside(shown, description, cell_len(shown) + 2, width)
     return line.append(f"{' ' * INDENT}{name}\n" if name else "", "dim")
 

@@ -124,7 +124,7 @@ class PeerList(RowView):
         return (
             "Nobody is here yet.\n\n"
             "connect HOST:PORT   shakes hands with a node, on any port\n"
-            f"discover            asks servers which nodes they know\n\n{hint}"
+            f"discover            asks all peers which nodes they know\n\n{hint}"
         )
 
     def take(self, roster: Roster, *, show_cursor: bool = False) -> None:

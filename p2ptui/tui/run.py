@@ -42,7 +42,7 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
         raise LocalError("the screen needs a terminal; without one use --no-ui")
     if not served and os.environ.get("TERM") == "dumb":
         raise LocalError(
-            "the screen needs a terminal with a cursor, and TERM=dumb has none: use --no-ui"
+            "the screen needs a terminal that can place its cursor, and TERM is dumb; use --no-ui"
         )
     # Textual draws there everywhere but on Windows: in a file nobody would see it.
     if not served and sys.platform != "win32" and not sys.stderr.isatty():

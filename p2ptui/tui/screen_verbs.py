@@ -79,7 +79,7 @@ class ScreenVerbs:
             case "copy":
                 return self._copy()
             case "theme":
-                self._choose_theme(command.text)
+                return self._choose_theme(command.text)
             case "key":
                 self._show_key()
             case "help":
@@ -255,10 +255,11 @@ class ScreenVerbs:
 
     # Colours.
 
-    def _choose_theme(self, name: str) -> None:
+    def _choose_theme(self, name: str) -> str:
         themes = self._app.available_themes
         if name not in themes:
             near = nearest(name, themes)
             hint = f"did you mean {near}?" if near else f"one of {', '.join(sorted(themes))}"
             raise LocalError(f"there is no theme {printable(name, 40)!r}; {hint}")
         self._app.theme = name
+        return f"the theme is {name}"

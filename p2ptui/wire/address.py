@@ -49,6 +49,8 @@ LIMITED_BROADCAST: Final = "255.255.255.255"
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _PORTLESS: Final = "the port is missing; write HOST:PORT, here"
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*).*", re.DOTALL)
+"""A URL: what must be left out of it, and what is the address in it (RFC 3986, section 3)."""
 
 
 def format_address(address: Address) -> str:
@@ -134,6 +136,10 @@ def parse_address(text: str) -> Address:
     Raises:
         ValueError: The text is no address; the message says what would be right.
     """
+    if "//" in text and (url := _SCHEME.fullmatch(text)) is not None:
+        raise ValueError(
+            f"{text!r} is not an address: leave out {url[1]}, and write {url[2] or 'HOST:PORT'}"
+        )
     # With one colon it is no literal without a port: peers name addresses in every other message.
     portless = None if text.count(":") == 1 else with_port(text)
     if text.startswith("["):

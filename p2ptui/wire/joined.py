@@ -59,8 +59,7 @@ def parse_joined(text: str) -> JoinedAddress:
         pin = str(uuid.UUID(wanted))
     except ValueError:
         raise ValueError(
-            f"{text!r}: after the # stands the whole id of the node that must be there, as"
-            " p2ptui key show tells it there"
+            f"{text!r}: write the whole id after the #; p2ptui key show prints it on that machine"
         ) from None
     return JoinedAddress(address, pin=pin)
 

@@ -6,6 +6,7 @@ node lives in the network of the test.
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,6 +251,8 @@ def test_a_file_that_is_not_kept_is_no_success(world, keeping, tmp_path):
     assert said.code == 1
     assert (said.json["delivered"], said.json["kept"], said.json["kept_as"]) == (True, False, None)
     assert said.json["reason"] == "the node takes files of others only"
+    said = world.run(*arguments)
+    assert re.fullmatch(r"delivered .* ms, but the file was not kept\n", said.output)
 
 
 def test_a_receiver_that_does_not_answer_is_no_success(world, keeping, tmp_path, monkeypatch):
@@ -379,6 +382,7 @@ def test_another_network_is_refused(world):
     said = world.run("ping", SERVER, "--network-id", "other")
     assert said.code == 1
     assert f"p2ptui: {SERVER} refused the handshake: network mismatch" in said.errors
+    assert said.errors.endswith("; both nodes need the same --network-id\n")
 
 
 # --- what is said

@@ -199,3 +199,19 @@ def test_what_was_never_sent_whole_is_not_delivered(world, tmp_path):
     said = world.run("send", BOB, "--file", str(file), "--json")
     assert said.json["error"] == "not delivered to bob: it said goodbye: shutting down"
     assert (said.json["status"], said.json["may_have_arrived"]) == ("failed", False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["--check-config", "--bogus"], ["--no-ui"], ["-m", "many"]]
+)
+def test_a_node_that_does_not_start_says_so_in_json_too(capsys, arguments):
+    assert main([*arguments, "--json"]) == 2
+    output, errors = capsys.readouterr()
+    assert output.count("\n") == errors.count("\n") == 1
+    assert errors.partition(": ")[2] == json.loads(output)["error"] + "\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"]])
+def test_what_is_no_failure_prints_no_object(capsys, arguments):
+    assert main([*arguments, "--json"]) == 0
+    assert "error" not in capsys.readouterr().out.partition("usage")[0]

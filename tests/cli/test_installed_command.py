@@ -462,3 +462,19 @@ def test_it_runs_as_a_module_too():
         check=True,
     )
     assert result.stdout == f"p2ptui {described()}\n"
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}]
+)
+def test_a_name_is_the_same_in_every_locale(directory, server, env):
+    name = f"Jürgen名{len(env)}"
+    with headless(directory, "--name", name, "--join", server.address, env=env) as node:
+        node.wait_for("joined")
+        for told in (env, {}):
+            result = run("ping", name, "--join", server.address, "-n", "1", env=told)
+            assert (result.returncode, result.stderr) == (0, "")
+            assert result.stdout.startswith(f"PING {name} (")
+        result = run("send", server.address, "x", env={**env, "P2PTUI_SERVER_NAME": name})
+        assert result.returncode == 0
+        server.wait_for(rf"connected: {name} .*\n.*disconnected: {name}")

@@ -77,7 +77,7 @@ def test_new_makes_a_network_key(capsys, home):
     if sys.platform != "win32":
         assert path.stat().st_mode & 0o777 == 0o600
     assert main(["key", "new", "--output", str(path)]) == 1
-    assert "is not overwritten" in capsys.readouterr().err
+    assert "already exists, and is not overwritten" in capsys.readouterr().err
     assert path.read_text() == text
 
 
@@ -334,3 +334,16 @@ def test_a_command_takes_the_networks_key(home):
     assert told.security.network_key_file == "net.key"
     assert told.network_key is None
     assert command_config(options(), {"P2PTUI_NETWORK_KEY": KEY_TEXT}).network_key == KEY
+
+
+def test_where_no_identity_can_be_made_nobody_is_told_to_make_one(capsys, home, monkeypatch):
+    (home / "data").write_text("no folder")
+    assert main(["key", "show"]) == 1
+    line = capsys.readouterr().err
+    assert "start p2ptui once" not in line
+
+
+def test_trust_says_that_it_takes_no_address(capsys):
+    assert main(["trust", "server.example:8080"]) == 1
+    line = capsys.readouterr().err
+    assert line.endswith("'server.example:8080'; trust takes a name or an id, no address\n")

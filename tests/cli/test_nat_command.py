@@ -212,7 +212,12 @@ def test_a_node_without_stun_is_no_blocked_network(street: Street) -> None:
     assert "--STUN" in said.json["advice"]
     assert said.json["servers"][0]["error"] == "a node lives there, and serves no STUN"
     assert said.code == 1  # what was asked for is not known
+    assert said.json["error"] == said.json["meaning"]
+    assert said.errors == f"p2ptui: {said.json['error']}\n"
     assert said.json["duration_s"] < 2
+    as_text = street.run("--server", PLAIN)
+    assert (as_text.code, as_text.errors) == (1, "")
+    assert all(line == line.rstrip() for line in as_text.output.splitlines())
 
 
 def test_a_node_without_stun_beside_a_stun_server_costs_nothing(street: Street) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
+import os
 import socket
 import sys
 import threading
 
 import pytest
 
-from p2ptui.io.loop import YOUNG_OBJECTS, run
+from p2ptui.io.loop import LOOP_FILES, YOUNG_OBJECTS, run
 from tests.patience import PATIENCE_S
 
 
@@ -107,3 +108,39 @@ def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
         if thread.name.startswith("look up"):
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("spare", range(LOOP_FILES))
+def test_a_loop_that_lacks_files_ends_with_the_reason_alone(spare, recwarn):
+    """uvloop, begun with too few, could neither run nor be closed: three chained tracebacks."""
+    import resource
+
+    async def program():
+        raise AssertionError("it never begins")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(spare + 1)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1, hard))
+        holes = _fill_up()
+        for number in taken[:spare]:
+            os.close(number)
+        with pytest.raises(OSError, match="Too many open files"):
+            run(program(), fast=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in (*taken[spare:], *holes):
+            os.close(number)
+    gc.collect()
+    assert not recwarn.list
+
+
+def _fill_up():
+    """Take all descriptors that are left."""
+    opened = []
+    try:
+        while True:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return opened

@@ -1,5 +1,6 @@
 """What others can write is not believed."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from p2ptui.errors import LocalError
-from p2ptui.io.own_file import read_own_file
+from p2ptui.io.own_file import read_own_file, write_trouble
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.secure.known_nodes import KnownNodes, Met, Trust
@@ -50,3 +51,13 @@ def test_known_nodes_that_others_can_write_are_not_believed(
     assert path.stat().st_mode & 0o777 == mode
     path.chmod(0o600)
     assert KnownNodesStore(lambda: NOW, path).known.judge(MET).trust is Trust.VERIFIED
+
+
+def test_a_folder_that_is_missing_is_what_is_wrong(tmp_path: Path) -> None:
+    """Permission is denied for the folder above: of the file alone that would say nothing."""
+    denied, full = PermissionError(errno.EACCES, "denied"), OSError(errno.ENOSPC, "full")
+    assert write_trouble(tmp_path / "file", denied) == "denied"
+    assert write_trouble(tmp_path / "no" / "file", full) == "full"
+    assert write_trouble(tmp_path / "no" / "file", denied) == (
+        f"its folder {tmp_path / 'no'} does not exist, and cannot be made: denied"
+    )

@@ -112,3 +112,11 @@ def test_the_title_says_of_the_public_address_what_is_true(host, public, said):
         assert expected in title
 
     play(story)
+
+
+def test_keys_are_shown_by_their_signs_and_no_two_columns_touch():
+    lines = help_text(all_bindings(), {}, 100).plain.splitlines()
+    (back,) = [line for line in lines if "bar.complete-back" in line]
+    assert "pane before  bar.complete-back" in back
+    assert any(line.split() == [":", "Command", "app.command"] for line in lines)
+    assert any(line.split() == ["/", "Find", "peers.find"] for line in lines)

@@ -85,5 +85,5 @@ def test_a_terminal_without_a_cursor_gets_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("TEXTUAL_DRIVER", raising=False)
     for stream in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
-    with pytest.raises(LocalError, match="TERM=dumb"):
+    with pytest.raises(LocalError, match="TERM is dumb"):
         run.run_screen(Config())

@@ -91,6 +91,21 @@ def test_ipv6_without_brackets_is_refused_with_what_would_be_right() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("http://127.0.0.1:8080", "leave out http://, and write 127.0.0.1:8080"),
+        ("udp://[::1]:8080/path?query", "leave out udp://, and write [::1]:8080"),
+        ("https:///", "leave out https://, and write HOST:PORT"),
+    ],
+)
+def test_of_a_url_it_is_said_which_part_is_the_address(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match="is not an address") as refused:
+        parse_address(text)
+    assert str(refused.value).endswith(says)
+    assert parse_ip_address(text) is None
+
+
+@pytest.mark.parametrize(
     ("text", "right"),
     [
         ("127.0.0.1", "127.0.0.1:PORT"),
