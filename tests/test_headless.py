@@ -18,6 +18,7 @@ from p2ptui.core.events import (
     Direction,
     ErrorReceived,
     EventsDropped,
+    FilesNotTold,
     MessageTraced,
     Path,
     PeerIntroduced,
@@ -96,6 +97,11 @@ def changed(status: PeerStatus, reason: str | None = None, name: str = "bob") ->
         (RelayDataReceived(NODE_ID, NODE_ID, b"123"), "DEBUG", "3 bytes relayed from 0123abcd"),
         (PeersDiscovered(NODE_ID, (), (NODE_ID,)), "DEBUG", "0 nodes listed, 1 left"),
         (EventsDropped(7), "WARNING", "7 events were not logged: there were too many"),
+        (
+            FilesNotTold(7),
+            "WARNING",
+            "7 more files were not kept: there were too many to name them",
+        ),
     ],
 )
 def test_what_each_event_is_called(caplog, event, level, line):

@@ -12,6 +12,7 @@ from p2ptui.core.events import (
     ErrorReceived,
     EventsDropped,
     FileReceived,
+    FilesNotTold,
     MessageTraced,
     Path,
     PeerIntroduced,
@@ -132,6 +133,7 @@ def test_a_message_is_shown_whole_and_indented():
             "warn",
             "file x is not kept: full",
         ),
+        (FilesNotTold(7), "warn", "7 more files were not kept"),
         (EventsDropped(7), "warn", "7 events are missing"),
     ],
 )
