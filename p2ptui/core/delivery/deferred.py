@@ -22,6 +22,9 @@ told if it is lost."""
 SHORT_BYTES: Final = 1200
 """A message of so many bytes fits one datagram nearly everywhere."""
 
+PAID_WITHIN_S: Final = 60.0
+"""A message of more than that is refused if its peer would not pay for it within this time."""
+
 SEEN_S: Final = 5.0
 """A peer that has been there for so long shows how much it will pay for."""
 
@@ -101,7 +104,7 @@ class Deferred:
         if size <= SHORT_BYTES or age_s < SEEN_S:
             return False
         earned = (AMPLIFICATION_LIMIT - 1) * peer.purse.bytes_in / age_s
-        return size > earned * self._state.config.server.connection_timeout
+        return size > earned * PAID_WITHIN_S
 
     def _lose(self, number: int, peer: Peer) -> None:
         """Others need the room of a message: of each peer the oldest goes first."""

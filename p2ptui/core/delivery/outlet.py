@@ -81,13 +81,13 @@ class Outlet:
     @staticmethod
     def is_contested(peer: Peer) -> bool:
         """Whether another node may be at a peer's address, which has not shown itself since."""
-        at = peer.session.contested_at
+        at = peer.facts.contested_at
         return at is not None and peer.liveness.shown_at <= at
 
     @staticmethod
     def waits_for(peer: Peer) -> bool:
         """Whether something that others send a peer may have to wait."""
-        return not peer.purse.proved or peer.session.contested_at is not None
+        return not peer.purse.proved or peer.facts.contested_at is not None
 
     def may_have(self, peer: Peer, size: int) -> bool:
         """Whether a peer may be sent `size` bytes that it pays for: what answers it, and of others

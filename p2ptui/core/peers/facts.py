@@ -38,6 +38,7 @@ class Facts:
     __slots__ = (
         "acks",
         "capabilities",
+        "contested_at",
         "dialect",
         "info",
         "judged",
@@ -63,6 +64,9 @@ class Facts:
         """Whether it has ever acknowledged anything in this session."""
         self.public_address: Address | None = None
         """This node's address as the peer saw it."""
+        self.contested_at: float | None = None
+        """When another node asked last that may be at its address by now, and would read what is
+        sent there: what others send this one waits until that is known. None: nobody did."""
         self.judged: Judged | None = None
         """What this node's user knows of who it is; None before its session, or if nobody
         judges."""
@@ -77,6 +81,10 @@ class Facts:
     def note_judged(self, judged: Judged) -> None:
         """It was looked at who it is."""
         self.judged = judged
+
+    def note_contested(self, at: float | None) -> None:
+        """Another node may be at its address since a time; None: it is not."""
+        self.contested_at = at
 
     def note_ack(self) -> None:
         """It has acknowledged something in this session."""

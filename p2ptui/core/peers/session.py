@@ -27,7 +27,6 @@ class Session:
         "accepted",
         "challenged",
         "channel_timer",
-        "contested_at",
         "greeted_at",
         "joined_at",
         "parted",
@@ -45,9 +44,6 @@ class Session:
         """When its latest handshake was complete; seconds."""
         self.challenged = False
         """Whether somebody else may be at the address by now: see `sessions.newcomers`."""
-        self.contested_at: float | None = None
-        """When somebody asked last who may be there by now and is another node: what others send
-        this one waits until it is known who would read it. None: nobody."""
         self.greeted_at = NEVER
         """When a repeated handshake of it last drew more than its answer; seconds."""
         self.parted = False
@@ -81,12 +77,6 @@ class Session:
     def note_challenge(self, *, is_held: bool) -> None:
         """Whether a newcomer is held that would take the place."""
         self.challenged = is_held
-        if not is_held:
-            self.contested_at = None
-
-    def note_contested(self, now: float) -> None:
-        """A newcomer is held that is another node, and would read what is sent there."""
-        self.contested_at = now
 
     def note_accepted(self) -> None:
         """The peer has asked for it as well."""

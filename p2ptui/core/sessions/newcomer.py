@@ -122,6 +122,12 @@ class Newcomer:
         self.times_asked_who += 1
         return True
 
+    def note_held(self) -> None:
+        """It is held beside the one before, which may be gone."""
+        self.before.session.note_challenge(is_held=True)
+        if self.may_read:
+            self.before.facts.note_contested(self.began)
+
     def note_answered(self, now: float) -> None:
         """Its answer has left."""
         self.answered_at = now

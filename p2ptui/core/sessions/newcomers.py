@@ -232,9 +232,7 @@ class Newcomers:
         if self._held.put(
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
-            newcomer.before.session.note_challenge(is_held=True)
-            if newcomer.may_read:
-                newcomer.before.session.note_contested(newcomer.began)
+            newcomer.note_held()
             self._plan(self._end, key, newcomer, now + lifetime_s(newcomer))
         if earlier is not None:
             self._release(earlier)
@@ -447,3 +445,5 @@ class Newcomers:
         before = newcomer.before
         others = self._held.held_by(before) or self._doubted.held_by(before)
         before.session.note_challenge(is_held=bool(others))
+        if not others:
+            before.facts.note_contested(None)
