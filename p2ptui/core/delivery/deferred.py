@@ -80,7 +80,7 @@ class Deferred:
         small = (held for held in waiting if len(held.data) <= SHORT_BYTES)
         own = (held for held in waiting if held.on_lost is None)
         for first in (next(own, None), next(small, None), next(iter(waiting), None)):
-            if first is not None and peer.purse.has_room(len(first.data)):
+            if first is not None and peer.has_room(len(first.data)):
                 self._remove(peer, first)
                 return first
         return None
