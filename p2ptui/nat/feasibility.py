@@ -146,6 +146,10 @@ _WAYS: Final = (
 
 
 _NOT_ASKED: Final = "No server could be asked at all: nothing is known of the network."
+_NONE_FURTHER_AWAY: Final = (
+    "UDP passes to the nodes that are connected, which are nearby. No server further away could be"
+    " asked."
+)
 _MANY_REASONS: Final = 3
 
 CHECK_NAMES: Final = (
@@ -155,18 +159,21 @@ CHECK_NAMES: Final = (
 OTHER_VERSION: Final = "ask a server that has an address of the other IP version"
 
 
-def not_asked_words(troubles: Sequence[tuple[str, str]]) -> tuple[str, str]:
+def not_asked_words(
+    troubles: Sequence[tuple[str, str]], *, is_heard: bool = False
+) -> tuple[str, str]:
     """Meaning and advice where no server could be asked at all.
 
     Args:
         troubles: Of each server what happened, and what to do about it.
+        is_heard: Whether nodes nearby are connected.
     """
     known = troubles or [("", CHECK_NAMES)]
     said = [printable(one, 200) for one in dict.fromkeys(one for one, _ in known) if one]
     todo = [one for one in dict.fromkeys(do for _, do in known) if one] or [CHECK_NAMES]
     reasons = f" Why: {'; '.join(said[:_MANY_REASONS])}." if said else ""
     steps = (f"{one[0].upper()}{one[1:]}." for one in todo[:_MANY_REASONS])
-    return f"{_NOT_ASKED}{reasons}", " ".join(steps)
+    return f"{_NONE_FURTHER_AWAY if is_heard else _NOT_ASKED}{reasons}", " ".join(steps)
 
 
 def meaning_of(nat_type: NatType, allocation: PortAllocation) -> str:

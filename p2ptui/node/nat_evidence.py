@@ -180,17 +180,19 @@ def unreached(
         lines.append(f"udp: no answer from {asked}")
     if is_passing:
         return NatReport(udp=True, evidence=tuple(lines))
+    if not silent:
+        reasons = {server.report().error for server in servers}
+        lines += [f"udp: {reason}" for reason in sorted(filter(None, reasons))]
+        troubles = [server.trouble for server in servers if server.trouble is not None]
+        meaning, advice = not_asked_words(troubles, is_heard=bool(heard))
+        udp = True if heard else None
+        return NatReport(udp=udp, evidence=tuple(lines), meaning=meaning, advice=advice)
     if heard:
         # Somebody is heard: that more is blocked would be a guess.
         lines.append("udp: those who are connected are nearer than those who are silent")
         return NatReport(
             udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
         )
-    if not silent:
-        reasons = {server.report().error for server in servers}
-        why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
-        meaning, advice = not_asked_words([s.trouble for s in servers if s.trouble is not None])
-        return NatReport(udp=None, evidence=why, meaning=meaning, advice=advice)
     lines += [f"udp: {s.text}: {s.error}" for s in silent if s.error is not None]
     hosts = {server.address[0] for server in silent if server.address is not None}
     if len(hosts) > 1 or any(server.is_stopped for server in silent):

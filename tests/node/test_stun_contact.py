@@ -135,6 +135,15 @@ def test_where_every_name_hangs_nothing_can_be_asked() -> None:
     assert "names resolve" in report.advice
 
 
+def test_a_name_that_does_not_resolve_is_no_silence_where_somebody_nearby_is_heard() -> None:
+    own = OwnSocket((CLIENT, 8080), (), (("192.168.77.4", 8080),))
+    report = diagnose("hangs.example:3478", names={"hangs.example": (3600.0, "")}, own=own)
+    assert (report.udp, report.nat_type) == (True, NatType.UNKNOWN)
+    assert "No server further away could be asked. Why: " in report.meaning
+    assert "names resolve" in report.advice
+    assert not any("silent" in line for line in report.evidence)
+
+
 def test_blocked_is_said_in_three_seconds_beside_a_slow_name() -> None:
     names = {"slow.example": (0.9, ONE[0]), "hangs.example": (3600.0, "")}
     report = diagnose(
