@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -181,19 +182,21 @@ def _table(rows: Sequence[tuple[str, str]]) -> Table:
 def _print_table(report: NatReport) -> None:
     rows = [*report_rows(report)]
     rows += [("server", f"{name}: {said}") for name, said in server_rows(report)]
-    is_terminal = sys.stdout.isatty()
-    # In a file a line is as long as it is: nothing is wrapped there, and nothing filled up.
-    console = Console(highlight=False, soft_wrap=not is_terminal)
-    if is_terminal:
-        console.print(_table(rows))
-    else:
-        width = max(len(label) for label, _ in rows)
-        for label, value in rows:
-            print(f"{label:<{width}}  {value}".rstrip(), flush=True)
-    console.print()
-    console.print(Text(report.meaning))
-    console.print(Text(report.advice, "bold"))
-    console.print()
-    for line in report.evidence:
-        console.print(Text(printable(line, 1000), "dim"))
-    console.print(Text(f"in {report.duration_s:.1f} s", "dim"))
+    # In a file a line is as long as it is, unless COLUMNS says how wide the lines are to be.
+    is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, soft_wrap=not is_folded)
+    width = max(len(label) for label, _ in rows)
+    with console.capture() as capture:
+        if is_folded:
+            console.print(_table(rows))
+        else:
+            for label, value in rows:
+                console.print(Text(f"{label:<{width}}  {value}"))
+        console.print()
+        console.print(Text(report.meaning))
+        console.print(Text(report.advice, "bold"))
+        console.print()
+        for line in report.evidence:
+            console.print(Text(printable(line, 1000), "dim"))
+        console.print(Text(f"in {report.duration_s:.1f} s", "dim"))
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()), flush=True)

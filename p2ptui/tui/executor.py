@@ -7,7 +7,14 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
+from p2ptui.errors import (
+    LocalError,
+    P2PError,
+    PeerGoneError,
+    PeerTimeoutError,
+    RemoteError,
+    UnknownPeerError,
+)
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
 from p2ptui.node.lookup import OtherServerError, SeveralFitError
 from p2ptui.secure.known_nodes import KnownNode
@@ -212,6 +219,8 @@ class Executor:
             if sent < command.count:
                 last = f", the last took {times[-1]:.2f} ms" if times else ", none answered"
                 progress(f"ping {sent + 1} of {command.count} to {_name(peer)}{last}")
+        if not times and sent > 1 and isinstance(failed, PeerTimeoutError):
+            raise PeerTimeoutError(f"{_name(peer)}: 0 of {sent} answered; {failed}")
         if not times:
             raise failed or LocalError("nothing was sent")
         return (
