@@ -1,7 +1,8 @@
-"""Who makes room where nobody has shown anything: one of the oldest, drawn by lot.
+"""Eviction when no entry has proved anything: draws one of the oldest entries at random.
 
-If it is the oldest, whoever fills a table within a round trip keeps everybody out for sure. If it
-is any, a slower flood costs places that nobody needs to lose. So the newer ones are safe.
+Always evicting the oldest would let anyone who can refill a table within a round trip lock
+everybody else out. Evicting any entry at all would let even a slow flood cost legitimate entries
+their place. So the newer entries are safe.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What was made last is kept, for those who ask for it of the same thing one after the other."""
+"""A one-entry cache, for callers that ask for the same result several times in a row."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,10 +8,10 @@ MadeT = TypeVar("MadeT")
 
 
 class LastMade(Generic[SourceT, MadeT]):
-    """Makes one thing of another, and keeps the last one; nobody changes what it returns.
+    """Derives a value from another one and keeps the last result, which callers must not change.
 
     Args:
-        make: Makes it; what it raises is not kept.
+        make: Makes the value. If it raises, nothing is kept.
     """
 
     __slots__ = ("_last", "_make")

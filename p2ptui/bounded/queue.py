@@ -1,4 +1,4 @@
-"""A queue that others fill: what finds no room in it is refused, and counted."""
+"""A bounded queue that others fill: items that do not fit are refused and counted."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """A queue with a limit: what finds no room is refused, and nothing in it is given up.
+    """counts it.
 
     Args:
         limit: Most items.
-        full: Counted for each item that is refused; empty: whoever appends is told, and tells.
+        full: The counter of refused items; empty: `append` reports the refusal, and its caller
         limit_bytes: Most bytes of all items; None: not counted.
         size_of: The bytes of an item, which must not change while it waits.
-        count: What counts; set by `Tables.add`.
+        count: Increments a counter; set by `Tables.add`.
     """
 
     __slots__ = ("_full", "_items", "_limit", "_limit_bytes", "_size_of", "count", "used_bytes")

@@ -1,8 +1,8 @@
-"""In which order those that a table holds were last used, where that is noted often.
+"""The order in which the entries of a table were last used, for tables in constant use.
 
-A table keeps an order, too; but to move an entry there its neighbours are looked at, and the
-newest. With ten thousand entries, none of which is at hand, that takes a third of the time of a
-Ping.
+A table keeps an order too, but moving an entry within it touches the entry's neighbours and the
+newest entry. With ten thousand entries, none of them in the CPU's cache, that takes a third of the
+time of a Ping.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Recency(Generic[T]):
-    """An order; iterated from what was used longest ago to what was used last.
+    """An order, iterated from the least to the most recently used entry.
 
-    It has no limit of its own: who fills a table enters here what that has taken.
+    It has no limit of its own: its caller enters only what a bounded table has accepted.
     """
 
     __slots__ = ("_order", "newest")

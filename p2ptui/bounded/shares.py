@@ -1,4 +1,4 @@
-"""What one owner may hold of a table: a peer, an address, or the prefix that it is in."""
+"""What one owner may hold of a table. An owner is a peer, an address or an address prefix."""
 
 import ipaddress
 from collections import OrderedDict
@@ -59,7 +59,7 @@ def never_touched(_key: Hashable) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one peer, one address or one prefix may hold of a table."""
+    """What a single peer, address or prefix may hold of a table."""
 
     most: int | float | Callable[[], float]
     """An integer: entries. A float: a part of the table's limit, at least `least` entries; or what
@@ -80,10 +80,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What one address and one prefix may hold of every table that strangers or peers fill.
+    """What one address and one prefix may hold of each table that strangers or peers fill.
 
-    A table that refuses refuses what is over a share. One that evicts takes it as long as there is
-    room; when it is full, who holds more than a share makes room before anybody else.
+    A table that refuses entries refuses whatever exceeds a share. A table that evicts accepts it
+    while there is room; once it is full, owners that exceed their share make room first.
     """
 
     address: Callable[[], float] = lambda: 0.5
@@ -97,8 +97,8 @@ INDEXED: Final = Share(1.0)
 
 
 class Ranks:
-    """Who has most of something, where each change is by one: no owner is looked at but the one
-    that changes."""
+    """Finds the owner that holds most, where each change is by one: it looks only at the owner that
+    changes."""
 
     __slots__ = ("_at", "most")
 
@@ -138,9 +138,9 @@ class Ranks:
 
 
 class Groups(Generic[K]):
-    """Keys by their owner, of each the oldest first.
+    """Keys grouped by owner, each group from its oldest key to its newest.
 
-    Most owners have one key, which takes no container of its own.
+    Most owners have one key, which needs no container of its own.
     """
 
     __slots__ = ("_several", "_single")
@@ -206,12 +206,12 @@ class Groups(Generic[K]):
 
 
 class Holdings(Generic[K]):
-    """The entries of each owner of one kind, the oldest first.
+    """The entries of each owner of one kind, oldest first.
 
     Args:
-        share: Of each owner.
-        has_sizes: Whether bytes are counted as well.
-        is_ranked: Whether it is asked who holds most.
+        share: The share of each owner.
+        has_sizes: Whether bytes are counted too.
+        is_ranked: Whether the owner that holds most is ever asked for.
     """
 
     __slots__ = ("doubted", "of", "ranks", "share", "sizes")
@@ -310,9 +310,9 @@ class Holdings(Generic[K]):
 
 
 class Sites(Holdings[K]):
-    """How much each prefix holds: its addresses hold the entries, which are not listed twice.
+    """How much each prefix holds. The entries belong to its addresses and are not listed twice.
 
-    An owner is named by the address and the prefix, as `owners_at` has them.
+    An owner is the pair of address and prefix, as `owners_at` returns it.
     """
 
     __slots__ = ("_addresses", "_addresses_of", "_counts")

@@ -1,11 +1,11 @@
-"""A map that others fill: it has a limit, an order in which entries go, and counts what it loses.
+"""A map that others fill: it has a limit and an eviction order, and counts what it loses.
 
-An entry comes in by `put` only, which finds room for it or refuses it: there is no way round the
-limit. What is given up is counted under the name that the table was made with; a table without
-one is a memory, which loses its oldest entry as a rule.
+Entries come in only by `put`, which finds room for them or refuses them: there is no way around the
+limit. Lost entries are counted under the name that the table was made with. A table without a name
+is a memory, which normally loses its oldest entry.
 
-The cost of each call does not grow with the table: entries are kept in the order of their age, and
-of those in use at most `LOOKED_AT` are passed over in search of one that may go.
+The cost of a call does not grow with the table: entries are kept in order of age, and a search for
+an entry to evict skips at most `LOOKED_AT` entries that are in use.
 """
 
 from collections import OrderedDict
@@ -46,7 +46,7 @@ UNTOLD: Final = ("", -1)
 
 
 class Crowd(Generic[K]):
-    """An owner that holds all of its share."""
+    """An owner that has used up its share."""
 
     __slots__ = ("holdings", "is_prefix", "owner")
 
@@ -58,25 +58,26 @@ class Crowd(Generic[K]):
 
 
 class BoundedTable(Generic[K, V]):
-    """A map with a limit; iterated from its oldest entry to its newest.
+    """A map with a limit, iterated from its oldest entry to its newest.
 
     Args:
         limit: Most entries.
-        full: Counted for each entry that is evicted or refused; empty: a memory, nobody is told.
-        refuses: Whether a full table refuses the new entry; otherwise the oldest one is evicted.
-        limit_bytes: Most bytes of all entries together, as told to `put`; None: not counted.
-        peer_share: Of each owner named to `put` in `peers`; None: not known apart.
-        shares: Of each address and prefix named to `put`: for every table that strangers or
-            peers fill. `put` must be told whose an entry is.
-        address_share: Of each address, where it is another one than in all tables.
-        prefix_share: Of each prefix, besides that of its addresses; likewise.
-        lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
-        expired: Counted for each entry that came to its end so; empty: not counted.
-        in_use: Whether an entry must stay, whoever needs room.
-        holds: Whether an evicted entry still meant something at a time; otherwise it is not
+        full: The counter of entries that are evicted or refused; empty: a memory, nothing is
             counted.
-        on_evicted: Called with each entry that was evicted, or expired, once it is out.
-        count: What counts; set by `Tables.add`.
+        refuses: Whether a full table refuses new entries; otherwise it evicts the oldest one.
+        limit_bytes: Most bytes of all entries together, as passed to `put`; None: not counted.
+        peer_share: The share of each owner passed to `put` as `peers`; None: owners are not told
+            apart.
+        shares: The shares of the addresses and prefixes passed to `put`, for every table that
+            strangers or peers fill. `put` must then be told the owner of each entry.
+        address_share: The share of each address, where it differs from that of all tables.
+        prefix_share: The share of each prefix, besides that of its addresses, likewise.
+        lifetime_s: How long an entry is valid after `put` or `renew`, seconds; None: for ever.
+        expired: The counter of entries that expired; empty: not counted.
+        in_use: Whether an entry must stay, whoever needs room.
+        holds: Whether an evicted entry was still valid at a given time; if not, it is not counted.
+        on_evicted: Called with each entry that was evicted or expired, once it has been removed.
+        count: Increments a counter; set by `Tables.add`.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
-"""What a datagram is paid with: what its address has earned, or a grant with a reason and a bound.
+"""What pays for a datagram: the credit of its address, or a grant with a reason and a bound.
 
-An address that has not proved itself may be sent three times the bytes that came from there
-(RFC 9000, section 8.1), and so many datagrams for each that came. Whatever else this node sends
-it, of its own accord, is granted: for a reason of the table below, so much and no more.
+An address that has not proved itself may be sent three times the bytes that came from it (RFC 9000,
+section 8.1), and a limited number of datagrams for each that came. Whatever else this node sends
+there of its own accord needs a grant: for a reason of the table below, and within its bound.
 """
 
 import math
@@ -41,7 +41,7 @@ would be lost. Where every fifth datagram is lost, one in five hundred answers n
 class Purse:
     """What an address has earned by its own datagrams and may still be sent.
 
-    A new one is empty; only the gate fills it, with what really came.
+    A new purse is empty; only the gate fills it, with what really arrived.
     """
 
     __slots__ = (
@@ -230,7 +230,7 @@ class Purse:
 
 
 class Payee(Protocol):
-    """A peer, as far as it is sent something."""
+    """A peer, as seen by the accounts."""
 
     purse: Purse
 
@@ -280,15 +280,15 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How much is granted for a reason.
+    """The limits of a grant for one reason.
 
     Attributes:
         size: Bytes to one address.
         datagrams: Datagrams to it.
-        lifetime_s: Within so many seconds from the first; zero for a grant that is for the
-            datagram that is being handled, and is kept nowhere.
+        lifetime_s: How long the grant is valid, seconds from the first; zero: only for the datagram
+            being handled, and stored nowhere.
         of_host: Whether all ports of a host share it.
-        hourly: Datagrams to one host in an hour, over all grants; 0: no bound but those above.
+        hourly: Most datagrams to one host in an hour, over all grants; 0: no further bound.
     """
 
     size: int
@@ -376,23 +376,24 @@ class GrantUse:
 
 @dataclass(slots=True)
 class Hour:
-    """What a host may still be sent for a reason within an hour."""
+    """What a host may still be sent within an hour for one reason."""
 
     left: int
     """Datagrams."""
 
 
 class Grant:
-    """What may be sent to one address for a reason: made by the gate, bounded, and over in time.
+    """What may be sent to one address for a reason: made by the gate, bounded, and of limited
+    lifetime.
 
     Args:
-        use: Where it is counted.
-        at: The address, or the host, that it is for.
+        use: Where its use is counted.
+        at: The address or host that it is for.
         size: Bytes.
-        datagrams: How many.
-        expires: When it is worth nothing any more, seconds.
-        purse: Of the address, if it has one.
-        is_own: Whether that purse pays for it, and all that it holds is granted.
+        datagrams: Number of datagrams.
+        expires: When it ceases to be valid, seconds.
+        purse: The purse of the address, if it has one.
+        is_own: Whether that purse pays, and everything in it is granted.
         hour: What the host may be sent within an hour, if that is bounded.
     """
 

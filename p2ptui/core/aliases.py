@@ -1,5 +1,4 @@
-"""Addresses from which peers send besides their own: bounded for each, and never without the one
-in use."""
+"""Further addresses that peers send from: bounded for each peer, and never without the one in use."""
 
 from collections.abc import Callable, Collection
 from enum import IntEnum
@@ -21,7 +20,7 @@ OwnerT = TypeVar("OwnerT")
 
 
 class Standing(IntEnum):
-    """How well it is known that an address is the owner's."""
+    """How certain it is that an address is its owner's."""
 
     CLAIMED = 0
     """An authentic check came from there."""

@@ -1,4 +1,4 @@
-"""Calls that wait for an answer: each ends once, with that, a refusal, or its time."""
+"""Calls that wait for an answer: each ends once, with the answer, a refusal or a timeout."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ Detail = TypeVar("Detail")
 
 
 class Call(Generic[Detail]):
-    """One call that waits."""
+    """One waiting call."""
 
     __slots__ = ("deadline", "detail", "key", "overdue", "timer", "token")
 
@@ -41,15 +41,15 @@ def forgotten(_call: Call[None]) -> HandshakeError:
 
 
 class Calls(Generic[Detail]):
-    """A room where calls of one kind wait, in their order.
+    """Waiting calls of one kind, in order.
 
     Args:
-        timers: End what is overdue.
-        finish: Called once with each call's token and what became of it.
-        new_token: Names a call.
-        limit: Most calls in the room.
+        timers: End overdue calls.
+        finish: Called once for each call, with its token and result.
+        new_token: Makes the token of a call.
+        limit: Most calls waiting.
         limit_each: Most calls with one key.
-        words: What they wait for, in the plural: for the one who is turned away.
+        words: What they wait for, in the plural, for the message to a caller that is turned away.
     """
 
     def __init__(

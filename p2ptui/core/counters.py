@@ -1,4 +1,4 @@
-"""What the core counts: every datagram, and every reason for which one was dropped."""
+"""What the core counts: every datagram, and every drop by its reason."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +15,7 @@ ROUND_TRIP_BOUNDS_S: Final[tuple[float, ...]] = (
 
 @dataclass(slots=True)
 class RoundTrips:
-    """How long Pings took, in classes."""
+    """A histogram of the round trips of Pings."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(ROUND_TRIP_BOUNDS_S) + 1))
     """One for each bound, of what took no longer and was above the bound before; one for the rest.

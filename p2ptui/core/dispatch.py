@@ -1,4 +1,4 @@
-"""What arrives, told apart by its first byte and its source, and handed to whoever handles it."""
+"""Arriving datagrams, told apart by first byte and source, and passed to their handlers."""
 
 from typing import Final, NamedTuple
 
@@ -31,7 +31,7 @@ STUN_LAST_FIRST_BYTE: Final = 0x03
 
 
 class Receivers(NamedTuple):
-    """Who handles what."""
+    """The handlers of each kind of datagram."""
 
     arrivals: Arrivals
     inbox: Inbox
@@ -47,8 +47,8 @@ class Dispatch:
     """The first look at every datagram.
 
     Args:
-        state: The shared ground.
-        receivers: Who handles what.
+        state: The shared state.
+        receivers: The handlers of each kind of datagram.
     """
 
     def __init__(self, state: NodeState, receivers: Receivers) -> None:

@@ -1,4 +1,4 @@
-"""A payload that was checked, and is decoded when somebody reads it."""
+"""A payload that has been checked, and is decoded when somebody reads it."""
 
 from typing import Any
 
@@ -23,12 +23,13 @@ def may_have_key(data: bytes, keys: tuple[bytes, ...]) -> bool:
 
 
 class Encoded:
-    """The JSON of a payload: it can be a hundredth of the values that it stands for.
+    """The JSON of a payload, which may be a hundredth of the size of the values it stands for.
 
-    It equals what it is decoded to.
+    It compares equal to its decoded value.
 
     Args:
-        data: A copy of what came: a part of a datagram would keep all of it.
+        data: A copy of the payload: a slice of the datagram would keep the whole datagram in
+            memory.
     """
 
     __slots__ = ("data",)

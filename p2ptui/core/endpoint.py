@@ -1,9 +1,8 @@
 """One socket's whole protocol state: datagrams and time in, datagrams and events out.
 
-Five calls drive it, in the manner of quinn and aioquic: `receive_datagram`,
-`handle_timeout`, `datagrams_to_send`, `next_timeout`, `next_event`. Everything
-else is what the user of this node asks for; such a call returns a token, and a
-CallFinished event with that token tells its end.
+Five calls drive it, in the manner of quinn and aioquic: `receive_datagram`, `handle_timeout`,
+`datagrams_to_send`, `next_timeout`, `next_event`. All others are requests of this node's user;
+those return a token, and a CallFinished event with that token reports the result.
 """
 
 import random
@@ -37,12 +36,12 @@ class Endpoint(Parts):
     """A node without its socket and its clock.
 
     Args:
-        config: Every option.
+        config: All options.
         identity: Who this node is; see `core.identity.own_node_info`.
         rng: The only source of randomness.
-        unix_offset: Unix time minus the clock that all `now` come from, seconds.
-        keys: What makes it one that speaks under seal; the id in `identity` is that of its keys.
-            None: it speaks in the open, as all did before.
+        unix_offset: Unix time minus the clock that every `now` comes from, seconds.
+        keys: The keys of a node with secured sessions; the id in `identity` is derived from them.
+            None: all its sessions are open.
     """
 
     def __init__(

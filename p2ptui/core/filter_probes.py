@@ -1,9 +1,9 @@
-"""Peers that help a node to learn what its NAT lets in: one sends it a datagram unasked.
+"""Peers that help a node to learn what its NAT filters: one sends it an unsolicited datagram.
 
-Three nodes take part. The one that wants to know has a session with a server, and opens a
-fresh socket. The server has another peer, the helper, send one probe to the outside address
-of that socket: only once it has itself received the node's tag from there, and from the host
-of the session, so that nobody can aim a probe at an address that did not ask.
+Three nodes take part. The asking node has a session with a server, and opens a fresh socket. The
+server has another peer, the helper, send one probe to the outside address of that socket, but only
+after the server itself has received the node's tag from that address, and from the host of the
+session. So nobody can aim a probe at an address that did not ask for one.
 """
 
 import ipaddress
@@ -81,11 +81,11 @@ class _Armed:
 
 
 class FilterProbes:
-    """All three parts: asking, arranging, and helping.
+    """All three roles: asking, arranging and helping.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -265,7 +265,7 @@ def _tag_of(text: str) -> bytes | None:
 
 
 class _Scope(Enum):
-    """How far an address means the same host."""
+    """The scope within which an address identifies one host."""
 
     LOOPBACK = auto()
     LINK = auto()

@@ -1,4 +1,4 @@
-"""The one way out: every datagram that leaves is paid for here, or does not leave."""
+"""The only way out: every datagram that leaves is paid for here, or does not leave."""
 
 import math
 from collections import deque
@@ -39,18 +39,19 @@ _STUN_BYTES: Final = BOUNDS[Reason.STUN_ANSWER].size
 
 
 class Gate:
-    """Lets datagrams out that an account pays for, and knows every account.
+    """Lets out datagrams that an account pays for, and keeps all accounts.
 
-    Whoever sends holds an account: the purse of an address, or a grant for a reason. Both come
-    from here, and pay for nobody else: a peer's purse for the way to that peer, what one datagram
-    has earned for where it came from, a grant for the address that it names. What the account does
-    not pay for is dropped and counted as `unpaid`.
+    Every sender holds an account: the purse of an address, or a grant for a reason. Both are made
+    here, and pay for one destination only: a peer's purse for the path to that peer, the credit of
+    one datagram for its source, a grant for the address that it names. Datagrams that their account
+    cannot pay for are dropped and counted as `unpaid`.
 
     Args:
         counters: Counts what leaves and what is dropped.
-        emit: Takes what leaves by other sockets; without it nothing does.
-        search: The options of a search at present: checks of one round, and seconds between two.
-        shares: Of the grants, for each address and prefix.
+        emit: Takes what leaves by other sockets; without it, nothing does.
+        search: The current options of a search: checks of one round, and seconds between two
+            rounds.
+        shares: The shares of grants, for each address and prefix.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What each host may still be sent within an hour, for a reason that is bounded so."""
+"""What each host may still be sent within an hour, for reasons with an hourly bound."""
 
 from typing import Final
 
@@ -12,10 +12,10 @@ share of their network, share one: what was counted is never forgotten for other
 
 
 class Hours:
-    """The hours of all hosts, each of which begins when it is first sent something.
+    """The hours of all hosts, each beginning when the host is first sent something.
 
     Args:
-        shares: What hosts of one network may hold of the table.
+        shares: What the hosts of one network may hold of the table.
     """
 
     def __init__(self, shares: Shares) -> None:

@@ -82,10 +82,10 @@ def id_of_ack(message_id: str) -> str:
 
 
 class Secrets:
-    """Numbers and ids that follow from what they are for, and that nobody else can know.
+    """Numbers and ids derived from their purpose, which nobody else can predict.
 
     Args:
-        rng: Where the secret comes from; it is drawn when it is first needed.
+        rng: Where the secret comes from; it is drawn when first needed.
     """
 
     def __init__(self, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""What a server lists when it is asked: the nodes that it knows, or the servers of its network."""
+"""Lists that a server returns on request: the nodes it knows, or the servers of its network."""
 
 from dataclasses import dataclass
 

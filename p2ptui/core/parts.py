@@ -1,4 +1,4 @@
-"""The parts of one endpoint: which there are, and whom each knows."""
+"""The parts of one endpoint, and how they are connected."""
 
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Makes the parts, and brings them together.
+    """Makes the parts and connects them.
 
     Args:
-        state: The ground that they share.
+        state: The state that they share.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -1,4 +1,4 @@
-"""The life of a peer, and the event that tells of its changes."""
+"""The status of a peer, and the event that reports its changes."""
 
 import enum
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from p2ptui.wire.address import Address
 
 
 class PeerStatus(enum.Enum):
-    """The life of a peer, as seen from here."""
+    """The status of a peer, as seen from here."""
 
     CONNECTING = "connecting"
     """It was asked for; nothing has been sent yet."""

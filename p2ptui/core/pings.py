@@ -1,4 +1,4 @@
-"""Pings under way: which of them a Pong answers, and which call waits for it."""
+"""Outstanding Pings: which one a Pong answers, and which call waits for it."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -61,10 +61,10 @@ _NO_PINGS: Final[dict[str, OutstandingPing]] = {}
 
 
 class Pings:
-    """The Pings sent to one address, bounded: the oldest is forgotten, but no call's.
+    """The Pings sent to one address, bounded: the oldest is forgotten, unless a call waits for it.
 
     Args:
-        limit: Most Pings remembered that no call waits for.
+        limit: Most Pings remembered without a waiting call.
     """
 
     __slots__ = (

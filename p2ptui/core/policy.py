@@ -1,8 +1,8 @@
-"""Whom this node lets in: the rules of [security], and each refusal in words for both sides.
+"""Which nodes are let in: the rules of [security], and each refusal in words for both sides.
 
-The network key is wanted of every node with keys, in each mode, but for the ids that may come
-without it. Who has no keys at all is served in the open, unless the mode is require. Where there is
-no network key, require is for any node with keys, or, with allowed ids, for these alone.
+The network key is required of every node with keys, in each mode, except for ids that are allowed
+without it. Nodes without keys are served in the open, unless the mode is require. Without a network
+key, require admits any node with keys or, if allowed ids are configured, only those.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ STRIPPED: Final = "exchange_stripped"
 
 
 class Rule(NamedTuple):
-    """Why somebody is refused."""
+    """Why a node is refused."""
 
     told: str
     """What goes to the other side, which may be of another kind."""
@@ -95,7 +95,7 @@ def words_there(reason: object, words: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """This node has refused a session by a rule of [security]. A flood is reported in part."""
+    """This node has refused a session by a rule of [security]. In a flood, only some are reported."""
 
     node_id: str | None
     """The asking node; None if it is not known."""

@@ -1,4 +1,4 @@
-"""Calls that wait for the Pong of a Ping, wherever that went, each for its time."""
+"""Calls that wait for the Pong of a Ping, wherever the Ping went, each with its timeout."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ class Pongs:
     """The calls that wait for Pongs.
 
     Args:
-        calls: Where they wait; bounded for each address by `core.pings`, and here for all.
+        calls: Where they wait; bounded for each address by `core.pings`, and in total here.
     """
 
     def __init__(self, calls: Calls[None]) -> None:

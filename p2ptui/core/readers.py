@@ -1,9 +1,10 @@
-"""What the programs that read Data here have room for: an Ack says that there was room with them.
+"""How much room the local readers of Data have: an Ack promises that there was room.
 
-Each reader has so many bytes. A sender may hold of them as much as is left free after it, so that
-one alone may have half, ten may have an eleventh each, and there is always something for the next
-(dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). Who
-finds no room waits in line, and what is read is kept for the first of them.
+Each reader has a fixed number of bytes. A sender may hold as many of them as remain free
+afterwards, so one sender alone may hold half, ten may hold an eleventh each, and something is
+always left for the next one (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on
+Networking 6(2), 1998). Senders that find no room wait in line, and room that becomes free is
+reserved for the first of them.
 """
 
 import weakref
@@ -28,12 +29,12 @@ MAX_WAITING: Final = 1024
 
 
 class ReaderRoom:
-    """One reader's bytes: how many messages of whom wait for it.
+    """One reader's bytes, and how many messages of each sender wait for it.
 
     Args:
         readers: All readers of the node.
-        limit_bytes: What may wait altogether.
-        key: If not empty, it reads only what may be an object with this key.
+        limit_bytes: The most that may wait in total.
+        key: If not empty, the reader takes only data that may be an object with this key.
     """
 
     __slots__ = ("__weakref__", "_held", "_keys", "_readers", "key", "limit_bytes", "used_bytes")
@@ -84,7 +85,7 @@ class ReaderRoom:
 class Readers:
     """All readers of a node, and the senders that wait for them.
 
-    A reader that nobody holds any more is none: it is forgotten with its room.
+    A reader that is no longer referenced is forgotten together with its room.
     """
 
     def __init__(self) -> None:

@@ -56,7 +56,7 @@ class Beacons:
     """Signs those of this server, and looks at those of others.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
         identity: Its keys, of which its id is made.
 

@@ -47,7 +47,7 @@ class Deletions:
     """Judges what is taken away.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         view: What the other servers hold.
     """
 

@@ -102,7 +102,7 @@ class Others:
     """Listens to the other servers, and says once a second that this one is there.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
         identity: Its keys, by which it signs that.
         say: Sends a beacon.

@@ -25,7 +25,7 @@ class Statements:
     """The latest statement of each peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -21,7 +21,7 @@ class Tellings:
     """What is still to be told of the nodes of servers that have come or gone.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         others: The servers.
         moved_s: The nodes of one that falls silent have so long to join another one.
         tell: Called with the run of a server, a node that it held, and the time.

@@ -24,8 +24,8 @@ class ReceiveWindows:
     """Tells senders what the readers here have room for, and hears what others say of theirs.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells who leaves.
     """
 

@@ -95,8 +95,8 @@ class DataService:
     """Delivers, echoes, answers and hands on what comes as Data.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         routing: Takes routed messages.
         pager: Sends the route table.
     """

@@ -34,7 +34,7 @@ class PathProbes:
     """Sends probes, answers them, and takes answers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: The way out, which says when it is a peer's turn.
     """
 

@@ -40,8 +40,8 @@ class CarriedMessages:
     """Sends Data by way of others to nodes that never acknowledge.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         routing: Knows the next hop.
     """
 

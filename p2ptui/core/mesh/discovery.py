@@ -87,8 +87,8 @@ class Discovery:
     """Tells peers of each other.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells of joins and leaves.
         pager: Sends long lists.
     """

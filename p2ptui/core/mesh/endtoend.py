@@ -68,7 +68,7 @@ class EndToEnd:
     """The two ends of routed messages.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         routing: Carries them.
         doubt: Looks whether somebody is there who has brought no answer.

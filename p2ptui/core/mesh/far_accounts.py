@@ -27,7 +27,7 @@ def accept_account(
     """Judge a node that has shown its keys.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: This node's.
         account: What was inside the exchange.
         keys: That were shown.

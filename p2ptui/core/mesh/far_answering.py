@@ -61,7 +61,7 @@ class FarAnswering:
     """Answers requests, and takes the sessions of those who complete them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: This node's keys.
         far: The sessions that come of them.
         asking: What this node asks for itself.

@@ -76,7 +76,7 @@ class FarAsking:
     """Begins exchanges.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: This node's keys.
         far: The sessions that come of them.
         send: Sends a request; why that failed.

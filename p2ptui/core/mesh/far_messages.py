@@ -34,7 +34,7 @@ class FarMessages:
     """Seals and opens inner messages, and makes the sessions for that.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         routing: Carries them.
         doubt: See `Tries`.

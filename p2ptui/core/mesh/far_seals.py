@@ -63,7 +63,7 @@ class FarSeals:
     """Knows these sessions, and whom there must be one with.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -96,7 +96,7 @@ class Introductions:
     """The introductions that hold.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -43,8 +43,8 @@ class IntroductionCalls:
     """Asks servers for nodes, and ends the calls that wait for them.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         handshake: Connects to introduced nodes.
         ping: Pings an introduced node, at a time.
     """

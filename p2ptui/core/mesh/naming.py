@@ -42,10 +42,10 @@ class Naming:
     """Learns names.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         queries: Asks for lists.
         routing: Knows who is behind whom, and keeps the names.
-        lifecycle: Tells of servers that are gone.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(

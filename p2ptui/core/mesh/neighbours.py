@@ -64,7 +64,7 @@ class Neighbours:
     """Finds nodes nearby, and lets itself be found.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         handshake: Connects to what answers.
     """

@@ -135,8 +135,8 @@ class Pager:
     """Sends lists to peers, a few pages at a time.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

@@ -21,8 +21,8 @@ class MeshParts:
     """Makes the parts of the mesh.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where peers come and go.
     """
 

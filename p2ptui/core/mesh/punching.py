@@ -18,7 +18,7 @@ class Punches:
     """Sends Pings to the addresses that servers have told.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes Pings.
     """
 

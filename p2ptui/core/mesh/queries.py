@@ -90,8 +90,8 @@ class Queries:
     """Asks for node lists.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

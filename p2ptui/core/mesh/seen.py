@@ -9,7 +9,7 @@ class Seen:
     """Knows messages by who wrote them and their `route_id`.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

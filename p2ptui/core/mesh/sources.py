@@ -41,7 +41,7 @@ class Sources:
     """Tells who the writer of a routed message is.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         table: Knows by whom nodes are listed.
         introductions: Nodes that a server named.
     """

@@ -40,8 +40,8 @@ class Watching:
     """Asks the joined servers for their lists while somebody looks at them (`naming.watched`).
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         naming: Asks deployed servers, whose lists have names only where they are asked for them.
         lifecycle: Tells of servers that come and go.
     """

@@ -31,8 +31,8 @@ class Arrivals:
     """The first look at every message.
 
     Args:
-        state: The shared ground.
-        admission: What strangers may cost.
+        state: The shared state.
+        admission: The limits for strangers.
         takers: Who takes messages.
     """
 

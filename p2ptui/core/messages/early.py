@@ -31,7 +31,7 @@ class EarlyMessages:
     """Keeps what might come from a node that is about to be introduced.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         on_overdue: Called with address, type, time and what pays for an answer, of what nobody
             introduced.
     """

@@ -65,8 +65,8 @@ class Inbox:
     """Takes the messages and frames of authenticated peers.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         services: Who handles what.
         table: What each message is.
     """

@@ -19,8 +19,8 @@ class MessageParts:
     """Makes the parts of the way in.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Who answers handshakes.
         mesh: Who knows strangers by their introduction, or looked for them.
         failover: Who takes the checks of relayed sessions.

@@ -28,8 +28,8 @@ class SessionMessages:
     """Takes Retransmit, Error and Disconnect.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         liveness: Hears that a peer has gone, or forgot this node.
         data: Hears what became of messages that were handed on.
         rendezvous: Hears what became of introductions.

@@ -19,7 +19,7 @@ class Strangers:
     """Takes messages from addresses without a session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         table: Who takes what.
         rendezvous: May have been introduced to it.
         telling: Tells the rest to shake hands.

@@ -22,9 +22,9 @@ class Telling:
     """Tells strangers that they have no session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
-        admission: What strangers may cost.
+        admission: The limits for strangers.
         awaits_answer: Whether a request from an address waits for its answer: that is the next
             that goes there, since deployed clients believe only the first datagram.
     """

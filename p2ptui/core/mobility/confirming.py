@@ -56,8 +56,8 @@ class Confirming:
     """Repeats answered requests until they are acknowledged.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells of sessions that are over.
         begin_anew: Shakes hands anew with a peer, at a time, for a reason.
     """

@@ -55,8 +55,8 @@ class Guests:
     """Takes what peers sign, and tells them where else they could go.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

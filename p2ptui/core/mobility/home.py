@@ -70,10 +70,10 @@ class Home:
     """Chooses this node's home, says so, watches it, and leaves it.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
-        watch: Looks whether a server is there.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(

@@ -57,9 +57,9 @@ class Resumptions:
     """Takes sessions up again.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that have left.
         handshake: Begins sessions anew.
         failover: Knows whether a server may bring one on.
     """

@@ -15,7 +15,7 @@ class Announcing:
     """Tells the other ends of changes.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         checks: Asks by way of the servers.
     """
 

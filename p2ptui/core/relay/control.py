@@ -65,9 +65,9 @@ class RelayControl:
     """Decides what is relayed, and when.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Asks for the proof of addresses.
-        lifecycle: Tells who comes and goes.
+        lifecycle: Reports peers that come and go.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

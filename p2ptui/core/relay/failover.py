@@ -69,11 +69,11 @@ class Failover:
     """Moves relayed sessions from server to server.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: The way out, which tells of overdue messages.
-        lifecycle: Tells who comes and goes.
+        lifecycle: Reports peers that come and go.
         frames: Relays.
-        watch: Looks whether a server is there.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(

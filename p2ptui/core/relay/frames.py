@@ -78,8 +78,8 @@ class RelayFrames:
     """Wraps and unwraps as a client, and passes on as a server.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells of servers and nodes that are gone, and ends those without a server.
         control: What is relayed for others, and when.
     """

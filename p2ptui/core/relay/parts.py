@@ -17,8 +17,8 @@ class RelayParts:
     """Makes the parts of relaying.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where peers come and go.
         mesh: Takes, beside relaying, what other servers hand over.
     """

@@ -48,9 +48,9 @@ class Surveys:
     """Looks at sessions while they are used.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         checks: Asks by way of the servers.
-        watch: Looks whether a server is there.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(self, state: NodeState, checks: WayChecks, watch: ServerWatch) -> None:

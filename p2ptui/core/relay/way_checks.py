@@ -43,7 +43,7 @@ class WayChecks:
     """Asks, answers, and takes the answers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         frames: Relays them.
     """

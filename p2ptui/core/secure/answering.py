@@ -46,7 +46,7 @@ class Answering:
     """Answers requests with a key exchange, and lets in who completes it.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
         sessions: Where peers are let in.
     """

@@ -38,8 +38,8 @@ class Beside:
     """Asks peers for a new session while the old one goes on.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where the new session begins.
     """
 

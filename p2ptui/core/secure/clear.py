@@ -24,7 +24,7 @@ class Clear:
     """Judges messages by whether they are sealed and ought to be.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         answering: Takes requests with a key exchange.
         sessions: Where a peer ends that refuses this node, or is asked otherwise.
         opening: Takes what is sealed.

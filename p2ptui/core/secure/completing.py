@@ -42,7 +42,7 @@ class Completing:
     """Lets in who completes a key exchange.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
         answering: Has answered.
         sessions: Where peers are let in.

@@ -37,8 +37,8 @@ class Displacing:
     """Asks secured peers whether they are still there, before others have their address.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells who has left.
     """
 

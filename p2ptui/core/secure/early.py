@@ -41,7 +41,7 @@ class Early:
     """Keeps them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

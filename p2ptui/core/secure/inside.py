@@ -19,10 +19,10 @@ class Inside:
     """Hands each to its part.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        delivery: The way out.
-        lifecycle: Tells of peers that come and go.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         rekeying: Makes new keys.
     """
 

@@ -24,7 +24,7 @@ class Load:
     """Counts requests for a key exchange, and has those come again that are too many.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -27,7 +27,7 @@ class Opening:
     """Opens sealed frames, each once, and hands the frames of key exchanges on.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
         answering: Knows the key exchanges that are pending.
         completing: Takes their last messages.

@@ -42,8 +42,8 @@ class OwnMoves:
     """Tells secured peers that this node's machine has moved.
 
     Args:
-        state: The shared ground.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        lifecycle: Reports peers that have left.
     """
 
     def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:

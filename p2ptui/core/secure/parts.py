@@ -20,9 +20,9 @@ class SecureParts:
     """Makes them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        delivery: The way out.
+        delivery: Sends messages.
         sessions: Where peers are let in.
     """
 

@@ -31,7 +31,7 @@ class Refusals:
     """Writes refusals, and tells of them no more than somebody reads.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         answers: Writes those that all other programs read.
     """
 
@@ -109,7 +109,7 @@ def _write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> 
     """Write to who has come so far why it is no peer, in a way that nobody else can.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         pending: Its exchange.
         why: The name of a rule, or words.
         now: The time, seconds.
@@ -129,7 +129,7 @@ def _write_refused_offer(state: NodeState, request: Envelope, rule: str, now: fl
     """Write to who offers a key exchange by which rule it is refused.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         request: Its request.
         rule: Its name.
         now: The time, seconds.

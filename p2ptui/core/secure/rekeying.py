@@ -97,9 +97,9 @@ class Rekeying:
     """Agrees on new keys in time.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        lifecycle: Tells of peers that are gone.
+        lifecycle: Reports peers that have left.
         beside: Asks for new sessions.
     """
 

@@ -24,8 +24,8 @@ class Restarts:
     """Takes sessions up again whose other end was restarted.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where the new session begins.
     """
 

@@ -73,7 +73,7 @@ class Roaming:
     """Asks new addresses of secured peers, and moves their sessions.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: Seals what goes to addresses that are nobody's so far.
         lifecycle: Tells of sessions that moved.
     """

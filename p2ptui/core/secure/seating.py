@@ -45,7 +45,7 @@ class Seating:
     """Finds seats for those who have shown their keys.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         lifecycle: Who makes room.
     """
 

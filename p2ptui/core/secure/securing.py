@@ -36,10 +36,10 @@ class Securing:
     """Asks for secured sessions in the place of open ones.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: Knows who can be offered a key exchange.
         beside: Asks.
-        lifecycle: Tells of peers that come and go.
+        lifecycle: Reports peers that come and go.
     """
 
     def __init__(

@@ -51,10 +51,10 @@ class Unheard:
     """Notices that nothing is acknowledged, and has the other addresses asked.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Notices what is not acknowledged in time, and what comes again.
         roaming: Asks, and moves sessions.
-        lifecycle: Tells of peers that are gone.
+        lifecycle: Reports peers that have left.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class Answers:
     """Writes HandshakeResponses, and sends those that begin no session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
     """
 

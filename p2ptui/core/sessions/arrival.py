@@ -161,7 +161,7 @@ class Requests:
     """Reads requests, and turns away who cannot be a peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         lifecycle: Knows whether there is room.
         refuse: Tells who is turned away.
     """

@@ -127,7 +127,7 @@ def greet(
     """What a peer is sent to ask it for a session, noted at the peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         peer: Who is asked.
         now: The time, seconds.
@@ -164,7 +164,7 @@ def write_request(
     """Write a request.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         sequence: Its number.
         continues: What names the session that goes on; empty if none does.
@@ -195,7 +195,7 @@ def ask_again(
     """The same request with a token, as the other side has asked for under load.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         peer: Who is asked.
         greeting: What it was sent.

@@ -19,7 +19,7 @@ class Doubted:
     """Holds them without their answers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         answers: Writes them.
         limits: How many, in all, and for the place of one peer; one of the oldest makes room.
         release: Called with each that is held no longer.

@@ -26,7 +26,7 @@ class FormerSessions:
     """Remembers what came in them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -79,7 +79,7 @@ class Ghosts:
     """Finds them among those of one address.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Asks.
     """
 

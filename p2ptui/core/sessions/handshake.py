@@ -41,8 +41,8 @@ class Handshake(Judging):
     """Makes peers out of addresses.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
     """

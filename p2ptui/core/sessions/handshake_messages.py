@@ -13,7 +13,7 @@ class HandshakeMessages:
     """Takes HandshakeResponse, and the Acks and Errors that come before there is a session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Waits for them.
     """
 

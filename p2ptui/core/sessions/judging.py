@@ -35,8 +35,8 @@ class Judging:
     """Knows the requests under way, and judges what answers them without a name.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     _attempts: dict[Address, Asking]

@@ -60,9 +60,9 @@ class Keepalives:
     """Sends keepalives, answers those of others, and learns.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         own_addresses: Where others on this machine's networks reach it.
         nat_type: What is known of its NAT.
     """

@@ -108,8 +108,8 @@ class Liveness:
     """Keeps sessions alive and ends those whose peer is gone.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Where lost peers are removed.
     """
 

@@ -67,9 +67,9 @@ class Membership:
     """Asks deployed servers that this node joined, with each heartbeat, whether it is listed.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of servers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

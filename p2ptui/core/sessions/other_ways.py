@@ -87,7 +87,7 @@ class AlternatePaths:
     """Knows of such addresses, for a short time and not of many.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Is told when an address has proved itself.
         lifecycle: Where a session moves.
     """

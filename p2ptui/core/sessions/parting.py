@@ -18,7 +18,7 @@ def part(
     """Say goodbye to who has let this node in, in a way that only this node can.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         address: Where it was asked.
         answer: The response by which it did.

@@ -21,8 +21,8 @@ class SessionParts:
     """Makes the parts of sessions.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

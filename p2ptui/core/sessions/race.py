@@ -62,8 +62,8 @@ class Races:
     """Connects to nodes that have several addresses.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         handshake: Asks one address.
     """
 

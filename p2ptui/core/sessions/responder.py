@@ -34,8 +34,8 @@ class Responder:
     """Answers HandshakeRequests.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
         on_crossing: Called with who was accepted: this node may have asked it, too.

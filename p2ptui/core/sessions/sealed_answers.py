@@ -40,7 +40,7 @@ class SealedAnswers:
     """Judges answers by what they show, and begins secured sessions as the side that asked.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
     """
 

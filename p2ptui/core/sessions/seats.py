@@ -43,7 +43,7 @@ class Seats:
     takes the place of somebody from there.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Asks.
     """
 

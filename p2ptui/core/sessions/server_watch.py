@@ -42,9 +42,9 @@ class ServerWatch:
     """Looks closely at servers that may be dead.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of servers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

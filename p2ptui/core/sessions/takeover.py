@@ -89,8 +89,8 @@ class Takeover:
     """Settles who owns a node id.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Where the silent owner is moved.
     """
 

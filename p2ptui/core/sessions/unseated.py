@@ -63,7 +63,7 @@ class Unseated:
     """Those who were answered and have no seat.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Writes Pings.
         lifecycle: Finds room.
         ways: Tells of messages from strangers, and takes what begins a session.

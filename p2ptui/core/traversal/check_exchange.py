@@ -31,7 +31,7 @@ class CheckExchange:
     """Takes what belongs to a traversal out of what begins like STUN.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: Knows the attempts by the names in their checks.
         paths: Knows whom a check went to.
         on_progress: Called when an attempt may send or decide something.

@@ -117,7 +117,7 @@ def send_from(
     """Send from one of the node's sockets; 0 is its own.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         socket: The number of the socket.
         data: The datagram.
         to: Where to.

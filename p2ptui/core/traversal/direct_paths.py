@@ -61,7 +61,7 @@ class DirectPaths:
     """Takes paths up and watches them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Sends again what was under way.
     """
 

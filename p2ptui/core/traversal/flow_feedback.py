@@ -24,7 +24,7 @@ class FlowFeedback:
     """Asks for probes among the guesses, and acts on them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: Tell the other side.
     """
 

@@ -21,7 +21,7 @@ class Gathering:
     """Asks the node's machinery for it, and then offers the round, or answers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         standing: The sockets that all searches share.
         flows: What is known of the limits to new flows.

@@ -36,10 +36,10 @@ class HeadStart:
     """Holds the relay back, and lets it begin when the direct path is late.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Connects to relayed nodes.
         offers: Know the attempts, and this node's networks.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class OfferIntake:
     """Judges offers before anything is sent because of them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         stop: Ends what is under way for an attempt.
         take: Called with an offer that is taken up.

@@ -67,7 +67,7 @@ class Offers:
     """The attempts there are, by node and by the name in their checks, and their offers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: The way to the server.
     """
 

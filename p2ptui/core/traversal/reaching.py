@@ -20,9 +20,9 @@ class Reaching:
     """Connects by the relay, by a direct path, or lets the call wait for one.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Connects.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
         offers: The attempts.
         paths: Take up what was found.
         head_start: Holds the relay back.

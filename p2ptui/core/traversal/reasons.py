@@ -73,7 +73,7 @@ class Reasons:
     """Finds them, tells them, and withdraws them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         paths: Tell the user.
     """

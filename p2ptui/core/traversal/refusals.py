@@ -32,7 +32,7 @@ class Refusals:
     """Ends attempts, or lets them go on without the relay.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         lifecycle: Ends relayed handshakes.
         handshake: Whose calls are taken over.
         offers: The attempts.

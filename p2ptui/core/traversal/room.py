@@ -29,11 +29,11 @@ class Traversal:
     """Searches direct paths, one attempt for each node.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         handshake: Connects where nothing relays.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ class Rounds:
     """Runs them, at most one for each attempt.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         paths: Put checks on the wire.
         standing: The sockets that all searches share.

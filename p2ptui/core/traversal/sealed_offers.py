@@ -75,7 +75,7 @@ class SealedOffers:
     """Seals offers, opens them, and knows the keys for that.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -15,7 +15,7 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
     """Let an attempt use another server if its own is of no use; whether it has one.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         attempt: Which.
         now: The time, seconds.
     """

@@ -24,11 +24,11 @@ class SessionFollower:
     """Tells searches and paths of sessions that begin and end.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Tells to whom messages begin to flow.
-        lifecycle: Tells who comes and goes.
+        lifecycle: Reports peers that come and go.
         handshake: Answers the calls that waited.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
         offers: The attempts.
         paths: The paths in use.
         search_again: Begins a search anew.

@@ -11,7 +11,7 @@ class StandingSockets:
     """Knows which of them reaches which addresses.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: Tell where the one beside is reached.
         paths: Leave a socket that is no longer shared.
     """
