@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """counts it.
+    """A queue with a limit: it refuses items that do not fit and never drops queued ones.
 
     Args:
         limit: Most items.
-        full: The counter of refused items; empty: `append` reports the refusal, and its caller
+        full: The counter of refused items; empty: `append` returns False, and its caller counts.
         limit_bytes: Most bytes of all items; None: not counted.
         size_of: The bytes of an item, which must not change while it waits.
         count: Increments a counter; set by `Tables.add`.

@@ -1,4 +1,5 @@
-"""Further addresses that peers send from: bounded for each peer, and never without the one in use."""
+"""Further addresses that peers send from: bounded for each peer; the one in use is never
+dropped."""
 
 from collections.abc import Callable, Collection
 from enum import IntEnum

@@ -95,7 +95,7 @@ def words_there(reason: object, words: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """This node has refused a session by a rule of [security]. In a flood, only some are reported."""
+    """This node refused a session by a rule of [security]. In a flood, only some are reported."""
 
     node_id: str | None
     """The asking node; None if it is not known."""
