@@ -1,10 +1,10 @@
-"""What shows that a beacon is that of the server which it names, and not one that it said before.
+"""Proof that a beacon is from the server that it names, and not a replay of an earlier one.
 
-Whoever can write to the broker can write a beacon; only who has the keys of which its server's id
-is made can sign one. A beacon that was recorded must not count again, so a server's counter only
-grows. It comes from the clock, and a server that is restarted after its clock was set back starts
-below what its former run has said. That is no recording if it echoes a beacon that this server has
-just sent: no former run can have heard that.
+Anyone who can write to the broker can write a beacon, but only the owner of the keys behind a
+server's id can sign one. So that recorded beacons do not count, a server's counter only grows. It
+is taken from the clock, and a server that is restarted after its clock was set back starts below
+the counter of its former run. Such a beacon is no replay if it echoes a beacon that this server has
+just sent, which no former run can have heard.
 """
 
 import math
@@ -37,7 +37,7 @@ FRESH_S: Final = 5.0
 
 
 class _Latest:
-    """What was accepted last of a server."""
+    """The last beacon accepted from a server."""
 
     __slots__ = ("counter", "highest", "instance", "since")
 
@@ -53,12 +53,12 @@ class _Latest:
 
 
 class Beacons:
-    """Signs those of this server, and looks at those of others.
+    """Signs this server's beacons, and verifies those of the others.
 
     Args:
         state: The shared state.
         own: Who this server is in the cluster.
-        identity: Its keys, of which its id is made.
+        identity: Its keys, which its id is derived from.
 
     Raises:
         ValueError: It is not.

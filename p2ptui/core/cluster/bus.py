@@ -1,14 +1,15 @@
-"""What stands between this room and the broker: orders out, entries and messages in.
+"""The interface between this room and the broker: orders out, entries and messages in.
 
-A bus is a table of entries that outlives everybody, the newest of each key with a revision that
-only grows (a key-value bucket of JetStream), and messages that whoever listens gets at most once.
+A bus is a table of entries that outlives all servers: the newest entry of each key, with a revision
+that only grows (a key-value bucket of JetStream). It also carries messages, which each listener
+gets at most once.
 """
 
 from typing import NamedTuple, Protocol, TypeAlias
 
 
 class Put(NamedTuple):
-    """Set an entry, if what stands there is still what is known here."""
+    """Set an entry, unless it has changed since the revision known here."""
 
     key: str
     value: bytes
@@ -17,14 +18,14 @@ class Put(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Take an entry away, if it is still this one."""
+    """Delete an entry, unless it has changed since the revision known here."""
 
     key: str
     revision: int
 
 
 class Publish(NamedTuple):
-    """Send a message to all who listen to a subject."""
+    """Send a message to everyone who listens to a subject."""
 
     subject: str
     """`servers`, which all servers hear, or the node id of one."""
@@ -35,11 +36,11 @@ Order: TypeAlias = Put | Delete | Publish
 
 
 class Bus(Protocol):
-    """A broker, as whoever drives the room sees it.
+    """A broker, as seen by the code that drives the room.
 
-    While its link is down it does nothing that it is told and forgets it: whatever has to survive
-    that is kept in the room. What it has no room for, or still has when its link goes down, it
-    says.
+    While its link is down it ignores and forgets every order: state that must survive this is kept
+    in the room. It reports orders that it has no room for, or that are still queued when its link
+    goes down.
     """
 
     def do(self, order: Order) -> None:
@@ -47,7 +48,7 @@ class Bus(Protocol):
 
 
 class Heard(Protocol):
-    """What a bus tells the room."""
+    """What a bus reports to the room."""
 
     def handle_link(self, is_up: bool, now: float) -> None:
         """The link to the broker is there, or is gone. Up is said before any entry comes; all that

@@ -1,8 +1,9 @@
-"""Entries that are taken away, and whether that is believed at once.
+"""Deleted entries, and whether a deletion is believed at once.
 
-Nobody signs that an entry is taken away, and whoever can write to the broker can do it. The server
-that holds the node puts the entry again. Once it has done so, its entries of that node are kept for
-a moment when they are taken away, since it will put them again if the node is still there.
+Deletions are not signed, and anyone who can write to the broker can delete an entry. The server
+that holds the node then puts the entry again. Once a server has done so, further deletions of its
+entries for that node are believed only after a moment, since it will put them again if the node is
+still there.
 """
 
 from typing import Final
@@ -29,7 +30,7 @@ LOOK_S: Final = 0.25
 
 
 class _Taken:
-    """What was taken away of one node."""
+    """What is known about deleted entries of one node."""
 
     __slots__ = ("held_until", "is_disputed", "revision", "run")
 
@@ -44,11 +45,11 @@ class _Taken:
 
 
 class Deletions:
-    """Judges what is taken away.
+    """Decides whether deletions are believed.
 
     Args:
         state: The shared state.
-        view: What the other servers hold.
+        view: The nodes that the other servers hold.
     """
 
     def __init__(self, state: NodeState, view: View) -> None:

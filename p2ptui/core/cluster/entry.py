@@ -1,4 +1,4 @@
-"""What is known of a node elsewhere: as it came, read when somebody asks; and who has just come."""
+"""What is known about a node at another server: stored as it came, decoded on demand."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ PASSING_S: Final = 5.0
 
 
 class Entry:
-    """What is known of one node; `Foreign` is made of it when somebody asks."""
+    """What is known about one node; a `Foreign` is made from it on demand."""
 
     __slots__ = ("about", "counter", "heard_at", "revision", "run")
 
@@ -85,7 +85,7 @@ def reachable(entry: Entry | None, node_id: str, network_id: str) -> Foreign | N
 
 
 class Passing:
-    """Nodes that can be answered although no entry of theirs is here yet.
+    """Nodes that can be answered although none of their entries has arrived yet.
 
     Args:
         tables: All tables of this node.

@@ -1,7 +1,7 @@
-"""Which other servers there are: each says so once a second, and is gone when it has fallen silent.
+"""The other servers: each sends a beacon once a second, and is gone when it falls silent.
 
-A server is known by its id and by its run, which is another each time that it starts: what it put
-before it was restarted is not what it holds.
+A server is known by its id and its run, which changes each time it starts: entries that it put
+before a restart do not count as its own.
 """
 
 import math
@@ -82,7 +82,7 @@ this time is there."""
 
 
 class Trouble(Enum):
-    """What is wrong in the cluster, for this node's user."""
+    """A problem in the cluster, for this node's user."""
 
     SAME_NAME = "same_name"
     """Another server has this one's name."""
@@ -99,12 +99,12 @@ class Trouble(Enum):
 
 
 class Others:
-    """Listens to the other servers, and says once a second that this one is there.
+    """Listens to the other servers, and announces this one once a second.
 
     Args:
         state: The shared state.
         own: Who this server is in the cluster.
-        identity: Its keys, by which it signs that.
+        identity: Its keys, which sign the beacons.
         say: Sends a beacon.
     """
 

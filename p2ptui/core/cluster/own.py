@@ -13,11 +13,11 @@ MAX_ADVERTISED: Final = 300
 
 
 class Own:
-    """What all parts of the room say of this server.
+    """What all parts of the room say about this server.
 
     Args:
         identity: Who this node is.
-        name: What the server is called, for people.
+        name: The display name of the server.
         advertised: Where clients reach it.
         rng: Makes the name of this run.
     """

@@ -1,4 +1,4 @@
-"""One run of another server, and what is told of it."""
+"""One run of another server, and how it is described to others."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TOLD_CHARACTERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What is known of another server."""
+    """What is known about another server."""
 
     server_id: str
     name: str

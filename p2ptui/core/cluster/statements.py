@@ -1,4 +1,5 @@
-"""What nodes have signed: the peers of this server that it holds them, others where they were."""
+"""Signed statements of nodes: of this server's peers that it holds them, of others where they
+were."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
-"""A server falls silent, or is back, and all its nodes with it: told some at a time.
+"""A server falls silent or comes back, and all its nodes with it: they are reported in batches.
 
-There may be tens of thousands, and many servers may fall silent at once.
+There may be tens of thousands of nodes, and many servers may fall silent at once.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ TELL_TICK_S: Final = 0.05
 
 
 class Tellings:
-    """What is still to be told of the nodes of servers that have come or gone.
+    """Nodes still to be reported, of servers that have come or gone.
 
     Args:
         state: The shared state.
         others: The servers.
-        moved_s: The nodes of one that falls silent have so long to join another one.
+        moved_s: How long the nodes of a silent server have to join another one, seconds.
         tell: Called with the run of a server, a node that it held, and the time.
     """
 

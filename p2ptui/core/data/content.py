@@ -1,4 +1,4 @@
-"""What a Data payload is, once it is understood."""
+"""The meaning of a Data payload."""
 
 import enum
 from typing import Any
@@ -9,7 +9,7 @@ from p2ptui.wire.message import Envelope
 
 
 class DataKind(enum.Enum):
-    """What a Data payload is."""
+    """The kinds of Data payload."""
 
     # As they compare. Its own is written in Python, and each message is looked up by its meaning.
     __hash__ = object.__hash__
@@ -22,7 +22,7 @@ class DataKind(enum.Enum):
 
 
 class DataContent(Struct):
-    """A Data payload, understood."""
+    """A Data payload, decoded."""
 
     kind: DataKind
     value: Any

@@ -1,4 +1,4 @@
-"""How a node that has no room for Data tells its senders, and what it is told as a sender."""
+"""Flow control of Data: how a node without room tells its senders, and what it does as a sender."""
 
 import math
 from typing import Final
@@ -21,7 +21,7 @@ BUSY_INTERVAL_S: Final = 0.1
 
 
 class ReceiveWindows:
-    """Tells senders what the readers here have room for, and hears what others say of theirs.
+    """Tells senders how much room the readers here have, and heeds what others say about theirs.
 
     Args:
         state: The shared state.

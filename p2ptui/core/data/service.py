@@ -1,4 +1,4 @@
-"""Data: what its payload means, and what is done with it here."""
+"""Data: what its payload means, and how it is handled here."""
 
 from typing import Final
 
@@ -92,7 +92,7 @@ def _end_of_echo(unix: int) -> bytes:
 
 
 class DataService:
-    """Delivers, echoes, answers and hands on what comes as Data.
+    """Delivers, echoes, answers and forwards incoming Data.
 
     Args:
         state: The shared state.

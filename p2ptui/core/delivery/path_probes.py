@@ -1,9 +1,9 @@
-"""Probes of how large a datagram may be on the way to a peer, and the answers to those of others.
+"""Probes of the largest datagram on the path to a peer, and answers to the probes of others.
 
-Peers that announced `path_probe` get a binary frame, and answer with a short one: so each direction
-is known by itself. Other programs get a Ping with padding; they are probed only to find out whether
-a message that they did not acknowledge was too large for the path. Nobody is probed who has not
-proved its address.
+Peers that announced `path_probe` are sent a binary frame and answer with a short one, so each
+direction is measured by itself. Other programs are sent a Ping with padding, but only to find out
+whether an unacknowledged message was too large for the path. Peers that have not proved their
+address are never probed.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,11 +31,11 @@ class _PaddedPing(PingPayload):
 
 
 class PathProbes:
-    """Sends probes, answers them, and takes answers.
+    """Sends probes, answers those of others, and evaluates the answers.
 
     Args:
         state: The shared state.
-        delivery: The way out, which says when it is a peer's turn.
+        delivery: Sends messages, and reports when it is a peer's turn.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

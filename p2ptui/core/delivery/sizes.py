@@ -1,4 +1,4 @@
-"""How large a message to a peer may be at all, and what to say of one that was too large."""
+"""How large a message to a peer may be at all, and how to report one that was too large."""
 
 from typing import Final
 

@@ -1,5 +1,5 @@
-"""Messages to nodes that confirm nothing: brought to the next node on their way as surely as it can
-be done, and from there on they are out of sight."""
+"""Messages to nodes that confirm nothing: delivered reliably to the next hop on their way, and out
+of sight from there on."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ class _Carried:
 
 
 class CarriedMessages:
-    """Sends Data by way of others to nodes that never acknowledge.
+    """Sends Data through others to nodes that never acknowledge.
 
     Args:
         state: The shared state.

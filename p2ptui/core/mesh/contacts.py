@@ -1,4 +1,4 @@
-"""What was exchanged with nodes that are reached by way of others; a table shows it."""
+"""What was exchanged with nodes that are reached through others, for display."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +12,7 @@ MAX_CONTACTS: Final = 1024
 
 @dataclass(slots=True)
 class Contact:
-    """Of one node."""
+    """What was exchanged with one node."""
 
     messages_in: int = 0
     messages_out: int = 0
@@ -23,10 +23,11 @@ class Contact:
 
 
 class Contacts:
-    """Remembers the nodes with which something was exchanged last.
+    """Remembers the nodes with which messages were exchanged last.
 
     Args:
-        shares: Of them, for each address and prefix of those who bring their messages.
+        shares: The shares of contacts, for each address and prefix of the peers that bring their
+            messages.
     """
 
     def __init__(self, shares: Shares | None = None) -> None:

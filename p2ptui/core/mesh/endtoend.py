@@ -1,7 +1,7 @@
-"""Messages that travel inside routed ones: sent until their receiver answers, delivered once.
+"""Messages that travel inside routed ones: repeated until their receiver answers, delivered once.
 
-Hops lose datagrams and remember each `route_id`, so what is sent again is the
-same inner message under a new `route_id`; the receiver knows it by its own id.
+Hops lose datagrams and remember each `route_id`, so a repetition carries the same inner message
+under a new `route_id`; the receiver recognises it by the inner message's own id.
 """
 
 from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ class EndToEnd:
         state: The shared state.
         delivery: Makes messages.
         routing: Carries them.
-        doubt: Looks whether somebody is there who has brought no answer.
+        doubt: Checks whether a peer that has brought no answer is still there.
     """
 
     def __init__(

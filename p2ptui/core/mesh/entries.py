@@ -1,7 +1,7 @@
-"""What a list says of a peer, written and read.
+"""The entry of a peer in a list, written and read.
 
-Newcomers are told of the same few peers, one after the other: an entry is written once for all of
-them, as long as it says the same.
+Newcomers are told about the same few peers one after the other: an entry is written once for all of
+them, until it changes.
 """
 
 from collections.abc import Sequence

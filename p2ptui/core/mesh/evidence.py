@@ -1,4 +1,4 @@
-"""How well it is known what is said of a node, and what that may change.
+"""How well a claim about a node is supported, and what it may change.
 
 | evidence | speaks in its name | moves its route | gives a first name | changes a name |
 | --- | --- | --- | --- | --- |
@@ -19,7 +19,7 @@ from p2ptui.core.trust import vouches
 
 
 class Evidence(IntEnum):
-    """What stands behind something that is said of a node; more is better."""
+    """What supports a claim about a node; more is better."""
 
     HEARSAY = 0
     """A peer says so that this node has not chosen, or somebody in the name of a server whose own
@@ -35,7 +35,7 @@ class Evidence(IntEnum):
 
 
 class Told(Struct, frozen=True):
-    """A list as it came."""
+    """A list as it arrived."""
 
     content: Any
     handshake: object = None
@@ -47,7 +47,7 @@ class Told(Struct, frozen=True):
 
 
 class ListWorth(NamedTuple):
-    """What a list is worth."""
+    """How far a list is believed."""
 
     evidence: Evidence
     is_doubted: bool = False

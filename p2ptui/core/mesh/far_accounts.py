@@ -1,4 +1,4 @@
-"""Who has shown its keys in a key exchange by way of others, and what such an exchange binds."""
+"""Which nodes have proved their keys in a key exchange through others, and what it binds."""
 
 from p2ptui.core.addresses import relay_address, visible_address
 from p2ptui.core.identity import RefusedError, accept_node_info

@@ -1,8 +1,8 @@
-"""The key exchange with a node that is reached by way of others, as the side that answers has it.
+"""The key exchange with a node that is reached through others: the answering side.
 
-It costs about 0.2 ms of CPU. So there are so many a second, and of each peer that brings them no
-more than its share: a request over that is dropped, and comes again. A token would show nothing
-here, since whoever brings a request in another's name gets the answer as well.
+An exchange costs about 0.2 ms of CPU. So their number a second is bounded, with a share for each
+peer that brings requests: a request over the limit is dropped and will be repeated. A token would
+prove nothing here, since a peer that brings a request in another's name also gets the answer.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ EXCHANGES_OF_ONE_PER_S: Final = 50
 
 @dataclass(slots=True, eq=False)
 class _Answered:
-    """One that another node has begun."""
+    """An exchange that another node has begun."""
 
     node_id: str
     request: str
@@ -58,13 +58,13 @@ class _Answered:
 
 
 class FarAnswering:
-    """Answers requests, and takes the sessions of those who complete them.
+    """Answers requests, and takes over the sessions of nodes that complete them.
 
     Args:
         state: The shared state.
         seals: This node's keys.
-        far: The sessions that come of them.
-        asking: What this node asks for itself.
+        far: The sessions that result.
+        asking: The exchanges that this node has begun.
     """
 
     def __init__(self, state: NodeState, seals: Seals, far: FarSeals, asking: FarAsking) -> None:

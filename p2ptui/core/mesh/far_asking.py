@@ -1,10 +1,10 @@
-"""The key exchange with a node that is reached by way of others, as the side that asks has it.
+"""The key exchange with a node that is reached through others: the asking side.
 
-Its three messages are handed on as Data. Whoever wants to say something to such a node asks first,
-and says it when the answer has shown the keys of the node's id. The last message of the exchange
-goes with what is said, each time until something comes back: so neither its loss nor another order
-costs anything. Who is on the way can drop these messages. He can neither answer for the node nor
-have anything said in the open.
+Its three messages are forwarded as Data. A node that wants to send something to such a node first
+asks, and sends it when the answer has proved the keys of the node's id. The last message of the
+exchange travels with the data, each time until something comes back, so neither loss nor reordering
+costs anything. A node on the path can drop these messages, but it can neither answer for the other
+node nor have anything sent in the open.
 """
 
 from collections.abc import Callable
@@ -78,8 +78,8 @@ class FarAsking:
     Args:
         state: The shared state.
         seals: This node's keys.
-        far: The sessions that come of them.
-        send: Sends a request; why that failed.
+        far: The sessions that result.
+        send: Sends a request, and returns why that failed.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""What is said under seal to nodes that are reached by way of others, as `endtoend` says it.
+"""Sealed messages to nodes that are reached through others, for `endtoend`.
 
-Inside a routed message is Data, and in that a `Sealed`: see `wire.sealed`. In its frames is the
+Inside a routed message is Data, and inside that a `Sealed`: see `wire.sealed`. Its frames carry the
 inner message, as it would have been routed in the open.
 """
 

@@ -1,4 +1,4 @@
-"""One key exchange that this node has begun with a node which others reach."""
+"""A key exchange that this node has begun with a node reached through others."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from p2ptui.wire.sealed import Sealed, to_text
 
 
 class Shown(NamedTuple):
-    """What was inside an answer, and whose it is."""
+    """The content of an answer, and whose it is."""
 
     keys: PublicKeys
     account: Account
@@ -22,13 +22,13 @@ class Shown(NamedTuple):
 
 
 class FarOffer:
-    """Offers keys, and reads what is answered.
+    """Offers keys, and reads the answer.
 
     Args:
         seals: This node's keys.
-        own_id: Its id.
-        node_id: Of the node that is asked.
-        psk: The network key; None: without it.
+        own_id: This node's id.
+        node_id: The id of the node that is asked.
+        psk: The network key; None: there is none.
     """
 
     def __init__(self, seals: Seals, own_id: str, node_id: str, psk: bytes | None) -> None:

@@ -1,8 +1,8 @@
-"""Secured sessions with nodes that are reached by way of others: what both ends seal and open.
+"""Secured sessions with nodes that are reached through others: both ends seal and open.
 
-An id that was made from keys says by itself that its node has keys. So nothing is sent in the open
-to one by way of others, and nothing in the open is believed that comes in its name: whoever is on
-the way can drop what is sealed, and that is all. Other ids are those of nodes without keys.
+An id derived from keys shows by itself that its node has keys. So nothing is sent in the open to
+such a node through others, and nothing that arrives in the open in its name is believed: a node on
+the path can drop sealed messages, and do nothing else. All other ids belong to nodes without keys.
 """
 
 import math
@@ -44,7 +44,7 @@ ASK_AGAIN_S: Final = 3.0
 
 @dataclass(slots=True, eq=False)
 class FarSession:
-    """With one node."""
+    """The session with one node."""
 
     session: SecureSession
     keys: PublicKeys
@@ -60,7 +60,7 @@ class FarSession:
 
 
 class FarSeals:
-    """Knows these sessions, and whom there must be one with.
+    """Keeps these sessions, and knows which nodes require one.
 
     Args:
         state: The shared state.

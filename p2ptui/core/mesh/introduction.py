@@ -1,4 +1,4 @@
-"""What is known of nodes that joined servers named, as long as they are no peers."""
+"""What is known about nodes that joined servers named, until they become peers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class Introduction:
 
 
 class OnIntroduced(Protocol):
-    """Is told that a server names a node."""
+    """Called when a server names a node."""
 
     def __call__(
         self,
@@ -93,7 +93,7 @@ def offer_in_the_open(
 
 
 class Introductions:
-    """The introductions that hold.
+    """The valid introductions.
 
     Args:
         state: The shared state.

@@ -1,4 +1,4 @@
-"""Calls that wait until a server introduces a node, and then go on at its address."""
+"""Calls that wait until a server introduces a node, and then continue at its address."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class IntroductionCalls:
         state: The shared state.
         delivery: Sends messages.
         handshake: Connects to introduced nodes.
-        ping: Pings an introduced node, at a time.
+        ping: Pings an introduced node, at a given time.
     """
 
     def __init__(

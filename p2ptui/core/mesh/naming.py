@@ -1,8 +1,9 @@
-"""The names of nodes behind servers: told in lists by our own kind, asked for where they are not.
+"""The names of nodes behind servers: listed by our own kind, asked for elsewhere.
 
-Programs of the reference's kind list ids and addresses; they tell names only in the answer to a
-ListNodesRequest, and whole. So one is asked seldom: when a person names somebody whom nobody
-here knows; and, where a person looks on, once a while when nodes without a name have turned up.
+Programs of the reference's kind list ids and addresses only; they give names only in the answer to
+a ListNodesRequest, which is the whole list. So these are asked seldom: when a person names a node
+that nobody here knows, and, while a person watches, once in a while when nodes without a name have
+turned up.
 """
 
 import math
@@ -44,7 +45,7 @@ class Naming:
     Args:
         state: The shared state.
         queries: Asks for lists.
-        routing: Knows who is behind whom, and keeps the names.
+        routing: Knows which nodes are behind which servers, and keeps the names.
         lifecycle: Reports servers that have left.
     """
 

@@ -1,8 +1,8 @@
-"""Nodes on this machine and its own networks: looked for by probes, and told that we are here.
+"""Nodes on this machine and its own networks: searched for by probes, and told about this node.
 
-The one case in which a stranger is served: a DiscoveryRequest that names this
-node's network and comes from loopback or a directly attached network is
-answered with this node's own entry.
+This is the one case in which a stranger is served: a DiscoveryRequest that names this node's
+network and comes from loopback or a directly attached network is answered with this node's own
+entry.
 """
 
 import ipaddress
@@ -66,7 +66,7 @@ class Neighbours:
     Args:
         state: The shared state.
         delivery: Makes messages.
-        handshake: Connects to what answers.
+        handshake: Connects to the nodes that answer.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, handshake: Handshake) -> None:

@@ -1,9 +1,9 @@
-"""What an update tells: who joined and who left, written once for all who are told.
+"""The content of an update: who joined and who left, written once for all receivers.
 
-A storm of joins is told as one, and each of those who joined is told of it too. So nothing is
-written for each of them: all are sent the same pages, but for the one page on which it would read
-of itself. Nobody is sent more pages of one update than a few: then the pages are shared out among
-all who are told, and what one of them needs besides it asks for.
+A storm of joins is reported as one update, which the joining nodes get too. Nothing is written for
+any of them alone: all are sent the same pages, except for the one page that names the receiver
+itself. Nobody is sent more than a few pages of one update. If there are more, the pages are divided
+among the receivers, and each of them asks for whatever else it needs.
 """
 
 import random
@@ -25,8 +25,8 @@ class _Cut:
     """Entries in pages, each written once.
 
     Args:
-        entries: What is told, by the id of whom it tells.
-        budget_bytes: Of a page, at most.
+        entries: The entries, by the id of the node that each is about.
+        budget_bytes: Most bytes of a page.
     """
 
     def __init__(self, entries: dict[str, bytes], budget_bytes: int) -> None:
@@ -69,9 +69,9 @@ class News:
     """Who joined and who left.
 
     Args:
-        joined: Who joined, as nodes of our kind are told.
-        left: The ids of those who left.
-        budget_bytes: Of the entries in a message, at most.
+        joined: The entries of nodes that joined, as nodes of our kind are sent them.
+        left: The ids of nodes that left.
+        budget_bytes: Most bytes of the entries in a message.
     """
 
     def __init__(self, joined: Sequence[PeerInfo], left: Sequence[str], budget_bytes: int) -> None:

@@ -1,7 +1,7 @@
-"""Long lists leave page by page: each within the datagram budget, valid by itself, and paced.
+"""Long lists, sent page by page: each within the datagram budget, valid by itself, and paced.
 
-To an address that has proved nothing goes what its request pays for; the rest waits for the proof,
-or for the next request.
+An address that has proved nothing is sent as much as its request pays for; the rest waits for the
+proof or for the next request.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ class Cutter:
     """Cuts a list into pages whose sizes are known only when they are due.
 
     Args:
-        entries: What is listed; each is encoded when the page before it is cut.
+        entries: The entries of the list; each is encoded when the page before it is cut.
     """
 
     def __init__(self, entries: Iterator[Any]) -> None:

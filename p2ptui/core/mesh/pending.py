@@ -1,4 +1,4 @@
-"""A message of this node's that is routed, and waits for its receiver's answer."""
+"""A routed message of this node that waits for its receiver's answer."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from p2ptui.text import counted
 
 @dataclass(slots=True)
 class PendingMessage:
-    """One of them."""
+    """One such message."""
 
     node_id: str
     message: bytes

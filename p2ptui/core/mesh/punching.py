@@ -1,4 +1,5 @@
-"""Pings to introduced nodes: they open this node's NAT for the other side, and ask who is there."""
+"""Pings to introduced nodes: they open this node's NAT for the other side, and find out who is
+there."""
 
 from typing import Final
 
@@ -15,7 +16,7 @@ PUNCH_INTERVAL_S: Final = 0.2
 
 
 class Punches:
-    """Sends Pings to the addresses that servers have told.
+    """Sends Pings to the addresses that servers have named.
 
     Args:
         state: The shared state.

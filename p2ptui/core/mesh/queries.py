@@ -1,4 +1,4 @@
-"""Node lists that this node asks its peers for, gathered page by page."""
+"""Node lists that this node requests from its peers, collected page by page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""What is done again because somebody asks again: a few times, and not at once.
+"""Actions repeated because somebody asks again: a limited number of times, and not at once.
 
-Whoever asks for a node asks again until something comes of it. A node that cannot search can do no
-more about the fourth introduction, or the tenth Ping, than about the first.
+A node that asks for another one repeats its request until something comes of it. A node that cannot
+search can do no more about the fourth introduction, or the tenth Ping, than about the first.
 """
 
 import math
@@ -16,7 +16,7 @@ REPEATS_HOLD_S: Final = 30.0
 
 @dataclass(slots=True)
 class Repeats:
-    """How often something was done for somebody."""
+    """How often an action was done for somebody."""
 
     began: float = -math.inf
     last: float = -math.inf

@@ -1,4 +1,4 @@
-"""The distance table: through whom a node is reached, how far it is, and until when that holds."""
+"""The distance table: next hop, distance and lifetime of the route to each node."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -27,7 +27,7 @@ _TEXT_BYTES: Final = 56
 
 
 class Route(Struct, frozen=True, eq=False):
-    """One way to a node."""
+    """One route to a node."""
 
     next_hop: str
     """The id of the peer that comes next."""
@@ -81,15 +81,15 @@ class Route(Struct, frozen=True, eq=False):
 
 
 class RouteTable:
-    """Routes by destination, bounded; the one not refreshed or used for longest makes room.
+    """Routes by destination, bounded; the least recently refreshed or used one makes room.
 
     Nodes that are peers themselves are not in it: they are always reached directly.
 
     Args:
-        lifetime_s: How long a route holds without news, seconds.
-        limit: Most routes held.
-        count: Called with a cause when one makes room that still holds.
-        shares: Of the routes, for each address and prefix of those who tell them.
+        lifetime_s: How long a route is valid without news, seconds.
+        limit: Most routes.
+        count: Called with a cause when a valid route makes room.
+        shares: The shares of routes, for each address and prefix of the peers that announce them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Routed messages that came here lately: none is delivered or handed on twice."""
+"""Routed messages that arrived lately: none is delivered or forwarded twice."""
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.state import NodeState
@@ -6,7 +6,7 @@ from p2ptui.wire.address import Address
 
 
 class Seen:
-    """Knows messages by who wrote them and their `route_id`.
+    """Recognises messages by their writer and `route_id`.
 
     Args:
         state: The shared state.

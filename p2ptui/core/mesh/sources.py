@@ -1,11 +1,11 @@
-"""Who wrote a routed message, and whether whoever hands it over may name that node.
+"""Who wrote a routed message, and whether the node that forwards it may name that writer.
 
-At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
-asks here. Every other `source_node` is judged here, but for what other servers say: see `handed`.
-A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
-In the name of a third node speaks only who may: nobody while that node has a session here or with
-another server of the network, a joined server otherwise, and another peer that forwards only while
-nobody better knows the node.
+At hop 0 the writer is the node that hands the message over, whatever name it uses: `Routing` knows
+that before it asks here. Every other `source_node` is judged here, except for what other servers
+say: see `handed`. A name in a payload is only a claim. What arrives in a session is from its peer,
+whatever the payload says. Nobody may speak in the name of a third node while that node has a
+session here or with another server of the network. Otherwise a joined server may, and another peer
+that forwards may only while nobody better knows the node.
 """
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from p2ptui.wire.address import Address
 
 class Writer(Struct, frozen=True):
     """Who wrote a routed message, and who handed it over. Only `Sources` makes one, and
-    `FarMessages` says of it that its keys were shown."""
+    `FarMessages` notes in it that the writer's keys were proved."""
 
     origin: Origin
     node_id: str
@@ -38,11 +38,11 @@ class Writer(Struct, frozen=True):
 
 
 class Sources:
-    """Tells who the writer of a routed message is.
+    """Determines the writer of a routed message.
 
     Args:
         state: The shared state.
-        table: Knows by whom nodes are listed.
+        table: Knows which servers list a node.
         introductions: Nodes that a server named.
     """
 

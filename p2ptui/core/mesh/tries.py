@@ -1,4 +1,4 @@
-"""Whom a routed message is handed to when it sets out, and when it does so once more."""
+"""The next hops of a routed message, for its first try and for each further one."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ from p2ptui.core.peers import Peer
 
 
 class Tries:
-    """Chooses.
+    """Chooses the next hops.
 
     Args:
-        routing: Knows the ways.
-        doubt: Looks whether somebody is there who has brought no answer.
+        routing: Knows the routes.
+        doubt: Checks whether a peer that has brought no answer is still there.
     """
 
     def __init__(self, routing: Routing, doubt: Callable[[Peer, float], None]) -> None:

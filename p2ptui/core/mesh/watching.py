@@ -1,8 +1,8 @@
-"""Where a person looks on: what the servers list is asked for at once, and kept fresh.
+"""While a person watches, server lists are requested at once and kept fresh.
 
-A newcomer is pushed one page of a list, and what nobody confirms is forgotten after
+A newcomer is pushed one page of a list, and entries that nobody confirms are forgotten after
 `route_lifetime`. So a node with a screen asks each server that it joined for the whole list when it
-joins, and again three times within that lifetime: two questions may be lost. Nobody else asks.
+joins, and three more times within that lifetime: two requests may be lost. Other nodes do not ask.
 """
 
 from typing import Final
@@ -42,8 +42,8 @@ class Watching:
     Args:
         state: The shared state.
         delivery: Sends messages.
-        naming: Asks deployed servers, whose lists have names only where they are asked for them.
-        lifecycle: Tells of servers that come and go.
+        naming: Asks deployed servers, whose lists contain names only on request.
+        lifecycle: Reports servers that come and go.
     """
 
     def __init__(

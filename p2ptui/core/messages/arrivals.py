@@ -1,4 +1,4 @@
-"""Messages as they arrive, before it is known from whom: decoded, and handed to who takes them."""
+"""Messages as they arrive, before their sender is known: decoded, and passed to their handler."""
 
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 
 
 class Takers(NamedTuple):
-    """Who takes messages."""
+    """The handlers of decoded messages."""
 
     table: MessageTable
     strangers: Strangers
@@ -33,7 +33,7 @@ class Arrivals:
     Args:
         state: The shared state.
         admission: The limits for strangers.
-        takers: Who takes messages.
+        takers: The handlers of decoded messages.
     """
 
     def __init__(self, state: NodeState, admission: Admission, takers: Takers) -> None:

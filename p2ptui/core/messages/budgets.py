@@ -1,7 +1,8 @@
-"""Budgets: what others may make this node do, in all and each of them; which bounds each message.
+"""Budgets: what others may make this node do, each of them and in total, by message type.
 
-A budget that the table of messages judges is drawn on before the handler is called: no handler can
-forget it. The others need to know more than who sent a message, and name who judges them.
+A budget that the table of messages judges is charged before the handler is called, so no handler
+can forget it. The others need to know more than the sender of a message, and name the code that
+judges them.
 """
 
 import enum
@@ -44,7 +45,7 @@ class Cost(enum.Enum):
 
 
 class Budget(NamedTuple):
-    """What bounds messages of one kind."""
+    """The limit for messages of one kind."""
 
     name: str
     cost: Cost
@@ -137,14 +138,15 @@ BUDGETS: Final = (
 
 
 class UnvouchedAnswers:
-    """What goes to proved peers for requests that anybody may have sent in their name.
+    """Bytes sent to proved peers for requests that anybody may have forged in their name.
 
-    A recent proof does not help there: the peer is alive, and answers whatever it is asked. So each
-    has so many bytes a minute for all such requests together, beyond three times their own. Half of
-    that may go at once, and the rest as time passes: in no minute it is more.
+    A recent proof of the address does not help there: the peer is alive, and answers whatever it is
+    asked. So each peer has an allowance of bytes a minute for all such requests together, beyond
+    three times their own size. Half of it may be used at once, and the rest becomes available over
+    time, so no minute exceeds it.
 
     Args:
-        bytes_per_minute: The option at present.
+        bytes_per_minute: The current value of the option.
     """
 
     def __init__(self, bytes_per_minute: Callable[[], int]) -> None:
@@ -169,8 +171,8 @@ class Accounts:
     """What has been used of the budgets that the table of messages judges.
 
     Args:
-        drop: Called with a cause for each message that is over its budget.
-        most_peers: How many peers there may be, each with a share of its own.
+        drop: Called with a cause for each message that exceeds its budget.
+        most_peers: How many peers there may be, each with its own share.
     """
 
     def __init__(self, drop: Callable[[str], None], most_peers: Callable[[], int]) -> None:

@@ -1,7 +1,7 @@
-"""Messages that overtook the introduction of their sender wait for it a moment.
+"""Messages that overtook the introduction of their sender, and wait for it briefly.
 
-A server names two nodes to each other at the same time. What the one sends at once may reach the
-other before the server's word does, and an Error would be shown to a person over there.
+A server names two nodes to each other at the same time. What one of them sends at once may reach
+the other before the server's message does, and an Error would be shown to a person at the sender.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ _Waiting: TypeAlias = BoundedQueue[tuple[Envelope, Purse]]
 
 
 class EarlyMessages:
-    """Keeps what might come from a node that is about to be introduced.
+    """Keeps messages that may be from a node about to be introduced.
 
     Args:
         state: The shared state.
-        on_overdue: Called with address, type, time and what pays for an answer, of what nobody
-            introduced.
+        on_overdue: Called with the address, type, time and purse of each message whose sender was
+            not introduced in time.
     """
 
     def __init__(

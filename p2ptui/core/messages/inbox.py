@@ -1,4 +1,4 @@
-"""What authenticated peers send: duplicates dropped, acknowledged, and each type to its handler."""
+"""Messages from authenticated peers: duplicates dropped, the rest acknowledged and handled."""
 
 import enum
 from typing import Any, Final
@@ -67,8 +67,8 @@ class Inbox:
     Args:
         state: The shared state.
         delivery: Sends messages.
-        services: Who handles what.
-        table: What each message is.
+        services: The handlers of messages.
+        table: The rows of the messages.
     """
 
     def __init__(

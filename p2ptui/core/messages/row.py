@@ -1,4 +1,4 @@
-"""What is said of one type of message: the columns of the table in `rows`."""
+"""The columns of the table in `rows`, for one type of message."""
 
 import enum
 from collections.abc import Callable, Hashable
@@ -24,7 +24,7 @@ earned, time; whether it took it."""
 
 
 class Refusal(enum.Flag):
-    """When the sender of a message that is not taken is told so, with an Error."""
+    """When the sender of a refused message is told so with an Error."""
 
     NEVER = 0
     TO_STRANGERS = enum.auto()
@@ -39,7 +39,7 @@ payload_as_it_is: Final[Reader] = attrgetter("payload")
 
 
 class Row(NamedTuple):
-    """One type of message; or one meaning of it, where its payload decides what it is."""
+    """One type of message; or one meaning of it, where the payload decides what it means."""
 
     kind: str
     """Its `message_type`."""

@@ -1,6 +1,6 @@
 """The table of messages: what each type is, who must have sent it, what it costs, who handles it.
 
-Whoever adds a type writes its payload in `wire.message`, its row here, and its handler.
+To add a type, write its payload in `wire.message`, its row here, and its handler.
 """
 
 from collections.abc import Callable, Hashable

@@ -1,4 +1,4 @@
-"""What a session's two ends tell each other about it: gaps, refusals and the end."""
+"""What the two ends of a session tell each other about it: gaps, refusals and its end."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,10 +30,10 @@ class SessionMessages:
     Args:
         state: The shared state.
         delivery: Sends messages.
-        liveness: Hears that a peer has gone, or forgot this node.
-        data: Hears what became of messages that were handed on.
-        rendezvous: Hears what became of introductions.
-        note_goodbye: Hears that a peer has gone, and where that says that others may go.
+        liveness: Learns that a peer has left, or has forgotten this node.
+        data: Learns what became of forwarded messages.
+        rendezvous: Learns what became of introductions.
+        note_goodbye: Called when a peer has left, with the servers that it names as alternatives.
     """
 
     def __init__(

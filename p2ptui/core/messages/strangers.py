@@ -1,4 +1,4 @@
-"""Messages from addresses that have no session: the few that mean something, and the rest."""
+"""Messages from addresses without a session: the few that mean something, and the rest."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.mesh.rendezvous import Rendezvous
@@ -20,12 +20,12 @@ class Strangers:
 
     Args:
         state: The shared state.
-        table: Who takes what.
-        rendezvous: May have been introduced to it.
+        table: Knows the handlers.
+        rendezvous: Knows addresses that were introduced.
         telling: Tells the rest to shake hands.
-        races: Addresses that this node asked, and another answered first.
+        races: Addresses that this node asked, where another one answered first.
         ways: Addresses of a node whose request came from several.
-        newcomers: Those who must show that they are there.
+        newcomers: Nodes that must prove that they are there.
     """
 
     def __init__(

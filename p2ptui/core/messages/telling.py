@@ -25,8 +25,8 @@ class Telling:
         state: The shared state.
         delivery: Makes messages.
         admission: The limits for strangers.
-        awaits_answer: Whether a request from an address waits for its answer: that is the next
-            that goes there, since deployed clients believe only the first datagram.
+        awaits_answer: Whether a request from an address still waits for its answer, which must then
+            be the next datagram sent there: deployed clients believe only the first one.
     """
 
     def __init__(
