@@ -1,16 +1,17 @@
-"""A session that this node asked for is certain when its request is acknowledged.
+"""A session that this node asked for is certain once its request is acknowledged.
 
-The answer alone says too little: at an address in use it goes to whoever asks, and the session
+The answer alone says too little: at an address in use it goes to anyone who asks, and the session
 there goes on until that answer is acknowledged; see `sessions.newcomers`. If the Ack is lost, or
 the other side could not wait for it, this node believes in a session that nobody else knows. Pings
-tell nothing, since the session before answers them as well.
+reveal nothing, since the previous session answers them too.
 
-So the request is repeated, byte for byte, until its Ack comes, for some minutes at most. If the
-answer is the same as before, it is acknowledged again. If it is another one, the other side has
-forgotten the first: this node shakes hands anew.
+So the request is repeated, byte for byte, until its Ack comes, for a few minutes at most. If the
+answer is the same as before, it is acknowledged again. If it differs, the other side has forgotten
+the first one, and this node shakes hands anew.
 
-Under seal a session is certain with the first frame that opens by its keys. The same request draws
-another answer there if it comes from another address, or late: that says nothing about the session.
+A sealed session is certain with the first frame that opens with its keys. There the same request
+gets a different answer if it comes from another address, or late: that says nothing about the
+session.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ FORGOTTEN: Final = "it does not know this session"
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A session whose request was answered, and not acknowledged yet."""
+    """A session whose request was answered but not acknowledged yet."""
 
     greeting: Greeting
     pause_s: float = FIRST_PAUSE_S
@@ -58,8 +59,8 @@ class Confirming:
     Args:
         state: The shared state.
         delivery: Sends messages.
-        lifecycle: Tells of sessions that are over.
-        begin_anew: Shakes hands anew with a peer, at a time, for a reason.
+        lifecycle: Reports sessions that have ended.
+        begin_anew: Shakes hands anew with a peer, at a given time, for a reason.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The nodes at a server of a cluster: what they sign, and what they are told of the other servers.
+"""The nodes at a server of a cluster: what they sign, and how they learn of the other servers.
 
-Without a cluster nobody is asked for a statement, and none is taken.
+Without a cluster, no statements are requested or accepted.
 """
 
 import math
@@ -52,7 +52,7 @@ NAMED_AT_GOODBYE: Final = 4
 
 
 class Guests:
-    """Takes what peers sign, and tells them where else they could go.
+    """Takes signed statements from peers, and tells them which other servers they could use.
 
     Args:
         state: The shared state.

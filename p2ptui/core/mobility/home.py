@@ -1,9 +1,10 @@
-"""The server of a cluster that this node is at: the quickest that it has joined and that is up.
+"""The server of a cluster that represents this node: the quickest live one that it has joined.
 
-A node may have joined several servers of one cluster. It signs which of them others are to reach it
-by: its home. Its heartbeats find a dead server within a minute; a home is asked every two seconds
-by the smallest datagram that there is, unless something comes from it anyway, so that somebody who
-writes to this node waits for five seconds at most. Servers outside of clusters are never asked so.
+A node may have joined several servers of one cluster. It signs through which of them others are to
+reach it: its home. Heartbeats find a dead server within a minute, but the home is sent the smallest
+possible datagram every two seconds, unless something arrives from it anyway, so that a node that
+writes to this one waits for at most five seconds. Servers outside a cluster are never probed like
+this.
 """
 
 import math
@@ -67,7 +68,7 @@ _ENTRIES: Any = OtherServers
 
 
 class Home:
-    """Chooses this node's home, says so, watches it, and leaves it.
+    """Chooses this node's home, announces it, watches it, and leaves it.
 
     Args:
         state: The shared state.

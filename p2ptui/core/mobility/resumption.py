@@ -1,12 +1,12 @@
-"""A session whose address may lead nowhere any more is asked for again, and goes on meanwhile.
+"""A session whose address may no longer work is requested again, and goes on meanwhile.
 
-Whoever begins anew has ended what was before. But the machine may have left the network of the
-other node, and then only a server that both have joined brings the session on, see `failover`. So
-where there may be such a server, the request for a new session leaves beside the old one, which it
-names: the answer begins the new one, at once; without it, the old one goes by way of the server, or
-ends as any session that falls silent. A private address is not asked: whoever has it in the network
-of now could say to be that node. There the server alone brings the session on, and a direct path is
-searched as between any two nodes that it knows.
+Beginning anew ends the previous session. But the machine may have left the network of the other
+node, and then only a server that both have joined can carry the session on; see `failover`. So
+where such a server may exist, the request for a new session is sent beside the old one, which it
+names. An answer begins the new session at once; without one, the old session goes on through the
+server, or ends like any session that falls silent. A private address is not asked: in the current
+network, anyone may have that address and could claim to be the node. There only the server can
+carry the session on, and a direct path is searched for as between any two nodes that it knows.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ NOT_THE_ONE: Final = "another node was asked for"
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that left while the session went on."""
+    """A request that was sent while the session went on."""
 
     greeting: Greeting | None
     """None: the address is private, and is not asked."""
@@ -54,14 +54,14 @@ class _Asked:
 
 
 class Resumptions:
-    """Takes sessions up again.
+    """Resumes sessions.
 
     Args:
         state: The shared state.
         delivery: Sends messages.
         lifecycle: Reports peers that have left.
         handshake: Begins sessions anew.
-        failover: Knows whether a server may bring one on.
+        failover: Knows whether a server may carry a session on.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a peer has told of itself, and what was seen of its habits."""
+"""What a peer has said about itself, and which dialect it was seen to speak."""
 
 import enum
 from functools import lru_cache
@@ -13,7 +13,7 @@ NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Dialect(enum.Enum):
-    """Whose habits a peer has: see `Envelope.speaks_reference`."""
+    """Which dialect a peer speaks: see `Envelope.speaks_reference`."""
 
     SPEC = "spec"
     REFERENCE = "reference"
@@ -33,7 +33,7 @@ def _with(used: frozenset[str], capability: str) -> frozenset[str]:
 
 
 class Facts:
-    """What is known of a peer, as far as it is believed."""
+    """What is known about a peer, as far as it is believed."""
 
     __slots__ = (
         "acks",

@@ -15,17 +15,17 @@ _FORMER_KEYS: Final = 2
 
 
 class ToldBefore:
-    """What an answer to a request is written from again: that is half a kilobyte, and this a fifth
-    of it. It is never changed.
+    """What an answer to a request is rebuilt from: the answer takes half a kilobyte, this a fifth
+    of that. It is never changed.
 
     Args:
-        response_id: Its id.
+        response_id: The id of the answer.
         sequence: Its number, if the asker acknowledges by number.
         address: Where the request came from.
-        dialect: Whose habits the asker has.
+        dialect: Which dialect the asker speaks.
         is_extended: Whether it knows any of our extensions.
-        ack_for: What the request is named by.
-        written_at: When it is written first; seconds.
+        ack_for: The id that names the request.
+        written_at: When the answer is first written, seconds.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ def keys_of(response_id: str, sequence: int | None) -> tuple[int | str, ...]:
 
 
 class Handshakes:
-    """Which handshake messages came from a peer, and which went to it."""
+    """Which handshake messages came from a peer and were sent to it."""
 
     __slots__ = ("heard", "keys", "requests", "response", "said", "undecided_until")
 

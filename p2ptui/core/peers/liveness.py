@@ -1,4 +1,4 @@
-"""What shows that a peer is there, and what is believed of it while nothing does."""
+"""What shows that a peer is there, and what is assumed while nothing does."""
 
 import enum
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PONGS_REMEMBERED: Final = 6
 
 
 class Suspicion(enum.Enum):
-    """What is believed of a peer unless it answers a Ping."""
+    """What is assumed about a peer unless it answers a Ping."""
 
     LEFT = "left"
     """A Disconnect came, which anybody could have forged."""
@@ -29,7 +29,7 @@ class Suspicion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """When a newcomer has shown that it is there, by what nobody else can know."""
+    """When a newcomer proved that it is there, by something that nobody else can know."""
 
     asked_at: float
     """When it first asked, seconds."""
@@ -38,8 +38,8 @@ class Shown:
 
 
 class Signs(TimingProof):
-    """What tells a peer from somebody who writes in its name: also when it answers heartbeats,
-    where its answers name no Ping."""
+    """What tells a peer from somebody who writes in its name, including when it answers heartbeats,
+    if its answers name no Ping."""
 
     __slots__ = (
         "alarmed_at",
@@ -76,10 +76,10 @@ class Signs(TimingProof):
 
 
 class PeerLiveness:
-    """When a peer was last heard, what it was asked, and whether it is suspected to be gone.
+    """When a peer was last heard, which Pings it was sent, and whether it is suspected to be gone.
 
     Args:
-        last_received: See there.
+        last_received: See the attribute.
         answered_at: Likewise.
     """
 

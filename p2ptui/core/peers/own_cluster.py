@@ -1,7 +1,7 @@
-"""The servers of the cluster that this node has joined, as far as it matters which of them is used.
+"""The servers of this node's cluster, as far as it matters which of them is used.
 
-Others reach this node by its home, whichever server it asks: what it asks of another one is
-answered by way of the home. So that is used wherever one of them is chosen.
+Others reach this node through its home, whichever server it asks: answers to what it asks another
+server come back through the home. So the home is used wherever a server of the cluster is chosen.
 """
 
 from p2ptui.core.peers.peer import Peer
@@ -9,7 +9,7 @@ from p2ptui.wire.message import Capability
 
 
 class OwnCluster:
-    """Which servers stand for each other; empty for a node that has joined no cluster."""
+    """Which servers can stand in for each other; empty for a node that has joined no cluster."""
 
     def __init__(self) -> None:
         self.home: Peer | None = None

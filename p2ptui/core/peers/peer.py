@@ -1,4 +1,4 @@
-"""One node at one address: what is known of it, what it may be sent, and the session with it."""
+"""One node at one address: what is known about it, what it may be sent, and its session."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -33,9 +33,10 @@ than any program asks for it."""
 
 @dataclass(slots=True, eq=False, init=False)
 class Peer:
-    """One node at one address: its parts, and what is asked of several of them at once.
+    """One node at one address: its parts, and what involves several of them.
 
-    What it tells of a part is for reading: the part has the methods by which it changes.
+    Its attributes that show the state of a part are for reading: changes go through the part's
+    methods.
     """
 
     address: Address

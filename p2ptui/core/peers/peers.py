@@ -21,13 +21,15 @@ from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
 
 class PeerTable:
-    """All peers, found by id and by address at once, in the order of their last message.
+    """All peers, found both by id and by address, in the order of their last message.
 
     Args:
         count: Called with a cause when there is no room for an alias.
-        limit: Most peers, whatever happens. Who lets in newcomers keeps to less, and makes room
-            for them first; a node that is asked at two addresses may be in it twice for a moment.
-        shares: Of it, for each address and prefix. Peers that this node asked count for nobody.
+        limit: Most peers, under all circumstances. Code that admits newcomers keeps below it, and
+            makes room for them first; a node that is asked at two addresses may briefly be in it
+            twice.
+        shares: The shares of the table, for each address and prefix. Peers that this node asked are
+            not counted.
     """
 
     def __init__(

@@ -1,16 +1,16 @@
-"""How a peer is reached: how the way to it was won, and whether there is one."""
+"""How a peer is reached: how its path was found, and whether there is one."""
 
 from p2ptui.core.connection import Connection
 from p2ptui.wire.address import Address
 
 
 class Reach:
-    """What is known of the way to a peer; where it leads is the peer's own `sends_to`.
+    """What is known about the path to a peer; where it leads is the peer's own `sends_to`.
 
-    Of most peers there is nothing to be known: theirs is made for the first of it.
+    For most peers there is nothing to know: a `Reach` is made when there is something to enter.
 
     Args:
-        stranded: See there.
+        stranded: See the attribute.
     """
 
     __slots__ = ("beside", "connection", "former", "stranded")

@@ -1,4 +1,4 @@
-"""Relayed nodes by way of servers: each node at most once at each server."""
+"""Nodes relayed by servers: each node at most once at each server."""
 
 from typing import Final, Generic, TypeVar
 
@@ -12,9 +12,9 @@ RELAYS_OF_ONE: Final = 64
 
 
 class Relayed(Generic[OwnerT]):
-    """Addresses of relayed nodes besides the one that each has for its whole life.
+    """Further addresses of relayed nodes, besides the one that each keeps for its whole life.
 
-    There are as many for each as the node asks servers for it.
+    A node has one for each server that this node uses to reach it.
 
     Args:
         limit: Most owners.

@@ -11,7 +11,7 @@ from p2ptui.wire.exchange import Account
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a node says of its keys, inside; whoever cares checks it."""
+    """What a node says about its keys, inside the exchange; unverified."""
 
     ephemeral: bool = False
     """Whether they last no longer than it runs."""
@@ -31,7 +31,7 @@ def claims_of(account: Account) -> Claims:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A node has shown the keys of its id in a key exchange, which made keys for a session."""
+    """A node has proved the keys of its id in a key exchange, which made the keys of a session."""
 
     transport: Transport
     keys: PublicKeys

@@ -1,10 +1,9 @@
-"""The proof by timing: when a program answers shows that it hears, though it answers only `null`.
+"""Proof by timing: the moment of an answer shows that a program hears, though it only says `null`.
 
 Deployed programs answer every Ping with `null`, which anybody could send in their name. But nobody
-else knows when they are asked: each heartbeat leaves at a moment that is drawn from several
-seconds, and counts if it is answered soon, and once. Whoever sends blindly meets such a moment once
-in twenty times, and has to meet five in a row: one attempt in 160,000, and a wrong guess starts
-over.
+else knows when they are asked: each heartbeat leaves at a random moment within several seconds, and
+its answer counts if it comes soon, and only once. A blind sender hits such a moment once in twenty
+times and has to hit five in a row: one attempt in 160,000. A wrong guess starts over.
 """
 
 from typing import Final
@@ -48,7 +47,7 @@ HOPELESS_PINGS: Final = 3
 
 
 class TimingProof:
-    """What the answers to the heartbeats of one peer have shown so far."""
+    """What the answers to the heartbeats of one peer have proved so far."""
 
     __slots__ = (
         "_agreed_s",

@@ -1,11 +1,11 @@
-"""What has gone to a peer and come from it, and what that pays for."""
+"""What was sent to a peer and received from it, and what that pays for."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.timers import NEVER
 
 
 class Traffic(Purse):
-    """The purse of a peer, with counts besides: each datagram of a peer changes both."""
+    """The purse of a peer, extended by counters: each of its datagrams changes both."""
 
     __slots__ = ("data_at", "last_sent", "messages_in", "messages_out")
 

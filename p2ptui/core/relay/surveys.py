@@ -1,4 +1,4 @@
-"""Relayed sessions in use: which way is the quickest, and whether the flow has stopped."""
+"""Relayed sessions in use: which server is the quickest, and whether the flow has stopped."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,11 +45,11 @@ SLOWER_S: Final = 0.02
 
 
 class Surveys:
-    """Looks at sessions while they are used.
+    """Watches sessions while they are used.
 
     Args:
         state: The shared state.
-        checks: Asks by way of the servers.
+        checks: Sends checks through the servers.
         watch: Checks whether a server is alive.
     """
 
