@@ -283,6 +283,8 @@ class Outbox:
 class ResendBuffer:
     """The latest acknowledged messages, by number, in case their receiver asks for them again.
 
+    Such a request has crossed the Ack on the way, so messages are kept only for a short time.
+
     Args:
         limit_bytes: How much may be kept.
     """

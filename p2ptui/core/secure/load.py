@@ -1,5 +1,5 @@
-"""Under load a key is used for nobody who has not shown that it receives where it asks from, and
-for one address not more often than its share."""
+"""Under load, keys are used only for nodes that have shown that they receive at their address, and
+not more often for one address than its share."""
 
 from collections.abc import Hashable
 from typing import Final
@@ -21,7 +21,7 @@ RATED_S: Final = 10.0
 
 
 class Load:
-    """Counts requests for a key exchange, and has those come again that are too many.
+    """Counts requests for a key exchange, and has excess ones repeated.
 
     Args:
         state: The shared state.

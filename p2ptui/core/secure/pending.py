@@ -1,4 +1,4 @@
-"""One key exchange as the side that answers has it, and what it is told."""
+"""One key exchange on the answering side, and the request that began it."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -79,7 +79,7 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One that is being looked at; what it says is read once, when it is asked for."""
+    """A request being examined; its content is decoded once, on demand."""
 
     data: bytes
     """As it came."""

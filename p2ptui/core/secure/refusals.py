@@ -1,8 +1,8 @@
-"""Who is refused is told why, and the user of this node hears by which rule of [security].
+"""Refused nodes are told why, and this node's user learns which rule of [security] applied.
 
-Whoever asks has not shown who it is before the last message of a key exchange. So a refusal of that
-names something that only who has read the second message knows; any other can be forged by whoever
-sees the request.
+An asking node has not proved who it is before the last message of a key exchange. So a refusal of
+that message names something that only a node that has read the second message knows; any other
+refusal can be forged by anyone who sees the request.
 """
 
 from typing import Final
@@ -28,11 +28,11 @@ TOLD_AT_ONCE: Final = 5.0
 
 
 class Refusals:
-    """Writes refusals, and tells of them no more than somebody reads.
+    """Writes refusals, and reports no more of them than somebody reads.
 
     Args:
         state: The shared state.
-        answers: Writes those that all other programs read.
+        answers: Writes refusals for all other programs.
     """
 
     def __init__(self, state: NodeState, answers: Answers) -> None:

@@ -1,4 +1,4 @@
-"""Answers to requests for a handshake: written, and sent where they begin no session."""
+"""Answers to handshake requests: written, and sent where they begin no session."""
 
 from typing import Final
 

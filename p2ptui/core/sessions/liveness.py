@@ -1,4 +1,4 @@
-"""Who is still there: heartbeats, expiry, answers to Pings, and doubts settled by a Ping."""
+"""Who is still there: heartbeats, expiry, answers to Pings, and suspicions settled by a Ping."""
 
 import math
 from collections.abc import Callable
@@ -105,7 +105,7 @@ _Pace: TypeAlias = tuple[int, float]
 
 
 class Liveness:
-    """Keeps sessions alive and ends those whose peer is gone.
+    """Keeps sessions alive, and ends those whose peer is gone.
 
     Args:
         state: The shared state.

@@ -1,4 +1,4 @@
-"""The parts of sessions: how they begin, in both roles, and how they are kept and end."""
+"""The parts of sessions: how they begin, in both roles, how they are kept, and how they end."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission

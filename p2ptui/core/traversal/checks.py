@@ -1,7 +1,7 @@
 """Connectivity checks on the wire: STUN Binding requests that both sides authenticate.
 
-RFC 8445, section 7, and RFC 8489, section 9.1 (short-term credentials): the name of a request
-joins the two sides' fragments, and its key is the password of the side that receives it.
+RFC 8445, section 7, and RFC 8489, section 9.1 (short-term credentials): the username of a request
+joins the two sides' fragments, and its key is the password of the receiving side.
 """
 
 from dataclasses import dataclass

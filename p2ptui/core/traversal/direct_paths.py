@@ -1,6 +1,6 @@
-"""Direct paths in use: taken up, confirmed again and again, and given up when they fall silent.
+"""Direct paths in use: adopted, confirmed again and again, and given up when they fall silent.
 
-A session does not notice: its datagrams take another way, and what was under way is sent again.
+A session does not notice: its datagrams take another path, and those in flight are sent again.
 """
 
 from collections.abc import Callable, Iterable
@@ -58,11 +58,11 @@ MAX_CONSENTS: Final = 32
 
 
 class DirectPaths:
-    """Takes paths up and watches them.
+    """Adopts paths and watches them.
 
     Args:
         state: The shared state.
-        delivery: Sends again what was under way.
+        delivery: Retransmits what was in flight.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

@@ -1,10 +1,10 @@
-"""Offers that a server brings between two nodes with keys: it sees their sizes, and whose they are.
+"""Offers that a server brings between two nodes with keys: it sees only their size and ends.
 
-There is no session yet, so an offer is sealed to the keys of its receiver. The server tells these
-with the node's address; they must hash to the node's id, so it cannot tell its own. An offer
-counts for the run of its receiver that it names, and there once: a server gains nothing by keeping
-one. By way of a server that is spoken to under seal, no offer to or from an id that is made of keys
-goes in the open: a server that keeps the keys back gains nothing by it.
+There is no session yet, so an offer is sealed to the keys of its receiver. The server states these
+along with the node's address; they must hash to the node's id, so it cannot substitute its own. An
+offer is valid only for the run of the receiver that it names, and only once: a server gains nothing
+by keeping one. Through a server with which this node has a secured session, no offer to or from an
+id derived from keys is sent in the open: a server gains nothing by withholding the keys.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class _Known:
 
 
 class SealedOffers:
-    """Seals offers, opens them, and knows the keys for that.
+    """Seals and opens offers, and knows the keys for that.
 
     Args:
         state: The shared state.

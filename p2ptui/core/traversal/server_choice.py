@@ -1,4 +1,4 @@
-"""Which server brings the offers of a search: any that both sides have joined will do."""
+"""Which server carries the offers of a search: any that both sides have joined will do."""
 
 from typing import Final
 
