@@ -285,7 +285,7 @@ class Holdings(Generic[K]):
         """Whether an owner may have one entry more.
 
         Args:
-            owner: Who.
+            owner: The owner.
             whole: Entries of the table, at most.
             size_bytes: What the entry takes.
             whole_bytes: Bytes of the table, at most; of them each owner may have one entry of any

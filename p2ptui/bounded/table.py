@@ -308,7 +308,7 @@ class BoundedTable(Generic[K, V]):
 
         Args:
             key: By which it is found.
-            value: What.
+            value: The value.
             now: The time, seconds.
             peers: Whose it is, for `peer_share`: any of them.
             address: Where the one is that caused it, for the shares of addresses and prefixes;
@@ -397,7 +397,7 @@ class BoundedTable(Generic[K, V]):
         """An entry holds as long again, and is the newest. KeyError if there is none.
 
         Args:
-            key: Which.
+            key: The key.
             now: The time, seconds.
         """
         self._move_to_end(key)

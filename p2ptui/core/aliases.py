@@ -73,7 +73,7 @@ class Aliases(Generic[OwnerT]):
 
         Args:
             owner: Whose it is.
-            address: Which.
+            address: The address.
             standing: How well that is known. An owner has one chosen address at most: the one
                 before counts as answered again.
 

@@ -147,7 +147,7 @@ class Calls(Generic[Detail]):
         """A call waits for something else from now on; nothing if it has ended.
 
         Args:
-            call: Which.
+            call: The call.
             key: For what.
             deadline: Until when, seconds.
             overdue: As for `begin`; None: as before.

@@ -243,7 +243,7 @@ class Endpoint(Parts):
         would show its user a Ping that came to it by way of others.
 
         Raises:
-            LocalError: There is no way to it.
+            LocalError: There is no path to it.
         """
         introduction = self._rendezvous.introductions.with_id(node_id)
         far = self._end_to_end.far
@@ -262,7 +262,7 @@ class Endpoint(Parts):
         """Ping a node by way of others; the token of a PingResult or a PeerTimeoutError.
 
         Raises:
-            LocalError: There is no way to it.
+            LocalError: There is no path to it.
         """
         return self._end_to_end.ping(node_id, self.config.routing.max_hops, now, timeout_s)
 
@@ -305,7 +305,7 @@ class Endpoint(Parts):
         """Ask a peer whom it knows; the token of a NodeList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._queries.list_nodes(peer, now, timeout_s)
 
@@ -313,7 +313,7 @@ class Endpoint(Parts):
         """Ask a server which others serve its network; the token of a ServerList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._queries.list_servers(peer, now, timeout_s)
 

@@ -226,7 +226,7 @@ class Gate:
 
         Args:
             reason: Why.
-            to: Where to.
+            to: The destination.
             now: The time, seconds.
             purse: Of the address, if it has one: what goes there is counted in it.
         """
@@ -297,7 +297,7 @@ class Gate:
         """Let a datagram out to a peer, if that peer's purse pays for it; whether it leaves.
 
         Args:
-            peer: To whom.
+            peer: The peer.
             data: Its bytes.
             grant: What pays before the peer has proved its address; None for its purse alone.
         """
@@ -337,7 +337,7 @@ class Gate:
 
         Args:
             data: Its bytes.
-            to: Where to.
+            to: The destination.
             account: What pays.
             socket: The number of the socket that it leaves by; 0 is the node's own.
             ttl: Hops that it may travel; None: all.
@@ -376,7 +376,7 @@ class Gate:
 
         Args:
             data: The answer.
-            to: Where to.
+            to: The destination.
             earned: What the datagram has earned that is answered.
             now: The time, seconds.
             purse: Of the peer at this address, if there is one: that must pay as well.

@@ -174,7 +174,7 @@ class OwnKeys:
         or, as an ephemeral node, by that of its user, who has signed that it is his.
 
         Args:
-            node_id: Which.
+            node_id: The id of the node.
             claims: What it says of its keys.
             now_wall: Unix time, seconds.
         """
@@ -251,7 +251,7 @@ class Seals:
 
         Args:
             address: Where it is.
-            node_id: Its id.
+            node_id: The id of the node.
             keys: Its keys, if it has shown any.
         """
         return (self.turn_away or self.judge)(address, node_id, keys)
@@ -305,7 +305,7 @@ class Seals:
         has crossed.
 
         Args:
-            peer: Which.
+            peer: The peer.
             proof: What came of the exchange.
             now: The time, seconds.
         """
@@ -378,7 +378,7 @@ class Seals:
 
         Args:
             data: The datagram.
-            to: Where it goes.
+            to: The destination.
             peer: To whom, if that is known; else whoever is there.
         """
         if peer is None:

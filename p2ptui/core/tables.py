@@ -45,7 +45,7 @@ class Tables:
 
         Args:
             name: What `sizes` calls it; tables of one name are told together.
-            table: Which.
+            table: The table.
 
         Returns:
             The same.

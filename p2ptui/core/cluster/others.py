@@ -346,7 +346,7 @@ class Others:
         """Something is wrong: say so, unless it was said not long ago.
 
         Args:
-            trouble: What.
+            trouble: The trouble.
             words: In one line, remote text among them.
             now: The time, seconds.
             again_s: After which time it is said again.

@@ -20,7 +20,7 @@ def check_size(peer: Peer, size: int, limit: int) -> None:
     """Check that a message of `size` bytes can reach a peer at all.
 
     Args:
-        peer: Which.
+        peer: The peer.
         size: Of the message, bytes.
         limit: Of all messages; `max_message_size`.
 

@@ -35,7 +35,7 @@ def entry_for(
 
     Args:
         receiver: Who is told.
-        peer: Of whom.
+        peer: The peer.
         now: The time, seconds.
         unix: The same as Unix time.
         is_named: Whether its name may be told.
@@ -73,7 +73,7 @@ def node_for(
     """The entry of a peer in a node list: at the address that its server sees.
 
     Args:
-        peer: Which.
+        peer: The peer.
         info: Who it says it is.
         with_holder: Whether it is said which other server holds it, if one does.
         is_named: Whether its name may be told; it is empty otherwise.

@@ -137,7 +137,7 @@ class FarSeals:
         """A node has shown the keys of its id.
 
         Args:
-            node_id: Its id.
+            node_id: The id of the node.
             transport: The keys of the session; of an earlier one they take the place.
             keys: The node's.
             capabilities: As it tells them.

@@ -69,8 +69,8 @@ class OnIntroduced(Protocol):
         """A server names a node.
 
         Args:
-            server: Which.
-            node_id: The node.
+            server: The server.
+            node_id: The id of the node.
             observed: Where it is.
             offer: What it offers, if it does.
             now: The time, seconds.
@@ -148,7 +148,7 @@ class Introductions:
         """Note one as the newest; an older one makes room if need be.
 
         Args:
-            introduction: Which.
+            introduction: The introduction.
             now: The time, seconds.
             server: Where the server is that introduces, whose share it counts for: it may name
                 whatever address it likes.

@@ -70,8 +70,8 @@ class IntroductionCalls:
         """Ask a server for a node and connect to it; the token of the ConnectResult.
 
         Args:
-            server: Whom to ask.
-            node_id: The node.
+            server: The server to ask.
+            node_id: The id of the node.
             now: The time, seconds.
             timeout_s: Seconds for all of it.
             pings: Whether the node is only pinged, at its address; then of a PingResult.

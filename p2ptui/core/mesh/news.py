@@ -48,7 +48,7 @@ class _Cut:
         """What one node is told: of no more pages than `PAGES_EACH`, and not of itself.
 
         Args:
-            node_id: Which.
+            node_id: The id of the node.
             rng: Draws which pages.
         """
         count = len(self._joined)
@@ -89,7 +89,7 @@ class News:
         """The payloads of the DiscoveryUpdates for a node of our kind.
 
         Args:
-            node_id: Which.
+            node_id: The id of the node.
             rng: Draws what it is told of much.
         """
         for page in self._came.pages_for(node_id, rng):

@@ -163,7 +163,7 @@ class Pager:
         ones when it asks again.
 
         Args:
-            peer: To whom.
+            peer: The peer.
             kind: The `message_type` of its pages.
             label: Which list, to tell lists of one kind apart.
             entries: What is listed.

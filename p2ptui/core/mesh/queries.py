@@ -113,7 +113,7 @@ class Queries:
         """Ask a peer whom it knows; the token of the NodeList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._begin(_Query(peer, now + timeout_s), now, timeout_s)
 
@@ -122,7 +122,7 @@ class Queries:
         that there are others is not asked: it serves alone.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         if Capability.CLUSTER not in peer.facts.capabilities:
             alone = ServerList((), complete=True)

@@ -22,7 +22,7 @@ class Tries:
         """The next hops on the way to a node.
 
         Args:
-            node_id: Its id.
+            node_id: The id of the node.
             tried: Those to which the last try was handed: they brought no answer, and may be dead.
             now: The time, seconds.
         """

@@ -130,7 +130,7 @@ class PeerTable:
         """Send a peer's datagrams to `address`, and count what comes from there as its own.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             address: Where to.
             still_arrives: Whether the last way works, too: then what is under way is not sent again
                 at once.
@@ -150,7 +150,7 @@ class PeerTable:
         """Send a peer's datagrams to its own address; what comes by the path is still its own.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             still_arrives: As for `take_path`.
         """
         self._route(peer, None, peer._home, still_arrives=still_arrives)

@@ -162,7 +162,7 @@ class RelayControl:
         """Whether a client that asked for no answer is told of a refusal.
 
         Args:
-            client: Whom.
+            client: The client.
             now: The time, seconds.
             lasting: Whether the same will be refused in a moment, too.
         """

@@ -57,7 +57,7 @@ class Clear:
         Args:
             data: Its datagram.
             address: Where it came from.
-            message: Which.
+            message: The message.
             peer: Who is there, if anybody is.
             now: The time, seconds.
             is_sealed: Whether it came under the seal of that one.

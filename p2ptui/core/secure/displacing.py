@@ -63,7 +63,7 @@ class Displacing:
         Args:
             before: The peer.
             let_in: Lets the other one in, at a time: the peer has gone.
-            refuse: Tells it why not, at a time.
+            refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
         if before in self._asked:

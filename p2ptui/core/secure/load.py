@@ -41,7 +41,7 @@ class Load:
         whoever asks is told to come again with it.
 
         Args:
-            request: Which.
+            request: The request.
             exchange: The key exchange in it.
             now: The time, seconds.
         """

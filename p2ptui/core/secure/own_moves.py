@@ -101,7 +101,7 @@ class OwnMoves:
         """An answer to a challenge came under a peer's seal; whether that was one of these.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             now: The time, seconds.
         """

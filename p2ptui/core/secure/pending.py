@@ -226,7 +226,7 @@ def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> 
     Args:
         state: The shared state.
         data: The answer.
-        to: Where it goes.
+        to: The destination.
         is_out: Whether it leaves.
     """
     if is_out:

@@ -235,7 +235,7 @@ class Roaming:
         """A challenge came under a peer's seal: it is answered to where it came from.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             address: Where it came from.
             earned: What its datagram pays for.
@@ -251,7 +251,7 @@ class Roaming:
         """The answer to a challenge came under a peer's seal.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             now: The time, seconds.
         """
@@ -311,7 +311,7 @@ class Roaming:
         """Ask all other addresses where a peer may be; those that answer are judged.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             now: The time, seconds.
         """
         for key in self._moves.of_peer(peer):
@@ -340,7 +340,7 @@ class Roaming:
         """Move the session if another address has answered, and may have it.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             now: The time, seconds.
         """
         for key in self._moves.of_peer(peer):

@@ -90,7 +90,7 @@ class Seating:
             address: Where it is.
             asked_at: When it asked, seconds.
             seat: Seats it, at a time.
-            refuse: Tells it why not, at a time.
+            refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
         waiting = _Seeker(address, asked_at, now, now + WAITS_S, seat, refuse)

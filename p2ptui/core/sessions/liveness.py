@@ -342,7 +342,7 @@ class Liveness:
         then it is asked whether it has gone.
 
         Args:
-            peer: Who.
+            peer: The peer.
             now: The time, seconds.
             reason: What is told of it.
         """
@@ -363,8 +363,8 @@ class Liveness:
         """Believe the worst of a peer unless it answers a Ping, as a rule within a second.
 
         Args:
-            peer: Of whom.
-            suspicion: What.
+            peer: The peer.
+            suspicion: The suspicion.
             now: The time, seconds.
             reason: Why, in one line.
             is_vouched: Whether nobody else can have said so.

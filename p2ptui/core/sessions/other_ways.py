@@ -139,7 +139,7 @@ class AlternatePaths:
         """Remember a way that was answered, if there is room.
 
         Args:
-            way: Which.
+            way: The way.
             accept: Lets the asker in at the address of the way.
             now: The time, seconds.
         """

@@ -120,7 +120,7 @@ def send_from(
         state: The shared state.
         socket: The number of the socket.
         data: The datagram.
-        to: Where to.
+        to: The destination.
         ttl: Hops that it may travel; None: all.
         account: What pays for it; None for what this node's own search is granted.
 

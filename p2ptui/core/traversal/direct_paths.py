@@ -136,7 +136,7 @@ class DirectPaths:
         """What comes from there is from the attempt's node: an authentic check came from there.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             remote: Where it came from.
             socket: The number of the socket that it came to.
             proved: Whether a check to there was answered, too.
@@ -148,7 +148,7 @@ class DirectPaths:
         """The other side has chosen a pair: its address, and the one of this machine that it asks.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             remote: Where the check came from.
             socket: The number of the socket that it came to.
         """
@@ -199,7 +199,7 @@ class DirectPaths:
         """Note at the peer, if there is one, why it is relayed; or what was said of it before.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             reason: Why, in one line.
             ends_search: Whether that is what a search found.
         """

@@ -78,8 +78,8 @@ class OfferIntake:
         """A server names a node's address, and brings its offer if it made one.
 
         Args:
-            server: Which.
-            node_id: The node.
+            server: The server.
+            node_id: The id of the node.
             observed: Where it is.
             offer: Its offer.
             now: The time, seconds.

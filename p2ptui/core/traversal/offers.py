@@ -145,7 +145,7 @@ class Offers:
 
         Args:
             server: The server between.
-            node_id: The node.
+            node_id: The id of the node.
             now: The time, seconds.
             controlling: Whether this side leads.
             address: Where the node is that causes it; None: this node wants it.

@@ -105,7 +105,7 @@ class SealedOffers:
         """What a server is sent with an offer; whether that is in it.
 
         Args:
-            server: Which.
+            server: The server.
             node_id: Whom the offer is for.
             offer: What it says.
             nat_type: Of this node's NAT, if it is known: told to servers that see all the rest.
@@ -159,7 +159,7 @@ class SealedOffers:
         """The offer of a node that a server names; None if it brings none that counts.
 
         Args:
-            server: Which.
+            server: The server.
             node_id: Who is named.
             payload: What the server says.
             address: Where the node is.

@@ -16,7 +16,7 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
 
     Args:
         state: The shared state.
-        attempt: Which.
+        attempt: The attempt.
         now: The time, seconds.
     """
     first = state.peers.cluster.instead_of(attempt.server, now)
