@@ -21,10 +21,13 @@ class LastMade(Generic[SourceT, MadeT]):
         self._last: tuple[SourceT, MadeT] | None = None
 
     def of(self, source: SourceT) -> MadeT:
-        """What is made of an object, told by its identity."""
+        """The result for an object, which is recognised by identity."""
         last = self._last
         if last is not None and last[0] is source:
             return last[1]
         made = self._make(source)
-        self._last = source, made  # at once: another thread may ask of something else meanwhile
+        self._last = (
+            source,
+            made,
+        )  # atomic: other threads may ask too
         return made

@@ -51,7 +51,7 @@ class BoundedQueue(Generic[T]):
         return self._items[index]
 
     def append(self, item: T) -> bool:
-        """Put something at the end; whether there was room."""
+        """Append an item; returns whether there was room."""
         size_bytes = self._size_of(item)
         if len(self._items) >= number_of(self._limit) or (
             self._limit_bytes is not None
@@ -65,12 +65,12 @@ class BoundedQueue(Generic[T]):
         return True
 
     def popleft(self) -> T:
-        """Take the oldest item out. IndexError if there is none."""
+        """Remove and return the oldest item. IndexError if there is none."""
         item = self._items.popleft()
         self.used_bytes -= self._size_of(item)
         return item
 
     def clear(self) -> None:
-        """Take everything out."""
+        """Remove all items."""
         self._items.clear()
         self.used_bytes = 0

@@ -20,19 +20,19 @@ class Recency(Generic[T]):
     __slots__ = ("_order", "newest")
 
     def __init__(self) -> None:
-        # A dict keeps its order, and finds an object by where it is, without a look at it.
+        # A dict keeps its order, and finds an object by its identity, without touching the object.
         self._order: dict[T, None] = {}
         self.newest: T | None = None
-        """The one that was used last; None where that has gone."""
+        """The most recently used entry; None if it has been removed."""
 
     def enter(self, one: T) -> None:
-        """It is the newest, whether it was there or not."""
+        """Make an entry the newest, whether it was there or not."""
         self._order.pop(one, None)
         self._order[one] = None
         self.newest = one
 
     def touch(self, one: T) -> None:
-        """It was used, if it is there."""
+        """Note that an entry was used, if it is there."""
         order = self._order
         if one in order:
             del order[one]
@@ -40,7 +40,7 @@ class Recency(Generic[T]):
             self.newest = one
 
     def discard(self, one: T) -> None:
-        """It is gone."""
+        """Remove an entry."""
         self._order.pop(one, None)
         if self.newest is one:
             self.newest = None
@@ -49,5 +49,5 @@ class Recency(Generic[T]):
         return iter(self._order)
 
     def newest_first(self) -> Iterator[T]:
-        """All of them, the newest first."""
+        """All entries, newest first."""
         return reversed(self._order)

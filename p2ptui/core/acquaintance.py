@@ -39,4 +39,4 @@ class TrustChanged:
     is_refused: bool = False
     """Whether it was refused a session because of this."""
     signer_id: str = ""
-    """For an ephemeral node that has proved whose it is: the id of that user's lasting identity."""
+    """For an ephemeral node that has proved its owner: the id of that user's lasting identity."""

@@ -21,12 +21,12 @@ class Debts:
         self._owed: BoundedTable[Address, Purse] = BoundedTable(MAX_DEBTS, shares=shares)
 
     def open_purse(self, purse: Purse, at: Address) -> None:
-        """Somebody has a purse at an address now."""
+        """An address now has a purse."""
         owed = self._owed.pop(at)
         if owed is not None:
             purse.absorb(owed)
 
     def close_purse(self, purse: Purse, at: Address) -> None:
-        """Whoever had it is there no longer."""
+        """The owner of a purse has left."""
         if purse.owes:
             self._owed.put(at, purse, address=at)

@@ -22,14 +22,15 @@ from p2ptui.wire.cluster import KEYS_BYTES, Beacon, signed_part
 from p2ptui.wire.frames import node_id_text
 
 KNOWN_PER_S: Final = 500
-"""Beacons of servers that are there; each takes a tenth of a millisecond."""
+"""Beacons of known live servers that are verified per second; each takes a tenth of a
+millisecond."""
 
 STRANGERS_PER_S: Final = 200
-"""And of others, so that these leave time for those."""
+"""The same for other servers, which so leave time for the known ones."""
 
 MAX_COUNTERS: Final = 1_024
-"""Servers of which the last counter is known: one that is there renews its own each second, and
-invented ones come no faster than they are verified."""
+"""Servers whose last counter is remembered: a live one renews its own each second, and invented
+ones come no faster than they are verified."""
 
 
 FRESH_S: Final = 5.0
@@ -43,13 +44,13 @@ class _Latest:
 
     def __init__(self) -> None:
         self.instance = b""
-        """Of the run that speaks for it now."""
+        """The run that currently speaks for the server."""
         self.since = -math.inf
-        """When that was heard first; seconds."""
+        """When that run was first heard, seconds."""
         self.counter = 0
-        """Of that run."""
+        """The counter of that run."""
         self.highest = 0
-        """Of all runs."""
+        """The highest counter of all runs."""
 
 
 class Beacons:
@@ -77,28 +78,27 @@ class Beacons:
             "cluster_counters", BoundedTable(MAX_COUNTERS, full="cluster_counters_full")
         )
         self.set_back_s = 0.0
-        """By how much the last beacon that was true was behind what a former run of its server had
-        said."""
+        """How far the last genuine beacon was behind one of a former run of its server."""
         self._known = TokenBucket(KNOWN_PER_S, 0.0)
         self._strangers = TokenBucket(STRANGERS_PER_S, 0.0)
 
     def begin(self, now: float) -> None:
-        """What was signed with this server's keys before is of a former run, and no copy."""
+        """Beacons signed earlier with this server's keys are from a former run, not from a copy."""
         self._began = self._state.unix_ms(now)
 
     def signed(self, beacon: Beacon, now: float) -> Beacon:
-        """One of this server, as it travels."""
+        """A beacon of this server, as it is sent."""
         self._counter = next_counter(self._counter, self._state.unix_ms(now))
         beacon = replace(beacon, keys=self._keys, counter=self._counter)
         return replace(beacon, signature=self._identity.sign(signed_part(beacon)))
 
     def is_true(self, beacon: Beacon, now: float, *, is_there: bool) -> bool:
-        """Whether its server has signed it, after all that came of it before; counted if not.
+        """Whether a beacon is signed by its server and newer than all earlier ones; counted if not.
 
         Args:
-            beacon: What came.
+            beacon: The beacon.
             now: The time, seconds.
-            is_there: Whether its server is one of those that are there.
+            is_there: Whether its server is known to be live.
         """
         cause = self._fault(beacon, now, is_there)
         if cause:
@@ -109,7 +109,7 @@ class Beacons:
         if beacon.instance != latest.instance:
             latest.instance, latest.since = beacon.instance, now
         else:
-            self.set_back_s = 0.0  # it was told when the run was heard first
+            self.set_back_s = 0.0  # it was reported when the run was first heard
         latest.counter = beacon.counter
         latest.highest = max(latest.highest, beacon.counter)
         self._latest.put(beacon.server, latest)
@@ -126,7 +126,7 @@ class Beacons:
         return not self._is_fresh(beacon, latest.since, now)
 
     def _is_fresh(self, beacon: Beacon, since: float, now: float) -> bool:
-        """Whether it echoes what this server has said just now, and after a time."""
+        """Whether it echoes a recent beacon of this server, after any delay."""
         own = self._own
         ages = [
             own.since_s(echo.sent_ms, now) for echo in beacon.echoes if echo.server == own.server

@@ -14,7 +14,7 @@ from p2ptui.core.state import NodeState
 
 TOLD_AT_ONCE: Final = 500
 TELL_TICK_S: Final = 0.05
-"""So many nodes are told of at once, and as many again after this time."""
+"""After this time, the next batch of nodes is reported."""
 
 
 class Tellings:
@@ -37,7 +37,7 @@ class Tellings:
         self._state = state
         self._moved_s = moved_s
         self._tell = tell
-        # The last ones are told of first; of one server, what is the latest.
+        # The last ones are reported first; for one server, only the latest change.
         self._waiting: BoundedTable[Run, list[str]] = state.tables.add(
             "cluster_tellings", BoundedTable(MAX_RUNS, full="cluster_servers_full")
         )
@@ -72,7 +72,7 @@ class Tellings:
     def _tell_some(self, now: float) -> None:
         self._is_planned = len(self._waiting) > 0
         if self._is_planned:
-            # Also if none is left then: what begins meanwhile waits for its turn.
+            # Also if none is left by then: a batch that begins meanwhile waits for its turn.
             self._state.timers.schedule_upkeep(now + TELL_TICK_S, self._tell_some)
         room = TOLD_AT_ONCE
         while room and (run := next(iter(self._waiting), None)) is not None:

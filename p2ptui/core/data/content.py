@@ -26,11 +26,11 @@ class DataContent(Struct):
 
     kind: DataKind
     value: Any
-    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
+    """The ReceivedRoutedPayload; for other kinds the bytes, which their reader decodes."""
     message: Envelope
-    """What it came in."""
+    """The message that carried it."""
 
     @property
     def handshake(self) -> Any:
-        """The id of a handshake message that it names, if it is an object that does."""
+        """The id of the handshake message that it names, if it is an object that names one."""
         return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET

@@ -13,7 +13,7 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 """What UDP over IPv4 can carry."""
 
 ALWAYS_FITS_BYTES: Final = FLOOR_BYTES - SEAL_BYTES
-"""A message that is no longer fits whatever limits and paths there are, also under seal."""
+"""A message no longer than this fits all limits and paths, also under seal."""
 
 
 def check_size(peer: Peer, size: int, limit: int) -> None:
@@ -21,8 +21,8 @@ def check_size(peer: Peer, size: int, limit: int) -> None:
 
     Args:
         peer: The peer.
-        size: Of the message, bytes.
-        limit: Of all messages; `max_message_size`.
+        size: The size of the message, bytes.
+        limit: The limit for all messages; `max_message_size`.
 
     Raises:
         MessageTooLargeError: It cannot.
@@ -40,6 +40,6 @@ def check_size(peer: Peer, size: int, limit: int) -> None:
 
 
 def why_lost(peer: Peer, size: int) -> str:
-    """What is known of the path to a peer that explains why so many bytes did not arrive, as the
-    end of a sentence; empty if nothing is."""
+    """An explanation from the path's known size of why this many bytes did not arrive, as the end
+    of a sentence; empty if there is none."""
     return peer.channel.sender.path.why(size, address_words(peer.sends_to))

@@ -7,7 +7,7 @@ from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.wire.address import Address
 
 MAX_CONTACTS: Final = 1024
-"""Nodes of which this is remembered."""
+"""Nodes for which this is remembered."""
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Contact:
     messages_out: int = 0
     """Each try counts."""
     rtt_s: float | None = None
-    """The last round trip that was measured."""
+    """The last measured round trip."""
     last_received: float | None = None
 
 
@@ -53,7 +53,7 @@ class Contacts:
         self._touch(node_id).messages_out += 1
 
     def note_received(self, node_id: str, now: float, address: Address | None = None) -> None:
-        """A message has come from a node, by way of somebody at an address."""
+        """A message has come from a node, through somebody at an address."""
         contact = self._touch(node_id, address)
         contact.messages_in += 1
         contact.last_received = now

@@ -36,15 +36,15 @@ class FarOffer:
         placeholder = self._initiator.placeholder
         request = self._initiator.fill(request_bytes(own_id, node_id, placeholder))
         self.request = Sealed(exchange=request.partition(b'"')[2][:-1].decode("ascii"))
-        """What is sent."""
+        """The request to send."""
 
     @property
     def by_network_key(self) -> bool:
-        """Whether only who knows the network key can answer."""
+        """Whether answering requires the network key."""
         return self._initiator.by_network_key
 
     def read(self, text: str) -> Shown | None:
-        """Read an answer; None if it is none to this request."""
+        """Read an answer; None if it does not belong to this request."""
         try:
             answer = self._initiator.read_answer(text)
             inside = decode_far_answer(answer.payload)
@@ -54,10 +54,10 @@ class FarOffer:
         return Shown(keys, inside.account, inside.refusal.hex())
 
     def finish(self, own: Account, now: float) -> tuple[Transport, str] | None:
-        """Say who this node is, to who was read last.
+        """State who this node is, to the node whose answer was last read.
 
         Args:
-            own: Its account.
+            own: This node's account.
             now: The time, seconds.
 
         Returns:
