@@ -11,7 +11,7 @@ from typing import Final
 INTRODUCTION_REPEATS: Final = 3
 REPEAT_INTERVAL_S: Final = 1.0
 REPEATS_HOLD_S: Final = 30.0
-"""So many in half a minute, and not more than one a second."""
+"""The limit applies to half a minute, and there is at most one a second."""
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Repeats:
     count: int = 0
 
     def take(self, now: float) -> bool:
-        """Whether it may be done once more; if so it counts."""
+        """Whether it may be done once more; if so it is counted."""
         if not self.holds(now):
             self.began, self.count = now, 0
         elif self.count >= INTRODUCTION_REPEATS or now - self.last < REPEAT_INTERVAL_S:

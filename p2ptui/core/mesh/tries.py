@@ -23,13 +23,13 @@ class Tries:
 
         Args:
             node_id: The id of the node.
-            tried: Those to which the last try was handed: they brought no answer, and may be dead.
+            tried: The peers that were handed the last try: they brought no answer, and may be dead.
             now: The time, seconds.
         """
         for hop in tried:
             self._doubt(hop, now)
             self._routing.table.doubt(node_id, hop.node_id)
-        # Others may know a way as well.
+        # Others may know a route too.
         avoid = frozenset(hop.node_id for hop in tried)
         others = self._routing.next_hops(node_id, now, avoid) if avoid else []
         return others or self._routing.next_hops(node_id, now)

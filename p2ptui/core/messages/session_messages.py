@@ -53,7 +53,7 @@ class SessionMessages:
         self._note_goodbye = note_goodbye
 
     def handle_retransmit(self, peer: Peer, content: RetransmitPayload, now: float) -> None:
-        """A gap is to be filled, or the peer lost track of the numbers."""
+        """A gap is to be filled, or the peer has lost track of the numbers."""
         sequence = content.sequence_number
         sender = peer.channel.sender
         if content.lost_track is True and not sender.numbering.is_near(sequence):
@@ -69,7 +69,7 @@ class SessionMessages:
             self._delivery.transmit_frame(peer, data)
 
     def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
-        """A peer refuses something, or knows nothing of this session."""
+        """A peer refuses something, or does not know this session."""
         if content.code == ErrorCode.GONE and content.sequence_number is not None:
             if peer.channel.numbers is not None:
                 peer.channel.numbers.give_up(content.sequence_number)
@@ -84,12 +84,12 @@ class SessionMessages:
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 
     def handle_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
-        """It says goodbye."""
+        """A peer says goodbye."""
         self._note_goodbye(peer, content)
         self._liveness.handle_goodbye(peer, now, _goodbye(content))
 
     def doubt_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
-        """Somebody says goodbye for it: it is asked whether it has gone."""
+        """Somebody says goodbye in a peer's name: the peer is asked whether it has left."""
         self._liveness.suspect(peer, Suspicion.LEFT, now, _goodbye(content))
 
 

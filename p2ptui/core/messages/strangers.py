@@ -47,11 +47,11 @@ class Strangers:
         self._ways = ways
         self._newcomers = newcomers
         self.early = EarlyMessages(state, telling.refuse)
-        """What waits for an introduction of its sender."""
+        """Messages that wait for the introduction of their sender."""
         rendezvous.on_named = self._receive_early
 
     def receive_handshaking(self, peer: Peer, message: Envelope, earned: Purse, now: float) -> None:
-        """Take a message from an address with which a handshake is under way."""
+        """Take a message from an address with which a handshake is in progress."""
         take = self._table.handshaking.get(message.message_type)
         if take is None:
             self._take_introduced(peer.address, message, earned, now)
@@ -59,7 +59,7 @@ class Strangers:
             take(peer, message, earned, now)
 
     def receive(self, address: Address, message: Envelope, earned: Purse, now: float) -> None:
-        """Take a message from an address of which nothing is known."""
+        """Take a message from an unknown address."""
         if self._races.handle_message(address, message, now):
             return
         if self._ways.handle_message(address, message, now):
