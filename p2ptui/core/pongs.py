@@ -21,10 +21,10 @@ class Pongs:
         self._calls = calls
 
     def require_room(self, pings: Pings) -> None:
-        """One more call wants to wait for a Ping, which has not left yet.
+        """Check that one more call may wait for a Ping that has not been sent yet.
 
         Args:
-            pings: Those to the address that it is to go to.
+            pings: The Pings to the same address.
 
         Raises:
             LocalError: Too many wait already, for this node or for all.
@@ -43,11 +43,11 @@ class Pongs:
         """Let a call wait for the answer to a Ping.
 
         Args:
-            ping: Which.
+            ping: The Ping.
             address: Where it went.
             now: The time, seconds.
             timeout_s: How long to wait, seconds.
-            token: Of the call, if it has one already.
+            token: The token of the call, if it already has one.
 
         Returns:
             The token of a PingResult or a PeerTimeoutError.

@@ -21,8 +21,8 @@ MAX_ANNOUNCED: Final = 64
 """Lists of capabilities stored once for all nodes that announce the same."""
 
 TEXT_CHARACTERS: Final = 192
-"""Most characters of its names and its address; longer ones are left out, as better ones may
-follow."""
+"""Characters counted for each route's names and address, the most there can be: better ones may
+come later."""
 
 _TEXT_BYTES: Final = 56
 """Roughly the memory of a text besides its characters."""

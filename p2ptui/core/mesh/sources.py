@@ -104,7 +104,7 @@ class Sources:
         return node is not None and not is_claim(node)
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
-        """Whether a joined server has the node, and the route leads there and not to `by`."""
+        """Whether a joined server has the node, and the route there does not go through `by`."""
         route = self._table.peek(node_id, now)
         if route is None or route.next_hop == by or route.is_doubted:
             return False

@@ -30,15 +30,15 @@ from p2ptui.core.timers import Timer
 from p2ptui.wire.message import Capability, Envelope, MessageType
 
 FIRST_PAUSE_S: Final = 1.0
-"""The Ack leaves together with the answer: so late it was lost, or there is none."""
+"""The Ack leaves together with the answer: by now it was lost, or there is none."""
 
 LONGEST_PAUSE_S: Final = 4.0
 QUICKLY_REPEATED: Final = 18
-"""Between two repetitions; each pause is twice the one before until then. An outage of a minute
-ends within these. Those after it become longer again, up to the time of a heartbeat."""
+"""Quick repetitions, each after twice the previous pause. An outage of a minute ends within these.
+The pauses after them grow again, up to the interval of heartbeats."""
 
 MOST_REPEATED: Final = 24
-"""After so many, within some minutes, there is no Ack to be expected; the session goes on."""
+"""After this many, within a few minutes, no Ack is to be expected; the session goes on."""
 
 FORGOTTEN: Final = "it does not know this session"
 
@@ -82,14 +82,14 @@ class Confirming:
         """A request was answered, and its session begins.
 
         Args:
-            peer: Who answered.
+            peer: The peer that answered.
             greeting: The request.
             now: The time, seconds.
         """
         self._forget(peer)
         is_ours = not OUR_EXTENSIONS.isdisjoint(peer.capabilities)
         if peer.facts.acks or not (is_ours and Capability.RETRANSMIT in peer.capabilities):
-            return  # it is acknowledged, or there may never be an Ack: the answer says as much
+            return  # it is acknowledged, or there may never be an Ack: the answer is as good
         session = _Open(greeting)
         if self._open.put(peer, session):
             self._plan(peer, session, now)
@@ -117,7 +117,8 @@ class Confirming:
             self._plan(peer, session, now)
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """A HandshakeResponse from a peer with a session; whether it ends that, as unknown there.
+        """A HandshakeResponse from a peer with a session; returns whether the session has ended
+        because it is unknown there.
 
         Args:
             peer: From whom.
@@ -127,8 +128,8 @@ class Confirming:
         session = self._open.get(peer)
         if session is None or not session.repeated or _is_certain(peer):
             return False
-        # Of the request that nobody else can name; before the repetition another way may have
-        # been answered as well.
+        # It names the request, which nobody else can; before the repetition another path may
+        # have been answered too.
         names_it = message.ack_for == session.greeting.sequence
         if not names_it or message.id == peer.handshake_heard:
             return False
@@ -142,7 +143,7 @@ class Confirming:
 
 
 def _is_certain(peer: Peer) -> bool:
-    """Whether the other side has shown that it has the session as well."""
+    """Whether the other side has proved that it has the session too."""
     if peer.facts.acks or peer.seal is None:
         return peer.facts.acks
     current = peer.seal.session.current

@@ -47,7 +47,7 @@ class _Asked:
     reason: str
     deadline: float
     joined_at: float
-    """When the session began that goes on."""
+    """When the session that goes on began."""
     timer: Timer | None = None
     is_wrong: bool = False
     """Whether another node is at the address now."""
@@ -80,29 +80,29 @@ class Resumptions:
             "resumptions", BoundedTable(state.most_peers)
         )
         self.take_second_answer: Callable[[Peer, Envelope, float], bool] = lambda *_: False
-        """Takes what answers the request of a session that has begun; see `confirming`."""
+        """Takes further answers to the request of a session that has begun; see `confirming`."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def is_under_way(self, peer: Peer) -> bool:
-        """Whether a peer's session is being taken up again: then its address says nothing new."""
+        """Whether a peer's session is being resumed: then its address says nothing new."""
         return peer in self._asked
 
     def take_up(self, peer: Peer, now: float, reason: str) -> None:
-        """Ask a peer for a new session, and keep the old one if a server may bring that on.
+        """Ask a peer for a new session, and keep the old one if a server may carry that on.
 
         Args:
-            peer: One with a session.
+            peer: A peer with a session.
             now: The time, seconds.
             reason: Why, in one line.
         """
         (self.keep if self.may_keep(peer) else self.begin_anew)(peer, now, reason)
 
     def may_keep(self, peer: Peer) -> bool:
-        """Whether a server may bring the session on."""
+        """Whether a server may carry the session on."""
         return self._failover.may_hold(peer)
 
     def hold(self, peer: Peer, now: float, reason: str) -> None:
-        """A secured peer is told under seal where this node is: meanwhile the servers are asked."""
+        """A secured peer is told under seal where this node is; meanwhile the servers are asked."""
         self._failover.hold(peer, reason, now)
 
     def let_go(self, peer: Peer, now: float) -> None:
@@ -151,10 +151,11 @@ class Resumptions:
         )
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """A HandshakeResponse from an address with a session; whether it was asked for here.
+        """A HandshakeResponse from an address with a session; returns whether it was requested
+        here.
 
         Args:
-            peer: Whose address it is.
+            peer: The peer with that address.
             message: The response.
             now: The time, seconds.
         """
@@ -180,21 +181,22 @@ class Resumptions:
         return True
 
     def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
-        """One that was not: only after requests that crossed there is news in it."""
+        """One that was not: it says something new only after requests that crossed."""
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
             return
         peer.facts.public_address = seen_address(response)
 
     def _part(self, peer: Peer, asked: _Asked, message: Envelope, now: float) -> None:
-        """In the network of now another node has this address: it takes this one for its peer."""
+        """In the current network another node has this address, and takes this node for its
+        peer."""
         asked.is_wrong = True
         goodbye = encode_payload(DisconnectPayload(NOT_THE_ONE, handshake=message.id))
         _, data = self._delivery.build(MessageType.DISCONNECT, goodbye, now)
         self._put(peer, data, MessageType.DISCONNECT, Reason.GOODBYE, now)
 
     def _put(self, peer: Peer, data: bytes, kind: str, reason: Reason, now: float) -> None:
-        """To its own address, whichever way the session goes."""
+        """Send to its own address, whichever path the session takes."""
         self._state.trace_to(peer, peer.address, kind, data)
         gate = self._state.gate
         gate.send(data, peer.address, gate.grant(reason, peer.address, now, peer.purse))

@@ -18,18 +18,18 @@ class ToldServer(NamedTuple):
     """Another server of the network, as named by one of them."""
 
     node_id: str
-    """Made of the keys that it has to show, in canonical text."""
+    """Derived from the keys that it has to prove, in canonical text."""
     address: Address
 
 
 def worth_keeping(
     entries: Iterable[OtherServer], teller: Address, own_id: str
 ) -> tuple[ToldServer, ...]:
-    """Those that this node could go to, in their order.
+    """The servers that this node could go to, in their order.
 
     Args:
-        entries: As they came.
-        teller: Where the server is that tells of them.
+        entries: The entries as they arrived.
+        teller: The address of the server that names them.
         own_id: This node's id.
     """
     found: dict[str, ToldServer] = {}

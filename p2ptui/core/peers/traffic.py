@@ -14,6 +14,7 @@ class Traffic(Purse):
         self.messages_in = 0
         self.messages_out = 0
         self.last_sent = NEVER
-        """When a message last went to it."""
+        """When a message was last sent to it."""
         self.data_at = NEVER
-        """When Data last went to it or came from it: heartbeats alone are no use of a session."""
+        """When Data was last exchanged with it: heartbeats alone do not mean that a session is in
+        use."""
