@@ -1,7 +1,8 @@
-"""Who makes room where nobody has shown anything: one of the oldest, drawn by lot.
+"""Eviction when no entry has proved anything: draws one of the oldest entries at random.
 
-If it is the oldest, whoever fills a table within a round trip keeps everybody out for sure. If it
-is any, a slower flood costs places that nobody needs to lose. So the newer ones are safe.
+Always evicting the oldest would let anyone who can refill a table within a round trip lock
+everybody else out. Evicting any entry at all would let even a slow flood cost legitimate entries
+their place. So the newer entries are safe.
 """
 
 import random
@@ -12,16 +13,16 @@ from typing import Final, TypeVar
 K = TypeVar("K")
 
 OLDEST_SHARE: Final = 4
-"""One in so many is among the oldest."""
+"""One in this many entries counts as one of the oldest."""
 
 
 def draw_oldest(keys: Iterable[K], count: int, rng: random.Random) -> K:
-    """One of the oldest keys.
+    """Draw one of the oldest keys at random.
 
     Args:
-        keys: The keys, the oldest first; there is one at least.
-        count: How many there are, or about so many.
-        rng: Draws the lot.
+        keys: The keys, oldest first; at least one.
+        count: How many there are, at least approximately.
+        rng: The source of randomness.
 
     Returns:
         One of the oldest quarter, or of as many keys of that as there are.

@@ -1,4 +1,4 @@
-"""What was made last is kept, for those who ask for it of the same thing one after the other."""
+"""A one-entry cache, for callers that ask for the same result several times in a row."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,10 +8,10 @@ MadeT = TypeVar("MadeT")
 
 
 class LastMade(Generic[SourceT, MadeT]):
-    """Makes one thing of another, and keeps the last one; nobody changes what it returns.
+    """Derives a value from another one and keeps the last result, which callers must not change.
 
     Args:
-        make: Makes it; what it raises is not kept.
+        make: Makes the value. If it raises, nothing is kept.
     """
 
     __slots__ = ("_last", "_make")
@@ -21,10 +21,13 @@ class LastMade(Generic[SourceT, MadeT]):
         self._last: tuple[SourceT, MadeT] | None = None
 
     def of(self, source: SourceT) -> MadeT:
-        """What is made of an object, told by its identity."""
+        """The result for an object, which is recognised by identity."""
         last = self._last
         if last is not None and last[0] is source:
             return last[1]
         made = self._make(source)
-        self._last = source, made  # at once: another thread may ask of something else meanwhile
+        self._last = (
+            source,
+            made,
+        )  # atomic: other threads may ask too
         return made

@@ -1,4 +1,4 @@
-"""A queue that others fill: what finds no room in it is refused, and counted."""
+"""A bounded queue that others fill: items that do not fit are refused and counted."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """A queue with a limit: what finds no room is refused, and nothing in it is given up.
+    """A queue with a limit: it refuses items that do not fit and never drops queued ones.
 
     Args:
         limit: Most items.
-        full: Counted for each item that is refused; empty: whoever appends is told, and tells.
+        full: The counter of refused items; empty: `append` returns False, and its caller counts.
         limit_bytes: Most bytes of all items; None: not counted.
         size_of: The bytes of an item, which must not change while it waits.
-        count: What counts; set by `Tables.add`.
+        count: Increments a counter; set by `Tables.add`.
     """
 
     __slots__ = ("_full", "_items", "_limit", "_limit_bytes", "_size_of", "count", "used_bytes")
@@ -51,7 +51,7 @@ class BoundedQueue(Generic[T]):
         return self._items[index]
 
     def append(self, item: T) -> bool:
-        """Put something at the end; whether there was room."""
+        """Append an item; returns whether there was room."""
         size_bytes = self._size_of(item)
         if len(self._items) >= number_of(self._limit) or (
             self._limit_bytes is not None
@@ -65,12 +65,12 @@ class BoundedQueue(Generic[T]):
         return True
 
     def popleft(self) -> T:
-        """Take the oldest item out. IndexError if there is none."""
+        """Remove and return the oldest item. IndexError if there is none."""
         item = self._items.popleft()
         self.used_bytes -= self._size_of(item)
         return item
 
     def clear(self) -> None:
-        """Take everything out."""
+        """Remove all items."""
         self._items.clear()
         self.used_bytes = 0

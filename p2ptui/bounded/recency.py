@@ -1,8 +1,8 @@
-"""In which order those that a table holds were last used, where that is noted often.
+"""The order in which the entries of a table were last used, for tables in constant use.
 
-A table keeps an order, too; but to move an entry there its neighbours are looked at, and the
-newest. With ten thousand entries, none of which is at hand, that takes a third of the time of a
-Ping.
+A table keeps an order too, but moving an entry within it touches the entry's neighbours and the
+newest entry. With ten thousand entries, none of them in the CPU's cache, that takes a third of the
+time of a Ping.
 """
 
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ T = TypeVar("T")
 
 
 class Recency(Generic[T]):
-    """An order; iterated from what was used longest ago to what was used last.
+    """An order, iterated from the least to the most recently used entry.
 
-    It has no limit of its own: who fills a table enters here what that has taken.
+    It has no limit of its own: its caller enters only what a bounded table has accepted.
     """
 
     __slots__ = ("_order", "newest")
 
     def __init__(self) -> None:
-        # A dict keeps its order, and finds an object by where it is, without a look at it.
+        # A dict keeps its order, and finds an object by its identity, without touching the object.
         self._order: dict[T, None] = {}
         self.newest: T | None = None
-        """The one that was used last; None where that has gone."""
+        """The most recently used entry; None if it has been removed."""
 
     def enter(self, one: T) -> None:
-        """It is the newest, whether it was there or not."""
+        """Make an entry the newest, whether it was there or not."""
         self._order.pop(one, None)
         self._order[one] = None
         self.newest = one
 
     def touch(self, one: T) -> None:
-        """It was used, if it is there."""
+        """Note that an entry was used, if it is there."""
         order = self._order
         if one in order:
             del order[one]
@@ -40,7 +40,7 @@ class Recency(Generic[T]):
             self.newest = one
 
     def discard(self, one: T) -> None:
-        """It is gone."""
+        """Remove an entry."""
         self._order.pop(one, None)
         if self.newest is one:
             self.newest = None
@@ -49,5 +49,5 @@ class Recency(Generic[T]):
         return iter(self._order)
 
     def newest_first(self) -> Iterator[T]:
-        """All of them, the newest first."""
+        """All entries, newest first."""
         return reversed(self._order)

@@ -1,4 +1,4 @@
-"""What one owner may hold of a table: a peer, an address, or the prefix that it is in."""
+"""What one owner may hold of a table. An owner is a peer, an address or an address prefix."""
 
 import ipaddress
 from collections import OrderedDict
@@ -10,15 +10,15 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 Limit: TypeAlias = int | Callable[[], int]
-"""A number, or what tells it: options may change while the node runs."""
+"""A number, or a function that returns it: options may change while the node runs."""
 
 PREFIX_BITS: Final = {4: 24, 6: 48}
-"""What one site has, by IP version: the longest prefix that is announced to others for IPv4, and
-what a site is given for IPv6 (RFC 6177)."""
+"""The prefix of one site, by IP version: for IPv4 the longest prefix that is announced to others,
+for IPv6 what a site is assigned (RFC 6177)."""
 
 HOST_BITS: Final = {4: 32, 6: 64}
-"""What one machine has: for IPv6 a whole network (RFC 7421), from which it may send as whoever it
-likes."""
+"""The prefix of one machine: for IPv6 a whole network (RFC 7421), any address of which the machine
+may send from."""
 
 LEAST_SHARE: Final = 5
 """Entries that one address may hold of any table, however small: the nodes of a household share an
@@ -44,28 +44,28 @@ _EMBEDS_IPV4: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
 def number_of(limit: Limit) -> int:
-    """A limit as it is now."""
+    """The current value of a limit."""
     return limit() if callable(limit) else limit
 
 
 def count_nothing(_cause: str) -> None:
-    """For a table that nobody watches."""
+    """The counter of a table that nobody watches."""
 
 
 def never_touched(_key: Hashable) -> None:
-    """For a table whose order is that of the times at which its entries come to their end."""
+    """For a table in order of expiry, which use must not change."""
     raise TypeError("what holds for a time is renewed, not touched")
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one peer, one address or one prefix may hold of a table."""
+    """What a single peer, address or prefix may hold of a table."""
 
     most: int | float | Callable[[], float]
-    """An integer: entries. A float: a part of the table's limit, at least `least` entries; or what
-    returns such a part, since options may change while the node runs."""
+    """An integer: entries. A float: a fraction of the table's limit, but at least `least` entries;
+    or a function that returns such a fraction, since options may change while the node runs."""
     full: str = ""
-    """Counted when it is used up; the name of the table if empty."""
+    """The counter of a share that is used up; empty: the name of the table."""
     makes_room: bool = False
     """Whether the oldest entry of the same owner makes room; otherwise the new one is refused."""
 
@@ -73,21 +73,21 @@ class Share:
     """Entries that are allowed however small the table is."""
 
     def limit(self, whole: int) -> int:
-        """Entries, of a table with room for `whole`; or bytes, likewise."""
+        """Entries, for a table with room for `whole`; or bytes, likewise."""
         most = self.most() if callable(self.most) else self.most
         return most if isinstance(most, int) else max(int(most * whole), self.least)
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What one address and one prefix may hold of every table that strangers or peers fill.
+    """What one address and one prefix may hold of each table that strangers or peers fill.
 
-    A table that refuses refuses what is over a share. One that evicts takes it as long as there is
-    room; when it is full, who holds more than a share makes room before anybody else.
+    A table that refuses entries refuses whatever exceeds a share. A table that evicts accepts it
+    while there is room; once it is full, owners that exceed their share make room first.
     """
 
     address: Callable[[], float] = lambda: 0.5
-    """A part of each table."""
+    """A fraction of each table."""
     prefix: Callable[[], float] = lambda: 0.75
     """Likewise."""
 
@@ -97,29 +97,29 @@ INDEXED: Final = Share(1.0)
 
 
 class Ranks:
-    """Who has most of something, where each change is by one: no owner is looked at but the one
-    that changes."""
+    """Finds the owner that holds most, where each change is by one: it looks only at the owner that
+    changes."""
 
     __slots__ = ("_at", "most")
 
     def __init__(self) -> None:
         self.most = 0
-        """What the first of them has."""
+        """How much the first of them has."""
         self._at: dict[int, dict[Hashable, Hashable]] = {}
 
     @property
     def first(self) -> Hashable:
-        """One of those who have most; None if nobody has anything."""
+        """An owner that has most; None if no owner has anything."""
         return next(iter(self._at[self.most].values())) if self.most else None
 
     def note(self, name: Hashable, owner: Hashable, before: int, count: int) -> None:
-        """An owner has one more, or one less.
+        """Note that an owner has one more, or one fewer.
 
         Args:
             name: By which it is told from others.
-            owner: It.
-            before: What it had.
-            count: What it has.
+            owner: The owner.
+            before: How much it had.
+            count: How much it has now.
         """
         at = self._at
         if before:
@@ -132,15 +132,15 @@ class Ranks:
             self.most = count
 
     def clear(self) -> None:
-        """Nobody has anything."""
+        """Forget everything."""
         self._at.clear()
         self.most = 0
 
 
 class Groups(Generic[K]):
-    """Keys by their owner, of each the oldest first.
+    """Keys grouped by owner, each group from its oldest key to its newest.
 
-    Most owners have one key, which takes no container of its own.
+    Most owners have one key, which needs no container of its own.
     """
 
     __slots__ = ("_several", "_single")
@@ -161,14 +161,14 @@ class Groups(Generic[K]):
         return int(owner in self._single) if several is None else len(several)
 
     def get(self, owner: Hashable) -> "OrderedDict[K, None] | None":
-        """The keys of an owner, for reading and to renew them; None if there are none."""
+        """The keys of an owner, for reading and renewing; None if there are none."""
         several = self._several.get(owner)
         if several is None and owner in self._single:
             return OrderedDict({self._single[owner]: None})
         return several
 
     def add(self, owner: Hashable, key: K) -> None:
-        """A key is this owner's, as its newest."""
+        """Add a key as its owner's newest."""
         several = self._several.get(owner)
         if several is not None:
             several[key] = None
@@ -178,7 +178,7 @@ class Groups(Generic[K]):
             self._several[owner] = OrderedDict({self._single.pop(owner): None, key: None})
 
     def discard(self, owner: Hashable, key: K) -> bool:
-        """A key is this owner's no more; whether it was."""
+        """Remove a key from an owner; returns whether it was there."""
         several = self._several.get(owner)
         if several is None:
             is_held = owner in self._single and self._single[owner] == key
@@ -194,24 +194,24 @@ class Groups(Generic[K]):
         return True
 
     def renew(self, owner: Hashable, key: K) -> None:
-        """A key is the newest of its owner's, if it is one of them."""
+        """Make a key its owner's newest, if the owner has it."""
         several = self._several.get(owner)
         if several is not None and key in several:
             several.move_to_end(key)
 
     def clear(self) -> None:
-        """Nobody has any."""
+        """Remove all keys."""
         self._single.clear()
         self._several.clear()
 
 
 class Holdings(Generic[K]):
-    """The entries of each owner of one kind, the oldest first.
+    """The entries of each owner of one kind, oldest first.
 
     Args:
-        share: Of each owner.
-        has_sizes: Whether bytes are counted as well.
-        is_ranked: Whether it is asked who holds most.
+        share: The share of each owner.
+        has_sizes: Whether bytes are counted too.
+        is_ranked: Whether the owner that holds most is ever asked for.
     """
 
     __slots__ = ("doubted", "of", "ranks", "share", "sizes")
@@ -219,15 +219,15 @@ class Holdings(Generic[K]):
     def __init__(self, share: Share, *, has_sizes: bool = False, is_ranked: bool = False) -> None:
         self.share = share
         self.ranks: Ranks | None = Ranks() if is_ranked else None
-        """Who holds most entries."""
+        """Which owners hold most entries."""
         self.of: Groups[K] = Groups()
         self.doubted: Groups[K] = Groups()
-        """Of these the unproved ones."""
+        """The unproved entries."""
         self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
         """Bytes of each owner's entries, if they are counted."""
 
     def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
-        """An entry is this owner's."""
+        """Add an entry to an owner."""
         self.of.add(owner, key)
         if not proved:
             self.doubted.add(owner, key)
@@ -242,15 +242,15 @@ class Holdings(Generic[K]):
         return self.of.count(owner)
 
     def used_by(self, owner: Hashable) -> int:
-        """How many bytes."""
+        """How many bytes an owner has."""
         return 0 if self.sizes is None else self.sizes.get(owner, 0)
 
     def doubted_of(self, owner: Hashable) -> "OrderedDict[K, None] | None":
-        """Its unproved entries, the oldest first; None if there are none."""
+        """An owner's unproved entries, oldest first; None if there are none."""
         return self.doubted.get(owner)
 
     def held_of(self, owner: Hashable) -> "Iterator[OrderedDict[K, None]]":
-        """All its entries, in groups, each the oldest first."""
+        """All entries of an owner, in groups, each oldest first."""
         held = self.of.get(owner)
         return iter(() if held is None else (held,))
 
@@ -259,7 +259,7 @@ class Holdings(Generic[K]):
         return tuple(self.of.get(owner) or ())
 
     def discard(self, owner: Hashable, key: K, size_bytes: int) -> None:
-        """An entry is this owner's no more."""
+        """Remove an entry from its owner."""
         if not self.of.discard(owner, key):
             return
         count = self.of.count(owner)
@@ -273,23 +273,22 @@ class Holdings(Generic[K]):
             del self.sizes[owner]
 
     def prove(self, owner: Hashable, key: K) -> None:
-        """An entry is not doubted any more."""
+        """An entry is no longer unproved."""
         self.doubted.discard(owner, key)
 
     def renew(self, owner: Hashable, key: K) -> None:
-        """An entry is the newest of these, and of the doubted ones if it is one."""
+        """Make an entry its owner's newest, also among the unproved ones if it is one."""
         self.of.renew(owner, key)
         self.doubted.renew(owner, key)
 
     def has_room(self, owner: Hashable, whole: int, size_bytes: int, whole_bytes: int) -> bool:
-        """Whether an owner may have one entry more.
+        """Whether an owner may have one more entry.
 
         Args:
-            owner: Who.
-            whole: Entries of the table, at most.
-            size_bytes: What the entry takes.
-            whole_bytes: Bytes of the table, at most; of them each owner may have one entry of any
-                size.
+            owner: The owner.
+            whole: Most entries of the table.
+            size_bytes: The size of the entry.
+            whole_bytes: Most bytes of the table; each owner may have one entry of any size.
         """
         most = self.share.limit(whole)
         if self.held_by(owner) >= most and most < whole:
@@ -300,7 +299,7 @@ class Holdings(Generic[K]):
         return not used or used + size_bytes <= self.share.limit(whole_bytes)
 
     def clear(self) -> None:
-        """All entries are gone."""
+        """Remove all entries."""
         self.of.clear()
         self.doubted.clear()
         if self.ranks is not None:
@@ -310,9 +309,9 @@ class Holdings(Generic[K]):
 
 
 class Sites(Holdings[K]):
-    """How much each prefix holds: its addresses hold the entries, which are not listed twice.
+    """How much each prefix holds. The entries belong to its addresses and are not listed twice.
 
-    An owner is named by the address and the prefix, as `owners_at` has them.
+    An owner is the pair of address and prefix, as `owners_at` returns it.
     """
 
     __slots__ = ("_addresses", "_addresses_of", "_counts")
@@ -331,7 +330,7 @@ class Sites(Holdings[K]):
         self._addresses_of: dict[Hashable, dict[Hashable, None]] = {}
 
     def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
-        """An entry of an address is this prefix's as well."""
+        """Add an entry of an address, which also counts for its prefix."""
         address, prefix = owner
         count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
         self._addresses_of.setdefault(prefix, {})[address] = None
@@ -343,7 +342,7 @@ class Sites(Holdings[K]):
             self.ranks.note(prefix, owner, count - 1, count)
 
     def discard(self, owner: Any, key: K, size_bytes: int) -> None:
-        """It is gone, also from the address."""
+        """Remove an entry, also from its address."""
         address, prefix = owner
         if self.doubted:
             self.prove(owner, key)
@@ -360,11 +359,11 @@ class Sites(Holdings[K]):
                 del self.sizes[prefix]
 
     def prove(self, owner: Any, key: K) -> None:
-        """An entry is not doubted any more."""
+        """An entry is no longer unproved."""
         self.doubted.discard(owner[1], key)
 
     def renew(self, owner: Any, key: K) -> None:
-        """An entry is the newest of the doubted ones, if it is one."""
+        """Make an entry the newest of the unproved ones, if it is one."""
         self.doubted.renew(owner[1], key)
 
     def held_by(self, owner: Any) -> int:
@@ -372,7 +371,7 @@ class Sites(Holdings[K]):
         return self._counts.get(owner[1], 0)
 
     def used_by(self, owner: Any) -> int:
-        """How many bytes."""
+        """How many bytes a prefix has."""
         return 0 if self.sizes is None else self.sizes.get(owner[1], 0)
 
     def doubted_of(self, owner: Any) -> "OrderedDict[K, None] | None":
@@ -380,21 +379,21 @@ class Sites(Holdings[K]):
         return self.doubted.get(owner[1])
 
     def held_of(self, owner: Any) -> "Iterator[OrderedDict[K, None]]":
-        """Its entries: of one address after the other, in the order in which these came."""
+        """Its entries: address after address, in the order in which these were added."""
         groups = map(self._addresses.of.get, self._addresses_of.get(owner[1], ()))
         for held in groups:
             if held is not None:
                 yield held
 
     def clear(self) -> None:
-        """All entries are gone."""
+        """Remove all entries."""
         super().clear()
         self._counts.clear()
         self._addresses_of.clear()
 
 
 def prefix_of(host: str) -> Hashable:
-    """The /24 or /48 that a host is in; of a name that is no IP address, itself.
+    """The /24 or /48 of a host; a name that is no IP address is returned as it is.
 
     Args:
         host: An address without its port; IPv6 with a zone or without.
@@ -408,10 +407,10 @@ def prefix_of(host: str) -> Hashable:
 
 @lru_cache(HOSTS_REMEMBERED)
 def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
-    """Whose shares an entry at a host counts for: an address, and a prefix.
+    """The owners to which an entry at a host counts: an address and a prefix.
 
-    Loopback addresses have no share. Private addresses have one each, but none of a prefix: all of
-    them are of this node's own site. An IPv6 address counts as its /64. None where there is no
+    Loopback addresses have no share. Private addresses have one each, but not for their prefix: all
+    of them are in this node's own site. An IPv6 address counts as its /64. None where there is no
     share.
 
     Args:
@@ -438,9 +437,9 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
 
 
 def _ipv4_of(host: str) -> int:
-    """An address of IPv4, as `ipaddress` reads and writes it, as a number; -1 for all else.
+    """An IPv4 address, in the notation of `ipaddress`, as a number; -1 for anything else.
 
-    Each new stranger's is read here: without the many calls of `ipaddress`.
+    It is called for each new stranger, and avoids the many calls within `ipaddress`.
     """
     parts = host.split(".")
     if len(parts) != 4:
@@ -449,7 +448,7 @@ def _ipv4_of(host: str) -> int:
         first, second, third, last = map(int, parts)
     except ValueError:
         return -1
-    # Written again it is the same: neither signs nor spaces, leading zeros or other digits.
+    # Formatting it again gives the same text: no signs, spaces, leading zeros or other digits.
     is_usual = 0 <= first | second | third | last < 256
     if not is_usual or f"{first}.{second}.{third}.{last}" != host:
         return -1

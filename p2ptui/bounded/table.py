@@ -1,11 +1,11 @@
-"""A map that others fill: it has a limit, an order in which entries go, and counts what it loses.
+"""A map that others fill: it has a limit and an eviction order, and counts what it loses.
 
-An entry comes in by `put` only, which finds room for it or refuses it: there is no way round the
-limit. What is given up is counted under the name that the table was made with; a table without
-one is a memory, which loses its oldest entry as a rule.
+Entries come in only by `put`, which finds room for them or refuses them: there is no way around the
+limit. Lost entries are counted under the name that the table was made with. A table without a name
+is a memory, which normally loses its oldest entry.
 
-The cost of each call does not grow with the table: entries are kept in the order of their age, and
-of those in use at most `LOOKED_AT` are passed over in search of one that may go.
+The cost of a call does not grow with the table: entries are kept in order of age, and a search for
+an entry to evict skips at most `LOOKED_AT` entries that are in use.
 """
 
 from collections import OrderedDict
@@ -39,14 +39,14 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 LOOKED_AT: Final = 64
-"""Entries, the oldest, that are looked at in search of one that is not in use."""
+"""How many of the oldest entries are examined in search of one that is not in use."""
 
 UNTOLD: Final = ("", -1)
-"""For a table that need not know whose its entries are."""
+"""For a table that need not know the owners of its entries."""
 
 
 class Crowd(Generic[K]):
-    """An owner that holds all of its share."""
+    """An owner that has used up its share."""
 
     __slots__ = ("holdings", "is_prefix", "owner")
 
@@ -54,29 +54,30 @@ class Crowd(Generic[K]):
         self.holdings = holdings
         self.owner = owner
         self.is_prefix = is_prefix
-        """Whether it is a prefix, and not an address."""
+        """Whether it is a prefix rather than an address."""
 
 
 class BoundedTable(Generic[K, V]):
-    """A map with a limit; iterated from its oldest entry to its newest.
+    """A map with a limit, iterated from its oldest entry to its newest.
 
     Args:
         limit: Most entries.
-        full: Counted for each entry that is evicted or refused; empty: a memory, nobody is told.
-        refuses: Whether a full table refuses the new entry; otherwise the oldest one is evicted.
-        limit_bytes: Most bytes of all entries together, as told to `put`; None: not counted.
-        peer_share: Of each owner named to `put` in `peers`; None: not known apart.
-        shares: Of each address and prefix named to `put`: for every table that strangers or
-            peers fill. `put` must be told whose an entry is.
-        address_share: Of each address, where it is another one than in all tables.
-        prefix_share: Of each prefix, besides that of its addresses; likewise.
-        lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
-        expired: Counted for each entry that came to its end so; empty: not counted.
-        in_use: Whether an entry must stay, whoever needs room.
-        holds: Whether an evicted entry still meant something at a time; otherwise it is not
+        full: The counter of entries that are evicted or refused; empty: a memory, nothing is
             counted.
-        on_evicted: Called with each entry that was evicted, or expired, once it is out.
-        count: What counts; set by `Tables.add`.
+        refuses: Whether a full table refuses new entries; otherwise it evicts the oldest one.
+        limit_bytes: Most bytes of all entries together, as passed to `put`; None: not counted.
+        peer_share: The share of each owner passed to `put` as `peers`; None: owners are not told
+            apart.
+        shares: The shares of the addresses and prefixes passed to `put`, for every table that
+            strangers or peers fill. `put` must then be told the owner of each entry.
+        address_share: The share of each address, where it differs from that of all tables.
+        prefix_share: The share of each prefix, besides that of its addresses, likewise.
+        lifetime_s: How long an entry is valid after `put` or `renew`, seconds; None: for ever.
+        expired: The counter of entries that expired; empty: not counted.
+        in_use: Whether an entry must stay, whoever needs room.
+        holds: Whether an evicted entry was still valid at a given time; if not, it is not counted.
+        on_evicted: Called with each entry that was evicted or expired, once it has been removed.
+        count: Increments a counter; set by `Tables.add`.
     """
 
     __slots__ = (
@@ -145,12 +146,13 @@ class BoundedTable(Generic[K, V]):
         self.used_bytes = 0
         """Bytes of all entries, if they are counted."""
         # Where nothing makes room, and nothing comes to its end, nobody asks for the oldest again
-        # and again: a plain dict keeps the order as well, and takes half the memory.
+        # If nothing is evicted and nothing expires, the oldest entry is not asked for again and
+        # again: a plain dict keeps the order too, and takes half the memory.
         self._ordered: OrderedDict[K, V] | None = (
             None if refuses and lifetime_s is None else OrderedDict()
         )
         self._values: dict[K, V] = {} if self._ordered is None else self._ordered
-        # Made for the first of them: most tables ask nobody for a proof.
+        # Made for the first unproved entry: most tables require no proof.
         self._unproved: OrderedDict[K, None] | None = None
         self._since: dict[K, float] | None = None if lifetime_s is None else {}
         self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
@@ -172,12 +174,12 @@ class BoundedTable(Generic[K, V]):
             else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes, is_ranked=is_ranked)
         )
         self._is_shared_late = is_ranked and limit_bytes is None and peer_share is None
-        """Whether it matters only in a table that is half full how much each owner holds."""
+        """Whether the holdings of each owner matter only once the table is half full."""
         self._hosts: dict[K, str | None] | None = {} if self._is_shared_late else None
-        """Until then, where those are that caused its entries; None: how much each holds is
+        """Until then, the hosts that caused its entries; None: the holdings of each owner are
         known."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
-        # Whose each entry is, as `put` was told: that is there anyway, and its owners follow.
+        # The host of each entry, as passed to `put`: it exists anyway, and gives its owners.
         self._owned: dict[K, tuple[str, int] | None] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
         )
@@ -185,10 +187,10 @@ class BoundedTable(Generic[K, V]):
         self._is_aged = any(
             holdings is not None and holdings.share.makes_room for holdings in of_owners
         )
-        """Whether it matters which entry of an owner is its oldest."""
-        # Reading is as quick as of a dict, and so is noting that an entry is in use.
+        """Whether it matters which of an owner's entries is the oldest."""
+        # Reading is as fast as with a dict, and so is noting that an entry is in use.
         self.get = self._values.get
-        """The value of a key, or None, or another default: as of a dict."""
+        """The value of a key, or None or another default, as with a dict."""
         self.touch: Callable[[K], None] = (
             never_touched
             if lifetime_s is not None
@@ -196,10 +198,10 @@ class BoundedTable(Generic[K, V]):
             if self._ordered is None
             else self._ordered.move_to_end
         )
-        """An entry was used: it makes room last. KeyError if there is none. What holds for a time
-        only is renewed instead; see `renew`."""
+        """Note that an entry was used: it makes room last. KeyError if there is none. An entry with
+        a lifetime is renewed instead; see `renew`."""
 
-    # What is in it.
+    # Contents.
 
     def __len__(self) -> int:
         return len(self._values)
@@ -217,59 +219,59 @@ class BoundedTable(Generic[K, V]):
         return reversed(self._values)
 
     def keys(self) -> KeysView[K]:
-        """All keys, of the oldest entry first."""
+        """All keys, oldest entry first."""
         return self._values.keys()
 
     def values(self) -> ValuesView[V]:
-        """All values, the oldest first."""
+        """All values, oldest first."""
         return self._values.values()
 
     def items(self) -> ItemsView[K, V]:
-        """All entries, the oldest first."""
+        """All entries, oldest first."""
         return self._values.items()
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room for one more entry without anybody making any."""
+        """Whether there is room for one more entry without evicting any."""
         return len(self._values) < number_of(self._limit)
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether there is room for one more entry of that size; likewise."""
+        """Whether there is room for one more entry of that size, likewise."""
         most = self._limit_bytes
         return self.has_room and (most is None or self.used_bytes + size_bytes <= number_of(most))
 
     def newest_first(self) -> Iterator[V]:
-        """All values, the newest first."""
+        """All values, newest first."""
         return reversed(self._values.values())
 
     def oldest_unproved(self) -> V | None:
-        """Of the entries that `put` or `doubt` took for unproved the oldest; None if all are."""
+        """The oldest entry that `put` or `doubt` marked as unproved; None if there is none."""
         key = next(iter(self._unproved or ()), None)
         return None if key is None else self._values[key]
 
     def of_peer(self, owner: Hashable) -> tuple[K, ...]:
-        """The keys of one peer's entries, the oldest first; see `peer_share`."""
+        """The keys of one peer's entries, oldest first; see `peer_share`."""
         held = None if self._by_peer is None else self._by_peer.of.get(owner)
         return tuple(held or ())
 
     def of_address(self, host: str) -> tuple[K, ...]:
-        """The keys of one host's entries, the oldest first; see `address_share`."""
+        """The keys of one host's entries, oldest first; see `address_share`."""
         self._index()
         return () if self._by_address is None else self._by_address.keys_of(owners_at(host)[0])
 
     def crowd_at(self, host: str, whole: int) -> Crowd[K] | None:
-        """Who holds so much that there is no room for one more entry at a host: the address, or
-        the prefix; None where both have room.
+        """The owner that holds so much that a host may have no further entry: the address or the
+        prefix; None if both have room.
 
         Args:
-            host: Where.
-            whole: Of how many entries the shares are.
+            host: The host.
+            whole: The number of entries on which the shares are based.
         """
         held, by_address, by_prefix = len(self._values), self._by_address, self._by_prefix
         if (by_address is None or held < by_address.share.limit(whole)) and (
             by_prefix is None or held < by_prefix.share.limit(whole)
         ):
-            return None  # all of them together are less than any share
+            return None  # the whole table holds less than any share
         self._index()
         for holdings, owner in self._owners((), (host, 0)):
             if not holdings.has_room(owner, whole, 0, 0):
@@ -277,10 +279,10 @@ class BoundedTable(Generic[K, V]):
         return None
 
     def unproved(self, crowd: Crowd[K] | None = None) -> Iterable[K]:
-        """The keys of entries that are taken for unproved, the oldest first.
+        """The keys of the unproved entries, oldest first.
 
         Args:
-            crowd: Of whom; None: all.
+            crowd: Only those of this owner; None: all.
         """
         if crowd is None:
             return self._unproved or ()
@@ -290,7 +292,7 @@ class BoundedTable(Generic[K, V]):
         """How many entries one peer has; see `peer_share`."""
         return 0 if self._by_peer is None else self._by_peer.held_by(owner)
 
-    # The one way in.
+    # The only way in.
 
     def put(
         self,
@@ -303,24 +305,24 @@ class BoundedTable(Generic[K, V]):
         size_bytes: int = 0,
         proved: bool = True,
     ) -> bool:
-        """Enter something as the newest entry; an earlier one with this key is gone.
+        """Enter a value as the newest entry, in place of an earlier one with this key.
 
         Args:
-            key: By which it is found.
-            value: What.
+            key: Its key.
+            value: The value.
             now: The time, seconds.
-            peers: Whose it is, for `peer_share`: any of them.
+            peers: Its owners, for `peer_share`: any of them.
             address: Where the one is that caused it, for the shares of addresses and prefixes;
                 None: this node itself did, and it counts for no share.
-            size_bytes: What it takes, for `limit_bytes`.
-            proved: Whether its owner has shown that it is where it says; what has not makes room
-                first, and takes no place from what has.
+            size_bytes: Its size, for `limit_bytes`.
+            proved: Whether its owner has proved its address. Unproved entries make room first, and
+                never replace proved ones.
 
         Returns:
             Whether it is in.
 
         Raises:
-            TypeError: The table is shared, and nobody said by whom: a mistake of the caller.
+            TypeError: The table is shared, but no owner was passed: a bug in the caller.
         """
         if self._is_shared and address == UNTOLD:
             raise TypeError("a shared table must be told whose an entry is")
@@ -376,7 +378,7 @@ class BoundedTable(Generic[K, V]):
             holdings.add(owner, key, size_bytes, proved=proved)
 
     def _index(self) -> None:
-        """Count from here on what each owner holds: nobody holds more than a share before."""
+        """Count each owner's holdings from now on: until now nobody can hold more than a share."""
         hosts, self._hosts = self._hosts, None
         unproved = self._unproved or ()
         for key, host in (hosts or {}).items():
@@ -387,16 +389,16 @@ class BoundedTable(Generic[K, V]):
                 self._note_owners(key, owned, 0, proved=key not in unproved)
 
     def replace(self, key: K, value: V) -> None:
-        """Change a value; the entry is as old as before. KeyError if there is none."""
+        """Change a value without changing its entry's age. KeyError if there is none."""
         if key not in self._values:
             raise KeyError(key)
         self._values[key] = value
 
     def renew(self, key: K, now: float = 0.0) -> None:
-        """An entry holds as long again, and is the newest. KeyError if there is none.
+        """Restart the lifetime of an entry and make it the newest. KeyError if there is none.
 
         Args:
-            key: Which.
+            key: The key.
             now: The time, seconds.
         """
         self._move_to_end(key)
@@ -415,24 +417,25 @@ class BoundedTable(Generic[K, V]):
             self._ordered.move_to_end(key)
 
     def prove(self, key: K) -> None:
-        """The owner of an entry has shown that it is where it says; nothing if it had."""
+        """The owner of an entry has proved its address; does nothing if it already had."""
         if self._unproved and key in self._unproved:
             del self._unproved[key]
             for holdings, owner in self._owners_of(key):
                 holdings.prove(owner, key)
 
     def admit(self) -> bool:
-        """Whether a table that refuses has room for one more; if not, that counts as a refusal."""
+        """Whether a table that refuses has room for one more entry; if not, a refusal is
+        counted."""
         if self.has_room:
             return True
         self._tell(self._full)
         return False
 
     def require_room(self, words: str) -> None:
-        """A call of this node's user wants an entry of its own.
+        """Check that there is room for an entry of a call by this node's user.
 
         Args:
-            words: What so many of them do, as a clause without its number: "paths are searched
+            words: What so many entries do, as a clause without the number: "paths are searched
                 already".
 
         Raises:
@@ -444,7 +447,7 @@ class BoundedTable(Generic[K, V]):
     # The ways out.
 
     def pop(self, key: K, default: None = None) -> V | None:
-        """Take an entry out; its value, or None if there is none."""
+        """Remove an entry; its value, or None if there is none."""
         if key not in self._values:
             return default
         value = self._values[key]
@@ -457,7 +460,7 @@ class BoundedTable(Generic[K, V]):
         self._drop(key)
 
     def clear(self) -> None:
-        """Take everything out."""
+        """Remove all entries."""
         self._hosts = {} if self._is_shared_late else None
         self._values.clear()
         self._unproved = None
@@ -469,7 +472,7 @@ class BoundedTable(Generic[K, V]):
             holdings.clear()
 
     def expire(self, now: float) -> None:
-        """Take out what holds no longer.
+        """Remove expired entries.
 
         Args:
             now: The time, seconds.
@@ -477,10 +480,10 @@ class BoundedTable(Generic[K, V]):
         while (due := self.next_expiry()) is not None and due <= now:
             self._evict(next(iter(self._values)), self._expired)
             if not self._values:
-                self.clear()  # a dictionary keeps its size, however little is left in it
+                self.clear()  # a dictionary does not shrink, however little is left in it
 
     def next_expiry(self) -> float | None:
-        """When the first entry comes to its end, seconds; None if none does."""
+        """When the first entry expires, seconds; None if none does."""
         if not self._since:
             return None
         return self._since[next(iter(self._values))] + self._lifetime()
@@ -493,7 +496,7 @@ class BoundedTable(Generic[K, V]):
     # Room.
 
     def _owners_of(self, key: K) -> list[tuple[Holdings[K], Hashable]]:
-        """Who has an entry; nobody, if it counts for no share."""
+        """The owners of an entry; none if it counts for no share."""
         if not self._owned or key not in self._owned:
             return []
         return self._owners((self._peers or {}).get(key, ()), self._owned[key])
@@ -526,7 +529,7 @@ class BoundedTable(Generic[K, V]):
     def _within_share(
         self, owned: tuple[Holdings[K], Hashable], limit: int, size_bytes: int, now: float
     ) -> bool:
-        """Whether an owner may have one entry more; its oldest goes for it if it may."""
+        """Whether an owner may have one more entry; its oldest one is evicted for it if allowed."""
         holdings, owner = owned
         share = holdings.share
         if holdings.has_room(owner, limit, size_bytes, self._most_bytes):
@@ -557,7 +560,7 @@ class BoundedTable(Generic[K, V]):
         *,
         proved: bool,
     ) -> bool:
-        """Whether there is room for one entry more; others go for it if they may."""
+        """Whether there is room for one more entry; others are evicted for it if allowed."""
         if self._hosts is not None:
             self._index()
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
@@ -574,7 +577,7 @@ class BoundedTable(Generic[K, V]):
             if crowd is not None:
                 victim = self._own_victim(*crowd, proved=proved or crowd not in owned)
             if victim is None and (crowd is None or crowd not in owned):
-                # Also where those of another who holds too much are all in use.
+                # Also if the entries of another owner that holds too much are all in use.
                 victim = self._victim(proved=proved)
             if victim is None:
                 self._tell(self._full)
@@ -585,8 +588,8 @@ class BoundedTable(Generic[K, V]):
     def _crowd_of(
         self, owned: list[tuple[Holdings[K], Hashable]], limit: int, size_bytes: int
     ) -> tuple[Holdings[K], Hashable] | None:
-        """Whose entries make room in a full table: the newcomer's own, or those of another who
-        holds more than a share, of these one who holds most; None if nobody does."""
+        """The owner whose entries make room in a full table: the newcomer's own, or one that holds
+        more than a share, and of these the one that holds most; None if there is none."""
         most_bytes = self._most_bytes
         for each in owned:
             holdings, owner = each
@@ -601,7 +604,7 @@ class BoundedTable(Generic[K, V]):
         return None
 
     def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
-        """Which entry of an owner makes room for a newcomer; see `_victim`."""
+        """Which of an owner's entries makes room for a newcomer; see `_victim`."""
         doubted = holdings.doubted_of(owner)
         victim = self._oldest_idle(doubted) if doubted else None
         if victim is not None or not proved:
@@ -609,7 +612,7 @@ class BoundedTable(Generic[K, V]):
         return self._oldest_of(holdings, owner)
 
     def _victim(self, *, proved: bool) -> K | None:
-        """Who makes room: the unproved first, then the oldest, and never what is in use."""
+        """The entry that makes room: the unproved first, then the oldest, and never one in use."""
         if self._refuses:
             return None
         assert self._ordered is not None
@@ -631,11 +634,11 @@ class BoundedTable(Generic[K, V]):
                 return key
             if self._since is not None:
                 return self._oldest_idle_in(order)
-            order.move_to_end(key)  # so that the next search does not meet it first
+            order.move_to_end(key)  # so that the next search does not find it first
         return None
 
     def _oldest_idle_in(self, order: "OrderedDict[K, Any]") -> K | None:
-        """The same where the order is that of the times, and must stay."""
+        """The same, where the order is that of expiry and must not change."""
         assert self._in_use is not None
         for key, _ in zip(order, range(LOOKED_AT), strict=False):
             if not self._in_use(self._values[key]):

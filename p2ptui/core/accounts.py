@@ -1,8 +1,8 @@
-"""What a datagram is paid with: what its address has earned, or a grant with a reason and a bound.
+"""What pays for a datagram: the credit of its address, or a grant with a reason and a bound.
 
-An address that has not proved itself may be sent three times the bytes that came from there
-(RFC 9000, section 8.1), and so many datagrams for each that came. Whatever else this node sends
-it, of its own accord, is granted: for a reason of the table below, so much and no more.
+An address that has not proved itself may be sent three times the bytes that came from it (RFC 9000,
+section 8.1), and a limited number of datagrams for each that came. Whatever else this node sends
+there of its own accord needs a grant: for a reason of the table below, and within its bound.
 """
 
 import math
@@ -19,29 +19,30 @@ AMPLIFICATION_LIMIT: Final = 3
 """Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
 
 DATAGRAMS_EACH: Final = 3
-"""And datagrams for each one received, so that small answers cost no more than large ones."""
+"""And datagrams sent for each one received, so that small answers cost no more than large ones."""
 
 DATAGRAMS_OF_HANDSHAKE: Final = 6
-"""More of them for each handshake: the answer, the first list, Acks, and Pings that may be lost."""
+"""Further datagrams for each handshake: the answer, the first list, Acks, and Pings that may be
+lost."""
 
 PING_BYTES: Final = 168
-"""A Ping with `null`, at most."""
+"""The most bytes of a Ping with `null`."""
 
 PINGS_KEPT: Final = 2
 
 KEPT_FOR_PINGS: Final = PINGS_KEPT * PING_BYTES
-"""What a newcomer may be sent pays for this before it pays for anything but the response: a client
-that loses its first Ping must still be asked whether it is there."""
+"""What a newcomer's credit pays for before anything but the response: a client that loses its first
+Ping must still be asked whether it is there."""
 
 PINGS_EARNED: Final = 6
-"""Pings that who has answered two may be sent, before it is told any news: it is asked until it
-would be lost. Where every fifth datagram is lost, one in five hundred answers none of so many."""
+"""Pings reserved for a peer that has answered two, ahead of news: it is pinged until it would count
+as lost. If every fifth datagram is lost, one peer in five hundred answers none of this many."""
 
 
 class Purse:
     """What an address has earned by its own datagrams and may still be sent.
 
-    A new one is empty; only the gate fills it, with what really came.
+    A new purse is empty; only the gate fills it, with what really arrived.
     """
 
     __slots__ = (
@@ -60,29 +61,30 @@ class Purse:
 
     def __init__(self, at: Address | None = None) -> None:
         self.at = at
-        """The one address that it pays for, if a stranger's datagram earned it; None for a peer's,
-        which pays for the way to that peer, wherever that goes."""
+        """The one address that it pays for, if a stranger's datagram earned it; None for a peer's
+        purse, which pays for the path to that peer, wherever it leads."""
         self.counted_in: Purse | None = None
-        """The purse of a peer that the same datagram is counted in, if it came from where a peer
-        is: it earns once."""
+        """The purse of a peer in which the same datagram is counted, if it came from a peer's
+        address: it earns only once."""
         self.proved = False
-        """Whether the address has shown that somebody receives there: then nothing is counted
-        against it any more."""
+        """Whether the address has proved that somebody receives there: then nothing is charged any
+        more."""
         self.credit = 0
-        """Bytes that it may still be sent before that. It is below zero if its request paid for an
-        answer that the purse could not pay for."""
+        """Bytes that it may still be sent before that. Negative if its request paid for an answer
+        that the purse could not pay for."""
         self.datagrams = 0
-        """And datagrams."""
+        """Datagrams that it may still be sent before that."""
         self.kept = 0
-        """Of the bytes, what only Pings may use."""
+        """The part of the bytes that only Pings may use."""
         self.reserved = 0
-        """Of the bytes, what is for Pings before it is for news."""
+        """The part of the bytes that Pings may use ahead of news."""
         self.has_answered = False
         """Whether a Ping was answered."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.unvouched: TokenBucket | None = None
-        """What may still go there for requests that nothing vouches for, once it is proved."""
+        """What may still be sent, once the address is proved, for requests that nothing vouches
+        for."""
 
     def earn_bytes(self, size: int) -> None:
         """A datagram of `size` bytes has come from the address, which earns until it is proved."""
@@ -92,15 +94,14 @@ class Purse:
             self.datagrams += DATAGRAMS_EACH
 
     def earn_handshake(self) -> None:
-        """A handshake with the address is complete, and something is said at its beginning."""
+        """A handshake with the address is complete, and the first messages of the session
+        follow."""
         self.datagrams += DATAGRAMS_OF_HANDSHAKE
 
     def absorb(self, other: "Purse") -> None:
-        """What another purse holds is in this one from now on; the other is empty.
-
-        What was counted in a further purse too comes from there, and is no more than is left of
-        it there: what that purse owes, this one does.
-        """
+        """Take over everything that another purse holds, and empty it. What was also counted in a
+        further purse comes from there, and is no more than is left there: this purse takes over
+        what that one owes."""
         first = other.counted_in
         if first is not None and not first.proved and first is not self:
             other.credit = min(other.credit, first.credit)
@@ -121,13 +122,13 @@ class Purse:
         return not self.proved and (self.credit < 0 or self.datagrams < 0)
 
     def forget_proof(self) -> None:
-        """Who is at the address must show it anew; what went there meanwhile is forgotten."""
+        """The address must be proved anew; what was sent there meanwhile is forgotten."""
         self.proved = False
         self.credit = self.datagrams = 0
 
     @property
     def allowance(self) -> float:
-        """Bytes that may be sent now: without end once the address has proved itself."""
+        """Bytes that may be sent now: infinite once the address has proved itself."""
         if self.proved:
             return math.inf
         first = self.counted_in
@@ -135,13 +136,13 @@ class Purse:
 
     @property
     def spendable(self) -> float:
-        """Of these, bytes that are not kept for Pings, if a datagram is left to carry them."""
+        """The part of these bytes that is not kept for Pings, if a datagram is left to carry
+        them."""
         return self._beyond(self.kept)
 
     @property
     def spare(self) -> float:
-        """Of these, bytes for news, which nobody has asked for: those that are not reserved for
-        Pings either."""
+        """The part of these bytes for unrequested news: what is not reserved for Pings either."""
         return self._beyond(max(self.kept, self.reserved))
 
     def _beyond(self, kept: int) -> float:
@@ -150,7 +151,7 @@ class Purse:
         return self.credit - kept if self.datagrams > -(-kept // PING_BYTES) else 0
 
     def may_receive(self, size: int) -> bool:
-        """Whether a datagram of `size` bytes is paid for, what is kept for Pings included."""
+        """Whether a datagram of `size` bytes is paid for, also from what is kept for Pings."""
         if self.counted_in is not None and not self.counted_in.may_receive(size):
             return False
         return self.proved or (size <= self.credit and self.datagrams > 0)
@@ -169,7 +170,7 @@ class Purse:
         return -(-self.kept // PING_BYTES)  # one for each Ping
 
     def covers(self, to: Address) -> bool:
-        """Whether it may pay for what goes to an address."""
+        """Whether it may pay for datagrams to an address."""
         return to == self.at
 
     def pay(self, size: int, _now: float = 0.0) -> bool:
@@ -178,59 +179,60 @@ class Purse:
             return False
         if self.counted_in is not None:
             self.counted_in.charge(size)
-        # As `charge`, without another call: each answer to a stranger is paid for here.
+        # As in `charge`, without a further call: each answer to a stranger is paid for here.
         self.bytes_out += size
         self.credit -= size
         self.datagrams -= 1
         return True
 
     def charge(self, size: int) -> None:
-        """A datagram of `size` bytes leaves, which this purse pays for."""
+        """Charge for a datagram of `size` bytes that leaves."""
         self.bytes_out += size
         self.credit -= size
         self.datagrams -= 1
 
     def note_committed(self, size: int, datagrams: int) -> None:
-        """Others send its address so much, on this node's word."""
+        """Charge for bytes that others send to the address on this node's word."""
         self.credit -= size
         self.datagrams -= datagrams
 
     def keep_for_pings(self) -> None:
-        """From now on keep what Pings will need, or all if it is less."""
+        """From now on keep what Pings will need, or everything if there is less."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
     def note_answered_ping(self) -> None:
-        """A Ping was answered. From the second one on, what it may be sent is for more of them,
-        before it is for news; the first pays for the list of who is there."""
+        """A Ping was answered. The first answer pays for the node list; from the second one on,
+        credit goes to further Pings before news."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
         if self.has_answered:
             self.reserved = PINGS_EARNED * PING_BYTES
         self.has_answered = True
 
     def keep_for_doubt(self, pings: int) -> None:
-        """Somebody said goodbye for it: what comes from now on pays for so many Pings first."""
+        """Somebody said goodbye in its name: credit that arrives from now on pays for this many
+        Pings first."""
         self.kept = pings * PING_BYTES
 
     def end_doubt(self) -> None:
-        """It is there after all: no more is kept than before."""
+        """It is there after all: keep no more than before."""
         self.kept = max(min(self.credit, self.kept, KEPT_FOR_PINGS), 0)
 
     def keep_nothing(self) -> None:
-        """No Ping will be needed: all of it may be spent."""
+        """No Pings will be needed: all of it may be spent."""
         self.kept = 0
 
     def note_detour(self, size: int) -> None:
-        """A datagram of `size` bytes goes to the peer on a way that another pays for."""
+        """A datagram of `size` bytes goes to the peer on a path that another purse pays for."""
         self.bytes_out += size
 
     def note_ping(self, size: int) -> None:
-        """A Ping of `size` bytes has left: so much less is kept for Pings."""
+        """A Ping of `size` bytes was sent: keep that much less for Pings."""
         self.kept = max(self.kept - size, 0)
         self.reserved = max(self.reserved - size, 0)
 
 
 class Payee(Protocol):
-    """A peer, as far as it is sent something."""
+    """A peer, as seen by the accounts."""
 
     purse: Purse
 
@@ -239,14 +241,14 @@ class Payee(Protocol):
         """Where its datagrams go at present."""
 
     def has_room(self, size: int) -> bool:
-        """Whether its purse pays for so many bytes: who asks first hears what the gate will say."""
+        """Whether its purse pays for so many bytes: the gate will decide the same."""
 
 
 class Reason(Enum):
     """Why this node sends something that the other side has not paid for."""
 
     USER_ASKED = "user asked"
-    """The user of this node, or its program, wants it sent there."""
+    """The user of this node, or its program, asked for it."""
     OWN_SESSION = "own session"
     """Messages and frames of a session that this node itself asked for."""
     HANDSHAKE = "handshake"
@@ -254,41 +256,42 @@ class Reason(Enum):
     ANSWER = "answer"
     """The answer to one datagram, which pays for it by itself."""
     PING = "ping"
-    """Whether somebody is there: what the purse holds, and what it keeps for this."""
+    """To see whether somebody is there: what the purse holds, including what it keeps for this."""
     OWNER_CHECK = "owner check"
     """A newcomer claims a peer's id: is the peer still there?"""
     STUN_ANSWER = "STUN answer"
-    """What RFC 5780 demands in an answer, which the shortest requests do not pay for."""
+    """What RFC 5780 requires in an answer, which the shortest requests do not pay for."""
     OWN_SEARCH = "own search"
-    """Offers and checks towards a node that is sought."""
+    """Offers and checks towards a node that is searched for."""
     CONSENT = "consent"
     """Checks on a direct path that is in use (RFC 7675): nothing else may spend them."""
     INTRODUCTION = "introduction"
-    """Pings to where a server says that a node is, and shows that it is that server."""
+    """Pings to an address that a server has named, once the server has proved that it is that
+    server."""
     OWN_PLAN = "own plan"
-    """Keepalives, lists of servers, neighbours' probes, sessions that are taken up again."""
+    """Keepalives, server lists, probes for neighbours, sessions being resumed."""
     GOODBYE = "goodbye"
-    """A session is over, or one that the other side believes in."""
+    """A session is over, or one that only the other side believes in."""
     PROBE_FOR_PEER = "probe for peer"
     """A peer asks for one datagram to a third address, to learn about its NAT."""
     DIAGNOSIS = "diagnosis"
-    """Questions to STUN servers and to addresses that do not answer."""
+    """Requests to STUN servers and to addresses that do not answer."""
 
-    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    # Members are compared by identity; the hash of an Enum is that of its name, at a call each.
     __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How much is granted for a reason.
+    """The limits of a grant for one reason.
 
     Attributes:
         size: Bytes to one address.
         datagrams: Datagrams to it.
-        lifetime_s: Within so many seconds from the first; zero for a grant that is for the
-            datagram that is being handled, and is kept nowhere.
+        lifetime_s: How long the grant is valid, seconds from the first; zero: only for the datagram
+            being handled, and stored nowhere.
         of_host: Whether all ports of a host share it.
-        hourly: Datagrams to one host in an hour, over all grants; 0: no bound but those above.
+        hourly: Most datagrams to one host in an hour, over all grants; 0: no further bound.
     """
 
     size: int
@@ -304,31 +307,31 @@ MIB: Final = KIB * KIB
 LIFETIME_S: Final = 10.0
 
 SEARCHES_AT_ONCE: Final = 16
-"""Nodes behind one address to which all that a search may send is sent at the same time."""
+"""Nodes behind one address that can be searched for at the same time, each at full cost."""
 
 ROUNDS_AT_ONCE: Final = 4
-"""Rounds of one search that begin within the time of a grant."""
+"""Rounds of one search that begin within the lifetime of a grant."""
 
 SEARCH_PACE: Final = (2000, 0.001)
-"""Checks of one round, and seconds between two, as the options are by default."""
+"""Checks of one round, and seconds between two, with the default options."""
 
 CHECK_BYTES: Final = 128
-"""A check, at most; offers, which are longer, are few."""
+"""The most bytes of a check; offers, which are longer, are few."""
 
 HOUR_S: Final = 3600.0
 
 SEARCHED_IN_HOUR: Final = 300_000
-"""Offers and checks to one host in an hour, over all searches: a hundred nodes behind one carrier's
-address take 270,000 if each is met in the second round of many guesses (measured where 90 are met
-at once: 3,300, since they share what is open)."""
+"""Offers and checks to one host in an hour, over all searches. A hundred nodes behind one carrier's
+address take 270,000 if each is met in the second round of many guesses (measured with 90 met at
+once: 3,300, since they share open ports)."""
 
 
 def bound_of_search(checks: int, pace_s: float) -> Bound:
-    """What searches for nodes at one host may send there, as the options have it.
+    """What searches for nodes at one host may send there, given the options.
 
     Args:
-        checks: Those of one round, at most.
-        pace_s: Between two of the known addresses, and two guesses; seconds.
+        checks: Most checks of one round.
+        pace_s: Between two known addresses and between two guesses, seconds.
     """
     in_time = 2 * math.ceil(LIFETIME_S / pace_s)
     datagrams = SEARCHES_AT_ONCE * max(min(ROUNDS_AT_ONCE * checks, in_time), 1000)
@@ -354,8 +357,8 @@ BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
         Reason.DIAGNOSIS: Bound(256 * KIB, 1024, LIFETIME_S),
     }
 )
-"""What each reason is worth towards one address: above what the plans of this node come to, and
-below what would make it a weapon. That of a search is for the options as they are by default."""
+"""The bound of each reason for one address: above what this node's own plans need, and below what
+would make it a weapon. That of a search is for the default options."""
 
 
 @dataclass(slots=True)
@@ -366,33 +369,34 @@ class GrantUse:
     datagrams: int = 0
     bytes: int = 0
     refused: int = 0
-    """Datagrams that the bound did not let out."""
+    """Datagrams that exceeded the bound."""
 
     def note_paid(self, size: int) -> None:
-        """One of `size` bytes was let out."""
+        """Count a datagram of `size` bytes that was let out."""
         self.datagrams += 1
         self.bytes += size
 
 
 @dataclass(slots=True)
 class Hour:
-    """What a host may still be sent for a reason within an hour."""
+    """What a host may still be sent within an hour for one reason."""
 
     left: int
     """Datagrams."""
 
 
 class Grant:
-    """What may be sent to one address for a reason: made by the gate, bounded, and over in time.
+    """What may be sent to one address for a reason: made by the gate, bounded, and of limited
+    lifetime.
 
     Args:
-        use: Where it is counted.
-        at: The address, or the host, that it is for.
+        use: Where its use is counted.
+        at: The address or host that it is for.
         size: Bytes.
-        datagrams: How many.
-        expires: When it is worth nothing any more, seconds.
-        purse: Of the address, if it has one.
-        is_own: Whether that purse pays for it, and all that it holds is granted.
+        datagrams: Number of datagrams.
+        expires: When it ceases to be valid, seconds.
+        purse: The purse of the address, if it has one.
+        is_own: Whether that purse pays, and everything in it is granted.
         hour: What the host may be sent within an hour, if that is bounded.
     """
 
@@ -421,7 +425,7 @@ class Grant:
         use.granted += 1
 
     def covers(self, to: Address) -> bool:
-        """Whether it may pay for what goes to an address."""
+        """Whether it may pay for datagrams to an address."""
         return self.at in (to, to[0])
 
     def has_room(self, size: int) -> bool:

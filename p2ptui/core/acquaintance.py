@@ -1,4 +1,4 @@
-"""What is made of who is on the other side of a session, as a value that is kept and told."""
+"""The verdict on the node at the other end of a session, as a value to keep and to report."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +9,7 @@ from p2ptui.wire.address import Address
 
 @dataclass(slots=True, init=False, unsafe_hash=True)
 class Judged:
-    """Who a peer is, and what was made of that when its session began or since."""
+    """Who a peer is, and the verdict on it when its session began or since."""
 
     met: Final[Met]
     judgement: Final[Judgement]
@@ -22,7 +22,7 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class TrustChanged:
     """A peer is not the node that was there before, or its trust has changed. For all other peers,
-    the PeerStatusChanged at the start of their session has their trust."""
+    the PeerStatusChanged at the start of their session carries their trust."""
 
     node_id: str
     """The peer."""
@@ -39,4 +39,4 @@ class TrustChanged:
     is_refused: bool = False
     """Whether it was refused a session because of this."""
     signer_id: str = ""
-    """For an ephemeral node that has proved whose it is: the id of that user's lasting identity."""
+    """For an ephemeral node that has proved its owner: the id of that user's lasting identity."""

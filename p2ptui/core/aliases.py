@@ -1,5 +1,5 @@
-"""Addresses from which peers send besides their own: bounded for each, and never without the one
-in use."""
+"""Further addresses that peers send from: bounded for each peer; the one in use is never
+dropped."""
 
 from collections.abc import Callable, Collection
 from enum import IntEnum
@@ -11,22 +11,23 @@ from p2ptui.nat.punching import MAX_PAIRS
 from p2ptui.wire.address import Address
 
 MAX_ALIASES: Final = MAX_PAIRS + MAX_LEARNT
-"""Addresses for each peer from which checks were answered: until one is chosen the other side may
-send from any of them, so there are as many as a round finds pairs from one socket."""
+"""Addresses of each peer that answered checks: until one is chosen the other side may send from any
+of them, so there may be as many as the pairs that a round finds from one socket."""
 
 MAX_CLAIMED_ALIASES: Final = 8
-"""Of these, addresses that only say to be the peer's: anybody who saw a check can repeat it."""
+"""The part of these that are only claimed to be the peer's: anybody who saw a check can repeat
+it."""
 
 OwnerT = TypeVar("OwnerT")
 
 
 class Standing(IntEnum):
-    """How well it is known that an address is the owner's."""
+    """How certain it is that an address is its owner's."""
 
     CLAIMED = 0
     """An authentic check came from there."""
     ANSWERED = 1
-    """A check to there was answered."""
+    """A check sent there was answered."""
     CHOSEN = 2
     """It is the path to the owner: it always finds room and is never evicted."""
 
@@ -41,7 +42,7 @@ class Aliases(Generic[OwnerT]):
 
     def __init__(self, count: Callable[[str], None], limit: Limit = 65_536) -> None:
         self._count = count
-        # Of each owner in the order in which they came.
+        # For each owner, in the order in which they were added.
         self._known: BoundedTable[Address, tuple[OwnerT, Standing]] = BoundedTable(
             lambda: MAX_ALIASES * number_of(limit),
             refuses=True,
@@ -50,14 +51,14 @@ class Aliases(Generic[OwnerT]):
             count=count,
         )
         self.known = self._known.get
-        """Whose alias an address is, and how well that is known; None if it is nobody's. Read for
-        each datagram of a stranger, so that it is as quick as of a dict."""
+        """The owner of an address, and how certain that is; None if it has none. Read for each
+        datagram of a stranger, so it is as fast as a dict."""
 
     def __len__(self) -> int:
         return len(self._known)
 
     def owner(self, address: Address) -> OwnerT | None:
-        """Whose alias an address is."""
+        """The owner of an address."""
         known = self.known(address)
         return None if known is None else known[0]
 
@@ -66,16 +67,14 @@ class Aliases(Generic[OwnerT]):
         return self._known.of_peer(owner)
 
     def enter(self, owner: OwnerT, address: Address, standing: Standing) -> OwnerT | None:
-        """What comes from an address is from an owner too.
-
-        A claim takes no address away from another owner; an answered check does: only one node
-        receives at an address.
+        """Record that an owner also sends from an address. A claim takes no address away from
+        another owner; an answered check does, since only one node receives at an address.
 
         Args:
-            owner: Whose it is.
-            address: Which.
-            standing: How well that is known. An owner has one chosen address at most: the one
-                before counts as answered again.
+            owner: The owner.
+            address: The address.
+            standing: How certain that is. An owner has at most one chosen address: the previous one
+                counts as answered again.
 
         Returns:
             Who owns the address now; None if there was no room for it.
@@ -97,7 +96,7 @@ class Aliases(Generic[OwnerT]):
         return owner if self._known.put(address, (owner, standing), peers=(owner,)) else None
 
     def _make_room(self, owner: OwnerT, standing: Standing) -> bool:
-        """Whether there is room for one more; the oldest that is known less well goes for it."""
+        """Whether there is room for one more; the oldest of a lower standing is evicted for it."""
         own = {address: self._known[address][1] for address in self._known.of_peer(owner)}
         is_full = len(own) >= MAX_ALIASES
         if standing is Standing.CLAIMED:
@@ -114,7 +113,7 @@ class Aliases(Generic[OwnerT]):
         return True
 
     def remove(self, owner: OwnerT, address: Address) -> None:
-        """What comes from an address is no longer from this owner."""
+        """An address is no longer this owner's."""
         if self.owner(address) is owner:
             del self._known[address]
 

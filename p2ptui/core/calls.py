@@ -1,4 +1,4 @@
-"""Calls that wait for an answer: each ends once, with that, a refusal, or its time."""
+"""Calls that wait for an answer: each ends once, with the answer, a refusal or a timeout."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,7 @@ Detail = TypeVar("Detail")
 
 
 class Call(Generic[Detail]):
-    """One call that waits."""
+    """One waiting call."""
 
     __slots__ = ("deadline", "detail", "key", "overdue", "timer", "token")
 
@@ -25,31 +25,31 @@ class Call(Generic[Detail]):
         timer: Timer,
     ) -> None:
         self.token = token
-        """By which its end is told."""
+        """Names the call in the report of its result."""
         self.key = key
         """What its answer will name, or who gives it."""
         self.deadline = deadline
         self.detail = detail
         self.overdue = overdue
-        """Tells what becomes of it if nothing came by its deadline."""
+        """Returns the result of the call if nothing came by its deadline."""
         self.timer = timer
 
 
 def forgotten(_call: Call[None]) -> HandshakeError:
-    """What becomes of a call for a session that whatever it waited for has forgotten."""
+    """The result of a call whose session the other side has forgotten."""
     return HandshakeError("nothing became of it in time")
 
 
 class Calls(Generic[Detail]):
-    """A room where calls of one kind wait, in their order.
+    """Waiting calls of one kind, in order.
 
     Args:
-        timers: End what is overdue.
-        finish: Called once with each call's token and what became of it.
-        new_token: Names a call.
-        limit: Most calls in the room.
+        timers: End overdue calls.
+        finish: Called once for each call, with its token and result.
+        new_token: Makes the token of a call.
+        limit: Most calls waiting.
         limit_each: Most calls with one key.
-        words: What they wait for, in the plural: for the one who is turned away.
+        words: What they wait for, in the plural, for the message to a caller that is turned away.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class Calls(Generic[Detail]):
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        """The keys that calls wait for, as they are now."""
+        """A snapshot of the keys that calls wait for."""
         return iter(list(self._waiting))
 
     def all(self) -> tuple[Call[Detail], ...]:
-        """Every call that waits, those with one key together."""
+        """All waiting calls, those with the same key together."""
         return tuple(call for calls in self._waiting.values() for call in calls)
 
     def require_room(self, key: Hashable) -> None:
-        """One more call wants to wait.
+        """Check that one more call may wait.
 
         Raises:
             LocalError: Too many do already.
@@ -108,11 +108,11 @@ class Calls(Generic[Detail]):
 
         Args:
             key: See `Call.key`.
-            detail: What its owner wants to know of it at its end.
+            detail: Information for its owner at its end.
             now: The time, seconds.
             timeout_s: How long it waits at most, seconds.
-            overdue: Tells what becomes of it if nothing came by then.
-            token: Of the call, if it has one already.
+            overdue: Returns the result if nothing came by then.
+            token: The token of the call, if it already has one.
 
         Raises:
             LocalError: Too many wait already.
@@ -134,7 +134,7 @@ class Calls(Generic[Detail]):
         self.end(call, call.overdue(call))
 
     def waiting(self, key: Hashable) -> tuple[Call[Detail], ...]:
-        """The calls with one key, the oldest first."""
+        """The calls with one key, oldest first."""
         return tuple(self._waiting.get(key, ()))
 
     def move(
@@ -144,12 +144,12 @@ class Calls(Generic[Detail]):
         deadline: float,
         overdue: Callable[[Call[Detail]], Outcome] | None = None,
     ) -> None:
-        """A call waits for something else from now on; nothing if it has ended.
+        """Let a call wait for something else; does nothing if it has ended.
 
         Args:
-            call: Which.
-            key: For what.
-            deadline: Until when, seconds.
+            call: The call.
+            key: The new key.
+            deadline: The new deadline, seconds.
             overdue: As for `begin`; None: as before.
         """
         if self._remove(call):
@@ -159,18 +159,18 @@ class Calls(Generic[Detail]):
             self.extend(call, deadline)
 
     def extend(self, call: Call[Detail], deadline: float) -> None:
-        """A call that waits does so until another time, seconds."""
+        """Change the deadline of a waiting call, seconds."""
         if deadline != call.deadline:
             call.deadline = deadline
             call.timer.cancel()
             call.timer = self._timers.schedule(deadline, lambda _: self._expire(call))
 
     def hand_over(self, call: Call[Detail], begin: Callable[[int], object]) -> None:
-        """A call goes on in another room; where there is no place for it, that is its end.
+        """Move a call to another room; if there is no place for it, it ends.
 
         Args:
-            call: Which; nothing happens if it has ended.
-            begin: Called with its token: lets it wait there.
+            call: The call; nothing happens if it has ended.
+            begin: Called with its token: makes it wait there.
         """
         if self.take(call):
             try:
@@ -179,7 +179,7 @@ class Calls(Generic[Detail]):
                 self._finish(call.token, error)
 
     def take(self, call: Call[Detail]) -> bool:
-        """It waits here no longer; whether it did wait."""
+        """Remove a call; returns whether it was waiting."""
         waited = self._remove(call)
         if waited:
             call.timer.cancel()
@@ -196,7 +196,7 @@ class Calls(Generic[Detail]):
         return True
 
     def end(self, call: Call[Detail], outcome: Outcome) -> None:
-        """Tell what became of a call; nothing if it has ended before."""
+        """End a call with a result; does nothing if it has already ended."""
         if self.take(call):
             self._finish(call.token, outcome)
 

@@ -1,4 +1,4 @@
-"""How a node is reached, and what it took: the explanation that people and programs are given."""
+"""How a node is reached, and what that took: the explanation for people and programs."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +21,7 @@ class Method(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a peer is reached, and the cost of finding the path."""
+    """How a peer is reached, and what it cost to find the path."""
 
     method: Method
     """How the path was found."""

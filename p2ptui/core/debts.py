@@ -1,4 +1,4 @@
-"""What is owed when a purse is closed, until somebody has one at the same address."""
+"""What is still owed when a purse is closed, kept until the same address has a purse again."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ MAX_DEBTS: Final = 2048
 
 
 class Debts:
-    """One purse for an address: what the last one there owes, the next one does.
+    """One purse for each address: what its last user still owes, the next one owes.
 
     Args:
         shares: What addresses and networks may hold of the table.
@@ -21,12 +21,12 @@ class Debts:
         self._owed: BoundedTable[Address, Purse] = BoundedTable(MAX_DEBTS, shares=shares)
 
     def open_purse(self, purse: Purse, at: Address) -> None:
-        """Somebody has a purse at an address now."""
+        """An address now has a purse."""
         owed = self._owed.pop(at)
         if owed is not None:
             purse.absorb(owed)
 
     def close_purse(self, purse: Purse, at: Address) -> None:
-        """Whoever had it is there no longer."""
+        """The owner of a purse has left."""
         if purse.owes:
             self._owed.put(at, purse, address=at)

@@ -1,4 +1,4 @@
-"""What arrives, told apart by its first byte and its source, and handed to whoever handles it."""
+"""Arriving datagrams, told apart by first byte and source, and passed to their handlers."""
 
 from typing import Final, NamedTuple
 
@@ -31,7 +31,7 @@ STUN_LAST_FIRST_BYTE: Final = 0x03
 
 
 class Receivers(NamedTuple):
-    """Who handles what."""
+    """The handlers of each kind of datagram."""
 
     arrivals: Arrivals
     inbox: Inbox
@@ -47,8 +47,8 @@ class Dispatch:
     """The first look at every datagram.
 
     Args:
-        state: The shared ground.
-        receivers: Who handles what.
+        state: The shared state.
+        receivers: The handlers of each kind of datagram.
     """
 
     def __init__(self, state: NodeState, receivers: Receivers) -> None:
@@ -66,7 +66,7 @@ class Dispatch:
             self._arrivals.clear.opening.early.take = self._take_early
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
-        """Take one datagram of the node's own socket."""
+        """Take one datagram from the node's own socket."""
         gate = self._gate
         gate.now = now
         gate.source = address
@@ -112,7 +112,7 @@ class Dispatch:
             counters.drops["junk"] += 1
 
     def _take_stun(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
-        # It is answered whatever its sender has spent; so it must not pay for more than that.
+        # It is answered whatever its sender has spent, so it must not pay for anything else.
         self._gate.note_arrival(None, address, len(data))
         if peer is not None:
             peer.purse.bytes_in += len(data)
@@ -122,7 +122,7 @@ class Dispatch:
             self._stun.answer(data, address, Place.OWN, peer, now)
 
     def _take_sealed(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
-        """Handle what is inside a sealed frame as any datagram of the one who has sealed it."""
+        """Handle the content of a sealed frame like any datagram from the peer that sealed it."""
         rules = self._arrivals.clear
         opened = None if rules is None else rules.opening.receive(data, address, peer, now)
         if opened is None:
@@ -141,7 +141,7 @@ class Dispatch:
             peer.liveness.hear(now)
 
     def _take_early(self, data: bytes, address: Address, now: float) -> None:
-        """Take a sealed frame that has waited for its session: it was counted when it came."""
+        """Take a sealed frame that has waited for its session; it was counted when it arrived."""
         if self._state.closing:
             return
         peer = self._own_address(address)
@@ -170,7 +170,7 @@ class Dispatch:
                 self._take(*unwrapped, now)
                 if sender is not None and sender.path is None:
                     if sender.answered_at == now and sender.home == unwrapped[1]:
-                        peer.liveness.note_answer(now)  # what was answered went by way of it, too
+                        peer.liveness.note_answer(now)  # what was answered went through it, too
                     to.failover.note_received(sender, now)
         elif data[0] in (KEEPALIVE, KEPT_ALIVE):
             to.keepalives.receive(peer, data, now)
@@ -178,7 +178,7 @@ class Dispatch:
             to.inbox.receive_frame(peer, data, now)
 
     def receive_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
-        """Take one datagram from a further socket, which knows only checks and chosen paths."""
+        """Take one datagram from a further socket, which handles only checks and chosen paths."""
         self._gate.now = now
         try:
             self._take_beside(data, address, socket, now)

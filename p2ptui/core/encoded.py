@@ -1,4 +1,4 @@
-"""A payload that was checked, and is decoded when somebody reads it."""
+"""A payload that has been checked, and is decoded when somebody reads it."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ from p2ptui.wire.codec import decode_any
 
 
 def quoted(key: str) -> bytes:
-    """A key as it stands in JSON where nothing of it is escaped."""
+    """A key as it appears in JSON if nothing in it is escaped."""
     return b'"%s"' % key.encode(errors="surrogatepass")
 
 
 def may_have_key(data: bytes, keys: tuple[bytes, ...]) -> bool:
-    """Whether JSON may be an object with one of some keys, as told without decoding it.
+    """Whether JSON may be an object with one of several keys, without decoding it.
 
     Args:
         data: The JSON.
-        keys: They, `quoted`. Whatever is escaped in it may be any of them.
+        keys: The keys, `quoted`. An escaped key in the JSON may be any of them.
     """
     if not keys or data[:1] != b"{":
         return False
@@ -23,12 +23,13 @@ def may_have_key(data: bytes, keys: tuple[bytes, ...]) -> bool:
 
 
 class Encoded:
-    """The JSON of a payload: it can be a hundredth of the values that it stands for.
+    """The JSON of a payload, which may be a hundredth of the size of the values it stands for.
 
-    It equals what it is decoded to.
+    It compares equal to its decoded value.
 
     Args:
-        data: A copy of what came: a part of a datagram would keep all of it.
+        data: A copy of the payload: a slice of the datagram would keep the whole datagram in
+            memory.
     """
 
     __slots__ = ("data",)
@@ -37,11 +38,11 @@ class Encoded:
         self.data = data
 
     def decoded(self) -> Any:
-        """Plain JSON values, made anew each time."""
+        """Plain JSON values, decoded anew each time."""
         return decode_any(self.data)
 
     def may_have(self, key: str) -> bool:
-        """Whether it may be an object with this key, as told without decoding it."""
+        """Whether it may be an object with this key, without decoding it."""
         return may_have_key(self.data, (quoted(key),))
 
     def __eq__(self, other: object) -> bool:

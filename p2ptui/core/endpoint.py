@@ -1,9 +1,8 @@
 """One socket's whole protocol state: datagrams and time in, datagrams and events out.
 
-Five calls drive it, in the manner of quinn and aioquic: `receive_datagram`,
-`handle_timeout`, `datagrams_to_send`, `next_timeout`, `next_event`. Everything
-else is what the user of this node asks for; such a call returns a token, and a
-CallFinished event with that token tells its end.
+Five calls drive it, in the manner of quinn and aioquic: `receive_datagram`, `handle_timeout`,
+`datagrams_to_send`, `next_timeout`, `next_event`. All others are requests of this node's user;
+those return a token, and a CallFinished event with that token reports the result.
 """
 
 import random
@@ -37,12 +36,12 @@ class Endpoint(Parts):
     """A node without its socket and its clock.
 
     Args:
-        config: Every option.
+        config: All options.
         identity: Who this node is; see `core.identity.own_node_info`.
         rng: The only source of randomness.
-        unix_offset: Unix time minus the clock that all `now` come from, seconds.
-        keys: What makes it one that speaks under seal; the id in `identity` is that of its keys.
-            None: it speaks in the open, as all did before.
+        unix_offset: Unix time minus the clock that every `now` comes from, seconds.
+        keys: The keys of a node with secured sessions; the id in `identity` is derived from them.
+            None: all its sessions are open.
     """
 
     def __init__(
@@ -55,13 +54,13 @@ class Endpoint(Parts):
     ) -> None:
         super().__init__(NodeState(config, identity, rng, unix_offset, keys))
         self._goodbyes: Iterator[Peer] = iter(())
-        """To whom goodbye is still to be said."""
+        """The peers that are still to be sent a goodbye."""
 
     # Getters.
 
     @property
     def config(self) -> Config:
-        """Every option."""
+        """All options."""
         return self._state.config
 
     @property
@@ -76,7 +75,7 @@ class Endpoint(Parts):
 
     @property
     def seals(self) -> Seals | None:
-        """The secured sessions; None where this node speaks in the open only."""
+        """The secured sessions; None if this node speaks only in the open."""
         return self._state.seals
 
     @property
@@ -86,11 +85,11 @@ class Endpoint(Parts):
 
     @property
     def introductions(self) -> tuple[Introduction, ...]:
-        """Nodes whose address a server has told."""
+        """Nodes whose address a server has named."""
         return self._rendezvous.introductions.all()
 
     def routes(self, now: float) -> list[RouteEntry]:
-        """All routes that hold."""
+        """All valid routes."""
         return list(self._routing.entries(now))
 
     def relays(self, limit: int) -> RelayReport:
@@ -99,13 +98,13 @@ class Endpoint(Parts):
 
     @property
     def readers(self) -> Readers:
-        """Those who read Data here; `handle_read` when one that was full has read."""
+        """The local readers of Data; call `handle_read` when one that was full has read."""
         return self._state.readers
 
     # The contract.
 
     def receive_datagram(self, data: bytes, address: Address, now: float) -> None:
-        """Take one datagram; never raises, whatever it holds.
+        """Take one datagram; never raises, whatever it contains.
 
         Args:
             data: Its bytes.
@@ -126,11 +125,12 @@ class Endpoint(Parts):
         self._dispatch.receive_beside(data, address, socket, now)
 
     def datagrams_to_send(self, _now: float) -> list[tuple[bytes, Address]]:
-        """What must leave now, in order, each once; to an `AskedAddress` from its `own_host`."""
+        """What must be sent now, in order, each once; those to an `AskedAddress` from its
+        `own_host`."""
         return self._state.take_datagrams()
 
     def next_timeout(self) -> float | None:
-        """When `handle_timeout` wants to be called next, or None."""
+        """When `handle_timeout` is to be called next, or None."""
         return self._state.timers.next_timeout()
 
     def handle_timeout(self, now: float, clock: Callable[[], float] | None = None) -> None:
@@ -138,8 +138,8 @@ class Endpoint(Parts):
 
         Args:
             now: The time, seconds.
-            clock: Given by a caller that has others to serve: what is not done after
-                `core.timers.DUE_S` of it is still due. Without it all is done.
+            clock: Passed by a caller that has other work: whatever is not done after
+                `core.timers.DUE_S` of this clock stays due. Without it everything is done.
         """
         self._state.gate.now = now
         self._state.timers.run(now, clock)
@@ -149,18 +149,18 @@ class Endpoint(Parts):
         self._windows.handle_read(now)
 
     def next_event(self) -> Event | None:
-        """The oldest event not yet told, or None."""
+        """The oldest unreported event, or None."""
         return self._state.next_event()
 
-    # What the user of this node asks for.
+    # Requests of this node's user.
 
     def reload(self, config: Config) -> None:
-        """Go by other options from now on: those that are read where they are used."""
+        """Use other options from now on: those that are read at each use."""
         self._state.config = config
         self._sessions.admission.reload(config.security)
 
     def set_tracing(self, *, enabled: bool) -> None:
-        """Whether each message is told as a MessageTraced event."""
+        """Whether each message is reported as a MessageTraced event."""
         self._state.tracing = enabled
 
     def set_unix_offset(self, unix_offset: float) -> None:
@@ -182,7 +182,7 @@ class Endpoint(Parts):
     def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
         """Shake hands with a node at the first of its addresses that answers.
 
-        They are asked in their order, 250 ms apart (RFC 8305).
+        They are asked in order, 250 ms apart (RFC 8305).
 
         Returns:
             The token of a ConnectResult, or of a HandshakeError that names each address.
@@ -195,10 +195,11 @@ class Endpoint(Parts):
         return self._races.connect(addresses, now, timeout_s)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
-        """End what `connect` or `connect_any` began, unless others wait for the same handshakes.
+        """End what `connect` or `connect_any` began, unless other calls wait for the same
+        handshakes.
 
         Args:
-            token: Theirs; of one that is over, nothing happens.
+            token: Their token; if it has already ended, nothing happens.
             reason: Why, in one line.
             now: The time, seconds.
         """
@@ -219,7 +220,7 @@ class Endpoint(Parts):
         return self._rendezvous.calls.request(server, node_id, now, timeout_s)
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
-        """Say goodbye to a peer and forget it; messages that still wait fail."""
+        """Say goodbye to a peer and forget it; messages that are still queued fail."""
         peer.session.parted = True
         if peer.is_authenticated:
             self._liveness.say_goodbye(peer, reason, now)
@@ -238,13 +239,13 @@ class Endpoint(Parts):
         return self._liveness.ping(peer, now, timeout_s)
 
     def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:
-        """Ping a node that is no peer: by way of others, or at its introduced address.
+        """Ping a node that is no peer: through others, or at its introduced address.
 
-        A node that does not answer inside routed messages can only be asked at the address, and
-        would show its user a Ping that came to it by way of others.
+        A node that does not answer inside routed messages can be pinged only at the address; it
+        would show its user a Ping that came through others.
 
         Raises:
-            LocalError: There is no way to it.
+            LocalError: There is no path to it.
         """
         introduction = self._rendezvous.introductions.with_id(node_id)
         far = self._end_to_end.far
@@ -260,10 +261,10 @@ class Endpoint(Parts):
         return self.ping_routed(node_id, now, timeout_s)
 
     def ping_routed(self, node_id: str, now: float, timeout_s: float) -> int:
-        """Ping a node by way of others; the token of a PingResult or a PeerTimeoutError.
+        """Ping a node through others; the token of a PingResult or a PeerTimeoutError.
 
         Raises:
-            LocalError: There is no way to it.
+            LocalError: There is no path to it.
         """
         return self._end_to_end.ping(node_id, self.config.routing.max_hops, now, timeout_s)
 
@@ -271,7 +272,7 @@ class Endpoint(Parts):
         """Send Data to a peer; the token of a SendResult.
 
         Raises:
-            LocalError: Not JSON, too large, too much waiting or sent, or no session with the peer.
+            LocalError: Not JSON, too large, too much queued, or no session with the peer.
         """
         if not (peer.is_authenticated or (reliable and peer.resumes)):
             where = address_words(peer.address)
@@ -287,7 +288,7 @@ class Endpoint(Parts):
     def send_routed(
         self, node_id: str, payload: object, max_hops: int, now: float, timeout_s: float
     ) -> int:
-        """Send Data to a node by way of others; the token of a SendResult.
+        """Send Data to a node through others; the token of a SendResult.
 
         Raises:
             LocalError: Not JSON, too large, no way, or too much waiting.
@@ -303,24 +304,24 @@ class Endpoint(Parts):
         return self._relay.request(server, node_id, data, now, timeout_s)
 
     def list_nodes(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ask a peer whom it knows; the token of a NodeList.
+        """Ask a peer which nodes it knows; the token of a NodeList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._queries.list_nodes(peer, now, timeout_s)
 
     def list_servers(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ask a server which others serve its network; the token of a ServerList.
+        """Ask a server which other servers its network has; the token of a ServerList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._queries.list_servers(peer, now, timeout_s)
 
     @property
     def elsewhere(self) -> Elsewhere:
-        """The other servers of the network, and whom they hold."""
+        """The other servers of the network, and the nodes that they hold."""
         return self._state.elsewhere
 
     def discover(self, peer: Peer, now: float) -> None:
@@ -329,7 +330,7 @@ class Endpoint(Parts):
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""
-        # Its messages may have gone on to another address of the same node meanwhile.
+        # Its messages may have moved to another address of the same node meanwhile.
         for holder in {peer, self._state.peers.with_id(peer.node_id) or peer}:
             finished = holder.channel.sender.cancel(token, now, reason)
             if finished is not None:
@@ -340,24 +341,26 @@ class Endpoint(Parts):
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
         if peer is not None and peer.is_authenticated:
-            self.server_watch.doubt(peer, now)  # a hint, and no more
+            self.server_watch.doubt(peer, now)  # only a hint
         self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
 
     def refuse(self, address: Address, reason: str, now: float) -> bool:
-        """Somebody says that nobody is at `address`; returns whether that ended a handshake."""
+        """An ICMP error or the like says that nobody is at `address`; returns whether that ended a
+        handshake."""
         return self._lifecycle.give_up(address, reason, now, resuming=False)
 
     def close(self, reason: str, now: float) -> None:
-        """Say goodbye to everybody; from now on nobody is answered."""
+        """Say goodbye to all peers; from now on nothing is answered."""
         self.leave(reason, now, sys.maxsize)
 
     def leave(self, reason: str, now: float, most: int) -> bool:
-        """Say goodbye to some, until nobody is left; from the first call on nobody is answered.
+        """Say goodbye to some peers, until none is left; from the first call on nothing is
+        answered.
 
         Args:
             reason: What they are told, in one line.
             now: The time, seconds.
-            most: To how many at most.
+            most: How many at most.
 
         Returns:
             Whether others may be left, to be told by the next call.
@@ -365,15 +368,15 @@ class Endpoint(Parts):
         state = self._state
         if not state.closing:
             state.closing = True
-            # Goodbyes to those that are relayed go by way of servers: these come last.
+            # Goodbyes to relayed peers go through servers, so the servers come last.
             self._goodbyes = iter(sorted(state.peers, key=lambda peer: peer.is_plain))
         told = 0
         for peer in islice(self._goodbyes, most):
             told += 1
-            if state.peers.at(peer.address) is peer:  # else it was lost meanwhile
+            if state.peers.at(peer.address) is peer:  # otherwise it was lost meanwhile
                 self.disconnect(peer, reason, now)
         if told < most:
-            for peer in list(state.peers):  # who was asked before, and has come since
+            for peer in list(state.peers):  # a peer that was asked before and has come since
                 self.disconnect(peer, reason, now)
             state.gate.close()
         return told == most

@@ -1,9 +1,9 @@
-"""Peers that help a node to learn what its NAT lets in: one sends it a datagram unasked.
+"""Peers that help a node to learn what its NAT filters: one sends it an unsolicited datagram.
 
-Three nodes take part. The one that wants to know has a session with a server, and opens a
-fresh socket. The server has another peer, the helper, send one probe to the outside address
-of that socket: only once it has itself received the node's tag from there, and from the host
-of the session, so that nobody can aim a probe at an address that did not ask.
+Three nodes take part. The asking node has a session with a server, and opens a fresh socket. The
+server has another peer, the helper, send one probe to the outside address of that socket, but only
+after the server itself has received the node's tag from that address, and from the host of the
+session. So nobody can aim a probe at an address that did not ask for one.
 """
 
 import ipaddress
@@ -33,28 +33,29 @@ from p2ptui.wire.message import (
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES, MessageClass, StunMessage, encode
 
 ARMED_S: Final = 5.0
-"""A server watches for a tag this long."""
+"""How long a server watches for a tag."""
 
 MAX_ARMED_BY_ONE: Final = 8
-"""Of one peer: a diagnosis has one at a time."""
+"""Tags of one peer: a diagnosis has one at a time."""
 
 MAX_PROBES: Final = 8
-"""For one tag, so that a lost one is made up for, and no more."""
+"""Probes for one tag: enough to make up for a lost one, and no more."""
 
 REQUESTS_PER_SECOND: Final = 200
-"""Served by this node to all its peers together."""
+"""Requests that this node serves for all its peers together."""
 
 REQUESTS_OF_ONE: Final = 20
-"""Of these for one peer: whoever asks without end takes nothing from the others."""
+"""The part of these for one peer: a peer that asks without end takes nothing from the others."""
 
 MAX_ARMED: Final = int(REQUESTS_PER_SECOND * (ARMED_S + 1))
-"""As many as there are requests, with a burst of one second: nobody's makes room for another's."""
+"""As many as there are requests, with a burst of one second: no peer's tag evicts another's."""
 
 PROBES_PER_SECOND: Final = 20
-"""Sent by this node for all servers together."""
+"""Probes that this node sends for all servers together."""
 
 HELPERS_LOOKED_AT: Final = 64
-"""Of the most recent peers: a search through ten thousand would delay everybody."""
+"""How many of the most recent peers are examined: a search through ten thousand would delay
+everyone."""
 
 MAX_WAITING: Final = 16
 
@@ -81,11 +82,11 @@ class _Armed:
 
 
 class FilterProbes:
-    """All three parts: asking, arranging, and helping.
+    """All three roles: asking, arranging and helping.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -110,12 +111,12 @@ class FilterProbes:
     def __len__(self) -> int:
         return len(self._armed) + len(self._calls)
 
-    # The node that wants to know.
+    # The asking node.
 
     def request(self, server: Peer, tag: bytes, now: float, timeout_s: float) -> int:
         """Ask a server to have a peer probe the socket that sends it `tag`.
 
-        Ask again to learn how many probes were sent meanwhile.
+        Ask again to learn how many probes have been sent since.
 
         Args:
             server: A peer that announced `nat_probe`.
@@ -134,7 +135,7 @@ class FilterProbes:
             raise LocalError(f"the node at {where} arranges no probes by its peers")
         where = format_address(server.address)
         error = PeerTimeoutError(f"the server at {where} did not answer in time")
-        # The helper knows the tag as well: what it says is no answer.
+        # The helper knows the tag too: a report from it is no answer.
         key = tag.hex(), server
         call = self._calls.begin(key, None, now, timeout_s, lambda _: error)
         payload = encode_payload(NatProbeRequestPayload(tag.hex()))
@@ -144,7 +145,7 @@ class FilterProbes:
         return call.token
 
     def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
-        """A server tells what became of a request."""
+        """A server reports on a request."""
         key = payload.tag, peer
         if not self._calls.waiting(key):
             self._state.counters.drop("probe_report_unasked")
@@ -155,7 +156,7 @@ class FilterProbes:
     # The server, which arranges it.
 
     def handle_request(self, peer: Peer, payload: NatProbeRequestPayload, now: float) -> None:
-        """A peer wants one of its sockets probed, or asks how far that is."""
+        """A peer wants one of its sockets probed, or asks for the status of that."""
         tag = _tag_of(payload.tag)
         if tag is None:
             self._state.counters.drop("probe_request_refused")
@@ -170,7 +171,7 @@ class FilterProbes:
         self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
 
     def may_ask(self, peer: Peer, payload: NatProbeRequestPayload) -> bool:
-        """Whether a tag is not another peer's."""
+        """Whether a tag does not belong to another peer."""
         tag = _tag_of(payload.tag)
         armed = self._armed.get(tag) if tag is not None else None
         return armed is None or armed.asker is peer
@@ -194,7 +195,7 @@ class FilterProbes:
             self._plan_purge(expires)
 
     def _find_helper(self, asker: Peer) -> Peer | None:
-        """A peer elsewhere: behind the same address the NAT would treat it as its own."""
+        """Find a peer elsewhere: the NAT would treat one behind the same address as its own."""
         own = asker.address[0]
         for peer in islice(self._state.peers.recent(), HELPERS_LOOKED_AT):
             if (
@@ -210,7 +211,7 @@ class FilterProbes:
     def notice(self, data: bytes, source: Address, now: float) -> bool:
         """Whether a STUN datagram carries an awaited tag; if so its sender is probed.
 
-        Only one on the host that asked: a forged source would be somebody else's.
+        Only senders on the host that asked are: a forged source would be somebody else's.
         """
         armed = self._armed.get(data[8:20])
         if armed is None:
@@ -244,7 +245,7 @@ class FilterProbes:
     # The helper.
 
     def handle_probe(self, peer: Peer, payload: NatProbePayload, now: float) -> None:
-        """A joined server wants one probe sent."""
+        """A joined server asks for one probe."""
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
         if tag is None or address is None or not _may_be_probed(address[0], peer.address[0]):
             self._state.counters.drop("probe_refused")
@@ -265,7 +266,7 @@ def _tag_of(text: str) -> bytes | None:
 
 
 class _Scope(Enum):
-    """How far an address means the same host."""
+    """The scope within which an address identifies one host."""
 
     LOOPBACK = auto()
     LINK = auto()
@@ -276,14 +277,15 @@ class _Scope(Enum):
 def _may_be_probed(host: str, server: str) -> bool:
     """Whether a server at one address may have the host at another probed.
 
-    From afar nobody can aim into this machine or its networks.
+    A remote server cannot aim at this machine or its networks.
     """
     scope = _scope(host)
     return scope is _Scope.GLOBAL or (scope is not None and scope is _scope(server))
 
 
 def _scope(host: str) -> _Scope | None:
-    """None for what is no single host, and for what is no IP address: a relayed peer's."""
+    """None for anything that is no single host, and for names that are no IP address: a relayed
+    peer's."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The one way out: every datagram that leaves is paid for here, or does not leave."""
+"""The only way out: every datagram that leaves is paid for here, or does not leave."""
 
 import math
 from collections import deque
@@ -30,8 +30,8 @@ MAX_OUTGOING: Final = 50_000
 """Datagrams that may wait for `datagrams_to_send`."""
 
 MAX_GRANTS: Final = 16_384
-"""Addresses to which something is granted at a time for one reason: no more are served then. What
-others can make this node send fills the table of that reason, and no other."""
+"""Addresses with a grant for one reason at a time; further ones are refused. What others can make
+this node send fills only the table of that reason."""
 
 _OWN: Final = Place.OWN
 _STUN_ANSWER: Final = Reason.STUN_ANSWER
@@ -39,18 +39,19 @@ _STUN_BYTES: Final = BOUNDS[Reason.STUN_ANSWER].size
 
 
 class Gate:
-    """Lets datagrams out that an account pays for, and knows every account.
+    """Lets out datagrams that an account pays for, and keeps all accounts.
 
-    Whoever sends holds an account: the purse of an address, or a grant for a reason. Both come
-    from here, and pay for nobody else: a peer's purse for the way to that peer, what one datagram
-    has earned for where it came from, a grant for the address that it names. What the account does
-    not pay for is dropped and counted as `unpaid`.
+    Every sender holds an account: the purse of an address, or a grant for a reason. Both are made
+    here, and pay for one destination only: a peer's purse for the path to that peer, the credit of
+    one datagram for its source, a grant for the address that it names. Datagrams that their account
+    cannot pay for are dropped and counted as `unpaid`.
 
     Args:
         counters: Counts what leaves and what is dropped.
-        emit: Takes what leaves by other sockets; without it nothing does.
-        search: The options of a search at present: checks of one round, and seconds between two.
-        shares: Of the grants, for each address and prefix.
+        emit: Takes what leaves by other sockets; without it, nothing does.
+        search: The current options of a search: checks of one round, and seconds between two
+            rounds.
+        shares: The shares of grants, for each address and prefix.
     """
 
     def __init__(
@@ -64,28 +65,30 @@ class Gate:
         self._emit = emit
         self._search = search
         self.outgoing: deque[tuple[bytes, Address]] = deque()
-        """What was let out and waits for the node's own socket."""
+        """Datagrams that were let out and wait for the node's own socket."""
         self.detours: dict[Address, Callable[[bytes], object]] = {}
-        """Addresses that the socket does not reach itself, and what brings a datagram there; it
-        returns False for one that it drops."""
+        """Addresses that the socket does not reach itself, and functions that take datagrams there;
+        they return False if they drop one."""
         self.source: Address | None = None
-        """Where the datagram came from that is being handled. What is sent there meanwhile answers
-        it, and leaves from the address of this machine that it was sent to."""
+        """The source of the datagram being handled. Datagrams sent there meanwhile are answers, and
+        leave from the address of this machine that it was sent to."""
         self.sealer: Callable[[bytes, Address, Any], bytes] | None = None
-        """Seals what leaves for a secured peer, or its address; empty: it must not leave."""
+        """Seals what leaves for a secured peer or its address; empty result: it must not leave."""
         self._nobodys = Purse()
         self._arrival: Purse | None = self._nobodys
         self._arrived_from: Address = ("", 0)
         self.arrived_bytes = 0
-        """How long the datagram is that is being handled, as it came: under seal, with the seal."""
+        """The size of the datagram being handled, as it arrived: including the seal, if any."""
         self._free = math.inf
-        """Bytes that may still go back to the proved peer whose datagram is being handled."""
+        """Bytes that may still be sent back to the proved peer whose datagram is being handled."""
         self.now = 0.0
-        """The time, seconds, of what is done at present."""
+        """The time of the current action, seconds."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda _, __, ___: False
-        """Whether all strangers may be sent so many bytes more, to answer so many of one."""
+        """Whether strangers in total may be sent this many more bytes, to answer this many from
+        one."""
         self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
-        """Whether a proved peer may be sent so many for what anybody may have asked in its name."""
+        """Whether a proved peer may be sent this many bytes for a request that anybody may have
+        forged."""
         self._grants = {
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
@@ -97,7 +100,7 @@ class Gate:
     def _new_grants(
         lifetime_s: float, counters: Counters, shares: Shares
     ) -> BoundedTable[Address | str, Grant]:
-        # A full table refuses: the oldest grant may be spent, and would be whole again.
+        # A full table refuses: an evicted grant may be spent, and would come back whole.
         return BoundedTable(
             MAX_GRANTS,
             refuses=True,
@@ -110,13 +113,13 @@ class Gate:
     def __len__(self) -> int:
         return sum(map(len, self._grants.values()))
 
-    # What came in.
+    # Incoming.
 
     def note_arrival(self, purse: Purse | None, source: Address, size: int) -> None:
-        """A datagram of `size` bytes has come; it pays for its answers.
+        """A datagram of `size` bytes has arrived; it pays for its answers.
 
         Args:
-            purse: Of the peer that sent it; None for a stranger.
+            purse: The purse of the peer that sent it; None for a stranger.
             source: Where it came from.
             size: Its bytes.
         """
@@ -129,8 +132,8 @@ class Gate:
             self._free = float(AMPLIFICATION_LIMIT * size)
 
     def vouch(self) -> None:
-        """The datagram that is being handled names what only its sender can know, so its answers
-        are not limited: they go to whoever asked for them."""
+        """The datagram being handled names something that only its sender can know, so its answers
+        are not limited: they go to the node that asked for them."""
         self._free = math.inf
 
     def count_apart(self) -> None:
@@ -139,18 +142,19 @@ class Gate:
         self._free = math.inf
 
     def set_apart(self, free: float = math.inf) -> float:
-        """From here on nothing answers a datagram; or something does, by what this returned."""
+        """From here on, nothing counts as an answer to a datagram; or, given what this returned,
+        something does again."""
         before, self._free = self._free, free
         return before
 
     @property
     def is_vouched(self) -> bool:
-        """Whether answers to the datagram that is being handled are not limited; see `vouch`."""
+        """Whether answers to the datagram being handled are not limited; see `vouch`."""
         return self._free == math.inf
 
     def draw(self, purse: Purse, size: int) -> bool:
-        """Whether `size` bytes may go to a proved peer for a request that nothing vouches for; they
-        are drawn from its budget then. See `count_apart` for an answer in parts."""
+        """Whether `size` bytes may go to a proved peer for a request that nothing vouches for; if
+        so they are charged to its budget. See `count_apart` for an answer in parts."""
         if self.admits_unvouched(purse, size, self.now):
             return True
         self._counters.drop("unvouched")
@@ -161,8 +165,8 @@ class Gate:
         """Whether a purse pays for what others will send to its address on this node's word.
 
         Args:
-            purse: Of a peer.
-            size: Bytes, of all of it.
+            purse: The purse of a peer.
+            size: Bytes in total.
             datagrams: How many.
         """
         if purse.proved:
@@ -174,33 +178,33 @@ class Gate:
 
     @property
     def answer_purse(self) -> Purse:
-        """What pays for answers to the datagram that is being handled: the purse of the peer that
-        sent it, or, for a stranger, what this one datagram has earned. Empty in between."""
+        """What pays for answers to the datagram being handled: the purse of the peer that sent it
+        or, for a stranger, what this one datagram has earned. Empty between datagrams."""
         purse = self._arrival
         if purse is None:
-            # Made for the first who asks: most of what strangers send is not answered.
+            # Made on demand: most datagrams from strangers are not answered.
             purse = self._arrival = self.earned_by(self.arrived_bytes, self._arrived_from)
         return purse
 
     def is_own_doing(self, purse: Purse, at: Address) -> bool:
-        """Whether what is sent to a peer now is begun by this node itself: no datagram is being
-        handled that seems to come from there, or that came by way of it.
+        """Whether what is sent to a peer now was begun by this node itself: no datagram is being
+        handled that seems to come from there, or that came through it.
 
         Args:
-            purse: The peer's.
-            at: Where it is.
+            purse: The peer's purse.
+            at: The peer's address.
         """
         return purse is not self._arrival and self.source != (at[0], at[1])
 
     def settle(self) -> None:
-        """The datagram is handled: what comes now is no answer to it."""
+        """The datagram has been handled: what follows is no answer to it."""
         self.source = None
         self._arrival = self._nobodys
         self._free = math.inf
 
     def earned_by(self, size: int, source: Address) -> Purse:
-        """What one datagram of `size` bytes earns for its answer, whoever sent it: the one that is
-        being handled, which the purse of a peer may have counted already."""
+        """What one datagram of `size` bytes earns for its answer, whoever sent it: the one being
+        handled, which the purse of a peer may have counted already."""
         purse = Purse(source)
         purse.earn_bytes(size)
         if self._arrival is not self._nobodys:
@@ -209,7 +213,7 @@ class Gate:
 
     @staticmethod
     def by_other_server(earned: Purse, address: Address) -> Purse:
-        """What a relayed node's datagram has earned, for the way to it by another server."""
+        """What a relayed node's datagram has earned for the path to it through another server."""
         node = relayed_node(address)
         if earned.at is None or node is None or relayed_node(earned.at) != node:
             return earned
@@ -221,13 +225,13 @@ class Gate:
     # Accounts.
 
     def grant(self, reason: Reason, to: Address, now: float, purse: Purse | None = None) -> Grant:
-        """What may be sent to an address for a reason, of its bound in the table.
+        """What may be sent to an address for a reason, within the reason's bound.
 
         Args:
-            reason: Why.
-            to: Where to.
+            reason: The reason.
+            to: The destination.
             now: The time, seconds.
-            purse: Of the address, if it has one: what goes there is counted in it.
+            purse: The purse of the address, if it has one: what is sent there is counted in it.
         """
         self.now = now
         at = to[0] if BOUNDS[reason].of_host else (to[0], to[1])
@@ -251,12 +255,12 @@ class Gate:
         return Grant(use, at, bound.size, bound.datagrams, expires, None, hour=hour)
 
     def order(self, reason: Reason, to: Address) -> Grant:
-        """What the datagram that is being handled pays for at a third address, where nothing shows
-        that it comes from whom it names: three datagrams, and three times its bytes; once.
+        """What the datagram being handled pays for at a third address, if nothing shows that it
+        comes from the node that it names: three datagrams, and three times its bytes; once.
 
         Args:
             reason: Why something is sent there.
-            to: Where to; any port of that host.
+            to: The destination; any port of that host.
         """
         size, datagrams = AMPLIFICATION_LIMIT * self.arrived_bytes, DATAGRAMS_EACH
         if self._arrival is self._nobodys or not size:
@@ -272,8 +276,8 @@ class Gate:
         self._hours.clear()
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
-        """One answer to the peer with this purse, paid with all that it holds, what is kept for
-        Pings too; or with what the answered datagram has `earned`, where that is more."""
+        """One answer to the peer with this purse, paid from everything in it, including what is
+        kept for Pings; or from what the answered datagram has `earned`, if that is more."""
         return self._one(Reason.ANSWER, purse, to, earned)
 
     def grant_ping(self, purse: Purse, to: Address) -> Grant:
@@ -290,13 +294,14 @@ class Gate:
             size, datagrams = min(size, credit), min(datagrams, paid)
         return Grant(use, to, size, datagrams, self.now, purse, is_own=True)
 
-    # What goes out.
+    # Outgoing.
 
     def send_to(self, peer: Payee, data: bytes, grant: Grant | None = None) -> bool:
-        """Let a datagram out to a peer, if that peer's purse pays for it; whether it leaves.
+        """Let out a datagram to a peer, if that peer's purse pays for it; returns whether it
+        leaves.
 
         Args:
-            peer: To whom.
+            peer: The peer.
             data: Its bytes.
             grant: What pays before the peer has proved its address; None for its purse alone.
         """
@@ -312,13 +317,13 @@ class Gate:
         return False
 
     def send_proved(self, purse: Purse, data: bytes, to: Address, peer: Payee) -> bool:
-        """As `send_to`, of a peer that has proved its address."""
+        """Like `send_to`, for a peer that has proved its address."""
         size = len(data)
         if purse is self._arrival:
-            # It goes back to where the datagram seems to come from that is being handled.
+            # It goes back to the apparent source of the datagram being handled.
             free = self._free - size
             if free < 0 and not self.draw(purse, int(min(size, -free))):
-                return False  # what is smaller may still be free
+                return False  # a smaller one may still be free
             self._free = free if free > 0 else 0  # of each answer: no call
         purse.bytes_out += size
         return self._leave(data, to, peer)
@@ -332,14 +337,14 @@ class Gate:
         socket: int = 0,
         ttl: int | None = None,
     ) -> bool:
-        """Let a datagram out to an address, if an account that is for this address pays.
+        """Let out a datagram to an address, if an account for this address pays.
 
         Args:
             data: Its bytes.
-            to: Where to.
+            to: The destination.
             account: What pays.
             socket: The number of the socket that it leaves by; 0 is the node's own.
-            ttl: Hops that it may travel; None: all.
+            ttl: Hops that it may travel; None: no limit.
 
         Returns:
             Whether it was paid for, and leaves.
@@ -351,9 +356,9 @@ class Gate:
         return self._leave(data, to)
 
     def lets_out(self, size: int, to: Address, account: Account) -> bool:
-        """Whether an account pays for a datagram of `size` bytes, which is gone then.
+        """Whether an account pays for a datagram of `size` bytes; if so it is charged.
 
-        By itself it is for sockets that are not the endpoint's; see `io.exits`.
+        On its own it is for sockets that are not the endpoint's; see `io.exits`.
         """
         if account.covers(to) and account.pay(size, self.now):
             return True
@@ -370,17 +375,17 @@ class Gate:
         *,
         is_known: bool = False,
     ) -> bool:
-        """Answer somebody who is no peer yet, if what asks for it pays, and all such answers
-        together leave room.
+        """Answer a node that is no peer yet, if its request pays for the answer and the total for
+        all such answers leaves room.
 
         Args:
             data: The answer.
-            to: Where to.
-            earned: What the datagram has earned that is answered.
+            to: The destination.
+            earned: What the answered datagram has earned.
             now: The time, seconds.
-            purse: Of the peer at this address, if there is one: that must pay as well.
-            is_known: Whether it comes from the address of a peer, or brings the id of one: then
-                it pays for its answer alone, so that no flood of strangers keeps it waiting.
+            purse: The purse of the peer at this address, if there is one: it must pay too.
+            is_known: Whether it comes from the address of a peer, or carries the id of one: then it
+                pays for its own answer alone, so that a flood of strangers does not delay it.
         """
         if not (earned if purse is None else purse).may_receive(len(data)):
             return False
@@ -389,13 +394,13 @@ class Gate:
         return self.send(data, to, earned if purse is None else self.grant_answer(purse, to))
 
     def reply(self, place: Place, data: bytes, to: Address, account: Account) -> bool:
-        """Let an answer of the STUN server out by one of its sockets; see `send`."""
+        """Let out an answer of the STUN server through one of its sockets; see `send`."""
         return self.lets_out(len(data), to, account) and self._leave_from(place, data, to)
 
     def answer_stun(self, place: Place, data: bytes, to: Address, asked_bytes: int) -> bool:
-        """Let the answer to a STUN request of `asked_bytes` out by one of the server's sockets, if
-        what the request earned pays for it, or what its standard demands. There is one answer, so
-        nobody keeps an account for it."""
+        """Let out the answer to a STUN request of `asked_bytes` through one of the server's
+        sockets, if what the request earned pays for it, or its standard requires it. There is
+        one answer, so no account is kept for it."""
         use, size = self._counters.use_of(_STUN_ANSWER), len(data)
         use.granted += 1
         if size > _STUN_BYTES and size > AMPLIFICATION_LIMIT * asked_bytes:
@@ -411,7 +416,7 @@ class Gate:
         return self._leave_by(data, StunReplyDue(place, data, to))
 
     def detour_by(self, route: Route) -> Callable[[bytes], object]:
-        """What brings a datagram that was paid for on its way by a further socket."""
+        """A function that sends an already paid datagram through a further socket."""
         return lambda data: self._leave_by(
             data, DatagramDue(route.socket, data, route.remote, None)
         )
@@ -442,7 +447,8 @@ class Gate:
         return True
 
     def take(self) -> list[tuple[bytes, Address]]:
-        """All that waits for the node's own socket, oldest first; nothing waits afterwards."""
+        """All datagrams that wait for the node's own socket, oldest first; none waits
+        afterwards."""
         taken = list(self.outgoing)
         self.outgoing.clear()
         return taken

@@ -1,4 +1,4 @@
-"""What each host may still be sent within an hour, for a reason that is bounded so."""
+"""What each host may still be sent within an hour, for reasons with an hourly bound."""
 
 from typing import Final
 
@@ -7,15 +7,15 @@ from p2ptui.core.accounts import HOUR_S, Hour
 from p2ptui.wire.address import Address
 
 MAX_HOSTS_IN_HOUR: Final = 16_384
-"""Hosts whose hour is counted by itself; those for which there is no room, in the table or in the
-share of their network, share one: what was counted is never forgotten for others."""
+"""Hosts with an hour of their own; those without room, in the table or in the share of their
+network, share one: counted datagrams are never forgotten in favour of others."""
 
 
 class Hours:
-    """The hours of all hosts, each of which begins when it is first sent something.
+    """The hours of all hosts, each beginning when the host is first sent something.
 
     Args:
-        shares: What hosts of one network may hold of the table.
+        shares: What the hosts of one network may hold of the table.
     """
 
     def __init__(self, shares: Shares) -> None:
@@ -29,7 +29,7 @@ class Hours:
         """The hour of a host.
 
         Args:
-            to: Where something is sent; any port of that host.
+            to: The destination; any port of that host.
             datagrams: What it may be sent in a whole hour.
             now: The time, seconds.
         """
@@ -46,5 +46,5 @@ class Hours:
         return self._shared
 
     def clear(self) -> None:
-        """Forget all hours that are counted by themselves."""
+        """Forget the hours of all hosts that have their own."""
         self._hours.clear()

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 _BATCH: Final = 256
-"""Ids per draw: one system call, and one piece of formatting, for so many of them."""
+"""Ids per draw: one system call and one formatting for this many."""
 
 _ID_LENGTH: Final = 36
 """Characters of a UUID as text."""
@@ -27,14 +27,14 @@ class IdSource:
         self._digits = ""
         """The bits of the latest draw: 32 digits for each id."""
         self._left: list[bytes] = []
-        """Ids of it that were not given out, the next one last."""
+        """Ids of the draw that were not handed out, the next one last."""
 
     def uuid(self) -> str:
         """A fresh UUID in canonical text (RFC 9562, version 4)."""
         return self.uuid_bytes().decode("ascii")
 
     def uuid_bytes(self) -> bytes:
-        """The same as ASCII, as it stands in a datagram."""
+        """The same as ASCII, as it appears in a datagram."""
         if not self._left:
             self._draw()
         return self._left.pop()
@@ -54,7 +54,7 @@ class IdSource:
 
 
 def uuid_texts(digits: str) -> list[bytes]:
-    """Write many UUIDs (version 4) at once: a column of all of them at a time.
+    """Write many UUIDs (version 4) at once: one column of all of them at a time.
 
     Args:
         digits: 32 hexadecimal digits for each.
@@ -76,16 +76,16 @@ def uuid_texts(digits: str) -> list[bytes]:
 
 
 def id_of_ack(message_id: str) -> str:
-    """The id of the Ack of a HandshakeResponse: it follows from the id of that, which only its
-    receiver knows, and says more than the 32 bits of a number."""
+    """The id of the Ack of a HandshakeResponse: it is derived from the response's id, which only
+    its receiver knows, and carries more than the 32 bits of a number."""
     return str(UUID(bytes=blake2b(message_id.encode(), digest_size=16).digest(), version=4))
 
 
 class Secrets:
-    """Numbers and ids that follow from what they are for, and that nobody else can know.
+    """Numbers and ids derived from their purpose, which nobody else can predict.
 
     Args:
-        rng: Where the secret comes from; it is drawn when it is first needed.
+        rng: Where the secret comes from; it is drawn when first needed.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -93,10 +93,10 @@ class Secrets:
         self._key = b""
 
     def of(self, *what: object) -> tuple[int, str]:
-        """A number of 32 bits and the id of a message, the same ones each time.
+        """A 32-bit number and a message id, the same each time for the same purpose.
 
         Args:
-            what: What they are for.
+            what: The purpose.
         """
         if not self._key:
             self._key = self._rng.getrandbits(256).to_bytes(32, "big")
@@ -106,7 +106,7 @@ class Secrets:
 
 _HYPHENS: Final = (8, 13, 18, 23)
 _PLACES: Final = tuple(place for place in range(_ID_LENGTH) if place not in _HYPHENS)
-"""Where each of the 32 digits stands."""
+"""The position of each of the 32 digits."""
 _VERSION_AT: Final = 14
 _VARIANT_AT: Final = 19
 _VARIANT: Final = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)

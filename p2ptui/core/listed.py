@@ -1,4 +1,4 @@
-"""What a server lists when it is asked: the nodes that it knows, or the servers of its network."""
+"""Lists that a server returns on request: the nodes it knows, or the servers of its network."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class NodeList:
     nodes: tuple[NodeInfo, ...]
     """The nodes; those at another server of a cluster are `ListedNode`s, which name that server."""
     complete: bool
-    """False if pages were still missing when the time was over."""
+    """False if pages were still missing when the time was up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +22,4 @@ class ServerList:
     servers: tuple[ListedServer, ...]
     """The server that was asked first, then the others; empty if it serves the network alone."""
     complete: bool
-    """False if pages were still missing when the time was over."""
+    """False if pages were still missing when the time was up."""

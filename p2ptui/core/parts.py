@@ -1,4 +1,4 @@
-"""The parts of one endpoint: which there are, and whom each knows."""
+"""The parts of one endpoint, and how they are connected."""
 
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """Makes the parts, and brings them together.
+    """Makes the parts and connects them.
 
     Args:
-        state: The ground that they share.
+        state: The state that they share.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -36,12 +36,12 @@ class Parts:
         self._races, self._liveness = sessions.races, sessions.liveness
         self._responder = sessions.responder
         self.server_watch = sessions.server_watch
-        """The closer look at servers about which there is doubt."""
+        """The closer watch on servers that may be dead."""
         self._mesh = mesh = MeshParts(state, delivery, sessions)
         self._discovery, self._queries, self._routing = mesh.discovery, mesh.queries, mesh.routing
         self._end_to_end, self._rendezvous = mesh.end_to_end, mesh.rendezvous
         self.far_seals = mesh.end_to_end.far.seals
-        """Secured sessions with nodes that are no peers, by way of others."""
+        """Secured sessions with nodes that are no peers, through others."""
         self.naming = mesh.naming
         """The names of nodes that are no peers."""
         self.watching = mesh.watching
@@ -54,20 +54,20 @@ class Parts:
         self.traversal = Traversal(
             state, delivery, sessions.lifecycle, sessions.handshake, relays.frames
         )
-        """Direct paths to nodes that a server knows too."""
+        """Direct paths to nodes that a server also knows."""
         self._mobility = mobility = MobilityParts(
             state, delivery, sessions, relays.failover, self.traversal
         )
         self.keepalives = mobility.keepalives
-        """Keeps the ways to servers open."""
+        """Keeps the paths to servers open."""
         self.home, self.guests = mobility.home, mobility.guests
         """The server of a cluster that this node is at, and the nodes that are at this one."""
         self.moving = mobility.moving
-        """What happens when the machine moved, or slept."""
+        """Handles a machine that has moved or slept."""
         self.stun = StunService(state, delivery, sessions.lifecycle, sessions.admission)
         """STUN on this socket and others; closed until it is opened."""
         self.probes = FilterProbes(state, delivery)
-        """Probes by peers, for those who want to know what their NAT lets in."""
+        """Probes by peers, for nodes that want to know what their NAT filters."""
         self.path_probes = PathProbes(state, delivery)
         """Finds out how large a datagram to each peer may be."""
         self._windows = ReceiveWindows(state, delivery, sessions.lifecycle)
@@ -91,7 +91,7 @@ class Parts:
         )
 
     def _services(self) -> Services:
-        """Who handles messages of peers."""
+        """The handlers of messages from peers."""
         state, delivery, sessions, mesh = self._state, self._delivery, self._sessions, self._mesh
         data = DataService(state, delivery, mesh.routing, mesh.pager)
         return Services(
@@ -115,7 +115,7 @@ class Parts:
         )
 
     def _connect_rooms(self) -> None:
-        """Tell rooms what happens in others that they do not know."""
+        """Report events of rooms to others that do not know them."""
         traversal, rendezvous = self.traversal, self._rendezvous
         self._sessions.crossings.has_path = traversal.has_path
         self._responder.on_restart = self._failover.note_restart
@@ -131,10 +131,10 @@ class Parts:
         self.path_probes.sharing = self._relay_frames.sharing
 
     def open_cluster(self, name: str, advertised: str, now: float) -> "Cluster":
-        """Serve the network together with others; whoever drives this brings it to their broker.
+        """Serve the network together with others; the caller connects the result to their broker.
 
         Args:
-            name: What this server is called, for people.
+            name: The display name of this server.
             advertised: Where clients reach it, `HOST:PORT`.
             now: The time, seconds.
 
@@ -177,5 +177,5 @@ class Parts:
         return cluster
 
     def sizes(self) -> dict[str, int]:
-        """How full everything is that grows with what others do; each has a limit."""
+        """How full everything is that grows with what others do; all of it is limited."""
         return self._state.tables.sizes()

@@ -1,4 +1,4 @@
-"""The life of a peer, and the event that tells of its changes."""
+"""The status of a peer, and the event that reports its changes."""
 
 import enum
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from p2ptui.wire.address import Address
 
 
 class PeerStatus(enum.Enum):
-    """The life of a peer, as seen from here."""
+    """The status of a peer, as seen from here."""
 
     CONNECTING = "connecting"
-    """It was asked for; nothing has been sent yet."""
+    """It was requested; nothing has been sent yet."""
     HANDSHAKING = "handshaking"
     """A HandshakeRequest was sent."""
     AUTHENTICATED = "authenticated"
@@ -21,7 +21,7 @@ class PeerStatus(enum.Enum):
     FAILED = "failed"
     """The handshake was refused or never answered."""
 
-    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    # Members are compared by identity; the hash of an Enum is that of its name, at a call each.
     __hash__ = object.__hash__
 
 
@@ -49,7 +49,7 @@ class PeerStatusChanged:
     trust: Final[str | None]
     """When its session begins, how far its identity is known; see `PeerView.trust`."""
 
-    # Written out, as of all that is made for each newcomer: see docs/compiling.md.
+    # Written out, like every class instantiated for each newcomer: see docs/compiling.md.
     def __init__(
         self,
         node_id: str | None,
@@ -74,7 +74,7 @@ class PeerStatusChanged:
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
     def judged(self, trust: str) -> "PeerStatusChanged":
-        """A copy that also tells what is known of who it is."""
+        """A copy that also says how far its identity is known."""
         return PeerStatusChanged(
             self.node_id, self.address, self.name, self.status, self.previous, self.reason, trust
         )

@@ -1,4 +1,4 @@
-"""Pings under way: which of them a Pong answers, and which call waits for it."""
+"""Outstanding Pings: which one a Pong answers, and which call waits for it."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,17 +15,18 @@ from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import NULL, PingPayload
 
 OUTSTANDING_S: Final = 10.0
-"""A Ping that nobody waits for counts as outstanding this long."""
+"""How long a Ping without a waiting call counts as outstanding."""
 
 MAX_OUTSTANDING_PINGS: Final = 32
-"""Pings to one address that no call waits for; the Pong of an older one means nothing any more."""
+"""Pings to one address without a waiting call; the Pong of an older one means nothing any more."""
 
 MAX_WAITING_PINGS: Final = 256
-"""Pings to one address that calls wait for; one more is refused."""
+"""Pings to one address with waiting calls; further ones are refused."""
 
 SILENT_PINGS: Final = 2
 SILENT_S: Final = 0.5
-"""A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
+"""A peer that has left several Pings over this time unanswered is silent: others are asked
+first."""
 
 
 class OutstandingPing:
@@ -42,29 +43,29 @@ class OutstandingPing:
         self.sent_at = sent_at
         self.is_bare = is_bare
         self.on_end: Callable[[PingResult | P2PError], None] | None = None
-        """Called once with what became of it, if a call waits for it."""
+        """Called once with the result, if a call waits for it."""
 
     def give_up(self, error: P2PError) -> P2PError:
-        """The call that waits for it has had its time, and ends with `error`."""
+        """The waiting call has timed out, and ends with `error`."""
         self.on_end = None
         return error
 
     def end(self, outcome: PingResult | P2PError) -> None:
-        """Tell the call that waits for it, if one does, what became of it."""
+        """Tell the waiting call, if any, the result."""
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end(outcome)
 
 
 _NO_PINGS: Final[dict[str, OutstandingPing]] = {}
-"""Shared by all to whom none is under way, and never changed."""
+"""Shared by all that have no Ping outstanding, and never changed."""
 
 
 class Pings:
-    """The Pings sent to one address, bounded: the oldest is forgotten, but no call's.
+    """The Pings sent to one address, bounded: the oldest is forgotten, unless a call waits for it.
 
     Args:
-        limit: Most Pings remembered that no call waits for.
+        limit: Most Pings remembered without a waiting call.
     """
 
     __slots__ = (
@@ -79,37 +80,37 @@ class Pings:
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
-        # None are under way most of the time.
+        # Most of the time none is outstanding.
         self._pings: dict[str, OutstandingPing] = _NO_PINGS
         self.unanswered = 0
-        """Pings that left since one was answered."""
+        """Pings sent since one was answered."""
         self.unanswered_since = 0.0
-        """When the first of these left."""
+        """When the first of these was sent."""
         self.insists_until = NEVER
-        """So long it is asked for a proof, since a message began to wait for that; seconds."""
+        """Until when it is pinged for a proof, since a message waits for that; seconds."""
         self.answer_s = 0.0
-        """How long it took lately until one was answered by name, from the first of those that were
-        not; zero before any was."""
+        """How long a recent answer by name took, measured from the first unanswered Ping; zero
+        before there was one."""
         self.guessed_s = 0.0
-        """The same with answers that name none: who is not known to be there may send them blindly,
-        and sets this as it likes."""
+        """The same with answers that name no Ping: a peer that has not proved its address may send
+        them blindly, and so set this at will."""
 
     def __len__(self) -> int:
         return len(self._pings)
 
     def insist(self, until: float) -> bool:
-        """The peer is asked for a proof until a time, seconds; False if it is so already."""
+        """Ping the peer for a proof until a time, seconds; False if that already happens."""
         is_new = self.insists_until != until
         self.insists_until = until
         return is_new
 
     @property
     def awaited(self) -> int:
-        """How many of them a call waits for."""
+        """How many of them have a waiting call."""
         return sum(ping.on_end is not None for ping in self._pings.values())
 
     def require_room(self) -> None:
-        """One more call wants to wait for a Ping.
+        """Check that one more call may wait for a Ping.
 
         Raises:
             LocalError: Too many wait already.
@@ -121,11 +122,12 @@ class Pings:
             )
 
     def since(self, began: float, until: float = math.inf) -> int:
-        """How many left in that time, seconds, and no Pong was taken for their answer."""
+        """How many were sent in that time, seconds, without a Pong that was taken for their
+        answer."""
         return sum(began <= ping.sent_at <= until for ping in self._pings.values())
 
     def excuse(self) -> None:
-        """That those sent so far are unanswered means nothing."""
+        """The Pings sent so far say nothing, although they are unanswered."""
         self.unanswered = 0
 
     def are_ignored(self, last_received: float, now: float) -> bool:
@@ -147,14 +149,14 @@ class Pings:
         last: bool = True,
         is_bare: bool = False,
     ) -> OutstandingPing:
-        """Remember a Ping that leaves now.
+        """Remember a Ping that is sent now.
 
         Args:
             nonce: What its Pong will name.
             now: The time, seconds.
-            count: Called with a cause when another one is forgotten for it.
-            last: Whether it is the first that an answer without a name is taken for; if not, it
-                is so after all others.
+            count: Called with a cause if another one is forgotten for it.
+            last: Whether it is the first one that an answer without a name is taken for; if not, it
+                is the last.
             is_bare: Whether it carries nothing that its Pong could name.
         """
         self._expire(now)
@@ -177,7 +179,8 @@ class Pings:
         return ping
 
     def forget(self, nonces: Iterable[str]) -> None:
-        """No answer to these is awaited any more, and none that names no Ping is taken for one."""
+        """Answers to these are no longer awaited, and an answer that names no Ping is not taken for
+        one."""
         for nonce in nonces:
             self._pings.pop(nonce, None)
 
@@ -186,15 +189,15 @@ class Pings:
     ) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.
 
-        Deployed programs answer every Ping with `null`: that means the last one, since an
-        earlier Pong may be lost.
+        Deployed programs answer every Ping with `null`: that means the last one, since an earlier
+        Pong may be lost.
 
         Args:
-            payload: The Pong's.
+            payload: The payload of the Pong.
             address: Where it came from.
             now: The time, seconds.
-            names_all: Whether the peer is one that names each Ping which carries a name: from
-                anybody else `null` would be a guess.
+            names_all: Whether the peer names each Ping that carries a name: from such a peer `null`
+                would be a guess.
 
         Returns:
             The round trip in seconds, and whether no other Ping can be meant; None if there
@@ -242,7 +245,7 @@ class Pings:
             self._pings = _NO_PINGS
 
     def end_all(self, error: P2PError) -> None:
-        """Forget all; calls that wait for one end with `error`."""
+        """Forget all; waiting calls end with `error`."""
         pings = list(self._pings.values())
         self._pings = _NO_PINGS
         for ping in pings:

@@ -1,8 +1,8 @@
-"""Whom this node lets in: the rules of [security], and each refusal in words for both sides.
+"""Which nodes are let in: the rules of [security], and each refusal in words for both sides.
 
-The network key is wanted of every node with keys, in each mode, but for the ids that may come
-without it. Who has no keys at all is served in the open, unless the mode is require. Where there is
-no network key, require is for any node with keys, or, with allowed ids, for these alone.
+The network key is required of every node with keys, in each mode, except for ids that are allowed
+without it. Nodes without keys are served in the open, unless the mode is require. Without a network
+key, require admits any node with keys or, if allowed ids are configured, only those.
 """
 
 from collections.abc import Mapping
@@ -14,27 +14,28 @@ from p2ptui.wire.address import Address
 NETWORK_KEY_MISSING: Final = "network_key_missing"
 NETWORK_KEY_WANTED: Final = "network_key_wanted"
 NETWORK_KEY_DIFFERS: Final = "network_key_differs"
-"""These three as in `secure.errors`, which says what is behind each."""
+"""These three are those of `secure.errors`, which explains each."""
 
 OPEN: Final = "open"
-"""It speaks in the open, and is not served so."""
+"""It speaks in the open, which is not allowed."""
 
 NOT_ALLOWED: Final = "not_allowed"
-"""Its id is not one of those that are let in."""
+"""Its id is not one of the allowed ids."""
 
 STRIPPED: Final = "exchange_stripped"
-"""Its id is made of keys, and it has shown none by way of a server that speaks under seal."""
+"""Its id is derived from keys, but it has proved none, although the server between speaks under
+seal."""
 
 
 class Rule(NamedTuple):
-    """Why somebody is refused."""
+    """Why a node is refused."""
 
     told: str
-    """What goes to the other side, which may be of another kind."""
+    """The text for the other side, which may be of another kind."""
     there: str
-    """How a node that knows the rule tells its user that it was refused by it."""
+    """The text for the user of a node that was refused by this rule."""
     here: str
-    """How a node that refuses tells its own user."""
+    """The text for the user of the node that refuses."""
 
 
 RULES: Final[Mapping[str, Rule]] = {
@@ -76,17 +77,17 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 WITHOUT_KEY: Final = frozenset({NETWORK_KEY_MISSING, NETWORK_KEY_DIFFERS, OPEN})
-"""After these a node that may come without the network key is asked without it."""
+"""After these, a node that may come without the network key is asked without it."""
 
 WITH_KEY: Final = frozenset({NETWORK_KEY_WANTED})
-"""After this one that came without it is asked with it."""
+"""After this one, a node that came without the network key is asked with it."""
 
 
 def words_there(reason: object, words: str | None) -> str:
-    """How it is told here that the other side refuses.
+    """The text here when the other side refuses.
 
     Args:
-        reason: Which rule it names, if it does.
+        reason: The rule that it names, if any.
         words: Its own words, if there are any.
     """
     rule = RULES.get(reason) if isinstance(reason, str) else None
@@ -95,10 +96,10 @@ def words_there(reason: object, words: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """This node has refused a session by a rule of [security]. A flood is reported in part."""
+    """This node refused a session by a rule of [security]. In a flood, only some are reported."""
 
     node_id: str | None
-    """The asking node; None if it is not known."""
+    """The asking node; None if unknown."""
     address: Address
     """Where the request came from."""
     reason: str

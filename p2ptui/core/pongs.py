@@ -1,4 +1,4 @@
-"""Calls that wait for the Pong of a Ping, wherever that went, each for its time."""
+"""Calls that wait for the Pong of a Ping, wherever the Ping went, each with its timeout."""
 
 from functools import partial
 
@@ -14,17 +14,17 @@ class Pongs:
     """The calls that wait for Pongs.
 
     Args:
-        calls: Where they wait; bounded for each address by `core.pings`, and here for all.
+        calls: Where they wait; bounded for each address by `core.pings`, and in total here.
     """
 
     def __init__(self, calls: Calls[None]) -> None:
         self._calls = calls
 
     def require_room(self, pings: Pings) -> None:
-        """One more call wants to wait for a Ping, which has not left yet.
+        """Check that one more call may wait for a Ping that has not been sent yet.
 
         Args:
-            pings: Those to the address that it is to go to.
+            pings: The Pings to the same address.
 
         Raises:
             LocalError: Too many wait already, for this node or for all.
@@ -43,11 +43,11 @@ class Pongs:
         """Let a call wait for the answer to a Ping.
 
         Args:
-            ping: Which.
+            ping: The Ping.
             address: Where it went.
             now: The time, seconds.
             timeout_s: How long to wait, seconds.
-            token: Of the call, if it has one already.
+            token: The token of the call, if it already has one.
 
         Returns:
             The token of a PingResult or a PeerTimeoutError.

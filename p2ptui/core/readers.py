@@ -1,9 +1,10 @@
-"""What the programs that read Data here have room for: an Ack says that there was room with them.
+"""How much room the local readers of Data have: an Ack promises that there was room.
 
-Each reader has so many bytes. A sender may hold of them as much as is left free after it, so that
-one alone may have half, ten may have an eleventh each, and there is always something for the next
-(dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). Who
-finds no room waits in line, and what is read is kept for the first of them.
+Each reader has a fixed number of bytes. A sender may hold as many of them as remain free
+afterwards, so one sender alone may hold half, ten may hold an eleventh each, and something is
+always left for the next one (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on
+Networking 6(2), 1998). Senders that find no room wait in line, and room that becomes free is
+reserved for the first of them.
 """
 
 import weakref
@@ -14,26 +15,26 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.encoded import may_have_key, quoted
 
 EVENT_OVERHEAD_BYTES: Final = 512
-"""About what a message takes in a reader's memory beside its own bytes."""
+"""Roughly the memory of a message in a reader's queue, besides its own bytes."""
 
 RESERVED_S: Final = 2.0
-"""Room that was promised to a sender is kept for it this long."""
+"""How long room that was promised to a sender is reserved for it."""
 
 WINDOW_STEP: Final = 16
-"""A sender that waits is told of room when there is this part of the whole: word of every few
-bytes would cost more than the bytes."""
+"""A waiting sender is told of room once there is this fraction of the whole: notices about every
+few bytes would cost more than the bytes."""
 
 MAX_WAITING: Final = 1024
-"""Senders in line, at most; one beyond that learns of room when it asks again."""
+"""Most senders in line; further ones learn of room when they ask again."""
 
 
 class ReaderRoom:
-    """One reader's bytes: how many messages of whom wait for it.
+    """One reader's bytes, and how many messages of each sender wait for it.
 
     Args:
         readers: All readers of the node.
-        limit_bytes: What may wait altogether.
-        key: If not empty, it reads only what may be an object with this key.
+        limit_bytes: The most that may wait in total.
+        key: If not empty, the reader takes only data that may be an object with this key.
     """
 
     __slots__ = ("__weakref__", "_held", "_keys", "_readers", "key", "limit_bytes", "used_bytes")
@@ -47,10 +48,10 @@ class ReaderRoom:
         self._held: dict[str, int] = {}
 
     def reads(self, data: bytes) -> bool:
-        """Whether it gets a payload, as told without decoding it.
+        """Whether it takes a payload, decided without decoding it.
 
         Args:
-            data: Its JSON, or what a server relayed.
+            data: The JSON, or what a server relayed.
         """
         keys = self._keys
         return keys is None or may_have_key(data, keys)
@@ -60,13 +61,13 @@ class ReaderRoom:
         return self._held.get(node_id, 0)
 
     def hold(self, node_id: str, size_bytes: int) -> None:
-        """A message of this sender waits to be read."""
+        """A message from this sender waits to be read."""
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         self.used_bytes += cost
         self._held[node_id] = self._held.get(node_id, 0) + cost
 
     def read(self, node_id: str, size_bytes: int) -> None:
-        """A message of this sender was read."""
+        """A message from this sender was read."""
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         self.used_bytes -= cost
         left = self._held[node_id] - cost
@@ -77,33 +78,33 @@ class ReaderRoom:
         self._readers.handle_read()
 
     def close(self) -> None:
-        """The reader ends, and no longer holds anybody up."""
+        """The reader ends, and no longer delays anyone."""
         self._readers.close(self)
 
 
 class Readers:
     """All readers of a node, and the senders that wait for them.
 
-    A reader that nobody holds any more is none: it is forgotten with its room.
+    A reader that is no longer referenced is forgotten together with its room.
     """
 
     def __init__(self) -> None:
         self._rooms: list[weakref.ref[ReaderRoom]] = []
         self._waiting: BoundedTable[str, int] = BoundedTable(MAX_WAITING, refuses=True)
-        # Each was in line before: when so many are promised room, the first goes without.
+        # Each was in line before: if too many are promised room, the first one loses its promise.
         self._promised: BoundedTable[str, tuple[int, float]] = BoundedTable(
             MAX_WAITING, on_evicted=self._handle_evicted
         )
         self._promised_bytes = 0
         self._are_all = False
         self._keys: tuple[bytes, ...] | None = None
-        """One of these is in what anybody wants; None: all is wanted."""
+        """A payload that any reader wants contains one of these; None: all are wanted."""
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
 
     def are_all(self) -> None:
-        """From now on nobody reads Data but those who open a room here: as long as there is none,
-        Data is told to nobody."""
+        """From now on only the rooms opened here read Data: without any, Data is reported to
+        nobody."""
         self._are_all = True
         self._keep(self._rooms)
 
@@ -115,10 +116,10 @@ class Readers:
         self._keys = tuple(map(quoted, sorted(keys))) if some else None
 
     def reads(self, data: bytes) -> bool:
-        """Whether anybody wants a payload, as told without decoding it.
+        """Whether any reader wants a payload, decided without decoding it.
 
         Args:
-            data: Its JSON.
+            data: The JSON.
         """
         keys = self._keys
         return keys is None or may_have_key(data, keys)
@@ -129,7 +130,7 @@ class Readers:
         return len(self._waiting)
 
     def sizes(self) -> dict[str, int]:
-        """How much waits, and who."""
+        """How much waits, and how many senders."""
         return {"reader_bytes": self.used_bytes, "senders_waiting": self.waiting}
 
     @property
@@ -138,14 +139,14 @@ class Readers:
         return sum(room.used_bytes for room in self._open())
 
     def open(self, limit_bytes: int, key: str = "") -> ReaderRoom:
-        """A reader of Data begins, or of what may have a key; it ends with `close`, or when its
-        room is collected."""
+        """Open a room for a reader of Data, or of objects with a key; it ends with `close`, or when
+        the room is garbage-collected."""
         room = ReaderRoom(self, limit_bytes, key)
         self._keep([*self._rooms, weakref.ref(room, self._handle_collected)])
         return room
 
     def close(self, room: ReaderRoom) -> None:
-        """A reader ends: it holds nobody any more."""
+        """A reader ends: it delays nobody any more."""
         self._keep([each for each in self._rooms if each() is not room])
         self.handle_read()
 
@@ -165,13 +166,13 @@ class Readers:
                 yield room
 
     def admit(self, node_id: str, size_bytes: int, now: float, data: bytes | None = None) -> bool:
-        """Whether every reader of a message has room for it; if so, it is held for them.
+        """Whether every reader of a message has room for it; if so, the room is taken.
 
         Args:
             node_id: Its sender.
-            size_bytes: Its payload.
+            size_bytes: The size of its payload.
             now: The time, seconds.
-            data: The payload itself; without it all read it.
+            data: The payload; without it, all readers count.
         """
         if not self._rooms:
             return True
@@ -193,7 +194,7 @@ class Readers:
         return cost <= free - self._kept_from(node_id, now) - room.held_by(node_id)
 
     def _kept_from(self, node_id: str, now: float) -> int:
-        """Bytes that are kept for others: promised, or to be promised next."""
+        """Bytes reserved for others: promised, or to be promised next."""
         while self._promised and self._promised[next(iter(self._promised))][1] <= now:
             self._settle(next(iter(self._promised)))
         kept = self._promised_bytes - self._promised.get(node_id, (0, 0.0))[0]
@@ -201,7 +202,7 @@ class Readers:
         return kept if first == node_id else kept + self._waiting[first]
 
     def _settle(self, node_id: str) -> None:
-        """Nothing is kept for a sender any more."""
+        """Nothing is reserved for a sender any more."""
         promised = self._promised.pop(node_id)
         if promised is not None:
             self._promised_bytes -= promised[0]
@@ -210,30 +211,31 @@ class Readers:
         self._promised_bytes -= promised[0]
 
     def wait(self, node_id: str, size_bytes: int) -> bool:
-        """Put a sender in line, to be told when there is room; whether the line has a place.
+        """Put a sender in line, to be told when there is room; returns whether the line had a
+        place.
 
         Args:
-            node_id: Who found none.
-            size_bytes: The payload for which it found none.
+            node_id: The sender that found no room.
+            size_bytes: The size of the payload.
         """
         self._settle(node_id)
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         return node_id in self._waiting or self._waiting.put(node_id, cost)
 
     def leave_line(self, node_id: str) -> None:
-        """A sender has gone on to what nobody reads: nothing is kept for what it sent before."""
+        """A sender now sends what nobody reads: nothing is reserved for its earlier messages."""
         if self._waiting and self._waiting.pop(node_id, None) is not None:
             self.handle_read()
 
     def forget(self, node_id: str) -> None:
-        """A sender is gone."""
+        """A sender has left."""
         self._waiting.pop(node_id, None)
         self._settle(node_id)
         self.handle_read()
 
     def next_with_room(self, now: float) -> tuple[str, int] | None:
-        """Who waits longest, if there is room for it now: it is out of the line, and the room is
-        kept for it for a while.
+        """The sender that has waited longest, if there is room for it: it leaves the line, and the
+        room is reserved for it for a while.
 
         Returns:
             Its node id, and how many bytes it may send; None if nobody can be told anything.
@@ -247,7 +249,7 @@ class Readers:
             kept = self._kept_from(node_id, now)
             free = room.limit_bytes - room.used_bytes - kept
             step = max(need, room.limit_bytes // WINDOW_STEP)
-            # An empty reader has room for any message, but for one at a time.
+            # An empty reader has room for a message of any size, but only for one.
             if (room.used_bytes or kept) and free < step:
                 return None
             share = max(free - room.held_by(node_id), step)

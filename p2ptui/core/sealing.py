@@ -1,8 +1,8 @@
-"""Who is spoken to under seal: the keys of this node, and those of each secured session.
+"""Which peers are spoken to under seal: the keys of this node and of each secured session.
 
-What leaves for the address of a secured peer is sealed at the one way out, whatever it is: no part
-of the core that sends has to think of it. In the clear go only STUN, the messages of a handshake
-(`Plain`), and the frames that belong to the seal itself.
+Everything that leaves for the address of a secured peer is sealed at the only way out: no other
+part of the core has to think of it. Only STUN, handshake messages (`Plain`) and the frames that
+belong to the seal itself travel in the clear.
 """
 
 import random
@@ -70,7 +70,7 @@ def must_show_keys(server: Peer | None, node_id: str) -> bool:
 
 
 class SealFrame(StrEnum):
-    """What the frames that belong to a seal itself are called where messages are traced."""
+    """The names of the seal's own frames in message traces."""
 
     FINISH = "KeyProof"
     """The last message of a key exchange, which shows the keys of its sender."""
@@ -97,7 +97,7 @@ def relays_sealed(server: Peer) -> bool:
 
 
 class Mode(StrEnum):
-    """With whom this node speaks; its own kind is secured in each of them."""
+    """Which nodes this node talks to; those of our own kind get secured sessions in every mode."""
 
     OPEN = "open"
     """With anyone in its network."""
@@ -109,18 +109,19 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
-    """What makes this node one that speaks under seal.
+    """What a node needs for secured sessions.
 
     Args:
-        identity: Its keys; the node id must be theirs.
-        network_key: 32 bytes that all nodes of the network know; None if there is none.
-        mode: With whom it speaks.
-        allowed_ids: Who may come without the network key; and where there is none, and the mode
-            is require, who may come at all.
-        ephemeral: Whether the keys last no longer than the node runs.
-        statement: Whose it is then, told by Unix time in seconds; empty if nobody says so.
-        on_session_keys: Told each pair of session keys that is made, and the id of the other end,
-            where the user wants to have them.
+        identity: Its keys; the node id must be derived from them.
+        network_key: 32 bytes that all nodes of the network know; None: there is none.
+        mode: Which nodes it talks to.
+        allowed_ids: Ids that may come without the network key; if there is none and the mode is
+            require, the only ids that may come.
+        ephemeral: Whether the keys last only as long as the node runs.
+        statement: Returns the statement of whose keys they are, given Unix time in seconds; empty
+            if there is none.
+        on_session_keys: Called with each new pair of session keys and the id of the other end, if
+            the user wants a key log.
     """
 
     identity: Identity
@@ -173,7 +174,7 @@ class OwnKeys:
         or, as an ephemeral node, by that of its user, who has signed that it is his.
 
         Args:
-            node_id: Which.
+            node_id: The id of the node.
             claims: What it says of its keys.
             now_wall: Unix time, seconds.
         """
@@ -197,10 +198,10 @@ class Seals:
     """The secured sessions of one node, found by their numbers.
 
     Args:
-        keys: This node's.
+        keys: This node's keys.
         peers: All peers.
         counters: Counts what is refused.
-        rng: For session numbers.
+        rng: The source of session numbers.
     """
 
     def __init__(
@@ -250,7 +251,7 @@ class Seals:
 
         Args:
             address: Where it is.
-            node_id: Its id.
+            node_id: The id of the node.
             keys: Its keys, if it has shown any.
         """
         return (self.turn_away or self.judge)(address, node_id, keys)
@@ -304,7 +305,7 @@ class Seals:
         has crossed.
 
         Args:
-            peer: Which.
+            peer: The peer.
             proof: What came of the exchange.
             now: The time, seconds.
         """
@@ -377,7 +378,7 @@ class Seals:
 
         Args:
             data: The datagram.
-            to: Where it goes.
+            to: The destination.
             peer: To whom, if that is known; else whoever is there.
         """
         if peer is None:

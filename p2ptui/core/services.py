@@ -1,4 +1,4 @@
-"""The parts of the core that handle messages, by what they are for."""
+"""The parts of the core that handle messages, by their purpose."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,8 @@
-"""STUN on the node's sockets: what is answered, by which socket, and by a partner node.
+"""STUN on the node's sockets: which requests are answered, by which socket or partner node.
 
-A server needs a second address to show what a NAT filters (RFC 5780, section 3). A node with
-one address may have a partner instead: another node, each naming the other in its
-configuration, that sends the replies which must come from elsewhere.
+To show what a NAT filters, a server needs a second address (RFC 5780, section 3). A node with one
+address may have a partner instead: another node that sends the replies which must come from
+elsewhere. Each names the other in its configuration.
 """
 
 from collections.abc import Mapping
@@ -69,13 +69,13 @@ _NAMES: Final = {place: name for name, place in _OWN_PLACES.items()}
 
 
 class StunService:
-    """Answers STUN requests, whichever socket they come to.
+    """Answers STUN requests on every socket.
 
     Args:
-        state: The shared ground.
-        delivery: The way out to a partner.
-        lifecycle: Tells when the partner comes and goes.
-        admission: What strangers may cost.
+        state: The shared state.
+        delivery: Sends messages to the partner.
+        lifecycle: Reports when the partner comes and goes.
+        admission: The limits for strangers.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""All tables of one endpoint: each counts what it gives up, and all are told of at once."""
+"""All tables of one endpoint: each counts what it gives up, and all are reported together."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
@@ -24,7 +24,7 @@ Bounded = TypeVar("Bounded", bound=_Counting)
 
 
 class Tables:
-    """All tables of one endpoint, and what else is counted of what others may fill.
+    """All tables of one endpoint, and other counted things that others may fill.
 
     Args:
         count: Called with the cause when a table gives something up.
@@ -45,7 +45,7 @@ class Tables:
 
         Args:
             name: What `sizes` calls it; tables of one name are told together.
-            table: Which.
+            table: The table.
 
         Returns:
             The same.

@@ -1,4 +1,4 @@
-"""Everything that must happen later, by its time: one timer of the outside world drives it."""
+"""Everything that must happen later, by time: one timer of the outside world drives it."""
 
 import heapq
 import math
@@ -26,7 +26,7 @@ _COMPACT_ABOVE: Final = 64
 
 
 class _Moment:
-    """What is planned for one time, in the order in which it was."""
+    """The actions planned for one time, in the order in which they were planned."""
 
     __slots__ = ("live", "owner", "planned", "when")
 
@@ -70,8 +70,8 @@ class Timer:
 class Timers:
     """Planned actions on the clock that the caller passes in.
 
-    A heap holds each time once, however much is planned for it: with thousands of peers whose
-    heartbeats leave together it is short, and to plan one more is to append it to a list.
+    The heap holds each time once, however many actions are planned for it: with thousands of peers
+    whose heartbeats leave together it stays short, and planning one more only appends to a list.
     """
 
     __slots__ = ("_heap", "_later", "_live", "_moments", "_running", "_upkeep")

@@ -1,4 +1,4 @@
-"""A message as it is traced: what came or went, while somebody watches."""
+"""A message in a trace: received or sent while somebody watches."""
 
 import enum
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Direction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MessageTraced:
-    """A message came or went; only emitted after `Node.trace(enabled=True)`."""
+    """A message was received or sent; only emitted after `Node.trace(enabled=True)`."""
 
     direction: Direction
     """In or out."""

@@ -1,4 +1,4 @@
-"""What the sender of a message must have shown before it is obeyed, and how that is told."""
+"""What the sender of a message must have proved before the message is obeyed, and how."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from p2ptui.wire.message import Capability
 
 
 class Trust(enum.Enum):
-    """What a sender has shown; each is asked for in the table of messages, and nowhere else."""
+    """What a sender has proved. Only the table of messages asks for it."""
 
     STRANGER = "stranger"
     """Nothing: an address is all that is known of it, and may be forged."""

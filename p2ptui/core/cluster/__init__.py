@@ -1,11 +1,11 @@
-"""Several servers of one network: what each tells the others of its peers, and hands to them.
+"""Several servers of one network: what each tells the others about its peers and hands to them.
 
-Sans-I/O, as all of the core: a broker is behind `bus`, in `io` the real one and one in memory.
-`room` is what others see. It is made of `own`, who this server is there; `others`, which servers
-there are, each a `Run` of `runs`, and `beacons`, what shows that it is they who say so; `view`,
-whom they hold, each by an `entry`; `tellings`, how that is told when one of them comes or goes;
-`presence`, whom this one holds; `entries`, what is written of each; `statements`, what nodes have
-signed of that, and `claims`, how it is settled where they cannot; `handing`, what goes from server
-to server; `deletions`, whether what was taken away is gone; `unproved`, whom they tell of
-without a proof.
+Sans-I/O, like all of the core: the broker is behind `bus`; `io` has the real one and one in memory.
+`room` is what the rest of the core sees. Its parts: `own`, who this server is in the cluster;
+`others`, the other servers, each a `Run` of `runs`, and `beacons`, which prove that they are alive;
+`view`, the nodes that they hold, each an `entry`; `tellings`, how these are reported when a server
+comes or goes; `presence`, the nodes that this server holds; `entries`, what is written about each;
+`statements`, what nodes have signed, and `claims`, how ownership is settled where they cannot sign;
+`handing`, messages from server to server; `deletions`, whether a deleted entry is really gone;
+`unproved`, the nodes that servers report although they have not proved their addresses.
 """

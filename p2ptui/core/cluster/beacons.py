@@ -1,10 +1,10 @@
-"""What shows that a beacon is that of the server which it names, and not one that it said before.
+"""Proof that a beacon is from the server that it names, and not a replay of an earlier one.
 
-Whoever can write to the broker can write a beacon; only who has the keys of which its server's id
-is made can sign one. A beacon that was recorded must not count again, so a server's counter only
-grows. It comes from the clock, and a server that is restarted after its clock was set back starts
-below what its former run has said. That is no recording if it echoes a beacon that this server has
-just sent: no former run can have heard that.
+Anyone who can write to the broker can write a beacon, but only the owner of the keys behind a
+server's id can sign one. So that recorded beacons do not count, a server's counter only grows. It
+is taken from the clock, and a server that is restarted after its clock was set back starts below
+the counter of its former run. Such a beacon is no replay if it echoes a beacon that this server has
+just sent, which no former run can have heard.
 """
 
 import math
@@ -22,14 +22,15 @@ from p2ptui.wire.cluster import KEYS_BYTES, Beacon, signed_part
 from p2ptui.wire.frames import node_id_text
 
 KNOWN_PER_S: Final = 500
-"""Beacons of servers that are there; each takes a tenth of a millisecond."""
+"""Beacons of known live servers that are verified per second; each takes a tenth of a
+millisecond."""
 
 STRANGERS_PER_S: Final = 200
-"""And of others, so that these leave time for those."""
+"""The same for other servers, which so leave time for the known ones."""
 
 MAX_COUNTERS: Final = 1_024
-"""Servers of which the last counter is known: one that is there renews its own each second, and
-invented ones come no faster than they are verified."""
+"""Servers whose last counter is remembered: a live one renews its own each second, and invented
+ones come no faster than they are verified."""
 
 
 FRESH_S: Final = 5.0
@@ -37,28 +38,28 @@ FRESH_S: Final = 5.0
 
 
 class _Latest:
-    """What was accepted last of a server."""
+    """The last beacon accepted from a server."""
 
     __slots__ = ("counter", "highest", "instance", "since")
 
     def __init__(self) -> None:
         self.instance = b""
-        """Of the run that speaks for it now."""
+        """The run that currently speaks for the server."""
         self.since = -math.inf
-        """When that was heard first; seconds."""
+        """When that run was first heard, seconds."""
         self.counter = 0
-        """Of that run."""
+        """The counter of that run."""
         self.highest = 0
-        """Of all runs."""
+        """The highest counter of all runs."""
 
 
 class Beacons:
-    """Signs those of this server, and looks at those of others.
+    """Signs this server's beacons, and verifies those of the others.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
-        identity: Its keys, of which its id is made.
+        identity: Its keys, which its id is derived from.
 
     Raises:
         ValueError: It is not.
@@ -77,28 +78,27 @@ class Beacons:
             "cluster_counters", BoundedTable(MAX_COUNTERS, full="cluster_counters_full")
         )
         self.set_back_s = 0.0
-        """By how much the last beacon that was true was behind what a former run of its server had
-        said."""
+        """How far the last genuine beacon was behind one of a former run of its server."""
         self._known = TokenBucket(KNOWN_PER_S, 0.0)
         self._strangers = TokenBucket(STRANGERS_PER_S, 0.0)
 
     def begin(self, now: float) -> None:
-        """What was signed with this server's keys before is of a former run, and no copy."""
+        """Beacons signed earlier with this server's keys are from a former run, not from a copy."""
         self._began = self._state.unix_ms(now)
 
     def signed(self, beacon: Beacon, now: float) -> Beacon:
-        """One of this server, as it travels."""
+        """A beacon of this server, as it is sent."""
         self._counter = next_counter(self._counter, self._state.unix_ms(now))
         beacon = replace(beacon, keys=self._keys, counter=self._counter)
         return replace(beacon, signature=self._identity.sign(signed_part(beacon)))
 
     def is_true(self, beacon: Beacon, now: float, *, is_there: bool) -> bool:
-        """Whether its server has signed it, after all that came of it before; counted if not.
+        """Whether a beacon is signed by its server and newer than all earlier ones; counted if not.
 
         Args:
-            beacon: What came.
+            beacon: The beacon.
             now: The time, seconds.
-            is_there: Whether its server is one of those that are there.
+            is_there: Whether its server is known to be live.
         """
         cause = self._fault(beacon, now, is_there)
         if cause:
@@ -109,7 +109,7 @@ class Beacons:
         if beacon.instance != latest.instance:
             latest.instance, latest.since = beacon.instance, now
         else:
-            self.set_back_s = 0.0  # it was told when the run was heard first
+            self.set_back_s = 0.0  # it was reported when the run was first heard
         latest.counter = beacon.counter
         latest.highest = max(latest.highest, beacon.counter)
         self._latest.put(beacon.server, latest)
@@ -126,7 +126,7 @@ class Beacons:
         return not self._is_fresh(beacon, latest.since, now)
 
     def _is_fresh(self, beacon: Beacon, since: float, now: float) -> bool:
-        """Whether it echoes what this server has said just now, and after a time."""
+        """Whether it echoes a recent beacon of this server, after any delay."""
         own = self._own
         ages = [
             own.since_s(echo.sent_ms, now) for echo in beacon.echoes if echo.server == own.server

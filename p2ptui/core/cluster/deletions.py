@@ -1,8 +1,9 @@
-"""Entries that are taken away, and whether that is believed at once.
+"""Deleted entries, and whether a deletion is believed at once.
 
-Nobody signs that an entry is taken away, and whoever can write to the broker can do it. The server
-that holds the node puts the entry again. Once it has done so, its entries of that node are kept for
-a moment when they are taken away, since it will put them again if the node is still there.
+Deletions are not signed, and anyone who can write to the broker can delete an entry. The server
+that holds the node then puts the entry again. Once a server has done so, further deletions of its
+entries for that node are believed only after a moment, since it will put them again if the node is
+still there.
 """
 
 from typing import Final
@@ -14,41 +15,41 @@ from p2ptui.core.cluster.view import View
 from p2ptui.core.state import NodeState
 
 HELD_S: Final = 2.0
-"""A server puts again within about a second what somebody has taken away."""
+"""A server puts a deleted entry again within about a second."""
 
 DISPUTED_S: Final = 120.0
-"""For so long after the last time it is known that entries of a node were put again."""
+"""How long it is remembered that entries of a node were put again."""
 
 MAX_TAKEN_AWAY: Final = 4_096
-"""Nodes whose entries were taken away a short time ago, though their servers are there."""
+"""Nodes whose entries were recently deleted although their servers are live."""
 
 TIDIED_PER_S: Final = 500
-"""Entries whose key is no node's id are taken away: else they take up room until they expire."""
+"""Entries whose key is no node id are deleted: otherwise they take up room until they expire."""
 
 LOOK_S: Final = 0.25
 
 
 class _Taken:
-    """What was taken away of one node."""
+    """What is known about deleted entries of one node."""
 
     __slots__ = ("held_until", "is_disputed", "revision", "run")
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        """Who had put it."""
+        """The run that had put the entry."""
         self.revision = 0
         self.held_until = 0.0
-        """When it counts, if nothing is put before; 0: nothing is kept."""
+        """When the deletion takes effect unless the entry is put again; 0: no deletion is held."""
         self.is_disputed = False
         """Whether the same run has put it again."""
 
 
 class Deletions:
-    """Judges what is taken away.
+    """Decides whether deletions are believed.
 
     Args:
-        state: The shared ground.
-        view: What the other servers hold.
+        state: The shared state.
+        view: The nodes that the other servers hold.
     """
 
     def __init__(self, state: NodeState, view: View) -> None:
@@ -61,11 +62,11 @@ class Deletions:
         self._tidied = TokenBucket(TIDIED_PER_S, 0.0)
 
     def may_tidy(self, now: float) -> bool:
-        """Whether one more entry that is of no node is taken away now."""
+        """Whether one more entry that belongs to no node may be deleted now."""
         return self._tidied.take(now)
 
     def take_out(self, node_id: str, revision: int, now: float) -> None:
-        """An entry was taken away, by somebody."""
+        """Somebody has deleted an entry."""
         entry = self._view.entry(node_id)
         if entry is None or not entry.counter or not entry.run.is_live:
             self._view.take_out(node_id, revision, now)
@@ -79,13 +80,13 @@ class Deletions:
             if not taken.held_until:
                 taken.held_until = now + HELD_S
             taken.revision = revision
-            entry.revision = 0  # nothing stands there
+            entry.revision = 0  # there is no entry
             self._plan(now)
         else:
             self._view.take_out(node_id, revision, now)
 
     def note_put(self, node_id: str, run: Run | None) -> None:
-        """An entry was put, and is believed to be of a run."""
+        """An entry was put, and is believed to be from a run."""
         taken = self._taken.get(node_id)
         if taken is not None:
             taken.held_until = 0.0
@@ -109,5 +110,5 @@ class Deletions:
             self._plan(now)
 
     def handle_link(self) -> None:
-        """All entries are told anew: what is missing then is gone."""
+        """All entries are reported anew: any that are missing then are gone."""
         self._taken.clear()

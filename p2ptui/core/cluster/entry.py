@@ -1,4 +1,4 @@
-"""What is known of a node elsewhere: as it came, read when somebody asks; and who has just come."""
+"""What is known about a node at another server: stored as it came, decoded on demand."""
 
 from typing import Final
 
@@ -12,14 +12,14 @@ from p2ptui.wire.cluster import Presence, decode_about
 from p2ptui.wire.message import NodeInfo
 
 MAX_PASSING: Final = 4_096
-"""Nodes that have just come to another server, which said so with something that it handed over."""
+"""Nodes that have just joined another server, as known from something that it handed over."""
 
 PASSING_S: Final = 5.0
-"""Their entries are here by then."""
+"""By then their entries have arrived."""
 
 
 class Entry:
-    """What is known of one node; `Foreign` is made of it when somebody asks."""
+    """What is known about one node; a `Foreign` is made from it on demand."""
 
     __slots__ = ("about", "counter", "heard_at", "revision", "run")
 
@@ -27,16 +27,16 @@ class Entry:
         self, about: bytes, counter: int, heard_at: float, revision: int, run: Run
     ) -> None:
         self.about = about
-        """An `About`, as it came: most are never read again."""
+        """An `About`, as it arrived: most are never decoded."""
         self.counter = counter
-        """Of the latest statement known of the node, which was verified; 0: none."""
+        """The counter of the node's latest verified statement; 0: none."""
         self.heard_at = heard_at
-        """When it was last told of; seconds."""
+        """When it was last reported, seconds."""
         self.revision = revision
         self.run = run
 
     def says(self, presence: Presence) -> bool:
-        """Whether a newer entry says the same, but for when it was put."""
+        """Whether a newer entry says the same, apart from when it was put."""
         run = self.run
         return (
             presence.counter == self.counter
@@ -49,8 +49,8 @@ class Entry:
         """The node that it describes.
 
         Args:
-            node_id: Of whom, in canonical text.
-            network_id: Of the network of all of them.
+            node_id: The id of the node, in canonical text.
+            network_id: The id of the network, common to all of them.
         """
         about = decode_about(self.about)
         address = about.host, about.port
@@ -85,7 +85,7 @@ def reachable(entry: Entry | None, node_id: str, network_id: str) -> Foreign | N
 
 
 class Passing:
-    """Nodes that can be answered although no entry of theirs is here yet.
+    """Nodes that can be answered although none of their entries has arrived yet.
 
     Args:
         tables: All tables of this node.
@@ -105,11 +105,11 @@ class Passing:
         self._entries.put(node_id, entry, now)
 
     def forget(self, node_id: str) -> None:
-        """Something better is known of a node."""
+        """Something better is known about a node."""
         self._entries.pop(node_id)
 
     def expire(self, now: float) -> None:
-        """Forget those that nothing was heard of since."""
+        """Forget nodes of which nothing was heard since."""
         self._entries.expire(now)
 
     def foreign(self, node_id: str, network_id: str) -> Foreign | None:

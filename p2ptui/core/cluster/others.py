@@ -1,7 +1,7 @@
-"""Which other servers there are: each says so once a second, and is gone when it has fallen silent.
+"""The other servers: each sends a beacon once a second, and is gone when it falls silent.
 
-A server is known by its id and by its run, which is another each time that it starts: what it put
-before it was restarted is not what it holds.
+A server is known by its id and its run, which changes each time it starts: entries that it put
+before a restart do not count as its own.
 """
 
 import math
@@ -30,81 +30,81 @@ from p2ptui.wire.message import ListedServer
 __all__ = ["MAX_RUNS", "MESSAGES_PER_S", "Others", "Run", "ServerStatus", "Trouble"]
 
 BEACON_S: Final = 1.0
-"""A server says so often that it is there."""
+"""How often a server sends a beacon, seconds."""
 
 SILENT_S: Final = 3.5
-"""One that was not heard for so long holds nobody who can be reached: three beacons may be late."""
+"""The nodes of a server that was not heard for this long cannot be reached: three beacons may be
+late."""
 
 KNOWN_S: Final = 1.5
-"""Whoever is there has answered the first beacon by then."""
+"""By then every live server has answered the first beacon."""
 
 ANSWER_PAUSE_S: Final = 0.25
-"""One that is heard for the first time is told of this server at once, but no more often than
-this."""
+"""A server heard for the first time is sent a beacon at once, but not more often than this."""
 
 LINK_GRACE_S: Final = 5.0
-"""While the link to the broker is down, the others are believed to be there for so long."""
+"""How long the others are believed to be live while the link to the broker is down."""
 
 LOOK_S: Final = 0.25
-"""So often it is looked who has fallen silent."""
+"""How often servers are checked for silence."""
 
 LOST_AT_ONCE: Final = 16
-"""Of many that have fallen silent, so many are given up at a look; the next one follows at once."""
+"""If many have fallen silent, this many are given up at each check; the next check follows at
+once."""
 
 LOST_PAUSE_S: Final = 0.02
 
 CHANGES_PER_S: Final = 5.0
 CHANGES_AT_ONCE: Final = 8
-"""Changes are told at this pace, and those that come faster as one: whoever is told looks at all
-servers each time."""
+"""Changes are reported at this interval, and faster ones together: each report makes the receiver
+examine all servers."""
 
 MAX_RUNS: Final = 256
-"""Servers, and former runs of them while something is left of what they put; and as many more that
-were never heard, of which there is nothing but entries."""
+"""Servers, and former runs of them whose entries remain; and as many again that were never heard
+and are known only from entries."""
 
 NEWCOMERS_PER_S: Final = 1.0
 NEWCOMERS_AT_ONCE: Final = 8
-"""Where there is no room for another server, so many take the place of one that holds no nodes."""
+"""If there is no room for another server, this many may replace one that holds no nodes."""
 
 SAME_NAME_AGAIN_S: Final = 60.0
 TOLD_AGAIN_S: Final = 3_600.0
-"""A trouble that goes on is told so often."""
+"""How often a persistent problem is reported."""
 
 CLOCKS_APART_S: Final = 60.0
-"""Clocks that are so far apart are told of, and one that was set back as far."""
+"""Clocks that differ by this much are reported, and clocks set back by as much."""
 
 CLOCKS_SETTLE_S: Final = 60.0
-"""If they are so for this time: a machine that has just started may still set its own."""
+"""If they differ for this long: a machine that has just started may still set its clock."""
 
 TWIN_S: Final = 0.9 * BEACON_S
-"""What a former run of this server still had under way comes at once: one that speaks again after
-this time is there."""
+"""Datagrams of a former run arrive at once: a run that is heard again after this time is live."""
 
 
 class Trouble(Enum):
-    """What is wrong in the cluster, for this node's user."""
+    """A problem in the cluster, for this node's user."""
 
     SAME_NAME = "same_name"
     """Another server has this one's name."""
     COPIED_IDENTITY = "copied_identity"
     """Another process has this server's keys, or its id."""
     OTHER_NETWORK = "other_network"
-    """The broker brings what belongs to another network."""
+    """The broker delivers entries or messages of another network."""
     OTHER_VERSION = "other_version"
-    """The broker brings what this version does not read."""
+    """The broker delivers data that this version cannot read."""
     CLOCKS_APART = "clocks_apart"
-    """Another server's clock is not this one's."""
+    """Another server's clock differs from this one's."""
     CLOCK_SET_BACK = "clock_set_back"
-    """Another server was started again with its clock behind that of its former run."""
+    """Another server was restarted with its clock behind that of its former run."""
 
 
 class Others:
-    """Listens to the other servers, and says once a second that this one is there.
+    """Listens to the other servers, and announces this one once a second.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
-        identity: Its keys, by which it signs that.
+        identity: Its keys, which sign the beacons.
         say: Sends a beacon.
     """
 
@@ -119,7 +119,7 @@ class Others:
             "cluster_servers",
             BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=is_needed),
         )
-        # Apart: entries, which anybody may write, take no place from a server that is there.
+        # Kept apart: entries, which anybody may write, take no place from a live server.
         self._unheard: BoundedTable[tuple[bytes, bytes], Run] = state.tables.add(
             "cluster_unheard",
             BoundedTable(MAX_RUNS, full="cluster_servers_full", in_use=is_needed),
@@ -130,7 +130,7 @@ class Others:
         self._changes = TokenBucket(CHANGES_PER_S, 0.0, CHANGES_AT_ONCE)
         self._is_change_planned = False
         self._is_frozen = False
-        """Whether the others were believed to be there when the link went down, and still are."""
+        """Whether the others were believed to be live when the link went down, and still are."""
         self._echoed = 0
         self._said_at = -math.inf
         self._answers = False
@@ -139,17 +139,17 @@ class Others:
         self._told_at: dict[Trouble, float] = {}
         self.is_draining = False
         self.on_silent: list[Callable[[Run, float], None]] = []
-        """Called with one that has fallen silent."""
+        """Called with a server that has fallen silent."""
         self.on_heard: list[Callable[[Run, float], None]] = []
-        """Called with one that is there, and was not known to be."""
+        """Called with a live server that was not known to be."""
         self.on_changed: list[Callable[[float], None]] = []
-        """Called when others are there, or at other addresses, than before: once for all
-        changes of a moment."""
+        """Called when the set of servers or their addresses have changed, once for all changes of a
+        moment."""
         self.on_twin: Callable[[float], None] = lambda _: None
-        """Called when another process with this server's id has come, or is gone."""
+        """Called when another process with this server's id appears or disappears."""
         self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
-        """Called with what is wrong, and words for it, remote text among them: once, and again
-        after a time if it goes on."""
+        """Called with a problem and its description, which contains remote text: once, and again at
+        intervals if it persists."""
 
     def __len__(self) -> int:
         return sum(run.is_live for run in self._runs.values())
@@ -163,7 +163,7 @@ class Others:
         self._look(now)
 
     def handle_link(self, is_up: bool, now: float) -> None:
-        """The link to the broker is there, or is gone."""
+        """The link to the broker has come up or gone down."""
         self._is_up, self._changed_at = is_up, now
         self._is_frozen = not is_up
         if is_up:
@@ -181,7 +181,7 @@ class Others:
         self._state.timers.schedule_upkeep(now + BEACON_S, self._beat)
 
     def say(self, now: float) -> None:
-        """Say that this server is there."""
+        """Announce that this server is live."""
         self._said_at = now
         own = self._own
         beacon = Beacon(
@@ -257,10 +257,10 @@ class Others:
         for listener in self.on_changed:
             listener(now)
 
-    # What they say.
+    # Their beacons.
 
     def receive(self, beacon: Beacon, now: float) -> None:
-        """A server says that it is there."""
+        """A server announces that it is live."""
         own = self._own
         if beacon.server == own.server and beacon.instance == own.instance:
             return  # this server hears itself
@@ -343,23 +343,23 @@ class Others:
         return self._twin_at >= self._twin_since + TWIN_S
 
     def tell(self, trouble: Trouble, words: str, now: float, again_s: float = TOLD_AGAIN_S) -> None:
-        """Something is wrong: say so, unless it was said not long ago.
+        """Report a problem, unless it was reported recently.
 
         Args:
-            trouble: What.
-            words: In one line, remote text among them.
+            trouble: The trouble.
+            words: A one-line description, which contains remote text.
             now: The time, seconds.
-            again_s: After which time it is said again.
+            again_s: After what time it is reported again.
         """
         if now >= self._told_at.get(trouble, -math.inf) + again_s:
             self._told_at[trouble] = now
             self.on_trouble(trouble, words)
 
-    # Who is there.
+    # Live servers.
 
     def run_of(self, server: bytes, instance: bytes, now: float) -> Run | None:
-        """The run of a server that has put an entry, it is said; None if there is no room for more
-        that were never heard."""
+        """The run of the server that an entry names; None if there is no room for more that were
+        never heard."""
         key = (server, instance)
         run = self._runs.get(key) or self._unheard.get(key)
         if run is None:
@@ -380,10 +380,11 @@ class Others:
         return run
 
     def _make_room(self, now: float) -> None:
-        """If all places are taken, let a server that holds no nodes give its own up, any of them:
-        who invents servers has no more places than by chance, and who holds nodes keeps its own."""
+        """If all places are taken, evict a random server that holds no nodes: an attacker that
+        invents servers gets no more places than by chance, and servers that hold nodes keep
+        theirs."""
         if len(self._runs) < MAX_RUNS or not all(run.is_needed for run in self._runs.values()):
-            return  # there is room, or one that is gone makes it
+            return  # there is room, or a dead one makes it
         idle = [key for key, run in self._runs.items() if not run.node_ids]
         if idle and self._newcomers.take(now):
             key = self._state.rng.choice(idle)
@@ -393,25 +394,25 @@ class Others:
             self._lose(run, now)
 
     def known(self, server: bytes, instance: bytes) -> Run | None:
-        """A run of a server that is there; None if none is known to be."""
+        """A run of a live server; None if none is known."""
         run = self._runs.get((server, instance))
         return run if run is not None and run.is_live else None
 
     def nodes(self) -> int:
-        """How many nodes are known of those that are there."""
+        """How many nodes the live servers are known to hold."""
         return sum(len(run.node_ids) for run in self._runs.values() if run.is_live)
 
     def known_at(self) -> float:
-        """When it is, or was, known who is there, since the link is; seconds."""
+        """When all live servers are, or were, known after the link came up, seconds."""
         return self._changed_at + KNOWN_S if self._is_up else math.inf
 
     def live_run(self, server_id: str) -> Run | None:
-        """The run of a server that was heard last, if it is there."""
+        """The last heard run of a server, if it is live."""
         runs = [run for run in self._runs.values() if run.is_live and run.server_id == server_id]
         return max(runs, key=lambda run: run.heard_at, default=None)
 
     def servers(self, now: float) -> list[ServerStatus]:
-        """All that are there, in the order in which they were heard first."""
+        """All live servers, in the order in which they were first heard."""
         return [
             ServerStatus(
                 run.server_id,
@@ -429,7 +430,7 @@ class Others:
         ]
 
     def told(self, now: float) -> list[ListedServer]:
-        """The servers of the network, as peers are told of them: this one first."""
+        """The servers of the network, as peers are told about them: this one first."""
         own = ListedServer(
             id=self._own.server_id,
             name=self._own.name[:TOLD_CHARACTERS],

@@ -13,11 +13,11 @@ MAX_ADVERTISED: Final = 300
 
 
 class Own:
-    """What all parts of the room say of this server.
+    """What all parts of the room say about this server.
 
     Args:
         identity: Who this node is.
-        name: What the server is called, for people.
+        name: The display name of the server.
         advertised: Where clients reach it.
         rng: Makes the name of this run.
     """
@@ -39,22 +39,23 @@ class Own:
         self.server_id = identity.id
         self.server = node_id_bytes(identity.id)
         self.instance = rng.randbytes(INSTANCE_BYTES)
-        """Of this run."""
+        """The name of this run."""
         self._clock_ms = int.from_bytes(self.instance, "big") >> 12
         self.network = identity.network_id
         self.head = self.network, self.server, self.instance
-        """How whatever it says begins."""
+        """How all its entries and messages begin."""
         self.name = name[:MAX_NAME]
         self.advertised = advertised[:MAX_ADVERTISED]
         self.is_open = True
-        """Whether the room is open still."""
+        """Whether the room is still open."""
         self.beat_at = -math.inf
-        """When the next beacon is due, seconds: two links in a row do not make two of them."""
+        """When the next beacon is due, seconds: a second link soon after the first makes no second
+        beacon."""
 
     def clock_ms(self, now: float) -> int:
-        """This run's own clock: no other run has read, or echoed, anything like it."""
+        """This run's own clock: no other run has read or echoed similar values."""
         return self._clock_ms + max(0, int(now * 1000))
 
     def since_s(self, clock_ms: int, now: float) -> float:
-        """How long ago `clock_ms` read so, seconds; far from 0 if it never did."""
+        """How long ago `clock_ms` had this value, seconds; far from 0 if it never did."""
         return now - (clock_ms - self._clock_ms) / 1000

@@ -1,4 +1,4 @@
-"""One run of another server, and what is told of it."""
+"""One run of another server, and how it is described to others."""
 
 import math
 from dataclasses import dataclass
@@ -10,32 +10,33 @@ from p2ptui.wire.frames import node_id_text
 from p2ptui.wire.message import ListedServer
 
 MESSAGES_PER_S: Final = 20_000
-"""Of one server; more are not read, so that a faulty one leaves time for others."""
+"""Messages read from one server; further ones are dropped, so that a faulty one leaves time for
+others."""
 
 HOURS_FROM_S: Final = 7_000.0
-"""From so many seconds on they are told in hours."""
+"""From this many seconds on, differences are given in hours."""
 
 TOLD_CHARACTERS: Final = 64
-"""Of a server's name, and of its address: a peer is told no more."""
+"""Characters of a server's name and address that peers are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What is known of another server."""
+    """What is known about another server."""
 
     server_id: str
     name: str
     """Remote text."""
     advertised: str
-    """Where clients reach it, as it says: remote text."""
+    """Where clients reach it, by its own account: remote text."""
     peers: int
     is_draining: bool
     heard_s: float
-    """How long ago it was heard, seconds."""
+    """How long ago it was last heard, seconds."""
     rtt_s: float | None
-    """How long a message there and back takes, by way of the broker; None until that is known."""
+    """The round trip of a message through the broker; None until it is known."""
     clock_apart_s: float
-    """By how much its clock is ahead of this one's, as far as that can be seen."""
+    """How far its clock is ahead of this one's, as far as that can be seen."""
     nodes: int
     """How many nodes it is known to hold."""
 
@@ -63,23 +64,23 @@ class Run:
         self.server_id = node_id_text(server)
         self.instance = instance
         self.beacon: Beacon | None = None
-        """The last one."""
+        """Its last beacon."""
         self.heard_at = -math.inf
-        """When it came; seconds."""
+        """When that arrived, seconds."""
         self.is_live = False
         self.is_told_gone = False
-        """Whether it has been told that its nodes have left."""
+        """Whether it has been reported that its nodes have left."""
         self.node_ids: dict[str, None] = {}
-        """Whose entries of it are known here."""
+        """The nodes whose entries from it are known here."""
         self.rtt_s: float | None = None
         self.unix_apart_s = 0.0
         self.apart_since = math.inf
-        """Since when its clock is far from this server's; seconds."""
+        """Since when its clock has differed from this server's, seconds."""
         self.rate = TokenBucket(MESSAGES_PER_S, now)
 
     @property
     def is_needed(self) -> bool:
-        """Whether something depends on it."""
+        """Whether anything depends on it."""
         return self.is_live or bool(self.node_ids)
 
 
@@ -92,7 +93,7 @@ def apart_words(seconds: float) -> str:
 
 
 def as_told(server: ServerStatus) -> ListedServer:
-    """A server as peers are told of it."""
+    """A server, as peers are told about it."""
     return ListedServer(
         id=server.server_id,
         name=server.name[:TOLD_CHARACTERS],
@@ -105,5 +106,5 @@ def as_told(server: ServerStatus) -> ListedServer:
 
 
 def is_needed(run: Run) -> bool:
-    """As `Run.is_needed`, for tables."""
+    """Like `Run.is_needed`, for tables."""
     return run.is_needed

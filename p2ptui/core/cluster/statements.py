@@ -1,4 +1,5 @@
-"""What nodes have signed: the peers of this server that it holds them, others where they were."""
+"""Signed statements of nodes: of this server's peers that it holds them, of others where they
+were."""
 
 from typing import Final
 
@@ -10,13 +11,14 @@ from p2ptui.secure.presence import verify_presence
 from p2ptui.wire.frames import node_id_bytes
 
 OWN_VERIFIED_PER_S: Final = 1_000
-"""Statements of peers, of which each makes one with each session."""
+"""Statements of peers verified per second; each peer makes one per session."""
 
 MAX_FORMER: Final = 65_536
-"""Nodes that have signed where they are, and of which nothing stands in the table any more."""
+"""Nodes that have signed where they are, but whose entries are no longer in the table."""
 
 FORMER_S: Final = 600.0
-"""So long nothing unsigned is believed of them: somebody may have deleted the entry to put that."""
+"""How long nothing unsigned is believed about them: somebody may have deleted the entry in order to
+put an unsigned one."""
 
 NONE: Final = (0, b"")
 
@@ -25,7 +27,7 @@ class Statements:
     """The latest statement of each peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -47,9 +49,9 @@ class Statements:
         """A peer has signed that this server holds it.
 
         Args:
-            peer: Who, as its session shows.
-            counter: Of the statement.
-            signature: Of it.
+            peer: The peer, as its session proves.
+            counter: The counter of the statement.
+            signature: Its signature.
             now: The time, seconds.
 
         Returns:
@@ -73,11 +75,11 @@ class Statements:
         return True
 
     def forget(self, node_id: str, now: float) -> None:
-        """Its session is over."""
+        """The session of a peer is over."""
         if self._latest.pop(node_id) is not None:
             self.remember(node_id, node_id_bytes(self._state.identity.id), now)
 
-    # Of nodes elsewhere, too.
+    # Also for nodes at other servers.
 
     def remember(self, node_id: str, server: bytes, now: float) -> None:
         """A node has signed that a server holds it, and no entry says so any more."""
@@ -85,7 +87,7 @@ class Statements:
         self._former.put(node_id, server, now)
 
     def named_another(self, node_id: str, server: bytes, now: float) -> bool:
-        """Whether the last server that a node has signed for, not long ago, was another one."""
+        """Whether the last server that a node recently signed for was another one."""
         self._former.expire(now)
         former = self._former.get(node_id)
         return former is not None and former != server

@@ -1,6 +1,6 @@
-"""A server falls silent, or is back, and all its nodes with it: told some at a time.
+"""A server falls silent or comes back, and all its nodes with it: they are reported in batches.
 
-There may be tens of thousands, and many servers may fall silent at once.
+There may be tens of thousands of nodes, and many servers may fall silent at once.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from p2ptui.core.state import NodeState
 
 TOLD_AT_ONCE: Final = 500
 TELL_TICK_S: Final = 0.05
-"""So many nodes are told of at once, and as many again after this time."""
+"""After this time, the next batch of nodes is reported."""
 
 
 class Tellings:
-    """What is still to be told of the nodes of servers that have come or gone.
+    """Nodes still to be reported, of servers that have come or gone.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         others: The servers.
-        moved_s: The nodes of one that falls silent have so long to join another one.
+        moved_s: How long the nodes of a silent server have to join another one, seconds.
         tell: Called with the run of a server, a node that it held, and the time.
     """
 
@@ -37,7 +37,7 @@ class Tellings:
         self._state = state
         self._moved_s = moved_s
         self._tell = tell
-        # The last ones are told of first; of one server, what is the latest.
+        # The last ones are reported first; for one server, only the latest change.
         self._waiting: BoundedTable[Run, list[str]] = state.tables.add(
             "cluster_tellings", BoundedTable(MAX_RUNS, full="cluster_servers_full")
         )
@@ -72,7 +72,7 @@ class Tellings:
     def _tell_some(self, now: float) -> None:
         self._is_planned = len(self._waiting) > 0
         if self._is_planned:
-            # Also if none is left then: what begins meanwhile waits for its turn.
+            # Also if none is left by then: a batch that begins meanwhile waits for its turn.
             self._state.timers.schedule_upkeep(now + TELL_TICK_S, self._tell_some)
         room = TOLD_AT_ONCE
         while room and (run := next(iter(self._waiting), None)) is not None:

@@ -1,7 +1,7 @@
-"""Data: what its payload means, what is done with it here, and how its sender is slowed.
+"""Data: what its payload means, how it is handled here, and how its sender is slowed down.
 
-`content` is what a payload may mean, `service` tells that and acts on it; `receive_windows` tell
-senders what readers have room for.
+`content` is what a payload may mean, `service` reports and handles it; `receive_windows` tell
+senders how much room the readers have.
 """
 
 from p2ptui.core.data.content import DataContent, DataKind

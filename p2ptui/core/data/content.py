@@ -1,4 +1,4 @@
-"""What a Data payload is, once it is understood."""
+"""The meaning of a Data payload."""
 
 import enum
 from typing import Any
@@ -9,7 +9,7 @@ from p2ptui.wire.message import Envelope
 
 
 class DataKind(enum.Enum):
-    """What a Data payload is."""
+    """The kinds of Data payload."""
 
     # As they compare. Its own is written in Python, and each message is looked up by its meaning.
     __hash__ = object.__hash__
@@ -22,15 +22,15 @@ class DataKind(enum.Enum):
 
 
 class DataContent(Struct):
-    """A Data payload, understood."""
+    """A Data payload, decoded."""
 
     kind: DataKind
     value: Any
-    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
+    """The ReceivedRoutedPayload; for other kinds the bytes, which their reader decodes."""
     message: Envelope
-    """What it came in."""
+    """The message that carried it."""
 
     @property
     def handshake(self) -> Any:
-        """The id of a handshake message that it names, if it is an object that does."""
+        """The id of the handshake message that it names, if it is an object that names one."""
         return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET

@@ -1,4 +1,4 @@
-"""How a node that has no room for Data tells its senders, and what it is told as a sender."""
+"""Flow control of Data: how a node without room tells its senders, and what it does as a sender."""
 
 import math
 from typing import Final
@@ -17,15 +17,15 @@ from p2ptui.wire.message import (
 )
 
 BUSY_INTERVAL_S: Final = 0.1
-"""Of all that is refused within this time a sender is told once."""
+"""Within this time a sender is told only once about refused Data."""
 
 
 class ReceiveWindows:
-    """Tells senders what the readers here have room for, and hears what others say of theirs.
+    """Tells senders how much room the readers here have, and heeds what others say about theirs.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells who leaves.
     """
 
@@ -35,7 +35,7 @@ class ReceiveWindows:
         lifecycle.on_left.append(lambda peer, _: state.readers.forget(peer.node_id))
 
     def refuse_data(self, peer: Peer, content: DataContent, now: float) -> None:
-        """Data found no room: its sender is told to wait, or the reader that it is lost."""
+        """There is no room for Data: its sender is told to wait, or the reader that it is lost."""
         if not content.message.requires_ack:
             self._state.drop_data(peer.node_id)
             return
@@ -54,7 +54,8 @@ class ReceiveWindows:
             self._tell(peer, 0, now)
 
     def handle_read(self, now: float) -> None:
-        """Something was read: those who wait longest are told, as far as there is room."""
+        """A reader has read something: the senders that have waited longest are told, while there
+        is room."""
         readers = self._state.readers
         while (found := readers.next_with_room(now)) is not None:
             node_id, room_bytes = found
@@ -71,16 +72,16 @@ class ReceiveWindows:
         self._delivery.send(peer, MessageType.RECEIVE_WINDOW, encode_payload(payload), now)
 
     def handle_update(self, peer: Peer, content: ReceiveWindowPayload, now: float) -> None:
-        """A receiver says what it has room for."""
+        """A receiver says how much room it has."""
         peer.liveness.note_answer(now)
         peer.channel.sender.handle_receive_window(content.number, content.room, now)
         self._delivery.flush(peer, now)
 
     def handle_skip(self, _peer: Peer, _content: SequenceSkipPayload, _now: float) -> None:
-        """A sender passes numbers over: done when it was admitted, as only that is acknowledged."""
+        """A sender skips numbers: done when it was admitted, since only then it is acknowledged."""
 
     def admits_skip(self, peer: Peer, content: SequenceSkipPayload, _now: float) -> bool:
-        """A sender says that numbers are passed over: whether it is believed, and done."""
+        """A sender skips numbers; returns whether it was believed and done."""
         channel = peer.channel
         if channel.numbers is None:
             self._state.counters.drop("skip_without_proof")

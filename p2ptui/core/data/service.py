@@ -1,4 +1,4 @@
-"""Data: what its payload means, and what is done with it here."""
+"""Data: what its payload means, and how it is handled here."""
 
 from typing import Final
 
@@ -38,12 +38,12 @@ _DATA: Final = MessageType.DATA
 
 
 def read_data(message: Envelope) -> DataContent:
-    """Tell what the payload of Data is.
+    """Determine what the payload of Data is.
 
     Raises:
         MalformedError: It is a broken routed message, or holds what Python cannot represent.
     """
-    # The one copy: delivered and echoed as it is, decoded by whoever reads it. `bytes` of a Raw
+    # The only copy: delivered and echoed as it is, decoded by its reader. `bytes` of a Raw
     # would take three times as long.
     data = b"" + message.payload
     if data[0] != JSON_START:
@@ -92,11 +92,11 @@ def _end_of_echo(unix: int) -> bytes:
 
 
 class DataService:
-    """Delivers, echoes, answers and hands on what comes as Data.
+    """Delivers, echoes, answers and forwards incoming Data.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         routing: Takes routed messages.
         pager: Sends the route table.
     """
@@ -110,15 +110,16 @@ class DataService:
         self._pager = pager
         self._second = 0
         self._after_echo = _end_of_echo(0)
-        """What an echo ends with in that second of Unix time."""
+        """How an echo ends in that second of Unix time."""
 
     def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
-        """Hand it on; whether that could be done: to acknowledge it says so."""
+        """Forward a message; returns whether that was possible, since an acknowledgement says
+        so."""
         origin = Origin(peer.node_id, peer.address, peer)
         return self._routing.handle(origin, content.value, now)
 
     def handle_routed(self, peer: Peer, _content: DataContent, now: float) -> None:
-        """A message for another node, or by way of another, was handed on."""
+        """A message for another node, or through another node, was forwarded."""
         peer.traffic.data_at = now
 
     def handle_routes_request(self, peer: Peer, _content: DataContent, now: float) -> None:
@@ -129,11 +130,11 @@ class DataService:
         )
 
     def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
-        """Whether there is room with those who read here; then it is kept for it."""
+        """Whether the readers have room; if so it is reserved."""
         return self._state.admits_data(peer.node_id, content.value, now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
-        """Data for those who read here; it is no duplicate, and there is room for it."""
+        """Data for the readers here; it is no duplicate, and there is room for it."""
         peer.traffic.data_at = now
         kind, data, message = content.kind, content.value, content.message
         if kind is _ROUTES:
@@ -159,7 +160,7 @@ class DataService:
                 self._echo(peer, message, data, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
-        """A peer refuses something; it may be a message that was to be handed on."""
+        """A peer refuses something, possibly a message that was to be forwarded."""
         if error.route_id is not None:
             self._routing.on_refused(peer, error, now)
 
@@ -175,7 +176,7 @@ class DataService:
         if unix != self._second:
             self._second, self._after_echo = unix, _end_of_echo(unix)
         echo = b'{"echo":' + data + self._after_echo
-        # To whoever may never prove its address the echo goes once, within what that allows.
+        # A peer that may never prove its address is sent the echo once, within its allowance.
         surely = message.requires_ack and (
             peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities
         )
@@ -183,7 +184,7 @@ class DataService:
             self._delivery.send(peer, _DATA, echo, now)
             return
         try:
-            # Whoever wanted its message acknowledged wants the echo as surely.
+            # A sender that wanted its message acknowledged wants the echo just as reliably.
             self._delivery.send_reliable(peer, _DATA, echo, now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")

@@ -1,8 +1,8 @@
 """The way out: messages become datagrams, each within what its peer may be sent.
 
-`delivery` makes datagrams or transfers of messages, `deferred` keeps those that may not leave yet,
-`outlet` is what leaves at once, Pings above all, `sizes` says how large a message may be, and
-`path_probes` find out how large a datagram may be.
+`delivery` turns messages into datagrams or transfers, `deferred` keeps those that may not leave
+yet, `outlet` sends what leaves at once, Pings above all, `sizes` says how large a message may be,
+and `path_probes` find out how large a datagram may be.
 """
 
 from p2ptui.core.delivery.deferred import (

@@ -1,9 +1,9 @@
-"""Probes of how large a datagram may be on the way to a peer, and the answers to those of others.
+"""Probes of the largest datagram on the path to a peer, and answers to the probes of others.
 
-Peers that announced `path_probe` get a binary frame, and answer with a short one: so each direction
-is known by itself. Other programs get a Ping with padding; they are probed only to find out whether
-a message that they did not acknowledge was too large for the path. Nobody is probed who has not
-proved its address.
+Peers that announced `path_probe` are sent a binary frame and answer with a short one, so each
+direction is measured by itself. Other programs are sent a Ping with padding, but only to find out
+whether an unacknowledged message was too large for the path. Peers that have not proved their
+address are never probed.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,23 +31,23 @@ class _PaddedPing(PingPayload):
 
 
 class PathProbes:
-    """Sends probes, answers them, and takes answers.
+    """Sends probes, answers those of others, and evaluates the answers.
 
     Args:
-        state: The shared ground.
-        delivery: The way out, which says when it is a peer's turn.
+        state: The shared state.
+        delivery: Sends messages, and reports when it is a peer's turn.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
         self.sharing: Callable[[Peer, int], Iterable[tuple[Peer, int]]] = lambda *one: (one,)
-        """Whose datagrams go the first part of their way to a peer, and how much of a datagram of
-        a size there is theirs; set by who knows it."""
+        """The peer over whose path a peer's datagrams first travel, and how many bytes a datagram
+        of a given size has there; set by the code that knows."""
         delivery.probe_path = self._send
 
     def _send(self, peer: Peer, now: float) -> None:
-        """Send what is due to a peer, and tell what was found out."""
+        """Send a peer's due probes, and report the results."""
         path = peer.channel.sender.path
         if peer.purse.proved:
             probes = path.take(self._state.ids.nonce, now)
@@ -92,7 +92,7 @@ class PathProbes:
         ping.on_end = end
 
     def handle_refused(self, address: Address, size_bytes: int, now: float) -> bool:
-        """The own system does not send datagrams of this size to `address`.
+        """The local system does not send datagrams of this size to `address`.
 
         Returns:
             Whether there is a session with it, which goes on in smaller datagrams.
@@ -106,7 +106,7 @@ class PathProbes:
         return peer.is_authenticated
 
     def handle(self, peer: Peer, frame: PathProbe | PathProbeAnswer, now: float) -> None:
-        """A probe came from a peer that has proved its address, or the answer to one."""
+        """A peer that has proved its address has sent a probe, or the answer to one."""
         if isinstance(frame, PathProbe):
             self._delivery.transmit_frame(peer, encode_path_probe_answer(frame.key))
         else:

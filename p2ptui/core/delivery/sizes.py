@@ -1,4 +1,4 @@
-"""How large a message to a peer may be at all, and what to say of one that was too large."""
+"""How large a message to a peer may be at all, and how to report one that was too large."""
 
 from typing import Final
 
@@ -13,16 +13,16 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 """What UDP over IPv4 can carry."""
 
 ALWAYS_FITS_BYTES: Final = FLOOR_BYTES - SEAL_BYTES
-"""A message that is no longer fits whatever limits and paths there are, also under seal."""
+"""A message no longer than this fits all limits and paths, also under seal."""
 
 
 def check_size(peer: Peer, size: int, limit: int) -> None:
     """Check that a message of `size` bytes can reach a peer at all.
 
     Args:
-        peer: Which.
-        size: Of the message, bytes.
-        limit: Of all messages; `max_message_size`.
+        peer: The peer.
+        size: The size of the message, bytes.
+        limit: The limit for all messages; `max_message_size`.
 
     Raises:
         MessageTooLargeError: It cannot.
@@ -40,6 +40,6 @@ def check_size(peer: Peer, size: int, limit: int) -> None:
 
 
 def why_lost(peer: Peer, size: int) -> str:
-    """What is known of the path to a peer that explains why so many bytes did not arrive, as the
-    end of a sentence; empty if nothing is."""
+    """An explanation from the path's known size of why this many bytes did not arrive, as the end
+    of a sentence; empty if there is none."""
     return peer.channel.sender.path.why(size, address_words(peer.sends_to))

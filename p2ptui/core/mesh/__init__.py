@@ -1,15 +1,15 @@
 """Nodes beyond the direct peers: discovery, introductions, routes.
 
-`discovery` tells who is there, in pages (`pager`) of `entries`, and what is new (`news`); `roll` is
-whom a list holds, but for claims to what is `taken`. `queries` ask others, `watching` keeps it
-fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous`
-introduces: an `introduction` is what is known of a node, and their table; `contacts` what was
-exchanged with far nodes, `introduction_calls` wait for one, `punching` opens this node's NAT,
-`repeats` are served once.
-`routing` goes by its `routes`, and knows what it has `seen`; `passages` are between two servers;
-`sources` tells who wrote a message, and `evidence` what the word of whom may change; `endtoend`
-makes routed messages reliable, each of them `pending`, and `carried` ones that others acknowledge;
-`tries` choose whom to hand them to. Between nodes with keys what is routed is sealed from end to
-end: `far_messages` are what travels, `far_seals` the sessions, and
-`far_asking` and `far_answering` make them, by `far_offers` and what `far_accounts` tell.
+`discovery` lists the nodes, in pages (`pager`) of `entries`, and pushes updates (`news`); `roll`
+decides which nodes a list holds, without claims to ids that are `taken`. `queries` ask peers for
+their lists, `watching` keeps lists fresh, `naming` learns names, `neighbours` searches nearby.
+`rendezvous` introduces nodes: `introduction` is what is known about an introduced node, and their
+table; `contacts` is what was exchanged with far nodes; `introduction_calls` wait for an
+introduction, `punching` opens this node's NAT, and `repeats` bounds repeated requests.
+`routing` uses its `routes` and remembers the messages it has `seen`; `passages` are between two
+servers; `sources` finds out who wrote a message, and `evidence` what such claims may change;
+`endtoend` makes routed messages reliable, each of them `pending`, and `carried` messages are
+acknowledged by others; `tries` choose the next hops. Between nodes with keys, routed messages are
+sealed end to end: `far_messages` seals them, `far_seals` keeps the sessions, and `far_asking` and
+`far_answering` make these, with `far_offers` and `far_accounts`.
 """

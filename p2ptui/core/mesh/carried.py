@@ -1,5 +1,5 @@
-"""Messages to nodes that confirm nothing: brought to the next node on their way as surely as it can
-be done, and from there on they are out of sight."""
+"""Messages to nodes that confirm nothing: delivered reliably to the next hop on their way, and out
+of sight from there on."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, ErrorPayload, MessageType
 
 MAX_CARRIED: Final = 1024
-"""Own messages that may be under way to the next node."""
+"""This node's own messages that may be in flight to the next node."""
 
 REFUSAL_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
@@ -33,15 +33,15 @@ class _Carried:
     size_bytes: int
     timeout_s: float
     hops: dict[int, Peer] = field(default_factory=dict)
-    """The peers that it is under way to, each by the token of the message to it."""
+    """The peers that it was sent to, each by the token of the message to it."""
 
 
 class CarriedMessages:
-    """Sends Data by way of others to nodes that never acknowledge.
+    """Sends Data through others to nodes that never acknowledge.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         routing: Knows the next hop.
     """
 
@@ -58,8 +58,8 @@ class CarriedMessages:
     ) -> int:
         """Send a message once; the token of its SendResult.
 
-        It is *unconfirmed* as soon as the next node has acknowledged it, or at once if that
-        never does; and fails with the message to that node.
+        It is *unconfirmed* as soon as the next node has acknowledged it, or at once if that node
+        never does; it fails if the message to that node fails.
 
         Raises:
             LocalError: No way, too many under way, too much waiting, or too large.
@@ -92,13 +92,13 @@ class CarriedMessages:
         if peer.dialect is Dialect.SPEC:
             self._delivery.send_reliable(peer, MessageType.DATA, payload, now, hop_token)
             return
-        # Programs of the reference's kind hand on, or show, the same message twice.
+        # Programs of the reference's kind forward or show the same message twice.
         self._delivery.send_at_once(peer, MessageType.DATA, payload, now)
         result = SendResult(SendStatus.UNCONFIRMED, 1, None, len(payload))
         self._state.finish(hop_token, result)
 
     def _check_whole(self, node_id: str, payload: Raw, now: float) -> None:
-        """What is too large for the last hop need not set out."""
+        """A message too large for the last hop need not be sent at all."""
         capabilities = self._routing.capabilities_of(node_id, now)
         if (
             capabilities is None
@@ -127,7 +127,7 @@ class CarriedMessages:
         self._calls.end(call, result)
 
     def _handle_end(self, call: Call[_Carried], peer: Peer, end: Outcome) -> None:
-        """The message to one of the next nodes has come to its end."""
+        """The message to one of the next nodes has ended."""
         carried = call.detail
         for hop_token in [token for token, hop in carried.hops.items() if hop is peer]:
             del carried.hops[hop_token]
@@ -142,7 +142,7 @@ class CarriedMessages:
             self._finish(call, end.status, end.attempts, reason, may_have_arrived=may_have_arrived)
 
     def handle_refusal(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
-        """A node that a message was handed to cannot hand it on."""
+        """A node that was handed a message cannot forward it."""
         for call in self._calls.waiting(refusal.route_id):
             hops = call.detail.hops
             for hop_token in [token for token, hop in hops.items() if hop is peer]:
@@ -156,13 +156,13 @@ class CarriedMessages:
         carried = call.detail
         reason = f"no acknowledgement within {seconds_words(carried.timeout_s)}"
         for hop_token, peer in list(carried.hops.items()):
-            # The end of the last one tells how far it got, and ends the call.
+            # The end of the last one shows how far it got, and ends the call.
             self._cancel(peer, hop_token, reason, call.deadline)
         size = carried.size_bytes
         return SendResult(SendStatus.TIMED_OUT, 1, None, size, reason, may_have_arrived=True)
 
     def _cancel(self, peer: Peer, hop_token: int, reason: str, now: float) -> None:
-        # It may have gone on to another address of the same node meanwhile.
+        # It may have moved to another address of the same node meanwhile.
         for holder in {peer, self._state.peers.with_id(peer.node_id) or peer}:
             finished = holder.channel.sender.cancel(hop_token, now, reason)
             if finished is not None:

@@ -1,4 +1,4 @@
-"""What was exchanged with nodes that are reached by way of others; a table shows it."""
+"""What was exchanged with nodes that are reached through others, for display."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,26 +7,27 @@ from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.wire.address import Address
 
 MAX_CONTACTS: Final = 1024
-"""Nodes of which this is remembered."""
+"""Nodes for which this is remembered."""
 
 
 @dataclass(slots=True)
 class Contact:
-    """Of one node."""
+    """What was exchanged with one node."""
 
     messages_in: int = 0
     messages_out: int = 0
     """Each try counts."""
     rtt_s: float | None = None
-    """The last round trip that was measured."""
+    """The last measured round trip."""
     last_received: float | None = None
 
 
 class Contacts:
-    """Remembers the nodes with which something was exchanged last.
+    """Remembers the nodes with which messages were exchanged last.
 
     Args:
-        shares: Of them, for each address and prefix of those who bring their messages.
+        shares: The shares of contacts, for each address and prefix of the peers that bring their
+            messages.
     """
 
     def __init__(self, shares: Shares | None = None) -> None:
@@ -52,7 +53,7 @@ class Contacts:
         self._touch(node_id).messages_out += 1
 
     def note_received(self, node_id: str, now: float, address: Address | None = None) -> None:
-        """A message has come from a node, by way of somebody at an address."""
+        """A message has come from a node, through somebody at an address."""
         contact = self._touch(node_id, address)
         contact.messages_in += 1
         contact.last_received = now

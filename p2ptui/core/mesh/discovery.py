@@ -84,12 +84,12 @@ def _ids_of(peers: list[Listed]) -> list[str]:
 
 
 class Discovery:
-    """Tells peers of each other.
+    """Tells peers about each other.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of joins and leaves.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports joins and leaves.
         pager: Sends long lists.
     """
 

@@ -1,7 +1,7 @@
-"""Messages that travel inside routed ones: sent until their receiver answers, delivered once.
+"""Messages that travel inside routed ones: repeated until their receiver answers, delivered once.
 
-Hops lose datagrams and remember each `route_id`, so what is sent again is the
-same inner message under a new `route_id`; the receiver knows it by its own id.
+Hops lose datagrams and remember each `route_id`, so a repetition carries the same inner message
+under a new `route_id`; the receiver recognises it by the inner message's own id.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,13 +49,13 @@ from p2ptui.wire.message import (
 )
 
 MAX_PENDING: Final = 1024
-"""Own messages that may wait for their receiver's answer."""
+"""This node's own messages that may wait for their receiver's answer."""
 
 MAX_DELIVERED: Final = 20_000
 """Inner messages remembered as delivered."""
 
 ROUTED_OVERHEAD_BYTES: Final = 512
-"""What the routed form and its envelope add to an inner message, at most."""
+"""The most that the routed form and its envelope add to an inner message."""
 
 REFUSAL_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
@@ -68,10 +68,10 @@ class EndToEnd:
     """The two ends of routed messages.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         routing: Carries them.
-        doubt: Looks whether somebody is there who has brought no answer.
+        doubt: Checks whether a peer that has brought no answer is still there.
     """
 
     def __init__(
@@ -90,20 +90,20 @@ class EndToEnd:
         self._delivered: BoundedTable[int, None] = BoundedTable(MAX_DELIVERED)
         self._carried = CarriedMessages(state, delivery, routing)
         self.far = FarMessages(state, delivery, routing, doubt)
-        """What is sealed from end to end."""
+        """Sealing from end to end."""
         if self.far.asking is not None:
             self.far.asking.on_ready = self._handle_ready
             self.far.asking.on_failed = self._handle_failed
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
         self.takers: Mapping[str, Callable[[Writer, Envelope, Purse, float], bool]] = {}
-        """Who takes which type inside a routed message, by the table of messages."""
+        """The handler of each type inside a routed message, from the table of messages."""
 
     def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
-        """Send Data to a node by way of others; the token of its SendResult.
+        """Send Data to a node through others; the token of its SendResult.
 
-        A receiver known not to answer inside routed messages gets it once, *unconfirmed*
-        when the next node on the way has it.
+        A receiver known not to answer inside routed messages is sent it once; it is *unconfirmed*
+        once the next node on the way has it.
 
         Raises:
             LocalError: No way, too many waiting, too large, or a node that this one must not speak
@@ -120,10 +120,10 @@ class EndToEnd:
         return self._carried.send(node_id, message, max_hops, now, timeout_s)
 
     def ping(self, node_id: str, max_hops: int, now: float, timeout_s: float) -> int:
-        """Ping a node by way of others; the token of its PingResult.
+        """Ping a node through others; the token of its PingResult.
 
         Raises:
-            LocalError: No way, too many waiting, or the node would take it for a message.
+            LocalError: No route, too many waiting, or the node would take it for a message.
         """
         self.far.require_allowed(node_id)
         if self.far.is_deaf(node_id, now):
@@ -162,7 +162,7 @@ class EndToEnd:
         return call.token
 
     def _try(self, call: Call[PendingMessage], now: float) -> Refusal | None:
-        """Send it once more; why that failed, if it was the first time."""
+        """Send it once more; returns why that failed, if it was the first time."""
         pending = call.detail
         hops = self.far.tries.hops(pending.node_id, pending.hops, now)
         routed = self.far.wrap(pending.node_id, pending.message, pending.max_hops, hops, now)
@@ -189,7 +189,8 @@ class EndToEnd:
             )
 
     def _await_keys(self, call: Call[PendingMessage], now: float) -> Refusal | None:
-        """Nothing can be sealed for its node: ask that; why it failed, if it was the first time."""
+        """There are no keys to seal with for its node: ask for them; returns why that failed, if it
+        was the first time."""
         pending, asking = call.detail, self.far.asking
         assert asking is not None
         pending.awaits_keys, pending.hops = True, ()
@@ -207,7 +208,8 @@ class EndToEnd:
         return [call for call in self._calls.all() if call.detail.node_id == node_id]
 
     def _handle_ready(self, node_id: str, now: float, is_restart: bool) -> None:
-        """There are keys for a node: what waits for them leaves, and again what met none there."""
+        """There are keys for a node: messages that wait for them leave, and so do those that
+        reached it without keys."""
         for call in self._to(node_id):
             pending = call.detail
             if is_restart or pending.awaits_keys:
@@ -219,7 +221,7 @@ class EndToEnd:
                 self._go_on(call, now)
 
     def _go_on(self, call: Call[PendingMessage], now: float) -> None:
-        """The next try of a message, which may be the first that leaves."""
+        """The next try of a message, which may be its first transmission."""
         refusal, pending = self._try(call, now), call.detail
         if refusal is None:
             return
@@ -232,13 +234,13 @@ class EndToEnd:
             self._end(call, pending.given_up(SendStatus.FAILED, refusal.text))
 
     def handle_joined(self, peer: Peer, now: float) -> None:
-        """A node has a session of its own: what waits for keys goes there at once."""
+        """A node has a session of its own: messages that wait for keys go there at once."""
         asking = self.far.asking
         if peer.seal is not None and asking is not None and asking.is_asking(peer.node_id):
             self._handle_ready(peer.node_id, now, False)
 
     def _handle_failed(self, node_id: str, words: str, is_final: bool) -> None:
-        """There will be none: what waits has not left, and does not."""
+        """There will be no keys: messages that wait for them fail without having been sent."""
         for call in self._to(node_id):
             pending = call.detail
             if not (is_final or pending.awaits_keys):
@@ -250,14 +252,15 @@ class EndToEnd:
                 self._end(call, pending.given_up(status, words))
 
     def _may_pass(self, refusal: Refusal) -> bool:
-        """Whether a session is being resumed that may be the way: no way now is not none at all."""
+        """Whether a session is being resumed that may become the route: no route now does not mean
+        none at all."""
         asked = self._state.peers.initiated
         return refusal.code == ErrorCode.NO_ROUTE and any(peer.resumes for peer in asked)
 
     def _handle_timeout(self, call: Call[PendingMessage], now: float) -> None:
         pending, options = call.detail, self._state.config.reliability
         if pending.is_ping and pending.attempts:
-            return  # a measurement: it is not sent again, but its answer may be late
+            return  # a measurement: it is not repeated, but its answer may be late
         if pending.attempts - pending.excused < options.max_tries:
             self._go_on(call, now)
         else:
@@ -278,8 +281,8 @@ class EndToEnd:
         self._calls.end(call, outcome)
 
     def _handle_refused(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
-        """A node that a message was handed to cannot hand it on; only that node knows how it is
-        called."""
+        """A node that was handed a message cannot forward it; only that node knows the id of the
+        message."""
         self._carried.handle_refusal(peer, refusal, now)
         if self.far.asking is not None and refusal.route_id is not None:
             self.far.asking.hear_no_way(refusal.route_id, refusal.error)
@@ -292,19 +295,19 @@ class EndToEnd:
             pending.refused = refusal.error[:REFUSAL_LENGTH]
             pending.refused_by += (peer,)
             if len(pending.refused_by) < len(pending.hops):
-                return  # another one may have handed it on
+                return  # another one may have forwarded it
             pending.refusals += 1
-            # Another try may find a way, or room; but it is as large as before.
+            # Another try may find a route, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
                 self._end(call, pending.given_up(SendStatus.FAILED, pending.refused))
 
     def _waiting(self, key: str, source: str) -> Call[PendingMessage] | None:
-        """The call that waits for an answer by its key, from its node."""
+        """The call that waits for an answer from a node, by its key."""
         return next(
             (call for call in self._calls.waiting(key) if call.detail.node_id == source), None
         )
 
-    # What arrives.
+    # Incoming messages.
 
     def _handle_arrived(self, writer: Writer, raw: Raw, now: float) -> bool:
         try:
@@ -368,14 +371,15 @@ class EndToEnd:
             self.far.reply(writer, busy, now)
 
     def take_window(self, writer: Writer, message: Envelope, _earned: Purse, _now: float) -> bool:
-        """A receiver has no room. That is an answer: no try failed, and the next comes when due."""
+        """A receiver has no room. That is an answer: no try has failed, and the next one comes when
+        it is due."""
         call = self._waiting(str(message.ack_for), writer.node_id)
         if call is not None:
             call.detail.excused = call.detail.attempts
         return True
 
     def take_ping(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
-        """A node wants to know whether this one is there, and how far away."""
+        """A node asks whether this one is there, and how far away."""
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
         self.far.reply(writer, pong, now)
         return True
@@ -395,7 +399,7 @@ class EndToEnd:
         return True
 
     def take_ack(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
-        """A node confirms what was sent to it."""
+        """A node confirms a message."""
         source = writer.node_id
         call = self._waiting(str(message.ack_for), source)
         if call is None:

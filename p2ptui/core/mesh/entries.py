@@ -1,7 +1,7 @@
-"""What a list says of a peer, written and read.
+"""The entry of a peer in a list, written and read.
 
-Newcomers are told of the same few peers, one after the other: an entry is written once for all of
-them, as long as it says the same.
+Newcomers are told about the same few peers one after the other: an entry is written once for all of
+them, until it changes.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ from p2ptui.wire.message import (
 )
 
 ENTRIES_SHARED: Final = 64
-"""Entries that are remembered as they were written."""
+"""Written entries that are kept for reuse."""
 
 
 def entry_for(
     receiver: Peer, peer: Listed, now: float, unix: int, *, is_named: bool = True
 ) -> PeerInfo:
-    """What a list says of a peer; to an unproved receiver as little as possible.
+    """The entry of a peer in a list; as little as possible for an unproved receiver.
 
     Args:
-        receiver: Who is told.
-        peer: Of whom.
+        receiver: The peer that is sent the list.
+        peer: The peer.
         now: The time, seconds.
-        unix: The same as Unix time.
-        is_named: Whether its name may be told.
+        unix: The same time as Unix time.
+        is_named: Whether its name may be included.
     """
     if _is_bare(receiver):
         info = peer_info(peer, now, unix)
@@ -54,13 +54,13 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
 
 
 def frame_servers(joined: bytes, number: int, more: bool) -> bytes:
-    """The payload of one that lists servers."""
+    """The payload of a ListNodesResponse with servers."""
     flag = b"true" if more else b"false"
     return b'{"nodes":[],"servers":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
 def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
-    """What a ListNodesRequest says; whatever else stands there never mattered."""
+    """The content of a ListNodesRequest; unknown fields never mattered."""
     try:
         return decode_payload(message.payload, ListNodesRequestPayload)
     except MalformedError:
@@ -70,13 +70,13 @@ def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
 def node_for(
     peer: Listed, info: NodeInfo, *, with_holder: bool = False, is_named: bool = True
 ) -> NodeInfo:
-    """The entry of a peer in a node list: at the address that its server sees.
+    """The entry of a peer in a node list, with the address at which its server sees it.
 
     Args:
-        peer: Which.
+        peer: The peer.
         info: Who it says it is.
-        with_holder: Whether it is said which other server holds it, if one does.
-        is_named: Whether its name may be told; it is empty otherwise.
+        with_holder: Whether the entry says which other server holds it, if one does.
+        is_named: Whether its name may be included; otherwise it is empty.
     """
     node = NodeInfo(
         id=info.id,
@@ -97,10 +97,10 @@ def held_by(server_id: str, node: NodeInfo) -> ListedNode:
 
 
 def read_entry(entry: PeerInfo, *, has_names: bool) -> PeerInfo | None:
-    """An entry of a list that came, as far as it is believed; None if it names no node or place.
+    """A received list entry, as far as it is believed; None if it names no node or address.
 
     Args:
-        entry: As it was written.
+        entry: The entry as it was written.
         has_names: Whether a program of the sender's kind lists names.
     """
     node_id = canonical_id(entry.id)
@@ -113,14 +113,14 @@ def read_entry(entry: PeerInfo, *, has_names: bool) -> PeerInfo | None:
 def page_for(
     receiver: Peer, peers: Sequence[Listed], now: float, unix: int, room: float
 ) -> tuple[bytes, int]:
-    """A page of a list: entries of the first of some peers, as many as fit.
+    """A page of a list: the entries of as many of the first peers as fit.
 
     Args:
-        receiver: Who is told.
-        peers: Of whom.
+        receiver: The peer that is sent the page.
+        peers: The peers to list.
         now: The time, seconds.
-        unix: The same as Unix time.
-        room: Bytes, at most.
+        unix: The same time as Unix time.
+        room: Most bytes.
 
     Returns:
         The joined entries, and how many they are.

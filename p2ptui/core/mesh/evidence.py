@@ -1,4 +1,4 @@
-"""How well it is known what is said of a node, and what that may change.
+"""How well a claim about a node is supported, and what it may change.
 
 | evidence | speaks in its name | moves its route | gives a first name | changes a name |
 | --- | --- | --- | --- | --- |
@@ -19,35 +19,35 @@ from p2ptui.core.trust import vouches
 
 
 class Evidence(IntEnum):
-    """What stands behind something that is said of a node; more is better."""
+    """What supports a claim about a node; more is better."""
 
     HEARSAY = 0
-    """A peer says so that this node has not chosen, or somebody in the name of a server whose own
-    lists are vouched for."""
+    """A peer that this node has not chosen says so, or somebody in the name of a server whose
+    genuine lists are vouched for."""
     LISTED = 1
     """A datagram from the address of a server that this node joined says so."""
     VOUCHED = 2
-    """A list says so that names a handshake message which went to that server."""
+    """A list says so that names a handshake message sent to that server."""
     ANSWERED = 3
-    """By this way came the answer to something unguessable that went to the node."""
+    """The answer to something unguessable that was sent to the node came this way."""
     SESSION = 4
     """It is the other end of a session."""
 
 
 class Told(Struct, frozen=True):
-    """A list as it came."""
+    """A list as it arrived."""
 
     content: Any
     handshake: object = None
-    """What it names as the handshake message of its receiver, if it does."""
+    """The id that it gives as the handshake message of its receiver, if any."""
 
     def is_vouched_for(self, peer: Peer) -> bool:
-        """Whether it is the peer's, and not somebody's in its name."""
+        """Whether it is from the peer, and not forged in its name."""
         return vouches(peer, self.handshake)
 
 
 class ListWorth(NamedTuple):
-    """What a list is worth."""
+    """How far a list is believed."""
 
     evidence: Evidence
     is_doubted: bool = False
@@ -55,12 +55,12 @@ class ListWorth(NamedTuple):
 
 
 def of_peer(peer: Peer) -> Evidence:
-    """What the word of a peer is worth where nothing vouches for the datagram."""
+    """How far a peer is believed if nothing vouches for the datagram."""
     return Evidence.LISTED if peer.is_joined_server else Evidence.HEARSAY
 
 
 def of_list(peer: Peer, told: Told) -> ListWorth:
-    """What a list is worth that came in the name of a peer."""
+    """How far a list is believed that came in the name of a peer."""
     if told.is_vouched_for(peer):
         return ListWorth(Evidence.VOUCHED if peer.is_joined_server else Evidence.HEARSAY)
     if peer.facts.vouches_lists:
@@ -69,7 +69,7 @@ def of_list(peer: Peer, told: Told) -> ListWorth:
 
 
 def note_list(peer: Peer, told: Told) -> None:
-    """A list came in the name of a peer: if it is vouched for, those that are not are doubted from
+    """A list came in the name of a peer: if it is vouched for, lists that are not are doubted from
     now on."""
     if told.is_vouched_for(peer):
         peer.facts.note_vouched_list()

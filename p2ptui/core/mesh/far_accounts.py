@@ -1,4 +1,4 @@
-"""Who has shown its keys in a key exchange by way of others, and what such an exchange binds."""
+"""Which nodes have proved their keys in a key exchange through others, and what it binds."""
 
 from p2ptui.core.addresses import relay_address, visible_address
 from p2ptui.core.identity import RefusedError, accept_node_info
@@ -24,17 +24,17 @@ def accept_account(
     by_network_key: bool,
     is_asked: bool,
 ) -> NodeInfo:
-    """Judge a node that has shown its keys.
+    """Judge a node that has proved its keys.
 
     Args:
-        state: The shared ground.
-        seals: This node's.
+        state: The shared state.
+        seals: This node's keys.
         account: What was inside the exchange.
-        keys: That were shown.
-        writer: In whose name it came.
+        keys: The proved keys.
+        writer: The writer of the message.
         now: The time, seconds.
-        by_network_key: Whether the exchange was one that needs the network key.
-        is_asked: Whether this node was asked: then the words are for the other one.
+        by_network_key: Whether the exchange required the network key.
+        is_asked: Whether this node was asked: then the refusal is worded for the other one.
 
     Returns:
         Who it is.
@@ -49,7 +49,7 @@ def accept_account(
         raise RefusedError(rule.told if is_asked else rule.here)
     received = as_received(account, keys.id, state.identity.network_id)
     info = accept_node_info(received, state.identity, writer.node_id)
-    # Where it is nobody can know: nowhere that anybody else is.
+    # Its address cannot be known; this one belongs to nobody else.
     place = relay_address(visible_address(writer.origin.address), writer.node_id)
     judge = seals.judge_request if is_asked else seals.judge
     words = judge(place, keys.id, keys)
@@ -59,17 +59,17 @@ def accept_account(
 
 
 def told_from(writer: Writer) -> Address | None:
-    """Whose share of a table something takes; None: that of a server that this node chose."""
+    """Whose share of a table an entry takes; None: that of a server that this node chose."""
     hop = writer.origin.peer
     return None if hop is not None and hop.is_joined_server else writer.origin.address
 
 
 def request_bytes(source: str, destination: str, value: str) -> bytes:
-    """What both ends hash of a request, since those on the way may write it anew.
+    """The parts of a request that both ends hash, since nodes on the way may rewrite the rest.
 
     Args:
-        source: The id of who asks.
-        destination: And of who is asked.
+        source: The id of the asking node.
+        destination: The id of the node that is asked.
         value: Message 1 as text, or its placeholder.
     """
     return f'routed {source} {destination} "{value}"'.encode()

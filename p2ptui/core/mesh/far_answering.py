@@ -1,8 +1,8 @@
-"""The key exchange with a node that is reached by way of others, as the side that answers has it.
+"""The key exchange with a node that is reached through others: the answering side.
 
-It costs about 0.2 ms of CPU. So there are so many a second, and of each peer that brings them no
-more than its share: a request over that is dropped, and comes again. A token would show nothing
-here, since whoever brings a request in another's name gets the answer as well.
+An exchange costs about 0.2 ms of CPU. So their number a second is bounded, with a share for each
+peer that brings requests: a request over the limit is dropped and will be repeated. A token would
+prove nothing here, since a peer that brings a request in another's name also gets the answer.
 """
 
 from dataclasses import dataclass
@@ -33,21 +33,21 @@ MAX_ANSWERED: Final = 256
 """Exchanges that were answered and wait for their last message; the oldest makes room."""
 
 MAX_FINISHES: Final = 64
-"""Last messages of one exchange that are read: all but one are forged."""
+"""Last messages of one exchange that are examined: all but one are forged."""
 
 ANSWERED_S: Final = 20.0
-"""So long each may take: a path of several hops, and what is lost on it."""
+"""How long an exchange may take: a path of several hops, and losses on it."""
 
 EXCHANGES_PER_S: Final = 100
-"""That this node answers, and as many at once."""
+"""Exchanges that this node answers per second, and as many at once."""
 
 EXCHANGES_OF_ONE_PER_S: Final = 50
-"""Of these, by way of one peer."""
+"""The part of these that may come through one peer."""
 
 
 @dataclass(slots=True, eq=False)
 class _Answered:
-    """One that another node has begun."""
+    """An exchange that another node has begun."""
 
     node_id: str
     request: str
@@ -58,13 +58,13 @@ class _Answered:
 
 
 class FarAnswering:
-    """Answers requests, and takes the sessions of those who complete them.
+    """Answers requests, and takes over the sessions of nodes that complete them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: This node's keys.
-        far: The sessions that come of them.
-        asking: What this node asks for itself.
+        far: The sessions that result.
+        asking: The exchanges that this node has begun.
     """
 
     def __init__(self, state: NodeState, seals: Seals, far: FarSeals, asking: FarAsking) -> None:
@@ -91,10 +91,10 @@ class FarAnswering:
         )
 
     def take_request(self, writer: Writer, value: str, now: float) -> Sealed | None:
-        """Message 1; what is to be answered, if anything is."""
+        """Message 1; returns the answer, if any."""
         node_id, own = writer.node_id, self._state.identity.id
         if self._asking.is_asking(node_id) and is_first_to_rekey(own.encode(), node_id.encode()):
-            return None  # both ask: the exchange of the smaller id goes on
+            return None  # both ask: the exchange of the node with the smaller id goes on
         number = self._by_request.get((node_id, value))
         known = None if number is None else self._answered.get(number)
         if known is not None:
@@ -120,7 +120,7 @@ class FarAnswering:
         return answer
 
     def admits(self, writer: Writer, now: float) -> bool:
-        """Whether a key is used for a request, or a session said to be unknown: see above."""
+        """Whether a key may be used for a request, or a session reported as unknown: see above."""
         hop = writer.origin.node_id or ""
         of_hop = self._rates.get(hop)
         if of_hop is None:
@@ -129,7 +129,7 @@ class FarAnswering:
         return of_hop.take(now) and self._rate.take(now)
 
     def take_finish(self, writer: Writer, text: str, now: float) -> Sealed | None:
-        """Message 3: it shows the keys of the node that has asked. What refuses it, if anything."""
+        """Message 3: it proves the keys of the asking node. Returns the refusal, if any."""
         try:
             message = decode_message_3(to_bytes(text))
         except MalformedError:
@@ -139,7 +139,7 @@ class FarAnswering:
             return None
         answered = self._answered.get(message.session)
         if answered is None:
-            return None  # as a rule it has been taken
+            return None  # normally it has been handled already
         if answered.node_id != writer.node_id or answered.tries >= MAX_FINISHES:
             self._state.counters.drop("exchange_refused")
             return None

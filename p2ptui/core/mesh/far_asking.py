@@ -1,10 +1,10 @@
-"""The key exchange with a node that is reached by way of others, as the side that asks has it.
+"""The key exchange with a node that is reached through others: the asking side.
 
-Its three messages are handed on as Data. Whoever wants to say something to such a node asks first,
-and says it when the answer has shown the keys of the node's id. The last message of the exchange
-goes with what is said, each time until something comes back: so neither its loss nor another order
-costs anything. Who is on the way can drop these messages. He can neither answer for the node nor
-have anything said in the open.
+Its three messages are forwarded as Data. A node that wants to send something to such a node first
+asks, and sends it when the answer has proved the keys of the node's id. The last message of the
+exchange travels with the data, each time until something comes back, so neither loss nor reordering
+costs anything. A node on the path can drop these messages, but it can neither answer for the other
+node nor have anything sent in the open.
 """
 
 from collections.abc import Callable
@@ -31,20 +31,23 @@ MAX_ASKING: Final = 256
 """Nodes that are asked for a session at once."""
 
 MAX_READ: Final = 64
-"""Answers to one request that are read: each costs a key exchange, and all but one are forged."""
+"""Answers to one request that are examined: each costs a key exchange, and all but one are
+forged."""
 
 FIRST_RTO_S: Final = 1.0
 LONGEST_RTO_S: Final = 4.0
-"""From one try to the next; all that waits hangs on it, so it does not wait as long as that."""
+"""The longest time between two tries: everything queued depends on the session, so it is kept
+short."""
 
 TRIES_FOR_EACH: Final = 2
 """Likewise: so many tries for each that a message has."""
 
 REFUSALS: Final = 3
-"""So many are enough, though anybody on the way can write one: he can drop all messages as well."""
+"""This many suffice, although anybody on the path can forge one: they could drop all messages just
+as well."""
 
 BESIDE_S: Final = 30.0
-"""So long new keys are asked for beside those that still seal."""
+"""How long new keys are requested while the old ones still seal."""
 
 WORDS_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
@@ -58,17 +61,17 @@ class Asking:
     deadline: float
     offer: FarOffer
     is_restart: bool = False
-    """Whether the node has forgotten a session: what was said in that is said again."""
+    """Whether the node has forgotten a session: messages sent in it are sent again."""
     tries: int = 0
     read: int = 0
     refusals: int = 0
-    """How often somebody said that there will be no session: on the way he could do that much."""
+    """How often somebody said that there will be no session: anybody on the path can."""
     refused: str = ""
-    """What somebody said against it: remote text."""
+    """The reason given: remote text."""
     hops: tuple[Peer, ...] = ()
-    """Those to which the last try was handed."""
+    """The peers that were handed the last try."""
     route_id: str = ""
-    """Of that."""
+    """The `route_id` of the last try."""
     timer: Timer | None = None
 
 
@@ -76,10 +79,10 @@ class FarAsking:
     """Begins exchanges.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: This node's keys.
-        far: The sessions that come of them.
-        send: Sends a request; why that failed.
+        far: The sessions that result.
+        send: Sends a request, and returns why that failed.
     """
 
     def __init__(
@@ -97,23 +100,23 @@ class FarAsking:
             "far_asking", BoundedTable(MAX_ASKING, refuses=True, full="far_unasked")
         )
         self.on_ready: Callable[[str, float, bool], None] = lambda *_: None
-        """Called with the id of a node that can be spoken to, the time, and whether what was said
-        before is unknown to it."""
+        """Called with the id of a node that now has a session, the time, and whether it has lost
+        what was sent before."""
         self.on_made: Callable[[str, float], None] = lambda *_: None
-        """Called after that, if the session came of this node's request."""
+        """Called after that, if the session resulted from this node's request."""
         self.on_failed: Callable[[str, str, bool], None] = lambda *_: None
-        """Called with the id of a node that cannot, why, and whether that is final."""
+        """Called with the id of a node without a session, why, and whether that is final."""
 
     def ask(
         self, node_id: str, now: float, deadline: float, *, is_restart: bool = False
     ) -> Refusal | None:
-        """See to it that there is a session, or new keys for it; why that cannot even begin.
+        """Get a session, or new keys for one; returns why that cannot even begin.
 
         Args:
-            node_id: With whom.
+            node_id: The id of the other node.
             now: The time, seconds.
-            deadline: Until when somebody waits for it, seconds.
-            is_restart: Whether the node has forgotten the session that there was.
+            deadline: Until when a call waits for it, seconds.
+            is_restart: Whether the node has forgotten the previous session.
         """
         asking = self._asking.get(node_id)
         if asking is not None:
@@ -126,7 +129,7 @@ class FarAsking:
         return self._begin(node_id, now, deadline, self._seals.keys.psk, is_restart=is_restart)
 
     def is_asking(self, node_id: str) -> bool:
-        """Whether a node is being asked for a session, or new keys."""
+        """Whether a node is being asked for a session or new keys."""
         return node_id in self._asking
 
     def is_for_restart(self, node_id: str) -> bool:
@@ -135,7 +138,7 @@ class FarAsking:
         return asking is not None and asking.is_restart
 
     def renew(self, node_id: str, now: float) -> None:
-        """New keys are due for a session: ask for them, while it goes on."""
+        """A session needs new keys: request them while it goes on."""
         if node_id not in self._asking:
             self.ask(node_id, now, now + BESIDE_S)
 
@@ -169,7 +172,7 @@ class FarAsking:
             self._try(asking, now)
 
     def words(self, node_id: str) -> str:
-        """Why there is no session with a node that is being asked."""
+        """Why there is no session yet with a node that is being asked."""
         asking = self._asking.get(node_id)
         tries = "" if asking is None else f" after {counted(asking.tries, 'try', 'tries')}"
         said = "" if asking is None or not asking.refused else f" ({asking.refused})"
@@ -179,7 +182,7 @@ class FarAsking:
         )
 
     def forget(self, node_id: str) -> None:
-        """Nobody waits for a session with a node any more."""
+        """No call waits for a session with a node any more."""
         asking = self._asking.pop(node_id)
         if asking is not None and asking.timer is not None:
             asking.timer.cancel()
@@ -196,7 +199,8 @@ class FarAsking:
             self._state.counters.drop("unknown_session")
 
     def hear_refusal(self, node_id: str, words: str, proof: str, now: float) -> None:
-        """Somebody says why there will be no session; that the node itself says so it must show."""
+        """Somebody says why there will be no session; whether it is the node itself must be
+        proved."""
         words = words[:WORDS_LENGTH]
         asking, far = self._asking.get(node_id), self._far.get(node_id, now)
         if asking is not None:
@@ -214,13 +218,13 @@ class FarAsking:
                 self.on_failed(node_id, f"node {node_id} refuses: {words}", True)
 
     def hear_no_way(self, route_id: str, words: str) -> None:
-        """A node that a request was handed to cannot hand it on."""
+        """A node that was handed a request cannot forward it."""
         for asking in self._asking.values():
             if asking.route_id == route_id:
                 asking.refused = words[:WORDS_LENGTH]
 
     def take_answer(self, writer: Writer, text: str, now: float) -> None:
-        """Message 2: it shows the keys of the node, or it is somebody else's."""
+        """Message 2: it proves the keys of the node, unless it is from somebody else."""
         node_id = writer.node_id
         asking = self._asking.get(node_id)
         if asking is None or asking.read >= MAX_READ:

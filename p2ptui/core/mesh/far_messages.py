@@ -1,6 +1,6 @@
-"""What is said under seal to nodes that are reached by way of others, as `endtoend` says it.
+"""Sealed messages to nodes that are reached through others, for `endtoend`.
 
-Inside a routed message is Data, and in that a `Sealed`: see `wire.sealed`. In its frames is the
+Inside a routed message is Data, and inside that a `Sealed`: see `wire.sealed`. Its frames carry the
 inner message, as it would have been routed in the open.
 """
 
@@ -27,14 +27,14 @@ from p2ptui.wire.message import Envelope, MessageType, RoutedPayload
 from p2ptui.wire.sealed import SEALED, Sealed, is_sealed, sealed_size
 
 INSIDE: Final = "inside"
-"""The id of what is told of the inside of a sealed message, in the place of those around it."""
+"""The id shown in traces for the content of a sealed message, in place of the ids around it."""
 
 
 class FarMessages:
     """Seals and opens inner messages, and makes the sessions for that.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         routing: Carries them.
         doubt: See `Tries`.
@@ -51,11 +51,11 @@ class FarMessages:
         self._delivery = delivery
         self._routing = routing
         self.tries = Tries(routing, doubt)
-        """Chooses whom something is handed to."""
+        """Chooses the next hops."""
         self.seals = FarSeals(state)
         """The sessions."""
         self.asking: FarAsking | None = None
-        """Asks for them; None for a node without keys."""
+        """Requests sessions; None for a node without keys."""
         if state.seals is not None:
             self.asking = asking = FarAsking(state, state.seals, self.seals, self._ask)
             asking.on_made = self._finish
@@ -66,7 +66,7 @@ class FarMessages:
         return self._state.config.routing.max_hops
 
     def is_needed(self, node_id: str, hops: Sequence[Peer] = ()) -> bool:
-        """Whether what goes to a node must be sealed for it; see `FarSeals.is_needed`."""
+        """Whether messages to a node must be sealed for it; see `FarSeals.is_needed`."""
         return self.asking is not None and self.seals.is_needed(node_id, hops)
 
     def require_allowed(self, node_id: str) -> None:
@@ -79,30 +79,31 @@ class FarMessages:
 
     def is_deaf(self, node_id: str, now: float) -> bool:
         """Whether a node is known not to answer inside routed messages. One with keys does,
-        whatever is listed of it."""
+        whatever lists say about it."""
         return not self.is_needed(node_id) and self._routing.is_deaf(node_id, now)
 
     def capabilities_of(self, writer: Writer, now: float) -> tuple[str, ...] | None:
-        """What a writer announced: under its keys if it has shown them. None if nobody told."""
+        """The capabilities that a writer announced: under its keys if it has proved them. None if
+        unknown."""
         far = self.seals.get(writer.node_id, now) if writer.is_sealed else None
         return self._routing.capabilities_of(writer.node_id, now) if far is None else far.announced
 
     def size(self, node_id: str, size: int) -> int:
-        """How long an inner message of so many bytes is at most, as it is routed to a node."""
+        """The most bytes that an inner message of this size takes when routed to a node."""
         return sealed_size(size) if self.is_needed(node_id) else size
 
     def wrap(
         self, node_id: str, message: bytes, max_hops: int, hops: Sequence[Peer], now: float
     ) -> RoutedPayload | None:
-        """Put an inner message into the routed form, under seal where it must be.
+        """Put an inner message into the routed form, sealed where it must be.
 
-        Keys that are getting old are replaced beside that.
+        Keys that are getting old are renewed at the same time.
 
         Args:
-            node_id: Of the node that it is for.
+            node_id: The id of the receiver.
             message: The inner message.
-            max_hops: As of `Routing.wrap`.
-            hops: Whom it will be handed to.
+            max_hops: As in `Routing.wrap`.
+            hops: The next hops.
             now: The time, seconds.
 
         Returns:
@@ -120,7 +121,7 @@ class FarMessages:
     def originate(
         self, routed: RoutedPayload, message: bytes, hops: list[Peer] | None, now: float
     ) -> Refusal | None:
-        """Send what was wrapped; why that failed. Arguments as of `wrap`."""
+        """Send what was wrapped; returns why that failed. Arguments as for `wrap`."""
         refusal = self._routing.originate(routed, now, hops)
         if refusal is None:
             self._routing.contacts.note_sent(routed.destination_node)
@@ -136,7 +137,7 @@ class FarMessages:
     def _trace(
         self, way: Direction, address: Address, hop: str, routed: RoutedPayload, message: bytes
     ) -> None:
-        """For whoever looks at the messages of this node: what was inside, as if it were open."""
+        """Show the content in message traces, as if it had been in the open."""
         if self._state.tracing:
             inside = encode_payload(replace(routed, original_message=Raw(message)))
             _, data = self._delivery.build(MessageType.DATA, inside, 0.0, message_id=INSIDE)
@@ -150,7 +151,7 @@ class FarMessages:
         return routing.originate(routed, now, hops)
 
     def _finish(self, node_id: str, now: float) -> None:
-        """New keys are there: if nothing was said with them, the node does not know so far."""
+        """There are new keys: if nothing was sent with them, the node does not know it yet."""
         far = self.seals.get(node_id, now)
         if far is not None and not far.session.current.sealed:
             hops = self._routing.next_hops(node_id, now)
@@ -159,7 +160,7 @@ class FarMessages:
                 self._note(self._routing.originate(routed, now, hops))
 
     def open(self, writer: Writer, message: Envelope, now: float) -> tuple[Writer, Envelope] | None:
-        """What came from the writer of a routed message.
+        """The message from the writer of a routed message.
 
         Returns:
             The message itself, and its writer as one who has shown its keys where they sealed it;
@@ -209,7 +210,7 @@ class FarMessages:
                 self._answer(writer, opened, now)
             return None
         if not opened:
-            return None  # it does not open; or nothing is in it, which shows new keys
+            return None  # it does not open; or it is empty and only puts new keys into use
         message, origin, own_id = decode_envelope(opened), writer.origin, self._state.identity.id
         routed = RoutedPayload(
             Raw(opened), writer.node_id, own_id, writer.hops, writer.hops, INSIDE
@@ -224,7 +225,7 @@ class FarMessages:
             self._note(self._routing.originate(routed, now, _way_back(writer)))
 
     def reply(self, writer: Writer, message: bytes, now: float) -> None:
-        """Answer an inner message by the way that it came, and under seal if it was."""
+        """Answer an inner message on the path that it came by, and sealed if it was."""
         hops = _way_back(writer)
         if writer.is_sealed:
             routed = self.wrap(writer.node_id, message, self._max_hops, (), now)
@@ -241,6 +242,6 @@ class FarMessages:
 
 
 def _way_back(writer: Writer) -> list[Peer] | None:
-    """By whom a message came: that way works."""
+    """The peer that brought a message: that path works."""
     hop = writer.origin.peer
     return [hop] if writer.is_second_hand and hop is not None else None

@@ -1,4 +1,4 @@
-"""One key exchange that this node has begun with a node which others reach."""
+"""A key exchange that this node has begun with a node reached through others."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from p2ptui.wire.sealed import Sealed, to_text
 
 
 class Shown(NamedTuple):
-    """What was inside an answer, and whose it is."""
+    """The content of an answer, and whose it is."""
 
     keys: PublicKeys
     account: Account
@@ -22,13 +22,13 @@ class Shown(NamedTuple):
 
 
 class FarOffer:
-    """Offers keys, and reads what is answered.
+    """Offers keys, and reads the answer.
 
     Args:
         seals: This node's keys.
-        own_id: Its id.
-        node_id: Of the node that is asked.
-        psk: The network key; None: without it.
+        own_id: This node's id.
+        node_id: The id of the node that is asked.
+        psk: The network key; None: there is none.
     """
 
     def __init__(self, seals: Seals, own_id: str, node_id: str, psk: bytes | None) -> None:
@@ -36,15 +36,15 @@ class FarOffer:
         placeholder = self._initiator.placeholder
         request = self._initiator.fill(request_bytes(own_id, node_id, placeholder))
         self.request = Sealed(exchange=request.partition(b'"')[2][:-1].decode("ascii"))
-        """What is sent."""
+        """The request to send."""
 
     @property
     def by_network_key(self) -> bool:
-        """Whether only who knows the network key can answer."""
+        """Whether answering requires the network key."""
         return self._initiator.by_network_key
 
     def read(self, text: str) -> Shown | None:
-        """Read an answer; None if it is none to this request."""
+        """Read an answer; None if it does not belong to this request."""
         try:
             answer = self._initiator.read_answer(text)
             inside = decode_far_answer(answer.payload)
@@ -54,10 +54,10 @@ class FarOffer:
         return Shown(keys, inside.account, inside.refusal.hex())
 
     def finish(self, own: Account, now: float) -> tuple[Transport, str] | None:
-        """Say who this node is, to who was read last.
+        """State who this node is, to the node whose answer was last read.
 
         Args:
-            own: Its account.
+            own: This node's account.
             now: The time, seconds.
 
         Returns:

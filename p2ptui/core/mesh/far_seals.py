@@ -1,8 +1,8 @@
-"""Secured sessions with nodes that are reached by way of others: what both ends seal and open.
+"""Secured sessions with nodes that are reached through others: both ends seal and open.
 
-An id that was made from keys says by itself that its node has keys. So nothing is sent in the open
-to one by way of others, and nothing in the open is believed that comes in its name: whoever is on
-the way can drop what is sealed, and that is all. Other ids are those of nodes without keys.
+An id derived from keys shows by itself that its node has keys. So nothing is sent in the open to
+such a node through others, and nothing that arrives in the open in its name is believed: a node on
+the path can drop sealed messages, and do nothing else. All other ids belong to nodes without keys.
 """
 
 import math
@@ -23,47 +23,47 @@ from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.sealed import Sealed, open_parts, seal_parts, to_bytes, to_text
 
 MAX_FAR_SESSIONS: Final = 1024
-"""Sessions by way of others; the one not used for longest makes room."""
+"""Sessions through others; the least recently used one makes room."""
 
 FAR_IDLE_S: Final = 900.0
-"""So long one is kept that nobody uses: nothing opens with its keys afterwards."""
+"""How long an unused session is kept: its keys open nothing afterwards."""
 
 SEALS_FOR_S: Final = 900.0
-"""So old keys seal nothing any more, whatever became of the exchange of new ones."""
+"""Keys this old seal nothing any more, whatever became of the exchange of new ones."""
 
 OPENS_FOR_S: Final = 960.0
-"""And they open nothing."""
+"""Keys this old open nothing any more."""
 
 AWAKE: Final = 64
-"""With more sessions than this the objects made from their keys, which take kilobytes, are made
+"""With more sessions than this, the objects made from their keys, which take kilobytes, are made
 anew for each message."""
 
 ASK_AGAIN_S: Final = 3.0
-"""A node that says again that it knows nothing of a session is not asked again before this."""
+"""A node that again reports a session as unknown is not asked again before this time."""
 
 
 @dataclass(slots=True, eq=False)
 class FarSession:
-    """With one node."""
+    """The session with one node."""
 
     session: SecureSession
     keys: PublicKeys
-    """The node's; its id is theirs."""
+    """The node's keys; its id is derived from them."""
     announced: tuple[str, ...]
-    """As it has told them under its keys."""
+    """The capabilities that it announced under its keys."""
     finish: str = ""
-    """The last message of the exchange, with each message until one comes back."""
+    """The last message of the exchange, added to each message until one comes back."""
     refusal: str = ""
-    """What a refusal of that names."""
+    """What a refusal of that message names."""
     asked_at: float = -math.inf
-    """When it was last said to be forgotten, and the node asked for another one."""
+    """When it was last reported as forgotten, and a new one requested."""
 
 
 class FarSeals:
-    """Knows these sessions, and whom there must be one with.
+    """Keeps these sessions, and knows which nodes require one.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -79,21 +79,21 @@ class FarSeals:
             ),
         )
 
-    # Whom this is about.
+    # Which nodes need seals.
 
     def is_needed(self, node_id: str, hops: Sequence[Peer] = ()) -> bool:
-        """Whether what goes to a node must be sealed for it.
+        """Whether messages to a node must be sealed for it.
 
         Args:
             node_id: The node's.
-            hops: Whom it is handed to: in its own secured session it is sealed already.
+            hops: The next hops: in its own secured session everything is sealed already.
         """
         if self._state.seals is None or not is_made_of_keys(node_id):
             return False
         return not hops or any(hop.node_id != node_id or hop.seal is None for hop in hops)
 
     def refusal_to(self, node_id: str) -> str:
-        """Why nothing is sent to a node; empty if it may be."""
+        """Why nothing may be sent to a node; empty if it may."""
         seals = self._state.seals
         if seals is None or seals.keys.mode is not Mode.REQUIRE or is_made_of_keys(node_id):
             return ""
@@ -103,7 +103,7 @@ class FarSeals:
         )
 
     def is_believed(self, writer: Writer) -> bool:
-        """Whether what came in the open may be by who is named as its writer."""
+        """Whether a message in the open may be from the node named as its writer."""
         seals, hop = self._state.seals, writer.origin.peer
         if seals is None:
             return True
@@ -114,7 +114,7 @@ class FarSeals:
     # The sessions.
 
     def get(self, node_id: str, now: float) -> FarSession | None:
-        """The session with a node, if there is one whose keys still open."""
+        """The session with a node, if it has one whose keys still open."""
         self._sessions.expire(now)
         far = self._sessions.get(node_id)
         if far is not None and now >= far.session.current.began_at + OPENS_FOR_S:
@@ -134,17 +134,17 @@ class FarSeals:
         finish: str = "",
         refusal: str = "",
     ) -> bool:
-        """A node has shown the keys of its id.
+        """A node has proved the keys of its id.
 
         Args:
-            node_id: Its id.
-            transport: The keys of the session; of an earlier one they take the place.
-            keys: The node's.
-            capabilities: As it tells them.
+            node_id: The id of the node.
+            transport: The keys of the session; they replace earlier ones.
+            keys: The node's keys.
+            capabilities: The capabilities that it announced.
             now: The time, seconds.
             address: Where its messages come from; None: this node has asked for the session.
-            finish: What it must be sent before it has the keys.
-            refusal: What it names if it refuses that.
+            finish: The message that it must be sent before it has the keys.
+            refusal: What it names if it refuses that message.
 
         Returns:
             Whether there is room for it.
@@ -161,18 +161,18 @@ class FarSeals:
         return True
 
     def forget(self, node_id: str) -> None:
-        """There is no session with a node any more."""
+        """The session with a node has ended."""
         far = self._sessions.pop(node_id)
         if far is not None:
             far.session.rest()
 
     def needs_rekey(self, node_id: str, now: float) -> bool:
-        """Whether new keys are due for the session with a node."""
+        """Whether the session with a node needs new keys."""
         far = self._sessions.get(node_id)
         return far is not None and far.session.needs_rekey(now)
 
     def seal(self, node_id: str, message: bytes, now: float) -> Sealed | None:
-        """A message sealed for a node; None where there are no keys for that."""
+        """A message sealed for a node; None if there are no keys for that."""
         far = self.get(node_id, now)
         if far is None or now >= far.session.current.began_at + SEALS_FOR_S:
             return None
@@ -188,7 +188,7 @@ class FarSeals:
         return sealed
 
     def open(self, node_id: str, frames: list[str], now: float) -> bytes | Sealed | None:
-        """What was sealed by a node: the message; what to tell it instead; or None."""
+        """What a node has sealed: the message; what to tell the node instead; or None."""
         far, counters = self.get(node_id, now), self._state.counters
         try:
             read = [to_bytes(frame) for frame in frames] or [b""]
@@ -215,8 +215,8 @@ class FarSeals:
             far.session.rest()
 
     def has_forgotten(self, node_id: str, text: str, now: float) -> bool:
-        """Whether a node says that it knows nothing of the session that there is with it. Who has
-        seen a frame can say so: the session goes on until there is another."""
+        """Whether a node's report that a session is unknown is about the current one. Anyone who
+        has seen a frame can send it, so the session goes on until there is another."""
         far, unknown = self.get(node_id, now), _read_unknown(text)
         if far is None or unknown is None or not far.session.is_ours(unknown):
             return False

@@ -1,4 +1,4 @@
-"""What is known of nodes that joined servers named, as long as they are no peers."""
+"""What is known about nodes that joined servers named, until they become peers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from p2ptui.wire.message import P2PConnectPayload, PeerInfo
 from p2ptui.wire.offer import TraversalOffer
 
 INTRODUCTION_LIFETIME_S: Final = 120.0
-"""An introduction holds this long without the server listing the node or traffic from it."""
+"""How long an introduction is valid without the server listing the node or traffic from it."""
 
 
 class Origin(Struct, frozen=True):
@@ -42,19 +42,19 @@ class Introduction:
     name: str
     pings: Pings
     punches: Repeats = field(default_factory=Repeats)
-    """How often Pings went out to open the way."""
+    """How many Pings were sent to open the path."""
     traversed: bool = False
-    """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
-    is answered without a session would hide that the session is gone."""
+    """Whether a direct path to it is searched for with checks: then no Ping has to open it, and an
+    answered Ping without a session would hide that the session is gone."""
 
     @property
     def origin(self) -> Origin:
-        """As who hands something over."""
+        """The node, as one that hands over messages."""
         return Origin(self.node_id, self.address, None, self.server_id)
 
 
 class OnIntroduced(Protocol):
-    """Is told that a server names a node."""
+    """Called when a server names a node."""
 
     def __call__(
         self,
@@ -69,34 +69,34 @@ class OnIntroduced(Protocol):
         """A server names a node.
 
         Args:
-            server: Which.
-            node_id: The node.
-            observed: Where it is.
-            offer: What it offers, if it does.
+            server: The server.
+            node_id: The id of the node.
+            observed: The node's address.
+            offer: The node's offer, if any.
             now: The time, seconds.
-            is_genuine: Whether the server has shown that it says so.
+            is_genuine: Whether the server has proved that it says so.
         """
 
 
 ReadOffer: TypeAlias = Callable[
     [Peer, str, P2PConnectPayload, Address, float], TraversalOffer | None
 ]
-"""Takes what a node offers out of what a server says: of which server and node, where the node is,
-and the time, seconds."""
+"""Extracts a node's offer from a server's message: given the server, the node, its address, and the
+time, seconds."""
 
 
 def offer_in_the_open(
     _server: Peer, _node_id: str, payload: P2PConnectPayload, _address: Address, _now: float
 ) -> TraversalOffer | None:
-    """What a node offers, where nothing is sealed."""
+    """A node's offer, if nothing is sealed."""
     return payload.peer_offer
 
 
 class Introductions:
-    """The introductions that hold.
+    """The valid introductions.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -111,7 +111,7 @@ class Introductions:
             ),
         )
         self.addresses = self._table.keys()
-        """Where there are introduced nodes, as they are at any time."""
+        """A live view of the addresses of introduced nodes."""
 
     def all(self) -> tuple[Introduction, ...]:
         """All of them, oldest first."""
@@ -133,7 +133,7 @@ class Introductions:
         return any(entry.node_id == node_id and entry.expires > now for entry in known)
 
     def at(self, address: Address, now: float) -> Introduction | None:
-        """The introduction that holds for an address."""
+        """The valid introduction of an address."""
         introduction = self._table.get(address)
         if introduction is not None and introduction.expires <= now:
             del self._table[address]
@@ -141,17 +141,17 @@ class Introductions:
         return introduction
 
     def take(self, address: Address) -> Introduction | None:
-        """Take the one of an address out, be it to put it back as the newest."""
+        """Remove the introduction of an address, perhaps to put it back as the newest."""
         return self._table.pop(address, None)
 
     def put(self, introduction: Introduction, now: float, server: Address | None = None) -> None:
-        """Note one as the newest; an older one makes room if need be.
+        """Enter an introduction as the newest; an older one makes room if necessary.
 
         Args:
-            introduction: Which.
+            introduction: The introduction.
             now: The time, seconds.
-            server: Where the server is that introduces, whose share it counts for: it may name
-                whatever address it likes.
+            server: The address of the introducing server, to whose share it counts: it may name any
+                address it likes.
         """
         self._table.put(
             introduction.address,
@@ -163,7 +163,7 @@ class Introductions:
 
     @staticmethod
     def renew(introduction: Introduction, now: float) -> None:
-        """Something came from an introduced node: it holds for longer."""
+        """An introduced node has sent something: its introduction is extended."""
         introduction.expires = now + INTRODUCTION_LIFETIME_S
 
     def refresh(
@@ -176,17 +176,17 @@ class Introductions:
                 introduction.expires = now + INTRODUCTION_LIFETIME_S
 
     def forget(self, server: Peer, left: tuple[str, ...], _now: float) -> None:
-        """The introducing server says that these nodes left."""
+        """The introducing server says that these nodes have left."""
         for introduction in self._by(server):
             if introduction.node_id in left:
                 del self._table[introduction.address]
 
     def shorten(self, server: Peer, until: float) -> None:
-        """What one server introduced holds until then at most, seconds."""
+        """Limit the validity of one server's introductions to this time, seconds."""
         for introduction in self._by(server):
             introduction.expires = min(introduction.expires, until)
 
     def _by(self, server: Peer) -> list[Introduction]:
-        """Those of one server, the one refreshed longest ago first."""
+        """The introductions of one server, the least recently refreshed first."""
         known = (self._table[address] for address in self._table.of_peer(server.node_id))
         return [entry for entry in known if entry.server_id == server.node_id]

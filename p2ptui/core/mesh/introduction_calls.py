@@ -1,4 +1,4 @@
-"""Calls that wait until a server introduces a node, and then go on at its address."""
+"""Calls that wait until a server introduces a node, and then continue at its address."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, ErrorPayload, MessageType, P2PConnectPayload
 
 ASK_INTERVAL_S: Final = 0.5
-"""An introduction is asked for this often, as a handshake is."""
+"""How often an introduction is requested, like a handshake."""
 
 PING_AFTER_S: Final = 0.1
-"""From an introduction to the Ping that was waiting for it: the other side opens its NAT first."""
+"""From an introduction to the Ping that waited for it: the other side opens its NAT first."""
 
 MAX_WAITING: Final = 256
 """Introductions that this node may be waiting for."""
@@ -43,10 +43,10 @@ class IntroductionCalls:
     """Asks servers for nodes, and ends the calls that wait for them.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         handshake: Connects to introduced nodes.
-        ping: Pings an introduced node, at a time.
+        ping: Pings an introduced node, at a given time.
     """
 
     def __init__(
@@ -70,11 +70,12 @@ class IntroductionCalls:
         """Ask a server for a node and connect to it; the token of the ConnectResult.
 
         Args:
-            server: Whom to ask.
-            node_id: The node.
+            server: The server to ask.
+            node_id: The id of the node.
             now: The time, seconds.
-            timeout_s: Seconds for all of it.
-            pings: Whether the node is only pinged, at its address; then of a PingResult.
+            timeout_s: Seconds for everything.
+            pings: Whether the node is only pinged at its address; then the token is that of a
+                PingResult.
 
         Raises:
             LocalError: Too many such requests wait.
@@ -99,10 +100,10 @@ class IntroductionCalls:
             )
 
     def refuse(self, server: Peer, payload: ErrorPayload) -> None:
-        """A server refuses something; it may be a node that it was asked for."""
+        """A server refuses something, possibly a node that it was asked for."""
         for node_id in self._calls:
             if not isinstance(node_id, str):
-                continue  # it was introduced already
+                continue  # it has already been introduced
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 error = NotKnownThereError(f"the server does not know node {node_id}")
                 for call in self._calls.waiting(node_id):
@@ -110,7 +111,7 @@ class IntroductionCalls:
                         self._calls.end(call, error)
 
     def serve(self, introduction: Introduction, now: float) -> None:
-        """A node was introduced: the calls that wait for that go on."""
+        """A node was introduced: the calls that wait for it continue."""
         node_id = introduction.node_id
         for call in self._calls.waiting(node_id):
             if call.detail.pings:

@@ -1,8 +1,9 @@
-"""The names of nodes behind servers: told in lists by our own kind, asked for where they are not.
+"""The names of nodes behind servers: listed by our own kind, asked for elsewhere.
 
-Programs of the reference's kind list ids and addresses; they tell names only in the answer to a
-ListNodesRequest, and whole. So one is asked seldom: when a person names somebody whom nobody
-here knows; and, where a person looks on, once a while when nodes without a name have turned up.
+Programs of the reference's kind list ids and addresses only; they give names only in the answer to
+a ListNodesRequest, which is the whole list. So these are asked seldom: when a person names a node
+that nobody here knows, and, while a person watches, once in a while when nodes without a name have
+turned up.
 """
 
 import math
@@ -23,29 +24,30 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.message import NodeInfo, PeerInfo
 
 FIRST_PAUSE_S: Final = 0.5
-"""Lists come in pages: what the next one tells need not be asked for."""
+"""Lists come in pages: names on the next page need not be asked for."""
 
 ASK_EVERY_S: Final = 60.0
-"""By itself a node asks one server at most this often. An answer has about 200 bytes for each node
-that the server knows, whoever is new among them."""
+"""Unless a person asks, a node asks one server at most this often. An answer has about 200 bytes
+for each node that the server knows, however few of them are new."""
 
 JITTER: Final = 0.5
-"""Up to this share is added: all who were told of one newcomer do not ask at the same moment."""
+"""Up to this fraction is added, so that nodes told about the same newcomer do not all ask at
+once."""
 
 ANSWER_S: Final = 5.0
 
 FRESH_S: Final = 2.0
-"""A server that was asked for a person within this time is not asked again for the next name."""
+"""A server asked for a person within this time is not asked again for the next name."""
 
 
 class Naming:
     """Learns names.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         queries: Asks for lists.
-        routing: Knows who is behind whom, and keeps the names.
-        lifecycle: Tells of servers that are gone.
+        routing: Knows which nodes are behind which servers, and keeps the names.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(
@@ -57,9 +59,9 @@ class Naming:
         self._asked_at: BoundedTable[str, float] = state.tables.add(
             "servers_asked_for_names", BoundedTable(state.most_peers)
         )
-        """When each server was last asked, or will be; only of those that have a session."""
+        """When each server was last asked, or will be; only servers with a session."""
         self.watched = False
-        """Whether somebody looks at names: only then they are asked for without being needed."""
+        """Whether somebody looks at names: only then are they asked for without being needed."""
         queries.on_nodes = self._learn
         lifecycle.on_left.append(self._forget)
 
@@ -69,7 +71,7 @@ class Naming:
     def handle_listed(
         self, peer: Peer, entries: tuple[PeerInfo, ...], now: float, _evidence: object = None
     ) -> None:
-        """A peer lists others; a server that does so without their names will be asked."""
+        """A peer lists others; a server that lists them without names will be asked."""
         if not (self.watched and peer.is_joined_server) or all(
             told_name(entry.name) for entry in entries
         ):
@@ -90,11 +92,11 @@ class Naming:
             self._queries.ask_names(peer, now, ANSWER_S)
 
     def note_planned(self, peer: Peer, due: float) -> None:
-        """A server will be asked with `ask` at `due`, seconds: nobody has to ask it before."""
+        """A server will be asked with `ask` at `due`, seconds: until then it need not be asked."""
         self._asked_at.put(peer.node_id, due)
 
     def ask(self, peer: Peer, now: float) -> None:
-        """Ask a server whom it knows, whether names are missing or not."""
+        """Ask a server which nodes it knows, whether names are missing or not."""
         self._asked_at.put(peer.node_id, max(now, self._asked_at.get(peer.node_id, now)))
         self._queries.ask_names(peer, now, ANSWER_S)
 
@@ -103,11 +105,11 @@ class Naming:
         return self._routing.table.items(now)
 
     def contact_with(self, node_id: str) -> Contact | None:
-        """What was exchanged with a node by way of others."""
+        """What was exchanged with a node through others."""
         return self._routing.contacts.get(node_id)
 
     def name_of(self, node_id: str, now: float) -> str:
-        """How a peer, or a node behind one, is called: remote text; empty where nobody told."""
+        """The name of a peer, or of a node behind one: remote text; empty if unknown."""
         peer = self._state.peers.with_id(node_id)
         if peer is not None:
             return peer.name
@@ -115,7 +117,7 @@ class Naming:
         return route.name if route is not None else ""
 
     def servers_to_ask(self, now: float) -> list[Peer]:
-        """The joined servers that may know a name that nobody here does; they count as asked."""
+        """The joined servers that may know a name that is unknown here; they count as asked."""
         found = []
         for peer in self._state.peers.initiated:
             last = self._asked_at.get(peer.node_id, -math.inf)

@@ -1,8 +1,8 @@
-"""Nodes on this machine and its own networks: looked for by probes, and told that we are here.
+"""Nodes on this machine and its own networks: searched for by probes, and told about this node.
 
-The one case in which a stranger is served: a DiscoveryRequest that names this
-node's network and comes from loopback or a directly attached network is
-answered with this node's own entry.
+This is the one case in which a stranger is served: a DiscoveryRequest that names this node's
+network and comes from loopback or a directly attached network is answered with this node's own
+entry.
 """
 
 import ipaddress
@@ -33,25 +33,25 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: Final = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 ANSWERS_PER_SECOND: Final = 50
-"""Probes answered in all, whoever sent them."""
+"""Probes answered in total, whoever sent them."""
 
 ANSWER_WINDOW_S: Final = 5.0
-"""An answer counts this long after its probe."""
+"""An answer counts for this long after its probe."""
 
 PROBE_SPACING_S: Final = 0.02
 """Between two probes: a search over ten ports and three networks takes less than a second."""
 
 MAX_PROBES: Final = 512
-"""Ports times networks of one search; what is beyond waits for the next, in turn."""
+"""Ports times networks of one search; the rest waits for the next search, in turn."""
 
 CONNECTS_PER_SEARCH: Final = 32
 """Handshakes that the answers to one search may begin."""
 
 MAX_SHUNNED: Final = 256
-"""Neighbours to which this node said goodbye, and that it must not connect to by itself."""
+"""Neighbours to which this node said goodbye, and which it must not connect to by itself."""
 
 USUAL_PORT: Final = 8080
-"""Where a node listens unless it is told otherwise."""
+"""Where a node listens by default."""
 
 SINGLE_TRY_S: Final = 0.4
 """Less than the pause between two tries of a handshake."""
@@ -64,9 +64,9 @@ class Neighbours:
     """Finds nodes nearby, and lets itself be found.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
-        handshake: Connects to what answers.
+        handshake: Connects to the nodes that answer.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, handshake: Handshake) -> None:
@@ -96,14 +96,14 @@ class Neighbours:
         *,
         searching: bool,
     ) -> None:
-        """Answer neighbours from now on, and look for them.
+        """Answer neighbours from now on, and search for them.
 
         Args:
             networks: The directly attached networks.
             hosts: Where to look: loopback and broadcast addresses.
-            own_port: The port of this node, where nobody else is on loopback.
+            own_port: The port of this node, which no other node has on loopback.
             now: The time, seconds.
-            searching: Whether to look at all (`enable_discovery`).
+            searching: Whether to search at all (`enable_discovery`).
         """
         self._networks = (*LOOPBACK, *networks)
         self._targets = hosts
@@ -111,7 +111,7 @@ class Neighbours:
         lowest, highest = self._state.config.server.discovery_port_range
         self._ports = dict.fromkeys(range(lowest, highest + 1))
         if own_port not in self._ports:
-            # Those in the range find each other. Others listen at the usual port, or were given
+            # Nodes in the range find each other. Others listen on the default port, or were given
             # the same one as this node.
             self._ports |= dict.fromkeys((USUAL_PORT, own_port))
         if searching and hosts:
@@ -119,15 +119,15 @@ class Neighbours:
             self._state.timers.schedule(first, self._search)
 
     def shun(self, node_id: str, address: Address) -> None:
-        """Somebody said goodbye to the node at an address: no search connects to it again."""
+        """The user said goodbye to the node at an address: no search connects to it again."""
         self._shunned.put(node_id, address)
 
     def welcome(self, node_id: str) -> None:
-        """Somebody has connected to a node: searches may, too."""
+        """The user has connected to a node: searches may connect to it, too."""
         self._shunned.pop(node_id, None)
 
     def _is_shunned(self, ids: set[str | None], address: Address) -> bool:
-        # Deployed nodes, and what was on its way at the goodbye, do not say who answers.
+        # Deployed nodes, and datagrams in flight at the goodbye, do not say who answers.
         return address in self._shunned.values() if not ids else not ids.isdisjoint(self._shunned)
 
     def update_networks(self, networks: tuple[Network, ...], hosts: tuple[str, ...]) -> None:
@@ -146,7 +146,7 @@ class Neighbours:
                 for host in self._targets
                 if not (port == self._own_port and is_loopback(host))
             ]
-            # More than fit one search come in turn: each begins where the last one ended.
+            # If they do not fit one search they take turns: each begins where the last one ended.
             begin = self._probed_up_to % max(len(wanted), 1)
             self._probes = [*wanted[begin:], *wanted[:begin]][:MAX_PROBES]
             self._probed_up_to = begin + len(self._probes)
@@ -175,7 +175,7 @@ class Neighbours:
         self._probe_ids.put(probe_id, None)
 
     def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
-        """A stranger asks who is here; whether it was answered."""
+        """A stranger asks who is here; returns whether it was answered."""
         try:
             request = decode_payload(message.payload, DiscoveryRequestPayload)
         except MalformedError:
@@ -205,7 +205,7 @@ class Neighbours:
     def take_response(
         self, address: Address, message: Envelope, _earned: Purse, now: float
     ) -> bool:
-        """A stranger answers; whether it was asked. A new neighbour gets a handshake."""
+        """A stranger answers; returns whether it was asked. A new neighbour gets a handshake."""
         if not self._was_probed(address, now):
             return False
         try:
@@ -224,7 +224,7 @@ class Neighbours:
             self._state.counters.drop("neighbours_limited")
             return True
         self._connects += 1
-        # An answer that names no probe may be forged, to draw requests to a third: one goes.
+        # An answer that names no probe may be forged to direct requests at a third: one is sent.
         is_proved = message.ack_for in self._probe_ids
         timeout_s = self._state.config.security.auth_timeout if is_proved else SINGLE_TRY_S
         try:

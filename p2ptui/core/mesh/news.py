@@ -1,9 +1,9 @@
-"""What an update tells: who joined and who left, written once for all who are told.
+"""The content of an update: who joined and who left, written once for all receivers.
 
-A storm of joins is told as one, and each of those who joined is told of it too. So nothing is
-written for each of them: all are sent the same pages, but for the one page on which it would read
-of itself. Nobody is sent more pages of one update than a few: then the pages are shared out among
-all who are told, and what one of them needs besides it asks for.
+A storm of joins is reported as one update, which the joining nodes get too. Nothing is written for
+any of them alone: all are sent the same pages, except for the one page that names the receiver
+itself. Nobody is sent more than a few pages of one update. If there are more, the pages are divided
+among the receivers, and each of them asks for whatever else it needs.
 """
 
 import random
@@ -17,16 +17,17 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import PeerInfo
 
 PAGES_EACH: Final = 64
-"""Of who joined, and likewise of who left, each is sent so many pages of an update, at most: some
-250 nodes. What all are sent grows no more from there on, however many have come at once."""
+"""Each receiver is sent at most this many pages of an update about nodes that joined, and as many
+about nodes that left: some 250 nodes. Beyond that, the total sent no longer grows, however many
+come at once."""
 
 
 class _Cut:
     """Entries in pages, each written once.
 
     Args:
-        entries: What is told, by the id of whom it tells.
-        budget_bytes: Of a page, at most.
+        entries: The entries, by the id of the node that each is about.
+        budget_bytes: Most bytes of a page.
     """
 
     def __init__(self, entries: dict[str, bytes], budget_bytes: int) -> None:
@@ -42,14 +43,14 @@ class _Cut:
         self._joined = tuple(b",".join(page.values()) for page in pages)
         on = {node_id: number for number, page in enumerate(pages) for node_id in page}
         self._on = on
-        """On which page an id is."""
+        """The page of each id."""
 
     def pages_for(self, node_id: str, rng: random.Random) -> Iterator[bytes]:
-        """What one node is told: of no more pages than `PAGES_EACH`, and not of itself.
+        """The pages for one node: at most `PAGES_EACH`, and without the node itself.
 
         Args:
-            node_id: Which.
-            rng: Draws which pages.
+            node_id: The id of the node.
+            rng: Chooses the pages.
         """
         count = len(self._joined)
         told = min(count, PAGES_EACH)
@@ -69,9 +70,9 @@ class News:
     """Who joined and who left.
 
     Args:
-        joined: Who joined, as nodes of our kind are told.
-        left: The ids of those who left.
-        budget_bytes: Of the entries in a message, at most.
+        joined: The entries of nodes that joined, as nodes of our kind are sent them.
+        left: The ids of nodes that left.
+        budget_bytes: Most bytes of the entries in a message.
     """
 
     def __init__(self, joined: Sequence[PeerInfo], left: Sequence[str], budget_bytes: int) -> None:
@@ -83,14 +84,14 @@ class News:
         self._nameless = {one.id: came[one.id] for one in joined if one.name is UNSET}
         self._went = _Cut({one: _written(one) for one in left}, budget_bytes)
         self._bare: _Cut | None = None
-        """As `_came`, without names; made for the first who is told so."""
+        """Like `_came`, without names; made for the first receiver that needs it."""
 
     def updates_for(self, node_id: str, rng: random.Random) -> Iterator[Raw]:
         """The payloads of the DiscoveryUpdates for a node of our kind.
 
         Args:
-            node_id: Which.
-            rng: Draws what it is told of much.
+            node_id: The id of the node.
+            rng: Chooses the pages if there are many.
         """
         for page in self._came.pages_for(node_id, rng):
             yield Raw(b'{"joined":[%s],"left":[]}' % page)
@@ -102,7 +103,7 @@ class News:
 
         Args:
             node_id: Of whom.
-            rng: Draws what it is told of much.
+            rng: Chooses the pages if there are many.
         """
         if self._bare is None:
             # Deployed programs have no use for names here, and little allowance for them.

@@ -1,7 +1,7 @@
-"""Long lists leave page by page: each within the datagram budget, valid by itself, and paced.
+"""Long lists, sent page by page: each within the datagram budget, valid by itself, and paced.
 
-To an address that has proved nothing goes what its request pays for; the rest waits for the proof,
-or for the next request.
+An address that has proved nothing is sent as much as its request pays for; the rest waits for the
+proof or for the next request.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,37 +21,37 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, MessageType
 
 ENVELOPE_BYTES: Final = 260
-"""What the envelope and a list's own keys take of a datagram, at most."""
+"""The most that the envelope and a list's own keys take of a datagram."""
 
 TICK_S: Final = 0.01
 PAGES_PER_TICK: Final = 16
 """1,600 pages a second for all peers together: a list of 10,000 nodes takes about a second."""
 
 PLAIN_ENVELOPE_BYTES: Final = 160
-"""What the envelope takes beside the payload and the type, where there is no number."""
+"""What the envelope takes besides the payload and the type, without a number."""
 
 NEWS_BYTES: Final = 400
-"""A list leaves this much of what an unproved peer may be sent for news of the next two newcomers,
-unless not even its first entry would be told."""
+"""A list leaves this much of an unproved peer's allowance for news of the next two newcomers,
+unless not even its first entry would be sent."""
 
 MAX_JOBS: Final = 1024
-"""Lists under way at the same time; one for each peer and kind."""
+"""Lists being sent at the same time; one for each peer and kind."""
 
 MAX_PAUSED: Final = 128
-"""Lists that wait for the next request of a peer; the oldest begins anew."""
+"""Lists that wait for the next request of a peer; the oldest starts again from the beginning."""
 
 PROOF_PATIENCE_S: Final = 10.0
 """A list for an unproved peer waits this long for the proof of its address."""
 
 PAUSE_S: Final = 60.0
-"""A list that was given up goes on if the proof comes within this time after that: a proof by
+"""A list that was given up continues if the proof comes within this time afterwards: a proof by
 timing takes half a minute."""
 
 MAX_QUEUED_FOR_PAGES: Final = 64 * 1024
-"""A reliable list waits while this much is already queued for its peer, bytes."""
+"""A reliable list waits while this many bytes are already queued for its peer."""
 
 Frame: TypeAlias = Callable[[bytes, int, bool], bytes]
-"""Makes a payload of the joined entries, the page's number and whether more follow."""
+"""Makes a payload from the joined entries, the page's number and whether more follow."""
 
 
 def pages(entries: Iterator[Any], budget_bytes: int) -> Iterator[tuple[bytes, bool]]:
@@ -75,7 +75,7 @@ class Cutter:
     """Cuts a list into pages whose sizes are known only when they are due.
 
     Args:
-        entries: What is listed; each is encoded when the page before it is cut.
+        entries: The entries of the list; each is encoded when the page before it is cut.
     """
 
     def __init__(self, entries: Iterator[Any]) -> None:
@@ -102,14 +102,14 @@ class Cutter:
         return b",".join(page), self._next is not None
 
     def cut_one(self) -> tuple[bytes, bool]:
-        """A page of the next entry alone, however long that is."""
+        """A page with only the next entry, however long that is."""
         one, self._next = self._next, next(self._encoded, None)
         self.count += one is not None
         return one or b"", self._next is not None
 
     @property
     def least(self) -> int:
-        """The length of the shortest page there can be: of the next entry alone."""
+        """The length of the shortest possible page: with only the next entry."""
         return len(self._next or b"")
 
 
@@ -126,17 +126,17 @@ class _Job:
     asked: bool = False
     """Whether its peer has just asked for it: before a proof only that pays for pages."""
     served: bool = False
-    """Whether that request has brought a page already."""
+    """Whether that request has already brought a page."""
     is_vouched: bool = False
-    """Whether whoever asked for it has shown that it is its peer."""
+    """Whether the sender of the request has proved that it is the peer."""
 
 
 class Pager:
     """Sends lists to peers, a few pages at a time.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -146,7 +146,7 @@ class Pager:
             "lists",
             BoundedTable(MAX_JOBS, refuses=True, full="lists_full", shares=state.tables.shares),
         )
-        """Lists under way, in the order of their turns."""
+        """Lists being sent, in the order of their turns."""
         self._paused: BoundedTable[tuple[str, str], _Job] = state.tables.add(
             "lists_paused", BoundedTable(MAX_PAUSED, shares=state.tables.shares)
         )
@@ -157,16 +157,16 @@ class Pager:
     def start(
         self, peer: Peer, kind: str, label: str, entries: Iterator[Any], frame: Frame, now: float
     ) -> None:
-        """Send a list; while the same list is under way to this peer, nothing new begins.
+        """Send a list; does nothing while the same list is being sent to this peer.
 
-        Whoever has not proved its address gets as many pages as its request pays for, and the next
-        ones when it asks again.
+        A peer that has not proved its address gets as many pages as its request pays for, and the
+        next ones when it asks again.
 
         Args:
-            peer: To whom.
+            peer: The peer.
             kind: The `message_type` of its pages.
-            label: Which list, to tell lists of one kind apart.
-            entries: What is listed.
+            label: Tells lists of one kind apart.
+            entries: The entries of the list.
             frame: Makes the payload of a page.
             now: The time, seconds.
         """
@@ -182,7 +182,7 @@ class Pager:
             job.expires = now + PROOF_PATIENCE_S
         job.is_vouched = self._state.gate.is_vouched
         if peer.purse.proved:
-            # From here on its pages draw one by one on what is left for such requests.
+            # From here on its pages are charged one by one to what is left for such requests.
             self._state.gate.count_apart()
         if known is not None:
             self._jobs.replace(key, job)
@@ -195,7 +195,7 @@ class Pager:
             self._tick(now)
 
     def _serve(self, job: _Job, now: float) -> bool:
-        """Send what a request pays for; whether the list goes on."""
+        """Send what a request pays for; returns whether the list continues."""
         job.asked, job.served = True, False
         pages, goes_on = -1, True
         while goes_on and job.number > pages:
@@ -240,7 +240,7 @@ class Pager:
             self._state.timers.schedule(now + TICK_S, self._tick)
 
     def _advance(self, job: _Job, now: float) -> bool:
-        """Send the next page of a list if it may go; whether the list goes on."""
+        """Send the next page of a list if it may leave; returns whether the list continues."""
         peer = job.peer
         if not peer.is_authenticated:
             return False
@@ -263,7 +263,7 @@ class Pager:
         return not job.last
 
     def _is_allowed(self, job: _Job, payload: Raw) -> bool:
-        """Whether a page may go to where anybody may have asked for it."""
+        """Whether a page may be sent where anybody may have forged the request for it."""
         if job.is_vouched or not job.peer.purse.proved or self._waits_in_queue(job.peer):
             return True
         return self._state.gate.draw(job.peer.purse, ENVELOPE_BYTES + len(payload))

@@ -1,4 +1,4 @@
-"""The parts of the mesh: lists, introductions, routes, and what is looked for nearby."""
+"""The parts of the mesh: lists, introductions, routes, and the search for neighbours."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.discovery import Discovery
@@ -21,8 +21,8 @@ class MeshParts:
     """Makes the parts of the mesh.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where peers come and go.
     """
 

@@ -1,4 +1,4 @@
-"""A message of this node's that is routed, and waits for its receiver's answer."""
+"""A routed message of this node that waits for its receiver's answer."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from p2ptui.text import counted
 
 @dataclass(slots=True)
 class PendingMessage:
-    """One of them."""
+    """One such message."""
 
     node_id: str
     message: bytes
@@ -18,24 +18,24 @@ class PendingMessage:
     is_ping: bool
     attempts: int = 0
     excused: int = 0
-    """Of these, those that found the receiver without room, or without keys."""
+    """The tries that found the receiver without room or without keys."""
     sent_at: float = 0.0
     timer: Timer | None = None
     route_id: str = ""
-    """Of its last try."""
+    """The `route_id` of its last try."""
     hops: tuple[Peer, ...] = ()
-    """Those to which the last try was handed."""
+    """The peers that were handed the last try."""
     refused_by: tuple[Peer, ...] = ()
-    """Of these, those that refused it."""
+    """The peers among these that refused it."""
     refused: str = ""
-    """What the next node said against that one."""
+    """The reason that the next node gave."""
     refusals: int = 0
     """How many tries were refused on the way."""
     awaits_keys: bool = False
-    """Whether it leaves as soon as there is a session with the node; then it is no try yet."""
+    """Whether it leaves as soon as there is a session with the node; until then that is no try."""
 
     def given_up(self, status: SendStatus, reason: str) -> SendResult:
-        """What its call ends with where nobody has confirmed it."""
+        """The result of its call if nobody has confirmed it."""
         may_have_arrived = self.attempts > self.refusals
         size = len(self.message)
         return SendResult(status, self.attempts, None, size, reason, may_have_arrived)
@@ -47,6 +47,6 @@ class PendingMessage:
 
     @property
     def unanswered_words(self) -> str:
-        """What becomes of it if nothing comes."""
+        """What its call is told if no answer comes."""
         tries = counted(self.attempts, "try", "tries")
         return f"no answer from node {self.node_id} after {tries}"

@@ -1,4 +1,5 @@
-"""Pings to introduced nodes: they open this node's NAT for the other side, and ask who is there."""
+"""Pings to introduced nodes: they open this node's NAT for the other side, and find out who is
+there."""
 
 from typing import Final
 
@@ -15,10 +16,10 @@ PUNCH_INTERVAL_S: Final = 0.2
 
 
 class Punches:
-    """Sends Pings to the addresses that servers have told.
+    """Sends Pings to the addresses that servers have named.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes Pings.
     """
 
@@ -28,21 +29,21 @@ class Punches:
 
     def new_pings(self) -> Pings:
         """The record of Pings to one introduced node."""
-        # Whatever the options say, all Pings that open the way can be answered.
+        # Whatever the options say, all Pings that open the path can be answered.
         probed = self._state.config.routing.introduction_probe_ports
         return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
 
     def begin(
         self, introduction: Introduction, ports: list[int], now: float, *, is_genuine: bool
     ) -> None:
-        """Open this node's NAT for an introduced node, also at the ports that it may come from.
+        """Open this node's NAT for an introduced node, including other ports that it may send from.
 
         Args:
-            introduction: Of the node.
-            ports: Where it may come from as well.
+            introduction: The node's introduction.
+            ports: Further ports that it may send from.
             now: The time, seconds.
-            is_genuine: Whether the server has shown that it made the introduction. One that may be
-                forged pays for all that is sent: three times its bytes.
+            is_genuine: Whether the server has proved that it made the introduction. One that may be
+                forged pays for everything that is sent: three times its bytes.
         """
         gate, reason = self._state.gate, Reason.INTRODUCTION
         order = None if is_genuine else gate.order(reason, introduction.address)
@@ -56,8 +57,8 @@ class Punches:
         order: Grant | None,
         now: float,
     ) -> None:
-        # Only the address that the server observed is probed, and few ports of it,
-        # whatever the other side claims: a claim must not aim this node at a third.
+        # Only the address that the server observed is probed, and few of its ports,
+        # whatever the other side claims: a claim must not aim this node at a third party.
         if self._state.closing or left == 0:
             return
         if self._state.peers.authenticated(introduction.node_id) is not None:
@@ -79,13 +80,13 @@ class Punches:
         reason: Reason = Reason.INTRODUCTION,
         order: Grant | None = None,
     ) -> OutstandingPing | None:
-        """Send one Ping to an introduced node, perhaps at another port.
+        """Send one Ping to an introduced node, possibly to another port.
 
         Args:
-            introduction: Of the node.
+            introduction: The node's introduction.
             now: The time, seconds.
-            port: Another port than the one that the server named.
-            reason: Why.
+            port: A port other than the one that the server named.
+            reason: The reason for the gate.
             order: What pays for it, if the introduction may be forged.
 
         Returns:
@@ -102,7 +103,7 @@ class Punches:
         return introduction.pings.add(nonce, now, self._state.counters.drop)
 
     def ask(self, introduction: Introduction, now: float) -> OutstandingPing:
-        """Send one Ping whose Pong the user waits for.
+        """Send one Ping for a call of the user.
 
         Raises:
             QueueFullError: It does not leave.

@@ -1,4 +1,4 @@
-"""Node lists that this node asks its peers for, gathered page by page."""
+"""Node lists that this node requests from its peers, collected page by page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ from p2ptui.wire.message import (
 )
 
 ASK_AGAIN_S: Final = 1.0
-"""A request without any answer is repeated after this."""
+"""A request without any answer is repeated after this time."""
 
 MAX_QUERIES: Final = 64
 MAX_CALLS: Final = 1024
-"""Calls that wait for them: several may wait for one list."""
+"""Calls that wait for lists: several may wait for one list."""
 MAX_NODES: Final = 100_000
 """Nodes of one list; more than a server with every port of an address taken would name."""
 
@@ -80,7 +80,7 @@ class _Query:
 
 
 def list_request(peer: Peer) -> Raw:
-    """What this node asks a peer for any list with; to one of its own kind it vouches for that."""
+    """The request for any list; one to a peer of our own kind is vouched for."""
     if Capability.RETRANSMIT not in peer.capabilities:
         return NULL
     return encode_payload(ListNodesRequestPayload(peer.handshake_heard))
@@ -90,8 +90,8 @@ class Queries:
     """Asks for node lists.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -107,22 +107,23 @@ class Queries:
         self.on_nodes = lambda *_: None
         """Called with each page that a peer sent because it was asked, and what stands behind."""
         self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
-        """Called with each list; whether somebody else asked for it."""
+        """Called with each list; returns whether something else had asked for it."""
 
     def list_nodes(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ask a peer whom it knows; the token of the NodeList.
+        """Ask a peer which nodes it knows; the token of the NodeList.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         return self._begin(_Query(peer, now + timeout_s), now, timeout_s)
 
     def list_servers(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ask a server which others there are; the token of the ServerList. One that has not said
-        that there are others is not asked: it serves alone.
+        """Ask a server which other servers there are; the token of the ServerList.
+
+        A server that has not announced any is not asked: it serves alone.
 
         Raises:
-            LocalError: Too many such questions wait.
+            LocalError: Too many such requests wait.
         """
         if Capability.CLUSTER not in peer.facts.capabilities:
             alone = ServerList((), complete=True)
@@ -164,11 +165,11 @@ class Queries:
         self._calls.end_all(query.key, query.result())
 
     def awaits(self, peer: Peer) -> bool:
-        """Whether a peer's list is on its way: who asks for it again shares it."""
+        """Whether a peer's list is already requested: further requests share it."""
         return (peer.node_id, False) in self._queries
 
     def ask_names(self, peer: Peer, now: float, timeout_s: float) -> None:
-        """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
+        """Ask a peer which nodes it knows, only for the benefit of `on_nodes`."""
         if self.awaits(peer):
             return
         query = _Query(peer, now + timeout_s)
@@ -199,7 +200,7 @@ class Queries:
         listed = self._servers_in(payload) if is_of_servers else nodes
         if listed is None:
             return
-        # An empty page counts as well: they could go on for ever.
+        # Empty pages count too: they could go on for ever.
         query.size += max(len(listed), len(payload.nodes), 1)
         if query.size > MAX_NODES:
             self._state.counters.drop("node_list_too_long")

@@ -1,7 +1,7 @@
-"""What is done again because somebody asks again: a few times, and not at once.
+"""Actions repeated because somebody asks again: a limited number of times, and not at once.
 
-Whoever asks for a node asks again until something comes of it. A node that cannot search can do no
-more about the fourth introduction, or the tenth Ping, than about the first.
+A node that asks for another one repeats its request until something comes of it. A node that cannot
+search can do no more about the fourth introduction, or the tenth Ping, than about the first.
 """
 
 import math
@@ -11,19 +11,19 @@ from typing import Final
 INTRODUCTION_REPEATS: Final = 3
 REPEAT_INTERVAL_S: Final = 1.0
 REPEATS_HOLD_S: Final = 30.0
-"""So many in half a minute, and not more than one a second."""
+"""The limit applies to half a minute, and there is at most one a second."""
 
 
 @dataclass(slots=True)
 class Repeats:
-    """How often something was done for somebody."""
+    """How often an action was done for somebody."""
 
     began: float = -math.inf
     last: float = -math.inf
     count: int = 0
 
     def take(self, now: float) -> bool:
-        """Whether it may be done once more; if so it counts."""
+        """Whether it may be done once more; if so it is counted."""
         if not self.holds(now):
             self.began, self.count = now, 0
         elif self.count >= INTRODUCTION_REPEATS or now - self.last < REPEAT_INTERVAL_S:

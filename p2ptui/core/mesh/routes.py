@@ -1,4 +1,4 @@
-"""The distance table: through whom a node is reached, how far it is, and until when that holds."""
+"""The distance table: next hop, distance and lifetime of the route to each node."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -11,45 +11,47 @@ from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.wire.address import Address
 
 FRESH_S: Final = 1.0
-"""A route that is confirmed again within this time holds no longer for that."""
+"""A route confirmed again within this time is not extended."""
 
 MAX_ROUTES_BYTES: Final = 4 << 20
-"""What others tell of all destinations: names, addresses, and capabilities that few announce."""
+"""Memory for what others say about all destinations: names, addresses, and the capabilities that
+few announce."""
 
 MAX_ANNOUNCED: Final = 64
-"""Lists of capabilities that are kept once for all who announce the same."""
+"""Lists of capabilities stored once for all nodes that announce the same."""
 
 TEXT_CHARACTERS: Final = 192
-"""Characters of its names and its address, at most: better word of them may come later."""
+"""Characters counted for each route's names and address, the most there can be: better ones may
+come later."""
 
 _TEXT_BYTES: Final = 56
-"""About what a text takes in memory in addition to its characters."""
+"""Roughly the memory of a text besides its characters."""
 
 
 class Route(Struct, frozen=True, eq=False):
-    """One way to a node."""
+    """One route to a node."""
 
     next_hop: str
-    """The id of the peer that comes next."""
+    """The id of the next hop."""
     distance: int
     """Hops."""
     expires: float
     capabilities: tuple[str, ...] = ()
-    """What the destination announced, as far as somebody told."""
+    """What the destination announced, as far as known."""
     name: str = ""
-    """How the destination is called, as far as somebody told: remote text."""
+    """The name of the destination, as far as known: remote text."""
     listed_at: str = ""
     """The address at which a peer lists it: remote text."""
     evidence: Evidence = Evidence.HEARSAY
-    """How well it is known that this way leads there."""
+    """How well it is known that this route leads there."""
     told_by: Evidence = Evidence.HEARSAY
     """How well the name and the address are known."""
     earlier_name: str = ""
-    """How it was called before, where nobody vouches for the change: it fits that name as well."""
+    """Its previous name, if nobody vouches for the change: it still matches that name too."""
     is_doubted: bool = False
-    """Whether what was sent this way brought no answer: an equally good one takes its place."""
+    """Whether a message sent by this route brought no answer: an equally good route replaces it."""
     told_from: Address | None = None
-    """Where the one is whose share of the table it takes; None: nobody's. Not compared."""
+    """The address whose share of the table it takes; None: nobody's. Not compared."""
     known_since: float = 0.0
     """Not compared either."""
 
@@ -60,18 +62,18 @@ class Route(Struct, frozen=True, eq=False):
         return hash((self.next_hop, self.distance, self.expires))
 
     def yields_to(self, evidence: Evidence, next_hop: str, distance: int) -> bool:
-        """Whether news of a way takes the place of this one."""
+        """Whether news of a route replaces this one."""
         if next_hop == self.next_hop:
             return True
         if self.is_doubted:
-            # Better evidence than a server's word does not count any more: the way has failed.
+            # Better evidence than a server's word no longer counts: the route has failed.
             return evidence >= min(self.evidence, Evidence.LISTED)
         if evidence is self.evidence:
             return distance <= self.distance
         return evidence > self.evidence
 
     def called(self, name: str, evidence: Evidence, next_hop: str) -> tuple[str, str]:
-        """How the destination is called once somebody has told, and how it was called before."""
+        """The name of the destination after news about it, and its previous name."""
         if not name or name == self.name or not self.name:
             return name or self.name, self.earlier_name
         is_heard_from_another = evidence is Evidence.HEARSAY and next_hop != self.next_hop
@@ -81,15 +83,15 @@ class Route(Struct, frozen=True, eq=False):
 
 
 class RouteTable:
-    """Routes by destination, bounded; the one not refreshed or used for longest makes room.
+    """Routes by destination, bounded; the least recently refreshed or used one makes room.
 
     Nodes that are peers themselves are not in it: they are always reached directly.
 
     Args:
-        lifetime_s: How long a route holds without news, seconds.
-        limit: Most routes held.
-        count: Called with a cause when one makes room that still holds.
-        shares: Of the routes, for each address and prefix of those who tell them.
+        lifetime_s: How long a route is valid without news, seconds.
+        limit: Most routes.
+        count: Called with a cause when a valid route makes room.
+        shares: The shares of routes, for each address and prefix of the peers that announce them.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class RouteTable:
         shares: Shares | None = None,
     ) -> None:
         self._lifetime_s = lifetime_s
-        # Known by next hop as well, so that a peer that leaves costs its own routes only.
+        # Indexed by next hop too, so that a peer that leaves costs only its own routes.
         self._routes: BoundedTable[str, Route] = BoundedTable(
             limit,
             full="routes_full",
@@ -131,18 +133,18 @@ class RouteTable:
         listed_at: str = "",
         address: Address | None = None,
     ) -> None:
-        """Take news of a way: one that is known better stays, and of equal ones the shorter.
+        """Take news of a route: a better known one stays, and of equal ones the shorter.
 
         Args:
             destination: The id of the node that it leads to.
-            next_hop: The id of the peer that comes next.
+            next_hop: The id of the next hop.
             distance: Hops.
             now: The time, seconds.
             capabilities: What the destination is said to announce.
-            name: How it is said to be called; empty where nobody told.
-            evidence: What stands behind all this.
-            listed_at: The address at which it is listed; empty where nobody told.
-            address: Where the one is who tells it; None: a server that this node chose.
+            name: Its reported name; empty if unknown.
+            evidence: What supports all this.
+            listed_at: The address at which it is listed; empty if unknown.
+            address: The address of the node that reports it; None: a server that this node chose.
         """
         known = self._routes.get(destination)
         expires = now + self._lifetime_s
@@ -179,7 +181,7 @@ class RouteTable:
         stays = next_hop == known.next_hop
         is_same = stays and distance == known.distance and evidence <= known.evidence and not tells
         if is_same and expires < known.expires + FRESH_S:
-            # Each message that passes says so.
+            # Each message that passes repeats it.
             self._routes.touch(destination)
             return
         if not known.yields_to(evidence, next_hop, distance):
@@ -206,7 +208,7 @@ class RouteTable:
             and known.told_from == route.told_from
             and known.capabilities is route.capabilities
         ):
-            # The same peer says so again: whose it is stays, and what it takes.
+            # The same peer repeats it: owner and size stay the same.
             self._routes.replace(destination, route)
             self._routes.renew(destination)
             return
@@ -227,19 +229,19 @@ class RouteTable:
         )
 
     def doubt(self, destination: str, next_hop: str) -> None:
-        """What was sent by a way has brought no answer."""
+        """A message sent by a route has brought no answer."""
         route = self._routes.get(destination)
         if route is not None and route.next_hop == next_hop and not route.is_doubted:
             self._routes.replace(destination, replace(route, is_doubted=True))
 
     def forget_hearsay(self, destination: str) -> None:
-        """A node has a session here: what unchosen peers have said of it is not needed any more."""
+        """A node has a session here: what unchosen peers have said about it is no longer needed."""
         route = self._routes.get(destination)
         if route is not None and route.evidence is Evidence.HEARSAY:
             del self._routes[destination]
 
     def lookup(self, destination: str, now: float) -> Route | None:
-        """The way to a node, or None."""
+        """The route to a node, or None."""
         route = self._routes.get(destination)
         if route is not None and route.expires <= now:
             del self._routes[destination]
@@ -249,23 +251,23 @@ class RouteTable:
         return route
 
     def peek(self, destination: str, now: float) -> Route | None:
-        """The way to a node, or None, without counting as use."""
+        """The route to a node, or None, without counting as use."""
         route = self._routes.get(destination)
         return route if route is not None and route.expires > now else None
 
     def forget(self, destination: str, next_hop: str) -> None:
-        """The way through `next_hop` has ended."""
+        """The route through `next_hop` has ended."""
         route = self._routes.get(destination)
         if route is not None and route.next_hop == next_hop:
             del self._routes[destination]
 
     def forget_next_hop(self, next_hop: str) -> None:
-        """A peer is gone, and so is every way through it."""
+        """A peer has left, and with it every route through it."""
         for destination in self._routes.of_peer(next_hop):
             del self._routes[destination]
 
     def items(self, now: float) -> Iterator[tuple[str, Route]]:
-        """All ways that hold."""
+        """All valid routes."""
         for destination, route in self._routes.items():
             if route.expires > now:
                 yield destination, route

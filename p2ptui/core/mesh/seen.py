@@ -1,4 +1,4 @@
-"""Routed messages that came here lately: none is delivered or handed on twice."""
+"""Routed messages that arrived lately: none is delivered or forwarded twice."""
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.state import NodeState
@@ -6,10 +6,10 @@ from p2ptui.wire.address import Address
 
 
 class Seen:
-    """Knows messages by who wrote them and their `route_id`.
+    """Recognises messages by their writer and `route_id`.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -24,12 +24,12 @@ class Seen:
         )
 
     def is_first(self, source: str, route_id: str, by: Address | None, now: float) -> bool:
-        """Note a message; whether it comes for the first time, as far as is known.
+        """Record a message; returns whether it has come for the first time, as far as known.
 
         Args:
-            source: Who wrote it.
-            route_id: How that calls it.
-            by: Where the one is who brings it, for whom it counts; None: for nobody.
+            source: The id of its writer.
+            route_id: The writer's id of the message.
+            by: The address of the peer that brings it, to whose share it counts; None: to nobody's.
             now: The time, seconds.
         """
         mark = _mark(source, route_id)
@@ -40,11 +40,11 @@ class Seen:
         return self._marks.put(mark, True, now, address=by)
 
     def forget(self, source: str, route_id: str) -> None:
-        """It may come again."""
+        """A message may come again."""
         self._marks.pop(_mark(source, route_id))
 
 
 def _mark(source: str, route_id: str) -> int:
-    """By which a message is known. Salted for each process, so that nobody can build two that
+    """What a message is recognised by. Salted for each process, so that nobody can build two that
     collide."""
     return hash((source, route_id))

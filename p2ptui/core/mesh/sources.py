@@ -1,11 +1,11 @@
-"""Who wrote a routed message, and whether whoever hands it over may name that node.
+"""Who wrote a routed message, and whether the node that forwards it may name that writer.
 
-At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
-asks here. Every other `source_node` is judged here, but for what other servers say: see `handed`.
-A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
-In the name of a third node speaks only who may: nobody while that node has a session here or with
-another server of the network, a joined server otherwise, and another peer that forwards only while
-nobody better knows the node.
+At hop 0 the writer is the node that hands the message over, whatever name it uses: `Routing` knows
+that before it asks here. Every other `source_node` is judged here, except for what other servers
+say: see `handed`. A name in a payload is only a claim. What arrives in a session is from its peer,
+whatever the payload says. Nobody may speak in the name of a third node while that node has a
+session here or with another server of the network. Otherwise a joined server may, and another peer
+that forwards may only while nobody better knows the node.
 """
 
 from msgspec import Struct
@@ -20,16 +20,16 @@ from p2ptui.wire.address import Address
 
 class Writer(Struct, frozen=True):
     """Who wrote a routed message, and who handed it over. Only `Sources` makes one, and
-    `FarMessages` says of it that its keys were shown."""
+    `FarMessages` notes in it that the writer's keys were proved."""
 
     origin: Origin
     node_id: str
     evidence: Evidence
-    """Why it is believed to be theirs."""
+    """Why it is believed to be from that node."""
     hops: int
-    """How often it was handed on before it came to whoever handed it over."""
+    """How often it was forwarded before it came to the node that handed it over."""
     is_sealed: bool = False
-    """Whether it was sealed from end to end, by the keys of the writer's id."""
+    """Whether it was sealed from end to end, with the keys of the writer's id."""
 
     @property
     def is_second_hand(self) -> bool:
@@ -38,11 +38,11 @@ class Writer(Struct, frozen=True):
 
 
 class Sources:
-    """Tells who the writer of a routed message is.
+    """Determines the writer of a routed message.
 
     Args:
-        state: The shared ground.
-        table: Knows by whom nodes are listed.
+        state: The shared state.
+        table: Knows which servers list a node.
         introductions: Nodes that a server named.
     """
 
@@ -52,12 +52,12 @@ class Sources:
         self._introductions = introductions
 
     def writer(self, origin: Origin, claimed: str | None, hops: int, now: float) -> Writer | None:
-        """Who wrote a message; None if whoever handed it over may not say so.
+        """The writer of a message; None if the node that handed it over may not speak for that one.
 
         Args:
-            origin: Who handed it over.
-            claimed: The id of who is said to have written it.
-            hops: How often it was handed on before.
+            origin: The node that handed it over.
+            claimed: The id of the claimed writer.
+            hops: How often it was forwarded before.
             now: The time, seconds.
         """
         peer = origin.peer
@@ -71,7 +71,7 @@ class Sources:
         return None if evidence is None else Writer(origin, claimed, evidence, hops)
 
     def _introduced(self, origin: Origin, claimed: str | None, hops: int) -> Writer | None:
-        """An introduced address speaks for its node alone, and not while that has a session."""
+        """An introduced address speaks only for its own node, and not while that has a session."""
         if hops == 0 and claimed == origin.introduced_by:
             claimed = origin.node_id
         if claimed != origin.node_id or self.has_session(claimed):
@@ -79,9 +79,9 @@ class Sources:
         return Writer(origin, claimed, Evidence.SESSION, hops)
 
     def _evidence(self, origin: Origin, peer: Peer, node_id: str, now: float) -> Evidence | None:
-        """Why a message is believed that a peer brings in a third node's name; None: it is not."""
-        # Who does not forward can only bring its own messages; and whoever has not shown that it
-        # is there may be anybody.
+        """Why a message that a peer brings in a third node's name is believed; None: it is not."""
+        # A peer that does not forward can only bring its own messages, and one that has not
+        # proved its address may be anybody.
         if not peer.forwards:
             return None
         if self.has_session(node_id):
@@ -98,13 +98,13 @@ class Sources:
         return None if is_better_known else evidence
 
     def has_session(self, node_id: str) -> bool:
-        """Whether a node itself is heard, here or by another server of the network: then nobody
-        else speaks for it."""
+        """Whether a node itself is in session, here or with another server of the network: then
+        nobody else speaks for it."""
         node = self._state.find(node_id)
         return node is not None and not is_claim(node)
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
-        """Whether a joined server has the node, and another than `by` leads there."""
+        """Whether a joined server has the node, and the route there does not go through `by`."""
         route = self._table.peek(node_id, now)
         if route is None or route.next_hop == by or route.is_doubted:
             return False
@@ -115,10 +115,11 @@ class Sources:
 
 
 def told_from(teller: Peer | None, address: Address) -> Address | None:
-    """Whose share of the table a route takes: of what a server tells that this node chose, none.
+    """The address to whose share of the table a route counts: none for reports of a server that
+    this node chose.
 
     Args:
-        teller: Who tells of it.
-        address: Where that is.
+        teller: The peer that reports it.
+        address: That peer's address.
     """
     return None if teller is not None and teller.is_joined_server else address

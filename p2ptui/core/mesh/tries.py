@@ -1,4 +1,4 @@
-"""Whom a routed message is handed to when it sets out, and when it does so once more."""
+"""The next hops of a routed message, for its first try and for each further one."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ from p2ptui.core.peers import Peer
 
 
 class Tries:
-    """Chooses.
+    """Chooses the next hops.
 
     Args:
-        routing: Knows the ways.
-        doubt: Looks whether somebody is there who has brought no answer.
+        routing: Knows the routes.
+        doubt: Checks whether a peer that has brought no answer is still there.
     """
 
     def __init__(self, routing: Routing, doubt: Callable[[Peer, float], None]) -> None:
@@ -22,14 +22,14 @@ class Tries:
         """The next hops on the way to a node.
 
         Args:
-            node_id: Its id.
-            tried: Those to which the last try was handed: they brought no answer, and may be dead.
+            node_id: The id of the node.
+            tried: The peers that were handed the last try: they brought no answer, and may be dead.
             now: The time, seconds.
         """
         for hop in tried:
             self._doubt(hop, now)
             self._routing.table.doubt(node_id, hop.node_id)
-        # Others may know a way as well.
+        # Others may know a route too.
         avoid = frozenset(hop.node_id for hop in tried)
         others = self._routing.next_hops(node_id, now, avoid) if avoid else []
         return others or self._routing.next_hops(node_id, now)

@@ -1,8 +1,8 @@
-"""Where a person looks on: what the servers list is asked for at once, and kept fresh.
+"""While a person watches, server lists are requested at once and kept fresh.
 
-A newcomer is pushed one page of a list, and what nobody confirms is forgotten after
+A newcomer is pushed one page of a list, and entries that nobody confirms are forgotten after
 `route_lifetime`. So a node with a screen asks each server that it joined for the whole list when it
-joins, and again three times within that lifetime: two questions may be lost. Nobody else asks.
+joins, and three more times within that lifetime: two requests may be lost. Other nodes do not ask.
 """
 
 from typing import Final
@@ -24,26 +24,26 @@ MAX_SERVERS: Final = 8
 node that the server knows."""
 
 FIRST_PAUSE_S: Final = 0.5
-"""After a join: what the server tells by itself comes first."""
+"""After a join: what the server sends by itself comes first."""
 
 JITTER: Final = 0.5
-"""Up to this share is added to that, and taken from the time between two questions: a server that
-comes back is not asked by all at the same moment."""
+"""Up to this fraction is added to that pause, and taken from the time between two requests, so that
+a server that comes back is not asked by everyone at once."""
 
 ASKS_PER_LIFETIME: Final = 3
 
 SHORTEST_S: Final = 10.0
-"""Between two questions to one server, however soon routes are forgotten."""
+"""The least time between two requests to one server, however soon routes are forgotten."""
 
 
 class Watching:
     """Asks the joined servers for their lists while somebody looks at them (`naming.watched`).
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        naming: Asks deployed servers, whose lists have names only where they are asked for them.
-        lifecycle: Tells of servers that come and go.
+        state: The shared state.
+        delivery: Sends messages.
+        naming: Asks deployed servers, whose lists contain names only on request.
+        lifecycle: Reports servers that come and go.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Watching:
         return len(self._due)
 
     def set_watched(self, now: float, *, enabled: bool) -> None:
-        """Whether somebody looks from now on."""
+        """Whether somebody watches from now on."""
         self._naming.watched = enabled
         if enabled:
             self._begin_others(now)
@@ -81,7 +81,7 @@ class Watching:
                 return
 
     def _begin(self, peer: Peer, now: float) -> bool:
-        """Ask a server from now on, if it is one; False if there is no room for it."""
+        """Begin to ask a peer if it is a server; False if there is no room for it."""
         if not (self._naming.watched and peer.is_joined_server):
             return True
         known = self._due.pop(peer.node_id, None)

@@ -1,10 +1,10 @@
-"""The way in: the table of messages, and who takes them from peers and from strangers.
+"""The way in: the table of messages, and their handling for peers and for strangers.
 
-`rows` is the table: of each type one `row` with what it is, what its sender must have shown, on
-which of the `budgets` it draws, who handles it and what a refusal answers; `table`, the same as one
-node uses it. `arrivals` decodes, `inbox` takes what peers send, `strangers` all else, of which some
-waits (`early`) and some is told to shake hands (`telling`); `session_messages` are what two ends
-tell each other about their session.
+`rows` is the table: for each type a `row` that says what it is, what its sender must have proved,
+which of the `budgets` it draws on, who handles it and how a refusal is answered; `table` is the
+same, bound to one node. `arrivals` decodes, `inbox` takes what peers send, `strangers` all else:
+some of that waits (`early`), and some senders are told to shake hands (`telling`).
+`session_messages` are what the two ends tell each other about their session.
 """
 
 from p2ptui.core.messages.budgets import Cost

@@ -1,4 +1,4 @@
-"""Messages as they arrive, before it is known from whom: decoded, and handed to who takes them."""
+"""Messages as they arrive, before their sender is known: decoded, and passed to their handler."""
 
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 
 
 class Takers(NamedTuple):
-    """Who takes messages."""
+    """The handlers of decoded messages."""
 
     table: MessageTable
     strangers: Strangers
@@ -31,9 +31,9 @@ class Arrivals:
     """The first look at every message.
 
     Args:
-        state: The shared ground.
-        admission: What strangers may cost.
-        takers: Who takes messages.
+        state: The shared state.
+        admission: The limits for strangers.
+        takers: The handlers of decoded messages.
     """
 
     def __init__(self, state: NodeState, admission: Admission, takers: Takers) -> None:
@@ -44,7 +44,7 @@ class Arrivals:
         self._inbox = takers.inbox
         self._newcomers = takers.newcomers
         self.clear: Clear | None = None
-        """Rules for what comes in the clear; None where this node speaks in the open only."""
+        """Rules for messages in the clear; None if this node speaks only in the open."""
 
     def receive(
         self,
@@ -55,14 +55,14 @@ class Arrivals:
         *,
         is_sealed: bool = False,
     ) -> None:
-        """Take a datagram that begins as a message does.
+        """Take a datagram that begins like a message.
 
         Args:
             data: Its bytes.
             address: Where it came from.
-            peer: The one that is there, if there is one.
+            peer: The peer at that address, if any.
             now: The time, seconds.
-            is_sealed: Whether it came under the seal of that one.
+            is_sealed: Whether it came under that peer's seal.
         """
         state = self._state
         # What is no message at all is dropped without this: its source may be forged, and
@@ -80,7 +80,7 @@ class Arrivals:
             state.trace_from(address, node_id, message.message_type, data, is_sealed=is_sealed)
         kind = message.message_type
         rules = self.clear
-        # Nothing but a handshake is theirs where a peer speaks as it ought to, as nearly always.
+        # Only handshakes are theirs if the peer behaves as it should, which is nearly always.
         if (
             rules is not None
             and (kind in HANDSHAKES or not (is_sealed or (peer and peer.session.seal is None)))
@@ -94,7 +94,7 @@ class Arrivals:
         if peer is not None and peer.session.challenged:
             if self._newcomers.receive(peer, address, message, now):
                 return
-            peer = state.peers.at(address)  # the word that shows a newcomer is its own
+            peer = state.peers.at(address)  # the message that reveals a newcomer is its own
         if peer is None:
             self._strangers.receive(address, message, state.gate.answer_purse, now)
         elif peer.status is _AUTHENTICATED:

@@ -1,7 +1,8 @@
-"""Budgets: what others may make this node do, in all and each of them; which bounds each message.
+"""Budgets: what others may make this node do, each of them and in total, by message type.
 
-A budget that the table of messages judges is drawn on before the handler is called: no handler can
-forget it. The others need to know more than who sent a message, and name who judges them.
+A budget that the table of messages judges is charged before the handler is called, so no handler
+can forget it. The others need to know more than the sender of a message, and name the code that
+judges them.
 """
 
 import enum
@@ -22,10 +23,10 @@ from p2ptui.core.stun import PARTNER_REPLIES_PER_SECOND
 from p2ptui.core.traversal.offer_intake import SEARCHES_AT_ONCE, SEARCHES_PER_SECOND, OfferIntake
 
 INTRODUCTIONS_PER_SECOND: Final = 2000
-"""Served by this node to all its peers together: a whole LAN may want to meet at once."""
+"""Introductions by this node for all its peers together: a whole LAN may want to meet at once."""
 
 INTRODUCTIONS_OF_ONE: Final = 200
-"""Of these to one peer."""
+"""The part of these for one peer."""
 
 Handle: TypeAlias = Callable[[Peer, Any, float], None]
 
@@ -40,37 +41,37 @@ class Cost(enum.Enum):
     SEARCH = "search"
     """A message to a third node, which may send to a fourth."""
     RELAY = "relay"
-    """Its bytes go to another."""
+    """Its bytes are forwarded to another node."""
 
 
 class Budget(NamedTuple):
-    """What bounds messages of one kind."""
+    """The limit for messages of one kind."""
 
     name: str
     cost: Cost
     rate: float | None = None
-    """A second, for all peers together; None where an option or an account says it."""
+    """Per second, for all peers together; None if an option or an account sets it."""
     burst: float | None = None
-    """At once; None: one second's worth."""
+    """At once; None: as much as in one second."""
     rate_each: float | None = None
-    """Of these, for one peer; None: it may use them all."""
+    """The part of this for one peer; None: a peer may use all of it."""
     over: str = ""
-    """What a message is counted as that is dropped because the budget is used up."""
+    """The counter of messages dropped because the budget is used up."""
     judge: type | None = None
-    """Who judges it; None: the table of messages, before the handler is called."""
+    """What judges it; None: the table of messages, before the handler is called."""
     is_vouched: bool = False
-    """Whether a request of this kind may name a handshake message that its sender was sent. One
-    that does not draws on what each peer may be sent unvouched."""
+    """Whether a request of this kind may name a handshake message that its sender was sent. A
+    request without one is charged to what each peer may be sent unvouched."""
 
 
 ALLOWANCE: Final = Budget("allowance", Cost.CONSTANT, judge=Delivery)
 """What an unproved address may be sent; a proved one may ask as often as it likes."""
 
 PAGES: Final = Budget("pages", Cost.LIST, judge=Pager, is_vouched=True)
-"""One list of a kind at a time for each peer, and so many pages a second."""
+"""One list of each kind at a time for each peer, and a limited number of pages a second."""
 
 AGAIN: Final = Budget("again", Cost.CONSTANT, judge=Gate, is_vouched=True)
-"""One message that was sent before, and may be much longer than what asks for it."""
+"""One message that was sent before, and may be much longer than the request for it."""
 
 FLOODS: Final = Budget("floods", Cost.RELAY, over="flood_limited", judge=Routing)
 """Messages without a route that go to several peers: `routing.flood_rate`."""
@@ -94,8 +95,8 @@ SEARCHES: Final = Budget(
     over="offer_refused",
     judge=OfferIntake,
 )
-"""Only offers that begin a search draw on it. Those that show something (the server vouches for
-them, or they name this side's fragment) have as much again for themselves."""
+"""Only offers that begin a search are charged. Offers with proof (the server vouches for them, or
+they name this side's fragment) have the same amount again for themselves."""
 
 FILTER_PROBE_REQUESTS: Final = Budget(
     "filter probe requests",
@@ -118,7 +119,7 @@ STATEMENTS: Final = Budget(
     rate_each=STATEMENTS_OF_ONE,
     over="presence_limited",
 )
-"""Each is a signature to be checked, which takes 0.1 ms."""
+"""Each needs the verification of a signature, which takes 0.1 ms."""
 
 BUDGETS: Final = (
     ALLOWANCE,
@@ -137,24 +138,25 @@ BUDGETS: Final = (
 
 
 class UnvouchedAnswers:
-    """What goes to proved peers for requests that anybody may have sent in their name.
+    """Bytes sent to proved peers for requests that anybody may have forged in their name.
 
-    A recent proof does not help there: the peer is alive, and answers whatever it is asked. So each
-    has so many bytes a minute for all such requests together, beyond three times their own. Half of
-    that may go at once, and the rest as time passes: in no minute it is more.
+    A recent proof of the address does not help there: the peer is alive, and answers whatever it is
+    asked. So each peer has an allowance of bytes a minute for all such requests together, beyond
+    three times their own size. Half of it may be used at once, and the rest becomes available over
+    time, so no minute exceeds it.
 
     Args:
-        bytes_per_minute: The option at present.
+        bytes_per_minute: The current value of the option.
     """
 
     def __init__(self, bytes_per_minute: Callable[[], int]) -> None:
         self._bytes_per_minute = bytes_per_minute
 
     def take(self, purse: Purse, size: int, now: float) -> bool:
-        """Whether so many bytes may go to a peer now; if so they are used up.
+        """Whether this many bytes may be sent to a peer now; if so they are charged.
 
         Args:
-            purse: The peer's.
+            purse: The peer's purse.
             size: Bytes.
             now: The time, seconds.
         """
@@ -169,8 +171,8 @@ class Accounts:
     """What has been used of the budgets that the table of messages judges.
 
     Args:
-        drop: Called with a cause for each message that is over its budget.
-        most_peers: How many peers there may be, each with a share of its own.
+        drop: Called with a cause for each message that exceeds its budget.
+        most_peers: How many peers there may be, each with its own share.
     """
 
     def __init__(self, drop: Callable[[str], None], most_peers: Callable[[], int]) -> None:
@@ -179,10 +181,10 @@ class Accounts:
         self._accounts: dict[Budget, _Account] = {}
 
     def guard(self, budget: Budget, handle: Handle) -> Handle:
-        """Put a handler behind a budget: it is called for what that still allows.
+        """Put a handler behind a budget: it is called only while the budget allows.
 
         Args:
-            budget: Which.
+            budget: The budget.
             handle: The handler.
         """
         if budget.judge is not None:
@@ -226,7 +228,7 @@ class _Account:
             if share is None:
                 share = TokenBucket(budget.rate_each, now)
                 self.shares.put(peer, share)
-            # One that asks too often takes nothing away from the others.
+            # A peer that asks too often takes nothing away from the others.
             if not share.take(now):
                 return False
         if self._all is None:

@@ -1,7 +1,7 @@
-"""Messages that overtook the introduction of their sender wait for it a moment.
+"""Messages that overtook the introduction of their sender, and wait for it briefly.
 
-A server names two nodes to each other at the same time. What the one sends at once may reach the
-other before the server's word does, and an Error would be shown to a person over there.
+A server names two nodes to each other at the same time. What one of them sends at once may reach
+the other before the server's message does, and an Error would be shown to a person at the sender.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,24 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
 
 PATIENCE_S: Final = 0.75
-"""So much later than its sender's message an introduction may come."""
+"""How much later than its sender's message an introduction may arrive."""
 
 MAX_ADDRESSES: Final = 64
 MAX_MESSAGES: Final = 4
 MAX_BYTES: Final = 1500
-"""What waits: messages of so many addresses, so many of each, each so long at most."""
+"""The limits of waiting messages: addresses, messages of each, and bytes of each message."""
 
 
 _Waiting: TypeAlias = BoundedQueue[tuple[Envelope, Purse]]
 
 
 class EarlyMessages:
-    """Keeps what might come from a node that is about to be introduced.
+    """Keeps messages that may be from a node about to be introduced.
 
     Args:
-        state: The shared ground.
-        on_overdue: Called with address, type, time and what pays for an answer, of what nobody
-            introduced.
+        state: The shared state.
+        on_overdue: Called with the address, type, time and purse of each message whose sender was
+            not introduced in time.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class EarlyMessages:
         return sum(map(len, self._senders.values()))
 
     def keep(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
-        """Let a stranger's message wait, if it may be an introduced one; whether it waits."""
+        """Let a stranger's message wait if its sender may be introduced; returns whether it
+        waits."""
         for peer in self._initiated:
             if peer.is_joined_server:
                 break
@@ -70,7 +71,7 @@ class EarlyMessages:
             self._state.timers.schedule(
                 now + PATIENCE_S, lambda at: self._end(address, waiting, at)
             )
-        waiting.append((message, earned))  # without room it will be told with the others
+        waiting.append((message, earned))  # without room its sender will be told like the others
         return True
 
     def _end(self, address: Address, waiting: _Waiting, now: float) -> None:
@@ -80,12 +81,12 @@ class EarlyMessages:
             self._on_overdue(address, message.message_type, earned, now)
 
     def release(self, address: Address) -> list[tuple[Envelope, Purse]]:
-        """What waits of this address, and what it has earned; it waits no longer."""
+        """Remove and return the waiting messages of an address, and what they have earned."""
         return list(self._senders.pop(address) or ())
 
 
 def _may_be_introduced(message: Envelope) -> bool:
-    # Data of our own kind is from a session that is gone here, and an Error mends that at once.
+    # Data of our own kind is from a session lost here, and an Error repairs that at once.
     is_deployed = message.sender_addr is not UNSET
     kind = message.message_type
     return kind == MessageType.PING or (kind == MessageType.DATA and is_deployed)

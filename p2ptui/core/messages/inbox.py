@@ -1,4 +1,4 @@
-"""What authenticated peers send: duplicates dropped, acknowledged, and each type to its handler."""
+"""Messages from authenticated peers: duplicates dropped, the rest acknowledged and handled."""
 
 import enum
 from typing import Any, Final
@@ -30,10 +30,10 @@ from p2ptui.wire.message import (
 )
 
 ANSWERED_BYTES: Final = 800
-"""An Ack, and an answer of the usual length after it."""
+"""The size of an Ack and an answer of the usual length after it."""
 
 LOST_TRACK_S: Final = 1.0
-"""A peer whose numbers are unknown is told so this often, at most."""
+"""How often a peer whose numbers are unknown is told so, at most."""
 
 
 _ACK: Final = MessageType.ACK
@@ -41,8 +41,8 @@ _PONG: Final = MessageType.PONG
 _HANDSHAKE_RESPONSE: Final = MessageType.HANDSHAKE_RESPONSE
 
 _NO_SIGN: Final = frozenset({MessageType.ERROR, MessageType.DISCONNECT})
-"""What shows nothing of the session: a restarted server says that it knows nobody here, and anybody
-says goodbye."""
+"""Types that prove nothing about the session: a restarted server says that it knows nobody here,
+and anybody can say goodbye."""
 
 
 class _Outcome(enum.Enum):
@@ -52,7 +52,7 @@ class _Outcome(enum.Enum):
     REFUSED = "refused"
     """There is no room for it now."""
     DROPPED = "dropped"
-    """Nothing is known of it, or it is not believed."""
+    """Nothing is known about it, or it is not believed."""
 
 
 # A member of an enum is looked up in Python.
@@ -65,10 +65,10 @@ class Inbox:
     """Takes the messages and frames of authenticated peers.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        services: Who handles what.
-        table: What each message is.
+        state: The shared state.
+        delivery: Sends messages.
+        services: The handlers of messages.
+        table: The rows of the messages.
     """
 
     def __init__(
@@ -114,13 +114,13 @@ class Inbox:
             self._delivery.release(peer, now)
 
     def _takes_response(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """Whether a HandshakeResponse is to be taken here, as other messages are."""
+        """Whether a HandshakeResponse is to be handled here, like other messages."""
         if self._services.resumptions.take_answer(peer, message, now):
             return False
         if message.ack_for in peer.handshake_keys:
             return True
-        # What answers no request of this node is not acknowledged either: that would let in
-        # whoever has forged one.
+        # A response to no request of this node is not acknowledged either: that would admit
+        # anyone who has forged one.
         self._counters.drop("unsolicited_handshake_response")
         return False
 
@@ -129,7 +129,7 @@ class Inbox:
         self._counters.messages_in += 1
 
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
-        # What is acknowledged is where it was to go, or was there before.
+        # An acknowledged message has arrived, now or earlier.
         channel = peer.channel
         # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
         numbers = Capability.RETRANSMIT in peer.facts.capabilities
@@ -145,7 +145,7 @@ class Inbox:
             return _Outcome.TAKEN
         entry, content, error = self._table.read(message)
         accepted: Entry | None = None
-        # Of requests that make no sense an Ack says that they came, and an Error what is wrong.
+        # For malformed requests an Ack says that they came, and an Error what is wrong.
         if entry is not None and (error is None or entry.admits is not None):
             accepted = entry
             if error is not None or not entry.is_open:
@@ -160,7 +160,7 @@ class Inbox:
         is_odd = numbers and not numbered
         channel.remember(message, numbered=numbered, now=now, is_odd=is_odd)
         self._count(peer)
-        # What an unproved peer may be sent pays for the answer first.
+        # An unproved peer's allowance pays for the answer first.
         purse = peer.purse
         pays_for_both = purse.proved or purse.has_room(ANSWERED_BYTES)
         if pays_for_both:
@@ -172,12 +172,12 @@ class Inbox:
         if not pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:
-            self._delivery.flush(peer, now)  # a gap is to be asked for in time
+            self._delivery.flush(peer, now)  # a gap must be requested in time
         return _TAKEN
 
     def _handle_unknown_number(self, peer: Peer, now: float) -> None:
-        # Nothing is known of it, so nothing is acknowledged. But if it is the peer's, then somebody
-        # else has moved its window: what is expected next tells it, and it says where it goes on.
+        # Nothing is known about it, so nothing is acknowledged. But if it is the peer's, somebody
+        # else has moved its window: told which number is expected next, it says where it continues.
         self._state.counters.drop("unknown_number")
         channel = peer.channel
         if channel.numbers is None or now - channel.lost_track_at < LOST_TRACK_S:
@@ -197,10 +197,8 @@ class Inbox:
         error: MalformedError | None,
         now: float,
     ) -> Entry | None:
-        """The entry of a message that makes sense, and that its sender may send.
-
-        Of another one the sender was told, where that is told.
-        """
+        """The table entry of a valid message that its sender may send. For others, the sender is
+        told where that is appropriate."""
         if entry is None:
             self._refuse_type(peer, message, now)
         elif error is not None:
@@ -269,7 +267,7 @@ class Inbox:
         else:
             sender = peer.channel.sender
             if sender.awaits_report(frame.sequence):
-                # Of anything else it shows nothing: anybody can write it.
+                # It proves nothing else: anybody can write it.
                 peer.liveness.note_answer(now)
                 self._state.gate.vouch()
             finished = sender.handle_fragment_ack(frame, now)
@@ -305,7 +303,7 @@ class Inbox:
             reassembly.discard(fragment)
             return None
         kind = message.message_type
-        # From where a secured peer is, nothing but handshakes gets here in the clear.
+        # From a secured peer's address, only handshakes get here in the clear.
         sealed = peer.is_secured
         self._state.trace_from(peer.address, peer.node_id, kind, data, is_sealed=sealed)
         peer.liveness.hear(now)
@@ -315,14 +313,14 @@ class Inbox:
             return reassembly.accept(fragment)
         if outcome is _Outcome.REFUSED:
             busy = reassembly.defer(fragment, now)
-            # Who understands a window was told by it.
+            # A peer that understands windows was told by one.
             return None if Capability.RECEIVE_WINDOW in peer.facts.capabilities else busy
         reassembly.discard(fragment)
         return None
 
 
 def _assembled_message(data: bytes, fragment: Fragment) -> Envelope | None:
-    """The message that came in fragments, if it is one that may."""
+    """The message that came in fragments, if it is of a type that may."""
     try:
         message = decode_envelope(data)
     except MalformedError:

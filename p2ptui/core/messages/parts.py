@@ -1,4 +1,4 @@
-"""The parts of the way in: the table of messages bound to who handles them, and who reads it."""
+"""The parts of the way in: the table of messages, bound to its handlers, and its readers."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.parts import MeshParts
@@ -19,12 +19,12 @@ class MessageParts:
     """Makes the parts of the way in.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        sessions: Who answers handshakes.
-        mesh: Who knows strangers by their introduction, or looked for them.
-        failover: Who takes the checks of relayed sessions.
-        services: Who handles messages of peers.
+        state: The shared state.
+        delivery: Sends messages.
+        sessions: Answers handshakes.
+        mesh: Recognises strangers that were introduced or answered a search.
+        failover: Takes the checks of relayed sessions.
+        services: Handle messages of peers.
     """
 
     def __init__(

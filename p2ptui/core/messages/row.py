@@ -1,4 +1,4 @@
-"""What is said of one type of message: the columns of the table in `rows`."""
+"""The columns of the table in `rows`, for one type of message."""
 
 import enum
 from collections.abc import Callable, Hashable
@@ -20,17 +20,17 @@ Admission: TypeAlias = Callable[[Any, Peer, Any, float], bool]
 
 Taker: TypeAlias = Callable[[Any, Any, Envelope, Purse, float], bool]
 """A method that takes messages outside of a session, not bound yet: source, message, what it has
-earned, time; whether it took it."""
+earned, time; returns whether it took the message."""
 
 
 class Refusal(enum.Flag):
-    """When the sender of a message that is not taken is told so, with an Error."""
+    """When the sender of a refused message is told so with an Error."""
 
     NEVER = 0
     TO_STRANGERS = enum.auto()
     """It has no session: `unauthenticated`."""
     OF_PAYLOAD = enum.auto()
-    """Its payload makes no sense: `bad_payload`."""
+    """Its payload is malformed: `bad_payload`."""
     ALWAYS = TO_STRANGERS | OF_PAYLOAD
 
 
@@ -39,52 +39,52 @@ payload_as_it_is: Final[Reader] = attrgetter("payload")
 
 
 class Row(NamedTuple):
-    """One type of message; or one meaning of it, where its payload decides what it is."""
+    """One type of message; or one meaning of it, where the payload decides what it means."""
 
     kind: str
     """Its `message_type`."""
     handler: Handler | None
-    """Who takes it in a session; None for what is not taken there, and for an Ack."""
+    """Its handler within a session; None for messages that are not taken there, and for an Ack."""
     reads: Reader = payload_as_it_is
     """How its payload is decoded; raises MalformedError."""
     trust: Trust = Trust.CLAIMED
-    """What its sender must have shown; otherwise it is dropped."""
+    """What its sender must have proved; otherwise it is dropped."""
     doubted: Handler | None = None
-    """Who takes it instead from a sender that has not shown that: to ask, or to wait."""
+    """Its handler for a sender that has not proved that: to ask, or to wait."""
     distrusted: str = "distrusted"
-    """What that is counted as."""
+    """How that is counted."""
     budget: Budget = ALLOWANCE
-    """What it draws on before its handler is called."""
+    """The budget that is charged before its handler is called."""
     sender: Callable[[Any, Peer, Any], bool] | None = None
-    """Whether it may come from this peer, where a part of the node knows who was asked for it;
-    otherwise it is dropped in any case. Which call an answer is for is told by its key in its
-    waiting room: one that comes too late is acknowledged, so that it does not come again."""
+    """Whether it may come from this peer, decided by the part of the node that knows whom it asked;
+    otherwise it is dropped. Which call an answer belongs to is decided by its key where calls
+    wait: one that comes too late is acknowledged, so that it is not repeated."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
-    """For an extension: only who announced that is sent it."""
+    """For an extension: it is sent only to peers that announced this capability."""
     follows: bool = False
-    """Whether it is sent also to who announced nothing, but has sent another of that extension's
-    messages: that says as much."""
+    """Whether it is also sent to peers that announced nothing but have sent another of that
+    extension's messages: that is as good as an announcement."""
     short: str = ""
-    """In a narrow column, where a question and its answer would be cut to the same beginning: `?`
+    """For a narrow column, where a request and its answer would be cut to the same beginning: `?`
     asks, `=` answers, `+` is news. Empty: its own name fits."""
     admits: Admission | None = None
-    """Whether it can be taken now: room was kept for it, or it was handed on. What cannot, or makes
-    no sense, is neither kept nor acknowledged."""
+    """Whether it can be taken now: room was reserved for it, or it was forwarded. Otherwise, or if
+    it is malformed, it is neither kept nor acknowledged."""
     refuse: Handler | None = None
-    """Called for what found no room, and may find it later."""
+    """Called for messages that found no room but may find it later."""
     meaning: Hashable = None
     """Which of its meanings this row is for."""
     anybody: Taker | None = None
-    """Who takes it whether there is a session or not; its source is the address."""
+    """Its handler whether there is a session or not; the source is the address."""
     stranger: Taker | None = None
-    """Who takes it from an address that is no peer's; its source is that."""
+    """Its handler from an address that is no peer's; the source is the address."""
     introduced: Taker | None = None
-    """Who takes it from an address that a server introduced; its source is the Introduction."""
+    """Its handler from an address that a server introduced; the source is the Introduction."""
     handshaking: Taker | None = None
-    """Who takes it while a handshake with its address is under way; its source is the Peer."""
+    """Its handler while a handshake with its address is in progress; the source is the Peer."""
     routed: Taker | None = None
-    """Who takes it inside a routed message; its source is the Writer."""
+    """Its handler inside a routed message; the source is the Writer."""
 
     @property
     def cost(self) -> Cost:

@@ -1,6 +1,6 @@
 """The table of messages: what each type is, who must have sent it, what it costs, who handles it.
 
-Whoever adds a type writes its payload in `wire.message`, its row here, and its handler.
+To add a type, write its payload in `wire.message`, its row here, and its handler.
 """
 
 from collections.abc import Callable, Hashable
@@ -76,12 +76,12 @@ def _as(kind: Any) -> Reader:
 
 
 def _passed_on(kind: Any) -> Reader:
-    """Of bytes that go on as they came."""
+    """For bytes that are forwarded as they came."""
     return lambda message: read_relay_request(message, kind)
 
 
 def _told_as(kind: Any) -> Reader:
-    """Of a list, with what may vouch for it."""
+    """For a list, with what may vouch for it."""
     return lambda message: Told(decode_payload(message.payload, kind), message.ack_for)
 
 
@@ -380,19 +380,20 @@ ROWS: Final = (
 """All types; a test compares this with docs/protocol.md."""
 
 EXTENSIONS: Final = {row.kind: row.capability for row in ROWS if row.capability}
-"""Types that only those are sent who announced a capability, and which."""
+"""Types sent only to nodes that announced a capability, and which capability."""
 
 FOLLOWING: Final = frozenset(row.kind for row in ROWS if row.follows)
-"""Of these, types that are sent also to who has sent one of that capability; see `Row.follows`."""
+"""The types among these that are also sent to nodes that have sent a message of that capability;
+see `Row.follows`."""
 
 TOLD_TO_SHAKE_HANDS: Final = frozenset(
     row.kind for row in ROWS if Refusal.TO_STRANGERS in row.refusal
 )
-"""Types whose sender is told so if it has no session. Not an Ack or an Error: an answer to an
-answer would go round for ever; nor a handshake, nor what this node does not know."""
+"""Types whose sender is told to shake hands if it has no session. Not Acks or Errors, since an
+answer to an answer would loop for ever; nor handshakes, nor types that this node does not know."""
 
 MEANINGS: Final[dict[str, Callable[[Any], Hashable]]] = {
     MessageType.DATA: attrgetter("kind"),
     MessageType.P2P_CONNECT: lambda payload: REQUEST if payload.peer_addr is None else INTRODUCTION,
 }
-"""Of the types that mean several things: which one a payload does."""
+"""For types with several meanings: which of them a payload has."""

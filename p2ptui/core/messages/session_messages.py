@@ -1,4 +1,4 @@
-"""What a session's two ends tell each other about it: gaps, refusals and the end."""
+"""What the two ends of a session tell each other about it: gaps, refusals and its end."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,12 +28,12 @@ class SessionMessages:
     """Takes Retransmit, Error and Disconnect.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        liveness: Hears that a peer has gone, or forgot this node.
-        data: Hears what became of messages that were handed on.
-        rendezvous: Hears what became of introductions.
-        note_goodbye: Hears that a peer has gone, and where that says that others may go.
+        state: The shared state.
+        delivery: Sends messages.
+        liveness: Learns that a peer has left, or has forgotten this node.
+        data: Learns what became of forwarded messages.
+        rendezvous: Learns what became of introductions.
+        note_goodbye: Called when a peer has left, with the servers that it names as alternatives.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SessionMessages:
         self._note_goodbye = note_goodbye
 
     def handle_retransmit(self, peer: Peer, content: RetransmitPayload, now: float) -> None:
-        """A gap is to be filled, or the peer lost track of the numbers."""
+        """A gap is to be filled, or the peer has lost track of the numbers."""
         sequence = content.sequence_number
         sender = peer.channel.sender
         if content.lost_track is True and not sender.numbering.is_near(sequence):
@@ -69,7 +69,7 @@ class SessionMessages:
             self._delivery.transmit_frame(peer, data)
 
     def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
-        """A peer refuses something, or knows nothing of this session."""
+        """A peer refuses something, or does not know this session."""
         if content.code == ErrorCode.GONE and content.sequence_number is not None:
             if peer.channel.numbers is not None:
                 peer.channel.numbers.give_up(content.sequence_number)
@@ -84,12 +84,12 @@ class SessionMessages:
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 
     def handle_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
-        """It says goodbye."""
+        """A peer says goodbye."""
         self._note_goodbye(peer, content)
         self._liveness.handle_goodbye(peer, now, _goodbye(content))
 
     def doubt_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
-        """Somebody says goodbye for it: it is asked whether it has gone."""
+        """Somebody says goodbye in a peer's name: the peer is asked whether it has left."""
         self._liveness.suspect(peer, Suspicion.LEFT, now, _goodbye(content))
 
 

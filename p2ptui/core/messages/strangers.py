@@ -1,4 +1,4 @@
-"""Messages from addresses that have no session: the few that mean something, and the rest."""
+"""Messages from addresses without a session: the few that mean something, and the rest."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.mesh.rendezvous import Rendezvous
@@ -19,13 +19,13 @@ class Strangers:
     """Takes messages from addresses without a session.
 
     Args:
-        state: The shared ground.
-        table: Who takes what.
-        rendezvous: May have been introduced to it.
+        state: The shared state.
+        table: Knows the handlers.
+        rendezvous: Knows addresses that were introduced.
         telling: Tells the rest to shake hands.
-        races: Addresses that this node asked, and another answered first.
+        races: Addresses that this node asked, where another one answered first.
         ways: Addresses of a node whose request came from several.
-        newcomers: Those who must show that they are there.
+        newcomers: Nodes that must prove that they are there.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Strangers:
         self._ways = ways
         self._newcomers = newcomers
         self.early = EarlyMessages(state, telling.refuse)
-        """What waits for an introduction of its sender."""
+        """Messages that wait for the introduction of their sender."""
         rendezvous.on_named = self._receive_early
 
     def receive_handshaking(self, peer: Peer, message: Envelope, earned: Purse, now: float) -> None:
-        """Take a message from an address with which a handshake is under way."""
+        """Take a message from an address with which a handshake is in progress."""
         take = self._table.handshaking.get(message.message_type)
         if take is None:
             self._take_introduced(peer.address, message, earned, now)
@@ -59,7 +59,7 @@ class Strangers:
             take(peer, message, earned, now)
 
     def receive(self, address: Address, message: Envelope, earned: Purse, now: float) -> None:
-        """Take a message from an address of which nothing is known."""
+        """Take a message from an unknown address."""
         if self._races.handle_message(address, message, now):
             return
         if self._ways.handle_message(address, message, now):

@@ -16,7 +16,7 @@ from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import Envelope
 
 Take: TypeAlias = Callable[[Any, Envelope, Purse, float], bool]
-"""Source, message, what it has earned, time; whether it was taken."""
+"""Source, message, what it has earned, time; returns whether it was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Entry:
     refuse: Callable[[Peer, Any, float], None] | None
     trusts: Callable[[Peer, Any], bool]
     doubted: "Entry | None"
-    """What it is from a sender that is not trusted; None: nothing."""
+    """Its entry for a sender that is not trusted; None: it is dropped."""
     is_open: bool = False
-    """Whether a session is all that its sender needs: `trusts` need not be asked."""
+    """Whether a session is all that its sender needs: `trusts` need not be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class _Type:
 
 
 def _noting_use(capability: str, handle: Handle) -> Handle:
-    """A handler that is told of what may be answered by a message of the same extension."""
+    """A handler that notes the use of a capability, since the peer may then be sent messages of the
+    same extension."""
     if not any(row.follows and row.capability == capability for row in ROWS):
         return handle
 
@@ -56,8 +57,8 @@ def _noting_use(capability: str, handle: Handle) -> Handle:
 
 
 def _vouching(vouch: Callable[[], None], handle: Handle) -> Handle:
-    """A handler of what may name a handshake message of its session, and then costs nobody else
-    anything."""
+    """A handler of messages that may name a handshake message of their session, and then cost
+    nobody else anything."""
 
     def handle_and_vouch(peer: Peer, content: Any, now: float) -> None:
         if vouches(peer, getattr(content, "handshake", UNSET)):
@@ -97,7 +98,7 @@ class MessageTable:
         def bound(handler: Any) -> Any:
             if handler is None:
                 return None
-            # By name, so that a class may have another one in its place.
+            # By name, so that a subclass may override it.
             owner, _, name = handler.__qualname__.partition(".")
             return getattr(by_class[owner], name)
 
@@ -136,10 +137,8 @@ class MessageTable:
             known.entries[row.meaning] = entry
 
     def read(self, message: Envelope) -> tuple[Entry | None, Any, MalformedError | None]:
-        """Tell what a message is: its entry, its content, and what is wrong with its payload.
-
-        There is no entry for what has no row, or is not handled within a session.
-        """
+        """Determine what a message is: its entry, its content, and what is wrong with its payload.
+        There is no entry for a type without a row, or one that is not handled within a session."""
         known = self._types.get(message.message_type)
         if known is None:
             return None, None, None

@@ -22,11 +22,11 @@ class Telling:
     """Tells strangers that they have no session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
-        admission: What strangers may cost.
-        awaits_answer: Whether a request from an address waits for its answer: that is the next
-            that goes there, since deployed clients believe only the first datagram.
+        admission: The limits for strangers.
+        awaits_answer: Whether a request from an address still waits for its answer, which must then
+            be the next datagram sent there: deployed clients believe only the first one.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Telling:
         self._awaits_answer = awaits_answer
 
     def refuse(self, address: Address, kind: str, earned: Purse, now: float) -> None:
-        """A message of a stranger means nothing here.
+        """A stranger's message has no meaning here.
 
         Args:
             address: Where it came from.
@@ -57,7 +57,7 @@ class Telling:
             self._tell(address, earned, now)
 
     def refuse_frame(self, address: Address, now: float) -> None:
-        """A frame of a stranger is to be relayed: it is told as if it were a message.
+        """A stranger's frame is to be relayed: its sender is answered as if it were a message.
 
         Args:
             address: Where it came from.

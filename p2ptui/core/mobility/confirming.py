@@ -1,16 +1,17 @@
-"""A session that this node asked for is certain when its request is acknowledged.
+"""A session that this node asked for is certain once its request is acknowledged.
 
-The answer alone says too little: at an address in use it goes to whoever asks, and the session
+The answer alone says too little: at an address in use it goes to anyone who asks, and the session
 there goes on until that answer is acknowledged; see `sessions.newcomers`. If the Ack is lost, or
 the other side could not wait for it, this node believes in a session that nobody else knows. Pings
-tell nothing, since the session before answers them as well.
+reveal nothing, since the previous session answers them too.
 
-So the request is repeated, byte for byte, until its Ack comes, for some minutes at most. If the
-answer is the same as before, it is acknowledged again. If it is another one, the other side has
-forgotten the first: this node shakes hands anew.
+So the request is repeated, byte for byte, until its Ack comes, for a few minutes at most. If the
+answer is the same as before, it is acknowledged again. If it differs, the other side has forgotten
+the first one, and this node shakes hands anew.
 
-Under seal a session is certain with the first frame that opens by its keys. The same request draws
-another answer there if it comes from another address, or late: that says nothing about the session.
+A sealed session is certain with the first frame that opens with its keys. There the same request
+gets a different answer if it comes from another address, or late: that says nothing about the
+session.
 """
 
 from collections.abc import Callable
@@ -29,22 +30,22 @@ from p2ptui.core.timers import Timer
 from p2ptui.wire.message import Capability, Envelope, MessageType
 
 FIRST_PAUSE_S: Final = 1.0
-"""The Ack leaves together with the answer: so late it was lost, or there is none."""
+"""The Ack leaves together with the answer: by now it was lost, or there is none."""
 
 LONGEST_PAUSE_S: Final = 4.0
 QUICKLY_REPEATED: Final = 18
-"""Between two repetitions; each pause is twice the one before until then. An outage of a minute
-ends within these. Those after it become longer again, up to the time of a heartbeat."""
+"""Quick repetitions, each after twice the previous pause. An outage of a minute ends within these.
+The pauses after them grow again, up to the interval of heartbeats."""
 
 MOST_REPEATED: Final = 24
-"""After so many, within some minutes, there is no Ack to be expected; the session goes on."""
+"""After this many, within a few minutes, no Ack is to be expected; the session goes on."""
 
 FORGOTTEN: Final = "it does not know this session"
 
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A session whose request was answered, and not acknowledged yet."""
+    """A session whose request was answered but not acknowledged yet."""
 
     greeting: Greeting
     pause_s: float = FIRST_PAUSE_S
@@ -56,10 +57,10 @@ class Confirming:
     """Repeats answered requests until they are acknowledged.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of sessions that are over.
-        begin_anew: Shakes hands anew with a peer, at a time, for a reason.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports sessions that have ended.
+        begin_anew: Shakes hands anew with a peer, at a given time, for a reason.
     """
 
     def __init__(
@@ -81,14 +82,14 @@ class Confirming:
         """A request was answered, and its session begins.
 
         Args:
-            peer: Who answered.
+            peer: The peer that answered.
             greeting: The request.
             now: The time, seconds.
         """
         self._forget(peer)
         is_ours = not OUR_EXTENSIONS.isdisjoint(peer.capabilities)
         if peer.facts.acks or not (is_ours and Capability.RETRANSMIT in peer.capabilities):
-            return  # it is acknowledged, or there may never be an Ack: the answer says as much
+            return  # it is acknowledged, or there may never be an Ack: the answer is as good
         session = _Open(greeting)
         if self._open.put(peer, session):
             self._plan(peer, session, now)
@@ -116,7 +117,8 @@ class Confirming:
             self._plan(peer, session, now)
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """A HandshakeResponse from a peer with a session; whether it ends that, as unknown there.
+        """A HandshakeResponse from a peer with a session; returns whether the session has ended
+        because it is unknown there.
 
         Args:
             peer: From whom.
@@ -126,8 +128,8 @@ class Confirming:
         session = self._open.get(peer)
         if session is None or not session.repeated or _is_certain(peer):
             return False
-        # Of the request that nobody else can name; before the repetition another way may have
-        # been answered as well.
+        # It names the request, which nobody else can; before the repetition another path may
+        # have been answered too.
         names_it = message.ack_for == session.greeting.sequence
         if not names_it or message.id == peer.handshake_heard:
             return False
@@ -141,7 +143,7 @@ class Confirming:
 
 
 def _is_certain(peer: Peer) -> bool:
-    """Whether the other side has shown that it has the session as well."""
+    """Whether the other side has proved that it has the session too."""
     if peer.facts.acks or peer.seal is None:
         return peer.facts.acks
     current = peer.seal.session.current

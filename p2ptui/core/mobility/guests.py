@@ -1,6 +1,6 @@
-"""The nodes at a server of a cluster: what they sign, and what they are told of the other servers.
+"""The nodes at a server of a cluster: what they sign, and how they learn of the other servers.
 
-Without a cluster nobody is asked for a statement, and none is taken.
+Without a cluster, no statements are requested or accepted.
 """
 
 import math
@@ -31,32 +31,33 @@ from p2ptui.wire.message import (
 )
 
 STATEMENTS_PER_SECOND: Final = 2_500
-"""Of all peers: 10,000 come within four seconds from a server that died."""
+"""For all peers: 10,000 come within four seconds from a server that died."""
 
 STATEMENTS_OF_ONE: Final = 4
-"""Of these of one peer: it says it again after a second, and later, if nobody answers."""
+"""The part of these for one peer, which repeats its statement after a second, and later, if nobody
+answers."""
 
 SETTLE_S: Final = 1.0
-"""Servers that start or go down together are news once."""
+"""Servers that start or stop together are reported once."""
 
 CALM_S: Final = 60.0
-"""Servers that change again and again are news ever more seldom, at last after this; and at once
-again when they were the same for so long."""
+"""Servers that change again and again are reported ever less often, at last at this interval; and
+at once again when they have not changed for that long."""
 
 TOLD_AT_ONCE: Final = 50
 TOLD_PAUSE_S: Final = 0.05
-"""Of news 10,000 peers are told in ten seconds, by a megabyte and a half a second at most."""
+"""10,000 peers are told news in ten seconds, at most 1.5 megabytes a second."""
 
 NAMED_AT_GOODBYE: Final = 4
-"""A goodbye is one datagram, whatever the budget; who was told of others knows the rest."""
+"""A goodbye is one datagram, whatever the budget; peers that were told of others know the rest."""
 
 
 class Guests:
-    """Takes what peers sign, and tells them where else they could go.
+    """Takes signed statements from peers, and tells them which other servers they could use.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -65,28 +66,28 @@ class Guests:
         self._on_presence: Callable[[Peer, int, bytes, float], bool] | None = None
         self._latest: Callable[[Peer], tuple[int, bytes]] = _none
         self._telling: Timer | None = None
-        """When all are told of others."""
+        """When all are told about the others."""
         self._told_at = -math.inf
         self._pause_s = SETTLE_S
         """How long after that all are told again."""
         self._left: deque[Peer] = deque()
-        """Who has not been told yet of what has changed."""
+        """Peers not told yet about the latest change."""
         self.others: Sequence[OtherServer] = ()
-        """The other servers, of which whoever says that it is here is told, at most
-        `MAX_OTHER_SERVERS`; set by who knows them."""
+        """The other servers, at most `MAX_OTHER_SERVERS`, of which a peer that declares itself here
+        is told; set by the code that knows them."""
 
     def open(
         self,
         on_presence: Callable[[Peer, int, bytes, float], bool],
         latest: Callable[[Peer], tuple[int, bytes]] | None = None,
     ) -> None:
-        """This server is one of a cluster, and says so in each handshake from now on.
+        """This server is in a cluster, and says so in each handshake from now on.
 
         Args:
-            on_presence: Called with a secured peer that says that it is at this server, its
-                counter, its signature (which is not checked here) and the time; whether it is true
-                and news.
-            latest: Called with a peer; counter and signature of what it has said last.
+            on_presence: Called with a secured peer that declares itself at this server, its
+                counter, its signature (which is not checked here) and the time; returns whether the
+                statement is genuine and new.
+            latest: Called with a peer; returns counter and signature of its latest statement.
         """
         self._on_presence = on_presence
         self._latest = latest or _none
@@ -96,11 +97,11 @@ class Guests:
             self._state.identity = replace(own, capabilities=capabilities)
 
     def expects(self, peer: Peer, _content: PresencePayload) -> bool:
-        """Whether anybody wants to know where a peer is: one with keys, at its own address."""
+        """Whether it matters where a peer is: one with keys, at its own address."""
         return self._on_presence is not None and peer.seal is not None and peer.is_plain
 
     def handle_presence(self, peer: Peer, content: PresencePayload, now: float) -> None:
-        """A peer says that it is at this server; that is answered by where else it could go."""
+        """A peer declares that it is at this server; the answer says where else it could go."""
         assert self._on_presence is not None
         try:
             signature = decode_text(content.signature)
@@ -112,21 +113,21 @@ class Guests:
         self._state.counters.drop("presence_refused")
         counter, latest = self._latest(peer)
         if counter > content.counter:
-            # Its clock was set back before it was restarted, and it knows nothing of that.
+            # Its clock was set back before it was restarted, and it does not know that.
             answer = ServersPayload(self._in_turn(peer), counter, encode_text(latest))
             self._tell(peer, answer, now)
 
     def note_others(self, servers: Iterable[tuple[str, str]], now: float) -> None:
-        """The other servers may be others than before: all who are here are told within a while.
+        """The other servers may have changed: all peers here are told within a while.
 
         Args:
-            servers: Their ids, and where clients reach them, those first that were heard first:
-                who comes later takes no place from them. Those of which that is no literal address
-                are left out: no client could go there.
+            servers: Their ids, and where clients reach them, in the order in which they were first
+                heard: later ones take no place from earlier ones. Those without a literal address
+                are left out, since no client could go there.
             now: The time, seconds.
         """
         written = [(node_id, _as_told(where)) for node_id, where in servers]
-        # No peer keeps one whose id is not made of keys.
+        # No peer keeps one whose id is not derived from keys.
         keyed = [OtherServer(*one) for one in written if one[1] and is_made_of_keys(one[0])]
         found = sorted(keyed[:MAX_OTHER_SERVERS])
         if found != self.others:
@@ -140,7 +141,7 @@ class Guests:
     def _tell_all(self, now: float) -> None:
         here = [peer for peer in self._state.peers if Capability.CLUSTER in peer.facts.used]
         self._telling, self._told_at = None, now
-        # Those that the last time did not come to are the first.
+        # Those that were not reached last time come first.
         turns = {peer.node_id: turn for turn, peer in enumerate(self._left)}
         here.sort(key=lambda peer: turns.get(peer.node_id, len(turns)))
         self._left = deque(here)
@@ -157,8 +158,8 @@ class Guests:
             self._state.timers.schedule(now + TOLD_PAUSE_S, partial(self._tell_some, left))
 
     def _in_turn(self, peer: Peer) -> list[OtherServer]:
-        """The others in an order that is another one for each peer: if this server dies, its peers
-        do not all go to the same one."""
+        """The others in an order that differs for each peer: if this server dies, its peers do not
+        all go to the same one."""
         others = list(self.others)
         start = node_id_bytes(peer.node_id)[-1] % len(others) if others else 0
         return others[start:] + others[:start]
@@ -167,7 +168,7 @@ class Guests:
         self._delivery.send(peer, MessageType.SERVERS, encode_payload(content), now)
 
     def whither(self, peer: Peer) -> bytes:
-        """Where a peer may go as this server goes down, as JSON; nothing for all others."""
+        """Where a peer may go when this server shuts down, as JSON; nothing for all others."""
         is_told = self._state.closing and Capability.CLUSTER in peer.facts.used
         if not (is_told and peer.seal is not None and self.others):
             return b""
@@ -179,6 +180,6 @@ def _none(_peer: Peer) -> tuple[int, bytes]:
 
 
 def _as_told(advertised: str) -> str:
-    """An address as clients are told of it, in its shortest form; empty if it is of no use."""
+    """An address as clients are told it, in its shortest form; empty if it is of no use."""
     address = parse_ip_address(advertised)
     return "" if address is None or is_wildcard(address[0]) else format_address(address)

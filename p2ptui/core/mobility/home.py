@@ -1,9 +1,10 @@
-"""The server of a cluster that this node is at: the quickest that it has joined and that is up.
+"""The server of a cluster that represents this node: the quickest live one that it has joined.
 
-A node may have joined several servers of one cluster. It signs which of them others are to reach it
-by: its home. Its heartbeats find a dead server within a minute; a home is asked every two seconds
-by the smallest datagram that there is, unless something comes from it anyway, so that somebody who
-writes to this node waits for five seconds at most. Servers outside of clusters are never asked so.
+A node may have joined several servers of one cluster. It signs through which of them others are to
+reach it: its home. Heartbeats find a dead server within a minute, but the home is sent the smallest
+possible datagram every two seconds, unless something arrives from it anyway, so that a node that
+writes to this one waits for at most five seconds. Servers outside a cluster are never probed like
+this.
 """
 
 import math
@@ -38,42 +39,42 @@ from p2ptui.wire.message import (
 
 WATCH_S: Final = 2.0
 WATCH_JITTER: Final = 0.1
-"""A home from which nothing comes for so long is asked whether it is there."""
+"""After this much silence the home is asked whether it is alive."""
 
 AGAIN_S: Final = 0.15
 TRIES: Final = 4
-"""It is asked so often, so fast; then, two round trips later, the closer look begins, which calls a
-dead server silent after two Pings in half a second. Where one datagram in ten is lost, all that is
-lost by chance once in twelve hours."""
+"""Quick inquiries; two round trips after the last, the closer watch begins, which declares a server
+silent after two unanswered Pings in half a second. If one datagram in ten is lost, all of these
+are lost by chance once in twelve hours."""
 
 LOOK_S: Final = 0.5
-"""While no server is up it is looked so often whether one is."""
+"""While no server is up, how often this is checked."""
 
 QUICKER_SHARE: Final = 0.8
 QUICKER_S: Final = 0.005
 QUICKER_FOR_S: Final = 30.0
-"""Another server is a better home if it is quicker by a fifth and by five milliseconds, for so
-long: each move is a put on the bus of the cluster."""
+"""Another server is a better home if it is quicker by a fifth and by five milliseconds for this
+long: each move is an entry put on the bus of the cluster."""
 
 SPREAD_S: Final = 2.0
-"""All who are told where to go by a server that goes down do it within so long."""
+"""Nodes told where to go by a server that shuts down do so spread over this time."""
 
 SAY_AGAIN_S: Final = 1.0
 SAY_GROWTH: Final = 2.0
 LONGEST_SAY_S: Final = 60.0
-"""A statement that is not answered is made again, with growing pauses."""
+"""An unanswered statement is repeated, with growing pauses up to this."""
 
 _ENTRIES: Any = OtherServers
 
 
 class Home:
-    """Chooses this node's home, says so, watches it, and leaves it.
+    """Chooses this node's home, announces it, watches it, and leaves it.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
-        watch: Looks whether a server is there.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(
@@ -85,25 +86,26 @@ class Home:
         self._cluster = state.peers.cluster
         self._told: tuple[ToldServer, ...] = ()
         self._left: Peer | None = None
-        """A server that said that it goes down, and where to go."""
+        """A server that has announced that it shuts down, and where to go."""
         self._alone: frozenset[str] = frozenset()
-        """Ids of joined servers that have lost all others: nobody at those can reach this node by
-        them."""
+        """Ids of joined servers that have lost all others: nodes at those others cannot reach this
+        node through them."""
         self._timer: Timer | None = None
         self._saying: Timer | None = None
         self._counter = 0
         self._inquiry = Inquiry()
-        """What it is asked while nothing comes from it."""
+        """The inquiry sent to the home while nothing arrives from it."""
         self._quicker: tuple[Peer, float] | None = None
-        """Which server is quicker than the home, and since when."""
+        """The server that is quicker than the home, and since when."""
         self.on_wanted: Callable[[], None] = lambda: None
-        """Called when no joined server is up, and other ones may be."""
+        """Called when no joined server is up, and others may be."""
         self.on_taken: Callable[[Peer], None] = lambda _: None
-        """Called with each home."""
+        """Called with each new home."""
         self.on_moved: Callable[[float], None] = lambda _: None
-        """Called with the time when there is another home than before."""
+        """Called with the time when the home has changed."""
         self.is_spare: Callable[[Peer], bool] = lambda _: False
-        """Whether a server was joined for want of one that this node was told to join."""
+        """Whether a server was joined because none that this node was told to join was
+        available."""
         if state.seals is not None:
             lifecycle.on_joined.append(self._handle_joined)
             lifecycle.on_left.append(self._handle_left)
@@ -121,25 +123,26 @@ class Home:
 
     @property
     def told(self) -> tuple[ToldServer, ...]:
-        """The other servers that this node was told of, as they are to be tried."""
+        """The other servers that this node was told of, in the order in which they are to be
+        tried."""
         return self._told
 
     def has_session_at(self, address: Address) -> bool:
-        """Whether this node has a session with whoever is at an address."""
+        """Whether this node has a session with the node at an address."""
         return self._state.peers.has_session_at(address)
 
     def is_home(self, peer: Peer, _content: ServersPayload) -> bool:
-        """Whether this node is at a server; one that was left may not know that yet."""
+        """Whether this node is at a server; a server that was left may not know that yet."""
         return peer is self.server
 
     def is_in_cluster(self, peer: Peer) -> bool:
         """Whether a peer is a server that may be this node's home: joined, and under seal. Servers
-        of the cluster themselves have none."""
+        of the cluster have no home themselves."""
         if peer.seal is None or Capability.CLUSTER not in peer.facts.capabilities:
             return False
         return peer.is_joined_server and Capability.CLUSTER not in self._state.identity.capabilities
 
-    # Who comes and goes.
+    # Servers that come and go.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if not self.is_in_cluster(peer):
@@ -169,7 +172,7 @@ class Home:
             self._lose(now, 0.0)
 
     def note_goodbye(self, peer: Peer, content: DisconnectPayload) -> None:
-        """A server goes down; it may say where to go."""
+        """A server shuts down; it may say where to go."""
         if content.servers is UNSET or not self.is_in_cluster(peer):
             return
         try:
@@ -184,7 +187,7 @@ class Home:
         self._left = peer
 
     def handle_servers(self, peer: Peer, content: ServersPayload, now: float) -> None:
-        """A server tells of the others; of none, if it has lost them, or they it."""
+        """A server names the others; none, if it has lost contact with them."""
         had_others = bool(self._told)
         self._told = worth_keeping(content.servers, peer.address, self._state.identity.id)
         self._cluster.ids = frozenset([one.node_id for one in self._told])
@@ -200,8 +203,8 @@ class Home:
             self._compare(peer, now)
 
     def _go_beyond(self, server: Peer, counter: int, text: str, now: float) -> None:
-        """A server has a higher statement of this node than the last one: of a former run, when the
-        clock was ahead. Nobody else can have signed it."""
+        """A server has a higher statement of this node than the last one: from a former run, when
+        the clock was ahead. Nobody else can have signed it."""
         seals = self._state.seals
         if seals is None or counter <= self._counter:
             return
@@ -216,10 +219,10 @@ class Home:
         self._counter = counter
         self._say(now, SAY_AGAIN_S)
 
-    # Which is the home.
+    # The choice of a home.
 
     def _candidates(self, now: float) -> list[Peer]:
-        """Those that are up, the best first, and last one that said that it goes down."""
+        """The servers that are up, the best first, and last any that has announced its shutdown."""
         servers = [
             peer
             for peer in self._state.peers.joined_servers
@@ -236,7 +239,7 @@ class Home:
         return server.node_id in self._alone, self.is_spare(server)
 
     def _lose(self, now: float, spread_s: float) -> None:
-        """The home is one no more: go to the next one within so many seconds."""
+        """The home has been lost: go to the next one within this many seconds."""
         self._cluster.home = self._quicker = None
         if self._saying is not None:
             self._saying.cancel()
@@ -258,7 +261,7 @@ class Home:
             self.on_wanted()
         silent = [peer for peer in self._state.peers.joined_servers if self.is_in_cluster(peer)]
         for peer in silent:
-            self._watch.doubt(peer, now)  # it may answer again, or do so for the first time
+            self._watch.doubt(peer, now)  # it may answer again, or for the first time
         if silent:
             self._plan(now + LOOK_S, self._seek)
 
@@ -290,7 +293,7 @@ class Home:
             now + pause_s, lambda at: self._say(at, longer_s)
         )
 
-    # Whether it is there, and the best.
+    # Whether the home is alive, and the best.
 
     def _plan(self, when: float, action: Callable[[float], None]) -> None:
         if self._timer is not None:
@@ -323,7 +326,7 @@ class Home:
         self._plan(now + AGAIN_S + wait_s, self._judge)
 
     def note_kept_alive(self, peer: Peer, nonce: bytes, now: float) -> bool:
-        """A keepalive was answered; whether it was the home, and this room has asked."""
+        """A keepalive was answered; returns whether it was sent from here, to the home."""
         if peer is not self.server or not self._inquiry.is_answered_by(nonce):
             return False
         self._inquiry.note_answer(peer, now)
@@ -343,9 +346,9 @@ class Home:
         self._plan_watch(max(heard_at, now - WATCH_S), now)
 
     def _compare(self, home: Peer, now: float) -> None:
-        """Move to a server that has been quicker for long enough, or is rather to be used: to any
-        one, if the home said that it goes down; to one that may reach the others, if it does not.
-        """
+        """Move to a server that has been quicker for long enough or is otherwise preferable: to
+        any, if the home has announced its shutdown; to one that can reach the others, if the
+        home cannot."""
         others = [one for one in self._candidates(now) if one not in (home, self._left)]
         best = others[0] if others else None
         if best is not None and (self._rank(best) < self._rank(home) or home is self._left):

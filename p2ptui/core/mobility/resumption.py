@@ -1,12 +1,12 @@
-"""A session whose address may lead nowhere any more is asked for again, and goes on meanwhile.
+"""A session whose address may no longer work is requested again, and goes on meanwhile.
 
-Whoever begins anew has ended what was before. But the machine may have left the network of the
-other node, and then only a server that both have joined brings the session on, see `failover`. So
-where there may be such a server, the request for a new session leaves beside the old one, which it
-names: the answer begins the new one, at once; without it, the old one goes by way of the server, or
-ends as any session that falls silent. A private address is not asked: whoever has it in the network
-of now could say to be that node. There the server alone brings the session on, and a direct path is
-searched as between any two nodes that it knows.
+Beginning anew ends the previous session. But the machine may have left the network of the other
+node, and then only a server that both have joined can carry the session on; see `failover`. So
+where such a server may exist, the request for a new session is sent beside the old one, which it
+names. An answer begins the new session at once; without one, the old session goes on through the
+server, or ends like any session that falls silent. A private address is not asked: in the current
+network, anyone may have that address and could claim to be the node. There only the server can
+carry the session on, and a direct path is searched for as between any two nodes that it knows.
 """
 
 from collections.abc import Callable
@@ -40,28 +40,28 @@ NOT_THE_ONE: Final = "another node was asked for"
 
 @dataclass(slots=True)
 class _Asked:
-    """A request that left while the session went on."""
+    """A request that was sent while the session went on."""
 
     greeting: Greeting | None
     """None: the address is private, and is not asked."""
     reason: str
     deadline: float
     joined_at: float
-    """When the session began that goes on."""
+    """When the session that goes on began."""
     timer: Timer | None = None
     is_wrong: bool = False
     """Whether another node is at the address now."""
 
 
 class Resumptions:
-    """Takes sessions up again.
+    """Resumes sessions.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that have left.
         handshake: Begins sessions anew.
-        failover: Knows whether a server may bring one on.
+        failover: Knows whether a server may carry a session on.
     """
 
     def __init__(
@@ -80,29 +80,29 @@ class Resumptions:
             "resumptions", BoundedTable(state.most_peers)
         )
         self.take_second_answer: Callable[[Peer, Envelope, float], bool] = lambda *_: False
-        """Takes what answers the request of a session that has begun; see `confirming`."""
+        """Takes further answers to the request of a session that has begun; see `confirming`."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def is_under_way(self, peer: Peer) -> bool:
-        """Whether a peer's session is being taken up again: then its address says nothing new."""
+        """Whether a peer's session is being resumed: then its address says nothing new."""
         return peer in self._asked
 
     def take_up(self, peer: Peer, now: float, reason: str) -> None:
-        """Ask a peer for a new session, and keep the old one if a server may bring that on.
+        """Ask a peer for a new session, and keep the old one if a server may carry that on.
 
         Args:
-            peer: One with a session.
+            peer: A peer with a session.
             now: The time, seconds.
             reason: Why, in one line.
         """
         (self.keep if self.may_keep(peer) else self.begin_anew)(peer, now, reason)
 
     def may_keep(self, peer: Peer) -> bool:
-        """Whether a server may bring the session on."""
+        """Whether a server may carry the session on."""
         return self._failover.may_hold(peer)
 
     def hold(self, peer: Peer, now: float, reason: str) -> None:
-        """A secured peer is told under seal where this node is: meanwhile the servers are asked."""
+        """A secured peer is told under seal where this node is; meanwhile the servers are asked."""
         self._failover.hold(peer, reason, now)
 
     def let_go(self, peer: Peer, now: float) -> None:
@@ -151,10 +151,11 @@ class Resumptions:
         )
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """A HandshakeResponse from an address with a session; whether it was asked for here.
+        """A HandshakeResponse from an address with a session; returns whether it was requested
+        here.
 
         Args:
-            peer: Whose address it is.
+            peer: The peer with that address.
             message: The response.
             now: The time, seconds.
         """
@@ -180,21 +181,22 @@ class Resumptions:
         return True
 
     def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
-        """One that was not: only after requests that crossed there is news in it."""
+        """One that was not: it says something new only after requests that crossed."""
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
             return
         peer.facts.public_address = seen_address(response)
 
     def _part(self, peer: Peer, asked: _Asked, message: Envelope, now: float) -> None:
-        """In the network of now another node has this address: it takes this one for its peer."""
+        """In the current network another node has this address, and takes this node for its
+        peer."""
         asked.is_wrong = True
         goodbye = encode_payload(DisconnectPayload(NOT_THE_ONE, handshake=message.id))
         _, data = self._delivery.build(MessageType.DISCONNECT, goodbye, now)
         self._put(peer, data, MessageType.DISCONNECT, Reason.GOODBYE, now)
 
     def _put(self, peer: Peer, data: bytes, kind: str, reason: Reason, now: float) -> None:
-        """To its own address, whichever way the session goes."""
+        """Send to its own address, whichever path the session takes."""
         self._state.trace_to(peer, peer.address, kind, data)
         gate = self._state.gate
         gate.send(data, peer.address, gate.grant(reason, peer.address, now, peer.purse))

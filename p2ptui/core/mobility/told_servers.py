@@ -1,8 +1,8 @@
-"""Where a server says that others of its network are: what of that is kept, and may be asked.
+"""Other servers of the network, as a server names them: which are remembered and may be asked.
 
-Its word is no order. What it names is asked only when this node has no server left, one at a time,
-by a handshake with whoever has the keys of the id that it named. And a server out on the Internet
-names nothing in this node's own networks, where it may not look itself.
+Its word is not an order. The servers it names are asked only when this node has no server left, one
+at a time, and by a handshake that requires the keys of the named id. A server on the Internet
+cannot name addresses in this node's own networks, which it has no business searching.
 """
 
 from collections.abc import Iterable
@@ -15,21 +15,21 @@ from p2ptui.wire.message import MAX_OTHER_SERVERS, OtherServer
 
 
 class ToldServer(NamedTuple):
-    """Another server of the network, as one of them tells of it."""
+    """Another server of the network, as named by one of them."""
 
     node_id: str
-    """Made of the keys that it has to show, in canonical text."""
+    """Derived from the keys that it has to prove, in canonical text."""
     address: Address
 
 
 def worth_keeping(
     entries: Iterable[OtherServer], teller: Address, own_id: str
 ) -> tuple[ToldServer, ...]:
-    """Those that this node could go to, in their order.
+    """The servers that this node could go to, in their order.
 
     Args:
-        entries: As they came.
-        teller: Where the server is that tells of them.
+        entries: The entries as they arrived.
+        teller: The address of the server that names them.
         own_id: This node's id.
     """
     found: dict[str, ToldServer] = {}

@@ -1,10 +1,10 @@
-"""Who this node talks to: the table of peers, and what is known of each.
+"""The nodes that this one talks to: the table of peers, and what is known about each.
 
-`peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
-has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
-`facts` and `traffic`; a secured one has a `seal`. `held` is what waits for it. `elsewhere` is the
-seam to the nodes that other servers of the network hold, and `own_cluster` knows which servers
-stand for each other.
+`peers` is the table, by id and by address; `relayed` keeps the addresses of peers behind servers. A
+`peer` has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`,
+`reach`, `facts` and `traffic`; a secured one has a `seal`. `held` is what waits for it. `elsewhere`
+is the interface to the nodes that other servers of the network hold, and `own_cluster` knows which
+servers can stand in for each other.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES

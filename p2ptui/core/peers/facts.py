@@ -1,4 +1,4 @@
-"""What a peer has told of itself, and what was seen of its habits."""
+"""What a peer has said about itself, and which dialect it was seen to speak."""
 
 import enum
 from functools import lru_cache
@@ -9,16 +9,16 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, NodeInfo
 
 NOTHING: Final[frozenset[str]] = frozenset()
-"""One for all: each empty set takes 216 bytes."""
+"""One shared object: each empty set takes 216 bytes."""
 
 
 class Dialect(enum.Enum):
-    """Whose habits a peer has: see `Envelope.speaks_reference`."""
+    """Which dialect a peer speaks: see `Envelope.speaks_reference`."""
 
     SPEC = "spec"
     REFERENCE = "reference"
 
-    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    # Members are compared by identity; the hash of an Enum is that of its name, at a call each.
     __hash__ = object.__hash__
 
 
@@ -28,12 +28,12 @@ _SPEC: Final = Dialect.SPEC
 
 @lru_cache(256)
 def _with(used: frozenset[str], capability: str) -> frozenset[str]:
-    # One for all peers that have used the same.
+    # One object for all peers that have used the same.
     return used | {capability}
 
 
 class Facts:
-    """What is known of a peer, as far as it is believed."""
+    """What is known about a peer, as far as it is believed."""
 
     __slots__ = (
         "acks",
@@ -49,17 +49,18 @@ class Facts:
 
     def __init__(self) -> None:
         self.info: NodeInfo | None = None
-        """Who it says it is; None until its handshake. `PeerTable.identify` changes it, which finds
-        peers by it."""
+        """Who it says it is; None until its handshake. Changed only by `PeerTable.identify`, which
+        indexes peers by it."""
         self.dialect: Dialect = _SPEC
         self.capabilities: frozenset[str] = NOTHING
-        """What it announced; of our extensions none that a peer of the reference's kind claims."""
+        """What it announced, without extensions of ours that a peer of the reference's kind
+        claims."""
         self.used: frozenset[str] = NOTHING
-        """Capabilities of which it has sent a message since its latest handshake: that says as much
+        """Capabilities of which it has sent a message since its latest handshake: that is as good
         as an announcement."""
         self.vouches_lists = False
-        """Whether a list came from it, since its latest handshake, that names a handshake message:
-        those that do not may be forged."""
+        """Whether it has sent, since its latest handshake, a list that names a handshake message:
+        lists that do not may be forged."""
         self.acks = False
         """Whether it has ever acknowledged anything in this session."""
         self.public_address: Address | None = None
@@ -68,18 +69,19 @@ class Facts:
         """When another node asked last that may be at its address by now, and would read what is
         sent there: what others send this one waits until that is known. None: nobody did."""
         self.judged: Judged | None = None
-        """What this node's user knows of who it is; None before its session, or if nobody
+        """What this node's user knows about its identity; None before its session, or if nobody
         judges."""
 
     def describe(self, dialect: Dialect, capabilities: frozenset[str]) -> None:
-        """Note the habits that its handshake message shows: one goes by the other."""
+        """Record the dialect and the capabilities that its handshake message shows: one depends on
+        the other."""
         self.dialect = dialect
         self.capabilities = capabilities
         self.used = NOTHING
         self.vouches_lists = False
 
     def note_judged(self, judged: Judged) -> None:
-        """It was looked at who it is."""
+        """Its identity was judged."""
         self.judged = judged
 
     def note_contested(self, at: float | None) -> None:
@@ -95,7 +97,7 @@ class Facts:
         self.acks = False
 
     def note_used(self, capability: str) -> None:
-        """A message came that this node takes, and that belongs to a capability."""
+        """A message of a capability arrived, and this node takes it."""
         if capability not in self.used:
             self.used = _with(self.used, capability)
 
@@ -105,7 +107,8 @@ class Facts:
 
     @property
     def wants_no_echo(self) -> bool:
-        """Whether it announced that it expects no echo, however little else it says is believed."""
+        """Whether it announced that it expects no echo, even if little else that it says is
+        believed."""
         if self.dialect is _SPEC or self.info is None:
             return Capability.NO_ECHO in self.capabilities  # it is believed
         return Capability.NO_ECHO in self.info.capabilities

@@ -11,21 +11,21 @@ HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
 
 _FORMER_KEYS: Final = 2
-"""Of the handshake before: its id and its number. An Ack of that may be under way."""
+"""Keys of the previous handshake, its id and its number, an Ack of which may be in flight."""
 
 
 class ToldBefore:
-    """What an answer to a request is written from again: that is half a kilobyte, and this a fifth
-    of it. It is never changed.
+    """What an answer to a request is rebuilt from: the answer takes half a kilobyte, this a fifth
+    of that. It is never changed.
 
     Args:
-        response_id: Its id.
+        response_id: The id of the answer.
         sequence: Its number, if the asker acknowledges by number.
         address: Where the request came from.
-        dialect: Whose habits the asker has.
+        dialect: Which dialect the asker speaks.
         is_extended: Whether it knows any of our extensions.
-        ack_for: What the request is named by.
-        written_at: When it is written first; seconds.
+        ack_for: The id that names the request.
+        written_at: When the answer is first written, seconds.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ def keys_of(response_id: str, sequence: int | None) -> tuple[int | str, ...]:
 
 
 class Handshakes:
-    """Which handshake messages came from a peer, and which went to it."""
+    """Which handshake messages came from a peer and were sent to it."""
 
     __slots__ = ("heard", "keys", "requests", "response", "said", "undecided_until")
 
@@ -79,38 +79,39 @@ class Handshakes:
         self.requests: tuple[str, ...] = ()
         """Ids of the peer's own requests, the latest last."""
         self.response: bytes | ToldBefore = b""
-        """What answered the latest, for a repeated request; or what that is written from again."""
+        """The answer to the latest request, for repetitions of it; or what the answer is rebuilt
+        from."""
         self.keys: tuple[int | str, ...] = ()
         """Numbers and ids of the handshake messages sent to it: an Ack of one proves its
         address."""
         self.said: tuple[str, ...] = ()
-        """Ids of the handshake messages of this session that went to it: only who got them
-        knows."""
+        """Ids of this session's handshake messages sent to it: only a node that received them knows
+        them."""
         self.heard = ""
-        """Id of the handshake message that came from it: a goodbye that names it is genuine."""
+        """Id of the handshake message received from it: a goodbye that names it is genuine."""
         self.undecided_until = NEVER
-        """Until then its request may come from another of its addresses as well; seconds."""
+        """Until when its request may also come from another of its addresses, seconds."""
 
     def ask(self, request_id: str, sequence: int) -> None:
-        """This node asks for a new session: nothing that went before it belongs to that.
+        """This node asks for a new session: nothing before it belongs to that.
 
         Args:
             request_id: The id of its request.
-            sequence: And its number.
+            sequence: The number of its request.
         """
         self.keys = (request_id, sequence)
         self.said = (request_id,)
 
     def ask_beside(self, request_id: str, sequence: int) -> None:
-        """This node asks for a new session, and the one that there is goes on until the answer."""
+        """This node asks for a new session, and the current one goes on until the answer."""
         self.keys = (*self.keys[-_FORMER_KEYS:], request_id, sequence)
 
     def note_request(self, request_id: str) -> None:
-        """The peer asks for a session, and is let in."""
+        """The peer asks for a session, and is admitted."""
         self.requests = (*self.requests[1 - HANDSHAKES_REMEMBERED :], request_id)
 
     def hear(self, message_id: str) -> None:
-        """A handshake message of the peer, of that id, is the one that counts for the session."""
+        """The peer's handshake message with this id is the one that counts for the session."""
         self.heard = message_id
 
     def answer(
@@ -124,32 +125,32 @@ class Handshakes:
         """The peer's request is answered.
 
         Args:
-            response: What answers it, or what that is written from again.
-            response_id: Its id.
-            keys: What an Ack of it may name.
-            crossed: Whether a request of this node was under way: it belongs to the same session.
+            response: The answer, or what it is rebuilt from.
+            response_id: The id of the answer.
+            keys: What an Ack of the answer may name.
+            crossed: Whether a request of this node was pending: it belongs to the same session.
         """
         self.response = response
         self.said = (*(self.said if crossed else ()), response_id)
         known = (*self.keys[-_FORMER_KEYS:], *keys)
-        self.keys = self.said if known == self.said else known  # of a plain peer one object
+        self.keys = self.said if known == self.said else known  # one object for a plain peer
 
     def answer_again(self, request_id: str, response: bytes | ToldBefore) -> None:
-        """The peer's request is answered, and the session is the same as before."""
+        """The peer's request is answered, and the session remains the same."""
         self.note_request(request_id)
         self.response = response
 
     def forget_response(self) -> None:
-        """The peer has its answer, and does not ask for it again."""
+        """The peer has its answer, and will not ask for it again."""
         self.response = b""
 
     def take_over(self, other: "Handshakes") -> None:
-        """What went to another address of the same node began the same session."""
+        """Messages sent to another address of the same node began the same session."""
         self.keys = (*self.keys[-_FORMER_KEYS:], *other.keys[-_FORMER_KEYS:])
         self.said = (*self.said[-2:], *other.said[-1:])
 
     def is_latest(self, request_id: str) -> bool:
-        """Whether that is the peer's latest request."""
+        """Whether a request is the peer's latest."""
         return self.requests[-1:] == (request_id,)
 
     def may_repeat(self, request_id: str) -> bool:
@@ -157,11 +158,11 @@ class Handshakes:
         return self.response != b"" and self.is_latest(request_id)
 
     def leave_open(self, until: float) -> None:
-        """The latest request may come from another address as well, until then; seconds."""
+        """Until this time, seconds, the latest request may also come from another address."""
         self.undecided_until = until
 
     def decide(self) -> None:
-        """The peer has taken the answer: the session is where that went."""
+        """The peer has accepted an answer: the session is at the address that it was sent to."""
         self.undecided_until = NEVER
 
     def is_undecided(self, request_id: str, now: float) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 OnLost: TypeAlias = Callable[[str, float], None]
-"""Called with the reason and the time when a message that was held is lost."""
+"""Called with the reason and the time when a held message is lost."""
 
 
 class Held(NamedTuple):
@@ -13,4 +13,4 @@ class Held(NamedTuple):
     data: bytes
     on_lost: OnLost | None
     number: int = 0
-    """By which the table of all such messages knows it."""
+    """Its key in the table of all held messages."""

@@ -1,4 +1,4 @@
-"""What shows that a peer is there, and what is believed of it while nothing does."""
+"""What shows that a peer is there, and what is assumed while nothing does."""
 
 import enum
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from p2ptui.core.pings import Pings
 from p2ptui.core.timers import NEVER
 
 PATIENCE: Final = 3
-"""Who has answered late before has so many times what that took."""
+"""A peer that has answered late before is given this many times as long."""
 
 LONGEST_ANSWER_S: Final = 3.0
-"""But no longer."""
+"""But no longer than this."""
 
 PONGS_REMEMBERED: Final = 6
-"""Of so many Pongs it is known when they came."""
+"""How many Pongs have their arrival times remembered."""
 
 
 class Suspicion(enum.Enum):
-    """What is believed of a peer unless it answers a Ping."""
+    """What is assumed about a peer unless it answers a Ping."""
 
     LEFT = "left"
     """A Disconnect came, which anybody could have forged."""
@@ -29,7 +29,7 @@ class Suspicion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """When a newcomer has shown that it is there, by what nobody else can know."""
+    """When a newcomer proved that it is there, by something that nobody else can know."""
 
     asked_at: float
     """When it first asked, seconds."""
@@ -38,8 +38,8 @@ class Shown:
 
 
 class Signs(TimingProof):
-    """What tells a peer from somebody who writes in its name: also when it answers heartbeats,
-    where its answers name no Ping."""
+    """What tells a peer from somebody who writes in its name, including when it answers heartbeats,
+    if its answers name no Ping."""
 
     __slots__ = (
         "alarmed_at",
@@ -60,26 +60,27 @@ class Signs(TimingProof):
         self.has_answered_ping = False
         """Whether any of them was an answer."""
         self.answered_for_seat = False
-        """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
+        """Whether it answered a Ping before it had a place, at a moment that nobody else knew."""
         self.alarmed_at = NEVER
-        """When a goodbye in its name last turned out to be nobody's; seconds."""
+        """When a goodbye in its name last turned out to be forged, seconds."""
         self.cleared_at = NEVER
         """When it last turned out that it knows this node after all."""
         self.ceded_at = NEVER
-        """When it answered nothing, and another server of the network says that it has it."""
+        """When it left Pings unanswered, and another server of the network said that it has the
+        node."""
 
     def note_pong(self, now: float, *, is_answer: bool) -> None:
-        """A Pong came; whether it answers a Ping that is outstanding."""
+        """A Pong arrived; returns whether it answers an outstanding Ping."""
         self.pongs += 1
         self.ponged_at = (*self.ponged_at[1 - PONGS_REMEMBERED :], now)
         self.has_answered_ping |= is_answer
 
 
 class PeerLiveness:
-    """When a peer was last heard, what it was asked, and whether it is suspected to be gone.
+    """When a peer was last heard, which Pings it was sent, and whether it is suspected to be gone.
 
     Args:
-        last_received: See there.
+        last_received: See the attribute.
         answered_at: Likewise.
     """
 
@@ -100,24 +101,24 @@ class PeerLiveness:
         self.last_received = last_received
         """When something last came from it; seconds."""
         self.answered_at = answered_at
-        """When it last answered something of this node's: what it sends by itself does not show
+        """When it last answered something from this node: what it sends by itself does not show
         that it hears this node."""
         self.shown_at = NEVER
-        """When it last answered by what nobody else could know; seconds."""
+        """When it last gave an answer that nobody else could know, seconds."""
         self.last_ping_sent = NEVER
         self.heartbeat_due = NEVER
         """When it is pinged next if it answers the last Ping."""
         self.known_at = NEVER
-        """When it last showed that it knows this node, as a server does by a Ping of its own."""
+        """When it last showed that it knows this node, as a server does with a Ping of its own."""
         self.suspicion: Suspicion | None = None
         self._suspected_at = 0.0
-        # Made for the first Ping, and for the first sign: of a newcomer there are none.
+        # Made for the first Ping and for the first sign: a newcomer has neither.
         self._pings: Pings | None = None
         self._signs: Signs | None = None
 
     @property
     def pings(self) -> Pings:
-        """The Pings that went to it; who only asks of them takes the questions below."""
+        """The Pings sent to it; to query them only, use the properties below."""
         if self._pings is None:
             self._pings = Pings()
         return self._pings
@@ -129,21 +130,21 @@ class PeerLiveness:
 
     @property
     def unanswered(self) -> int:
-        """How many left since one was answered."""
+        """How many were sent since one was answered."""
         return 0 if self._pings is None else self._pings.unanswered
 
     def are_pings_ignored(self, heard_at: float, now: float) -> bool:
-        """As of `pings`."""
+        """See `Pings.are_ignored`."""
         return self._pings is not None and self._pings.are_ignored(heard_at, now)
 
     def excuse_pings(self) -> None:
-        """That those sent so far are unanswered means nothing."""
+        """The Pings sent so far say nothing, although they are unanswered."""
         if self._pings is not None:
             self._pings.excuse()
 
     @property
     def signs(self) -> Signs:
-        """What tells it from somebody else; who only asks takes the questions below."""
+        """What tells it from an impostor; to query it only, use the properties below."""
         if self._signs is None:
             self._signs = Signs()
         return self._signs
@@ -155,12 +156,12 @@ class PeerLiveness:
 
     @property
     def answered_for_seat(self) -> bool:
-        """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
+        """Whether it answered a Ping before it had a place, at a moment that nobody else knew."""
         return self._signs is not None and self._signs.answered_for_seat
 
     @property
     def alarmed_at(self) -> float:
-        """When a goodbye in its name last turned out to be nobody's; seconds."""
+        """When a goodbye in its name last turned out to be forged, seconds."""
         return NEVER if self._signs is None else self._signs.alarmed_at
 
     @property
@@ -170,16 +171,17 @@ class PeerLiveness:
 
     @property
     def ceded_at(self) -> float:
-        """When it answered nothing, and another server of the network said that it has it."""
+        """When it left Pings unanswered, and another server of the network said that it has the
+        node."""
         return NEVER if self._signs is None else self._signs.ceded_at
 
     @property
     def is_ceded(self) -> bool:
-        """Whether it is left to another server: nothing has come since that was asked for."""
+        """Whether it is left to another server: nothing has come from it since that began."""
         return self.ceded_at > self.last_received
 
     def cede(self, now: float) -> None:
-        """It answered nothing, and another server of the network says that it has it."""
+        """It left Pings unanswered, and another server of the network says that it has the node."""
         self.signs.ceded_at = now
 
     def hear(self, now: float) -> None:
@@ -191,40 +193,40 @@ class PeerLiveness:
         self.known_at = now
 
     def note_answer(self, now: float, *, is_certain: bool = False) -> None:
-        """It answered something, so that it hears this node.
+        """It answered something, so it hears this node.
 
         Args:
             now: The time, seconds.
-            is_certain: Whether by what only somebody at its address can know.
+            is_certain: Whether with something that only a node at its address can know.
         """
         self.answered_at = now
         if is_certain:
             self.shown_at = now
 
     def note_seat(self, *, has_answered: bool) -> None:
-        """It has a seat; whether it answered a Ping before."""
+        """It has a place in the table; and whether it answered a Ping before."""
         if has_answered or self._signs is not None:
             self.signs.answered_for_seat = has_answered
 
     def begin(self, now: float) -> None:
-        """A handshake is complete: all doubts are over."""
+        """A handshake is complete: all suspicions end."""
         self.last_received = self.answered_at = self.known_at = now
         self.suspicion = None
         if self._signs is not None:
             self._signs.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
-        """Nobody listened for so many seconds: they do not count as silence."""
+        """This node did not listen for so many seconds: they do not count as silence."""
         self.last_received = max(self.last_received, min(self.last_received + silent_s, now))
         self.answered_at = max(self.answered_at, min(self.answered_at + silent_s, now))
 
     def patience_s(self, least_s: float, now: float, *, is_proved: bool = False) -> float:
-        """How long a Ping may be unanswered: as its answers have shown that is needed.
+        """How long a Ping may stay unanswered, judged by earlier answers.
 
         Args:
-            least_s: But no shorter, seconds.
+            least_s: The least value, seconds.
             now: The time, seconds.
-            is_proved: Whether it is at its address: then all its answers count.
+            is_proved: Whether its address is proved: then all its answers count.
         """
         answer_s = slowest_s = 0.0
         if self._pings is not None:
@@ -236,20 +238,21 @@ class PeerLiveness:
 
     @property
     def has_missed_ping(self) -> bool:
-        """Whether nothing has come since the last Ping."""
+        """Whether nothing has arrived since the last Ping."""
         return self.last_received < self.last_ping_sent
 
     def suspect(self, suspicion: Suspicion, now: float) -> None:
-        """Something is believed of it from now on, unless it answers."""
+        """From now on it is suspected of something, unless it answers."""
         self.suspicion = suspicion
         self._suspected_at = now
 
     def is_suspected_since(self, began: float) -> bool:
-        """Whether it is still the same suspicion: an answer ends one, and the next begins anew."""
+        """Whether this is still the same suspicion: an answer ends one, and the next begins
+        anew."""
         return self.suspicion is not None and self._suspected_at == began
 
     def clear(self, now: float) -> None:
-        """It answered a Ping: nothing is believed of it any more."""
+        """It answered a Ping: it is no longer suspected."""
         if self.suspicion is Suspicion.FORGOT:
             self.signs.cleared_at = now
         elif self.suspicion is Suspicion.LEFT:
@@ -257,6 +260,6 @@ class PeerLiveness:
         self.suspicion = None
 
     def judge(self) -> Suspicion | None:
-        """It did not answer: what was believed of it is so, and is settled."""
+        """It did not answer: the suspicion was right, and is settled."""
         suspicion, self.suspicion = self.suspicion, None
         return suspicion

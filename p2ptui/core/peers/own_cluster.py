@@ -1,7 +1,7 @@
-"""The servers of the cluster that this node has joined, as far as it matters which of them is used.
+"""The servers of this node's cluster, as far as it matters which of them is used.
 
-Others reach this node by its home, whichever server it asks: what it asks of another one is
-answered by way of the home. So that is used wherever one of them is chosen.
+Others reach this node through its home, whichever server it asks: answers to what it asks another
+server come back through the home. So the home is used wherever a server of the cluster is chosen.
 """
 
 from p2ptui.core.peers.peer import Peer
@@ -9,19 +9,20 @@ from p2ptui.wire.message import Capability
 
 
 class OwnCluster:
-    """Which servers stand for each other; empty for a node that has joined no cluster."""
+    """Which servers can stand in for each other; empty for a node that has joined no cluster."""
 
     def __init__(self) -> None:
         self.home: Peer | None = None
-        """The server by which others reach this node."""
+        """The server through which others reach this node."""
         self.ids: frozenset[str] = frozenset()
-        """The others of the cluster, as a home has told of them."""
+        """The other servers of the cluster, as named by a home."""
 
     def take_home(self, server: Peer) -> bool:
-        """Others reach this node by a server from now on; whether that is another one."""
+        """Others reach this node through a server from now on; returns whether that is a new
+        one."""
         before, self.home = self.home, server
         if before is not None and before is not server:
-            self.ids |= {before.node_id}  # until the new one tells
+            self.ids |= {before.node_id}  # until the new one names the others
         return before is not server
 
     def has(self, server: Peer) -> bool:
@@ -32,19 +33,19 @@ class OwnCluster:
         return is_named and server.seal is not None and Capability.CLUSTER in server.capabilities
 
     def are_one(self, one: Peer, other: Peer) -> bool:
-        """Whether what one server is asked may be answered by way of the other."""
+        """Whether requests to one server may be answered through the other."""
         return self.has(one) and self.has(other)
 
     def instead_of(self, server: Peer, now: float) -> Peer:
-        """The server to use where this one would be: of a cluster the home, unless that is
-        silent."""
+        """The server to use in place of this one: the home if this one is in its cluster, unless
+        the home is silent."""
         home = self.home
         if home is None or home.is_silent(now) or not self.has(server):
             return server
         return home
 
     def sorted(self, servers: list[Peer], now: float) -> list[Peer]:
-        """The same servers, the home in the place of the first one of its cluster."""
+        """The same servers, with the home in place of the first one of its cluster."""
         first = next((server for server in servers if self.has(server)), None)
         home = None if first is None else self.instead_of(first, now)
         if home is None or home is first or home not in servers:

@@ -1,4 +1,4 @@
-"""One node at one address: what is known of it, what it may be sent, and the session with it."""
+"""One node at one address: what is known about it, what it may be sent, and its session."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,40 +27,43 @@ _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 _SPEC: Final = Dialect.SPEC
 
 ANSWER_KEPT_S: Final = 20.0
-"""So long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
+"""How long after a handshake its answer may be repeated to a peer that acknowledges nothing: longer
 than any program asks for it."""
 
 
 @dataclass(slots=True, eq=False, init=False)
 class Peer:
-    """One node at one address: its parts, and what is asked of several of them at once.
+    """One node at one address: its parts, and what involves several of them.
 
-    What it tells of a part is for reading: the part has the methods by which it changes.
+    Its attributes that show the state of a part are for reading: changes go through the part's
+    methods.
     """
 
     address: Address
-    """Where it is, and as an `AskedAddress` which address of this machine it knows this node by."""
+    """Where it is; an `AskedAddress` also says by which address of this machine it knows this
+    node."""
     channel: Channel
     initiated: bool
-    """Whether this node asked for the session. `PeerTable.set_initiated` changes it, which keeps a
-    list of those."""
+    """Whether this node asked for the session. Changed only by `PeerTable.set_initiated`, which
+    keeps a list of these peers."""
     created_at: float
     status: PeerStatus
-    """How far it is: `Lifecycle` changes it, and tells all who care."""
+    """Its status; changed only by `Lifecycle`, which reports changes."""
     session: Session
     handshakes: Handshakes
     facts: Facts
     liveness: PeerLiveness
     traffic: Traffic
     purse: Purse = field(init=False)
-    """What it has earned and may still be sent: its `traffic`, which counts the same datagrams."""
-    # Of most peers nothing waits: an empty tuple takes nothing, and these are short.
+    """What it has earned and may still be sent: the same object as its `traffic`, since both count
+    the same datagrams."""
+    # Nothing waits for most peers: an empty tuple takes no memory, and these are short.
     deferred: tuple[Held, ...] = field(init=False)
     """Messages that wait until its address is proved or it has sent enough itself."""
     acks_owed: tuple[bytes, ...] = field(init=False)
     """Acks that wait until its address is proved."""
     untold: tuple[str, ...] = field(init=False)
-    """Ids of nodes that it has not been told of for the same reason, oldest news first."""
+    """Ids of nodes that it has not been told about for the same reason, oldest news first."""
     _reach: Reach | None = field(init=False)
     _path: Address | None = field(init=False)
     _home: Address | None = field(init=False)
@@ -97,47 +100,48 @@ class Peer:
 
     @property
     def seal(self) -> Seal | None:
-        """By what keys it is spoken to; None: in the open."""
+        """The keys that it is spoken to with; None: in the open."""
         return self.session.seal
 
     @property
     def is_secured(self) -> bool:
-        """Whether its id is that of keys that it has shown, and all that is said is sealed."""
+        """Whether it has proved the keys of its id, and everything is sealed."""
         return self.session.seal is not None
 
     def has_begun_anew(self, joined_at: float) -> bool:
         """Whether it has begun a new session by itself, with its keys, since the one that began at
-        that time: that is the next one, on both sides, and an answer to a request of this node,
-        which may still come, begins none.
+        that time. That is the current session on both sides; an answer to a request of this
+        node, which may still arrive, begins none.
 
         Args:
-            joined_at: When the session began that went on when this node asked, seconds.
+            joined_at: When the session began that was current when this node asked, seconds.
         """
         return self.is_secured and self.session.joined_at != joined_at
 
     def owe_ack(self, data: bytes) -> None:
-        """An Ack waits until its address is proved; of too many the oldest is left out."""
+        """An Ack waits until its address is proved; if there are too many, the oldest is
+        dropped."""
         self.acks_owed = (*self.acks_owed[1 - MAX_ACKS_OWED :], data)
 
     def take_ack_owed(self) -> bytes:
-        """The Ack that waits longest; there must be one."""
+        """The Ack that has waited longest; there must be one."""
         first, *rest = self.acks_owed
         self.acks_owed = tuple(rest)
         return first
 
     def rest(self, now: float) -> None:
-        """Give back what nothing is needed for while nothing is said.
+        """Free what is not needed while nothing is exchanged.
 
         Args:
             now: The time, seconds.
         """
         self.channel.rest(now)
-        # Who acknowledges anything of the session has the answer with which it began.
+        # A peer that acknowledges anything in the session has the answer with which it began.
         is_old = now >= self.session.joined_at + ANSWER_KEPT_S
         if self.facts.acks or (is_old and self.purse.proved):
             self.handshakes.forget_response()
 
-    # What it says of itself, and what it asked for.
+    # What it says about itself, and what it asked for.
 
     @property
     def accepted(self) -> bool:
@@ -161,7 +165,7 @@ class Peer:
 
     @property
     def dialect(self) -> Dialect:
-        """Whose habits it has."""
+        """Which dialect it speaks."""
         return self.facts.dialect
 
     @property
@@ -199,11 +203,11 @@ class Peer:
         """Numbers and ids of the handshake messages sent to it."""
         return self.handshakes.keys
 
-    # Whether it is there.
+    # Liveness.
 
     @property
     def resumes(self) -> bool:
-        """Whether there was a session, and another is asked for: messages wait for that."""
+        """Whether there was a session, and a new one has been requested: messages wait for it."""
         return self.session.resumes
 
     @resumes.setter
@@ -213,7 +217,7 @@ class Peer:
 
     @property
     def pings(self) -> Pings:
-        """The Pings that went to it."""
+        """The Pings sent to it."""
         return self.liveness.pings
 
     @property
@@ -223,7 +227,7 @@ class Peer:
 
     @property
     def answered_at(self) -> float:
-        """When it last answered something of this node's; seconds."""
+        """When it last answered something from this node, seconds."""
         return self.liveness.answered_at
 
     @property
@@ -236,56 +240,55 @@ class Peer:
         """How many messages went to it."""
         return self.traffic.messages_out
 
-    # Where it is.
+    # Addresses and paths.
 
     @property
     def reach(self) -> Reach:
-        """What is known of the way to it; who only asks takes the questions below."""
+        """What is known about the path to it; to query it only, use the properties below."""
         if self._reach is None:
             self._reach = Reach()
         return self._reach
 
     @property
     def connection(self) -> Connection | None:
-        """How its path was won, or why there is none; None for one that was addressed directly."""
+        """How its path was found, or why there is none; None for a peer that was addressed
+        directly."""
         return None if self._reach is None else self._reach.connection
 
     @property
     def beside(self) -> Address | None:
-        """As of its `reach`."""
+        """See `Reach`."""
         return None if self._reach is None else self._reach.beside
 
     @property
     def former(self) -> Address | None:
-        """Likewise."""
+        """See `Reach`."""
         return None if self._reach is None else self._reach.former
 
     @property
     def path(self) -> Address | None:
-        """Where its datagrams go, if not to `address`: a better way to it was found.
-
-        `PeerTable.take_path` sets it, so that what comes from there counts as the peer's.
-        """
+        """Where its datagrams go, if not to `address`: a better path was found. Set only by
+        `PeerTable.take_path`, so that datagrams from there count as the peer's."""
         return self._path
 
     @property
     def home(self) -> Address:
-        """Where its datagrams go without a better way: of a relayed node by way of a server, which
-        need not be the one in its address."""
+        """Where its datagrams go without a better path; for a relayed node through a server, not
+        necessarily the one in its address."""
         return self._home or self.address
 
     @property
     def sends_to(self) -> Address:
-        """Where its datagrams go at present."""
+        """Where its datagrams currently go."""
         return self._path or self._home or self.address
 
     @property
     def is_stranded(self) -> bool:
-        """Whether what is sent to it waits until a way to it is found."""
+        """Whether datagrams to it wait until a path is found."""
         return self._reach is not None and self._reach.stranded and self._path is None
 
     def is_silent(self, now: float) -> bool:
-        """Whether Pings were sent, nothing has come since, and an answer is overdue."""
+        """Whether Pings were sent, nothing has arrived since, and an answer is overdue."""
         return self.liveness.are_pings_ignored(self.hears_at, now)
 
     @property
@@ -301,14 +304,13 @@ class Peer:
             self.reach.beside = address
 
     def note_asked_in_the_open(self, address: Address) -> None:
-        """The same of what came as it is: of a secured peer anybody can have sent that."""
+        """The same for an unsealed datagram: for a secured peer, anybody can have sent it."""
         if address is not (self._path or self.address) and self.session.seal is None:
             self.note_asked(address)
 
     def take_pair(self, address: Address) -> None:
-        """From `address` came what nobody else could send: so it knows this node by the address
-        of this machine that it went to, and hears what leaves from there.
-        """
+        """Something came from `address` that nobody else could send: so it knows this node by the
+        address of this machine that received it, and hears what is sent from there."""
         if own_host(address) is None or address not in (self.address, self._path):
             return
         self._forget_beside()
@@ -318,15 +320,16 @@ class Peer:
             self._path = address
 
     def follow_pair(self, address: Address) -> None:
-        """The same where somebody else could have sent it: an answer from where this peer was known
-        to hear this node takes that back."""
+        """The same, if somebody else could have sent it: an answer from where this peer was known
+        to hear this node reverts it."""
         former = self.sends_to
         self.take_pair(address)
         if own_host(former) not in (None, own_host(self.sends_to)):
             self.reach.former = former
 
     def hears_former(self, address: Address) -> bool:
-        """Whether what came from `address` went to where this peer was known to hear this node."""
+        """Whether the datagram from `address` went to where this peer was known to hear this
+        node."""
         former = self.former
         return former is not None and address == former and own_host(address) == own_host(former)
 
@@ -335,7 +338,7 @@ class Peer:
             self.reach.beside = self.reach.former = None
 
     def forget_pair(self) -> None:
-        """From which address of this machine its datagrams leave is the system's choice again."""
+        """The system again chooses from which address of this machine its datagrams leave."""
         self.address = self.address[0], self.address[1]
         if self._path is not None:
             self._path = self._path[0], self._path[1]
@@ -343,26 +346,26 @@ class Peer:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its address means the same to others: it is not relayed to this node."""
+        """Whether its address has meaning for others: it is not relayed to this node."""
         host = self.address[0]
         return "@" not in host and "#" not in host
 
     def is_settled(self, now: float) -> bool:
-        """Whether the session goes to its node's own address, and is heard there: what a server
-        says of that node does not move it."""
+        """Whether the session goes to its node's own address, and is heard there: a server's word
+        about that node does not move it."""
         goes_plainly = "@" not in self.home[0] and not self.is_stranded
         is_known = self.is_authenticated and not self.is_claim
         return is_known and goes_plainly and not self.is_silent(now)
 
     def enter_proved(self) -> None:
-        """It is in no table yet, and has read what was sent to its address: so nothing waits for a
-        proof of it."""
+        """It is in no table yet, and has read what was sent to its address: nothing has to wait for
+        a proof."""
         self.purse.proved = True
 
     @property
     def is_claim(self) -> bool:
         """Whether its session may be a mere claim: a forged handshake may have begun it, and
-        nothing has come that shows otherwise. It silences nobody, and takes no name away."""
+        nothing has arrived that shows otherwise. It silences nobody, and takes no name away."""
         return not (self.purse.proved or self.initiated)
 
     @property
@@ -384,14 +387,14 @@ class Peer:
 
     @property
     def acknowledges(self) -> bool:
-        """Whether it is of our kind: it returns what it is sent, and its goodbyes name the
+        """Whether it is of our kind: it returns tokens that it is sent, and its goodbyes name the
         session."""
         facts = self.facts
         return facts.dialect is _SPEC and Capability.RETRANSMIT in facts.capabilities
 
     @property
     def is_ours(self) -> bool:
-        """Whether it passes traversal offers on."""
+        """Whether it passes on traversal offers."""
         return Capability.RELAY_FRAMES in self.facts.capabilities
 
     @property
@@ -408,12 +411,12 @@ class Peer:
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether messages are taken from it and sent to it."""
+        """Whether messages are accepted from it and sent to it."""
         return self.status is _AUTHENTICATED
 
     @property
     def proved(self) -> bool:
-        """Whether it has shown that it receives at its address."""
+        """Whether it has proved that it receives at its address."""
         return self.purse.proved
 
     @proved.setter
@@ -441,10 +444,10 @@ class Peer:
 
     @property
     def is_routing(self) -> bool:
-        """Whether messages for other nodes may be handed to it."""
+        """Whether messages for other nodes may be passed to it."""
         return self.is_authenticated and Capability.ROUTING in self.facts.capabilities
 
     @property
     def forwards(self) -> bool:
-        """Whether it may bring messages of others: it routes, or is a server that was joined."""
+        """Whether it may bring messages from others: it routes, or is a joined server."""
         return self.initiated or Capability.ROUTING in self.facts.capabilities

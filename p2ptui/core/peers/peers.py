@@ -21,13 +21,15 @@ from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
 
 class PeerTable:
-    """All peers, found by id and by address at once, in the order of their last message.
+    """All peers, found both by id and by address, in the order of their last message.
 
     Args:
         count: Called with a cause when there is no room for an alias.
-        limit: Most peers, whatever happens. Who lets in newcomers keeps to less, and makes room
-            for them first; a node that is asked at two addresses may be in it twice for a moment.
-        shares: Of it, for each address and prefix. Peers that this node asked count for nobody.
+        limit: Most peers, under all circumstances. Code that admits newcomers keeps below it, and
+            makes room for them first; a node that is asked at two addresses may briefly be in it
+            twice.
+        shares: The shares of the table, for each address and prefix. Peers that this node asked are
+            not counted.
     """
 
     def __init__(
@@ -43,18 +45,18 @@ class PeerTable:
         """The same peers, in the order of their last messages."""
         self._by_id: BoundedTable[str, Peer] = BoundedTable(limit, refuses=True)
         self.own = self._by_address.get
-        """The peer whose own address that is, or None: as quick as of a dict."""
+        """The peer with that own address, or None: as fast as a dict."""
         self._aliases: Aliases[Peer] = Aliases(count, limit)
         self._alias = self._aliases.known
         self._initiated: BoundedTable[Address, Peer] = BoundedTable(limit)
         self.relayed: Relayed[Peer] = Relayed(limit)
-        """Where relayed peers are by way of other servers than the one in their address."""
+        """Addresses of relayed peers through servers other than the one in their address."""
         self._relayed_owner = self.relayed.owner
         self.cluster = OwnCluster()
-        """Which of the joined servers stand for each other."""
+        """Which of the joined servers can stand in for each other."""
         self.on_rerouted: Callable[[Peer], None] = lambda _: None
-        """Called with each peer whose datagrams go another way from now on."""
-        # Kept, not counted anew: of ten thousand peers that takes milliseconds.
+        """Called with each peer whose path has changed."""
+        # Maintained, not counted anew: with ten thousand peers that takes milliseconds.
         self._statuses: Counter[PeerStatus] = Counter()
 
     def __len__(self) -> int:
@@ -82,34 +84,34 @@ class PeerTable:
         return peer if peer is not None and peer.is_authenticated else None
 
     def own_address(self, address: Address) -> Address:
-        """The own address of the peer at `address`; where nobody is, that itself.
+        """The own address of the peer at `address`, or `address` itself if there is no peer.
 
-        Whoever waits for a handshake, or ends it, knows it by this one: a peer has other addresses
-        too, and they change.
+        Code that waits for a handshake, or ends it, uses this one: a peer has other addresses too,
+        and they change.
         """
         peer = self.at(address)
         return address if peer is None else peer.address
 
     @property
     def aliases(self) -> int:
-        """How many addresses count as some peer's besides its own."""
+        """How many addresses are further addresses of some peer."""
         return len(self._aliases)
 
     def sizes(self) -> dict[str, int]:
-        """How many there are, and at how many addresses besides their own."""
+        """How many peers there are, and how many further addresses."""
         return {"peers": len(self), "aliases": self.aliases}
 
     def aliases_of(self, peer: Peer) -> Collection[Address]:
-        """From where a peer may send besides its own address."""
+        """The further addresses that a peer may send from."""
         return self._aliases.of(peer)
 
     def add_alias(self, peer: Peer, address: Address, standing: Standing) -> bool:
-        """What comes from `address` is from `peer` too; whether that is so.
+        """Datagrams from `address` are from `peer` too; returns whether that was accepted.
 
         Args:
             peer: The peer.
-            address: Where it sends from; the own address of a peer is never another's.
-            standing: How well that is known.
+            address: Where it sends from; the own address of a peer never belongs to another.
+            standing: How certain that is.
         """
         if address in self._by_address:
             return self._by_address[address] is peer
@@ -120,18 +122,18 @@ class PeerTable:
         return owner is peer
 
     def remove_aliases(self, peer: Peer) -> None:
-        """The peer sends from its own address only, and its datagrams go there."""
+        """The peer sends only from its own address, and its datagrams go there."""
         self._aliases.clear(peer)
         self._route(peer, None, peer._home)
 
     def take_path(self, peer: Peer, address: Address, *, still_arrives: bool = False) -> bool:
-        """Send a peer's datagrams to `address`, and count what comes from there as its own.
+        """Send a peer's datagrams to `address`, and count datagrams from there as its own.
 
         Args:
-            peer: Whose.
-            address: Where to.
-            still_arrives: Whether the last way works, too: then what is under way is not sent again
-                at once.
+            peer: The peer.
+            address: The new destination.
+            still_arrives: Whether the previous path works too: then datagrams in flight are not
+                retransmitted at once.
 
         Returns:
             False, and nothing is changed, if that is the own address of another peer.
@@ -145,20 +147,21 @@ class PeerTable:
         return True
 
     def leave_path(self, peer: Peer, *, still_arrives: bool = False) -> None:
-        """Send a peer's datagrams to its own address; what comes by the path is still its own.
+        """Send a peer's datagrams to its own address; datagrams from the path still count as its
+        own.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             still_arrives: As for `take_path`.
         """
         self._route(peer, None, peer._home, still_arrives=still_arrives)
 
     def rehome(self, peer: Peer, address: Address) -> bool:
-        """A peer is at another address, and no longer at its own; whether that is so.
+        """A peer has a new own address; returns whether that was accepted.
 
         Args:
-            peer: Which; it goes on as it is.
-            address: Where nobody is.
+            peer: The peer; it is otherwise unchanged.
+            address: A free address.
         """
         if address in self._by_address or self._by_address.get(peer.address) is not peer:
             return False
@@ -182,10 +185,10 @@ class PeerTable:
         return True
 
     def exchange(self, one: Peer, other: Peer) -> bool:
-        """Two peers have each other's addresses by now; whether that is so.
+        """Two peers have swapped addresses; returns whether that was accepted.
 
         Args:
-            one: Which came by itself, and has no other way.
+            one: A peer that came by itself and has no other path.
             other: Likewise.
         """
         pair = one, other
@@ -205,14 +208,15 @@ class PeerTable:
         return True
 
     def add_relay(self, peer: Peer, address: Address) -> bool:
-        """A relayed peer is at `address` by way of another server, too; whether that is so."""
+        """A relayed peer is also at `address` through another server; returns whether that was
+        accepted."""
         if address in self._by_address:
             return self._by_address[address] is peer
         return self.relayed.enter(peer, address)
 
     def may_be_brought(self, node_id: str, server: Peer) -> bool:
-        """Whether a server may speak for a node: it has no session here, or goes by a relay of
-        this server."""
+        """Whether a server may speak for a node: it has no session here, or uses a relay of this
+        server."""
         known = self.authenticated(node_id)
         if known is None or known.is_claim:
             return True
@@ -220,22 +224,21 @@ class PeerTable:
         return by_server == known.address or by_server in self.relayed.of(known)
 
     def may_be_moved(self, node_id: str, server: Peer, now: float) -> bool:
-        """Whether an offer that a server brings unasked may find another way for a node's session.
-
-        Whoever wrote the offer answers the checks, and may have joined that server under the id.
-        """
+        """Whether an offer that a server brings unasked may find another path for a node's session.
+        The writer of the offer answers the checks, and may have joined that server under the id."""
         known = self.authenticated(node_id)
         if known is None or known.is_settled(now):
             return known is None
         return "@" not in known.home[0] or self.may_be_brought(node_id, server)
 
     def take_home(self, peer: Peer, address: Address) -> None:
-        """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
+        """Send a relayed peer's datagrams to its own address, or to one that `add_relay`
+        accepted."""
         self._route(peer, peer._path, None if address == peer.address else address)
 
     def note_own_move(self, peer: Peer) -> None:
-        """Datagrams go to where they went, and from another place: what was learnt of the way does
-        not hold any more (RFC 9000, section 9.4), and what was under way may be lost."""
+        """Datagrams go to the same address, but from another place: what was learnt about the path
+        is no longer valid (RFC 9000, section 9.4), and datagrams in flight may be lost."""
         peer.channel.sender.leave_path(still_arrives=False)
         self.on_rerouted(peer)
 
@@ -252,10 +255,10 @@ class PeerTable:
         *,
         still_arrives: bool = False,
     ) -> None:
-        """The one place that changes where datagrams go.
+        """The only place that changes where datagrams go.
 
-        No change of the way is without consequences: what was learnt of the last one (datagram
-        size, round trip, congestion window) does not hold for the next (RFC 9000, section 9.4).
+        Every change of path has consequences: what was learnt about the previous one (datagram
+        size, round trip, congestion window) does not apply to the next (RFC 9000, section 9.4).
         """
         before = peer.sends_to
         peer._path, peer._home = path, home
@@ -274,12 +277,12 @@ class PeerTable:
         return peer if is_ready else None
 
     def recent(self) -> Iterator[Peer]:
-        """All peers, the one heard of last first."""
+        """All peers, the most recently heard first."""
         return self._recent.newest_first()
 
     @property
     def initiated(self) -> Iterable[Peer]:
-        """Those that this node asked for a session."""
+        """The peers that this node asked for a session."""
         return self._initiated.values()
 
     @property
@@ -288,16 +291,15 @@ class PeerTable:
         return [peer for peer in self._initiated.values() if peer.is_joined_server]
 
     def has_session_at(self, address: Address) -> bool:
-        """Whether there is a session with the peer at an address, or one that is resumed."""
+        """Whether there is a session with the peer at an address, or one being resumed."""
         peer = self.at(address)
         return peer is not None and (peer.is_authenticated or peer.resumes)
 
     def best_servers(self, now: float) -> list[Peer]:
-        """The joined servers, the one of most use first; whoever needs one takes it from here.
+        """The joined servers, the most useful first; code that needs a server takes it from here.
 
-        One that is silent comes last, one that relays before one that does not, and then the
-        quickest; of a cluster the home first. A server whose round trip was never measured is not
-        taken for a quick one.
+        Silent ones come last, relaying ones before others, then quicker ones first; in a cluster,
+        the home comes first. A server whose round trip was never measured does not count as quick.
 
         Args:
             now: The time, seconds.
@@ -328,21 +330,21 @@ class PeerTable:
             self._initiated.put(peer.address, peer)
 
     def set_status(self, peer: Peer, status: PeerStatus) -> None:
-        """Note how far a peer is."""
+        """Record the status of a peer."""
         if self._by_address.get(peer.address) is peer:
             self._statuses[peer.status] -= 1
             self._statuses[status] += 1
         peer.status = status
 
     def set_initiated(self, peer: Peer) -> None:
-        """From now on it counts as one that this node asked for a session."""
+        """From now on it counts as a peer that this node asked for a session."""
         peer.initiated = True
         self._settle(peer)
         if self._by_address.get(peer.address) is peer and peer.address not in self._initiated:
             self._initiated.put(peer.address, peer)
 
     def note_proved(self, peer: Peer) -> None:
-        """Somebody receives at a peer's address: it makes room for nobody any more."""
+        """A peer's address is proved: it no longer makes room for others."""
         self._settle(peer)
 
     def _settle(self, peer: Peer) -> None:
@@ -357,7 +359,7 @@ class PeerTable:
             self._initiated.pop(address, None)
 
     def identify(self, peer: Peer, info: NodeInfo) -> None:
-        """Note who a peer says it is, which may be another than before."""
+        """Record who a peer says it is, which may have changed."""
         self._forget_id(peer)
         peer.facts.info = info
         self._by_id.put(info.id, peer)
@@ -367,26 +369,26 @@ class PeerTable:
             del self._by_id[peer.node_id]
 
     def touch(self, peer: Peer) -> None:
-        """A message came from `peer`: it is the most recent one now."""
+        """A message came from `peer`: it is now the most recent one."""
         if peer is not self._recent.newest:
             self._recent.touch(peer)
         if not peer.purse.proved:
             self._by_address.renew(peer.address)
 
     def crowd_at(self, address: Address, whole: int) -> Crowd[Address] | None:
-        """The address or prefix that holds all of its share of `whole` peers, and leaves no room
-        for one more at an address; None where there is room."""
+        """The address or prefix that uses up its share of `whole` peers, and leaves no room for one
+        more at an address; None if there is room."""
         return self._by_address.crowd_at(address[0], whole)
 
     def at_host(self, host: str) -> Iterator[Peer]:
-        """Peers whose own address is at a host, the first ones first."""
+        """Peers whose own address is at a host, oldest first."""
         return map(self._by_address.__getitem__, self._by_address.of_address(host))
 
     def doubtful(self, crowd: Crowd[Address] | None = None) -> list[Peer]:
         """Peers that came by themselves and never proved their address, the most silent first.
 
         Args:
-            crowd: Of which address or prefix; None: of all.
+            crowd: Only those of this address or prefix; None: all.
 
         Returns:
             At most `LOOKED_AT` of them.
@@ -395,7 +397,7 @@ class PeerTable:
         return [self._by_address[address] for address in addresses]
 
     def remove(self, peer: Peer) -> None:
-        """Take a peer out; nothing happens if another has its place by now."""
+        """Remove a peer; does nothing if another has its place by now."""
         if self._by_address.get(peer.address) is peer:
             self._uncount(peer.address)
             del self._by_address[peer.address]
@@ -411,7 +413,7 @@ def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
 
 
 def last_seen(peer: Listed, now: float, unix_now: int) -> int:
-    """When something came from `peer`, or its server told of it, as Unix time."""
+    """When something came from `peer`, or its server last listed it, as Unix time."""
     at = peer.liveness.last_received if isinstance(peer, Peer) else peer.heard_at
     return unix_now - int(max(now - at, 0))
 

@@ -1,4 +1,4 @@
-"""Relayed nodes by way of servers: each node at most once at each server."""
+"""Nodes relayed by servers: each node at most once at each server."""
 
 from typing import Final, Generic, TypeVar
 
@@ -8,13 +8,13 @@ from p2ptui.wire.address import Address
 OwnerT = TypeVar("OwnerT")
 
 RELAYS_OF_ONE: Final = 64
-"""Of each on the average, at most: servers come and go while a session lasts."""
+"""The most addresses for each on average: servers come and go while a session lasts."""
 
 
 class Relayed(Generic[OwnerT]):
-    """Addresses of relayed nodes besides the one that each has for its whole life.
+    """Further addresses of relayed nodes, besides the one that each keeps for its whole life.
 
-    There are as many for each as the node asks servers for it.
+    A node has one for each server that this node uses to reach it.
 
     Args:
         limit: Most owners.
@@ -25,23 +25,23 @@ class Relayed(Generic[OwnerT]):
             lambda: RELAYS_OF_ONE * number_of(limit), refuses=True, peer_share=INDEXED
         )
         self.owner = self._owners.get
-        """Who is at an address; None if nobody is."""
+        """The owner of an address; None if there is none."""
 
     def __len__(self) -> int:
         return len(self._owners)
 
     def of(self, owner: OwnerT) -> frozenset[Address]:
-        """Where somebody is."""
+        """The addresses of an owner."""
         return frozenset(self._owners.of_peer(owner))
 
     def enter(self, owner: OwnerT, address: Address) -> bool:
-        """Somebody is at an address, unless another is; whether that is so."""
+        """Give an owner an address, unless another one has it; returns whether that was done."""
         known = self._owners.get(address)
         if known is not None:
             return known is owner
         return self._owners.put(address, owner, peers=(owner,))
 
     def clear(self, owner: OwnerT) -> None:
-        """Somebody is gone."""
+        """Remove an owner."""
         for address in self._owners.of_peer(owner):
             del self._owners[address]

@@ -11,14 +11,14 @@ from p2ptui.wire.exchange import Account
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a node says of its keys, inside; whoever cares checks it."""
+    """What a node says about its keys, inside the exchange; unverified."""
 
     ephemeral: bool = False
-    """Whether they last no longer than it runs."""
+    """Whether the keys last only as long as the node runs."""
     statement: bytes = b""
-    """Whose it is then, as its user's identity says; not checked."""
+    """Then, whose node it is according to that user's identity; not verified."""
     boot: bytes = b""
-    """What it made when it started: an offer for it names this."""
+    """Made by the node when it started: an offer for it names this."""
 
 
 LASTING: Final = Claims()
@@ -31,13 +31,13 @@ def claims_of(account: Account) -> Claims:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A node has shown the keys of its id in a key exchange, which made keys for a session."""
+    """A node has proved the keys of its id in a key exchange, which made the keys of a session."""
 
     transport: Transport
     keys: PublicKeys
     claims: Claims = LASTING
     by_network_key: bool = False
-    """Whether the exchange was one that needs the network key."""
+    """Whether the exchange required the network key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,14 +46,15 @@ class Seal:
 
     session: SecureSession
     keys: PublicKeys
-    """The peer's; its id is theirs."""
+    """The peer's keys; its id is derived from them."""
     claims: Claims = LASTING
     on_first: Callable[[float], None] | None = None
-    """Called with the time when the first frame by the newest keys opens, if somebody waits."""
+    """Called with the time when the first frame with the newest keys opens, if something waits for
+    it."""
     due_since: float | None = None
-    """Since when new keys are due, and asked for, if they are; seconds."""
+    """Since when new keys are due and requested, if they are, seconds."""
     refusal: bytes = b""
-    """What the peer names that refuses this node's last message of the key exchange; empty where
-    nothing waits for the end of one."""
+    """What a peer names that refuses this node's last message of the key exchange; empty if no
+    exchange is pending."""
     by_network_key: bool = False
-    """Whether the keys come of an exchange that needs the network key."""
+    """Whether the keys come from an exchange that required the network key."""

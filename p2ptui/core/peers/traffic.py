@@ -1,11 +1,11 @@
-"""What has gone to a peer and come from it, and what that pays for."""
+"""What was sent to a peer and received from it, and what that pays for."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.timers import NEVER
 
 
 class Traffic(Purse):
-    """The purse of a peer, with counts besides: each datagram of a peer changes both."""
+    """The purse of a peer, extended by counters: each of its datagrams changes both."""
 
     __slots__ = ("data_at", "last_sent", "messages_in", "messages_out")
 
@@ -14,6 +14,7 @@ class Traffic(Purse):
         self.messages_in = 0
         self.messages_out = 0
         self.last_sent = NEVER
-        """When a message last went to it."""
+        """When a message was last sent to it."""
         self.data_at = NEVER
-        """When Data last went to it or came from it: heartbeats alone are no use of a session."""
+        """When Data was last exchanged with it: heartbeats alone do not mean that a session is in
+        use."""

@@ -1,4 +1,4 @@
-"""An end that goes by way of another server says so until the other end has answered."""
+"""An end that switches to another server announces it until the other end has answered."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ ANNOUNCEMENT_PAUSE_S: Final = 0.1
 
 
 class Announcing:
-    """Tells the other ends of changes.
+    """Announces changes to the other ends.
 
     Args:
-        state: The shared ground.
-        checks: Asks by way of the servers.
+        state: The shared state.
+        checks: Sends checks through the servers.
     """
 
     def __init__(self, state: NodeState, checks: WayChecks) -> None:

@@ -1,8 +1,8 @@
-"""What a server relays, for whom and how much: one ledger for both forms of relaying.
+"""What a server relays, for whom and how much: one account for both forms of relaying.
 
-A relay is a pair of nodes. Its first datagram opens it; `relay_timeout` without one closes it, as
-does the end of either session. A client that is over its rate for a moment is kept waiting within
-`buffer_size`; beyond that, and beyond every other limit, its datagrams are refused, with a reason.
+A relay is a pair of nodes. Its first datagram opens it; it closes after `relay_timeout` without a
+datagram, or when either session ends. A client that briefly exceeds its rate is delayed within
+`buffer_size`; beyond that, and beyond every other limit, its datagrams are refused with a reason.
 """
 
 from collections import Counter
@@ -65,9 +65,9 @@ class RelayControl:
     """Decides what is relayed, and when.
 
     Args:
-        state: The shared ground.
-        delivery: Asks for the proof of addresses.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Asks for proof of addresses.
+        lifecycle: Reports peers that come and go.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
@@ -162,7 +162,7 @@ class RelayControl:
         """Whether a client that asked for no answer is told of a refusal.
 
         Args:
-            client: Whom.
+            client: The client.
             now: The time, seconds.
             lasting: Whether the same will be refused in a moment, too.
         """

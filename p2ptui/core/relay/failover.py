@@ -1,16 +1,17 @@
-"""Relayed sessions and the servers that could bring them: the quickest, and the next one at once.
+"""Relayed sessions and the servers that could carry them: the quickest, with immediate failover.
 
-Each end sees for itself when nothing comes back any more: messages without an Ack, a flow that
-stops, a server that answers no Ping. Then every server that it has joined is asked whether the
-other end is behind it, the one in use included. If only others bring an answer the session moves,
-with what waits and what is known of its messages: to the session it is a change of address, as a
-direct path is. The end that moves says so, and the other follows, so that both use one server.
+Each end notices for itself when nothing comes back any more: messages without an Ack, a flow that
+stops, a server that answers no Ping. Then it asks every server that it has joined, including the
+one in use, whether the other end is behind it. If only other servers bring an answer, the session
+moves, along with its queued messages and their state: to the session this is a change of address,
+like a direct path. The end that moves announces it, and the other one follows, so that both use one
+server.
 
-While no server brings an answer, nothing is sent and no try is counted, for a while: the server is
-being restarted, or the other end has not joined it again yet.
+While no server brings an answer, nothing is sent and no try is counted, for a while: the server may
+be restarting, or the other end has not joined it again yet.
 
-A session that began without a server is helped in the same way: when its own address falls silent,
-and only a server brings an answer, it goes on by way of that one. See `rescue`.
+A session that began without a server is helped in the same way: when its own address falls silent
+and only a server brings an answer, it continues through that server. See `rescue`.
 """
 
 from collections.abc import Callable
@@ -69,11 +70,11 @@ class Failover:
     """Moves relayed sessions from server to server.
 
     Args:
-        state: The shared ground.
-        delivery: The way out, which tells of overdue messages.
-        lifecycle: Tells who comes and goes.
-        frames: Relays.
-        watch: Looks whether a server is there.
+        state: The shared state.
+        delivery: Sends messages, and reports overdue ones.
+        lifecycle: Reports peers that come and go.
+        frames: Relays datagrams.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(

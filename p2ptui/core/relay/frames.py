@@ -1,8 +1,8 @@
 """Datagrams carried for two nodes that cannot reach each other: framed, and 17 bytes longer.
 
 A server needs only the id of the other node; it could read the rest, which is not secret. The two
-nodes run a session of their own through it: whatever a session has (acknowledgements, fragments)
-works over a relay as it does directly. To each of them the other is at an address of its own kind,
+nodes run a session of their own through it: everything a session has (acknowledgements, fragments)
+works over a relay as it does directly. Each of them sees the other at an address of a special kind,
 which names the node and the server.
 """
 
@@ -75,12 +75,12 @@ class _Way:
 
 
 class RelayFrames:
-    """Wraps and unwraps as a client, and passes on as a server.
+    """Wraps and unwraps datagrams as a client, and passes them on as a server.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of servers and nodes that are gone, and ends those without a server.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports servers and nodes that have left, and ends sessions without a server.
         control: What is relayed for others, and when.
     """
 

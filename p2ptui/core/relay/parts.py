@@ -1,4 +1,4 @@
-"""The parts of relaying: as a server, and as one of the two ends that it brings together."""
+"""The parts of relaying: as a server, and as one of the two ends that it connects."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.handed import HandedOver
@@ -17,10 +17,10 @@ class RelayParts:
     """Makes the parts of relaying.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where peers come and go.
-        mesh: Takes, beside relaying, what other servers hand over.
+        mesh: Takes other messages that servers hand over.
     """
 
     def __init__(

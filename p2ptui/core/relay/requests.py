@@ -72,9 +72,9 @@ class Relay:
     """Relays for peers, and asks servers to relay.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that have left.
         control: What is relayed for others, and when.
     """
 

@@ -1,10 +1,10 @@
-"""Sessions that began at a node's own address, with no server between: which may go on by relay.
+"""Sessions that began at a node's own address, without a server: which may continue by relay.
 
-Two nodes of one LAN that found each other, or one that asked for the other's address, need no
-server. If the network between them fails, a server that both have joined for other reasons brings
-one to the other all the same. The question whether it does names a handshake message of the
-session, which no server has seen: so nobody else can move the session. What sets it off is silence
-only, to this node's own messages and Pings; nothing that arrives does.
+Two nodes on one LAN that found each other, or one that was given the other's address, need no
+server. If the network between them fails, a server that both have joined for other reasons can
+still connect them. The check whether it does names a handshake message of the session, which no
+server has seen, so nobody else can move the session. Only silence triggers it, to this node's own
+messages and Pings; nothing that arrives does.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Relayed sessions in use: which way is the quickest, and whether the flow has stopped."""
+"""Relayed sessions in use: which server is the quickest, and whether the flow has stopped."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,12 +45,12 @@ SLOWER_S: Final = 0.02
 
 
 class Surveys:
-    """Looks at sessions while they are used.
+    """Watches sessions while they are used.
 
     Args:
-        state: The shared ground.
-        checks: Asks by way of the servers.
-        watch: Looks whether a server is there.
+        state: The shared state.
+        checks: Sends checks through the servers.
+        watch: Checks whether a server is alive.
     """
 
     def __init__(self, state: NodeState, checks: WayChecks, watch: ServerWatch) -> None:

@@ -1,4 +1,4 @@
-"""What is relayed, and what is said of it: parcels, refusals, and the report of a server."""
+"""Records of relaying: parcels, refusals, and the report of a server."""
 
 import enum
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ TRANSIENT: Final = frozenset({Refusal.UNPROVED, Refusal.RATE, Refusal.UNSENDABLE
 
 
 class Refused(NamedTuple):
-    """A refusal and its words for the client."""
+    """A refusal, and the text for the client."""
 
     kind: Refusal
     text: str
@@ -70,7 +70,7 @@ class Parcel:
 
 
 class Form(Protocol):
-    """A way of writing relayed bytes."""
+    """A form of relayed bytes: how parcels are sent and handed over."""
 
     def carry(self, target: Peer, parcel: Parcel, now: float, /) -> bool:
         """Send a parcel to its target; whether it has left."""

@@ -1,8 +1,8 @@
-"""Does this server bring the two ends of a session together? The question, and its answer.
+"""Does this server connect the two ends of a session? The question, and its answer.
 
-The server could write both itself. So each names the handshake message of the session that came
-from the other end: nobody but the two ends knows both. And an answer counts only by way of the
-server that was asked.
+The server could forge both. So each names the handshake message of the session that came from the
+other end: only the two ends know both. And an answer counts only if it comes through the server
+that was asked.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,10 @@ def is_relayed(peer: Peer) -> bool:
 
 
 class WayChecks:
-    """Asks, answers, and takes the answers.
+    """Sends and answers checks, and takes the answers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         frames: Relays them.
     """

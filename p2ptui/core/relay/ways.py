@@ -1,4 +1,4 @@
-"""The ways of one relayed session: a server each, how long it takes, and which is preferred."""
+"""The ways of one relayed session: one for each server, its round trip, and which is preferred."""
 
 import math
 from collections import deque
@@ -31,7 +31,7 @@ two ways that take turns in being slow are not followed to and fro."""
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """A node by way of one server."""
+    """The way to a node through one server."""
 
     server: Peer
     address: Address
@@ -67,7 +67,7 @@ class Way:
 
 @dataclass(slots=True)
 class Trouble:
-    """Nothing comes back by the way in use."""
+    """Nothing comes back through the server in use."""
 
     began: float
     rounds: int = 0
@@ -75,7 +75,7 @@ class Trouble:
 
 @dataclass(slots=True, eq=False)
 class RelayedSession:
-    """A session that goes by way of servers."""
+    """A session that goes through servers."""
 
     peer: Peer
     ways: dict[Address, Way] = field(default_factory=dict)

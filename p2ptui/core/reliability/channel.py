@@ -42,7 +42,7 @@ _NOTHING_CAME: Final = RecentIds(0)
 
 
 class _Terms(NamedTuple):
-    """What all channels of a node have in common: each value is there once."""
+    """What all channels of a node have in common, stored once."""
 
     rto_s: tuple[float, float, float]
     gaps: tuple[float, int]
@@ -63,10 +63,10 @@ def _terms_of(
 
 
 class Channel:
-    """What is under way to a peer, and what has come from it.
+    """What is in flight to a peer, and what was received from it.
 
-    When a peer begins a new session, its channel goes on: what waits for it is sent in the new
-    session, and what it sent in the one before is still known.
+    When a peer begins a new session, its channel goes on: queued messages are sent in the new
+    session, and messages received in the previous one are still recognised.
 
     Args:
         config: The node's configuration.
@@ -430,8 +430,8 @@ class Channels:
 
     Args:
         config: The node's configuration.
-        rng: Where their numbering starts.
-        shares: Of the memory, for each address and prefix.
+        rng: The source of their first sequence numbers.
+        shares: The shares of that memory, for each address and prefix.
     """
 
     def __init__(self, config: Config, rng: Random, shares: Shares) -> None:

@@ -1,4 +1,4 @@
-"""How much may be under way to one peer, and how fast it leaves: slow start, halving, pacing."""
+"""How much may be in flight to one peer, and how fast it leaves: slow start, halving, pacing."""
 
 import math
 from typing import Final
@@ -23,10 +23,10 @@ class CongestionWindow:
     """A window in bytes in the manner of NewReno (RFC 5681, RFC 9002 section 7).
 
     Args:
-        datagram_bytes: The unit in which the window is counted.
-        initial: Window at the start, datagrams.
-        maximum: Its ceiling, datagrams.
-        rtt: The estimator of the same path, for the pace.
+        datagram_bytes: The unit of the window.
+        initial: The initial window, datagrams.
+        maximum: The largest window, datagrams.
+        rtt: The round-trip estimator of the same path, for pacing.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""When what is under way counts as lost: a heap of deadlines, of which each message has one."""
+"""When messages in flight count as lost: a heap with one deadline for each message."""
 
 import heapq
 from typing import Final, TypeAlias

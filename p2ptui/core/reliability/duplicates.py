@@ -1,8 +1,8 @@
-"""What a peer has already sent: told by the ids of messages; their numbers say what was forgotten.
+"""What a peer has already sent: recognised by message id; numbers show what has been forgotten.
 
 A number alone proves nothing: anybody can write one into a forged datagram. So a message is a
-duplicate only if its id has come before, and a number outside the window of its session is
-neither new nor a duplicate: nothing is known of it, and it is not acknowledged.
+duplicate only if its id has been seen before, and a number outside the window of its session is
+neither new nor a duplicate: nothing is known about it, and it is not acknowledged.
 """
 
 import enum
@@ -32,7 +32,7 @@ def sequence_distance(later: int, earlier: int) -> int:
 
 
 class Verdict(enum.Enum):
-    """What is known of a message."""
+    """What is known about a message."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
@@ -126,12 +126,12 @@ class RecentIds:
 
 
 class ReceivedNumbers:
-    """The window of the numbers of one session, and the gaps in it.
+    """The window of received numbers of one session, and the gaps in it.
 
     Args:
         first: The number of the message that began the session.
-        reorder_wait_s: How long a gap may be mere reordering, seconds.
-        requests: How often a missing number is asked for.
+        reorder_wait_s: How long a gap is taken for mere reordering, seconds.
+        requests: How often a missing number is requested.
     """
 
     __slots__ = ("_gaps", "_highest", "_reorder_wait_s", "_requests", "is_used")

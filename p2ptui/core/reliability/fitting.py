@@ -1,4 +1,5 @@
-"""Messages follow the size of their path: what has become too large goes on in smaller pieces."""
+"""Messages are resized to their path: those that have become too large continue in smaller
+pieces."""
 
 from typing import Final
 
@@ -14,16 +15,16 @@ MUCH_BYTES: Final = 128 * 1024
 
 
 class Fitting:
-    """Keeps what is under way to one peer within what its path carries.
+    """Keeps messages in flight to one peer within what its path carries.
 
-    A message goes on under its number and its id, so its receiver still takes it once.
+    A message keeps its number and its id, so its receiver still accepts it only once.
 
     Args:
         outbox: All messages.
-        window: What may be under way.
-        transfers: Cuts messages.
-        room: What the receiver has room for.
-        path: The path's size.
+        window: How much may be in flight.
+        transfers: Cuts messages into fragments.
+        room: How much room the receiver has.
+        path: The size of datagrams on the path.
     """
 
     __slots__ = ("_outbox", "_path", "_room", "_size", "_transfers", "_window")

@@ -1,4 +1,4 @@
-"""Messages larger than a datagram, as their sender cuts them, and what of them has arrived."""
+"""Messages larger than a datagram, as their sender cuts them, and what has arrived of them."""
 
 import math
 from collections import deque
@@ -17,15 +17,15 @@ trip of its own."""
 
 
 class OutgoingTransfer:
-    """One message under way in fragments: what to send next, what is lost, what has arrived.
+    """One message in flight in fragments: what to send next, what is lost, what has arrived.
 
-    Loss is detected by time, as in RACK (RFC 8985, section 6.2): a fragment is
-    lost when one sent sufficiently later has arrived.
+    Loss is detected by time, as in RACK (RFC 8985, section 6.2): a fragment is lost when one sent
+    sufficiently later has arrived.
 
     Args:
         sequence: The message's sequence number, which names the transfer.
         message: Its bytes.
-        datagram_bytes: Largest frame.
+        datagram_bytes: The largest frame.
     """
 
     __slots__ = (

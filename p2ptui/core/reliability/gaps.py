@@ -1,7 +1,7 @@
-"""Numbers that a peer has used and that have not come: kept as stretches, asked for in time.
+"""Numbers that a peer has used but that have not arrived: kept as ranges, requested in time.
 
-One datagram opens at most one stretch and splits at most one, however far its number jumps, so
-that what a forged number costs does not depend on the number.
+One datagram opens at most one range and splits at most one, however far its number jumps, so the
+cost of a forged number does not depend on the number.
 """
 
 from bisect import bisect_right
@@ -35,11 +35,11 @@ def _first(stretch: _Stretch) -> int:
 class Gaps:
     """Missing numbers, oldest first.
 
-    Numbers here do not wrap: they go on counting.
+    Numbers do not wrap here: they keep counting up.
 
     Args:
-        reorder_wait_s: How long a gap may be mere reordering, seconds.
-        requests: How often a missing number is asked for.
+        reorder_wait_s: How long a gap is taken for mere reordering, seconds.
+        requests: How often a missing number is requested.
     """
 
     __slots__ = ("_ask_at", "_credit", "_reorder_wait_s", "_requests", "_stretches", "forgotten")

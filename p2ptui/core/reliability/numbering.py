@@ -1,4 +1,4 @@
-"""The numbers of one side's reliable messages: taken when a message first leaves, and never far
+"""The numbers of one side's reliable messages: assigned when a message first leaves, and never far
 beyond what the other side has acknowledged."""
 
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW, sequence_distance

@@ -1,6 +1,6 @@
-"""All messages of one session that have not ended: those that wait, and those that have left.
+"""All unfinished messages of one session: those that wait, and those that have left.
 
-And the last ones that have: their receiver may still ask for them.
+It also keeps the last finished ones: their receiver may still ask for them.
 """
 
 from collections import OrderedDict, deque
@@ -119,7 +119,7 @@ class Outbox:
     have no room, and for the node itself, which always has.
 
     Args:
-        max_queued_bytes: What may wait, or be under way.
+        max_queued_bytes: How much may wait or be in flight.
     """
 
     __slots__ = (
@@ -281,12 +281,12 @@ class Outbox:
 
 
 class ResendBuffer:
-    """The latest acknowledged messages, by number: the Ack may be lost, not they.
+    """The latest acknowledged messages, by number, in case their receiver asks for them again.
 
-    A request for one crosses its Ack on the way, so that it is of no use after a short time.
+    Such a request has crossed the Ack on the way, so messages are kept only for a short time.
 
     Args:
-        limit_bytes: What may be kept.
+        limit_bytes: How much may be kept.
     """
 
     __slots__ = ("_limit_bytes", "_messages", "_used_bytes", "due")

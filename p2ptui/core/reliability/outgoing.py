@@ -1,4 +1,4 @@
-"""Messages that wait for their acknowledgement, and the queue of those that leave in fragments."""
+"""Messages that wait for their acknowledgement, and the queue of those sent in fragments."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -17,18 +17,19 @@ MAX_TRANSFER_BYTES: Final = 1 << 20
 class OutgoingMessage:
     """One message that waits for its acknowledgement.
 
-    It has no number until it first leaves: numbers that are used up by messages which never left
-    would tell the receiver of gaps that nothing fills.
+    It has no number until it first leaves: numbers used up by messages that never left would look
+    to the receiver like gaps that nothing fills.
 
     Args:
-        draft: What is to be sent; None once it has been written.
+        draft: The message to send; None once it has been written.
         message_id: Its id.
         kind: Its `message_type`.
-        size_bytes: Its bytes on the wire; before it has its number, at most.
-        token: By which its end is told.
-        whole: Whether it leaves in one datagram, whatever its size: the peer takes no fragments.
+        size_bytes: Its bytes on the wire; an upper bound until it has its number.
+        token: Names it in the report of its result.
+        whole: Whether it leaves in one datagram, whatever its size, since the peer takes no
+            fragments.
         for_reader: Whether it is for a program that reads at the other end, and waits while that
-            has no room.
+            program has no room.
     """
 
     __slots__ = (
@@ -138,10 +139,10 @@ class OutgoingMessage:
 
 
 class Finished:
-    """A message that is done with.
+    """A finished message.
 
     Args:
-        message: Which.
+        message: The message.
         status: What became of it.
         rtt_s: The round trip, seconds; None if it was not measured.
         reason: Why it was not delivered.
@@ -179,7 +180,7 @@ class Finished:
 
 
 class TransferQueue:
-    """Large messages: some under way, the others in the order in which they came."""
+    """Large messages: some in flight, the others in the order in which they were queued."""
 
     __slots__ = ("_under_way", "_waiting", "bytes_under_way", "count")
 

@@ -16,16 +16,17 @@ from p2ptui.core.reliability.turns import Turns
 
 
 class SenderParts:
-    """What the sending half of one session is made of.
+    """The parts of the sending half of one session.
 
     Args:
         options: `[reliability]` of the configuration.
         rtt: The path's round-trip estimator.
         first_sequence: Where the numbering starts; the first message has the number after it.
-        datagram_bytes: Messages above this size travel in fragments, to begin with.
-        ceiling_bytes: Datagrams grow to this, where the path carries it; None: not at all.
-        rested: What is left of an earlier one, whose place this takes.
-        numbering: The one that numbered before; None: a new one.
+        datagram_bytes: Messages above this size travel in fragments at first.
+        ceiling_bytes: Datagrams grow up to this size where the path carries it; None: they do not
+            grow.
+        rested: The remains of an earlier sender, which this one replaces.
+        numbering: The earlier sender's numbering; None: a new one.
     """
 
     __slots__ = (

@@ -1,13 +1,13 @@
-"""What size of datagram a path carries: found by probes, upwards and downwards (RFC 8899).
+"""The size of datagrams that a path carries: found by probes, upwards and downwards (RFC 8899).
 
-Data begins at the base size. While much waits to be sent, larger probes look for a larger size.
-When large datagrams are lost again and again, pairs of probes tell loss from a black hole: of each
-pair one is as large as what was lost, the other one small. Only if the small ones pass and the
-large ones never do, data shrinks, and further probes find out how far.
+Data begins at the base size. While much is queued, larger probes look for a larger size. When large
+datagrams are lost again and again, pairs of probes tell random loss from a black hole: one probe of
+each pair is as large as the lost datagrams, the other one small. Only if the small ones pass and
+the large ones never do are datagrams made smaller, and further probes find out how small.
 
-Nothing here is believed but probes of one's own that came back, datagrams that were acknowledged,
-and what the own system refuses to send: neither a forged datagram nor a peer that says nothing can
-make a path smaller than the floor.
+Only three things are believed here: this node's own probes that came back, datagrams that were
+acknowledged, and what the local system refuses to send. Neither a forged datagram nor a peer that
+says nothing can make a path smaller than the floor.
 """
 
 import math
@@ -57,7 +57,7 @@ IPv6), 1,400 to 1,460 (tunnels), 1,480, 1,492 (PPPoE), 1,500, 4,352 and 9,000 by
 
 
 class Probe(NamedTuple):
-    """A datagram that is to be sent to see whether it passes."""
+    """A datagram that is sent to see whether it passes."""
 
     key: str
     """What its answer will name: 16 hexadecimal digits that nobody can guess."""
@@ -78,7 +78,7 @@ class _Doubt:
 
 @dataclass(slots=True)
 class _Search:
-    """The largest size that passes, between one that does and one that does not."""
+    """The search for the largest size that passes, between one that does and one that does not."""
 
     low: int
     high: int
@@ -117,12 +117,12 @@ class _Round:
 class PathMtu:
     """The size of datagrams on one path to a peer.
 
-    `take` says what is to be sent, `handle_answer` takes what comes back, `handle_timeout` what
-    does not. The sender of data tells what of it was lost and what passed.
+    `take` returns what is to be sent, `handle_answer` takes the answers, `handle_timeout` the
+    missing ones. The sender reports which of its data was lost and which passed.
 
     Args:
-        base_bytes: The size it begins with.
-        ceiling_bytes: Nothing larger is tried; never less than the base.
+        base_bytes: The initial size.
+        ceiling_bytes: The largest size tried; never less than the base.
         rtt: The path's round-trip estimator.
     """
 

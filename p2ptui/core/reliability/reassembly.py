@@ -88,11 +88,11 @@ class _Partial:
 
 
 class ReassemblyBudget:
-    """Bytes that partial messages of all peers together may hold.
+    """Memory for the partial messages of all peers together.
 
     Args:
-        limit_bytes: Of all.
-        shares: Of these, and of the messages, for each address and prefix.
+        limit_bytes: Most bytes in total.
+        shares: The shares of bytes and of messages, for each address and prefix.
     """
 
     def __init__(self, limit_bytes: int, shares: Shares | None = None) -> None:
@@ -127,7 +127,7 @@ class ReassemblyBudget:
 
 @dataclass(slots=True)
 class Assembled:
-    """What a fragment led to."""
+    """The result of a fragment."""
 
     report: FragmentAck | None = None
     """To be sent now."""
@@ -139,7 +139,7 @@ class Assembled:
 
 @dataclass(frozen=True, slots=True)
 class _Completed:
-    """A finished message, as far as its fragments are known again by it."""
+    """A completed message, as far as needed to recognise its fragments."""
 
     total_bytes: int
     chunk_bytes: int
@@ -156,13 +156,13 @@ class _Completed:
 class Reassembly:
     """The messages of one peer that are arriving in fragments.
 
-    A message that is whole stays until its reader has decided: `accept` confirms it, `defer`
-    leaves it one fragment short, `discard` forgets it.
+    A complete message stays until its reader has decided: `accept` confirms it, `defer` leaves it
+    one fragment short, `discard` forgets it.
 
     Args:
         max_message_bytes: Longer messages are refused.
-        max_bytes: What partial messages of this peer may hold.
-        timeout_s: A partial message to which nothing is added expires.
+        max_bytes: Most bytes that partial messages of this peer may hold.
+        timeout_s: How long a partial message lives without a new fragment, seconds.
         budget: The limit over all peers.
     """
 

@@ -1,4 +1,4 @@
-"""What the receiver said it has room for: nothing is sent beyond that, and what it refused waits
+"""How much room the receiver says it has: nothing is sent beyond that, and refused messages wait
 without counting a try (in the manner of TCP's zero window, RFC 9293 section 3.8.6.1)."""
 
 from typing import Final

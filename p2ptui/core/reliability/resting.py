@@ -1,7 +1,7 @@
-"""What is kept of a sender that has nothing to do: most peers are sent nothing most of the time.
+"""What is kept of an idle sender: most peers are sent nothing most of the time.
 
-A sender has a dozen parts, which take kilobytes. Once nothing waits, nothing is under way and
-nothing can be asked for again, it is taken apart: what a new one would begin with anyway goes, and
+A sender has a dozen parts, which take kilobytes. Once nothing is queued or in flight and nothing
+can be requested again, it is taken apart: state that equals that of a new sender is dropped, and
 what was learnt or agreed stays. It is put together again for the next message.
 """
 
@@ -16,7 +16,7 @@ from p2ptui.core.reliability.skips import Skips
 class Kept:
     """Parts of a sender that have learnt something; None for those that have not.
 
-    Few senders have any: of most nothing but a `Resting` is left.
+    Few senders have any: for most, only a `Resting` remains.
     """
 
     __slots__ = ("path", "room", "skips")
@@ -44,14 +44,14 @@ NOTHING_KEPT: Final = Kept()
 
 
 class Resting:
-    """A sender that rests; never changed, so that those which know the same are one object.
+    """An idle sender; never changed, so that equal ones can share one object.
 
     Args:
-        grows: As of its `PathMtu`.
+        grows: As in its `PathMtu`.
         sealed_bytes: Likewise.
         passed_bytes: The largest datagram that is known to have arrived.
         window: What its congestion window has learnt.
-        retransmissions: Datagrams that were sent again so far.
+        retransmissions: Datagrams retransmitted so far.
         learnt: Its parts that have learnt something.
     """
 

@@ -28,13 +28,13 @@ _WHAT_IT_KNOWS: Final = (
 class RttEstimator:
     """Smoothed round trip of one path.
 
-    The caller keeps Karn's rule: it hands over no sample of a datagram that
-    was sent more than once (RFC 6298, section 3).
+    The caller keeps Karn's rule: it passes in no sample from a datagram that was sent more than
+    once (RFC 6298, section 3).
 
     Args:
         initial_rto_s: The timeout before the first sample, seconds.
-        min_rto_s: Its floor; RFC 6298 asks for 1 s, here an option, since both
-            ends answer at once and a terminal wants to see loss quickly.
+        min_rto_s: Its floor; RFC 6298 asks for 1 s. Here it is an option, since both ends answer at
+            once and a terminal wants to see loss quickly.
         max_rto_s: Its ceiling.
     """
 
@@ -103,10 +103,11 @@ class RttEstimator:
 
 
 class SecondAcks:
-    """Tells whether a message was lost, or its timeout too short: then a second Ack comes.
+    """Tells a lost message from a timeout that was too short: in the latter case a second Ack
+    arrives.
 
     Args:
-        rtt: What learns from that.
+        rtt: The estimator that learns from it.
     """
 
     __slots__ = ("_expected", "_rtt")

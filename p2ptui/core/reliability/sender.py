@@ -1,9 +1,9 @@
-"""What one peer must acknowledge: sent within the window, again after a timeout, or given up.
+"""What one peer must acknowledge: sent within the window, repeated after a timeout, or given up.
 
-A message that fits a datagram is acknowledged as a whole. A longer one leaves
-in fragments, and counts as delivered when its Ack or the report of its
-completion arrives. Small messages overtake large ones, but nothing leaves so far
-ahead that the receiver would no longer know whether it has come before.
+A message that fits a datagram is acknowledged as a whole. A longer one leaves in fragments, and
+counts as delivered when its Ack or the report of its completion arrives. Small messages overtake
+large ones, but nothing is sent so far ahead that the receiver could no longer tell whether it is a
+duplicate.
 """
 
 from collections.abc import Iterator

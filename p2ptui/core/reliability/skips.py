@@ -1,5 +1,6 @@
-"""How a sender goes on after it gave up more than the receiver's window holds: it says so, with
-something that only the owner of the session knows, and waits until that is acknowledged."""
+"""How a sender goes on after giving up more numbers than the receiver's window holds: it announces
+the skip, with something that only the owner of the session knows, and waits until that is
+acknowledged."""
 
 import math
 from typing import Final
@@ -12,12 +13,12 @@ PAUSE_S: Final = 1.0
 
 
 class Skips:
-    """The announcement that is under way, if any.
+    """The announcement in flight, if any.
 
     Args:
-        numbering: The numbers that it is about.
+        numbering: The numbers that are skipped.
         rtt: The path's round-trip estimator.
-        max_tries: How often one is sent.
+        max_tries: How often an announcement is sent.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Messages under way in fragments: what leaves, what is reported, what counts as lost."""
+"""Messages in flight in fragments: which leave, which are reported, which count as lost."""
 
 import math
 from typing import Final
@@ -23,15 +23,15 @@ _TRIES_FACTOR: Final = 2
 
 
 class Transfers:
-    """The part of a sender that knows of fragments.
+    """The part of a sender that handles fragments.
 
     Args:
         outbox: All messages.
-        window: What may be under way.
+        window: How much may be in flight.
         rtt: The path's round-trip estimator.
-        deadlines: When what is under way counts as lost.
-        path: The largest datagram that passes, and who is told of what does.
-        max_tries: Of one datagram.
+        deadlines: When messages in flight count as lost.
+        path: The largest datagram that passes; it is told which ones do.
+        max_tries: How often one datagram is sent.
     """
 
     __slots__ = (

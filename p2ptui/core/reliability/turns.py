@@ -1,4 +1,4 @@
-"""Whose turn it is: small messages and large ones, those for readers and those for the node."""
+"""Which message is sent next: small or large ones, those for readers or those for the node."""
 
 from typing import Final
 
@@ -16,9 +16,9 @@ class Turns:
     """Chooses among the messages of one session.
 
     Args:
-        outbox: All that have not ended.
-        numbering: Tells how far ahead of the oldest a message would be.
-        room: What the readers at the other end have room for.
+        outbox: All unfinished messages.
+        numbering: Says how far ahead of the oldest a message would be.
+        room: How much room the readers at the other end have.
     """
 
     __slots__ = ("_numbering", "_outbox", "_room", "overtaken")

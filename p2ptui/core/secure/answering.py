@@ -1,9 +1,9 @@
-"""The key exchange as the side that answers: requests with one wait beside all that there is.
+"""The answering side of the key exchange: requests that carry one wait without changing anything.
 
 Such a request is never accepted at once, and nothing is guessed about it. It is answered with
-message 2, as far as it pays for that, and waits for message 3, whether its address is free, in use,
-or its id is owned elsewhere. Message 3 shows the keys of the id, at the address that was answered:
-whoever can do that is the owner, and `completing` lets it in. Until then nothing changes.
+message 2, as far as it pays for that, and waits for message 3, whether its address is free or in
+use and whether or not its id has another owner. Message 3 proves the keys of the id, at the address
+that was answered: its sender is the owner, and `completing` admits it. Until then nothing changes.
 """
 
 from collections.abc import Callable
@@ -43,12 +43,12 @@ def _tell_nobody(_number: int) -> None:
 
 
 class Answering:
-    """Answers requests with a key exchange, and lets in who completes it.
+    """Answers requests with a key exchange, and admits those that complete it.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        sessions: Where peers are let in.
+        sessions: Where peers are admitted.
     """
 
     def __init__(self, state: NodeState, seals: Seals, sessions: SessionParts) -> None:

@@ -1,7 +1,7 @@
-"""A request for a new session with a peer, beside the one that goes on until it is answered.
+"""A request for a new session with a peer, beside the old one, which goes on until the answer.
 
-Whatever anybody on the way does to the request, or answers, the session stays as it is: only an
-answer that shows the keys of the peer's id begins the new one, in which what waits goes on.
+Whatever anybody on the path does to the request or answers, the session stays as it is: only an
+answer that proves the keys of the peer's id begins the new session, where queued messages continue.
 """
 
 import sys
@@ -38,8 +38,8 @@ class Beside:
     """Asks peers for a new session while the old one goes on.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where the new session begins.
     """
 

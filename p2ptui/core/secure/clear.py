@@ -1,4 +1,4 @@
-"""What may still come in the clear from where a secured peer is: handshakes, and nothing else."""
+"""Messages that may still arrive in the clear from a secured peer's address: handshakes only."""
 
 from collections.abc import Callable
 from typing import Final
@@ -21,13 +21,13 @@ HANDSHAKES: Final = frozenset({MessageType.HANDSHAKE_REQUEST, MessageType.HANDSH
 
 
 class Clear:
-    """Judges messages by whether they are sealed and ought to be.
+    """Judges messages by whether they are sealed and should be.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         answering: Takes requests with a key exchange.
-        sessions: Where a peer ends that refuses this node, or is asked otherwise.
-        opening: Takes what is sealed.
+        sessions: Ends sessions with peers that refuse this node, or asks them in another way.
+        opening: Takes sealed frames.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Clear:
         Args:
             data: Its datagram.
             address: Where it came from.
-            message: Which.
+            message: The message.
             peer: Who is there, if anybody is.
             now: The time, seconds.
             is_sealed: Whether it came under the seal of that one.

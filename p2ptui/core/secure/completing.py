@@ -1,4 +1,4 @@
-"""The last message of a key exchange: it shows the keys of the id, and lets its sender in."""
+"""The last message of a key exchange: it proves the keys of the id, and admits its sender."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,14 +39,14 @@ def _tell_nobody(_number: int, _now: float) -> None:
 
 
 class Completing:
-    """Lets in who completes a key exchange.
+    """Admits nodes that complete a key exchange.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        answering: Has answered.
-        sessions: Where peers are let in.
-        ask_before: Asks who is at the address already.
+        answering: Has answered their requests.
+        sessions: Where peers are admitted.
+        ask_before: Asks the peer that is at the address already.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
-"""Another node has shown its keys at the address of a secured peer: that one is asked first.
+"""Another node has proved its keys at the address of a secured peer: that peer is asked first.
 
-A program that makes new keys each time it runs may be killed, and run again at the same port. Then
-nobody answers for the one before, and the newcomer has the address. But whoever is on the path can
-also complete an exchange there, with keys of his own. He is no reason to end a session whose other
-end still answers under its seal (RFC 9000, section 9.3: an address proves nothing about a session).
+A program that makes new keys at each start may be killed and started again on the same port. Then
+nobody answers for the previous node, and the newcomer gets the address. But an attacker on the path
+can also complete an exchange there, with keys of its own. That is no reason to end a session whose
+other end still answers under its seal (RFC 9000, section 9.3: an address proves nothing about a
+session).
 """
 
 from collections.abc import Callable
@@ -34,11 +35,11 @@ class _Asked:
 
 
 class Displacing:
-    """Asks secured peers whether they are still there, before others have their address.
+    """Asks secured peers whether they are still there before others get their address.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Tells who has left.
     """
 
@@ -62,7 +63,7 @@ class Displacing:
         Args:
             before: The peer.
             let_in: Lets the other one in, at a time: the peer has gone.
-            refuse: Tells it why not, at a time.
+            refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
         if before in self._asked:

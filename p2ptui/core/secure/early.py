@@ -1,10 +1,10 @@
-"""Sealed frames that arrive before the last message of their key exchange wait for it.
+"""Sealed frames that arrive before the last message of their key exchange, and wait for it.
 
-Who asked has the keys first, and may speak as soon as that message has left. Where it goes by way
-of a server, and a direct path is found meanwhile, or where the network changes the order, the next
-frame is here first. Nobody repeats a Ping, so a frame that was dropped for that would be lost
-(RFC 9001, section 5.7, keeps such packets too). Nothing is opened or answered before the session
-has begun, and then each frame is taken as if it came now.
+The asking side has the keys first, and may send as soon as that message has left. If the message
+goes through a server while a direct path is found, or if the network reorders datagrams, the next
+frame arrives first. Nobody repeats a Ping, so a frame dropped for that reason would be lost (RFC
+9001, section 5.7, keeps such packets too). Nothing is opened or answered before the session has
+begun; then each frame is handled as if it had just arrived.
 """
 
 from collections.abc import Callable
@@ -38,10 +38,10 @@ class _Held:
 
 
 class Early:
-    """Keeps them.
+    """Keeps early frames.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

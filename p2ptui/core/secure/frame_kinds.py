@@ -1,4 +1,4 @@
-"""What the frames inside a seal are called where messages are traced."""
+"""The names of sealed frames in message traces."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Frames that two nodes send each other under seal only; elsewhere they mean nothing.
+"""Frames that two nodes send each other only under seal; elsewhere they have no meaning.
 
     PATH_CHALLENGE  E4 | nonce, 8 bytes
     PATH_RESPONSE   E5 | nonce, 8 bytes | after MOVED: where that came from, as text
@@ -8,10 +8,10 @@
     MOVED           E9 | nonce, 8 bytes | 7 zeros
     SEEN            EA | where the receiver is seen now, as text
 
-A PATH_RESPONSE goes to where the PATH_CHALLENGE came from, and nowhere else (RFC 9000, 8.2). MOVED
-is answered like one; its sender knows that its own machine has moved. SEEN tells a peer whose
-session has moved, as it may not know: its NAT has given it another port, say. MOVED is as long as
-three times its bytes need to be for that answer and a challenge.
+A PATH_RESPONSE goes to the source of the PATH_CHALLENGE, and nowhere else (RFC 9000, section 8.2).
+MOVED is answered like a PATH_CHALLENGE; its sender knows that its own machine has moved. SEEN tells
+a peer that its session has moved, which it may not know: its NAT may have changed its port, for
+example. MOVED is padded so that three times its size pays for its answer and a challenge.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who takes the frames that two nodes send each other under seal only."""
+"""The handlers of frames that are sent only under seal."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
@@ -16,13 +16,13 @@ from p2ptui.wire.address import Address
 
 
 class Inside:
-    """Hands each to its part.
+    """Passes each frame to its handler.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        delivery: The way out.
-        lifecycle: Tells of peers that come and go.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         rekeying: Makes new keys.
     """
 

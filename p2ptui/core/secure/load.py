@@ -1,5 +1,5 @@
-"""Under load a key is used for nobody who has not shown that it receives where it asks from, and
-for one address not more often than its share."""
+"""Under load, keys are used only for nodes that have shown that they receive at their address, and
+not more often for one address than its share."""
 
 from collections.abc import Hashable
 from typing import Final
@@ -21,10 +21,10 @@ RATED_S: Final = 10.0
 
 
 class Load:
-    """Counts requests for a key exchange, and has those come again that are too many.
+    """Counts requests for a key exchange, and has excess ones repeated.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -41,7 +41,7 @@ class Load:
         whoever asks is told to come again with it.
 
         Args:
-            request: Which.
+            request: The request.
             exchange: The key exchange in it.
             now: The time, seconds.
         """

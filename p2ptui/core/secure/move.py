@@ -1,4 +1,4 @@
-"""What is known of a peer's new address while its session may move there."""
+"""What is known about a peer's new address while its session may move there."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ the address in use, if later, shows that it carries them, too."""
 
 @dataclass(slots=True, eq=False)
 class Move:
-    """One address that is being asked, beside the one in use."""
+    """One address that is being probed, besides the one in use."""
 
     nonce: bytes
     """For the new address."""

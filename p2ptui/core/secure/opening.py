@@ -1,4 +1,4 @@
-"""The first look at what comes under seal, and at the frames that belong to a seal."""
+"""The first look at sealed frames, and at the frames that belong to a seal."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.events import Direction
@@ -24,16 +24,16 @@ from p2ptui.wire.address import Address
 
 
 class Opening:
-    """Opens sealed frames, each once, and hands the frames of key exchanges on.
+    """Opens sealed frames, each once, and passes on the frames of key exchanges.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        answering: Knows the key exchanges that are pending.
+        answering: Knows the pending key exchanges.
         completing: Takes their last messages.
-        early: Keeps sealed frames that are here before those.
-        restarts: Hears of sessions that are unknown elsewhere.
-        inside: Takes frames that are sent under seal only.
+        early: Keeps sealed frames that arrive before those.
+        restarts: Learns of sessions that the other side does not know.
+        inside: Takes frames that are sent only under seal.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """This node's own machine has moved: its secured peers are told at once, and no session ends.
 
-What is told is a challenge: its answer shows that the way there and back works, and says where the
-peer sees this node now. A peer that does not answer is asked for a new session, as any other.
+The notice is a challenge: its answer proves that the path works in both directions, and says where
+the peer now sees this node. A peer that does not answer is asked for a new session, like any other.
 """
 
 from collections.abc import Callable, Iterable
@@ -42,8 +42,8 @@ class OwnMoves:
     """Tells secured peers that this node's machine has moved.
 
     Args:
-        state: The shared ground.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        lifecycle: Reports peers that have left.
     """
 
     def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:
@@ -101,7 +101,7 @@ class OwnMoves:
         """An answer to a challenge came under a peer's seal; whether that was one of these.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             now: The time, seconds.
         """

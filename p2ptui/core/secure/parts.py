@@ -1,4 +1,4 @@
-"""The parts of the secured session within the core."""
+"""The parts of secured sessions within the core."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sealing import Seals
@@ -17,13 +17,13 @@ from p2ptui.core.state import NodeState
 
 
 class SecureParts:
-    """Makes them.
+    """Makes the parts of secured sessions.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        delivery: The way out.
-        sessions: Where peers are let in.
+        delivery: Sends messages.
+        sessions: Where peers are admitted.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One key exchange as the side that answers has it, and what it is told."""
+"""One key exchange on the answering side, and the request that began it."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -79,7 +79,7 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One that is being looked at; what it says is read once, when it is asked for."""
+    """A request being examined; its content is decoded once, on demand."""
 
     data: bytes
     """As it came."""
@@ -135,7 +135,7 @@ def write_answer(
     """Write the answer to a request, with message 2 in it.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         account: Who this node is.
         request: What is answered.
         responder: Has read it.
@@ -186,7 +186,7 @@ def write_retry(state: NodeState, request: Request, token: str, now: float) -> b
     """Write to who asks under load that it must come again with a token.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         request: What is answered.
         token: For its address and its exchange.
         now: The time, seconds.
@@ -205,7 +205,7 @@ def write_no(
     """Write a response without success, which says no more of this node.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         request: What is answered.
         payload: What is said.
         now: The time, seconds.
@@ -224,9 +224,9 @@ def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> 
     """Report an answer of a key exchange, or count that it was not paid for.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         data: The answer.
-        to: Where it goes.
+        to: The destination.
         is_out: Whether it leaves.
     """
     if is_out:

@@ -1,8 +1,8 @@
-"""Who is refused is told why, and the user of this node hears by which rule of [security].
+"""Refused nodes are told why, and this node's user learns which rule of [security] applied.
 
-Whoever asks has not shown who it is before the last message of a key exchange. So a refusal of that
-names something that only who has read the second message knows; any other can be forged by whoever
-sees the request.
+An asking node has not proved who it is before the last message of a key exchange. So a refusal of
+that message names something that only a node that has read the second message knows; any other
+refusal can be forged by anyone who sees the request.
 """
 
 from typing import Final
@@ -28,11 +28,11 @@ TOLD_AT_ONCE: Final = 5.0
 
 
 class Refusals:
-    """Writes refusals, and tells of them no more than somebody reads.
+    """Writes refusals, and reports no more of them than somebody reads.
 
     Args:
-        state: The shared ground.
-        answers: Writes those that all other programs read.
+        state: The shared state.
+        answers: Writes refusals for all other programs.
     """
 
     def __init__(self, state: NodeState, answers: Answers) -> None:
@@ -109,7 +109,7 @@ def _write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> 
     """Write to who has come so far why it is no peer, in a way that nobody else can.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         pending: Its exchange.
         why: The name of a rule, or words.
         now: The time, seconds.
@@ -129,7 +129,7 @@ def _write_refused_offer(state: NodeState, request: Envelope, rule: str, now: fl
     """Write to who offers a key exchange by which rule it is refused.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         request: Its request.
         rule: Its name.
         now: The time, seconds.

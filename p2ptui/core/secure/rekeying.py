@@ -1,8 +1,9 @@
-"""Fresh keys for a session that goes on: a key exchange within it, under its seal.
+"""Fresh keys for a running session: a key exchange within it, under its seal.
 
-Who begins has the new keys after the second message, and opens with them; the other side seals with
-them once it has the third. The first frame that they open makes them the keys of both. Those of
-before open what was under way for ten seconds more, so nothing is lost, and nothing comes twice.
+The side that begins has the new keys after the second message, and can open frames with them; the
+other side seals with them once it has the third message. The first frame that they open puts the
+new keys into use on both sides. The previous keys open frames in flight for ten more seconds, so
+nothing is lost and nothing is delivered twice.
 """
 
 import math
@@ -78,7 +79,7 @@ class _Begun:
 
 @dataclass(slots=True, eq=False)
 class _Answered:
-    """One that the other side has begun."""
+    """An exchange that the other side has begun."""
 
     request: bytes
     at: float
@@ -97,9 +98,9 @@ class Rekeying:
     """Agrees on new keys in time.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
-        lifecycle: Tells of peers that are gone.
+        lifecycle: Reports peers that have left.
         beside: Asks for new sessions.
     """
 

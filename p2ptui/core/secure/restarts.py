@@ -1,7 +1,7 @@
-"""A peer that knows nothing of a session any more: it is asked for a new one, beside the old.
+"""A peer that no longer knows a session is asked for a new one, beside the old one.
 
-Whoever has seen a frame can say that its session is unknown. So the peer is asked under seal first,
-and while it answers so, nothing happens.
+Anyone who has seen a frame can claim that its session is unknown. So the peer is first asked under
+seal, and as long as it answers there, nothing happens.
 """
 
 from typing import Final
@@ -21,11 +21,11 @@ REASON: Final = "it was restarted, and has shown its keys"
 
 
 class Restarts:
-    """Takes sessions up again whose other end was restarted.
+    """Renews sessions whose other end was restarted.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         sessions: Where the new session begins.
     """
 

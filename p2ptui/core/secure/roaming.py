@@ -1,16 +1,17 @@
 """A secured session follows its other end to another address (RFC 9000, section 9).
 
-What opens is the peer's, wherever it came from, and is taken. But somebody may have passed on what
-he has seen, from an address of his own. So what is sent goes on to where it went before until the
-new address has answered a challenge under seal, and the one in use has had its time to answer
-another: an address that still answers is not left (a stricter rule than that of section 9.3.3). A
-peer whose own machine has moved says so under seal, and need not wait. The session moves then, and
-nothing is lost.
+A frame that opens is from the peer, wherever it came from, and is accepted. But an attacker may
+have forwarded it from an address of its own. So data keeps going to the previous address until the
+new one has answered a challenge under seal, and the one in use has had time to answer another: an
+address that still answers is not left (a stricter rule than that of section 9.3.3). A peer whose
+own machine has moved says so under seal and need not wait. Then the session moves, and nothing is
+lost.
 
-Challenges and their answers can be passed on by somebody who passes on nothing else. So an address
-is left though it answers, for another one that answers, too, if it carries nothing: what the peer
-says comes from the other one alone, time after time; or what is sent there is not acknowledged
-(`unheard`). Who carries all of both ways, and first, is a better way as far as can be seen.
+An attacker may forward challenges and their answers, and nothing else. So an address is left
+although it answers, for another one that answers too, if it carries nothing else: the peer's own
+frames come only from the other address, time after time; or what is sent to it is not acknowledged
+(`unheard`). An attacker that forwards everything in both directions, and does so first, is a better
+path as far as can be seen.
 """
 
 from collections.abc import Callable
@@ -70,12 +71,12 @@ _Step: TypeAlias = Callable[[Peer, Address, Move, float], None]
 
 
 class Roaming:
-    """Asks new addresses of secured peers, and moves their sessions.
+    """Probes new addresses of secured peers, and moves their sessions.
 
     Args:
-        state: The shared ground.
-        seals: Seals what goes to addresses that are nobody's so far.
-        lifecycle: Tells of sessions that moved.
+        state: The shared state.
+        seals: Seals frames for addresses that belong to no peer so far.
+        lifecycle: Reports sessions that moved.
     """
 
     def __init__(self, state: NodeState, seals: Seals, lifecycle: Lifecycle) -> None:
@@ -234,7 +235,7 @@ class Roaming:
         """A challenge came under a peer's seal: it is answered to where it came from.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             address: Where it came from.
             earned: What its datagram pays for.
@@ -250,7 +251,7 @@ class Roaming:
         """The answer to a challenge came under a peer's seal.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             inner: The frame.
             now: The time, seconds.
         """
@@ -310,7 +311,7 @@ class Roaming:
         """Ask all other addresses where a peer may be; those that answer are judged.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             now: The time, seconds.
         """
         for key in self._moves.of_peer(peer):
@@ -339,7 +340,7 @@ class Roaming:
         """Move the session if another address has answered, and may have it.
 
         Args:
-            peer: Whose.
+            peer: The peer.
             now: The time, seconds.
         """
         for key in self._moves.of_peer(peer):

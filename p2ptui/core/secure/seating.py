@@ -1,8 +1,8 @@
-"""Whoever has shown its keys in a full house waits for a seat, as those do who speak in the open.
+"""A node that has proved its keys while the peer table is full waits for a place, like open ones.
 
-It has proved its address: who never did so makes room, unless it answers at once. Those who did are
-asked whether they are still there, and the newcomer repeats its last message meanwhile, which shows
-that it is.
+It has proved its address. Peers that never did make room, unless they answer at once. Those that
+did are asked whether they are still there; meanwhile the newcomer repeats its last message, which
+shows that it is.
 """
 
 from collections.abc import Callable
@@ -42,11 +42,11 @@ class _Seeker:
 
 
 class Seating:
-    """Finds seats for those who have shown their keys.
+    """Finds places for nodes that have proved their keys.
 
     Args:
-        state: The shared ground.
-        lifecycle: Who makes room.
+        state: The shared state.
+        lifecycle: Decides which peers make room.
     """
 
     def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:
@@ -90,7 +90,7 @@ class Seating:
             address: Where it is.
             asked_at: When it asked, seconds.
             seat: Seats it, at a time.
-            refuse: Tells it why not, at a time.
+            refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
         waiting = _Seeker(address, asked_at, now, now + WAITS_S, seat, refuse)

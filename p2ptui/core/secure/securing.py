@@ -1,8 +1,9 @@
 """An open session with a node that has keys: it is asked for a secured one, again and again.
 
-Its id is made of keys, so the session is open only since somebody on the way took the key exchange
-out, or since the server by which the two met passes on nothing that is sealed. Neither lasts: he
-goes, and a direct path is found. Of the two nodes the one of the smaller id asks.
+Its id is derived from keys, so the session is open only because somebody on the path removed the
+key exchange, or because the server through which the two met does not forward sealed frames.
+Neither lasts: the attacker goes, or a direct path is found. Of the two nodes, the one with the
+smaller id asks.
 """
 
 from dataclasses import dataclass
@@ -33,13 +34,13 @@ class _Open:
 
 
 class Securing:
-    """Asks for secured sessions in the place of open ones.
+    """Asks for secured sessions in place of open ones.
 
     Args:
-        state: The shared ground.
-        seals: Knows who can be offered a key exchange.
-        beside: Asks.
-        lifecycle: Tells of peers that come and go.
+        state: The shared state.
+        seals: Knows which nodes can be offered a key exchange.
+        beside: Sends the requests.
+        lifecycle: Reports peers that come and go.
     """
 
     def __init__(

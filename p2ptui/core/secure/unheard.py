@@ -1,9 +1,10 @@
-"""Nothing is acknowledged where a secured session goes: the peer may be elsewhere.
+"""Nothing sent in a secured session is acknowledged: the peer may be elsewhere.
 
-Who passes on challenges and their answers, and nothing else, keeps an address answering. So where
-nothing is acknowledged for a while, or a message comes time and again that was acknowledged, the
-other addresses from which the peer came are asked, and the session goes to one that answers. If
-nothing is acknowledged there either it goes on, but not without end: then it is not the way.
+An attacker that forwards challenges and their answers, and nothing else, keeps an address
+answering. So if nothing is acknowledged for a while, or an acknowledged message is repeated time
+and again, the other addresses from which the peer has come are probed, and the session moves to one
+that answers. If nothing is acknowledged there either, this goes on, but not without end: then the
+path is not the cause.
 """
 
 import math
@@ -48,13 +49,13 @@ class _Doubt:
 
 
 class Unheard:
-    """Notices that nothing is acknowledged, and has the other addresses asked.
+    """Notices that nothing is acknowledged, and has the other addresses probed.
 
     Args:
-        state: The shared ground.
-        delivery: Notices what is not acknowledged in time, and what comes again.
-        roaming: Asks, and moves sessions.
-        lifecycle: Tells of peers that are gone.
+        state: The shared state.
+        delivery: Reports messages that are not acknowledged in time, and repeated ones.
+        roaming: Probes addresses, and moves sessions.
+        lifecycle: Reports peers that have left.
     """
 
     def __init__(

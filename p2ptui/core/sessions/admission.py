@@ -1,4 +1,4 @@
-"""What strangers may cost: rate limits for addresses that have not completed a handshake."""
+"""Limits for strangers: rate limits for addresses that have not completed a handshake."""
 
 import math
 from collections.abc import Callable, Hashable
@@ -35,16 +35,16 @@ CLAIMS_PER_SECOND: Final = 2.0
 
 
 class Admission:
-    """Decides whether a stranger's datagram is looked at, and whether it is answered.
+    """Decides whether a stranger's datagram is examined, and whether it is answered.
 
-    The limits are by IP address, or /64 of IPv6, and touch unauthenticated traffic only: a peer
-    behind the same address as a flood is not slowed.
+    The limits are by IP address, or /64 of IPv6, and apply to unauthenticated traffic only: a peer
+    that shares its address with a flood is not slowed.
 
     Args:
         options: `[security]` of the configuration.
-        tables: Where the sizes of its memories are told, if anywhere.
-        later: Plans what is called with the time, at a time; without it nothing is forgotten
-            before it must make room.
+        tables: Where the sizes of its memories are reported, if anywhere.
+        later: Schedules a function to be called at a given time, with that time; without it nothing
+            is forgotten before it must make room.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Answers to requests for a handshake: written, and sent where they begin no session."""
+"""Answers to handshake requests: written, and sent where they begin no session."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ class Answers:
     """Writes HandshakeResponses, and sends those that begin no session.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
     """
 

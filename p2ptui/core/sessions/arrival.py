@@ -1,4 +1,4 @@
-"""Requests for a handshake, read: who asks, from where, and whether that can be a peer."""
+"""Handshake requests, decoded: who asks, from where, and whether it can become a peer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """What a newcomer had at its last address, where it was found silent."""
+    """What a newcomer had at its last address, which was found silent."""
 
     channel: Channel | None = None
     former_ids: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ NOTHING: Final = Legacy()
 
 @dataclass(slots=True, eq=False, init=False)
 class Arrival:
-    """A HandshakeRequest that passed all checks but that of its id's owner."""
+    """A HandshakeRequest that passed all checks except for that of its id's owner."""
 
     address: Address
     message: Envelope
@@ -132,7 +132,7 @@ LOOKS: Final = 4
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request for which somebody is asked whether it is there."""
+    """A request that waits while a peer is asked whether it is there."""
 
     message: Envelope
     earned: Purse
@@ -158,12 +158,12 @@ Refuse: TypeAlias = Callable[[Address, Envelope, Purse, str, float], None]
 
 
 class Requests:
-    """Reads requests, and turns away who cannot be a peer.
+    """Reads requests, and turns away those whose sender cannot become a peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         lifecycle: Knows whether there is room.
-        refuse: Tells who is turned away.
+        refuse: Tells a node that it is turned away.
     """
 
     def __init__(self, state: NodeState, lifecycle: Lifecycle, refuse: Refuse) -> None:

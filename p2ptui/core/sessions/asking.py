@@ -1,5 +1,5 @@
-"""One handshake as the side that asks has it: the request, where it went, who waits for the answer,
-and what that says."""
+"""One handshake on the asking side: the request, where it was sent, which calls wait for the
+answer, and what the answer says."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """A request as it leaves; one that goes to several addresses is the same everywhere."""
+    """A request as it is sent; one that goes to several addresses is the same for all."""
 
     message_id: str
     sequence: int
@@ -45,7 +45,7 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response to a request, read."""
+    """A decoded response to a request."""
 
     response: Response
     info: NodeInfo | None
@@ -66,7 +66,7 @@ class Answer:
 
 
 class Contestant(Protocol):
-    """Who asks several addresses of a node, and takes the first that answers."""
+    """Asks several addresses of a node, and takes the first one that answers."""
 
     def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
         """Whether the answer from an address is taken now; else it is asked for again later."""
@@ -83,7 +83,7 @@ class Contestant(Protocol):
 
 @dataclass(slots=True)
 class Asking:
-    """A handshake that is under way."""
+    """A handshake in progress."""
 
     peer: Peer
     greeting: Greeting
@@ -127,7 +127,7 @@ def greet(
     """What a peer is sent to ask it for a session, noted at the peer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         peer: Who is asked.
         now: The time, seconds.
@@ -164,7 +164,7 @@ def write_request(
     """Write a request.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         sequence: Its number.
         continues: What names the session that goes on; empty if none does.
@@ -195,7 +195,7 @@ def ask_again(
     """The same request with a token, as the other side has asked for under load.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Builds it.
         peer: Who is asked.
         greeting: What it was sent.

@@ -1,18 +1,18 @@
-"""Two nodes ask each other at once, each another way: that is one session.
+"""Two nodes ask each other at the same time, on different paths: that makes one session.
 
-A server has named both to each other, so both know of which node an address is before anything
-came from there: one by way of that server, and one at which the node has answered checks. Whichever
-request or answer comes first makes the session. What else this node has asked that node for has
-then what it wants: it ends, and its address is the session's too. A request that crossed this way
-and comes when the session stands begins no other one. It needs no further message for that, and
-nobody is refused.
+A server has named each to the other, so both know which node an address belongs to before anything
+has come from there: one address through that server, and one at which the node has answered checks.
+The first request or answer to arrive makes the session. This node's other requests to that node
+then have their result: they end, and their addresses become further addresses of the session. A
+request that crossed like this and arrives once the session stands begins no other one. No further
+message is needed, and nobody is refused.
 
-Of any other address nobody vouches for who is there. A session that somebody began from there gives
-way to the answer to this node's own request; where both go by way of servers, but not the same one,
-to that of the smaller id.
+For any other address nobody vouches. A session that was begun from there gives way to the answer to
+this node's own request. If both go through servers, but not the same one, the request of the node
+with the smaller id wins.
 
-All requests of one node to another, and its answers, have numbers of one sequence, so that the
-other side's window covers whatever comes after any of them.
+All requests of one node to another, and its answers, are numbered in one sequence, so that the
+other side's window covers whatever follows any of them.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ as long as a request is repeated."""
 
 
 class Crossings:
-    """Knows by which addresses a node is asked, and which addresses are a node's at all.
+    """Knows the addresses at which a node is asked, and which addresses belong to a node at all.
 
     Args:
         own_id: The id of this node.

@@ -1,4 +1,4 @@
-"""A dispute about an id: who claims it, what its owner was asked, and what came of that."""
+"""A dispute about an id: who claims it, what its owner was asked, and the outcome."""
 
 import enum
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Claim:
 
 
 class Sign(enum.Enum):
-    """What has come from an owner's address since it was asked."""
+    """What has arrived from an owner's address since it was asked."""
 
     ALIVE = "alive"
     GUESSABLE = "guessable"
@@ -52,7 +52,7 @@ class Sign(enum.Enum):
 
 @dataclass(slots=True)
 class Dispute:
-    """One that is under way."""
+    """A dispute in progress."""
 
     claim: Claim
     began: float

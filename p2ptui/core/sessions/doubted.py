@@ -1,4 +1,4 @@
-"""Newcomers whose numbers somebody guesses: of an Ack the id counts, which nobody guesses."""
+"""Newcomers whose numbers somebody guesses: their Acks count only by id, which nobody can guess."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ _Sure = tuple[Address, str]
 
 
 class Doubted:
-    """Holds them without their answers.
+    """Holds newcomers without their answers.
 
     Args:
-        state: The shared ground.
-        answers: Writes them.
-        limits: How many, in all, and for the place of one peer; one of the oldest makes room.
-        release: Called with each that is held no longer.
+        state: The shared state.
+        answers: Writes the answers.
+        limits: How many, in total and for the place of one peer; one of the oldest makes room.
+        release: Called with each that is no longer held.
     """
 
     def __init__(

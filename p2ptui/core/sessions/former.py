@@ -1,8 +1,9 @@
-"""What came in sessions that are over: it may come again, wherever its sender is by then.
+"""Messages received in ended sessions: they may be repeated, wherever their sender is by then.
 
-What was not acknowledged goes on in the sender's next session, and that may begin elsewhere: it has
-moved meanwhile, or is reached by another way. So what came is known by who has sent it. It is known
-by the address as well, whoever is there next: what is still on its way says only where it left.
+Unacknowledged messages continue in the sender's next session, which may begin elsewhere: the sender
+has moved meanwhile, or is reached on another path. So received messages are remembered by their
+sender. They are also remembered by address, whoever is there next: a message still in flight shows
+only where it was sent from.
 """
 
 from typing import Final, TypeAlias
@@ -23,10 +24,10 @@ nothing that its owner has sent."""
 
 
 class FormerSessions:
-    """Remembers what came in them.
+    """Remembers the messages received in ended sessions.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:

@@ -1,15 +1,15 @@
-"""Sessions that nobody is behind any more, and which a newcomer from the same address replaces.
+"""Sessions that nobody is behind any more, replaced by a newcomer from the same address.
 
-A program that is restarted comes from another port as a rule. Its old session goes on until it has
-been silent for long, and counts in the share of its address meanwhile: an office whose share is
-used up would wait for that. So those of its address that were silent longest are asked, and who
-answers none of five Pings gives way. Only they do: who has never answered a Ping tells nothing by
-its silence, and a live peer answers.
+A restarted program normally comes back from another port. Its old session goes on until it has been
+silent for long, and meanwhile counts towards the share of its address: an office that has used up
+its share would have to wait for that. So the peers of the address that have been silent longest are
+pinged, and a peer that answers none of five Pings gives way. This applies only to peers that have
+answered Pings before: the silence of one that never did means nothing, and a live one answers.
 
-A peer that proved its address goes for nobody who may be forged: while its link is down, whoever
-writes in the name of its neighbours would end its session. So the newcomer has to show that it is
-there, by what only somebody at its address can know, after the Pings have left: that shows also
-that the way was up meanwhile.
+A peer that proved its address does not give way to a newcomer that may be forged: otherwise, while
+its link is down, anyone who forges its neighbours' addresses could end its session. So the newcomer
+has to prove that it is there, by something that only a node at its address can know, after the
+Pings have been sent: that also shows that the path was up meanwhile.
 """
 
 from collections.abc import Hashable, Iterator
@@ -64,7 +64,7 @@ MAX_LOOKS: Final = 64
 
 @dataclass(slots=True)
 class _Look:
-    """What was found among those of one address."""
+    """The result of a look at the peers of one address."""
 
     at: float
     are_any_open: bool
@@ -76,11 +76,11 @@ class _Look:
 
 
 class Ghosts:
-    """Finds them among those of one address.
+    """Finds dead sessions among the peers of one address.
 
     Args:
-        state: The shared ground.
-        delivery: Asks.
+        state: The shared state.
+        delivery: Sends the Pings.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

@@ -1,4 +1,5 @@
-"""What the two handshake messages say of this node, in a form that the other side can take."""
+"""What the two handshake messages say about this node, in a form that the other side
+understands."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -125,7 +126,8 @@ def _told_shortly(own: NodeInfo) -> NodeInfo:
 
 
 class _Heads:
-    """A node's responses to who is accepted, up to where that one is seen: the same for all."""
+    """The beginnings of a node's accepting responses, up to the receiver's address: the same for
+    all."""
 
     __slots__ = ("plain", "short", "whole")
 

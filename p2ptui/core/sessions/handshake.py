@@ -1,4 +1,4 @@
-"""The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
+"""The asking side of the handshake: a request, repeated byte for byte until an answer arrives."""
 
 import math
 from collections.abc import Callable
@@ -38,13 +38,13 @@ ANSWER_GRACE_S: Final = 0.02
 
 
 class Handshake(Judging):
-    """Makes peers out of addresses.
+    """Turns addresses into peers.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Where peers are entered and removed.
-        takeover: Settles who owns an id.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Where peers are added and removed.
+        takeover: Decides who owns an id.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What addresses send with which a handshake is under way, or was thought to be."""
+"""Messages from addresses with which a handshake is in progress, or was thought to be."""
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.peers import Peer
@@ -10,11 +10,11 @@ from p2ptui.wire.message import Envelope, ErrorPayload
 
 
 class HandshakeMessages:
-    """Takes HandshakeResponse, and the Acks and Errors that come before there is a session.
+    """Takes HandshakeResponses, and Acks and Errors that arrive before there is a session.
 
     Args:
-        state: The shared ground.
-        handshake: Waits for them.
+        state: The shared state.
+        handshake: The handshakes that wait for them.
     """
 
     def __init__(self, state: NodeState, handshake: Handshake) -> None:

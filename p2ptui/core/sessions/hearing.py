@@ -1,10 +1,10 @@
-"""Answers that name no request, as those of the reference: which of them is believed, and when.
+"""Answers that name no request, like those of the reference: which are believed, and when.
 
-Anybody can write one in the name of the address that is asked. But the reference acknowledges a
-request as well, by its id, which nobody else knows; and the two leave together. So an answer that
-comes with the Ack is the one. One that comes alone, within `VOUCHED_S` after the Ack, is believed
-as well, or `ALONE_S` after it came, if none came that is better. Of answers that contradict each
-other, or are more than the requests, none is: the request is made anew.
+Anybody can forge one in the name of the address that is asked. But the reference also acknowledges
+a request, by its id, which nobody else knows, and sends the two together. So an answer that comes
+with the Ack is the right one. One that comes alone is believed too, if it comes within `VOUCHED_S`
+after the Ack, or once `ALONE_S` have passed without a better one. If answers contradict each other,
+or outnumber the requests, none is believed: the request is made anew.
 """
 
 import math
@@ -48,7 +48,7 @@ class Unnamed:
 
 @dataclass(slots=True, eq=False)
 class Hearing:
-    """What has come to one request that names none."""
+    """The answers to one request that name none."""
 
     pause_s: float = ANEW_S
     """Until it is made anew, if it must be."""

@@ -1,4 +1,4 @@
-"""A keepalive that a server is sent until it is answered: what it names, and how often it left."""
+"""A keepalive that is sent to a server until it is answered: its id, and how often it was sent."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from p2ptui.wire.frames import KEEPALIVE_NONCE_BYTES, Keepalive, encode_keepaliv
 
 @dataclass(slots=True, eq=False)
 class Inquiry:
-    """One question after the other; when it is sent again, and given up, its owner decides."""
+    """One inquiry after another; its owner decides when it is repeated and given up."""
 
     nonce: bytes = b""
     """What the answer names; empty while none is awaited."""

@@ -1,4 +1,4 @@
-"""Requests under way: given up, or judged by answers that name none, or asked for anew."""
+"""Requests in progress: given up, judged by answers that name no request, or made anew."""
 
 from collections.abc import Callable
 from typing import Final
@@ -32,11 +32,11 @@ NO_PEER: Final = "its answer does not make it a peer"
 
 
 class Judging:
-    """Knows the requests under way, and judges what answers them without a name.
+    """Keeps the requests in progress, and judges answers that name no request.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     _attempts: dict[Address, Asking]

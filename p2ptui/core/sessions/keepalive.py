@@ -1,11 +1,12 @@
-"""Keeps the ways to servers open through this node's NAT, and sees for how long they may be idle.
+"""Keeps the paths to servers open through this node's NAT, and learns how long they may be idle.
 
-What opens a way is a datagram that leaves; so only the side behind the NAT sends, and only while
-nothing else left. A server of our own kind answers at once and once more after the time that a way
-is left idle: if the second answer comes, the NAT keeps a way open for so long; if it stays away
-twice, it does not, and keepalives leave twice as often from then on. No way is ever tried for
-longer than it is left idle anyway: a NAT that takes offence at what comes unasked sees no more of
-that for the trial. Whether anybody is still there is not judged here, but by heartbeats.
+A path is opened by an outgoing datagram, so only the side behind the NAT sends, and only while
+nothing else has been sent. A server of our own kind answers at once, and once more after as long as
+a path is left idle: if the second answer arrives, the NAT keeps a path open for that long; if it
+fails to arrive twice, the NAT does not, and keepalives are sent twice as often from then on. No
+path is tested for longer than it is left idle anyway: a NAT that takes offence at unsolicited
+datagrams sees no more of them because of the test. Whether the server is still there is judged by
+heartbeats, not here.
 """
 
 import math
@@ -60,11 +61,11 @@ class Keepalives:
     """Sends keepalives, answers those of others, and learns.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         own_addresses: Where others on this machine's networks reach it.
-        nat_type: What is known of its NAT.
+        nat_type: What is known about its NAT.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Who is still there: heartbeats, expiry, answers to Pings, and doubts settled by a Ping."""
+"""Who is still there: heartbeats, expiry, answers to Pings, and suspicions settled by a Ping."""
 
 import math
 from collections.abc import Callable
@@ -105,11 +105,11 @@ _Pace: TypeAlias = tuple[int, float]
 
 
 class Liveness:
-    """Keeps sessions alive and ends those whose peer is gone.
+    """Keeps sessions alive, and ends those whose peer is gone.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         lifecycle: Where lost peers are removed.
     """
 
@@ -342,7 +342,7 @@ class Liveness:
         then it is asked whether it has gone.
 
         Args:
-            peer: Who.
+            peer: The peer.
             now: The time, seconds.
             reason: What is told of it.
         """
@@ -363,8 +363,8 @@ class Liveness:
         """Believe the worst of a peer unless it answers a Ping, as a rule within a second.
 
         Args:
-            peer: Of whom.
-            suspicion: What.
+            peer: The peer.
+            suspicion: The suspicion.
             now: The time, seconds.
             reason: Why, in one line.
             is_vouched: Whether nobody else can have said so.

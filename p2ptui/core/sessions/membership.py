@@ -1,7 +1,8 @@
-"""Whether a deployed server still knows this node: it answers the Pings of strangers as well.
+"""Whether a deployed server still knows this node: it answers the Pings of strangers too.
 
-A server of the reference's kind that was restarted has forgotten its peers and does not say so. Two
-things tell: it pings its peers only, and its node list names them all, the one who asks included.
+A restarted server of the reference's kind has forgotten its peers and does not say so. Two things
+reveal it: it pings only its peers, and its node list names all of them, including the node that
+asks.
 """
 
 import math
@@ -52,7 +53,7 @@ class _Probe:
 
 @dataclass(slots=True)
 class _Question:
-    """A node list that was asked for."""
+    """A requested node list."""
 
     peer: Peer
     without: int = 0
@@ -67,9 +68,9 @@ class Membership:
     """Asks deployed servers that this node joined, with each heartbeat, whether it is listed.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of servers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

@@ -1,4 +1,4 @@
-"""The NAT binding towards a server, and what trials of its lifetime have shown so far."""
+"""The NAT binding towards a server, and what tests of its lifetime have shown so far."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,7 +18,8 @@ TRIAL_SHARE: Final = 0.75
 
 @dataclass(slots=True, eq=False)
 class NatBinding:
-    """The NAT binding towards one server (RFC 8489, section 5, has the word), which is kept."""
+    """The NAT binding towards one server (the term is that of RFC 8489, section 5), which is kept
+    open."""
 
     peer: Peer
     timer: Timer | None = None

@@ -1,4 +1,4 @@
-"""The key exchange as the side that asks has it: offered in the request, read in the answer."""
+"""The asking side of the key exchange: offered in the request, read from the answer."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -42,7 +42,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What was inside an answer, and whose it is."""
+    """The content of an answer, and whose it is."""
 
     keys: PublicKeys
     info: NodeInfo

@@ -1,14 +1,14 @@
-"""One request that came from several addresses: the asker tells which way it takes.
+"""One request that came from several addresses: the asker decides which path it takes.
 
-A node that knows several addresses of this one, or has several itself, sends the same request by
-each, and takes the first answer. The same message id is the same attempt, and nobody's claim to
-another's id: each way is answered, the first one has the session, and it moves if the asker
-acknowledges the answer that came by another, or says goodbye to the first. An asker that numbers
-nothing may never acknowledge: there any message by another way will do.
+A node that knows several addresses of this one, or has several itself, sends the same request on
+each path and takes the first answer. The same message id means the same attempt, and not a claim to
+another node's id: each path is answered, the first one gets the session, and the session moves if
+the asker acknowledges the answer on another path, or says goodbye on the first. An asker without
+message numbers may never acknowledge: for those, any message on another path will do.
 
-The id of a request is unguessable (a random UUID), and is of use until the first answer is
-acknowledged; whoever has not seen it has nothing from all this. A copy that comes later is refused
-at once, and begins no dispute about the id.
+The id of a request is unguessable (a random UUID), and is of use only until the first answer is
+acknowledged; nobody who has not seen it gains anything from all this. A copy that arrives later is
+refused at once, and begins no dispute about the id.
 """
 
 from collections.abc import Callable
@@ -41,10 +41,10 @@ class Told:
     """An answer to a request; it is never changed.
 
     Args:
-        response_id: Its id.
+        response_id: The id of the answer.
         sequence: Its number, if the asker acknowledges by number.
-        response: Its bytes; empty where it is written again first.
-        again: What it is written from again; None where it never can be.
+        response: Its bytes; empty where it must first be rebuilt.
+        again: What it is rebuilt from; None where it never can be.
     """
 
     __slots__ = ("again", "response", "response_id", "sequence")
@@ -74,7 +74,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class AlternatePath:
-    """An address from which a request came that had been accepted at another one."""
+    """An address that sent a request which had been accepted from another address."""
 
     owner: Peer
     """Who asked, where it was accepted."""
@@ -84,12 +84,12 @@ class AlternatePath:
 
 
 class AlternatePaths:
-    """Knows of such addresses, for a short time and not of many.
+    """Remembers such addresses, briefly and only a few.
 
     Args:
-        state: The shared ground.
-        delivery: Is told when an address has proved itself.
-        lifecycle: Where a session moves.
+        state: The shared state.
+        delivery: Told when an address has proved itself.
+        lifecycle: Moves sessions.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
@@ -139,7 +139,7 @@ class AlternatePaths:
         """Remember a way that was answered, if there is room.
 
         Args:
-            way: Which.
+            way: The way.
             accept: Lets the asker in at the address of the way.
             now: The time, seconds.
         """

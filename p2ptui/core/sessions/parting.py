@@ -1,5 +1,5 @@
-"""Goodbye to whoever has answered in the open, and is no peer: it may have begun a session, and
-would list this node until that is silent for too long."""
+"""Goodbye to a node that has answered in the open and is no peer: it may have begun a session, and
+would list this node until that session times out."""
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
@@ -18,7 +18,7 @@ def part(
     """Say goodbye to who has let this node in, in a way that only this node can.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Makes messages.
         address: Where it was asked.
         answer: The response by which it did.

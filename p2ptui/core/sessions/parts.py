@@ -1,4 +1,4 @@
-"""The parts of sessions: how they begin, in both roles, and how they are kept and end."""
+"""The parts of sessions: how they begin, in both roles, how they are kept, and how they end."""
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission
@@ -21,8 +21,8 @@ class SessionParts:
     """Makes the parts of sessions.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

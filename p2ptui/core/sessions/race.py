@@ -1,8 +1,8 @@
 """Several addresses of one node, asked one after the other until one answers (RFC 8305).
 
-All are sent the same bytes: a node that is reached at two of its addresses knows the second request
-for the same attempt. The first handshake wins. What answers after it is told goodbye, unless it is
-the answer of the same session, come another way.
+All are sent the same bytes, so a node that is reached at two of its addresses recognises the second
+request as the same attempt. The first handshake wins. Later answers are told goodbye, unless they
+are the same session's answer on another path.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ class Races:
     """Connects to nodes that have several addresses.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         handshake: Asks one address.
     """
 

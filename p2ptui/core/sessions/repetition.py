@@ -1,4 +1,4 @@
-"""When a request for a handshake is repeated: by the clock, or by what is known of the way."""
+"""When a handshake request is repeated: by the clock, or by what is known about the path."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""The handshake as the side that answers: who may enter, and what it is told.
+"""The answering side of the handshake: which nodes are admitted, and what they are told.
 
-Nothing is kept for an address before it is accepted, and a repeated request is
-answered with the same bytes.
+Nothing is kept for an address before it is accepted, and a repeated request is answered with the
+same bytes.
 """
 
 from collections.abc import Callable
@@ -34,16 +34,16 @@ class Responder:
     """Answers HandshakeRequests.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Where peers are entered and removed.
-        takeover: Settles who owns an id.
-        on_crossing: Called with who was accepted: this node may have asked it, too.
-        requests: Reads them.
-        answers: Writes them.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Where peers are added and removed.
+        takeover: Decides who owns an id.
+        on_crossing: Called with each accepted peer: this node may have asked it, too.
+        requests: Reads requests.
+        answers: Writes answers.
         ways: Requests that came from several addresses.
-        crossings: Requests that crossed by several ways.
-        newcomers: Holds those at addresses in use until they show that they are there.
+        crossings: Requests that crossed on several paths.
+        newcomers: Holds nodes at addresses in use until they prove that they are there.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""What an answer to a key exchange begins: whether it is believed, message 3, and the first frame.
+"""What an answer to a key exchange begins: whether it is believed, message 3, the first frame.
 
-The side that asked has its keys when message 2 is good. It sends message 3 before anything else,
-and again until the first frame comes back. Without a network key it goes on at once. With one, it
-waits for that frame: only that shows that the other side knows the key as well. So it does where
-the other side has said that it must see first who asks.
+The asking side has the keys once message 2 is good. It sends message 3 before anything else, and
+repeats it until the first frame comes back. Without a network key it continues at once. With one,
+it waits for that frame: only that proves that the other side knows the network key too. It also
+waits if the other side has said that it must first see who asks.
 """
 
 from collections.abc import Callable
@@ -37,10 +37,10 @@ UNCONFIRMED: Final = (
 
 
 class SealedAnswers:
-    """Judges answers by what they show, and begins secured sessions as the side that asked.
+    """Judges answers by what they prove, and begins secured sessions on the asking side.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         seals: The secured sessions.
     """
 

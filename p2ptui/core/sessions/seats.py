@@ -1,9 +1,9 @@
-"""Room for newcomers in a full house: who makes it, and who is asked first whether it is there.
+"""Room for newcomers in a full peer table: which peers make it, and which are pinged first.
 
-Whoever forges addresses fills the house with sessions that nobody answers for. They are told from
-those of deployed programs, which prove their address late or never, by a Ping at a moment that the
-forger does not know. A peer that this node asked itself never makes room, and one that proved its
-address only as one of the `ghosts`.
+An attacker that forges addresses fills the table with sessions that nobody answers for. They are
+told apart from those of deployed programs, which prove their address late or never, by a Ping at a
+moment that the attacker cannot know. A peer that this node asked itself never makes room, and one
+that proved its address only if it is one of the `ghosts`.
 """
 
 from typing import Final
@@ -37,14 +37,14 @@ ASKED_TWICE: Final = 2
 
 
 class Seats:
-    """Finds who makes room in the peer table.
+    """Finds peers that make room in the peer table.
 
-    The shares of an address and of a prefix are full houses of their own: who comes from there
-    takes the place of somebody from there.
+    The shares of an address and of a prefix are like full tables of their own: a newcomer from
+    there takes the place of a peer from there.
 
     Args:
-        state: The shared ground.
-        delivery: Asks.
+        state: The shared state.
+        delivery: Sends the Pings.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:

@@ -1,8 +1,8 @@
-"""A server about which there is doubt is pinged until it answers or is gone.
+"""A suspected server is pinged until it answers or is gone.
 
-Heartbeats notice a dead server within a minute, which is too late for those whose messages go by
-way of it. Whoever sees that nothing comes back asks for this closer look. It also finds a server
-that was restarted: that one answers the first Ping by an Error, and is joined again.
+Heartbeats notice a dead server within a minute, which is too late for messages that go through it.
+Code that sees that nothing comes back asks for this closer watch. It also finds a server that was
+restarted: such a server answers the first Ping with an Error, and is joined again.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ class _Look:
 
 
 class ServerWatch:
-    """Looks closely at servers that may be dead.
+    """Closely watches servers that may be dead.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells of servers that are gone.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports servers that have left.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

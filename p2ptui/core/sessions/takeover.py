@@ -1,16 +1,16 @@
-"""A newcomer brings the id of a peer at another address: the old address is asked first.
+"""A newcomer claims the id of a peer at another address: the old address is asked first.
 
-Alive, and the newcomer is refused; silent, and it takes over (its NAT gave it
-another port, or it restarted). Either way within what clients wait.
+If the peer is alive, the newcomer is refused; if it is silent, the newcomer takes over (its NAT
+gave it another port, or it restarted). Either way this takes no longer than clients wait.
 
-Whoever forges the old address must not keep its owner out. So a node of our kind is alive if it
-returns something unguessable, and by nothing else. A deployed program is alive if it answers these,
-each once and each as late as the others: they leave at moments that nobody can guess. Other traffic
-in its name keeps its id once, and not against who asks again.
+An attacker that forges the old address must not keep the id's owner out. So a node of our kind
+counts as alive only if it returns something unguessable. A deployed program is alive if it answers
+the Pings, each once and all equally late: they leave at moments that nobody can guess. Other
+traffic in its name keeps its id once, and not against a node that asks again.
 
-Nor must claims that somebody forges: a newcomer of our kind has the id when it has acknowledged
-its answer, until then the owner stays what it was; see `newcomers`. Another one that was refused is
-refused for a while, at its address: the next claim from elsewhere may be the owner's own.
+Nor must forged claims: a newcomer of our kind gets the id once it has acknowledged its answer, and
+until then the owner stays what it was; see `newcomers`. Other newcomers that were refused stay
+refused for a while, at their address: the next claim from elsewhere may be the owner's own.
 """
 
 from dataclasses import dataclass, field, replace
@@ -69,7 +69,7 @@ MAX_REFUSED: Final = 256
 
 @dataclass(slots=True, eq=False)
 class _Settled:
-    """What is known of an id about which there was a dispute a short time ago."""
+    """What is known about an id that was recently disputed."""
 
     is_new: bool = False
     """Whether its owner was silent, and had not proved its address: who came in its place is asked
@@ -86,12 +86,12 @@ class _Settled:
 
 
 class Takeover:
-    """Settles who owns a node id.
+    """Decides who owns a node id.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Where the silent owner is moved.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Moves a silent owner.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

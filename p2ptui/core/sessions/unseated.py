@@ -1,10 +1,11 @@
-"""Newcomers in a flood: answered, and without a seat until they say something.
+"""Newcomers in a flood: answered, but without a place in the table until they say something.
 
-Whoever forges addresses never hears the answers, so that nothing follows its handshakes. So a full
-house into which more newcomers press than can be looked at answers them all, keeps their requests
-for a short time, and gives a seat to who goes on: to one of our kind when it acknowledges its
-answer, to others when they speak. The latter may be forged as well, so that nobody loses a seat to
-them who has not had the time to answer. They wait for one, and come before who has only asked.
+An attacker that forges addresses never receives the answers, so nothing follows its handshakes. So
+if more newcomers press into a full table than can be examined, it answers them all, keeps their
+requests for a short time, and gives a place to those that go on: to a node of our kind when it
+acknowledges its answer, to others when they send something. The latter may be forged too, so no
+peer loses its place to them before it has had time to answer. They wait for a place, ahead of nodes
+that have only asked.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ LOOKED_AT: Final = 64
 
 @dataclass(slots=True, eq=False)
 class _Unseated:
-    """Who was answered."""
+    """A node that was answered."""
 
     arrival: Arrival
     told: ToldBefore
@@ -60,14 +61,15 @@ class _Unseated:
 
 
 class Unseated:
-    """Those who were answered and have no seat.
+    """The nodes that were answered and have no place yet.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Writes Pings.
         lifecycle: Finds room.
-        ways: Tells of messages from strangers, and takes what begins a session.
-        newcomers: Writes what answers a request, and lets in who has shown that it is there.
+        ways: Reports messages from strangers, and takes those that begin a session.
+        newcomers: Writes answers to requests, and admits nodes that have proved that they are
+            there.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ Those whose offers show nothing, which may be anybody's, are counted by themselv
 
 @dataclass(slots=True, eq=False)
 class Backoff:
-    """The latest search for a node, what came of those before, and the pause that follows."""
+    """The latest search for a node, the results of earlier ones, and the pause that follows."""
 
     began: float
     """When the latest search did."""

@@ -1,4 +1,4 @@
-"""What a node offers of itself for a direct path, and what it believes of another's offer."""
+"""The addresses that a node offers for a direct path, and which of another's offer it believes."""
 
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence
@@ -34,7 +34,7 @@ _ItemT = TypeVar("_ItemT")
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """The addresses of an offer that may be sent to."""
+    """The addresses of an offer to which datagrams may be sent."""
 
     kind: Kind
     remotes: tuple[Address, ...]

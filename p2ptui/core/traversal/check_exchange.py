@@ -1,4 +1,4 @@
-"""Where connectivity checks arrive: requests are answered, and answers open a path."""
+"""Incoming connectivity checks: requests are answered, and answers open a path."""
 
 from collections.abc import Callable
 from typing import Final
@@ -28,16 +28,16 @@ MAX_REMEMBERED: Final = 4096
 
 
 class CheckExchange:
-    """Takes what belongs to a traversal out of what begins like STUN.
+    """Picks the messages of a traversal out of everything that looks like STUN.
 
     Args:
-        state: The shared ground.
-        offers: Knows the attempts by the names in their checks.
-        paths: Knows whom a check went to.
+        state: The shared state.
+        offers: Finds the attempts by the names in their checks.
+        paths: Knows to whom each check was sent.
         on_progress: Called when an attempt may send or decide something.
-        revive: Called when a check comes after this side's round has ended: the other side
-            still tries, or even succeeded.
-        note_sign: Called with the other side's fragment that an authentic check names.
+        revive: Called when a check arrives after this side's round has ended: the other side is
+            still trying, or has even succeeded.
+        note_sign: Called with the other side's fragment as named by an authentic check.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whether a further round of checks is of use: which way it tries, what that needs, or why none."""
+"""Whether a further round of checks is of use: which technique, what it needs, or why none."""
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.connection import Method

@@ -54,7 +54,7 @@ def plan_round(
         remote: Its offer.
         observed: Where the server sees it.
         way: What the two NATs ask for.
-        state: The shared ground.
+        state: The shared state.
         now: The time, seconds.
         flow_limit: New flows a second that the guessing side's NAT lets pass; None: no limit is
             known.

@@ -1,7 +1,7 @@
 """Connectivity checks on the wire: STUN Binding requests that both sides authenticate.
 
-RFC 8445, section 7, and RFC 8489, section 9.1 (short-term credentials): the name of a request
-joins the two sides' fragments, and its key is the password of the side that receives it.
+RFC 8445, section 7, and RFC 8489, section 9.1 (short-term credentials): the username of a request
+joins the two sides' fragments, and its key is the password of the receiving side.
 """
 
 from dataclasses import dataclass
@@ -117,10 +117,10 @@ def send_from(
     """Send from one of the node's sockets; 0 is its own.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         socket: The number of the socket.
         data: The datagram.
-        to: Where to.
+        to: The destination.
         ttl: Hops that it may travel; None: all.
         account: What pays for it; None for what this node's own search is granted.
 

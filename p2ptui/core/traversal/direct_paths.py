@@ -1,6 +1,6 @@
-"""Direct paths in use: taken up, confirmed again and again, and given up when they fall silent.
+"""Direct paths in use: adopted, confirmed again and again, and given up when they fall silent.
 
-A session does not notice: its datagrams take another way, and what was under way is sent again.
+A session does not notice: its datagrams take another path, and those in flight are sent again.
 """
 
 from collections.abc import Callable, Iterable
@@ -58,11 +58,11 @@ MAX_CONSENTS: Final = 32
 
 
 class DirectPaths:
-    """Takes paths up and watches them.
+    """Adopts paths and watches them.
 
     Args:
-        state: The shared ground.
-        delivery: Sends again what was under way.
+        state: The shared state.
+        delivery: Retransmits what was in flight.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
@@ -136,7 +136,7 @@ class DirectPaths:
         """What comes from there is from the attempt's node: an authentic check came from there.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             remote: Where it came from.
             socket: The number of the socket that it came to.
             proved: Whether a check to there was answered, too.
@@ -148,7 +148,7 @@ class DirectPaths:
         """The other side has chosen a pair: its address, and the one of this machine that it asks.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             remote: Where the check came from.
             socket: The number of the socket that it came to.
         """
@@ -199,7 +199,7 @@ class DirectPaths:
         """Note at the peer, if there is one, why it is relayed; or what was said of it before.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             reason: Why, in one line.
             ends_search: Whether that is what a search found.
         """

@@ -1,4 +1,4 @@
-"""Checks of the other side that come before this one has a round to take them up."""
+"""Checks from the other side that arrive before this side has a round to handle them."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ takes up as many."""
 
 
 class EarlyChecks:
-    """Where checks came from before there was a round, and what each allows."""
+    """Where checks came from before there was a round, and what each of them allows."""
 
     def __init__(self) -> None:
         self._checks: BoundedTable[tuple[Address, int], tuple[bool, int]] = BoundedTable(

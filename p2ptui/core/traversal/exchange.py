@@ -11,7 +11,7 @@ from p2ptui.wire.offer import TraversalOffer
 
 
 class Asked(NamedTuple):
-    """An offer left, in return for which a server names the other node."""
+    """An offer was sent, in response to which a server names the other node."""
 
     at: float
     resent: int
@@ -21,7 +21,7 @@ class Asked(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """When offers left and came, and what the other side's told so far."""
+    """When offers were sent and received, and what the other side's have said so far."""
 
     observed: Address | None = None
     """Where the server sees the other node."""

@@ -1,7 +1,7 @@
-"""What probes of new flows tell the rounds that run: a NAT that limits them changes the plan.
+"""What probes of new flows tell the running rounds: a NAT that limits them changes the plan.
 
-A round of many guesses then is short and repeated with fresh sockets, and the guesses are begun at
-the pace at which they pass.
+A round of many guesses is then short and repeated with fresh sockets, and the guesses are sent at
+the rate at which they pass.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ SHORTEST_PATIENCE_S: Final = 0.1
 
 
 class FlowFeedback:
-    """Asks for probes among the guesses, and acts on them.
+    """Requests probes among the guesses, and acts on their results.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: Tell the other side.
     """
 

@@ -1,4 +1,4 @@
-"""What the next round needs of this side is gathered: the facts of its NAT, further sockets."""
+"""Collects what the next round needs from this side: facts about its NAT, further sockets."""
 
 from collections.abc import Callable
 
@@ -18,15 +18,15 @@ from p2ptui.wire.address import Address
 
 
 class Gathering:
-    """Asks the node's machinery for it, and then offers the round, or answers.
+    """Asks the node's machinery for it, and then offers the round or answers an offer.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         standing: The sockets that all searches share.
-        flows: What is known of the limits to new flows.
-        searches: End where another round would find no more.
-        reasons: Say why.
+        flows: What is known about the limits to new flows.
+        searches: Ends searches where another round would find no more.
+        reasons: Reports why.
     """
 
     def __init__(

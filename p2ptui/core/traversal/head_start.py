@@ -1,8 +1,8 @@
-"""The head start of a direct path over the relay, where two nodes seem to be on one LAN.
+"""The head start of a direct path over the relay, if two nodes seem to be on one LAN.
 
-A path inside a LAN takes no longer to find than a session through the server takes to begin. So
-nothing is relayed at first: where everybody of a LAN meets everybody, the server would carry
-thousands of datagrams, and open a relay for each pair, for nothing.
+A path inside a LAN is found as fast as a session through the server begins. So nothing is relayed
+at first: on a LAN where all nodes connect to each other, the server would carry thousands of
+datagrams and open a relay for each pair, for nothing.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ SHORTEST_HANDSHAKE_S: Final = 0.1
 
 
 class HeadStart:
-    """Holds the relay back, and lets it begin when the direct path is late.
+    """Holds the relay back, and starts it when the direct path is late.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Connects to relayed nodes.
-        offers: Know the attempts, and this node's networks.
-        relay: Reaches nodes by way of servers.
+        offers: Know the attempts and this node's networks.
+        relay: Reaches nodes through servers.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Offers that servers bring: which are taken up, how often, and which side leads from then on."""
+"""Offers that servers bring: which are accepted, how often, and which side then leads."""
 
 from collections.abc import Callable
 from typing import Final
@@ -34,12 +34,12 @@ class OfferIntake:
     """Judges offers before anything is sent because of them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
-        stop: Ends what is under way for an attempt.
-        take: Called with an offer that is taken up.
-        take_news: Called when the answer to this round's offer says something more.
-        check_reason: Called when a node may be elsewhere than it was.
+        stop: Ends what is in progress for an attempt.
+        take: Called with each accepted offer.
+        take_news: Called when the answer to this round's offer says something new.
+        check_reason: Called when a node may have moved.
         go_on: Called when there is a sign of the other side.
     """
 
@@ -78,8 +78,8 @@ class OfferIntake:
         """A server names a node's address, and brings its offer if it made one.
 
         Args:
-            server: Which.
-            node_id: The node.
+            server: The server.
+            node_id: The id of the node.
             observed: Where it is.
             offer: Its offer.
             now: The time, seconds.

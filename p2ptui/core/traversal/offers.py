@@ -1,6 +1,6 @@
-"""Offers of a traversal: described, sent by way of a server until answered, and what came back.
+"""Offers of a traversal: composed, sent through a server until answered, and the answers.
 
-The controlling side counts rounds; the other answers with the same number.
+The controlling side counts rounds; the other side answers with the same number.
 """
 
 import math
@@ -64,10 +64,10 @@ so much longer, up to the second of these."""
 
 
 class Offers:
-    """The attempts there are, by node and by the name in their checks, and their offers.
+    """All attempts, by node and by the name in their checks, and their offers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: The way to the server.
     """
 
@@ -145,7 +145,7 @@ class Offers:
 
         Args:
             server: The server between.
-            node_id: The node.
+            node_id: The id of the node.
             now: The time, seconds.
             controlling: Whether this side leads.
             address: Where the node is that causes it; None: this node wants it.

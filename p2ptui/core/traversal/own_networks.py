@@ -1,6 +1,6 @@
 """The networks that this machine is attached to: which addresses are near, and how to reach them.
 
-What a machine is attached to is told from outside; nothing here looks.
+The attached networks are passed in from outside; nothing here looks them up.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Link(IntEnum):
-    """What is between this machine and a network; the order is that of preference."""
+    """The kind of link between this machine and a network, in order of preference."""
 
     FACING = 0
     """The interface by which the server, or the internet, is reached."""
@@ -29,7 +29,7 @@ class Link(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """An address of this machine and the network that it is in."""
+    """An address of this machine and its network."""
 
     host: str
     network: Network
@@ -40,7 +40,7 @@ class OwnNetworks:
     """Everything that this machine is attached to.
 
     Args:
-        attached: Its addresses and their networks, the best first; none while they are not known.
+        attached: Its addresses and their networks, the best first; empty while they are not known.
     """
 
     def __init__(self, attached: tuple[Attached, ...] = ()) -> None:

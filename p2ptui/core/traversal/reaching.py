@@ -17,16 +17,16 @@ from p2ptui.wire.message import Capability
 
 
 class Reaching:
-    """Connects by the relay, by a direct path, or lets the call wait for one.
+    """Connects by the relay or by a direct path, or lets the call wait for a path.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Connects.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
         offers: The attempts.
-        paths: Take up what was found.
+        paths: Adopt paths that were found.
         head_start: Holds the relay back.
-        searches: Begin.
+        searches: Begins searches.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Why a node is relayed, for as long as that is true.
 
-A reason that was found says where both nodes were. Once either is elsewhere it is withdrawn, and
-the next search finds another one.
+A reason records where both nodes were. Once either has moved, it is withdrawn, and the next search
+finds a new one.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ UNANSWERED_NOW: Final = "the other node stopped answering offers of a direct pat
 
 @dataclass(frozen=True, slots=True)
 class _Whereabouts:
-    """Where two nodes were when a reason was found; None: that was not known."""
+    """Where two nodes were when a reason was found; None: unknown."""
 
     server: Address
     """Which saw them: another one may see them elsewhere, as one in the same network does."""
@@ -70,10 +70,10 @@ class _Whereabouts:
 
 
 class Reasons:
-    """Finds them, tells them, and withdraws them.
+    """Finds reasons, reports them, and withdraws them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         paths: Tell the user.
     """

@@ -1,7 +1,7 @@
-"""When a server does not bring two nodes together: it does not know one of them, or does not relay.
+"""When a server does not connect two nodes: it does not know one of them, or does not relay.
 
-Without the relay a direct path may be found all the same: calls that waited for the relayed
-session then wait for that.
+Without the relay a direct path may still be found: calls that waited for the relayed session then
+wait for the path.
 """
 
 from collections.abc import Callable
@@ -29,15 +29,15 @@ _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
 
 
 class Refusals:
-    """Ends attempts, or lets them go on without the relay.
+    """Ends attempts, or continues them without the relay.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         lifecycle: Ends relayed handshakes.
-        handshake: Whose calls are taken over.
+        handshake: Its waiting calls are taken over.
         offers: The attempts.
         close: Ends an attempt.
-        rest: Lets an attempt wait, with a reason.
+        rest: Puts an attempt to rest, with a reason.
     """
 
     def __init__(

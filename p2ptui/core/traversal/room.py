@@ -1,7 +1,7 @@
-"""The room of direct paths: makes its parts, and joins them.
+"""The room of direct paths: makes its parts and connects them.
 
-A root: it knows every part, and does nothing itself. What others ask of the room is named here,
-and answered by the part whose it is.
+It knows every part and does nothing itself: requests to the room are named here, and handled by the
+part that they belong to.
 """
 
 from p2ptui.core.delivery import Delivery
@@ -26,14 +26,14 @@ from p2ptui.core.traversal.standing_sockets import StandingSockets
 
 
 class Traversal:
-    """Searches direct paths, one attempt for each node.
+    """Searches for direct paths, with one attempt for each node.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Sends messages.
+        lifecycle: Reports peers that come and go.
         handshake: Connects where nothing relays.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
     """
 
     def __init__(

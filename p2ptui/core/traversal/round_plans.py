@@ -32,7 +32,7 @@ few guesses; fresh ones are tried by all that came before."""
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a planner goes by."""
+    """The facts on which a planner decides."""
 
     ice: IceOptions
     controlling: bool
@@ -74,7 +74,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What is particular to a round; the rest is common to all."""
+    """What is specific to a round; the rest is common to all."""
 
     method: Method
     """How a path was won that it finds."""

@@ -1,9 +1,9 @@
 """Rounds of checks: what an offer leads to, how a round runs, and what follows it.
 
-The controlling side, which asked, sends an offer by way of the server; the other answers with
-its own, and both check each other's addresses. A round that finds nothing is followed by one
-that knows more: of what kind the NATs are, which ports they will use next, or with many
-sockets at once. Meanwhile, and if nothing helps, the server relays.
+The controlling side, which asked, sends an offer through the server; the other answers with its
+own, and both check each other's addresses. A round that finds nothing is followed by one that knows
+more: the types of the NATs, the ports that they will use next, or one with many sockets at once.
+Meanwhile, and if nothing helps, the server relays.
 """
 
 from p2ptui.core.state import NodeState
@@ -24,17 +24,17 @@ from p2ptui.wire.offer import TraversalOffer
 
 
 class Rounds:
-    """Runs them, at most one for each attempt.
+    """Runs rounds, at most one for each attempt.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         paths: Put checks on the wire.
         standing: The sockets that all searches share.
-        flows: What is known of the limits to new flows.
-        searches: Go on, or rest.
-        gathering: Gets ready what comes next.
-        reaching: Takes up a path that was found.
+        flows: What is known about the limits to new flows.
+        searches: Continues searches or puts them to rest.
+        gathering: Prepares the next round.
+        reaching: Adopts a path that was found.
     """
 
     def __init__(

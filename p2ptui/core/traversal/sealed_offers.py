@@ -1,10 +1,10 @@
-"""Offers that a server brings between two nodes with keys: it sees their sizes, and whose they are.
+"""Offers that a server brings between two nodes with keys: it sees only their size and ends.
 
-There is no session yet, so an offer is sealed to the keys of its receiver. The server tells these
-with the node's address; they must hash to the node's id, so it cannot tell its own. An offer
-counts for the run of its receiver that it names, and there once: a server gains nothing by keeping
-one. By way of a server that is spoken to under seal, no offer to or from an id that is made of keys
-goes in the open: a server that keeps the keys back gains nothing by it.
+There is no session yet, so an offer is sealed to the keys of its receiver. The server states these
+along with the node's address; they must hash to the node's id, so it cannot substitute its own. An
+offer is valid only for the run of the receiver that it names, and only once: a server gains nothing
+by keeping one. Through a server with which this node has a secured session, no offer to or from an
+id derived from keys is sent in the open: a server gains nothing by withholding the keys.
 """
 
 from dataclasses import dataclass
@@ -72,10 +72,10 @@ class _Known:
 
 
 class SealedOffers:
-    """Seals offers, opens them, and knows the keys for that.
+    """Seals and opens offers, and knows the keys for that.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
@@ -105,7 +105,7 @@ class SealedOffers:
         """What a server is sent with an offer; whether that is in it.
 
         Args:
-            server: Which.
+            server: The server.
             node_id: Whom the offer is for.
             offer: What it says.
             nat_type: Of this node's NAT, if it is known: told to servers that see all the rest.
@@ -159,7 +159,7 @@ class SealedOffers:
         """The offer of a node that a server names; None if it brings none that counts.
 
         Args:
-            server: Which.
+            server: The server.
             node_id: Who is named.
             payload: What the server says.
             address: Where the node is.

@@ -1,4 +1,4 @@
-"""Which server brings the offers of a search: any that both sides have joined will do."""
+"""Which server carries the offers of a search: any that both sides have joined will do."""
 
 from typing import Final
 
@@ -15,8 +15,8 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
     """Let an attempt use another server if its own is of no use; whether it has one.
 
     Args:
-        state: The shared ground.
-        attempt: Which.
+        state: The shared state.
+        attempt: The attempt.
         now: The time, seconds.
     """
     first = state.peers.cluster.instead_of(attempt.server, now)

@@ -1,4 +1,4 @@
-"""Searches and paths follow those who come and go: the other node, and the server of both."""
+"""Searches and paths follow changes of the other node and of the server that both use."""
 
 from collections.abc import Callable
 from typing import Final
@@ -21,19 +21,19 @@ SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
 
 
 class SessionFollower:
-    """Tells searches and paths of sessions that begin and end.
+    """Tells searches and paths about sessions that begin and end.
 
     Args:
-        state: The shared ground.
-        delivery: Tells to whom messages begin to flow.
-        lifecycle: Tells who comes and goes.
+        state: The shared state.
+        delivery: Reports to which peers messages begin to flow.
+        lifecycle: Reports peers that come and go.
         handshake: Answers the calls that waited.
-        relay: Reaches nodes by way of servers.
+        relay: Reaches nodes through servers.
         offers: The attempts.
         paths: The paths in use.
-        search_again: Begins a search anew.
-        close: Ends one for good.
-        check_reason: Called when this node may be seen elsewhere than it was.
+        search_again: Begins a new search.
+        close: Ends an attempt for good.
+        check_reason: Called when this node may be seen at another address than before.
     """
 
     def __init__(

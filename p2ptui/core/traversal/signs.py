@@ -1,9 +1,9 @@
-"""Signs of the other side: what shows that an offer is from whom the server names.
+"""Signs of the other side: evidence that an offer is from the node that the server names.
 
-An offer, and the address that comes with it, may be forged in the server's name. What answers it
-goes to the true server, and from there to the true other side. Who shows that it has this side's
-offer, which holds what nobody can guess, is searched as this node plans it. Until then the offer
-pays for three checks, and no more.
+An offer, and the address that comes with it, may be forged in the server's name. The answer to it
+goes to the true server, and from there to the true other side. A node that proves that it has this
+side's offer, which contains something unguessable, is searched for as this node plans. Until then
+the offer pays for three checks and no more.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
-"""How long things take here at the moment, beyond what the line takes.
+"""How long things currently take here, beyond the delay of the network.
 
 A busy machine gives each of its programs a turn now and then, and an answer takes as many turns as
-there are programs on its way. Whoever asks by the clock meanwhile asks again and again for what is
-under way, and makes the machine busier. It shows in two ways: this program's own timers are late,
-and servers answer late. Each server counts for itself.
+there are programs on its path. A program that repeats requests by the clock repeats those that are
+still in progress, which makes the machine even busier. This shows in two ways: the program's own
+timers are late, and servers answer late. Each server is measured separately.
 
-What is lost is not slow: of a question that was repeated it is only known that the answer took no
-less than since the last time (the rule of Karn; RFC 6298, section 3).
+Lost datagrams are not slowness: for a request that was repeated, it is only certain that the answer
+took at least as long as since the last repetition (Karn's rule; RFC 6298, section 3).
 """
 
 import math
@@ -26,7 +26,7 @@ TURNS: Final = 2
 
 
 class _Delay:
-    """The longest delay of late, which fades."""
+    """The longest recent delay, which decays."""
 
     __slots__ = ("_seen_at", "_seen_s")
 
@@ -50,7 +50,7 @@ SERVERS_REMEMBERED: Final = 64
 
 
 class Slowness:
-    """The longest delays of late, which fade: of this machine, and of each server."""
+    """The longest recent delays of this machine and of each server, which decay."""
 
     def __init__(self) -> None:
         self._machine = _Delay()

@@ -1,4 +1,4 @@
-"""The sockets that all searches share: the own one, and one of the other IP version beside it."""
+"""The sockets that all searches share: the main one, and one of the other IP version beside it."""
 
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.direct_paths import DirectPaths
@@ -8,11 +8,11 @@ from p2ptui.wire.address import Address, ip_version
 
 
 class StandingSockets:
-    """Knows which of them reaches which addresses.
+    """Knows which of these sockets reaches which addresses.
 
     Args:
-        state: The shared ground.
-        offers: Tell where the one beside is reached.
+        state: The shared state.
+        offers: Tell where the second socket is reached.
         paths: Leave a socket that is no longer shared.
     """
 
