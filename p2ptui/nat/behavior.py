@@ -1,8 +1,8 @@
-"""What STUN observations say about a NAT: how it maps, what it lets in, and how sure that is.
+"""What STUN observations say of a NAT: how it maps, what it lets in, and how sure that is.
 
-The terms are those of RFC 4787 (mapping in section 4.1, filtering in section 5); the classical
-names of RFC 3489 follow from them. Silence never counts as agreement, and what was not observed is
-"unknown" rather than guessed.
+The terms are those of RFC 4787 (mapping in section 4.1, filtering in section 5); the
+classical names of RFC 3489 follow from them. Silence is never taken for sameness, and what
+was not seen is "unknown" rather than guessed.
 """
 
 import ipaddress
@@ -19,20 +19,20 @@ SURE: Final = 0.99
 """Several independent answers agree."""
 
 LIKELY: Final = 0.9
-"""One observation, which otherwise only an unusual network would cause."""
+"""One observation, which only an unusual network would bring about otherwise."""
 
 TWICE_LIKELY: Final = 0.95
-"""Two such observations that are not quite independent."""
+"""Two of those that are not quite independent."""
 
 MAX_FALSE_SILENCE: Final = 0.001
-"""A silence counts as filtering only if loss alone would cause it less often than this."""
+"""A silence counts as filtering only if loss alone would bring it about less often than this."""
 
 
 class Dependence(StrEnum):
     """What a mapping, or a filter, depends on (RFC 4787)."""
 
     NONE = "none"
-    """There is no translation, or no filter."""
+    """There is no translation, or no filter, at all."""
     ENDPOINT_INDEPENDENT = "endpoint-independent"
     ADDRESS = "address-dependent"
     ADDRESS_AND_PORT = "address-and-port-dependent"
@@ -54,12 +54,12 @@ class NatType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One socket as one server saw it."""
+    """One socket, seen by one server."""
 
     server: Address
     """Where the request went, and the answer came from."""
     mapped: Address
-    """Where the server saw the request come from."""
+    """Where the server saw it come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class MappingVerdict:
 
     kind: Dependence
     varies: bool
-    """Whether different servers saw different addresses: symmetric, of any kind."""
+    """Whether different servers saw different addresses: symmetric, of whichever kind."""
     confidence: float
     """From 0 to 1."""
     evidence: tuple[str, ...]
 
 
 class Change(Enum):
-    """Which part of its address a server was asked to reply from elsewhere."""
+    """From where else a reply was asked for."""
 
     ADDRESS_AND_PORT = "another address and port"
     PORT = "another port of the same address"
@@ -83,31 +83,29 @@ class Change(Enum):
 
 
 class Reply(Enum):
-    """The outcome of a test."""
+    """What became of such a question."""
 
     CAME = "came"
     SILENCE = "silence"
-    """Nothing came, although the other address can send and was heard at other times."""
+    """Nothing came, though the other place can send and was heard otherwise."""
     UNTESTABLE = "untestable"
-    """No server could or would send from elsewhere."""
+    """Nobody could or would send from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterTest:
-    """A test from a fresh socket: a request for a reply from elsewhere."""
+    """One question from a fresh socket for a reply from elsewhere."""
 
     change: Change
     reply: Reply
     detail: str
-    """Which server was asked, or why the test was not possible; for the evidence."""
+    """Who was asked, or why it could not be tested; for the evidence."""
     sends: int = 0
-    """How often it was asked; for silence only while the path was seen to be open."""
+    """How often it was asked; for silence only as often as the way was seen to be open."""
     is_cut_off: bool = False
-    """Whether nearly all control requests on the same flow went unanswered too."""
+    """Whether also the control questions on the same flow went unanswered, but for a few."""
     is_refused: bool = False
-    """Whether the sender of the reply is no longer heard: its reply arrived, and the NAT refused
-    it.
-    """
+    """Whether whoever replied is not heard any more: the reply was there, and was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +147,10 @@ def classify_mapping(
 
 
 def near_among(mapped_hosts: Collection[str], own_hosts: Collection[str]) -> set[str]:
-    """The addresses seen by servers inside the outermost NAT, which say nothing about it.
+    """Where servers on this side of the outermost NAT see this machine; they show nothing of it.
 
-    Such servers see a private address while others see a public one (they are between two NATs, or
-    in a container), or this machine's own address while others see another.
+    They see a private address while others see a public one (they are in between two NATs, or
+    in a container), or this machine's own while others see another.
 
     Args:
         mapped_hosts: All IP addresses that servers saw.
@@ -192,7 +190,7 @@ def _compare(seen: Sequence[Seen]) -> tuple[Dependence, bool, float, str]:
 
 
 def is_silence_believed(loss: float, sends: int) -> bool:
-    """Whether silence after this many requests is more than bad luck.
+    """Whether silence after so many questions is more than bad luck.
 
     Args:
         loss: The share of round trips lost on the way, 0 to 1.
@@ -204,18 +202,17 @@ def is_silence_believed(loss: float, sends: int) -> bool:
 def classify_filtering(
     is_translated: bool, tests: Iterable[FilterTest], loss: float = 0.0
 ) -> FilteringVerdict:
-    """What is let in, judged by requests for replies from elsewhere (RFC 5780, section 4.4).
+    """What is let in, from questions for replies from elsewhere (RFC 5780, section 4.4).
 
     Args:
-        is_translated: Whether there is a NAT; without one, a filter that lets everything in is no
-            filter.
-        tests: The tests; a reply that came is decisive, whatever was lost before.
-        loss: The share of round trips lost on the way, 0 to 1: how much a silence is believed.
+        is_translated: Whether there is a NAT; without one, a filter that lets all in is none.
+        tests: The questions; a reply that came decides, whatever was lost before.
+        loss: The share of round trips lost on the way, 0 to 1: how far a silence is believed.
     """
     by_change: dict[Change, FilterTest] = {}
     evidence = []
     for test in tests:
-        # Silence after a few requests proves nothing on a lossy path.
+        # Silence after few questions proves nothing on a lossy way.
         is_silent = test.reply is Reply.SILENCE and not test.is_refused
         if is_silent and not is_silence_believed(loss, test.sends):
             test = FilterTest(
@@ -266,7 +263,7 @@ def _filtering_of(
 
 
 def _confidence(test: FilterTest, loss: float) -> float:
-    # A server that stopped answering may have its own reasons; two at once hardly do.
+    # Who stopped may have stopped for a reason of his own; hardly two at once.
     return LIKELY if test.is_refused else min(SURE, 1 - loss**test.sends)
 
 

@@ -1,8 +1,8 @@
-"""Which kinds of NAT can connect directly, and what this machine's kind means in words.
+"""What can go direct between two kinds of NAT, and what this machine's kind means in words.
 
-Measured between kernel NATs (docs/nat.md): a NAT that filters by address at most can meet any
-other; one that filters by address and port needs to know the other side's port, and against a
-symmetric NAT that is a guess.
+Measured between kernel NATs (docs/nat.md): whoever filters by address at most can meet
+everybody; a filter by address and port needs to know the other side's port, which a symmetric
+NAT turns into a guess.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from p2ptui.text import printable
 
 
 class Technique(Enum):
-    """How two nodes can connect: a technique of NAT traversal (RFC 5128)."""
+    """How two nodes can come together: a technique of NAT traversal (RFC 5128)."""
 
     PLAIN = "plain"
     """Each sends to the address where a server saw the other."""
     PREDICTED = "predicted"
     """The next port of a NAT is predicted."""
     BIRTHDAY = "birthday"
-    """Many sockets on one side, many guesses on the other (one hit in a thousand suffices)."""
+    """Many sockets on the one side, many guesses on the other (one in a thousand suffices)."""
     RELAY = "relay"
-    """Only through a server."""
+    """Only by way of a server."""
     UNKNOWN = "unknown"
 
 
@@ -70,19 +70,18 @@ def side_of(nat_type: NatType, allocation: PortAllocation | None = None) -> Side
 
 
 def strictest(side: Side) -> Side:
-    """What a side counts as when a path is planned: an unknown one is assumed to be the worst that
-    needs no special treatment.
-    """
+    """As what a side counts when a path is planned: of an unknown one the worst is assumed that
+    needs nothing special of it."""
     return Side.PORT_FILTERED if side is Side.UNKNOWN else side
 
 
 def planned_way(one: Side, other: Side) -> Technique:
-    """What two sides try; unlike `way_between`, something is tried even if much is unknown."""
+    """What two sides try; unlike in `way_between`, something is tried where much is unknown."""
     return way_between(strictest(one), strictest(other))
 
 
 def way_between(one: Side, other: Side) -> Technique:
-    """How two sides can connect."""
+    """How two sides can come together."""
     pair = frozenset({one, other})
     if Side.BLOCKED in pair:
         return Technique.RELAY
@@ -154,7 +153,7 @@ _ASK_ADVICE: Final = (
 
 
 def meaning_of(nat_type: NatType, allocation: PortAllocation, *, is_asked: bool = True) -> str:
-    """What a kind of NAT means for connecting to others, in plain words.
+    """What a kind of NAT means for whom to reach, in plain words.
 
     Args:
         nat_type: The kind.
@@ -206,7 +205,7 @@ _ADVICE: Final = {
 
 
 def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
-    """What the user can do about it; `is_asked` as above."""
+    """What a person may do about it; `is_asked` as above."""
     return _ADVICE[nat_type] if is_asked else _ASK_ADVICE
 
 
@@ -219,14 +218,14 @@ _MAPS: Final = {
 def spared_words(
     nat_type: NatType, mapping: Dependence, spared: Sequence[str], meaning: str, advice: str
 ) -> tuple[str, str]:
-    """Meaning and advice if what is let in was not tested, to spare servers in use.
+    """Meaning and advice where what is let in was not tested, for the sake of servers in use.
 
     Args:
-        nat_type: What could be determined nevertheless.
+        nat_type: What could be named all the same.
         mapping: How the NAT maps.
         spared: The servers, `host:port` each.
-        meaning: The usual meaning of the type.
-        advice: The usual advice.
+        meaning: What the type means otherwise.
+        advice: What to do otherwise.
     """
     name = printable(spared[0], 80)
     words = (
@@ -258,10 +257,10 @@ _DOUBTFUL_ADVICE: Final = (
 
 
 def doubtful_words(server: str) -> tuple[str, str]:
-    """Meaning and advice if only one server was asked, and did not answer.
+    """Meaning and advice where one server was asked, and is silent.
 
     Args:
-        server: That server, `host:port`.
+        server: Which, `host:port`.
     """
     name = printable(server, 80)
     return f"{name} did not answer: UDP is blocked here, or that server is down.", _DOUBTFUL_ADVICE
@@ -273,10 +272,10 @@ _STUN_ADVICE: Final = (
 
 
 def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
-    """Meaning and advice if UDP passes, but no server told where it sees this machine.
+    """Meaning and advice where UDP passes, but nobody told where this machine is seen.
 
     Args:
-        nodes: Nodes that were asked and do not serve STUN, `host:port` each.
+        nodes: Those that were asked and are nodes without STUN, `host:port` each.
     """
     if nodes:
         names = " and ".join(printable(node, 80) for node in nodes)
