@@ -69,12 +69,12 @@ class Attachment:
         *,
         beside: bool,
     ) -> None:
-        """Have paths over the IP versions that there are.
+        """Use every available IP version for paths.
 
         Args:
             open_socket: Binds one address.
-            stand_beside: Told of each socket of the version that the node's own is not of, and
-                of None when there is none any more.
+            stand_beside: Called with each socket of the IP version that the node's own does not
+                use, and with None when there is none any more.
             beside: Whether there may be one.
         """
         host, port = self._local

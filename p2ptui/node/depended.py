@@ -76,13 +76,13 @@ def plan_filtering(
     everybody: Collection[KnownServer],
     depended: Dependencies,
 ) -> FilterPlan:
-    """Choose the questions that harm nobody.
+    """Choose the requests that harm nobody.
 
     Args:
         able: Servers that can reply from elsewhere, the best first.
-        fallback: Who is asked if there is none: it may be able without saying so.
+        fallback: The server to ask if there is none: it may be able to without saying so.
         everybody: All servers: one may be known by several addresses.
-        depended: Whom the node depends on.
+        depended: The hosts that the node depends on.
     """
     # In the order in which they were given, which the user knows.
     spared = [s for s in everybody if s in able and depended.forbids(addresses_of(s, everybody))]
