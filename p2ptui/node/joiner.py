@@ -38,8 +38,8 @@ class Elsewhere:
     """How a server's other addresses are used."""
 
     connect: Callable[[Address, float, Address], Awaitable[ConnectResult]]
-    """Shakes hands, within a number of seconds, with a server at any of its addresses except the
-    silent one, preferring others to the last argument. Cancelled, it leaves no handshake behind.
+    """Shakes hands, within a number of seconds, with a server at any of its addresses except silent
+    ones and the last argument. Cancelled, it leaves no handshake behind.
     """
     wait_until_silent: Callable[[Address], Awaitable[None]]
     """Returns when the peer at an address does not answer."""
