@@ -111,13 +111,13 @@ class MemoryBroker:
     # Links.
 
     def attach(self, server_id: str, heard: Heard, now: float, *, is_up: bool = True) -> MemoryBus:
-        """A room is brought to the broker.
+        """Connect a server to the broker.
 
         Args:
-            server_id: Whose.
-            heard: The room.
+            server_id: Its id.
+            heard: Its part of the core.
             now: The time, seconds.
-            is_up: Whether its link is there at once.
+            is_up: Whether its link is up at once.
         """
         bus = MemoryBus(self, server_id, heard)
         self._buses.append(bus)

@@ -35,7 +35,9 @@ IDLE_S: Final = 15.0
 
 
 RESUMED_PAUSE_S: Final = 0.25
-"""After an entry was missed the watch goes on behind the last one that came, as often as this."""
+"""After an entry was missed, the watch continues after the last one that came, at most this
+often.
+"""
 
 RESUMED_S: Final = 5.0
 """How long the broker may take for that."""

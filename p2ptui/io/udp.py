@@ -379,7 +379,7 @@ async def open_udp(
             interface, `::` every interface of both families, `localhost` 127.0.0.1;
             port 0 takes a free one.
         broadcast: Whether it may send to broadcast addresses.
-        unfragmented: Whether what does not fit the way in one piece is lost instead of cut.
+        unfragmented: Whether datagrams that do not fit the path are dropped instead of fragmented.
         receive_buffer_bytes: Asked of the kernel, which may give less.
         send_buffer_bytes: Asked of the kernel, which may give less.
         pktinfo: Whether the system tells of each datagram which address was asked; without that,
