@@ -1,1 +1,3 @@
-"""Floor 2: sockets, the event loop and the clock; every oddity of a platform stays here."""
+"""Floor 2: sockets, the event loop and the clock; platform quirks are handled here and nowhere
+else.
+"""

@@ -1,8 +1,9 @@
-"""Reads many datagrams by one system call, and knows who has sent before.
+"""Reads many datagrams with one system call, and recognises senders that were heard before.
 
-What a datagram brings beside its bytes, the sender's address and which of this machine's addresses
-was asked, lies side by side in memory. All of it is the key under which the sender is known: who is
-known is found by one look-up, as the same object each time, and nothing is taken apart.
+What comes with a datagram besides its bytes, the sender's address and which of this machine's
+addresses was asked, lies side by side in memory. All of it together is the key by which a sender is
+known: a known sender is found with one look-up, as the same object each time, and nothing is
+parsed.
 """
 
 import ctypes
@@ -32,23 +33,26 @@ from p2ptui.io.mmsg import (
 from p2ptui.wire.address import Address
 
 Learn: TypeAlias = Callable[[Any, Ancillary, bytes], Address]
-"""What a sender is called, by its address as the socket module has it, the ancillary data, and what
-begins with its address as the system has it."""
+"""Returns a sender's address, given its address in the socket module's form, the ancillary data,
+and bytes that begin with its address in the system's form.
+"""
 
 READ_AT_ONCE: Final = 16
-"""Datagrams of one call: twice as many save less than a tenth of a microsecond for each, and what
-was read may be so many times the largest."""
+"""Datagrams per call: twice as many save less than a tenth of a microsecond each, and the memory
+read into is this many times the largest datagram.
+"""
 
 MAX_SENDERS: Final = 10_240
-"""Senders that are known at a time. As many again are known that were heard before them; those of
-them that are not heard again meanwhile are forgotten."""
+"""Senders that are known at a time. The same number that were heard before them are kept too; those
+of them that are not heard again meanwhile are forgotten.
+"""
 
 _SLOT_BYTES: Final = MAX_DATAGRAM_BYTES + 1
 _NOTHING_THERE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 
 
 class _ReadSlots:
-    """Where a call puts what it read; one for all sockets of a kind in a thread."""
+    """The memory that a call reads into; one for all sockets of a kind in a thread."""
 
     def __init__(self, family: int, ancillary_bytes: int) -> None:
         self.stride = NAME_ROOM + ancillary_bytes
@@ -84,20 +88,21 @@ class _ReadSlots:
         self.sizes = entries[SIZE_OF_DATAGRAM::ENTRY_WORDS]
         self.ancillary_sizes = entries[SIZE_OF_ANCILLARY::ENTRY_WORDS]
         self.blank = bytes(self.vector)
-        """The vector before a call, which notes in it what it used of the room for names and
-        ancillary data."""
+        """The vector before a call: each call overwrites it with the sizes of names and ancillary
+        data.
+        """
 
 
 _SLOTS: Final = OfThread(_ReadSlots)
 
 
 class BatchReader:
-    """Reads one socket; for the thread that makes it alone.
+    """Reads one socket; only for the thread that makes it.
 
     Args:
-        sock: The socket; it must be one of which `is_batched` is true.
-        learn: Called once for each sender that is not known.
-        ancillary_bytes: Room for what the system tells beside each datagram.
+        sock: The socket; `is_batched` must be true for it.
+        learn: Called once for each unknown sender.
+        ancillary_bytes: Room for the ancillary data of each datagram.
     """
 
     def __init__(self, sock: socket.socket, learn: Learn, ancillary_bytes: int = 0) -> None:
@@ -111,17 +116,18 @@ class BatchReader:
         self._senders: dict[bytes, Address] = {}
         self._earlier: dict[bytes, Address] = {}
         self.names: dict[Address, bytes] = {}
-        """How those who are known are written as destinations, with `NAME_ROOM` bytes; where more
-        than that tells them apart, it is for `learn` to keep it."""
+        """The known senders as destinations, in `NAME_ROOM` bytes; if more than that distinguishes
+        them, `learn` has to keep it.
+        """
         self.errors = 0
-        """Errors of earlier datagrams that were met; they name no peer."""
+        """Errors of earlier datagrams that were read; they name no peer."""
 
     def read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
-        """Read what there is; the bytes of it.
+        """Read what there is; return its size in bytes.
 
         Args:
-            received: Takes the datagrams, and who sent each.
-            budget: So many at most, errors included.
+            received: The datagrams are appended here, each with its sender.
+            budget: Datagrams to read at most, errors included.
         """
         slots, size = self._slots, 0
         while budget > 0:
@@ -130,7 +136,7 @@ class BatchReader:
             if count < 0:
                 if ctypes.get_errno() in _NOTHING_THERE:
                     return size
-                # An ICMP refusal ends this read, never the reading.
+                # An ICMP refusal ends this read, but not reading as such.
                 self.errors += 1
                 budget -= 1
                 continue
@@ -172,7 +178,7 @@ class BatchReader:
         return address
 
     def close(self) -> None:
-        """Forget who has sent."""
+        """Forget all senders."""
         self._senders.clear()
         self._earlier.clear()
         self.names.clear()

@@ -1,9 +1,10 @@
-"""Writes many datagrams by one system call, and on this machine equal ones to one peer as one.
+"""Writes many datagrams with one system call, and equal-sized ones to one peer on this machine as
+one.
 
-Several datagrams of a size to one destination on loopback are handed over in one piece, which the
-kernel cuts again (UDP_SEGMENT; udp(7)): they go the way through the system once. Elsewhere such a
-train would be one packet to all that stands before the network card, a firewall, a queue, another
-namespace: a rule on the length, or a loss, would take all of it at once.
+Several datagrams of the same size to one destination on loopback are handed to the kernel in one
+piece, which it cuts again (UDP_SEGMENT; udp(7)): they pass through the system once. Elsewhere such
+a train would be a single packet to everything before the network card, such as a firewall, a queue
+or another namespace: a rule on its length, or a loss, would take all of it at once.
 """
 
 import ctypes
@@ -37,41 +38,43 @@ from p2ptui.wire.address import Address, is_loopback, own_host
 from p2ptui.wire.frames import Unfragmented
 
 Way: TypeAlias = tuple[bytes, Ancillary]
-"""What begins with a destination as the system has it, and what names the source."""
+"""Bytes that begin with a destination in the system's form, and what names the source."""
 
 Entry: TypeAlias = tuple[bytes | list[bytes], Address]
-"""A datagram, or a train of them, and where it goes."""
+"""A datagram, or a train of them, and its destination."""
 
 CALL_ENTRIES: Final = 64
-"""Datagrams, or trains of them, of one call."""
+"""Datagrams, or trains of them, per call."""
 CALL_BYTES: Final = 256 << 10
 """Their bytes, which are copied side by side."""
 _USUAL_BYTES: Final = CALL_BYTES // CALL_ENTRIES
-"""For as many of these there is room in any call."""
+"""A call has room for its maximum number of these."""
 TRAIN_LENGTH: Final = 64
-"""Datagrams of one train, which every kernel takes that takes any."""
+"""Datagrams in a train: every kernel that accepts trains accepts this many."""
 TRAIN_BYTES: Final = 65_000
-"""Their bytes: with the headers no more than an IP packet may have. A larger one goes alone."""
+"""Their bytes: with the headers no more than an IP packet can hold. A larger datagram goes
+alone.
+"""
 WORTH_A_BATCH: Final = 4
-"""So many datagrams to as many destinations cost no more one by one."""
+"""Up to this many datagrams, each to a different destination, cost no more one by one."""
 REFUSED_TRAINS: Final = 8
-"""Trains refused one after the other, after which none is tried for a while."""
+"""After this many refused trains in a row, none is tried for a while."""
 BATCHES_WITHOUT: Final = 256
-"""Batches until then."""
+"""Batches until trains are tried again."""
 
 _UDP_SEGMENT: Final = 103
 """Linux's number; Python has no name for it."""
 _SEGMENT: Final = struct.Struct("=H")
 _ANCILLARY_ROOM: Final = 80
-"""For a source and the size of the datagrams of a train."""
+"""For a source, and the size of a train's datagrams."""
 
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 _OF_EARLIER: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
-"""What an earlier datagram met, as `ConnectionError` has it."""
+"""Errors that an earlier datagram met, those of `ConnectionError`."""
 
 
 class _WriteSlots:
-    """From where a call takes what it sends; one for all sockets of a family in a thread."""
+    """The memory that a call sends from; one for all sockets of a family in a thread."""
 
     def __init__(self, family: int) -> None:
         name_bytes = NAME_BYTES[socket.AddressFamily(family)]
@@ -98,16 +101,16 @@ class _WriteSlots:
         self._has_ancillary = False
 
     def fill(self, data: list[bytes], names: list[bytes], more: list[bytes]) -> None:
-        """Put side by side what leaves by one call: as much as there is room for.
+        """Put side by side what leaves in one call, as much as there is room for.
 
         Args:
             data: The bytes of each entry.
-            names: Of each where it goes, in `NAME_ROOM` bytes.
-            more: Of each its ancillary data; empty where there is none at all.
+            names: The destination of each, in `NAME_ROOM` bytes.
+            more: The ancillary data of each; empty if there is none at all.
         """
         assert len(names) == len(data)
         assert len(more) in (0, len(data))
-        # What is done for each entry is done within one call for all.
+        # Work on each entry is done by one call for all entries.
         sizes, whole, count = array("L", map(len, data)), b"".join(data), len(data)
         self._data[: len(whole)] = whole
         self._names[: NAME_ROOM * count] = b"".join(names)
@@ -127,16 +130,16 @@ _SLOTS: Final = OfThread(_WriteSlots)
 
 
 class BatchWriter:
-    """Writes to one socket; for the thread that makes it alone.
+    """Writes to one socket; only for the thread that makes it.
 
     Args:
-        sock: The socket; it must be one of which `is_batched` is true.
-        names_of: Tells how destinations are written that are reached by that alone, in `NAME_ROOM`
-            bytes; empty where `way_to` must be asked.
-        way_to: Tells how a destination is reached; an OSError if it is none.
-        send_alone: Sends one datagram by itself, and knows what to do if that fails. False when
-            what follows must wait behind it.
-        traffic: Where it is counted what has left.
+        sock: The socket; `is_batched` must be true for it.
+        names_of: Returns the form, in `NAME_ROOM` bytes, of destinations that need nothing else;
+            empty if `way_to` must be asked.
+        way_to: Returns how a destination is reached; raises OSError if it is invalid.
+        send_alone: Sends one datagram by itself, and handles failures. Returns False if what
+            follows must wait behind it.
+        traffic: Counts what has left.
     """
 
     def __init__(
@@ -162,10 +165,12 @@ class BatchWriter:
         self._used_bytes = 0
         self._has_room = True
         self.errors = 0
-        """Errors of earlier datagrams that were met; they name no peer."""
+        """Errors of earlier datagrams that were read; they name no peer."""
 
     def write(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
-        """Send all, to each destination in order; what fails loses nothing that comes after it."""
+        """Send all, in order for each destination; a failed datagram does not affect those after
+        it.
+        """
         self._has_room = True
         if self._batches_without:
             self._batches_without -= 1
@@ -178,7 +183,7 @@ class BatchWriter:
             self._write_singly(datagrams[start : start + CALL_ENTRIES])
 
     def _write_singly(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
-        """Send one to each of so many destinations: there are no trains to look for."""
+        """Send one datagram to each of many destinations: there are no trains to look for."""
         names = self._names_of([address for _, address in datagrams])
         data = [each for each, _ in datagrams]
         if not all(names) or max(map(len, data)) > _USUAL_BYTES or Unfragmented in map(type, data):
@@ -194,7 +199,7 @@ class BatchWriter:
             self._send_filled(datagrams)
 
     def _write_groups(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
-        """Send what goes to one destination together."""
+        """Send datagrams to the same destination together."""
         groups: dict[Address, tuple[Address, list[bytes]]] = {}
         last: Address | None = None
         for data, address in datagrams:
@@ -206,7 +211,7 @@ class BatchWriter:
             if address is not last:
                 group = groups.get(address)
                 if group is not None and _differ(group[0], address):
-                    # The same peer, which asked two of our addresses: these are two sources.
+                    # The same peer has asked two of our addresses: that makes two sources.
                     self._send_groups(groups)
                     groups, group = {}, None
                 if group is None:
@@ -244,7 +249,7 @@ class BatchWriter:
             self._send_each(train, address)
             return
         if len(self._entries) >= CALL_ENTRIES or self._used_bytes + size > CALL_BYTES:
-            # Where there is no room for those, `send_alone` has it wait behind them.
+            # If there is no room for those, `send_alone` queues this one behind them.
             self._flush()
         self._used_bytes += size
         entry = (train if is_train else data), address
@@ -255,7 +260,7 @@ class BatchWriter:
         self._entries.append((entry, data, name, more))
 
     def _flush(self) -> None:
-        """Send what was put together."""
+        """Send what was gathered."""
         entries, self._entries, self._used_bytes = self._entries, [], 0
         if entries:
             more = [more for _, _, _, more in entries]
@@ -270,7 +275,7 @@ class BatchWriter:
         sent = 0
         while sent < len(entries):
             done = 0
-            if self._has_room:  # else all waits behind what found none
+            if self._has_room:  # otherwise everything waits behind what found no room
                 at = self._slots.vector_at + sent * ENTRY_BYTES
                 done = self._send(self._fileno(), at, len(entries) - sent)
             if done > 0:
@@ -288,15 +293,15 @@ class BatchWriter:
         sent = [data for data, _ in entries if isinstance(data, bytes)]
         if trains:
             sent += chain.from_iterable(trains)
-            self._refusals = 0  # a train was taken
+            self._refusals = 0  # a train was accepted
         self._traffic.note_all_sent(sent)
 
     def _note_error(self, error: int, *, is_train: bool) -> None:
         if error in _OF_EARLIER:
             self.errors += 1
         elif is_train and error not in _NO_ROOM:
-            # It may be the way of this one: a datagram that does not fit it would be cut, and the
-            # datagrams of a train are not. It may also be the network card, or that of the route.
+            # It may be this path: a datagram that does not fit it would be fragmented, and a
+            # train's are not. It may also be the network card, or that of the route.
             self._refusals += 1
             if self._refusals >= REFUSED_TRAINS:
                 self._longest_train, self._batches_without = 1, BATCHES_WITHOUT
@@ -307,7 +312,7 @@ class BatchWriter:
 
 
 def _has_groups(datagrams: Sequence[tuple[bytes, Address]]) -> bool:
-    """Whether some go to one destination, or there are too few to ask."""
+    """Whether some go to the same destination, or there are too few to check."""
     count = len(datagrams)
     if count < WORTH_A_BATCH or datagrams[0][1] is datagrams[1][1]:
         return True
@@ -323,7 +328,7 @@ def _differ(one: Address, other: Address) -> bool:
 
 
 def _end_of_train(group: list[bytes], start: int, longest: int) -> int:
-    """Datagrams of one size, of which the last one may be shorter."""
+    """The end of a run of datagrams of one size, of which the last may be shorter."""
     size, end = len(group[start]), start + 1
     if not size:
         return end

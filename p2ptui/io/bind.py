@@ -1,4 +1,4 @@
-"""Taking the listening address: the socket options of a node, and failures that say what to do."""
+"""Binding the listening address: the socket options of a node, and failures that say what to do."""
 
 import errno
 import socket
@@ -15,7 +15,7 @@ RECEIVE_BUFFER_BYTES = 4 << 20
 """About 2,000 full datagrams: what arrives while the event loop is busy for 20 ms at 1 Gbit/s."""
 SEND_BUFFER_BYTES = 1 << 20
 DEFAULT_HOPS = 64
-"""RFC 1700; what systems use unless they are told otherwise."""
+"""RFC 1700; what systems use by default."""
 
 _LEAST_BUFFER_BYTES = 1 << 16
 _UNREACHABLE_REPORTS = (0x9800000C, 0x9800000F)
@@ -47,7 +47,7 @@ def bind_udp(
     except OSError as error:
         if host != "::" or error.errno != errno.EAFNOSUPPORT:
             raise bind_error(address, error) from error
-        # Of a machine without IPv6 every address is one of IPv4.
+        # On a machine without IPv6 the wildcard is that of IPv4.
         return bind_udp(
             ("0.0.0.0", port),
             broadcast=broadcast,
@@ -66,7 +66,7 @@ def bind_udp(
         if host == "::":
             _ask(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         if sys.platform == "win32":
-            # Without it, another program may take the datagrams of a bound port there.
+            # Without it, another program may take over the datagrams of a bound port there.
             _ask(sock, socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
             _ignore_unreachable(sock)
         sock.bind(local_sockaddr(host, port))
@@ -78,10 +78,10 @@ def bind_udp(
 
 @contextmanager
 def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
-    """Let what is sent meanwhile travel so many hops; where the system refuses, all of them."""
+    """Limit the hops of what is sent meanwhile; if the system refuses, there is no limit."""
     options = [(socket.IPPROTO_IP, socket.IP_TTL)]
     if sock.family == socket.AF_INET6:
-        # It may reach IPv4, too, whose datagrams go by the option of IPv4.
+        # The socket may also reach IPv4, whose datagrams obey the IPv4 option.
         options.append((socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
     before = []
     for level, option in options:
@@ -99,7 +99,7 @@ def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
 
 @contextmanager
 def forbidden_fragments(sock: socket.socket) -> Iterator[None]:
-    """Let what is sent meanwhile be lost rather than cut, where the system can do that."""
+    """Have what is sent meanwhile dropped rather than fragmented, if the system can do that."""
     before: list[tuple[int, int, int]] = []
     for level, option, value in _whole_options(sock.family):
         with suppress(OSError):
@@ -118,14 +118,15 @@ def bind_error(address: Address, error: OSError) -> BindError:
 
 
 def _whole_options(family: int) -> list[tuple[int, int, int]]:
-    """Level, option and value that let what does not fit the way be lost rather than cut.
+    """Level, option and value that make the system drop what does not fit the path, rather than
+    fragment it.
 
-    Python names none of these options; the numbers are those of each system's headers. A socket
-    for IPv6 may reach IPv4, too.
+    Python names none of these options; the numbers are those of each system's headers. An IPv6
+    socket may also reach IPv4.
     """
     if sys.platform == "linux":
-        # IP_MTU_DISCOVER (10) and IPV6_MTU_DISCOVER (23) = IP_PMTUDISC_PROBE (3): what an
-        # earlier probe learnt of the way does not stop the next one.
+        # IP_MTU_DISCOVER (10) and IPV6_MTU_DISCOVER (23) = IP_PMTUDISC_PROBE (3): what an earlier
+        # probe learnt about the path does not stop the next one.
         four, six = (socket.IPPROTO_IP, 10, 3), (socket.IPPROTO_IPV6, 23, 3)
     elif sys.platform == "win32":
         # IP_DONTFRAGMENT and IPV6_DONTFRAG are both 14 there.
@@ -137,13 +138,13 @@ def _whole_options(family: int) -> list[tuple[int, int, int]]:
 
 
 def _ask(sock: socket.socket, level: int, option: int, value: int) -> None:
-    # A system that refuses an option still has a socket that works.
+    # If the system refuses an option, the socket still works.
     with suppress(OSError):
         sock.setsockopt(level, option, value)
 
 
 def _ask_room(sock: socket.socket, option: int, size_bytes: int) -> None:
-    """Ask for a buffer. Linux cuts what is more than it grants; BSD and macOS refuse it."""
+    """Ask for a buffer size. Linux silently reduces it to its maximum; BSD and macOS refuse it."""
     while size_bytes >= _LEAST_BUFFER_BYTES:
         try:
             sock.setsockopt(socket.SOL_SOCKET, option, size_bytes)
@@ -154,8 +155,8 @@ def _ask_room(sock: socket.socket, option: int, size_bytes: int) -> None:
 
 
 def _ignore_unreachable(sock: socket.socket) -> None:
-    """Windows fails the next receive of a socket when a peer's port was closed (error 10054), or
-    when a datagram ran out of hops on its way (10052), as that which opens a NAT does.
+    """Windows fails a socket's next receive after a peer's port was closed (error 10054), or after
+    a datagram ran out of hops on its way (10052), as the one that opens a NAT does.
 
     The proactor loop then stops reading for good (CPython issues 91227 and 127057).
     `socket.ioctl` does not know these codes, hence the call through ctypes.

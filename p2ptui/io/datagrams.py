@@ -1,4 +1,4 @@
-"""What a datagram socket is to those who use one, what it counts, and how it tells of failures."""
+"""The interface of datagram sockets, what they count, and how they report failures."""
 
 import errno
 from collections import Counter, deque
@@ -9,14 +9,14 @@ from typing import Final, Protocol
 from p2ptui.wire.address import Address
 
 MAX_DATAGRAM_BYTES = 65535
-"""More than any UDP payload (65507 over IPv4), so that nothing is read in part."""
+"""More than any UDP payload (65507 over IPv4), so that nothing is read only in part."""
 SEND_FAILURES = 256
-"""Failures that are kept to be asked for; an older one is forgotten."""
+"""Failures that are kept until asked for; older ones are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketCounters:
-    """What a socket did since it was opened."""
+    """What a socket has done since it was opened."""
 
     datagrams_in: int
     datagrams_out: int
@@ -29,12 +29,12 @@ class SocketCounters:
     dropped_in: int
     """Received, and dropped because nobody drained the inbox in time."""
     dropped_out: int
-    """Never sent: the backlog was full, or the socket closed."""
+    """Never sent: the backlog was full, or the socket was closed."""
     backlog: int
-    """Datagrams that wait for room in the kernel, now."""
+    """Datagrams that are waiting for room in the kernel now."""
 
     def __add__(self, other: "SocketCounters") -> "SocketCounters":
-        """What two sockets did together."""
+        """The sum over two sockets."""
         return SocketCounters(
             datagrams_in=self.datagrams_in + other.datagrams_in,
             datagrams_out=self.datagrams_out + other.datagrams_out,
@@ -49,12 +49,12 @@ class SocketCounters:
 
 
 NOTHING: Final = SocketCounters(0, 0, 0, 0, 0, {}, 0, 0, 0)
-"""What no socket at all did."""
+"""The counters of no socket at all."""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What a socket counts by itself; the rest it is asked for."""
+    """What a socket counts itself; the rest it is asked for."""
 
     datagrams_in: int = 0
     datagrams_out: int = 0
@@ -63,17 +63,17 @@ class Traffic:
     dropped_out: int = 0
 
     def note_received(self, datagrams: int, size_bytes: int) -> None:
-        """So many datagrams were taken, with so many bytes."""
+        """Record received datagrams, with their total bytes."""
         self.datagrams_in += datagrams
         self.bytes_in += size_bytes
 
     def note_sent(self, data: bytes) -> None:
-        """A datagram left."""
+        """Record a datagram that left."""
         self.datagrams_out += 1
         self.bytes_out += len(data)
 
     def note_all_sent(self, datagrams: Sequence[bytes]) -> None:
-        """Several left."""
+        """Record several that left."""
         self.datagrams_out += len(datagrams)
         self.bytes_out += sum(map(len, datagrams))
 
@@ -85,7 +85,7 @@ class Traffic:
         dropped_in: int = 0,
         backlog: int = 0,
     ) -> SocketCounters:
-        """All of it; the arguments are as in `SocketCounters`."""
+        """All counters; the arguments are as in `SocketCounters`."""
         return SocketCounters(
             datagrams_in=self.datagrams_in,
             datagrams_out=self.datagrams_out,
@@ -119,8 +119,8 @@ class DatagramSocket(Protocol):
     def drain(self, budget: int) -> list[tuple[bytes, Address]]:
         """Take at most `budget` datagrams, oldest first, without blocking.
 
-        A source is an `AskedAddress` where the machine has several addresses and the one that
-        was asked is known. Nothing that a remote or the network did raises here; it is counted.
+        A source is an `AskedAddress` if the machine has several addresses and the one that was
+        asked is known. Errors caused by a peer or the network never raise here; they are counted.
         """
 
     def send(
@@ -135,33 +135,33 @@ class DatagramSocket(Protocol):
 
         Args:
             data: The payload.
-            address: Where to; an `AskedAddress` also says from which address of this machine,
-                as long as that is one.
-            ttl: Hops that it may travel; None: as many as the system gives.
-            unfragmented: Whether it is lost rather than cut where it does not fit the way.
+            address: The destination; an `AskedAddress` also names the address of this machine to
+                send from, as long as it still is one.
+            ttl: Its TTL in hops; None: the system's default.
+            unfragmented: Whether it is dropped rather than fragmented if it does not fit the path.
         """
 
     def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
-        """Send each of several datagrams as `send` would, to each destination in order.
+        """Send several datagrams as `send` would, in order for each destination.
 
-        One that is `Unfragmented` is lost rather than cut.
+        An `Unfragmented` one is dropped rather than fragmented.
         """
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
-        """Take the oldest failure that was not asked for: whom it was for, and why."""
+        """Take the oldest failure not yet taken: its destination, and the error."""
 
     def counters(self) -> SocketCounters:
-        """What happened so far."""
+        """The counters so far."""
 
     def close(self) -> None:
-        """Release the address and wake whoever waits; again is harmless."""
+        """Release the address and wake all waiting tasks; calling it again is harmless."""
 
 
 class DatagramTooLongError(OSError):
-    """The system does not send a datagram for its length, to this destination or at all.
+    """The system refuses a datagram because of its length, to this destination or at all.
 
     Args:
-        error: What the system said.
+        error: The system's error.
         size_bytes: Bytes of the payload.
     """
 
@@ -171,7 +171,7 @@ class DatagramTooLongError(OSError):
 
 
 class SendFailures:
-    """Sends that failed: counted by errno, the latest kept until somebody asks."""
+    """Failed sends: counted by errno, the latest kept until someone asks."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -185,15 +185,15 @@ class SendFailures:
         *,
         unfragmented: bool = False,
     ) -> None:
-        """Blame `address`, and nobody else, for `error`: a datagram of this size failed.
+        """Record that a datagram of this size to `address` failed with `error`.
 
-        With `unfragmented` it was a question: that it is too long is the answer, and no error.
+        With `unfragmented` it was a probe: being too long is the answer, not an error.
         """
         number = error.errno or 0
         if number == errno.EMSGSIZE:
             error = DatagramTooLongError(error, size_bytes)
         if not (unfragmented and isinstance(error, DatagramTooLongError)):
-            # Windows has a second name for each of them, WSAEMSGSIZE and so on.
+            # Windows has a second name for each, WSAEMSGSIZE and so on.
             self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
         # Its traceback would keep the datagram and the frames of the send alive.
         self._kept.append((address, error.with_traceback(None)))

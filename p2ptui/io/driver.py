@@ -1,4 +1,4 @@
-"""The one pump: datagrams and time into the core, datagrams and events out of it."""
+"""The one pump: moves datagrams and time into the core, and datagrams and events out of it."""
 
 import asyncio
 import time
@@ -14,51 +14,54 @@ from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
 
 BATCH: Final = 256
-"""Datagrams read and processed at a time, with one look at the clock."""
+"""Datagrams read and processed at a time, with one reading of the clock."""
 
 DIRECT: Final = 64
-"""So many that came at once are taken as they came: nobody waits long for his turn among them."""
+"""Up to this many that came at once are processed as they came: nobody waits long among them."""
 
 LOOK: Final = 8
-"""Of these, as many are taken before the next look at how long that takes."""
+"""Of these, this many are processed before the time is checked again."""
 
 SLICE_S: Final = 0.002
-"""Where more wait than that, the system's buffer is emptied this often: what it has no room for is
-lost, whoever sent it. It holds about 500 small datagrams where nobody has enlarged it."""
+"""If more are waiting, the system's buffer is emptied this often: what does not fit is lost, no
+matter who sent it. By default it holds about 500 small datagrams.
+"""
 
 READS: Final = 8
-"""Batches read at once then, at most; reading costs a tenth of what processing does."""
+"""Batches read at once then, at most; reading costs a tenth of processing."""
 
 BUSY_S: Final = 0.005
-"""A busy socket lets the rest of the event loop run after this: timers, and the screen."""
+"""A busy socket lets the rest of the event loop run after this long: timers, and the screen."""
 
 
 LATE_S: Final = 2.0
-"""A timer that is so late shows that the process stood still: peers were not silent then."""
+"""A timer this late shows that the process stood still: peers were not silent then."""
 
 
 class PathProbes(Protocol):
-    """Who knows what a refused datagram says of a path; see `core.path_probes`."""
+    """Knows what a refused datagram says about a path; see `core.path_probes`."""
 
     def handle_refused(self, address: Address, size_bytes: int, now: float) -> bool:
-        """Whether there is a session, and the refusal said how large its datagrams may be."""
+        """Whether there is a session, and the refusal told how large its datagrams may be."""
 
 
 class Core(Protocol):
-    """What is pumped: what the I/O asks of `core.endpoint.Endpoint`, and tests may stand in for."""
+    """What is pumped: what the I/O needs of `core.endpoint.Endpoint`, and what tests may
+    replace.
+    """
 
     @property
     def path_probes(self) -> PathProbes:
-        """Told of datagrams that were too long."""
+        """Told about datagrams that were too long."""
 
     def receive_datagram(self, data: bytes, address: Address, now: float) -> None:
         """Take a datagram."""
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Address]]:
-        """Hand over what is to leave."""
+        """Return the datagrams that are to leave."""
 
     def next_event(self) -> Any:
-        """Hand over an event of `core.events`; None if there is none."""
+        """Return the next event of `core.events`; None if there is none."""
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` is due."""
@@ -70,13 +73,13 @@ class Core(Protocol):
         """A datagram could not be sent."""
 
     def set_unix_offset(self, unix_offset: float) -> None:
-        """What the clock lacks to Unix time, seconds."""
+        """Set the difference from the clock to Unix time, seconds."""
 
 
 class Driver:
     """Moves datagrams between a socket and an endpoint, and keeps its one timer.
 
-    It belongs to the running event loop and is not safe for threads.
+    It belongs to the running event loop and is not thread-safe.
 
     Args:
         endpoint: The protocol.
@@ -84,15 +87,15 @@ class Driver:
         on_event: Called, in order, with each event of the endpoint; must not block or raise.
         clock: Seconds that only go forward.
         wall: Unix time, seconds.
-        on_failure: Called with what the endpoint's timer raised, or a datagram that was read for
-            it, after which nothing is timed any more. Without it the event loop reports it. What
-            another datagram raised, `run` raises.
-        on_late: Called with a delay and the time, seconds, before what is due is done so late
-            that the process must have stood still.
-        on_due: Called with the time, seconds, when something is due; it may leave some of that,
-            and is called again. Without it the endpoint does all.
-        inbox: Where datagrams wait for their turn when more come than can be processed; without
-            it one that knows nobody.
+        on_failure: Called with an exception raised by the endpoint's timer, or by a datagram read
+            for it; then no timer runs any more. Without it the event loop reports it. An exception
+            raised by any other datagram comes out of `run`.
+        on_late: Called with a delay and the time, seconds, before a timer is handled so late that
+            the process must have stood still.
+        on_due: Called with the time, seconds, when something is due; it may leave some of it
+            undone, and is called again. Without it the endpoint does everything.
+        inbox: Where datagrams wait when more come than can be processed; by default one that treats
+            all sources as strangers.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class Driver:
 
     @property
     def now(self) -> float:
-        """The time on the clock that the endpoint lives by, seconds."""
+        """The time on the endpoint's clock, seconds."""
         return self._clock()
 
     async def run(self) -> None:
@@ -147,7 +150,7 @@ class Driver:
                 return
 
     def _take_some(self, now: float) -> bool:
-        """Hand over what has arrived, for a while at most; whether there may be more."""
+        """Process what has arrived, for a while at most; return whether there may be more."""
         inbox, batch = self._inbox, self._socket.drain(BATCH)
         self._heap.note_read(len(batch))
         if not inbox.waiting:
@@ -155,8 +158,8 @@ class Driver:
                 return False
             if len(batch) <= DIRECT:
                 self._take_directly(batch, now)
-                # A look at the socket costs less than another turn of the event loop, and while
-                # these were processed others may have come.
+                # Checking the socket costs less than another turn of the event loop, and more may
+                # have come while these were processed.
                 return True
         for _ in range(READS):
             inbox.put(batch)
@@ -167,7 +170,7 @@ class Driver:
         return True
 
     def _take_directly(self, batch: list[tuple[bytes, Address]], now: float) -> None:
-        """Hand over a few datagrams; if they take too long, the rest of them waits its turn."""
+        """Process a few datagrams directly; if they take too long, the rest wait their turn."""
         endpoint = self._endpoint
         if len(batch) <= LOOK:
             for data, address in batch:
@@ -182,12 +185,12 @@ class Driver:
                     self._inbox.put(batch[start:])
                     self._inbox.put(more)
                     return
-                look_again = at + SLICE_S  # nobody has come who would have to wait for these
+                look_again = at + SLICE_S  # nothing has come that would have to wait for these
             for data, address in batch[start : start + LOOK]:
                 endpoint.receive_datagram(data, address, now)
 
     def _serve(self, now: float) -> None:
-        """Hand over what waits, in turns, until the system's buffer should be emptied again."""
+        """Process what waits, in turns, until the system's buffer should be emptied again."""
         inbox, endpoint, clock = self._inbox, self._endpoint, self._clock
         began = last = clock()
         for _ in range(BATCH):
@@ -203,16 +206,16 @@ class Driver:
             last = ended
 
     def flush(self) -> None:
-        """Send what the endpoint has to send, tell its events, and set the timer."""
+        """Send what the endpoint has to send, report its events, and set the timer."""
         now = self._clock()
         while self._transmit(now):
-            pass  # what was too long is there in another size
+            pass  # what was too long is sent again in another size
         while (event := self._endpoint.next_event()) is not None:
             self._on_event(event)
         self._arm(now)
 
     def _transmit(self, now: float) -> bool:
-        """Send all that is to leave now; whether the system found any of it too long."""
+        """Send everything due now; return whether the system found any of it too long."""
         datagrams = self._endpoint.datagrams_to_send(now)
         if datagrams:
             self._socket.send_all(datagrams)
@@ -222,7 +225,7 @@ class Driver:
             if isinstance(error, DatagramTooLongError):
                 too_long = True
                 if self._endpoint.path_probes.handle_refused(address, error.size_bytes, now):
-                    continue  # it says how large a datagram may be, and nothing of the peer
+                    continue  # it tells the allowed size, and nothing about the peer
             advice = send_advice(error, address, self._socket.local_address)
             self._endpoint.fail_datagram(address, str(advice), now)
         return too_long
@@ -233,7 +236,7 @@ class Driver:
             return
         if self._timer is not None:
             if self._timer_at <= when:
-                return  # it comes early enough, and is then set anew
+                return  # it fires early enough, and is then set anew
             self._timer.cancel()
         self._timer_at = when
         self._fires_at = max(when, now)
@@ -246,8 +249,8 @@ class Driver:
             if self._on_late is not None and now - self._fires_at >= LATE_S:
                 self._on_late(now - self._fires_at, now)
             self._endpoint.set_unix_offset(self._wall() - now)
-            # Where the process had to wait for its turn, what a timer waited for may have come
-            # meanwhile: it must not be asked for again, or given up, because it was not read yet.
+            # If the process had to wait for the CPU, what a timer waited for may have arrived: it
+            # must not be requested again, or given up, just because it was not read yet.
             self._take_some(now)
             if self._on_due is None:
                 self._endpoint.handle_timeout(now)
@@ -260,7 +263,7 @@ class Driver:
             self._plan_rest()
 
     def _plan_rest(self) -> None:
-        """What was read for a timer must not wait for the next datagram, as `run` may do."""
+        """What was read for a timer must not wait for the next datagram, as `run` might."""
         if self._inbox.waiting and self._rest is None:
             self._rest = self._loop.call_soon(self._handle_rest)
 
@@ -274,7 +277,7 @@ class Driver:
             self._plan_rest()
 
     def _fail(self, error: Exception) -> None:
-        # Left to the loop it would be a line in a log, and the node stand still.
+        # Left to the loop, it would only be a line in a log while the node stands still.
         if self._on_failure is None:
             raise error
         self._on_failure(error)

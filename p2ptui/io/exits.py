@@ -1,4 +1,4 @@
-"""The way out by sockets that no driver pumps: each datagram is granted by a gate first."""
+"""Sending from sockets that no driver pumps: a gate must grant each datagram first."""
 
 import asyncio
 import socket
@@ -12,20 +12,20 @@ from p2ptui.wire.frames import Unfragmented
 
 
 def new_gate(counters: Counters | None = None) -> Gate:
-    """A gate for questions that belong to no session.
+    """A gate for requests that belong to no session.
 
     Args:
-        counters: Where they are counted; None where nobody looks.
+        counters: Counts them; None if nobody reads the counters.
     """
     return Gate(Counters() if counters is None else counters)
 
 
 class Exit:
-    """Asks from one socket, within what a gate grants for a diagnosis.
+    """Sends from one socket, within what a gate grants for a diagnosis.
 
     Args:
         sock: The socket.
-        gate: What grants it; None for one of its own.
+        gate: Grants the datagrams; None makes a new one.
     """
 
     def __init__(self, sock: DatagramSocket, gate: Gate | None = None) -> None:
@@ -40,7 +40,7 @@ class Exit:
             to: A literal IP address and a port.
 
         Returns:
-            Whether it is granted; otherwise nothing will be answered.
+            Whether it was granted; otherwise no answer will come.
         """
         is_granted = _is_granted(self._gate, to, len(data))
         if is_granted:
@@ -49,10 +49,10 @@ class Exit:
 
 
 def ask_connected(sock: socket.socket, to: Address, gate: Gate) -> bool:
-    """Send an empty datagram from a connected socket, if it is granted; whether it is.
+    """Send an empty datagram from a connected socket, if it is granted; return whether it was.
 
     Raises:
-        OSError: The system did not send it, or one before it did not arrive.
+        OSError: The system did not send it, or an earlier one did not arrive.
     """
     is_granted = _is_granted(gate, to, 0)
     if is_granted:
@@ -66,12 +66,12 @@ def _is_granted(gate: Gate, to: Address, size: int) -> bool:
 
 
 def carry_out(sock: DatagramSocket, data: bytes, to: Address, ttl: int | None = None) -> None:
-    """Send what the gate of an endpoint has let out by a further socket.
+    """Send, from a further socket, what an endpoint's gate has granted.
 
     Args:
         sock: The socket.
         data: The datagram.
-        to: Where to.
-        ttl: Hops that it may travel; None: all.
+        to: The destination.
+        ttl: Its TTL in hops; None: the default.
     """
     sock.send(data, to, ttl=ttl, unfragmented=type(data) is Unfragmented)

@@ -1,16 +1,16 @@
-"""What was read from the socket and waits for its turn: each source has a share of the time.
+"""Datagrams that were read and wait for processing: each source gets a share of the time.
 
-Deficit round robin (Shreedhar and Varghese, IEEE/ACM Transactions on Networking 4(3), 1996), by
+Deficit round robin (Shreedhar and Varghese, IEEE/ACM Transactions on Networking 4(3), 1996), with
 the time that a datagram took instead of its bytes. Each peer that proved its address has a queue of
 its own. So has each other session, and each of a few buckets into which strangers fall by their
 network (stochastic fairness queueing: McKenney, INFOCOM 1990). These three kinds share the time in
-fixed parts, so that neither a crowd of strangers nor a crowd of forged sessions is in the way of
-those who proved themselves, and newcomers always get something. What one does not use is the
-others'.
+fixed proportions, so that neither a crowd of strangers nor a crowd of forged sessions can crowd out
+proved peers, and newcomers always get something. What one kind does not use is available to the
+others.
 
-A queue that is full loses one of its datagrams at random: where somebody forges the address of a
-peer, the peer's own ones must not be the ones that are always late. If all together is too much,
-a queue loses that is at least half as long as the longest.
+A full queue drops one of its datagrams at random: if an attacker forges a peer's address, the
+peer's own datagrams must not be the ones that always lose. If everything together is too much, a
+queue that is at least half as long as the longest one drops some.
 """
 
 import random
@@ -23,33 +23,34 @@ from p2ptui.bounded.shares import count_nothing, owners_at
 from p2ptui.wire.address import Address
 
 MAX_SOURCE_DATAGRAMS: Final = 1024
-"""Datagrams of one source that wait."""
+"""Waiting datagrams of one source."""
 MAX_SOURCE_BYTES: Final = 1 << 20
 """Their bytes, each with `OVERHEAD_BYTES`."""
 MAX_PROVED_BYTES: Final = 1 << 20
-"""The same for all peers that proved their addresses together."""
+"""The same for all proved peers together."""
 MAX_UNPROVED_BYTES: Final = 512 << 10
-"""And for all other sources."""
+"""The same for all other sources together."""
 OVERHEAD_BYTES: Final = 256
-"""About what a datagram takes in memory beside its own bytes: its address, and objects."""
+"""Approximate memory of a datagram beyond its bytes: its address, and objects."""
 MAX_DEBTORS: Final = 4096
-"""Sources that are known, most of which have nothing that waits but have used up more than their
-share; the debts of all are forgiven when there are more, and when nothing waits any more."""
+"""Sources that are tracked, most of which have nothing waiting but have used more than their share;
+all debts are forgiven when there are more sources, and when nothing is waiting any more.
+"""
 
 QUANTUM_S: Final = 0.0002
-"""What a source may use in each round: about ten datagrams of the usual cost."""
+"""Time that a source may use in each round: about ten datagrams of the usual cost."""
 LEAST_COST_S: Final = 0.000_005
-"""A datagram counts as much at least, whatever the clock says."""
+"""A datagram counts as at least this much, whatever the clock says."""
 MOST_COST_S: Final = 0.02
-"""And as much at most: the clock goes on while other programs have the processor."""
+"""And as at most this much: the clock goes on while other programs have the processor."""
 STRANGER_BUCKETS: Final = 64
-"""Strangers share queues: one has as many neighbours in its own as this is less than all."""
+"""Strangers share this many queues."""
 
 
 class Standing(IntEnum):
-    """How well it is known who a source is."""
+    """How well the identity of a source is known."""
 
-    # As they compare. Its own is written in Python, and each datagram is looked up by it.
+    # Consistent with comparison. Enum's own hash is written in Python, and each datagram uses it.
     __hash__ = int.__hash__
 
     PROVED = 0
@@ -60,7 +61,7 @@ class Standing(IntEnum):
 
 
 Owner: TypeAlias = tuple[Standing, Hashable]
-"""Whose share a datagram uses up, and of which kind that is."""
+"""Whose share a datagram uses up, and of which kind it is."""
 
 TURNS: Final = (
     Standing.PROVED,
@@ -68,18 +69,18 @@ TURNS: Final = (
     Standing.PROVED,
     Standing.STRANGER,
 )
-"""Whose turn it is, over and over: half of the time is for those who proved themselves."""
+"""The kinds in order of turns, over and over: half of the time is for proved peers."""
 
 Datagram: TypeAlias = tuple[bytes, Address]
 
 
 def as_stranger(_address: Address) -> Owner | None:
-    """Nobody is known."""
+    """Treat every source as a stranger."""
     return None
 
 
 class _Pool:
-    """The bytes that some queues share."""
+    """The bytes that several queues share."""
 
     __slots__ = ("by_size", "limit_bytes", "used_bytes")
 
@@ -89,10 +90,10 @@ class _Pool:
         self.by_size: list[OrderedDict[_Queue, None]] = [
             OrderedDict() for _ in range(MAX_SOURCE_BYTES.bit_length() + 1)
         ]
-        """The queues that have something, by the bits of the number of their bytes."""
+        """The queues that are not empty, by the bit length of their bytes."""
 
     def long_one(self) -> "_Queue":
-        """A queue that has at least half as much as the longest; each such one in turn."""
+        """A queue that is at least half as long as the longest; each such queue in turn."""
         group = next(filter(None, reversed(self.by_size)))
         queue = next(iter(group))
         group.move_to_end(queue)
@@ -100,7 +101,7 @@ class _Pool:
 
 
 class _Queue:
-    """What one source sent, and how much time it may use before it is another one's turn."""
+    """What one source sent, and how much time it may use before the next source's turn."""
 
     __slots__ = ("credit_s", "is_waiting", "pool", "ring", "used_bytes", "waiting")
 
@@ -113,7 +114,7 @@ class _Queue:
         self.is_waiting = False
 
     def use(self, change: int) -> None:
-        """It takes so many bytes more, or less."""
+        """It now takes this many bytes more, or less."""
         pool, used = self.pool, self.used_bytes + change
         before, after = self.used_bytes.bit_length(), used.bit_length()
         self.used_bytes = used
@@ -126,12 +127,12 @@ class _Queue:
 
 
 class FairInbox:
-    """Bounded queues of datagrams, one for each source, that are served in fair turns.
+    """Bounded queues of datagrams, one for each source, served in fair turns.
 
     Args:
-        owner_of: Who has sent from an address; None of a stranger.
+        owner_of: Returns the owner of an address; None for a stranger.
         count: Called with the cause for each datagram that is dropped.
-        rng: Chooses what is dropped, and who shares a queue with whom.
+        rng: Chooses what is dropped, and which strangers share a queue.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class FairInbox:
         self._turn = 0
         self._served: _Queue | None = None
         self.waiting = 0
-        """Datagrams that wait."""
+        """Datagrams that are waiting."""
         self._proved = _Pool(MAX_PROVED_BYTES)
         self._others = _Pool(MAX_UNPROVED_BYTES)
 
@@ -159,11 +160,11 @@ class FairInbox:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of all that waits, with what each takes beside."""
+        """Bytes of everything waiting, with the overhead of each datagram."""
         return self._proved.used_bytes + self._others.used_bytes
 
     def put(self, datagrams: Sequence[Datagram]) -> None:
-        """Take what was read; what finds no room is dropped, and is its own source's loss."""
+        """Add what was read; what finds no room is dropped, at its own source's expense."""
         known: dict[Address, _Queue] = {}
         for datagram in datagrams:
             data, address = datagram
@@ -183,7 +184,9 @@ class FairInbox:
                 self._drop_of_long_one(pool)
 
     def next(self) -> Datagram | None:
-        """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
+        """The oldest datagram of the source whose turn it is. Report with `spend` how long it
+        took.
+        """
         if not self.waiting:
             return None
         queue = self._served
@@ -195,7 +198,7 @@ class FairInbox:
         return datagram
 
     def spend(self, cost_s: float) -> None:
-        """What the datagram took that `next` returned last, seconds."""
+        """Report how long the datagram that `next` returned last has taken, seconds."""
         queue = self._served
         if queue is not None:
             if cost_s < LEAST_COST_S:
@@ -207,18 +210,18 @@ class FairInbox:
             self._forgive()
 
     def _choose(self) -> _Queue:
-        """The next queue in turn that has something, and may use time."""
+        """The next queue in turn that is not empty, and may use time."""
         while True:
             ring = self._rings[TURNS[self._turn]]
             self._turn = (self._turn + 1) % len(TURNS)
-            # One that owes time is passed over, and pays with its turn.
+            # A queue that owes time is skipped, and pays with its turn.
             for _ in range(len(ring)):
                 queue = ring.popleft()
                 if not queue.waiting:
                     queue.is_waiting = False
                     continue
                 ring.append(queue)
-                # Time that was not used is not saved up.
+                # Unused time is not saved up.
                 queue.credit_s = min(queue.credit_s + QUANTUM_S, QUANTUM_S)
                 if queue.credit_s > 0:
                     return queue
@@ -250,7 +253,7 @@ class FairInbox:
             queue.ring.append(queue)
 
     def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
-        """One of a full queue's datagrams, or the new one, is lost."""
+        """Drop one of a full queue's datagrams, or the new one."""
         self._count("over_share")
         waiting = queue.waiting
         place = int(self._random() * (len(waiting) + 1))
@@ -262,7 +265,7 @@ class FairInbox:
             queue.use(more)
 
     def _drop_of_long_one(self, pool: _Pool) -> None:
-        """Too much waits in a pool: a source that holds much loses an eighth, at random."""
+        """A pool is too full: a source that holds much loses an eighth, at random."""
         longest = pool.long_one()
         for _ in range(len(longest.waiting) // 8 + 1):
             place = int(self._random() * len(longest.waiting))
@@ -274,7 +277,7 @@ class FairInbox:
             self._count("over_share")
 
     def _forgive(self) -> None:
-        """Nobody waits: nobody was kept waiting by what was used up."""
+        """Nothing is waiting: the time that was used kept nobody waiting."""
         self._queues.clear()
         self._served = None
         for ring in self._rings.values():
@@ -282,5 +285,5 @@ class FairInbox:
 
 
 def _own(datagram: Datagram) -> Datagram:
-    """It was read into a buffer for the largest, and cut: the rest of that would stay unused."""
+    """Copy it: it was read into a buffer for the largest datagram, whose rest would stay unused."""
     return bytes(memoryview(datagram[0])), datagram[1]

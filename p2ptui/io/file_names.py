@@ -1,7 +1,7 @@
-"""Names of files that others chose, made harmless on every system.
+"""File names chosen by others, made harmless on every system.
 
-What comes out is one component of a path on Linux, macOS and Windows, and means nothing else
-there: no folder, no drive, no device, no stream of another file, no option of a command.
+The result is one component of a path on Linux, macOS and Windows, and has no special meaning there:
+no folder, no drive, no device, no stream of another file, no option of a command.
 """
 
 import re
@@ -11,34 +11,37 @@ from typing import Final
 from p2ptui.text import printable
 
 MAX_NAME_BYTES: Final = 255
-"""Of UTF-8: what file systems take of one name (Windows: 255 units of UTF-16, which is no less)."""
+"""In UTF-8: what file systems allow for one name (Windows: 255 units of UTF-16, which is no
+less).
+"""
 
 NAMELESS: Final = "file"
-"""What a file is called of whose name nothing is left."""
+"""The name of a file if nothing of its own name is left."""
 
 MAX_SUFFIX_BYTES: Final = 40
-"""What stands behind the last dot and is longer is no suffix."""
+"""What follows the last dot and is longer does not count as a suffix."""
 
 _LOOKED_AT: Final = 600
-"""Characters of a name that can matter; it may have a megabyte."""
+"""Characters of a name that can matter; a name may have a megabyte."""
 
 _SEPARATORS: Final = re.compile(r"[/\\]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _FORBIDDEN: Final = frozenset('<>:"|?*')
-"""By Windows, beside the separators and what cannot be seen (Naming Files, Paths, and
-Namespaces)."""
+"""Forbidden on Windows, besides the separators and invisible characters (Naming Files, Paths, and
+Namespaces).
+"""
 
 _NOT_IN_FRONT: Final = " .-~"
 """Hidden files, options of commands, home directories."""
 
 _NOT_AT_END: Final = " ."
-"""Windows leaves them out, and has another file then."""
+"""Windows drops them, and then means another file."""
 
 _DEVICES: Final = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
     | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"}
 )
-"""Of Windows, with any suffix and in any case."""
+"""Devices on Windows, with any suffix and in any case."""
 
 
 def harmless_name(name: str) -> str:
@@ -60,7 +63,7 @@ def harmless_name(name: str) -> str:
     if drive is not None:
         part = part[drive.end() :]
     seen = "".join(map(_harmless, unicodedata.normalize("NFC", part)))
-    # What was replaced may have kept two characters apart that belong together.
+    # A replaced character may have separated two that belong together.
     trimmed = unicodedata.normalize("NFC", seen).lstrip(_NOT_IN_FRONT).rstrip(_NOT_AT_END)
     if not trimmed:
         return NAMELESS
@@ -83,11 +86,11 @@ def _harmless(character: str) -> str:
 
 
 def _fitted(name: str, addition: str) -> str:
-    """Put something in front of the suffix, and cut the stem until all fits."""
+    """Insert something before the suffix, and shorten the stem until everything fits."""
     stem, suffix = _split(name)
     room = MAX_NAME_BYTES - len((addition + suffix).encode())
     if len(stem.encode()) > room:
-        # A character that was cut in two goes.
+        # A character that was cut in two is dropped.
         stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(_NOT_AT_END)
     return f"{stem}{addition}{suffix}"
 

@@ -1,7 +1,7 @@
-"""Memory that the allocator keeps, given back to the system.
+"""Returns memory that the allocator keeps to the system.
 
 Each datagram is read into a buffer for the largest, and cut. With glibc what stays of it keeps the
-pages around it from the system, so that the process grows by several times what it holds.
+pages around it from the system, so the process would grow to several times what it holds.
 """
 
 import asyncio
@@ -13,16 +13,16 @@ from p2ptui.bounded import owners_at
 from p2ptui.io.mmsg import forget_names
 
 TRIM_ABOVE: Final = 512
-"""Datagrams, since it was done last, after which it is worth the time."""
+"""Datagrams since the last time, after which it is worth doing again."""
 
 PAUSE_S: Final = 1.0
-"""Between two times, at least."""
+"""Least time between two runs."""
 
 AFTERWARDS_S: Final = 4.0
-"""After the last one it is done once more: what was kept for a short time is gone then."""
+"""This long after the last datagram it is done once more: what was kept briefly is gone by then."""
 
 PAUSE_FACTOR: Final = 200
-"""The pause is so many times as long as it takes: a large heap takes longer."""
+"""The pause is this many times as long as a run takes: a large heap takes longer."""
 
 
 def _find_trim() -> Callable[[int], int] | None:
@@ -38,11 +38,11 @@ _trim: Final = _find_trim()
 
 
 class Heap:
-    """Gives memory back after much was read.
+    """Returns memory to the system after much was read.
 
     Args:
-        loop: Where it is planned.
-        trim: What does it; None where the allocator cannot.
+        loop: The event loop that schedules it.
+        trim: The function that does it; None if the allocator cannot.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Heap:
         self._pause_s = PAUSE_S
 
     def note_read(self, datagrams: int) -> None:
-        """So many datagrams were read."""
+        """Record that this many datagrams were read."""
         self._read += datagrams
         if self._read > TRIM_ABOVE and self._trim is not None:
             if self._planned is not None and self._is_last:
@@ -66,7 +66,7 @@ class Heap:
                 self._planned = self._loop.call_later(self._pause_s, self._give_back)
 
     def close(self) -> None:
-        """Nothing more is planned."""
+        """Schedule nothing more."""
         if self._planned is not None:
             self._planned.cancel()
             self._planned = None
@@ -75,7 +75,7 @@ class Heap:
         assert self._trim is not None
         self._read, self._planned = 0, None
         began = self._loop.time()
-        # Of addresses that may be nobody's; what is asked for again is there at once.
+        # A cache of addresses that may belong to nobody; it is quickly filled again.
         owners_at.cache_clear()
         forget_names()
         self._trim(0)

@@ -1,6 +1,6 @@
 """The network interfaces of this machine: its addresses, its subnets, their broadcast addresses.
 
-Nothing here raises: a machine whose interfaces cannot be listed has its loopback.
+Nothing here raises: if a machine's interfaces cannot be listed, it still has its loopback.
 """
 
 import ipaddress
@@ -26,7 +26,7 @@ _TUNNEL_NAMES: Final = ("tun", "tap", "wg", "utun", "ppp", "tailscale", "zt", "i
 _INTERFACES: Final = Path("/sys/class/net")
 _IPV6_FLAGS: Final = Path("/proc/net/if_inet6")
 _UNSETTLED: Final = 0x08 | 0x40
-"""linux/if_addr.h: the address is another's, or it may still turn out to be."""
+"""linux/if_addr.h: the address belongs to another machine, or that is still being checked."""
 _DEPRECATED: Final = 0x20
 
 
@@ -49,12 +49,12 @@ def local_addresses() -> list[str]:
 def attached(facing: Collection[str] = ()) -> list[Attached]:
     """The addresses at which other machines may reach this one, the best first.
 
-    Those of the interfaces that face the others come first, then other networks, then the bridges
+    Interfaces from which other nodes are reached come first, then other networks, then the bridges
     of this machine's containers and virtual machines, then tunnels. Loopback and link-local
     addresses are left out, and IPv6 addresses that the system does not use yet.
 
     Args:
-        facing: Addresses of this machine from which others are reached.
+        facing: Addresses of this machine from which other nodes are reached.
     """
     flags = _ipv6_flags()
     found = [
@@ -88,7 +88,7 @@ def _is_shared(host: str) -> bool:
 
 
 def _link_of(name: str) -> Link:
-    """What an interface is, as far as its name and the system tell."""
+    """The kind of an interface, as far as its name and the system tell."""
     if name.startswith(_TUNNEL_NAMES) or (_INTERFACES / name / "tun_flags").exists():
         return Link.TUNNEL
     if name.startswith(_BRIDGE_NAMES) or (_INTERFACES / name / "bridge").is_dir():
@@ -97,7 +97,7 @@ def _link_of(name: str) -> Link:
 
 
 def _ipv6_flags() -> dict[str, int]:
-    """The flags of each IPv6 address, where the system tells (Linux)."""
+    """The flags of each IPv6 address, if the system tells (Linux)."""
     try:
         lines = _IPV6_FLAGS.read_text("ascii").splitlines()
         rows = [line.split() for line in lines]
@@ -127,9 +127,9 @@ def broadcast_addresses() -> list[str]:
 
 
 def source_host(destination: str, port: int) -> str | None:
-    """The address of this machine from which it reaches a literal IP; None without a way there.
+    """The address of this machine from which it reaches a literal IP; None without a route.
 
-    Nothing is sent: a connected UDP socket only looks its route up.
+    Nothing is sent: a connected UDP socket only looks up its route.
     """
     family = socket.AF_INET6 if ":" in destination else socket.AF_INET
     try:
@@ -142,19 +142,19 @@ def source_host(destination: str, port: int) -> str | None:
 
 
 def address_towards(local: Address, destination: Address) -> Address:
-    """What a destination sees of a bound socket, but for a NAT.
+    """A bound socket's address as a destination sees it, apart from NAT.
 
     Args:
         local: Where it is bound.
-        destination: A literal IP and a port. Of a wildcard, the way there tells the address; with
-            no way there, it stays.
+        destination: A literal IP and a port. For a wildcard, the route there tells the address;
+            without a route, the wildcard stays.
     """
     host, port = local
     return (source_host(*destination) or host, port) if is_wildcard(host) else local
 
 
 def interface_name(index: int) -> str:
-    """What this machine writes after `%` for an interface: its name, or its index in text."""
+    """What this machine writes after `%` for an interface: its name, or its index as text."""
     if sys.platform == "win32":
         return str(index)
     try:
@@ -178,7 +178,7 @@ def _attachments() -> list[_Attachment]:
                 ipaddress.ip_interface(f"{host}/{ip.network_prefix}")
                 found.append(_Attachment(host, ip.network_prefix, adapter.nice_name))
     except Exception:
-        # ifaddr asks the system through ctypes: what fails there, and how, is not documented.
+        # ifaddr asks the system through ctypes: what can fail there is not documented.
         return list(_LOOPBACK)
     known = {one.host for one in found}
     return found + [loopback for loopback in _LOOPBACK if loopback.host not in known]

@@ -1,4 +1,4 @@
-"""From which of this machine's addresses the system would send by itself."""
+"""Which of this machine's addresses the system would send from by itself."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,20 +7,21 @@ from typing import Final
 from p2ptui.io.interfaces import source_host
 
 CHOICE_S: Final = 1.0
-"""All that is known is forgotten after this: routes and addresses of a machine change."""
+"""Everything known is forgotten after this: a machine's routes and addresses change."""
 
 WORTH_LOOKING: Final = 16
-"""Datagrams to a host within that time before its route is looked up: that costs as much as naming
-the source of ten, and strangers never get so far."""
+"""Datagrams to a host within that time before its route is looked up: a look-up costs as much as
+naming the source of ten datagrams, and strangers never get that far.
+"""
 
 MAX_CHOICES: Final = 1024
-"""Hosts that are known at a time. To others the source is named, which is never wrong."""
+"""Hosts that are known at a time. For others the source is named, which is never wrong."""
 
 
 class KernelChoice:
-    """Knows of busy hosts from where the system would send to them.
+    """Knows, for busy hosts, the address that the system would send from.
 
-    It only saves time: whoever sends names the source unless it is certain to be the system's.
+    It only saves time: senders name the source unless it is certain to be the system's choice.
 
     Args:
         look_up: The source address towards a literal host and a port, or None.
@@ -30,17 +31,18 @@ class KernelChoice:
         self._look_up = look_up
         self._loop = asyncio.get_running_loop()
         self.known: dict[str, str | int] = {}
-        """The choice, empty where there is no way; or how often the host was asked for."""
+        """The choice, empty if there is no route; or how often the host was asked for."""
         self.period = object()
-        """Another one as soon as what is known is forgotten: whoever notes it beside an answer of
-        `is_certain` need not ask again while it is the same."""
+        """Replaced as soon as what is known is forgotten: a caller that keeps it with an answer of
+        `is_certain` need not ask again while it is the same.
+        """
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self.known)
 
     def is_certain(self, host: str, own: str) -> bool:
-        """Whether what is sent to a host is known to leave from `own` without a word.
+        """Whether datagrams to a host are known to leave from `own` without naming the source.
 
         Args:
             host: A literal IP address.
@@ -55,7 +57,7 @@ class KernelChoice:
         return self.towards(host) == own
 
     def towards(self, host: str) -> str | None:
-        """The address, without a scope, from which the system would send; None without a way."""
+        """The address, without a scope, that the system would send from; None without a route."""
         known = self.known.get(host)
         if not isinstance(known, str):
             known = (self._look_up(host, 9) or "").partition("%")[0]
@@ -70,7 +72,7 @@ class KernelChoice:
         self.known[host] = value
 
     def forget(self) -> None:
-        """Look everything up again, when it is needed; no timer runs afterwards."""
+        """Look everything up again when needed; no timer runs afterwards."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The machine under a node, as far as it can move: its ways to others, and its sleep."""
+"""The machine under a node, as far as it can move: its routes to others, and its sleep."""
 
 import asyncio
 import errno
@@ -24,26 +24,28 @@ class Way(NamedTuple):
     source: str
     """The address that it leaves from."""
     interface: int = 0
-    """The index of the interface; 0 where it is not known."""
+    """The index of the interface; 0 if unknown."""
     gateway: str = ""
-    """The first router, if there is one and it is known."""
+    """The first router; empty if there is none or it is unknown."""
 
 
 class Machine(Protocol):
-    """What a node asks of it."""
+    """What a node asks of its machine."""
 
     def way_to(self, host: str, local_host: str, /) -> Way | None:
-        """How a datagram to a literal IP would leave a socket bound at an address; None: not."""
+        """How a datagram to a literal IP would leave a socket bound to an address; None: it would
+        not.
+        """
 
     def watch(self, on_change: Callable[[dict[int, bool]], None], /) -> Stop | None:
-        """Have each change of addresses, links and routes told, until stopped.
+        """Report each change of addresses, links and routes, until stopped.
 
         Args:
-            on_change: Told of the interfaces, by index, that were spoken of, and whether each has
-                a carrier.
+            on_change: Called with the affected interfaces, by index, and whether each has a
+                carrier.
 
         Returns:
-            What ends it; None if this system tells nothing: it must be looked up then.
+            A function that ends it; None if this system reports nothing: then callers must poll.
         """
 
     def asleep_s(self) -> float:
@@ -51,23 +53,23 @@ class Machine(Protocol):
 
 
 class StillMachine:
-    """One that never moves: that of a simulated network."""
+    """A machine that never moves, for simulated networks."""
 
     def way_to(self, _host: str, local_host: str) -> Way | None:
         """Always the same."""
         return Way(local_host)
 
     def watch(self, _on_change: Callable[[dict[int, bool]], None]) -> Stop | None:
-        """Nothing is ever told."""
+        """Never reports anything."""
         return lambda: None
 
     def asleep_s(self) -> float:
-        """Never."""
+        """Never sleeps."""
         return 0.0
 
 
 class RealMachine:
-    """The one that this program runs on."""
+    """The machine that this program runs on."""
 
     def way_to(self, host: str, local_host: str) -> Way | None:
         """How a datagram would leave; see `Machine`."""
@@ -90,7 +92,7 @@ class RealMachine:
         loop = asyncio.get_running_loop()
         try:
             link = open_changes()
-        except OSError:  # not everywhere: some containers have none
+        except OSError:  # some containers have no netlink
             return None
         try:
             loop.add_reader(link.fileno(), lambda: on_change(read_changes(link)))
@@ -106,10 +108,10 @@ class RealMachine:
         return stop
 
     def asleep_s(self) -> float:
-        """The clock that goes on in sleep, less the one that stands still; see `Machine`."""
+        """The clock that runs during sleep, minus the one that stands still; see `Machine`."""
         if sys.platform == "linux":
             return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-        # A wall clock that was set looks the same: peers are asked then, and that is all.
+        # Setting the wall clock looks the same: then peers are asked, and nothing else happens.
         return time.time() - time.monotonic()
 
 

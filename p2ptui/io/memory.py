@@ -1,4 +1,4 @@
-"""A network in memory: links with latency, loss and an MTU, on any clock, repeatable by a seed.
+"""A network in memory: links with latency, loss and an MTU, on any clock, reproducible by a seed.
 
 `MemoryNetwork` knows no event loop: time is an argument. `MemorySocket` puts it behind the
 interface of the UDP socket.
@@ -21,7 +21,7 @@ from p2ptui.wire.address import LIMITED_BROADCAST, MAX_PORT, Address, format_add
 __all__ = ["FIRST_EPHEMERAL_PORT", "Link", "MemoryNetwork", "MemorySocket", "NetworkCounters"]
 
 MAX_IN_FLIGHT = 65536
-"""Datagrams under way at once; one more is dropped and counted."""
+"""Datagrams under way at once; further ones are dropped and counted."""
 FIRST_EPHEMERAL_PORT = 49152
 """Where the dynamic ports begin (RFC 6335, section 6)."""
 
@@ -38,20 +38,20 @@ class Link:
 
     latency_s: float = 0.0
     jitter_s: float = 0.0
-    """At most this is added to the latency, evenly distributed."""
+    """Up to this is added to the latency, uniformly distributed."""
     loss: float = 0.0
-    """Probability, 0 to 1, as the next two."""
+    """Probability, 0 to 1, as are the next two."""
     duplication: float = 0.0
     reorder: float = 0.0
-    """Probability that a datagram is held back by `reorder_delay_s`."""
+    """Probability that a datagram is delayed by `reorder_delay_s`."""
     reorder_delay_s: float = 0.05
     mtu: int | None = None
     """Largest payload in bytes; None is what UDP allows."""
     uncut_mtu: int | None = None
-    """Likewise, of what must not be cut on its way."""
+    """The same for datagrams that must not be fragmented."""
 
     def largest(self, *, unfragmented: bool) -> int:
-        """The largest payload that passes, bytes."""
+        """The largest payload that gets through, bytes."""
         limits = (self.mtu, self.uncut_mtu if unfragmented else None, MAX_PAYLOAD_BYTES)
         return min(limit for limit in limits if limit is not None)
 
@@ -66,7 +66,7 @@ class Link:
 
 @dataclass(slots=True)
 class NetworkCounters:
-    """What became of the datagrams; a copy of one fan-out is counted as a datagram."""
+    """What became of the datagrams; each copy of a broadcast counts as one datagram."""
 
     sent: int = 0
     delivered: int = 0
@@ -90,8 +90,8 @@ class MemoryNetwork:
         seed: Of the random choices: the same seed and calls give the same deliveries.
         broadcast_hosts: Destinations that reach every attached address with the same port,
             the sender's own too, as on a real network. 255.255.255.255 always does.
-        translate: Called once a datagram, when it is sent; gives the source and destination
-            that the other side sees, or None to drop it. For NATs.
+        translate: Called once for each datagram, when it is sent; returns the source and
+            destination that the other side sees, or None to drop it. For NATs.
         max_in_flight: Limit of datagrams under way.
     """
 
@@ -113,17 +113,17 @@ class MemoryNetwork:
         self._max_in_flight = max_in_flight
         self._rng = random.Random(seed)
         self._order = itertools.count()
-        # Time, order of sending, datagram as its receiver sees it, and who really sent it.
+        # Time, order of sending, datagram as its receiver sees it, and its actual sender.
         self._in_flight: list[tuple[float, int, Delivery, Address]] = []
         self._counters = NetworkCounters()
         self.clockwork: Clockwork | None = None
-        """Of the event loop that the sockets run on; the network itself never looks at it."""
+        """The timer of the sockets' event loop; the network itself never uses it."""
 
     def attach(self, address: Address) -> Address:
         """Make an address reachable; port 0 takes the first free dynamic port of the host.
 
         Raises:
-            BindError: It is taken, or the host is no single literal IP address.
+            BindError: It is taken, or the host is not a single literal IP address.
         """
         try:
             host, port = literal_address(address)
@@ -139,7 +139,7 @@ class MemoryNetwork:
         raise bind_error((host, port), OSError(errno.EADDRINUSE, "taken"))
 
     def detach(self, address: Address) -> None:
-        """Make an address unreachable; what is under way to it will be dropped."""
+        """Make an address unreachable; datagrams under way to it will be dropped."""
         self._attached.pop(address, None)
 
     def set_link(self, source: Endpoint, destination: Endpoint, **link: Any) -> None:
@@ -150,7 +150,7 @@ class MemoryNetwork:
         self._links[source, destination] = replace(self._link, **link)
 
     def partition(self, a: Endpoint, b: Endpoint) -> None:
-        """Drop everything between `a` and `b`, in both directions, what is under way too."""
+        """Drop everything between `a` and `b`, in both directions, including what is under way."""
         self._cuts.add(frozenset((a, b)))
 
     def heal(self, a: Endpoint, b: Endpoint) -> None:
@@ -171,11 +171,11 @@ class MemoryNetwork:
 
         Args:
             data: The payload.
-            source: Who sends it, before translation.
-            destination: Whom the sender addressed, before translation.
+            source: The sender, before translation.
+            destination: The destination, before translation.
             now: The time in seconds, on the caller's clock.
-            expires: Whether its hops end on the way: a NAT has seen it, nobody receives it.
-            unfragmented: Whether it must not be cut on its way.
+            expires: Whether its TTL ends on the way: a NAT sees it, but nobody receives it.
+            unfragmented: Whether it must not be fragmented.
         """
         seen_source = source
         if self.translate is not None:

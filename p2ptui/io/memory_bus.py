@@ -1,8 +1,9 @@
-"""A broker in memory: one table, and messages, for many rooms, on any clock, repeatable by a seed.
+"""A broker in memory: one table, and messages, for many servers, on any clock, reproducible by a
+seed.
 
-It knows no event loop: time is an argument, as in `io.memory`. What is ordered takes its time to
-the broker, and what the broker tells takes it back; a link may be down, and with all links the
-broker, whose entries outlive that.
+It knows no event loop: time is an argument, as in `io.memory`. Orders take time to reach the
+broker, and its news takes time to come back. A link may be down; the broker can go down together
+with all links, and its entries survive that.
 """
 
 import heapq
@@ -14,22 +15,22 @@ from typing import NamedTuple, TypeAlias
 from p2ptui.core.cluster.bus import Delete, Heard, Order, Publish, Put
 
 SERVERS = "servers"
-"""The subject that all hear; any other is heard by the server with this id."""
+"""The subject that all servers hear; any other subject is heard by the server with this id."""
 
 _Step: TypeAlias = Callable[[float], None]
 
 
 class _Standing(NamedTuple):
-    """What stands in the table."""
+    """An entry of the table."""
 
     value: bytes | None
-    """None: it was taken away."""
+    """None if it was deleted."""
     revision: int
     put_at: float
 
 
 class MemoryBus:
-    """The link of one room to the broker: its `Bus`."""
+    """One server's link to the broker: its `Bus`."""
 
     def __init__(self, broker: "MemoryBroker", server_id: str, heard: Heard) -> None:
         self._broker = broker
@@ -37,11 +38,11 @@ class MemoryBus:
         self.heard = heard
         self.is_up = False
         self.is_watching = False
-        """Whether what is new in the table is told to it."""
+        """Whether it is told about changes in the table."""
         self.epoch = 0
-        """What was under way when the link went down does not arrive."""
+        """Changes when the link goes down, so that what was under way then does not arrive."""
         self.latency_s: float | None = None
-        """One way, seconds; None: that of the broker."""
+        """One-way latency, seconds; None: the broker's."""
 
     def do(self, order: Order) -> None:
         """See `Bus.do`."""
@@ -53,10 +54,10 @@ class MemoryBroker:
     """A table and messages, in virtual time.
 
     Args:
-        ttl_s: How long an entry stands that is not put again, seconds.
+        ttl_s: How long an entry lasts unless it is put again, seconds.
         latency_s: From a server to the broker, and from there to a server, seconds.
-        loss: Of messages, the probability.
-        seed: Of what is lost.
+        loss: Probability that a message is lost.
+        seed: Seed of the losses.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class MemoryBroker:
         self.latency_s = latency_s
         self.loss = loss
         self.reached_s = 0.0
-        """The time of the last `run`; what is ordered is ordered then."""
+        """The time of the last `run`; new orders are given at this time."""
         self._rng = random.Random(seed)
         self._table: dict[str, _Standing] = {}
         self._revision = 0
@@ -74,8 +75,9 @@ class MemoryBroker:
         self._steps: list[tuple[float, int, _Step]] = []
         self._count = itertools.count()
         self.puts = self.refused = self.published = self.delivered = self.told = self.bytes = 0
-        """Totals: orders done and not done, messages, those that came, entries that servers were
-        told, and the bytes of all these."""
+        """Totals: orders done and refused, messages, those that arrived, entries that servers were
+        told, and the bytes of all these.
+        """
 
     # Time.
 
@@ -109,13 +111,13 @@ class MemoryBroker:
     # Links.
 
     def attach(self, server_id: str, heard: Heard, now: float, *, is_up: bool = True) -> MemoryBus:
-        """A room is brought to the broker.
+        """Connect a server to the broker.
 
         Args:
-            server_id: Whose.
-            heard: The room.
+            server_id: Its id.
+            heard: Its part of the core.
             now: The time, seconds.
-            is_up: Whether its link is there at once.
+            is_up: Whether its link is up at once.
         """
         bus = MemoryBus(self, server_id, heard)
         self._buses.append(bus)
@@ -125,21 +127,21 @@ class MemoryBroker:
         return bus
 
     def detach(self, bus: MemoryBus) -> None:
-        """It is gone, without a word to it: its process was killed."""
+        """It disappears without notice: its process was killed."""
         bus.epoch += 1
         bus.is_up = bus.is_watching = False
         if bus in self._buses:
             self._buses.remove(bus)
 
     def cut(self, bus: MemoryBus, now: float) -> None:
-        """Its link is gone."""
+        """Its link goes down."""
         if bus.is_up:
             bus.epoch += 1
             bus.is_up = bus.is_watching = False
             bus.heard.handle_link(False, now)
 
     def mend(self, bus: MemoryBus, now: float) -> None:
-        """Its link is there: it is told all that stands in the table, and what is new from then."""
+        """Its link comes up: it is told all entries of the table, and changes from then on."""
         if bus.is_up:
             return
         bus.is_up = True
@@ -155,19 +157,19 @@ class MemoryBroker:
         self._tell(bus, now, watch)
 
     def kill(self, now: float) -> None:
-        """The broker is gone, and its entries are not."""
+        """The broker goes down, but keeps its entries."""
         for bus in self._buses:
             self.cut(bus, now)
 
     def start(self, now: float) -> None:
-        """It is back, and so are all links."""
+        """The broker is back, and so are all links."""
         for bus in self._buses:
             self.mend(bus, now)
 
-    # What is ordered.
+    # Orders.
 
     def take(self, bus: MemoryBus, order: Order) -> None:
-        """A server orders something."""
+        """A server gives an order."""
 
         def arrive(at: float) -> None:
             if isinstance(order, Publish):
@@ -180,7 +182,7 @@ class MemoryBroker:
         self._tell(bus, self.reached_s, arrive)
 
     def publish(self, subject: str, data: bytes, now: float) -> None:
-        """Send a message, as anybody can who reaches the broker."""
+        """Send a message, as anyone can who reaches the broker."""
         self.published += 1
         for bus in self._buses:
             if not bus.is_up or subject not in (SERVERS, bus.server_id):
@@ -193,8 +195,9 @@ class MemoryBroker:
             self._tell(bus, now, lambda at, heard=heard: heard.receive_message(subject, data, at))  # type: ignore[misc]
 
     def put(self, key: str, value: bytes | None, now: float) -> int:
-        """Set an entry whatever stands there, as anybody can who reaches the broker; its
-        revision."""
+        """Set an entry whatever is there, as anyone can who reaches the broker; return its
+        revision.
+        """
         self._revision += 1
         standing = self._table[key] = _Standing(value, self._revision, now)
         self.bytes += len(value or b"")
@@ -227,7 +230,7 @@ class MemoryBroker:
         self.bytes += len(value or b"")
         self._tell(bus, now, lambda at: heard.receive_entry(key, value, revision, at))
 
-    # What stands there.
+    # Entries.
 
     def _value_of(self, standing: _Standing, now: float) -> bytes | None:
         return None if now >= standing.put_at + self.ttl_s else standing.value
@@ -239,6 +242,6 @@ class MemoryBroker:
         return standing.revision
 
     def entries(self, now: float) -> dict[str, bytes]:
-        """All that stands in the table."""
+        """All entries of the table."""
         values = {key: self._value_of(one, now) for key, one in self._table.items()}
         return {key: value for key, value in values.items() if value is not None}

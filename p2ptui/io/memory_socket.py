@@ -1,4 +1,4 @@
-"""A socket in a network in memory: a node runs on it unchanged, under virtual time."""
+"""A socket in a network in memory: a node runs on it unchanged, in virtual time."""
 
 import asyncio
 import errno
@@ -18,7 +18,7 @@ MAX_PAYLOAD_BYTES = 65507
 
 
 class Network(Protocol):
-    """What a socket needs of a `MemoryNetwork`, which has the arguments and errors."""
+    """What a socket needs of a `MemoryNetwork`, which documents arguments and errors."""
 
     clockwork: "Clockwork | None"
 
@@ -49,7 +49,7 @@ class Network(Protocol):
 class MemorySocket:
     """The socket of a node in a `MemoryNetwork`; see `DatagramSocket` for its methods.
 
-    On the wildcard it has all addresses of a machine, and tells which one was asked.
+    On the wildcard it has all addresses of a machine, and says which one was asked.
     """
 
     def __init__(self, clockwork: "Clockwork", local_address: Address) -> None:
@@ -71,10 +71,10 @@ class MemorySocket:
         """Attach to the network on the running loop, whose `time()` is the network's clock.
 
         Args:
-            network: Which.
+            network: The network.
             address: One of the machine's, or a wildcard for all of them.
-            hosts: The machine's addresses, for a wildcard; the first of each IP version is where
-                it sends from by itself.
+            hosts: The machine's addresses, for a wildcard; by default it sends from the first of
+                each IP version.
 
         Raises:
             BindError: See `MemoryNetwork.attach`.
@@ -136,7 +136,7 @@ class MemorySocket:
         ttl: int | None = None,
         unfragmented: bool = False,
     ) -> None:
-        """Send one datagram, with a limit of hops no further than through this node's NAT."""
+        """Send one datagram; with a hop limit it gets no further than through this node's NAT."""
         if self._closed:
             self._traffic.dropped_out += 1
             return
@@ -172,7 +172,7 @@ class MemorySocket:
                 self.send(data, address)
 
     def _source_for(self, address: Address) -> Address | None:
-        """Where it leaves from; None where this machine has no address for it, as a kernel."""
+        """The source address; None if this machine has no address for it, as in a kernel."""
         (host, port), own = self._local_address, own_host(address)
         if not is_wildcard(host) or self._hosts == (host,):
             return host, port
@@ -201,7 +201,7 @@ class MemorySocket:
             self._clockwork.close((host, self._local_address[1]))
 
     def receive(self, data: bytes, source: Address, destination: Address | None = None) -> None:
-        """Queue one datagram that arrived, for one of its addresses; the network calls it."""
+        """Queue a datagram that arrived for one of its addresses; called by the network."""
         if destination is not None and is_wildcard(self._local_address[0]):
             source = AskedAddress(source, destination[0])
         if len(self._inbox) >= INBOX_DATAGRAMS:
@@ -212,7 +212,7 @@ class MemorySocket:
 
 
 class Clockwork:
-    """One timer for all the sockets of a network: a timer each would wake all for every one."""
+    """One timer for all sockets of a network: with a timer each, every one would wake all."""
 
     def __init__(self, network: "Network", loop: asyncio.AbstractEventLoop) -> None:
         self.sockets: dict[Address, MemorySocket] = {}
@@ -222,7 +222,7 @@ class Clockwork:
 
     @classmethod
     def of(cls, network: "Network") -> "Clockwork":
-        """The one of a network on the running loop."""
+        """The clockwork of a network on the running loop."""
         loop = asyncio.get_running_loop()
         if network.clockwork is None or network.clockwork._loop is not loop:
             network.clockwork = cls(network, loop)
@@ -234,7 +234,7 @@ class Clockwork:
         self._arm()
 
     def attach(self, sock: MemorySocket, address: Address) -> None:
-        """Let a socket have what comes to an address.
+        """Deliver what comes to an address to this socket.
 
         Raises:
             BindError: See `MemoryNetwork.attach`.
@@ -243,7 +243,7 @@ class Clockwork:
         self.sockets[address] = sock
 
     def close(self, address: Address) -> None:
-        """Let nobody have it any more."""
+        """Stop delivering what comes to an address."""
         self._network.detach(address)
         del self.sockets[address]
         if not self.sockets and self._timer is not None:
@@ -260,7 +260,7 @@ class Clockwork:
 
     def _fire(self, due: float) -> None:
         self._timer = None
-        # The loop fires a timer up to its clock's resolution early.
+        # The loop may fire a timer early by its clock's resolution.
         for data, source, destination in self._network.deliver(max(due, self._loop.time())):
             if destination in self.sockets:
                 self.sockets[destination].receive(data, source, destination)

@@ -1,8 +1,8 @@
-"""recvmmsg(2) and sendmmsg(2) of Linux: many datagrams by one system call.
+"""recvmmsg(2) and sendmmsg(2) of Linux: many datagrams with one system call.
 
-They are called through ctypes, which takes a microsecond or two for a call; there is one call for a
-batch, and what is done for each datagram are slices of mapped memory, as fast as any. So there is
-nothing to compile and nothing to install, and pure Python has it too.
+They are called through ctypes, which takes a microsecond or two per call; there is one call for a
+batch, and the work on each datagram is slicing mapped memory, which is as fast as anything. So
+there is nothing to compile and nothing to install, and pure Python can use them too.
 """
 
 import ctypes
@@ -20,21 +20,22 @@ from p2ptui.io.resolve import sockaddr_of
 from p2ptui.wire.address import MAX_PORT, Address
 
 ENTRY_WORDS: Final = 8
-"""`struct mmsghdr` is as many machine words: name, its size, parts, their number, ancillary data,
-its size, flags, and the bytes of the datagram. What is smaller has padding behind it."""
+"""Size of `struct mmsghdr` in machine words: name, its size, parts, their number, ancillary data,
+its size, flags, and the bytes of the datagram. Smaller fields are padded at the end.
+"""
 SIZE_OF_ANCILLARY, SIZE_OF_DATAGRAM = 5, 7
 WORD_BYTES: Final = ctypes.sizeof(ctypes.c_size_t)
 ENTRY_BYTES: Final = ENTRY_WORDS * WORD_BYTES
 PART_WORDS: Final = 2
-"""`struct iovec`: where, and how much."""
+"""`struct iovec`: address and size."""
 
 NAME_BYTES: Final = {socket.AF_INET: 16, socket.AF_INET6: 28}
 """`sockaddr_in` and `sockaddr_in6`."""
 NAME_ROOM: Final = 32
-"""Each of them, and what makes what follows begin at a word."""
+"""Room for either, with padding so that what follows begins at a word."""
 
 Ancillary: TypeAlias = Sequence[tuple[int, int, bytes]]
-"""Level, kind and content, as the socket module has it."""
+"""Level, kind and content, as in the socket module."""
 _NAME4: Final = struct.Struct("=H2s4s8x")
 _NAME6: Final = struct.Struct("=H2s4s16sI")
 _HEADER: Final = struct.Struct("=Qii" if WORD_BYTES == 8 else "=Iii")
@@ -45,7 +46,7 @@ _Call: TypeAlias = Callable[[int, int, int], int]
 
 
 def _find_calls() -> tuple[_Call, _Call] | None:
-    # With the first byte at the other end what is smaller than a word would be at its other end.
+    # With the other byte order, fields smaller than a word would be at its other end.
     if sys.platform != "linux" or sys.byteorder != "little":
         return None
     try:
@@ -75,18 +76,20 @@ def _find_calls() -> tuple[_Call, _Call] | None:
 
 
 CALLS: Final = _find_calls()
-"""Receives and sends at a socket (its number, where the vector is, how many entries of it); neither
-blocks. None where the system has no such calls."""
+"""Receive and send on a socket (its number, address of the vector, number of its entries); neither
+blocks. None if the system has no such calls.
+"""
 
 
 def is_batched(sock: socket.socket) -> bool:
-    """Whether a socket is read and written in batches: one whose own calls somebody has replaced,
-    as a test does to have them fail, is used by these calls."""
+    """Whether a socket is read and written in batches: not if its own calls have been replaced, as
+    by a test that makes them fail.
+    """
     return CALLS is not None and type(sock) is socket.socket and sock.family in NAME_BYTES
 
 
 def mapped(size: int) -> tuple[mmap.mmap, int]:
-    """Memory of this process alone, and where it is; what is never used of it takes no room."""
+    """Private memory of this process, and its address; pages that are never used take no room."""
     if sys.platform == "win32":
         raise NotImplementedError
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -119,7 +122,7 @@ class OfThread(threading.local, Generic[Made]):
 
 
 def ancillary_in(data: bytes) -> Ancillary:
-    """Take ancillary data apart, from how it lies in memory (cmsg(3))."""
+    """Parse ancillary data from its form in memory (cmsg(3))."""
     found: list[tuple[int, int, bytes]] = []
     at = 0
     while at + _HEADER.size <= len(data):
@@ -145,20 +148,20 @@ def _whole_words(size: int) -> int:
 
 
 def forget_names() -> None:
-    """Forget how destinations are written: an interface that went and came back has a new index."""
+    """Forget cached destinations: an interface that went and came back has a new index."""
     sockaddr_of.cache_clear()
     _packed_by_kind.cache_clear()
 
 
 def packed_name(address: Address, family: socket.AddressFamily) -> bytes:
-    """A destination as the system has it, for a socket of `family`.
+    """A destination in the system's form, for a socket of `family`.
 
     Raises:
         OSError: As `sockaddr_of`.
     """
     host, port = address
     if family == socket.AF_INET and 0 < port <= MAX_PORT:
-        # As it is nearly always, it costs less than to remember it for each of many.
+        # The usual case, which is cheaper to compute than to cache for many destinations.
         with suppress(OSError, ValueError):  # the latter for a null byte in it
             return _NAME4.pack(family, port.to_bytes(2, "big"), socket.inet_pton(family, host))
     return _packed_by_kind(address, family)
@@ -170,7 +173,7 @@ def _packed_by_kind(address: Address, family: socket.AddressFamily) -> bytes:
 
 
 def pack_name(sockaddr: Any, family: int) -> bytes:
-    """What the socket module takes and gives, as the system has it."""
+    """Convert an address from the socket module's form to the system's."""
     if family == socket.AF_INET:
         host, port = sockaddr
         return _NAME4.pack(family, port.to_bytes(2, "big"), socket.inet_pton(family, host))

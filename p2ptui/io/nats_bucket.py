@@ -1,4 +1,4 @@
-"""The bucket of a network: how it is configured, and whether one that is there is."""
+"""The bucket of a network: its configuration, and the check of an existing one."""
 
 from typing import Final
 
@@ -12,24 +12,23 @@ from p2ptui.text import seconds_words
 from p2ptui.wire.cluster import MAX_PRESENCE_BYTES
 
 MAX_ENTRY_BYTES: Final = MAX_PRESENCE_BYTES + 512
-"""Of a message that sets an entry, its headers included."""
+"""Of a message that sets an entry, including its headers."""
 
 ENTRY_BYTES: Final = 1024
-"""Of the broker's disk for a node, on average."""
+"""Average disk space per node at the broker."""
 
 _NO_ROOM: Final = frozenset({10023, 10028, 10047})
 """Error codes of JetStream: no memory or storage left, for the account or on the machine."""
 
 _NO_JETSTREAM: Final = frozenset({10035, 10039, 10076})
-"""It is off for the account, or altogether."""
+"""JetStream is off for the account, or altogether."""
 
 
 def bucket_shape(names: Names, heartbeat_s: float, max_nodes: int) -> api.StreamConfig:
     """The bucket as a stream, which any program for key-value buckets can read.
 
-    On disk, because what is in memory is gone after a crash; one value a key; what was not put
-    again for three heartbeats is forgotten; what is full refuses newcomers instead of forgetting
-    others.
+    On disk, since memory is lost in a crash; one value per key; an entry that is not put again for
+    three heartbeats expires; a full bucket refuses new entries instead of dropping old ones.
     """
     ttl_s = round(3 * heartbeat_s, 3)
     return api.StreamConfig(
@@ -43,7 +42,7 @@ def bucket_shape(names: Names, heartbeat_s: float, max_nodes: int) -> api.Stream
         max_age=float(ttl_s),
         max_bytes=max_nodes * ENTRY_BYTES,
         max_msg_size=MAX_ENTRY_BYTES,
-        # No order is told twice: what would recognize that costs the broker memory.
+        # No order is sent twice: detecting duplicates costs the broker memory.
         duplicate_window=min(ttl_s, 1.0),
         deny_delete=True,
         allow_rollup_hdrs=True,
@@ -52,18 +51,18 @@ def bucket_shape(names: Names, heartbeat_s: float, max_nodes: int) -> api.Stream
 
 
 async def require_bucket(js: JetStreamContext, shape: api.StreamConfig, broker: str) -> int:
-    """Have the bucket, made if there is none.
+    """Make sure that the bucket exists, creating it if needed.
 
     Args:
-        js: Its broker.
-        shape: As it must be.
-        broker: What that is called.
+        js: The broker's JetStream.
+        shape: Its required configuration.
+        broker: The broker's name.
 
     Returns:
-        The highest revision that was ever given there.
+        The highest revision ever assigned there.
 
     Raises:
-        BrokerError: There is none and cannot be, or it is configured in another way.
+        BrokerError: It cannot be created, or is configured differently.
     """
     name = shape.name or ""
     try:
@@ -102,8 +101,9 @@ def _refused(error: APIError, shape: api.StreamConfig, broker: str) -> BrokerErr
 
 
 def _difference(is_: api.StreamConfig, shape: api.StreamConfig) -> str | None:
-    """What an existing bucket lacks, as the first part of the advice; None if it will do. It may be
-    larger, and kept on several servers of the broker."""
+    """What is wrong with an existing bucket, as the first part of the advice; None if it will do.
+    It may be larger, and replicated on several servers of the broker.
+    """
     if (ttl_s := float(is_.max_age or 0)) != float(shape.max_age or 0):
         return _other_heartbeat(ttl_s, float(shape.max_age or 0))
     exact = (

@@ -1,4 +1,4 @@
-"""The bus of a network on a NATS broker with JetStream: one link after the other, without end."""
+"""The bus of a network on a NATS broker with JetStream: one link after the other, endlessly."""
 
 import asyncio
 import logging
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 log = logging.getLogger("p2ptui.cluster")
 
 SOON_S: Final = 0.1
-"""The first try after a link that worked; each further one waits twice as long."""
+"""Pause before the first attempt after a link that worked; each further pause is twice as long."""
 
 MAX_TOLD: Final = 16
-"""Reasons why the broker is away that are known to have been told."""
+"""Reasons for the broker being away that are remembered as reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusStatus:
-    """How it stands with the broker."""
+    """The state of the link to the broker."""
 
     is_up: bool
     since: float
-    """When it came up, or went away, seconds."""
+    """When it came up or went down, seconds."""
     broker: str
-    """Which, without passwords; the last one that was tried."""
+    """The broker, without passwords; the last one that was tried."""
     trouble: str
-    """Why it is away; empty while it is up."""
+    """Why it is down; empty while it is up."""
     round_trip_s: float | None
     """To the broker and back."""
     counters: dict[str, int]
@@ -49,15 +49,15 @@ class BusStatus:
 
 
 class NatsBus:
-    """A bus that never waits and never gives up; `run` is what keeps the link.
+    """A bus that never waits and never gives up; `run` keeps the link up.
 
     Args:
         options: Where the broker is.
-        network_id: Of the network.
-        own_id: Of this server.
-        heard: Told what comes.
-        clock: Seconds that only go forward.
-        rng: Spreads the tries of many servers.
+        network_id: The network's id.
+        own_id: This server's id.
+        heard: Called with what arrives.
+        clock: A monotonic clock, seconds.
+        rng: Spreads the attempts of many servers.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class NatsBus:
         self._counts: Callable[[], dict[str, int]] = dict
 
     def status(self) -> BusStatus:
-        """How it stands with the broker."""
+        """The state of the link to the broker."""
         link = self._link
         return BusStatus(
             link is not None,
@@ -142,7 +142,7 @@ class NatsBus:
         """Use a link until it ends.
 
         Raises:
-            BrokerError: How it ended.
+            BrokerError: Why it ended.
         """
         try:
             await link.run(self._options, lambda: self._come_up(link))
@@ -164,7 +164,9 @@ class NatsBus:
         self._heard.handle_link(True, self._since)
 
     def _tell_down(self, error: BrokerError) -> None:
-        """Once, however often it is tried; and what somebody has to change."""
+        """Report once, however often it is tried, and again if there is something the user has to
+        change.
+        """
         self._trouble = why = str(error)
         if why not in self._told and (not len(self._told) or error.again_s > AWAY_S):
             self._told.put(why, None)

@@ -1,8 +1,8 @@
-"""A connection to a NATS server: made or refused in a bounded time, and ended without a trace.
+"""A connection to a NATS server: made or refused within bounded time, and ended cleanly.
 
-The client library can reconnect by itself, but gives up for good when the broker says no, holds
-what is written meanwhile, and replays what nobody wants any more. So a connection is used until it
-breaks, and another one is made then.
+The client library can reconnect by itself, but it gives up for good when the broker refuses it,
+buffers what is written meanwhile, and replays what nobody wants any more. So a connection is used
+until it breaks, and then another one is made.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from p2ptui.ordinary import read_ordinary
 from p2ptui.text import cause
 
 CONNECT_S: Final = 2
-"""A connection, and each step of its handshake, takes this long at most; there are two tries."""
+"""Limit for a connection, and for each step of its handshake; there are two attempts."""
 
 MAX_UNSENT_BYTES: Final = 1 << 20
-"""Of what was written and not sent yet; who writes waits then. With the connection it is gone."""
+"""Of data written but not sent yet; beyond this, writers wait. It is lost with the connection."""
 
 MAX_TAKEN_BYTES: Final = 2 << 20
-"""Of one message of the broker, and of what has come and was not read yet."""
+"""Of one message from the broker, and of data received but not read yet."""
 
 MAX_CREDENTIALS_BYTES: Final = 65_536
-"""Of a file with credentials."""
+"""Of a credentials file."""
 
 MAX_CERTIFICATES_BYTES: Final = 1 << 22
-"""Of a file with certificates or their key: the CAs of a system have a quarter of a million."""
+"""Of a file with certificates or their key: a system's CAs take a quarter of a million bytes."""
 
-# It logs what a handler or a message of the broker broke, with tracebacks, to whoever listens.
+# The library logs exceptions in handlers or from the broker's messages, with tracebacks.
 logging.getLogger("nats").addHandler(logging.NullHandler())
 
 
 class _BoundedParser(Parser):
-    """Reads what comes, and no message that is too long for a buffer: the broker says how long."""
+    """Parses what comes, but no message too long for a buffer: the broker chooses the length."""
 
     async def parse(self, data: bytes = b"") -> None:
         await super().parse(data)
@@ -53,7 +53,7 @@ class _BoundedParser(Parser):
 
 
 class BrokerClient(Client):
-    """A client that can insist on TLS, can be cut off, and holds no more than it should."""
+    """A client that can insist on TLS, can be cut off, and buffers no more than it should."""
 
     insists_on_tls = False
     was_asked = False
@@ -64,7 +64,7 @@ class BrokerClient(Client):
         self._ps = _BoundedParser(self)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        info.pop("connect_urls", None)  # where to go is in the options
+        info.pop("connect_urls", None)  # the options say where to connect
         if initial_connection:
             self.was_asked = True
             if self.insists_on_tls and not info.get("tls_required"):
@@ -74,13 +74,14 @@ class BrokerClient(Client):
         await super()._process_info(info, initial_connection)
 
     def require_asked(self) -> None:
-        """A library that has changed, so that nobody has insisted on TLS, is of no use."""
+        """Refuse a library that has changed so that nothing insisted on TLS."""
         if self.insists_on_tls and not self.was_asked:
             raise _NoTlsError
 
     def cut(self) -> None:
-        """Give the connection up, whatever is on the way: where it breaks while it is closed, the
-        library leaves tasks behind."""
+        """Abort the connection, whatever is under way: if it breaks while it is being closed, the
+        library leaves tasks behind.
+        """
         for subscription in list(self._subs.values()):
             subscription._stop_processing()
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
@@ -92,7 +93,7 @@ class BrokerClient(Client):
 
 
 class _NoTlsError(Error):
-    """The broker does not speak TLS, and the URL says that it must."""
+    """The broker does not speak TLS, but the URL requires it."""
 
 
 async def connect(
@@ -105,15 +106,15 @@ async def connect(
     """Connect to one NATS server.
 
     Args:
-        url: Which.
-        options: How.
-        own_id: Of this server: the broker calls the connection so where it shows them, and what is
-            answered goes to subjects that begin so, which nobody else has to be able to read.
-        on_error: Told what the connection meets later; it may go on or not.
+        url: The server's URL.
+        options: The options of the connection.
+        own_id: This server's id: the broker lists the connection under this name, and answers go to
+            subjects that begin with it, which nobody else needs to be able to read.
+        on_error: Called with later errors of the connection, which it may survive or not.
         on_closed: Called when it has ended.
 
     Raises:
-        BrokerError: It did not work; the text says why.
+        BrokerError: It failed; the text says why.
     """
     broker = reached_broker(url)
     met: list[BaseException] = []
@@ -144,7 +145,7 @@ async def connect(
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
             connect_timeout=CONNECT_S,
-            ping_interval=3600,  # the link asks for itself, more often than whole seconds allow
+            ping_interval=3600,  # the link pings by itself, more often than whole seconds allow
             pending_size=MAX_UNSENT_BYTES,
             flush_timeout=CONNECT_S,
             **arguments,
@@ -166,22 +167,25 @@ async def connect(
 
 
 async def _look_up(broker: SplitResult) -> None:
-    """Find out that the host's name has an address, so that this fails here and not in the
-    library: where that is ended meanwhile, uvloop leaves a look-up behind whose failure nobody
-    takes."""
+    """Check that the host's name has an address, so that a failure occurs here and not in the
+    library: there, on cancellation, uvloop leaves a look-up behind whose exception nobody
+    retrieves.
+    """
     looking = asyncio.get_running_loop().getaddrinfo(broker.hostname, broker.port or NATS_PORT)
     await asyncio.wait_for(looking, CONNECT_S)
 
 
 async def end(client: BrokerClient) -> None:
-    """Close a connection, however it is."""
+    """Close a connection, whatever its state."""
     with contextlib.suppress(Exception):
         await asyncio.wait_for(client.close(), 1.0)
     client.cut()
 
 
 def _login(options: ClusterOptions, broker: SplitResult) -> dict[str, Any]:
-    """How to prove who this server is; the file is read each time, since such a key is changed."""
+    """How to prove this server's identity; the file is read each time, since such keys are
+    rotated.
+    """
     if broker.username is not None:
         user = unquote(broker.username)
         if broker.password is None:
@@ -229,13 +233,13 @@ def _tls_context(options: ClusterOptions) -> ssl.SSLContext:
 
 
 def _require_ordinary(path: str) -> None:
-    """OpenSSL reads all of what it is given, and would wait for whoever writes to a pipe."""
+    """Refuse other kinds of files: OpenSSL reads everything, and would wait forever on a pipe."""
     if path:
         read_ordinary(Path(path), MAX_CERTIFICATES_BYTES)
 
 
 def _no_password() -> str:
-    """Without it OpenSSL would ask on the terminal."""
+    """No password: otherwise OpenSSL would ask on the terminal."""
     raise ValueError("the key has a password")
 
 

@@ -1,7 +1,7 @@
 """One connection to the broker at work: entries are watched and put, messages come and go.
 
-It ends at the first thing that makes it unsure, such as an answer that does not come. What comes
-after it begins from the start, with all entries anew.
+It ends at the first sign of doubt, such as a missing answer. The next one starts from scratch, with
+all entries anew.
 """
 
 import asyncio
@@ -32,49 +32,51 @@ from p2ptui.text import printable
 log = logging.getLogger("p2ptui.cluster")
 
 PUT_S: Final = 2.0
-"""So long it may take until the broker says what became of an entry."""
+"""How long the broker may take to answer an entry."""
 
 PING_S: Final = 1.0
-"""The broker is asked this often whether it is there."""
+"""How often the broker is pinged."""
 
 SILENT_S: Final = 2
-"""It has this long for the answer."""
+"""How long it may take to answer a ping."""
 
 REQUEST_S: Final = 2
-"""And this long for what is asked of it first."""
+"""How long it may take to answer the first requests."""
 
 DRAIN_S: Final = 1.5
-"""What is due at the end may take this long."""
+"""How long sending what is left at the end may take."""
 
 TURN: Final = 32
-"""Messages taken until the event loop has its turn."""
+"""Messages processed before the event loop gets its turn."""
 
 MAX_PUTS: Final = 4096
-"""Entries put of which it is not known yet what became of them; beyond that one is refused, and
-what is taken away is so without an answer."""
+"""Entries put whose outcome is not known yet; beyond that a put is refused, and a deletion goes
+without an answer.
+"""
 
 MAX_MARKERS: Final = 65_536
-"""Deleted entries that are known: the broker keeps a mark of each until that expires, and who puts
-something there has to name it."""
+"""Deleted entries that are known: the broker keeps a marker of each until it expires, and a put in
+its place has to name it.
+"""
 
 MAX_QUEUED_BYTES: Final = 8 << 20
-"""Of what waits to be written, while the broker reads too slowly."""
+"""Of data waiting to be written while the broker reads too slowly."""
 
 MAX_HEARD_BYTES: Final = 8 << 20
-"""Of messages that have come on one subject, and that nobody has had the time to take."""
+"""Of messages received on one subject and not processed yet."""
 
 MAX_HEARD: Final = 16_384
-"""As many of them."""
+"""Their number."""
 
 _OTHER_STANDS_THERE: Final = (10071, 10164)
-"""Error codes of JetStream: it is not the revision that was expected."""
+"""Error codes of JetStream: the revision is not the expected one."""
 
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION: Final = "KV-Operation"
 
 
 class _Ack(msgspec.Struct):
-    """What the broker answers to an entry that is put."""
+    """The broker's answer to an entry that was put."""
 
     seq: int = 0
     error: dict[str, Any] | None = None
@@ -84,40 +86,40 @@ class _UnderWay(NamedTuple):
     key: str
     is_put: bool
     expected: int
-    """The revision that was said to stand there."""
+    """The revision that was expected to be there."""
     until: float
 
 
 class _Due(NamedTuple):
-    """What waits to be written."""
+    """Something that waits to be written."""
 
     subject: str
     data: bytes
     reply: str
     headers: dict[str, str] | None
     order: Publish | None
-    """The message that it is, if it is one."""
+    """The message, if it is one."""
 
 
 _decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 class Counters(msgspec.Struct):
-    """What a bus has done, since it began."""
+    """What a bus has done since it began."""
 
     links: int = 0
     """Links that came up."""
     puts: int = 0
     refused: int = 0
-    """Entries that were not put, or of which nobody knows."""
+    """Entries that were refused, or whose outcome is unknown."""
     published: int = 0
     """Messages that left."""
     arrived: int = 0
-    """Entries and messages that came."""
+    """Entries and messages that arrived."""
     dropped_out: int = 0
-    """Messages that did not leave: no link, no room, too large."""
+    """Messages that did not leave: no link, no room, or too large."""
     dropped_in: int = 0
-    """Messages that came faster than they could be taken, or that nobody had asked for."""
+    """Messages that came faster than they could be processed, or that nobody asked for."""
 
 
 class Link:
@@ -125,12 +127,12 @@ class Link:
 
     Args:
         client: The connection.
-        broker: What it leads to, for people.
-        names: What the network is called there.
-        own_id: Of this server.
-        heard: Told what comes.
-        clock: Seconds that only go forward.
-        counters: Counts it.
+        broker: The broker's name, for people.
+        names: The network's names there.
+        own_id: This server's id.
+        heard: Called with what arrives.
+        clock: A monotonic clock, seconds.
+        counters: Counts what happens.
     """
 
     def __init__(
@@ -158,23 +160,23 @@ class Link:
         self._is_refusal_told = False
         self._last_revision = 0
         self.round_trip_s: float | None = None
-        """To the broker and back, the last time."""
+        """The latest round trip to the broker."""
 
     async def run(self, options: ClusterOptions, on_up: Callable[[], None]) -> NoReturn:
         """Use it until it ends.
 
         Args:
-            options: What the bucket is like.
-            on_up: Called when it can be used, before any entry is told.
+            options: The configuration of the bucket.
+            on_up: Called when it can be used, before any entry is reported.
 
         Raises:
-            BrokerError: How it ended.
+            BrokerError: Why it ended.
         """
         try:
             consumer = await self._prepare(options)
         except Exception as error:
             self.fail(error)
-            # Where nothing was answered because it is not permitted, that was told already.
+            # If something was not answered because it is not permitted, that was reported already.
             self._broken.result()
             raise
         self._counters.links += 1
@@ -199,7 +201,7 @@ class Link:
         raise BrokerError(f"the link to the broker {self.broker} ended")
 
     async def _prepare(self, options: ClusterOptions) -> api.ConsumerInfo:
-        """Have the bucket, and listen to all that comes."""
+        """Make sure of the bucket, and subscribe to everything needed."""
         js = self._client.jetstream(timeout=REQUEST_S)
         shape = bucket_shape(self._names, options.heartbeat, options.max_nodes)
         self._last_revision = await require_bucket(js, shape, self.broker)
@@ -217,7 +219,7 @@ class Link:
                 pending_bytes_limit=MAX_HEARD_BYTES,
             )
         consumer = await js.add_consumer(self._names.stream, self._watch.shape())
-        # What is not permitted is told before the broker answers to this.
+        # The broker reports what is not permitted before it answers this.
         await self._client.flush(timeout=REQUEST_S)
         if self._broken.done():
             self._broken.result()
@@ -236,18 +238,18 @@ class Link:
         await end(self._client)
 
     def fail(self, error: BaseException) -> None:
-        """It cannot be trusted any more."""
+        """The link cannot be trusted any more."""
         if not self._broken.done():
             self._broken.set_exception(trouble(error, self.broker))
 
     def note(self, error: BaseException) -> None:
-        """The connection met something."""
+        """Record an error of the connection."""
         if isinstance(error, SlowConsumerError):
             self._counters.dropped_in += 1
         else:
             self.fail(error)
 
-    # Out.
+    # Outgoing.
 
     def do(self, order: Order) -> None:
         """See `Bus.do`."""
@@ -282,7 +284,7 @@ class Link:
         headers: dict[str, str] | None = None,
         order: Publish | None = None,
     ) -> bool:
-        """Whether there is room for it."""
+        """Queue a message; return whether there was room."""
         size = len(subject) + len(data)
         if self._due_bytes + size > MAX_QUEUED_BYTES or len(data) > self._client.max_payload:
             return False
@@ -301,13 +303,13 @@ class Link:
                 self._due_bytes -= len(due.subject) + len(due.data)
                 try:
                     await self._client.publish(due.subject, due.data, due.reply, due.headers)
-                except (BadSubjectError, MaxPayloadError):  # what was said by others, too
+                except (BadSubjectError, MaxPayloadError):  # the data may come from others
                     self._tell_not_written(due)
                 else:
                     self._counters.published += due.order is not None
             self._is_written.set()
 
-    # In.
+    # Incoming.
 
     def _taking(self, take: Callable[[Msg], None]) -> Callable[[Msg], Awaitable[None]]:
         taken = 0
@@ -315,7 +317,7 @@ class Link:
         async def run(message: Msg) -> None:
             nonlocal taken
             if self._broken.done():
-                return  # whoever comes next is told all anew
+                return  # the next link is told everything anew
             try:
                 take(message)
             except BrokerError as error:
@@ -341,7 +343,7 @@ class Link:
         try:
             ack = _decode_ack(message.data)
         except msgspec.MsgspecError:
-            ack = _Ack(error={})  # nobody listens there: an empty answer
+            ack = _Ack(error={})  # nobody listens there: the answer is empty
         if ack.error is not None or ack.seq <= 0:
             self._tell_refusal(ack.error or {})
             if self._markers.get(under_way.key) == under_way.expected:
@@ -352,7 +354,7 @@ class Link:
             self._heard.handle_put(under_way.key, ack.seq, self._clock())
 
     def _tell_refusal(self, error: dict[str, Any]) -> None:
-        """That another entry stands there is nothing special; all else is told once a link."""
+        """Report a refusal once per link, unless it is only that another entry is there."""
         code = error.get("err_code")
         if code not in _OTHER_STANDS_THERE and not self._is_refusal_told:
             self._is_refusal_told = True
@@ -408,7 +410,7 @@ class Link:
         self._heard.handle_complete(self._clock())
 
     async def _tend(self) -> None:
-        """Look whether the broker is there, and what has waited too long."""
+        """Check whether the broker is there, and what has waited too long."""
         while True:
             try:
                 self.round_trip_s = await self._client.rtt(timeout=SILENT_S)
@@ -417,7 +419,7 @@ class Link:
             await asyncio.sleep(PING_S)
             now = self._clock()
             self._watch.require_alive(now)
-            # They wait equally long, so that the first ones are the oldest.
+            # All have the same timeout, so the first ones are the oldest.
             while self._under_way:
                 number, oldest = next(iter(self._under_way.items()))
                 if oldest.until > now:
@@ -438,7 +440,7 @@ async def open_link(
     """Connect to one NATS server; see `Link`, whose `run` comes next.
 
     Raises:
-        BrokerError: It did not work; the text says why.
+        BrokerError: It failed; the text says why.
     """
     link: Link | None = None
 

@@ -1,4 +1,4 @@
-"""What stands between this server and its broker, in one line: what, to what, what to do."""
+"""Problems between this server and its broker, on one line: what happened, to what, what to do."""
 
 import asyncio
 import re
@@ -9,10 +9,10 @@ from typing import Final
 from p2ptui.text import cause
 
 AWAY_S: Final = 2.0
-"""A broker that is away is looked for this often, at least."""
+"""A broker that is away is tried at least this often."""
 
 REFUSED_S: Final = 10.0
-"""One that is there, and will not have us until somebody changes something, this often."""
+"""A broker that refuses this server until someone changes something is tried this often."""
 
 INSTALL: Final = (
     "[cluster] needs the NATS client, which is not installed: install p2ptui with its extra (in a"
@@ -28,7 +28,7 @@ class BrokerError(Exception):
 
     Args:
         text: One line for people.
-        again_s: How soon another try may help, at most, seconds.
+        again_s: How soon another attempt may help, at most, seconds.
     """
 
     def __init__(self, text: str, again_s: float = AWAY_S) -> None:
@@ -37,15 +37,15 @@ class BrokerError(Exception):
 
 
 class StoodStillError(BrokerError):
-    """This server was away for so long that the broker ended what it had asked for."""
+    """This server stood still for so long that the broker ended its subscription."""
 
 
 def trouble(error: BaseException, broker: str) -> BrokerError:
     """What went wrong, for people.
 
     Args:
-        error: What a try to connect, or a link, ended with.
-        broker: Which, without passwords.
+        error: How an attempt to connect, or a link, ended.
+        broker: The broker, without passwords.
     """
     if isinstance(error, BrokerError):
         return error
@@ -77,7 +77,7 @@ def trouble(error: BaseException, broker: str) -> BrokerError:
 
 
 def _trouble_told(error: BaseException, broker: str) -> BrokerError:
-    """Of an error that is known by its words alone."""
+    """The same, for errors that can be told only by their text."""
     text = str(error).removeprefix("nats: ").strip("'\" ") or type(error).__name__
     lower = text.lower()
     if (denied := _DENIED.search(lower)) is not None:
@@ -99,7 +99,7 @@ def _trouble_told(error: BaseException, broker: str) -> BrokerError:
 
 
 def no_jetstream(broker: str) -> BrokerError:
-    """The broker keeps nothing."""
+    """The broker stores nothing."""
     return BrokerError(
         f"the broker {broker} has no JetStream, at least for this user: start it with"
         " nats-server -js, or enable jetstream for the account",
@@ -108,5 +108,5 @@ def no_jetstream(broker: str) -> BrokerError:
 
 
 def unusable_credentials(path: str, why: str) -> BrokerError:
-    """The file that is to prove who this server is cannot be used."""
+    """The file that should prove this server's identity cannot be used."""
     return BrokerError(f"cluster.credentials: {path}: {why}", REFUSED_S)

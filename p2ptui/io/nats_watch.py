@@ -1,7 +1,7 @@
-"""All entries of a bucket, each once, and then what is new.
+"""All entries of a bucket, each once, followed by changes.
 
-The broker is asked for some at a time, so that it never sends more than is taken, and a watch that
-it has forgotten shows: there is always a question that it has to answer.
+The broker is asked for some at a time, so that it never sends more than is processed, and a watch
+that it has forgotten is noticed: there is always a request that it has to answer.
 """
 
 import asyncio
@@ -22,23 +22,25 @@ PULL_S: Final = 5.0
 """How long the broker waits for them."""
 
 FIRST_S: Final = 0.5
-"""The first time: those that stood there may all have expired meanwhile, and then none comes."""
+"""The first time: the existing entries may all have expired meanwhile, and then none comes."""
 
 LATE_S: Final = 2.0
-"""How long after that it may say that there are none."""
+"""How late after that it may say that there are none."""
 
 HOW_MUCH: Final = "much"
-"""Where the answer goes to how much there still is; entries go to numbers."""
+"""Where answers about the remaining number go; entries go to numbers."""
 
 IDLE_S: Final = 15.0
-"""A watch that nobody asks any more is forgotten by the broker after this."""
+"""The broker forgets a watch that has not been asked for this long."""
 
 
 RESUMED_PAUSE_S: Final = 0.25
-"""After an entry was missed the watch goes on behind the last one that came, as often as this."""
+"""After an entry was missed, the watch continues after the last one that came, at most this
+often.
+"""
 
 RESUMED_S: Final = 5.0
-"""The broker has this long for that."""
+"""How long the broker may take for that."""
 
 
 class MissedError(BrokerError):
@@ -50,14 +52,14 @@ class _Delivered(msgspec.Struct):
 
 
 class _HowMuch(msgspec.Struct):
-    """What the broker says of a watch."""
+    """What the broker says about a watch."""
 
     num_pending: int
-    """Entries that it has not sent."""
+    """Entries that it has not sent yet."""
     delivered: _Delivered
     """How many it has sent."""
     name: str = ""
-    """Of the watch."""
+    """The watch's name."""
 
 
 _decode_how_much: Final = msgspec.json.Decoder(_HowMuch).decode
@@ -68,7 +70,7 @@ class Watch:
 
     Args:
         inbox: Where entries are sent to.
-        names: What the network is called.
+        names: The network's names.
         write: Sends a message.
         clock: Seconds.
     """
@@ -88,11 +90,11 @@ class Watch:
         """Of the last entry that came."""
         self._misses = asyncio.Event()
         self.is_read = False
-        """Whether all that stood there at first has been told."""
+        """Whether all entries that existed at the start have been reported."""
 
     def shape(self) -> api.ConsumerConfig:
-        """What the broker is asked for."""
-        # Of each key there is one entry: what stands behind one that came is the newest of all.
+        """The consumer that the broker is asked for."""
+        # There is one entry per key: whatever follows an entry that came is the newest of its key.
         goes_on = self._revision > 0
         by_revision = api.DeliverPolicy.BY_START_SEQUENCE
         return api.ConsumerConfig(
@@ -112,11 +114,11 @@ class Watch:
         self._ask()
 
     async def resume(self, js: JetStreamContext, complete: Callable[[], None]) -> NoReturn:
-        """Go on whenever an entry was missed: somebody else may have asked for it.
+        """Continue whenever an entry was missed: someone else may have asked for it.
 
         Args:
             js: The broker.
-            complete: Called when that shows that all that stood there at first has been told.
+            complete: Called when this shows that all initial entries have been reported.
         """
         while True:
             await self._misses.wait()
@@ -141,17 +143,18 @@ class Watch:
             raise BrokerError("the broker reads too slowly")
 
     def is_of_it(self, reply: str) -> bool:
-        """Whether an entry came by this watch, of which only the broker and this server know the
-        name: others may send something to the same place."""
+        """Whether an entry came through this watch, whose name only the broker and this server
+        know: others may send something to the same subject.
+        """
         words = reply.split(".")
         at = 3 if len(words) == 9 else 5
         return words[:2] == ["$JS", "ACK"] and ".".join(words[at - 1 : at + 1]) == self._consumer
 
     def take(self, message: Msg) -> tuple[int, int]:
-        """The revision of an entry, and how many are still to come.
+        """The revision of an entry, and the number still to come.
 
         Raises:
-            BrokerError: One before it is missing (`MissedError`), or it makes no sense.
+            BrokerError: An earlier one is missing (`MissedError`), or it makes no sense.
         """
         try:
             # $JS.ACK.stream.consumer.deliveries.revision.number.time.pending, and before the
@@ -170,8 +173,9 @@ class Watch:
         return revision, pending
 
     def take_next(self, message: Msg) -> tuple[int, int] | None:
-        """As `take`, of what came to the place of entries; None: it is none of this watch, or one
-        before it is missing, and all from there on comes again."""
+        """Like `take`, for messages to the subject of entries; None if it is not from this watch,
+        or an earlier entry is missing, so that everything from there on comes again.
+        """
         if not self.is_of_it(message.reply):
             return None
         try:
@@ -182,13 +186,13 @@ class Watch:
             return None
 
     def take_status(self, message: Msg) -> None:
-        """There was nothing more for a while; or the watch is gone.
+        """Handle a status: there was nothing more for a while, or the watch is gone.
 
-        A broker that is busy may have much to tell and not come to it in time. So while not all has
-        been read it is asked how much there is.
+        A busy broker may have much to send and not get to it in time. So until everything has been
+        read, it is asked how much there is.
 
         Raises:
-            BrokerError: It is.
+            BrokerError: The watch is gone.
         """
         if message.subject.endswith(f".{HOW_MUCH}"):
             self._take_how_much(message)
@@ -210,11 +214,11 @@ class Watch:
             raise BrokerError("what the broker says of the watch makes no sense") from None
         # What it has sent may still be on its way.
         if answer.name and not self._consumer.endswith(f".{answer.name}"):
-            return  # of one that has been left
+            return  # about a former watch
         self.is_read |= answer.num_pending == 0 and answer.delivered.consumer_seq <= self._last
 
     def require_alive(self, now: float) -> None:
-        """The broker has to answer in time, if only that there is nothing.
+        """Check that the broker answers in time, if only that there is nothing.
 
         Raises:
             BrokerError: It has not.
@@ -227,6 +231,6 @@ class Watch:
 
 
 def answered(subject: str) -> int:
-    """What an answer answers; 0: nothing of ours."""
+    """The number of the request that an answer is for; 0: not one of ours."""
     text = subject.rpartition(".")[2]
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else 0

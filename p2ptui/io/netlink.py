@@ -1,7 +1,7 @@
-"""What Linux tells of addresses, links and routes, and which way a datagram would take.
+"""What Linux reports about addresses, links and routes, and which route a datagram would take.
 
 rtnetlink(7): a socket in multicast groups becomes readable with each change, and a request on
-another is answered by the kernel before `send` returns.
+another socket is answered by the kernel before `send` returns.
 """
 
 import errno
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _ROUTING: Final = 0
-"""NETLINK_ROUTE, which Python does not name: the family of these sockets."""
+"""NETLINK_ROUTE, the protocol of these sockets, for which Python has no name."""
 _GROUPS: Final = 0x1 | 0x10 | 0x100 | 0x40 | 0x400
 """RTMGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE."""
 
@@ -35,11 +35,11 @@ _GATEWAY: Final = 5
 
 READ_BYTES: Final = 65_536
 READS: Final = 64
-"""In a row; the loop comes back for more."""
+"""Reads in a row; the loop comes back for more."""
 
 
 class Route(NamedTuple):
-    """What a datagram leaves by."""
+    """The route of a datagram."""
 
     interface: int
     """The index of the interface."""
@@ -51,7 +51,7 @@ def open_changes() -> socket.socket:
     """A socket that is readable after each change of an address, a link or a route.
 
     Raises:
-        OSError: There is none.
+        OSError: The system has none.
     """
     if sys.platform != "linux":
         raise OSError(errno.EAFNOSUPPORT, "no netlink on this system")
@@ -67,13 +67,13 @@ def open_changes() -> socket.socket:
 
 
 def read_changes(link: socket.socket) -> dict[int, bool]:
-    """Take what has come; the indexes of interfaces that it speaks of, and whether they work."""
+    """Read what has come: the indexes of the interfaces concerned, and whether they work."""
     links: dict[int, bool] = {}
     for _ in range(READS):
         try:
             data = link.recv(READ_BYTES)
         except OSError:
-            break  # nothing more; or there was more than it could hold (ENOBUFS)
+            break  # nothing more, or it overflowed (ENOBUFS)
         for kind, body in _messages(data):
             if kind in (_RTM_NEWLINK, _RTM_DELLINK) and len(body) >= _LINK.size:
                 _, _, index, flags, _ = _LINK.unpack_from(body)
@@ -86,7 +86,7 @@ def find_route(host: str, source: str | None = None) -> Route | None:
 
     Args:
         host: The destination.
-        source: Where the socket is bound, unless it is everywhere.
+        source: Where the socket is bound, unless on all addresses.
 
     Raises:
         OSError: The kernel cannot be asked.
@@ -106,7 +106,7 @@ def find_route(host: str, source: str | None = None) -> Route | None:
         for kind, answer in _messages(link.recv(READ_BYTES)):
             if kind == _RTM_NEWROUTE:
                 return _read_route(family, answer)
-    return None  # an error: unreachable, as a rule
+    return None  # an error: usually unreachable
 
 
 def _read_route(family: int, answer: bytes) -> Route:

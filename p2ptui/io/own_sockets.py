@@ -1,7 +1,7 @@
-"""A socket for each address of this machine, used as one: where the system does not tell which
+"""A socket for each address of this machine, used as one, for systems that do not tell which
 address a datagram went to.
 
-A socket that is bound to an address knows what was asked, and answers from there.
+A socket bound to an address knows which address was asked, and answers from there.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from p2ptui.wire.address import LIMITED_BROADCAST, Address, AskedAddress, ip_ver
 log = logging.getLogger("p2ptui.node")
 
 ADDRESSES_S: Final = 1.0
-"""So often this machine's addresses are looked up; it takes less than a millisecond."""
+"""How often this machine's addresses are looked up, which takes less than a millisecond."""
 
 PORT_TRIES: Final = 8
-"""A free port of all addresses together may be taken at one of them before that is bound."""
+"""A port that is free on the wildcard may be taken at one address before that is bound."""
 
 
 class _Member:
@@ -37,19 +37,19 @@ class _Member:
         self.own = host.partition("%")[0] if answers else ""
         self.version = ip_version(host)
         self.taken = asyncio.Event()
-        """Set when what the socket had was taken."""
+        """Set when what the socket had was read."""
         self.task: asyncio.Task[None] | None = None
 
 
 class SocketPerAddress:
-    """Stands for all of them, as one socket on the wildcard would; see `DatagramSocket`.
+    """Stands for all these sockets, like one socket on the wildcard; see `DatagramSocket`.
 
     Make it with `open`. It follows the addresses of the machine until it is closed.
 
     Args:
         local: The wildcard, and the port of all sockets.
         open_one: Binds one address.
-        look_up: Tells this machine's addresses; None: as the system has them.
+        look_up: Returns this machine's addresses; None: asks the system.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SocketPerAddress:
         self._closed = False
         self._follower: asyncio.Task[None] | None = None
         self._past: SocketCounters | None = None
-        """What the sockets did that are closed by now."""
+        """The counters of sockets that are closed by now."""
 
     @classmethod
     async def open(
@@ -83,9 +83,9 @@ class SocketPerAddress:
 
         Args:
             address: The wildcard, and a port, or 0 for one that is free everywhere.
-            take_port: Tells the port for the wildcard, or why it cannot be had.
+            take_port: Returns the port for the wildcard, or raises why it cannot be had.
             open_one: Binds one address.
-            look_up: Tells this machine's addresses; None: as the system has them.
+            look_up: Returns this machine's addresses; None: asks the system.
 
         Raises:
             BindError: The port is taken at one of them.
@@ -134,7 +134,7 @@ class SocketPerAddress:
         """The addresses to bind, and whether datagrams may leave from there."""
         both = ip_version(self._local[0]) == 6
         wanted = {host: True for host in self._look_up() if both or ip_version(host) == 4}
-        # A socket of one address gets no broadcasts, but for Windows; one bound to those does.
+        # A socket of one address gets no broadcasts, except on Windows; one bound to those does.
         return dict.fromkeys((LIMITED_BROADCAST, *broadcast_addresses()), False) | wanted
 
     async def _update(self, *, at_start: bool = False) -> None:
@@ -150,7 +150,7 @@ class SocketPerAddress:
             except BindError as error:
                 if at_start and answers and _is_taken(error):
                     raise
-                # Too new, gone again, or taken by another program: it is tried again.
+                # Too new, gone again, or taken by another program: it will be tried again.
                 log.debug(
                     "%s",
                     error,
@@ -205,7 +205,7 @@ class SocketPerAddress:
     def drain(self, budget: int) -> list[tuple[bytes, Address]]:
         """Take at most `budget` datagrams; see `DatagramSocket.drain`."""
         received: list[tuple[bytes, Address]] = []
-        # Whoever has more goes to the end, behind those that have waited.
+        # A socket with more goes to the end, behind those that have waited.
         for member in list(self._readable):
             left = budget - len(received)
             if left < 1:
@@ -236,7 +236,7 @@ class SocketPerAddress:
             member.socket.send(data, address, ttl=ttl, unfragmented=unfragmented)
 
     def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
-        """Send each from the address that was asked, and what leaves from one of them together."""
+        """Send each from the address that was asked, those from the same address together."""
         by_member: dict[_Member, list[tuple[bytes, Address]]] = {}
         for datagram in datagrams:
             member = self._member_towards(datagram[1])
@@ -254,7 +254,7 @@ class SocketPerAddress:
             if member is not None:
                 return member
         senders = (member for member in self._members.values() if member.own)
-        # One of the other version blames the destination, as a single socket would.
+        # With one of the other IP version the destination is blamed, as with a single socket.
         return min(senders, key=lambda member: member.version != version, default=None)
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:

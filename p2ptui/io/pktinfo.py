@@ -1,8 +1,8 @@
 """A wildcard socket that knows which of this machine's addresses was asked, and answers from there.
 
-Linux tells it beside each datagram (IP_PKTINFO, IPV6_RECVPKTINFO; ip(7), RFC 3542, section 6.1).
-asyncio's transports and uvloop's read without what comes beside, so none is on this socket: the
-event loop only says when there is something to read.
+Linux tells it with each datagram (IP_PKTINFO, IPV6_RECVPKTINFO; ip(7), RFC 3542, section 6.1). The
+transports of asyncio and uvloop do not read ancillary data, so this socket has none: the event loop
+only says when there is something to read.
 """
 
 import asyncio
@@ -25,11 +25,12 @@ from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address, AskedAddress, own_host
 
 HAS_PKTINFO: Final = sys.platform == "linux"
-"""Whether the system tells where a datagram went, and lets each be sent from an address."""
+"""Whether the system tells where a datagram went, and lets each be sent from a given address."""
 
 MAX_SOURCES: Final = 10_240
-"""Senders whose address is kept, with what they asked. As many again are kept that were heard
-before them; those of them that are not heard again meanwhile are forgotten."""
+"""Senders whose address is kept, with the address that they asked. The same number that were heard
+before them are kept too; those of them that are not heard again meanwhile are forgotten.
+"""
 
 _IP_PKTINFO: Final = 8
 """Linux's number; Python has no name for it."""
@@ -43,16 +44,16 @@ _ANCILLARY_BYTES: Final = 128
 _SOURCE_REFUSED: Final = frozenset(
     {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENETUNREACH}
 )
-"""What Linux says when an address is no longer this machine's, or no route begins there."""
+"""Errors of Linux when an address is no longer this machine's, or no route begins there."""
 
 
 def ask_for_pktinfo(sock: socket.socket) -> None:
-    """Have the system tell of each datagram where it went.
+    """Have the system tell the destination of each datagram.
 
     Args:
-        sock: A UDP socket; it should be bound afterwards, so that no datagram comes without.
+        sock: A UDP socket; bind it afterwards, so that no datagram comes without this.
     """
-    # On a dual-stack socket both: for IPv4 only the first names the local address of a broadcast.
+    # Both on a dual-stack socket: for IPv4 only the first tells the local address of a broadcast.
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
     if sock.family == socket.AF_INET6:
@@ -61,19 +62,21 @@ def ask_for_pktinfo(sock: socket.socket) -> None:
 
 
 class HeardAddress(AskedAddress):
-    """One from which a socket has read, also in the form that a socket of that family takes."""
+    """An address that a socket has read from, also in the form that a socket of that family
+    takes.
+    """
 
     sockaddr: Any
     name: bytes = b""
-    """What begins with it as the system has it; empty when it was not read in a batch."""
+    """Bytes that begin with it in the system's form; empty if it was not read in a batch."""
     reader: "PktinfoStream"
-    """Whose socket takes that form."""
+    """The reader whose socket takes that form."""
     certain: object = None
     """The period for which the system is known to choose `own_host` by itself."""
 
 
 class PktinfoStream:
-    """Reads and sends for one wildcard socket; stands where asyncio-dgram's stream stands.
+    """Reads and sends for one wildcard socket, in place of asyncio-dgram's stream.
 
     Args:
         sock: The socket, bound and non-blocking, after `ask_for_pktinfo`; closed with this.
@@ -115,7 +118,7 @@ class PktinfoStream:
 
     def _handle_readable(self) -> None:
         if self._inbox.qsize():
-            self._pause()  # nobody has taken the last one: the rest waits with the system
+            self._pause()  # the last one has not been taken: the rest waits in the system
             return
         received: list[tuple[bytes, Address]] = []
         self.read(received, 1)
@@ -123,10 +126,10 @@ class PktinfoStream:
             self._inbox.put_nowait(item)
 
     async def recv(self) -> tuple[bytes, Address]:
-        """The next datagram; may be cancelled, and loses nothing then.
+        """The next datagram; it can be cancelled without loss.
 
         Raises:
-            TransportClosed: There is none any more.
+            TransportClosed: The socket was closed.
         """
         self._resume()
         data, address = await self._inbox.get()
@@ -138,11 +141,12 @@ class PktinfoStream:
         """Read what there is.
 
         Args:
-            received: Takes the datagrams, and who sent each to which address of this machine.
-            budget: So many at most.
+            received: The datagrams are appended here, each with its sender and the address of this
+                machine that was asked.
+            budget: Datagrams to read at most.
 
         Returns:
-            The bytes of them.
+            Their size in bytes.
         """
         if self._batch is not None:
             return self._batch.read(received, budget)
@@ -157,7 +161,7 @@ class PktinfoStream:
                 self._errors += 1
                 continue
             total += len(data)
-            # Few have written from one address to several of ours, and those are told apart here.
+            # A few senders write from one address to several of ours; they are told apart here.
             known = known_as(sockaddr)
             if known is None or not ancillary or known[0] != ancillary[0][2]:
                 known = self._learn(sockaddr, ancillary)
@@ -167,7 +171,7 @@ class PktinfoStream:
 
     @property
     def receive_errors(self) -> int:
-        """Errors of earlier datagrams that were met."""
+        """Errors of earlier datagrams that were read."""
         return self._errors + (self._batch.errors if self._batch is not None else 0)
 
     def _hear(self, sockaddr: Any, ancillary: Ancillary, name: bytes) -> Address:
@@ -188,7 +192,7 @@ class PktinfoStream:
 
     @property
     def choice(self) -> KernelChoice:
-        """From where the system would send."""
+        """Which address the system would send from."""
         return self._choice
 
     def send(self, data: bytes, address: Address) -> None:
@@ -211,7 +215,7 @@ class PktinfoStream:
         self._sendto(data, sockaddr)
 
     def names_of(self, addresses: list[Address]) -> list[bytes]:
-        """How they are written as destinations; empty of each that `way_to` must be asked for."""
+        """Their forms as destinations; empty for each that `way_to` must be asked about."""
         period = self._choice.period
         return [
             address.name
@@ -223,7 +227,7 @@ class PktinfoStream:
         ]
 
     def way_to(self, address: Address) -> Way:
-        """How an address is reached from the one that it asked.
+        """How to reach an address from the address that it asked.
 
         Raises:
             OSError: As `sockaddr_of`.
@@ -243,7 +247,7 @@ class PktinfoStream:
         return None
 
     def _named(self, address: Address, heard: HeardAddress | None) -> Ancillary:
-        """What names the source; nothing where the system is known to choose that one itself."""
+        """What names the source; nothing if the system is known to choose it by itself."""
         own = own_host(address)
         if not own:
             return ()
@@ -254,7 +258,9 @@ class PktinfoStream:
         return ()
 
     def close(self) -> None:
-        """Stop reading, release the address and wake whoever waits; again is harmless."""
+        """Stop reading, release the address and wake all waiting tasks; calling it again is
+        harmless.
+        """
         if self._is_closed:
             return
         self._pause()
@@ -274,21 +280,21 @@ def _source(sockaddr: Any, reader: PktinfoStream, ancillary: Ancillary) -> Addre
     if own is None:
         return address
     if "%" in address[0]:
-        return AskedAddress(address, own)  # its interface may come back with another number
+        return AskedAddress(address, own)  # its interface may come back with another index
     heard = HeardAddress(address, own)
     heard.sockaddr, heard.reader = sockaddr, reader
     return heard
 
 
 def _asked_host(ancillary: Ancillary) -> str | None:
-    """The address of this machine that answers a datagram; None where the system should choose."""
+    """The address of this machine that answers a datagram; None if the system should choose."""
     found: str | None = None
     for level, kind, data in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO4.size:
             local = _PKTINFO4.unpack_from(data)[1]
             return socket.inet_ntop(socket.AF_INET, local) if any(local) else None
         if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
-            # A group cannot answer, and an IPv4 datagram brings the other kind as well.
+            # A multicast group cannot answer, and an IPv4 datagram brings the other kind as well.
             host = socket.inet_ntop(socket.AF_INET6, data[:16])
             is_one_host = data[0] != 0xFF and not host.startswith("::ffff:")
             found = host if is_one_host else None

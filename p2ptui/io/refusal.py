@@ -1,7 +1,8 @@
-"""Whether a machine, or one on the way to it, says that UDP does not get there (ICMP).
+"""Whether a machine, or a router on the way to it, says that UDP does not get there (ICMP).
 
-An unconnected socket is not told of it; so a connected one of its own asks. A firewall on the way
-may say of a port what the machine itself would: only Linux tells who said it, and what exactly.
+An unconnected socket does not learn of it, so a connected one is opened to ask. A firewall on the
+way may say about a port what the machine itself would say: only Linux tells who said it, and what
+exactly.
 """
 
 import asyncio
@@ -18,36 +19,37 @@ from p2ptui.wire.address import Address
 
 PAUSE_S: Final = 0.3
 PAUSES_S: Final = (PAUSE_S,) * 3
-"""After each datagram that asks."""
+"""After each datagram sent."""
 
 PATIENT_PAUSES_S: Final = (0.2,) * 10 + (0.5,) * 16
-"""For somebody who waits for nothing else. A machine tells of few refused datagrams a second
-(RFC 1812, section 4.3.2.8; Linux of one, after the first six), and others are told of as well, the
-requests of the handshake among them."""
+"""For a caller that waits for nothing else. A machine reports few refused datagrams a second (RFC
+1812, section 4.3.2.8; Linux one, after the first six), and others share that number, including the
+requests of the handshake.
+"""
 
 ENOUGH: Final = 3
-"""Datagrams from the first on that met what may pass: then nothing else is waited for."""
+"""After this many datagrams since the first passing refusal, nothing else is waited for."""
 
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
 _ERROR: Final = struct.Struct("=IBBBxII")
 """`struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
 _BY_ICMP: Final = (2, 3)
-"""Its origins, of IPv4 and IPv6."""
+"""Its origins for IPv4 and IPv6."""
 _ERROR_PORT_UNREACHABLE: Final = 1234
 """Of Windows (winerror.h)."""
 MAX_REPORTS: Final = 64
-"""Of refused datagrams that are read in one go: many more than were sent."""
+"""Refused datagrams that are read in one go: many more than were sent."""
 
 
 class Kind(NamedTuple):
-    """What is said of a datagram that did not arrive."""
+    """What is said about a datagram that did not arrive."""
 
     words: str
     is_port: bool = False
     """Nothing listens there."""
     is_passing: bool = False
-    """It may be otherwise in a moment: of routes, and of machines that are switched on."""
+    """It may be different in a moment: of routes, and of machines that are switched on."""
 
 
 PORT: Final = Kind("port unreachable", is_port=True)
@@ -74,17 +76,18 @@ _UNREACHABLE: Final = {
         {0: NET, 3: HOST, 4: PORT, **dict.fromkeys((1, 5, 6), PROHIBITED)},
     ),
 }
-"""By family the type of the message, and what its codes mean (RFC 1122, section 3.2.2.1, and
-RFC 1812, section 5.2.7.1; RFC 4443, section 3.1)."""
+"""For each family the type of the message, and the meaning of its codes (RFC 1122, section 3.2.2.1,
+and RFC 1812, section 5.2.7.1; RFC 4443, section 3.1).
+"""
 
 
 class Refusal(str):
-    """The IP address of who refuses, and what it says."""
+    """The IP address of the sender of the refusal, and what it says."""
 
     kind: Kind
 
     def __new__(cls, by: str, kind: Kind = PORT) -> Self:
-        """Note who it is."""
+        """Make it with the sender's address."""
         refusal = super().__new__(cls, by)
         refusal.kind = kind
         return refusal
@@ -97,19 +100,20 @@ async def find_refusal(
     pauses_s: Sequence[float] = PAUSES_S,
     gate: Gate | None = None,
 ) -> str | None:
-    """Who says that an address is not reached: the host itself, or one on the way.
+    """Find out whether the host itself, or a router on the way, says that an address is
+    unreachable.
 
-    What may pass is told when nothing that is for good has come within a few datagrams more.
+    A passing refusal is returned if no permanent one has come within a few more datagrams.
 
     Args:
         address: A literal IP address and a port.
-        is_over: Whether nobody waits for it any more: then nothing more is sent.
+        is_over: Whether nobody waits for the result any more: then nothing more is sent.
         pauses_s: How long the answer to each datagram is awaited, seconds.
-        gate: Grants the datagrams; None for one of its own.
+        gate: Grants the datagrams; None makes a new one.
 
     Returns:
-        A `Refusal`: the IP address of the sender; the host asked where the system does not tell
-        it, or it is that one itself. None if nobody says so.
+        A `Refusal` with the IP address of its sender, or the host asked if the system does not tell
+        it, or it is the sender. None if nobody refuses.
     """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     gate = new_gate() if gate is None else gate
@@ -139,13 +143,14 @@ async def find_refusal(
 
 
 async def _ask(sock: socket.socket, address: Address, pause_s: float, gate: Gate) -> Refusal | None:
-    """Send one datagram; who said until when that it, or one before it, did not arrive.
+    """Send one datagram; return who said, within the pause, that it or an earlier one did not
+    arrive.
 
     Raises:
         OSError: The system did not send it.
     """
     try:
-        # An empty datagram answers nothing, and asks nothing of whoever is there.
+        # An empty datagram answers nothing, and asks nothing of the receiver.
         if not ask_connected(sock, address, gate):
             return None
         async with asyncio.timeout(pause_s):
@@ -177,7 +182,7 @@ def _option(family: int) -> tuple[int, int]:
 
 
 def _reported(sock: socket.socket, host: str) -> Iterator[Refusal]:
-    """What the system has noted of datagrams that did not arrive."""
+    """What the system has recorded about datagrams that did not arrive."""
     if sys.platform != "linux":
         return
     for _ in range(MAX_REPORTS):
@@ -204,5 +209,5 @@ def _refusal_in(item: tuple[int, int, Any], family: int, host: str) -> Refusal |
         return Refusal(host, meanings[code])
     raw = at[8:24] if family == socket.AF_INET6 else at[4:8]
     by = socket.inet_ntop(family, raw)
-    # Where an address needs its interface, who is asked is known by both.
+    # A host whose address needs its interface is known by both.
     return Refusal(host if by == host.partition("%")[0] else by, meanings[code])

@@ -1,4 +1,4 @@
-"""From the host that a person wrote to what a socket takes, and back; names are looked up here.
+"""From a host as the user wrote it to what a socket takes, and back; names are looked up here.
 
 Only `resolve_all` asks the resolver, in a thread. The socket's own calls would look a name up too,
 and stop the event loop meanwhile: `sockaddr_of` lets no name through to them.
@@ -22,7 +22,7 @@ from p2ptui.wire.address import MAX_PORT, Address, unmapped
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """What the socket module takes and gives: IPv6 has a flow label and a scope."""
 CACHED_SOCKADDRS = 1024
-"""Destinations whose form for the socket is remembered; the least recently used is forgotten."""
+"""Destinations whose form for the socket is cached; the least recently used is forgotten."""
 
 _MAX_INDEX = 2**32 - 1
 
@@ -31,11 +31,11 @@ _NO_RESOLVER = "no name server answers: check the network, or use an IP address"
 _SILENT = frozenset(
     getattr(socket, name) for name in ("EAI_AGAIN", "EAI_SYSTEM") if hasattr(socket, name)
 )
-"""What the resolver says when it could ask nobody."""
+"""The resolver's errors when it could not ask anyone."""
 
 
 async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_UNSPEC) -> Address:
-    """Turn a host that may be a name into a literal IP address, as to bind it.
+    """Turn a host that may be a name into a literal IP address, for example to bind it.
 
     To reach a host, ask `resolve_all` and try each.
 
@@ -53,7 +53,7 @@ async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_
 
 
 async def resolve_all(address: Address) -> list[Address]:
-    """Every address of a host that may be a name, in the order in which they are to be tried.
+    """Every address of a host that may be a name, in the order in which to try them.
 
     The families alternate, beginning with that of the system's first choice (RFC 8305, section
     4); within a family the system's order holds (RFC 6724).
@@ -89,7 +89,7 @@ async def resolve_all(address: Address) -> list[Address]:
 
 
 def is_literal(host: str) -> bool:
-    """Whether a host is an IP address, which nobody has to look up."""
+    """Whether a host is an IP address, which needs no look-up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -98,7 +98,7 @@ def is_literal(host: str) -> bool:
 
 
 def _readable(answer: Any) -> Iterator[Address]:
-    """The addresses in an answer of the resolver; what else is in it is passed over."""
+    """The addresses in an answer of the resolver; anything else in it is ignored."""
     for entry in answer:
         try:
             family, sockaddr = entry[0], entry[4]
@@ -115,7 +115,7 @@ def _family_of(host: str) -> socket.AddressFamily:
 
 
 def literal_address(address: Address) -> Address:
-    """What to bind: a literal IP; an empty host is every IPv4 interface, `localhost` 127.0.0.1.
+    """The literal IP to bind: an empty host is every IPv4 interface, `localhost` 127.0.0.1.
 
     Raises:
         ValueError: The host is another name, or the port is out of range.
@@ -144,7 +144,7 @@ def local_sockaddr(host: str, port: int) -> SockAddr:
 
 
 def address_of(sockaddr: Any) -> Address:
-    """What the socket module calls a source, as an `Address`.
+    """Convert a source from the socket module's form to an `Address`.
 
     An IPv4-mapped source is plain IPv4, a link-local one keeps its interface (`fe80::1%eth0`).
     """
@@ -154,7 +154,7 @@ def address_of(sockaddr: Any) -> Address:
         return host[7:], port
     if len(sockaddr) == 2:
         address: Address = sockaddr
-        return address  # as it is of IPv4, and of one that is an `Address` already
+        return address  # unchanged for IPv4, and for an `Address`
     if sockaddr[3] and "%" not in host:
         return f"{host}%{interface_name(sockaddr[3])}", port
     return host, port
@@ -165,12 +165,12 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
     """The inverse of `address_of`, for a socket of `family`; cached, as each send asks it.
 
     Raises:
-        OSError: The host is no literal IP or the port is none (`EINVAL`), not of this family
+        OSError: The host is not a literal IP or the port is invalid (`EINVAL`), not of this family
             (`EAFNOSUPPORT`), or the scope names no interface (`ENODEV`).
     """
     host, port = address
     if family == socket.AF_INET and type(address) is tuple and 0 < port <= MAX_PORT:
-        # Of more destinations than are remembered each is asked for anew.
+        # If there are more destinations than the cache holds, each is computed anew.
         with contextlib.suppress(OSError, ValueError):
             socket.inet_pton(socket.AF_INET, host)
             return address

@@ -1,7 +1,8 @@
-"""Tells systemd how the service is, as sd_notify(3) does: one datagram to the socket that it names.
+"""Tells systemd the state of the service, as sd_notify(3) does: one datagram to the socket it
+names.
 
-Nothing of it ever fails the node: outside systemd there is nobody to tell, and what is not told
-costs no more than the manager's patience.
+None of this ever fails the node: outside systemd there is nobody to tell, and an untold state costs
+no more than the manager's patience.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ _MAX_DIGITS: Final = 20
 """Of a number of microseconds: systemd counts them in 64 bits."""
 
 _PART_OF_TIMEOUT: Final = 3
-"""So often the watchdog is fed within its time-out; systemd advises twice."""
+"""How often the watchdog is fed within its timeout; systemd advises twice."""
 
 
 class ServiceManager:
-    """What started this program and wants to hear of it, if anything does.
+    """The service manager that started this program and wants its state, if there is one.
 
     Args:
         environ: The environment, in which systemd names its socket and the watchdog's time-out.
@@ -36,7 +37,7 @@ class ServiceManager:
         self._socket: socket.socket | None = None
         self._to = _address(environ.get("NOTIFY_SOCKET", ""))
         self.watchdog_s = _watchdog_s(environ) if self._to else None
-        """A service that was silent so long is restarted; None: it never is."""
+        """A service that is silent this long is restarted; None: never."""
         self._timer: asyncio.TimerHandle | None = None
         if self._to and sys.platform != "win32":
             with suppress(OSError):
@@ -45,32 +46,32 @@ class ServiceManager:
 
     @property
     def listens(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there is anyone to tell."""
         return self._socket is not None
 
     def ready(self, status: str) -> None:
         """The service has started, or has read its configuration again.
 
         Args:
-            status: How it is, in one line for people.
+            status: Its state, in one line for people.
         """
         self._tell("READY=1", f"STATUS={status}")
         self._feed()
 
     def reloading(self) -> None:
-        """It reads its configuration; `ready` says when that is done."""
+        """The service reads its configuration; `ready` says when that is done."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, status: str) -> None:
-        """How it is, in one line for people."""
+        """The state of the service, in one line for people."""
         self._tell(f"STATUS={status}")
 
     def stopping(self, status: str) -> None:
-        """It ends."""
+        """The service ends."""
         self._tell("STOPPING=1", f"STATUS={status}")
 
     def close(self) -> None:
-        """Nothing is told any more."""
+        """Stop telling anything."""
         if self._timer is not None:
             self._timer.cancel()
         if self._socket is not None:
@@ -78,7 +79,9 @@ class ServiceManager:
         self._timer = self._socket = None
 
     def _feed(self) -> None:
-        """From the event loop itself: one that stands still is not fed, and restarted."""
+        """Runs in the event loop itself: if that stands still, the service is not fed, and is
+        restarted.
+        """
         if self.watchdog_s is None or self._socket is None:
             return
         if self._timer is not None:
@@ -95,7 +98,7 @@ class ServiceManager:
 
 
 def _address(text: str) -> str:
-    """Where to; `@` stands for the zero byte of an abstract socket."""
+    """The address of the socket; `@` stands for the zero byte of an abstract socket."""
     if not text or not hasattr(socket, "AF_UNIX"):
         return ""
     if text.startswith("@"):

@@ -1,4 +1,4 @@
-"""Signals that ask a whole program to end, told to it in its own event loop."""
+"""Signals that ask the whole program to end, handled in its own event loop."""
 
 import asyncio
 import os
@@ -11,18 +11,18 @@ ENDING: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
 """Signals that ask a program to end, the last one on Windows only."""
 
 HANGUP: Final = 1
-"""The number of SIGHUP, on systems as well that have no such signal."""
+"""The number of SIGHUP, even on systems that have no such signal."""
 
 EXIT_BY_SIGNAL: Final = 128
-"""The exit code that shells expect of a program that a signal ended: this plus its number."""
+"""The exit code that shells expect from a program ended by a signal: this plus its number."""
 
 
 def handle_signals(act: Callable[[signal.Signals], None], *names: str) -> None:
-    """Have the running loop call `act` for each signal; the system's own answer is off then.
+    """Have the running loop call `act` for each signal, instead of the system's default action.
 
     Args:
-        act: Told which one came.
-        names: As `SIGTERM`; one that this system does not have is passed over.
+        act: Called with the signal.
+        names: Names such as `SIGTERM`; those that this system does not have are ignored.
     """
     loop = asyncio.get_running_loop()
     for name in names:
@@ -31,7 +31,7 @@ def handle_signals(act: Callable[[signal.Signals], None], *names: str) -> None:
             continue
         try:
             loop.add_signal_handler(number, act, number)
-        except NotImplementedError:  # Windows: its loops know no signals
+        except NotImplementedError:  # Windows: its loops do not handle signals
             signal.signal(
                 number, lambda n, _frame: loop.call_soon_threadsafe(act, signal.Signals(n))
             )
@@ -58,7 +58,7 @@ async def run_until_signalled(work: Coroutine[Any, Any, int]) -> int:
         The exit code: that of the work, or that of the signal.
     """
     if threading.current_thread() is not threading.main_thread():
-        return await work  # signals are told to the main thread only
+        return await work  # only the main thread gets signals
     task = asyncio.current_task()
     assert task is not None
     came: list[signal.Signals] = []
@@ -73,7 +73,7 @@ async def run_until_signalled(work: Coroutine[Any, Any, int]) -> int:
     try:
         return await work
     except (asyncio.CancelledError, OSError):
-        # With its terminal gone, the last words of the work cannot be written either.
+        # With the terminal gone, the last words of the work cannot be written either.
         if not came:
             raise
         return EXIT_BY_SIGNAL + came[0]

@@ -1,8 +1,8 @@
-"""As much HTTP as a scraper and a health check need: one small GET a connection, and its answer.
+"""As much HTTP as a scraper and a health check need: one small GET per connection, and its answer.
 
 It shares the event loop with the node, so everything is bounded: connections, bytes of a request,
-and seconds, in which a client has to ask and to take the answer. A client that says nothing keeps
-nobody out: the next one takes its place.
+and the seconds in which a client has to ask and read the answer. A silent client keeps nobody out:
+the next one takes its place.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ from p2ptui.tagged import tagged
 log = logging.getLogger("p2ptui.http")
 
 MAX_CLIENTS: Final = 16
-"""Connections at a time; one more takes the place of another, see `_make_room`."""
+"""Connections at a time; a further one takes the place of another, see `_make_room`."""
 BACKLOG: Final = 128
-"""Connections that the system holds until the event loop has its turn. One for which it has no room
-is only tried again after a second, too late for an impatient health check."""
+"""Connections that the system holds until the event loop has its turn. One that finds no room is
+only retried after a second, too late for an impatient health check.
+"""
 ACCEPTED_AT_ONCE: Final = 4
-"""Connections taken in one turn of the event loop, which the node's datagrams wait for."""
+"""Connections accepted in one turn of the event loop, during which the node's datagrams wait."""
 MAX_REQUEST_BYTES: Final = 8192
 """Request line and headers."""
 ASK_S: Final = 2.0
@@ -47,21 +48,21 @@ _PLAIN: Final = "text/plain; charset=utf-8"
 
 
 class Answer(NamedTuple):
-    """What is sent back."""
+    """The response."""
 
     status: int
     body: bytes
     type: str = _PLAIN
     allow: str = ""
-    """The methods that there are, where another one was used."""
+    """The methods that exist, if another one was used."""
 
 
 Respond = Callable[[str], Answer]
-"""Answers a GET; its argument is what the client accepts, the header's value."""
+"""Answers a GET; its argument is the value of the client's Accept header."""
 
 
 class _Client:
-    """Somebody who is connected."""
+    """A connected client."""
 
     __slots__ = ("has_asked", "host", "writer")
 
@@ -75,7 +76,8 @@ class SmallHttp:
     """An HTTP server for a few pages, each made anew when it is asked for.
 
     Args:
-        pages: What answers for each path; called in the event loop, so that it must be quick.
+        pages: The function that answers for each path; called in the event loop, so it must be
+            quick.
     """
 
     def __init__(self, pages: Mapping[str, Respond]) -> None:
@@ -87,19 +89,21 @@ class SmallHttp:
         """Connections that were closed to make room for others."""
         self._names: Collection[str] | None = None
         self._told: set[tuple[str, type[Exception]]] = set()
-        """Which pages have failed, and how: each is told once. No more than this code can raise."""
+        """Which pages have failed, and how: each is reported once. No more than this code can
+        raise.
+        """
 
     async def open(
         self, host: str, port: int, names: Collection[str] | None = None
     ) -> tuple[str, int]:
-        """Listen at a literal address; the address that it is, with the port that was taken.
+        """Listen at a literal address; return the address, with the actual port.
 
         Args:
             host: The address.
             port: The port; 0: any free one.
             names: Host names, in lower case, that clients may ask for besides IP addresses; None:
-                any. A web page elsewhere can make its own name mean this address, and would read
-                the answers in the browser of whoever visits it (DNS rebinding).
+                any. A web page elsewhere can make its own name resolve to this address, and could
+                then read the answers in its visitor's browser (DNS rebinding).
 
         Raises:
             OSError: The address cannot be taken.
@@ -114,7 +118,7 @@ class SmallHttp:
         return self._server.sockets[0].getsockname()[:2]  # type: ignore[no-any-return]
 
     async def close(self) -> None:
-        """Listen no more, and end what is under way."""
+        """Stop listening, and end what is under way."""
         if self._server is None:
             return
         self._server.close()
@@ -138,7 +142,7 @@ class SmallHttp:
                 writer.close()
                 await writer.wait_closed()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # it hung, or went away: that is its own affair
+            pass  # it hung, or went away: that is the client's own affair
         finally:
             if client in self._clients:
                 self._clients.remove(client)
@@ -146,8 +150,9 @@ class SmallHttp:
                 writer.transport.abort()
 
     def _make_room(self) -> None:
-        """If there are too many, close the connection that has waited longest: one that has not
-        asked for anything, and of those one of the host that has most."""
+        """If there are too many connections, close the one that has waited longest: one that has
+        not asked for anything, and among those, one of the host that has the most.
+        """
         if len(self._clients) < MAX_CLIENTS:
             return
         hosts = Counter(client.host for client in self._clients)
@@ -194,7 +199,7 @@ class SmallHttp:
 
 
 def _values(name: str, headers: list[str]) -> list[str]:
-    """What a request says under a name, in lower case, each time that it says it."""
+    """The values of a header, in lower case, each time that it occurs."""
     fields = (header.partition(":") for header in headers)
     return [value.strip() for field, _, value in fields if field.strip().lower() == name]
 

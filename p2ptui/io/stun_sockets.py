@@ -1,4 +1,4 @@
-"""The sockets that carry STUN and nothing else: the separate port, and the places beside it."""
+"""The sockets that carry only STUN: the separate port, and the places beside it."""
 
 import asyncio
 import ipaddress
@@ -26,7 +26,7 @@ _KEYS: Final = {
     Place.ALTERNATE_ADDRESS: "alternate_address",
     Place.ALTERNATE_BOTH: "alternate_address or alternate_port",
 }
-"""What to change in the configuration where a place cannot be had."""
+"""What to change in the configuration if a place cannot be had."""
 
 Open: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
@@ -41,7 +41,7 @@ class StunSockets:
     async def open(
         cls, options: StunServerOptions, open_socket: Open, host: str = "0.0.0.0"
     ) -> "StunSockets":
-        """Bind what the options ask for; what cannot be had is warned of and left out.
+        """Bind what the options ask for; what is unavailable is left out with a warning.
 
         Args:
             options: `[stun_server]` of the configuration.
@@ -87,7 +87,7 @@ class StunSockets:
 
     @property
     def places(self) -> dict[Place, Address]:
-        """The sockets that exist, and where each is bound."""
+        """The sockets that exist, with the address of each."""
         return {place: sock.local_address for place, sock in self._sockets.items()}
 
     async def run(
@@ -95,11 +95,11 @@ class StunSockets:
         receive: Callable[[bytes, Address, Place], None],
         flush: Callable[[], None] = lambda: None,
     ) -> None:
-        """Hand on what arrives, until cancelled.
+        """Pass on what arrives, until cancelled.
 
         Args:
             receive: Takes each datagram.
-            flush: Called after those that came at once, as what answers them is ready.
+            flush: Called after each batch of datagrams, as the answers are ready.
         """
         async with asyncio.TaskGroup() as group:
             for place in self._sockets:
@@ -122,7 +122,7 @@ class StunSockets:
             await asyncio.sleep(0)
 
     def send(self, place: Place, data: bytes, to: Address) -> None:
-        """Send one datagram from a place, if it is there."""
+        """Send one datagram from a place, if it exists."""
         sock = self._sockets.get(place)
         if sock is not None:
             carry_out(sock, data, to)
@@ -134,7 +134,7 @@ class StunSockets:
 
 
 def require_other_node(partner: Address, local: Address) -> None:
-    """A partner has to be elsewhere.
+    """Check that a partner is another node.
 
     Args:
         partner: Its address, resolved.
@@ -149,7 +149,7 @@ def require_other_node(partner: Address, local: Address) -> None:
 
 
 def _refusal(place: Place, at: str, error: BindError) -> str:
-    # What a socket advises is meant for the node's own address.
+    # A socket's advice is meant for the node's own address.
     reason = str(error).removeprefix(f"cannot bind {at}: ").partition("; ")[0]
     return f"STUN is not served at {at}: {reason}; change {_KEYS[place]} in [stun_server]"
 

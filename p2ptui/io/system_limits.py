@@ -1,4 +1,4 @@
-"""Where this system allows a node less than it may need, and the command that mends it."""
+"""Where this system allows a node less than it may need, and the command that fixes it."""
 
 import sys
 from collections.abc import Callable
@@ -9,14 +9,15 @@ from typing import Final
 from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES
 
 BYTES_FOR_EACH: Final = 2048
-"""Of a buffer for each peer: one full datagram of all of them may come at the same time."""
+"""Buffer bytes per peer: one full datagram from each may come at the same time."""
 
 SOCKETS_FOR_EACH: Final = 4
-"""For each peer to which a direct path may be searched; those that guess ports take more, and are
-few at a time."""
+"""Per peer to which a direct path may be searched; searches that guess ports take more, but are few
+at a time.
+"""
 
 OWN_FILES: Final = 64
-"""What a node has open besides: its own sockets, logs, the link to a broker, scrapers."""
+"""Other files that a node has open: its own sockets, logs, the link to a broker, scrapers."""
 
 _BUFFERS: Final = (
     ("net.core.rmem_max", "receive", RECEIVE_BUFFER_BYTES),
@@ -30,14 +31,14 @@ def system_warnings(
     setting: Callable[[str], int | None] | None = None,
     files: Callable[[], int | None] | None = None,
 ) -> list[str]:
-    """What is too small for a node, a line each.
+    """The limits that are too low for a node, one line each.
 
     Args:
         max_connections: Peers at the same time.
         most_sockets: Sockets at a time that searches for direct paths may take; 0: none is
             searched.
-        setting: Reads a setting of the kernel; None where there is none.
-        files: How many files may be open; None where that is not limited.
+        setting: Reads a kernel setting; None if there are none.
+        files: How many files may be open; None if that is not limited.
     """
     setting, files = setting or _kernel_setting, files or _files_limit
     warnings = []

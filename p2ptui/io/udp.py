@@ -1,13 +1,13 @@
 """The node's UDP socket: asyncio-dgram, wrapped once behind a bounded, synchronous drain.
 
-Used as it comes, asyncio-dgram queues received datagrams without a limit and raises the
-error of one send at the next call, to somebody else. Here its stream only wakes the reader:
-datagrams are then read from the same non-blocking socket, and sent with its own `sendto`,
-which costs half as much and says at once which destination failed. Where the system has calls for
-many datagrams, these are used: `batch_reader` and `batch_writer`.
+By itself, asyncio-dgram queues received datagrams without a limit, and raises the error of one send
+at the next, which may be to another destination. Here its stream only wakes the reader: datagrams
+are then read from the same non-blocking socket, and sent with its own `sendto`, which costs half as
+much and says at once which destination failed. Where the system has calls for many datagrams, they
+are used: `batch_reader` and `batch_writer`.
 
-A socket on every address of the machine must also know which one was asked: `pktinfo` reads and
-sends for it where the system tells, `own_sockets` is one for each address elsewhere.
+A socket on every address of the machine must also know which one was asked: where the system tells,
+`pktinfo` reads and sends for it; elsewhere, `own_sockets` has one socket for each address.
 """
 
 import asyncio
@@ -62,14 +62,17 @@ INBOX_DATAGRAMS = 1024
 INBOX_BYTES = 4 << 20
 """The same limit in bytes: 1024 datagrams of 64 KiB would be 64 MiB."""
 AHEAD_DATAGRAMS = 64
-"""While the event loop has read fewer, what is there beside the next one is read with it."""
+"""While the event loop has read fewer, everything else that is there is read together with the next
+one.
+"""
 BACKLOG_DATAGRAMS = 1024
 """Datagrams that wait because the kernel has no room."""
 BACKLOG_BYTES = 4 << 20
 """Their bytes."""
 DRAIN_BYTES = 256 << 10
-"""A drain ends after so many bytes, however few datagrams that are: what was read is held until it
-is processed."""
+"""A drain ends after this many bytes, however few datagrams they are: what was read is held until
+it is processed.
+"""
 BACKLOG_RETRY_S = 0.005
 """A full send buffer empties in about this time at 100 Mbit/s and 64 KiB."""
 
@@ -151,7 +154,7 @@ class UdpSocket:
         return received
 
     def _take_read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
-        """Take what the event loop has read; the bytes of it."""
+        """Take what the event loop has read; return its size in bytes."""
         size = 0
         taken: list[tuple[bytes, Any]] = []
         if self._first is not None:
@@ -167,8 +170,9 @@ class UdpSocket:
         return size
 
     def _read_ahead(self) -> None:
-        """The event loop has read one, and goes on one by one: what came with it is read at once,
-        by a call for all, and finds its senders known."""
+        """The event loop has read one, and would go on one by one: what came with it is read at
+        once, with one call for all, and finds its senders known.
+        """
         if self._reader is not None and not self._closed:
             received: list[tuple[bytes, Address]] = []
             self._reader.read(received, READ_AT_ONCE)
@@ -192,7 +196,7 @@ class UdpSocket:
                     options.enter_context(limited_hops(self._sock, ttl))
                 if unfragmented:
                     options.enter_context(forbidden_fragments(self._sock))
-                # It cannot wait: by then the socket is as usual again.
+                # It cannot wait: by then the socket has its usual options again.
                 if not self._transmit(data, address, unfragmented=unfragmented):
                     self._traffic.dropped_out += 1
             return
@@ -203,8 +207,8 @@ class UdpSocket:
             and self._choice is not None
             and address.certain is self._choice.period
         ):
-            # What usually is sent on all addresses, without a detour; what fails is sent again
-            # below, and judged there.
+            # The usual case of sending from all addresses, without a detour; what fails is sent
+            # again below, and judged there.
             try:
                 self._sendto(data, address.sockaddr)
             except OSError as error:
@@ -248,12 +252,12 @@ class UdpSocket:
         return (packed_name(address, self._family) if name is None else name), ()
 
     def _send_alone(self, data: bytes, address: Address) -> bool:
-        """Send one of several by itself; whether the next may overtake nothing."""
+        """Send one of several by itself; return False if what follows must wait behind it."""
         self.send(data, address, unfragmented=type(data) is Unfragmented)
         return not self._backlog
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
-        """Take the oldest failure that was not asked for; at most `SEND_FAILURES` are kept."""
+        """Take the oldest failure not yet taken; at most `SEND_FAILURES` are kept."""
         return self._failures.next()
 
     def counters(self) -> SocketCounters:
@@ -269,7 +273,7 @@ class UdpSocket:
         )
 
     def close(self) -> None:
-        """Send what still can be sent, release the address and wake whoever waits."""
+        """Send what can still be sent, release the address and wake all waiting tasks."""
         if self._backlog and not self._closed:
             self._flush()
         self._traffic.dropped_out += len(self._backlog)
@@ -285,7 +289,7 @@ class UdpSocket:
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
-        """Read what the system has; the bytes of it."""
+        """Read what the system has; return its size in bytes."""
         size = 0
         most = len(received) + budget
         while size <= DRAIN_BYTES and len(received) < most:
@@ -306,7 +310,7 @@ class UdpSocket:
             except BlockingIOError:
                 break
             except OSError:
-                # An ICMP refusal (10054 on Windows) ends this read, never the reading.
+                # An ICMP refusal (10054 on Windows) ends this read, but not reading as such.
                 self._receive_errors += 1
                 continue
             size += len(data)
@@ -316,7 +320,7 @@ class UdpSocket:
     def _transmit(
         self, data: bytes, address: Address, *, unfragmented: bool = False, again: bool = True
     ) -> bool:
-        """True when the datagram is dealt with, False when the kernel has no room for it."""
+        """Return True when the datagram is dealt with, False when the kernel has no room for it."""
         try:
             if self._pktinfo is None:
                 self._sendto(data, sockaddr_of(address, self._family))
@@ -326,7 +330,7 @@ class UdpSocket:
             if error.errno in _NO_ROOM:
                 return False
             if again and isinstance(error, ConnectionError):
-                # What an earlier datagram met, told to this one: ask again, blame nobody.
+                # The error of an earlier datagram, reported to this one: try again, blame nobody.
                 self._receive_errors += 1
                 return self._transmit(data, address, unfragmented=unfragmented, again=False)
             self._failures.record(address, error, len(data), unfragmented=unfragmented)
@@ -375,7 +379,7 @@ async def open_udp(
             interface, `::` every interface of both families, `localhost` 127.0.0.1;
             port 0 takes a free one.
         broadcast: Whether it may send to broadcast addresses.
-        unfragmented: Whether what does not fit the way in one piece is lost instead of cut.
+        unfragmented: Whether datagrams that do not fit the path are dropped instead of fragmented.
         receive_buffer_bytes: Asked of the kernel, which may give less.
         send_buffer_bytes: Asked of the kernel, which may give less.
         pktinfo: Whether the system tells of each datagram which address was asked; without that,
@@ -421,7 +425,7 @@ async def adopt(sock: socket.socket) -> UdpSocket:
     except BaseException:
         sock.close()
         raise
-    # libuv sets it when it takes a socket over, and then a second program could take the port.
+    # libuv sets it when it takes a socket over; then a second program could take the port.
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return UdpSocket(
@@ -430,14 +434,16 @@ async def adopt(sock: socket.socket) -> UdpSocket:
 
 
 def read_pktinfo(sock: socket.socket) -> UdpSocket:
-    """Take over a bound, non-blocking UDP socket on every interface, and learn what was asked."""
+    """Take over a bound, non-blocking UDP socket on every interface, and learn which address was
+    asked.
+    """
     ask_for_pktinfo(sock)
     inbox = _Inbox()
     return UdpSocket(sock, None, PktinfoStream(sock, inbox), inbox, _CountedErrors())
 
 
 def _reads_directly(loop: asyncio.AbstractEventLoop) -> bool:
-    # Windows' proactor has an overlapped read under way, and would race with ours.
+    # Windows' proactor has an overlapped read under way, which would race with ours.
     proactor = getattr(asyncio, "ProactorEventLoop", None)
     return proactor is None or not isinstance(loop, proactor)
 
@@ -450,7 +456,7 @@ class _Inbox(asyncio.Queue[tuple[Any, Any]]):
         self.dropped = 0
         self._size_bytes = 0
         self.on_put: Callable[[], None] | None = None
-        """Called when the event loop has put a datagram in, while few are there."""
+        """Called when the event loop has put a datagram in while few are there."""
 
     def put_nowait(self, item: tuple[Any, Any]) -> None:
         if item[0] is None:
@@ -461,7 +467,7 @@ class _Inbox(asyncio.Queue[tuple[Any, Any]]):
                 self.on_put()
 
     def put_all(self, items: Sequence[tuple[Any, Any]]) -> None:
-        """As many as there is room for, behind one that has woken whoever waits."""
+        """Put as many as there is room for, behind the one that has woken the waiting task."""
         for item in items:
             if self._admits(item[0]):
                 self._put(item)
@@ -480,7 +486,7 @@ class _Inbox(asyncio.Queue[tuple[Any, Any]]):
         return item
 
     def take(self, most: int) -> list[tuple[Any, Any]]:
-        """The oldest ones, so many at most; where the sentinel is one, it is the last."""
+        """The oldest ones, up to this many; the sentinel, if among them, is the last."""
         taken: list[tuple[Any, Any]] = []
         while len(taken) < most and not self.empty():
             item = self._get()
@@ -492,7 +498,7 @@ class _Inbox(asyncio.Queue[tuple[Any, Any]]):
 
 
 class _CountedErrors(asyncio.Queue[Exception]):
-    """Counts what the transport reports and keeps none of it: it does not say about whom."""
+    """Counts what the transport reports and keeps none of it: it does not say about which peer."""
 
     def __init__(self) -> None:
         super().__init__()

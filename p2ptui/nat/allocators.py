@@ -1,14 +1,14 @@
-"""How NATs choose the external port of a new mapping: one model for each way, each learning.
+"""How NATs choose the external port of a new mapping: one learning model for each way.
 
-A model gives every port a proper probability before the port is seen (`likelihood`), and then
-learns from it (`learn`). None of them is told the truth: each holds a share back for ports that
-it cannot explain, and how large that share is it learns too. Which model is right is decided
-elsewhere, by what they foretold.
+A model assigns every port a proper probability before the port is seen (`likelihood`), and then
+learns from it (`learn`). No model is assumed to be right: each reserves a share of probability for
+ports that it cannot explain, and learns how large that share is. Which model is right is decided
+elsewhere, by their predictions.
 
-Ports form a ring: behind the greatest comes the least. A step that a NAT takes for each new
-mapping is seen through the mappings of others, which take ports as well; their number is
-Poisson with an unknown rate, the rate has a gamma distribution, so the number is negative
-binomial, and it stays exact as observations come in.
+Ports form a ring: the lowest follows the highest. Other hosts' mappings take ports too, and so hide
+the step that a NAT takes for each new mapping. Their number is Poisson with an unknown rate; the
+rate has a gamma distribution, so the number is negative binomial, and this stays exact as
+observations come in.
 """
 
 import math
@@ -25,56 +25,64 @@ GAPS: Final = "step-with-gaps"
 BLOCK: Final = "block"
 """Any port of a small contiguous block."""
 PARITY: Final = "parity"
-"""Any port that is even where the local one is, and odd where it is odd (RFC 4787, 4.2.2)."""
+"""Any port with the parity of the local one (RFC 4787, 4.2.2)."""
 RANDOM: Final = "random"
 """Any port."""
 
 BLOCK_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
-"""As carriers give them to their subscribers (RFC 6431, RFC 7422)."""
+"""As carriers assign them to subscribers (RFC 6431, RFC 7422)."""
 
 IDLE: Final[tuple[float, ...]] = (0.02, 0.05)
-"""What is believed of others before anything is seen, as the shape (flows) and the exposure
-(seconds) of a gamma distribution: here nearly certain that there is nobody, at home at night."""
+"""The prior for other hosts' traffic, as the shape (flows) and the exposure (seconds) of a gamma
+distribution: here almost certainly none, as at home at night.
+"""
 BUSY: Final[tuple[float, ...]] = (1.5, 0.05)
 """30 new flows a second, give or take 25: an office. Traffic of 10 to 50 a second is where
 prediction is decided, and a hundred milliseconds of observations soon outweigh this."""
 
 _RATE_MEMORY_S: Final = 30.0
-"""Traffic of this long ago counts 1/e: it changes from one minute to the next."""
+"""Traffic this long ago counts 1/e: it changes from one minute to the next."""
 
 _MOST_SURPRISE: Final = 20
-"""So many more flows than expected are still others, beyond four times the expectation."""
+"""This many flows more than expected still count as other hosts' traffic, beyond four times the
+expectation.
+"""
 
 _MOST_PASSED: Final = 400
-"""With parity, ports are followed so far: what others took is summed up one by one."""
+"""With parity, ports are followed only this far: what others took is summed up one by one."""
 
 _LEAST_TIME_S: Final = 0.001
-"""Two observations at one time are this far apart: clocks and queues are no finer."""
+"""Two observations at the same time are taken to be this far apart: clocks and queues are no
+finer.
+"""
 
 _FITS, _TRIALS = 39.0, 40.0
-"""A model starts with the trust of one that explained 39 ports of 40. A port in fifty is skipped
-where it is taken, or comes from another pool."""
+"""A model starts with the trust of one that explained 39 ports of 40. About one port in fifty is
+skipped because it is taken, or comes from another pool.
+"""
 
 _MOST_TRIALS: Final = 100.0
 """Older successes fade, so that trust can still be lost."""
 
 _SEEN: Final = 32
-"""Ports of a block that are known as taken."""
+"""Ports of a block that are remembered as taken."""
 
 _TAKEN: Final = 0.05
-"""The chance of a port that is known as taken, relative to a free one: it may have expired."""
+"""The chance of a port that is known to be taken, relative to a free one: its mapping may have
+expired.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """The ports that a NAT may give, both ends included.
+    """The ports that a NAT may use, both ends included.
 
     Args:
         low: The least port.
         high: The greatest port; not below `low`.
 
     Raises:
-        ValueError: The range is empty, or holds what is no port.
+        ValueError: The range is empty, or reaches beyond the valid ports.
     """
 
     low: int
@@ -93,12 +101,12 @@ class PortRange:
         return self.high - self.low + 1
 
     def wrapped(self, port: int) -> int:
-        """The port of the ring at this place, which may be beyond either end."""
+        """The port at this place of the ring; the place may be beyond either end."""
         return (port - self.low) % self.size + self.low
 
 
 class Allocator:
-    """One way to choose ports. This one is `random`: every port is as likely as every other.
+    """A model of one way to choose ports. The base class is `random`: all ports are equally likely.
 
     Args:
         kind: The name of the way.
@@ -129,7 +137,7 @@ class Allocator:
         return trust * self._explained(at, local_port, port) + (1 - trust) * self._blind
 
     def learn(self, at: float, local_port: int, port: int) -> float:
-        """Take in that the mapping got `port`, and return the likelihood that it had before.
+        """Learn that the mapping got `port`, and return the likelihood that it had before.
 
         Args:
             at: When the mapping was made, in seconds.
@@ -210,13 +218,13 @@ class Preserved(Allocator):
 
 
 class Stepped(Allocator):
-    """Each new mapping, anybody's, takes the port one step after the last.
+    """Each new mapping, no matter whose, takes the port one step after the last one.
 
     Args:
         step: From one port to the next; below 0: downwards. Not 0.
-        traffic: What is believed of the others' new flows at first: `IDLE` or `BUSY`.
+        traffic: The prior for other hosts' new flows: `IDLE` or `BUSY`.
         ports: The ports that are possible.
-        parity: Ports are passed over until one has the local port's parity.
+        parity: Ports are skipped until one has the local port's parity.
     """
 
     def __init__(
@@ -236,7 +244,9 @@ class Stepped(Allocator):
         return self._shape / self._exposure_s, max(0.0, seen_s)
 
     def expect(self, rate: float, exposure_s: float) -> None:
-        """Begin with what is known of the others' traffic: new flows a second, counted so long."""
+        """Start from what is known of other hosts' traffic: new flows a second, and for how long
+        they were counted.
+        """
         self._shape += rate * exposure_s
         self._exposure_s += exposure_s
 
@@ -254,7 +264,7 @@ class Stepped(Allocator):
             if not self.parity:
                 points[port] = trust * chance
             elif (port - local_port) % 2 == 0:
-                # The port before may have been free, and passed over.
+                # The port before may have been free, and skipped.
                 points[port] = trust * (chance + before)
             before = chance
         return points
@@ -264,7 +274,9 @@ class Stepped(Allocator):
         return self._blind if self._last is None else self._rest()
 
     def _foreign(self, elapsed_s: float) -> tuple[float, float]:
-        """Of the negative binomial for so many seconds: its ratio, and the log chance of none."""
+        """The negative binomial's ratio for this many seconds, and the log of the chance of
+        none.
+        """
         elapsed_s = max(elapsed_s, _LEAST_TIME_S)
         total_s = self._exposure_s + elapsed_s
         return elapsed_s / total_s, self._shape * math.log(self._exposure_s / total_s)
@@ -272,7 +284,7 @@ class Stepped(Allocator):
     def _moves(self, elapsed_s: float, most: int) -> list[float]:
         """The chances that others took 0, 1, 2, ... ports, below `most`.
 
-        Where parity is preserved half of all flows take two ports: Panjer's recursion.
+        Where parity is preserved, half of all flows take two ports: Panjer's recursion.
         """
         fade, log_none = self._foreign(elapsed_s)
         slope = (self._shape - 1) * fade
@@ -290,14 +302,16 @@ class Stepped(Allocator):
         return moves
 
     def _chance_of(self, others: int, elapsed_s: float) -> float:
-        """The negative binomial: the chance of so many others in so many seconds."""
+        """The negative binomial: the chance of this many other flows in this many seconds."""
         fade, log_none = self._foreign(elapsed_s)
         shape = self._shape
         ways = math.lgamma(shape + others) - math.lgamma(shape) - math.lgamma(others + 1)
         return math.exp(min(0.0, log_none + ways + others * math.log(fade)))
 
     def _others(self, port: int) -> int | None:
-        """How many others took a port between the last one and this; None where out of step."""
+        """How many other flows took a port between the last one and this; None if it is out of
+        step.
+        """
         if self._last is None:
             return None
         ahead = (port - self._last[1]) * (1 if self.step > 0 else -1) % self.ports.size
@@ -322,7 +336,8 @@ class Stepped(Allocator):
         if self._last is not None and others is not None:
             elapsed_s = max(at - self._last[0], _LEAST_TIME_S)
             expected = self._shape / self._exposure_s * elapsed_s
-            # What is nearer than expected, however unlikely, is a rate that fell and no jump.
+            # A port nearer than expected, however unlikely, means that the rate fell, not that
+            # there was a jump.
             if others <= _MOST_SURPRISE + 4 * expected:
                 self._count(others, elapsed_s)
         self._last = at, port
@@ -335,7 +350,7 @@ class Stepped(Allocator):
             counted = (others - passed / (passed + taken)) / 1.5 if passed else others / 1.5
         keep = math.exp(-elapsed_s / _RATE_MEMORY_S)
         shape, exposure_s = self._first
-        # Only what was seen fades; the first belief is the floor that it fades to.
+        # Only observations fade; the prior is the floor that they fade to.
         self._shape = shape + (self._shape - shape) * keep + counted
         self._exposure_s = exposure_s + (self._exposure_s - exposure_s) * keep + elapsed_s
 
@@ -344,8 +359,8 @@ class Block(Allocator):
     """Any port of a contiguous block that the NAT gave to this side.
 
     Args:
-        block: Ports in it.
-        aligned: It begins at a multiple of its size; otherwise anywhere.
+        block: Its size in ports.
+        aligned: Whether it begins at a multiple of its size; otherwise anywhere.
         ports: The ports that are possible.
         parity: Even for an even local port, odd for an odd one.
     """
@@ -374,7 +389,8 @@ class Block(Allocator):
                 return 0.0
             share = 1.0
         else:
-            # The block may begin at any of `slack + 1` places and still hold all that was seen.
+            # The block may begin at any of `slack + 1` places and still contain every port that was
+            # seen.
             slack = self._block - (self._high - self._low + 1)
             outside = max(self._low - port, port - self._high, 0)
             if outside > slack:

@@ -1,4 +1,4 @@
-"""What a NAT does beside its type that a person must know of, and what that means in words."""
+"""Habits of a NAT beyond its type that a user must know about, and what they mean in words."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -6,12 +6,12 @@ from typing import Final
 
 
 class Finding(StrEnum):
-    """A habit that the classical names do not tell."""
+    """A habit that the classical names do not cover."""
 
     LIMITS_NEW_FLOWS = "limits new flows"
-    """Datagrams that begin a flow are dropped beyond some rate; old flows pass all the while."""
+    """Datagrams that begin a flow are dropped beyond some rate, while old flows still pass."""
     BANS_UNASKED_SENDERS = "bans unasked senders"
-    """Whoever sends what nobody asked for is not heard any more, for a while."""
+    """A sender of unsolicited datagrams is blocked for a while."""
 
 
 _MEANING: Final = {

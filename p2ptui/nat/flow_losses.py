@@ -1,7 +1,7 @@
-"""Whether new flows are lost where old ones pass, from one burst of both at the same moments.
+"""Whether new flows are lost where old ones pass, judged by one burst of both at the same moments.
 
-Loss on the way takes from both alike. What only the new ones lack, something on the way took that
-knows the one from the other: a NAT that limits them.
+Loss on the way affects both alike. If only new flows are missing, something on the way that tells
+them apart dropped them: a NAT that limits them.
 """
 
 import math
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 CHANCE_BELIEVED: Final = 1e-5
-"""A difference counts only if loss alone would bring it about less often than this."""
+"""A difference counts only if loss alone would cause it less often than this."""
 
 SUSPICIOUS_CHANCE: Final = 0.05
-"""From here on it is worth a closer look."""
+"""From here on a closer look is worthwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowLosses:
-    """Datagrams that began flows, and datagrams over old flows beside them."""
+    """Counts of datagrams that began flows, and of datagrams over old flows sent beside them."""
 
     fresh: int
     """Sent to begin flows."""
@@ -28,9 +28,10 @@ class FlowLosses:
 
     @property
     def chance(self) -> float:
-        """How likely so many of the losses fall on the new flows, if they fall on all alike.
+        """The probability that this many of the losses hit the new flows if all flows are hit
+        alike.
 
-        Fisher's exact test, one-sided; 1.0 where there is nothing to compare.
+        Fisher's exact test, one-sided; 1.0 if there is nothing to compare.
         """
         lost, total = self.fresh_lost + self.old_lost, self.fresh + self.old
         if not (self.fresh and self.old and lost):
@@ -48,12 +49,12 @@ class FlowLosses:
 
     @property
     def may_be_limited(self) -> bool:
-        """Whether something may; more flows would tell."""
+        """Whether something may limit new flows; a larger sample would tell."""
         return self.chance <= SUSPICIOUS_CHANCE
 
     @property
     def words(self) -> str:
-        """What was counted."""
+        """The counts, in words."""
         return (
             f"{self.fresh_lost} of {self.fresh} datagrams that began a flow were lost,"
             f" and {self.old_lost} of {self.old} over an established one at the same time"

@@ -1,9 +1,9 @@
-"""How many new flows a NAT lets pass, seen from probes among them, and the pace that fits.
+"""How many new flows a NAT admits, measured by probes among them, and the pace that fits.
 
-Some NATs drop what begins flows faster than at some rate, and nobody hears of it. So among flows
-whose answer nobody expects, every now and then one is begun whose answer is awaited, and at the
-same moment the same is asked over a flow that is old. Loss on the way takes from both alike; what
-only the new ones lack, the NAT took.
+Some NATs silently drop datagrams that begin flows beyond some rate. So now and then, among flows
+whose answer nobody expects, one is begun whose answer is awaited, and at the same moment the same
+is asked over an old flow. Loss on the way affects both alike; if only new flows are missing, the
+NAT dropped them.
 """
 
 import math
@@ -12,36 +12,39 @@ from typing import Final
 
 PROBE_EVERY: Final = 20
 PROBE_EVERY_LIMITED: Final = 16
-"""Flows from one probe to the next, on average; at random, or they would keep step with what the
-NAT lets pass. A slow pace is judged after fewer."""
+"""Flows from one probe to the next, on average; random, or the probes could fall into step with
+what the NAT lets pass. A slow pace is judged after fewer.
+"""
 
 WINDOW: Final = 16
-"""Probes by which a judgement is made."""
+"""Probes that a judgement is based on."""
 
 LEAST_DIFFERENCE: Final = 8
-"""More answers over old flows than over new ones, before a limit is believed: half of all. With a
-third of all round trips lost that happens by chance in one window of seven hundred."""
+"""How many more answers over old flows than over new ones are needed to believe in a limit: half of
+all. With a third of all round trips lost that happens by chance in one window of seven hundred.
+"""
 
 SURPLUS: Final = 1.25
-"""Flows are begun so much faster than they pass: what the NAT would let through is not left
-unused where the limit was taken for lower than it is."""
+"""Flows are begun this much faster than they pass, so that a limit that was estimated too low
+leaves nothing unused.
+"""
 
 CATCH_UP_S: Final = 0.1
-"""Of what a late timer missed no more is made up for."""
+"""After a late timer, at most this much is made up for."""
 
 LONGEST_GAP_S: Final = 0.1
-"""From one flow to the next a longer time does not count."""
+"""Longer times between two flows do not count."""
 
 LEAST_PER_S: Final = 20.0
-"""No limit is taken for lower than that: guesses would be of no use."""
+"""No limit is estimated lower than this: guesses would be useless."""
 
 
 class FlowPace:
-    """Chooses the times of new flows, of all who begin some: they share the NAT.
+    """Chooses the times of new flows for everything that begins some: they share the NAT.
 
     Args:
-        least_s: The pause from one to the next is never shorter, seconds.
-        rng: Where it is chosen which flows are probes.
+        least_s: The shortest pause between two flows, seconds.
+        rng: Chooses which flows are probes.
         probes: Whether there are any.
     """
 
@@ -50,7 +53,7 @@ class FlowPace:
         self._rng = rng
         self._probing = probes
         self.limit_per_s: float | None = None
-        """New flows a second that pass; None where no limit is known."""
+        """New flows a second that pass; None if no limit is known."""
         self.free_at = -math.inf
         """When the next flow may begin, seconds."""
         self._until_probe = 0
@@ -66,24 +69,24 @@ class FlowPace:
 
     @property
     def pace_s(self) -> float:
-        """Seconds from one new flow to the next, at least."""
+        """The least time between two new flows, seconds."""
         if self.limit_per_s is None:
             return self._least_s
         return max(self._least_s, 1 / (SURPLUS * self.limit_per_s))
 
     def begin_flow(self, now: float) -> bool:
-        """A new flow begins; whether it should be a probe. Beside another one it would always be
-        the one that comes too late.
+        """Record a new flow; return whether the flow itself should be a probe. A separate probe
+        beside it would always be the one that comes too late.
 
         Args:
             now: The time, seconds.
         """
         self.free_at = max(self.free_at, now - CATCH_UP_S) + self.pace_s
         self._flows += 1
-        # While nobody guesses the NAT forgets.
+        # While nobody guesses, the NAT forgets.
         self._span_s += min(now - self._latest, LONGEST_GAP_S)
         self._latest = now
-        # The first one at once: it opens what will be the old flow.
+        # The first one at once: it opens the flow that later serves as the old one.
         is_due = self._probing and self._until_probe <= 0
         if is_due:
             mean = PROBE_EVERY if self.limit_per_s is None else PROBE_EVERY_LIMITED
@@ -92,11 +95,11 @@ class FlowPace:
         return is_due
 
     def observe(self, *, fresh: bool, old: bool) -> bool:
-        """What came of one probe; whether the limit is another now.
+        """Record the outcome of a probe; return whether the limit changed.
 
         Args:
             fresh: Whether an answer came over the new flow.
-            old: Whether one came over an old flow, to what was asked at the same time.
+            old: Whether an answer came over an old flow, to the request sent at the same time.
         """
         self._probes += 1
         self._fresh += fresh
@@ -104,7 +107,7 @@ class FlowPace:
         if self._probes < WINDOW:
             return False
         before = self.limit_per_s
-        if self._old and self._span_s > 0:  # where nothing passes at all that is no limit
+        if self._old and self._span_s > 0:  # if nothing passes at all, that is not a limit
             self._judge(self.limit_per_s)
         self._begin_window()
         return self.limit_per_s != before
@@ -114,10 +117,10 @@ class FlowPace:
             if self._old - self._fresh < LEAST_DIFFERENCE or 2 * self._fresh >= self._old:
                 return
         elif self._old - self._fresh <= 1:
-            # As much passes as was begun: there may be no limit any more, or never was one.
+            # Everything that was begun passes: there may be no limit any more, or never was one.
             limit_per_s *= 2
             self.limit_per_s = limit_per_s if limit_per_s * self._least_s < 1 else None
             return
-        # One more of each: of a few passed none may have been a probe.
+        # One more of each: with only a few passing, none of them may have been a probe.
         share = min((self._fresh + 1) / (self._old + 1), 1.0)
         self.limit_per_s = max(share * self._flows / self._span_s, LEAST_PER_S)

@@ -1,4 +1,4 @@
-"""Guesses of ports: random ones, none twice, at a pace that this node's NAT lets pass."""
+"""Random guesses of ports, none repeated, at a pace that this node's NAT lets pass."""
 
 import random
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from p2ptui.nat.flow_pace import CATCH_UP_S, FlowPace
 from p2ptui.wire.address import Address
 
 YIELD_S: Final = 0.0001
-"""Who took a turn lets others go first, who share the pace."""
+"""After its turn a guesser lets others that share the pace go first."""
 
 
 def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
     """All ports of a range in a random order, without a list of them.
 
-    A full-period linear congruence over the next power of two, passing over what lies outside.
+    A full-period linear congruential generator over the next power of two, skipping values outside.
     """
     size = high - low + 1
     period = max(1 << max(size - 1, 1).bit_length(), 4)
@@ -33,10 +33,10 @@ class Guesses:
     Args:
         host: Its address.
         ports: In a random order.
-        count: So many of them at most.
-        quick: So many at the beginning, as fast as the pace allows: on a good network they suffice.
+        count: Ports tried at most.
+        quick: Ports tried first, as fast as the pace allows: on a good network they suffice.
         begin: When the first one is sent, seconds.
-        end: The others are spread evenly over the time until then.
+        end: Until when the others are spread evenly.
         pace: How fast new flows may begin.
     """
 
@@ -63,11 +63,11 @@ class Guesses:
 
     @property
     def due(self) -> float | None:
-        """When the next one is; None when there is none left."""
+        """When the next one is due; None if there is none left."""
         return max(self._due, self.pace.free_at, self._turn) if self._left > 0 else None
 
     def take_due(self, now: float) -> Address | None:
-        """The next one, if it is due; a probe may take its turn."""
+        """The next port, if it is due; a probe may take its turn."""
         while (due := self.due) is not None and due <= now:
             is_probe = self.pace.begin_flow(now)
             self._turn = self.pace.free_at + YIELD_S
@@ -78,7 +78,7 @@ class Guesses:
             if port is None:
                 self._left = 0
                 break
-            # After the quick ones the others are spread over the time that is left.
+            # After the quick ones, the others are spread over the remaining time.
             pause_s = 0.0 if self._quick > 0 else (self._end - now) / self._left
             self._due = max(self._due, now - CATCH_UP_S) + pause_s
             self._left -= 1

@@ -1,9 +1,9 @@
-"""Which allocator a NAT has: all models side by side, weighed by what each foretold.
+"""Which allocator a NAT has: all models side by side, weighted by their predictions.
 
-A Bayesian mixture with a little forgetting. After each observation a model's weight is
-multiplied by the probability that it gave to the port that came, so that wrong models lose
-within a few observations; and a small share of all weight returns to where it began
-(Herbster and Warmuth's fixed share), so that a NAT may change its ways.
+A Bayesian mixture with a little forgetting. After each observation a model's weight is multiplied
+by the probability that it gave to the port that came, so that wrong models lose within a few
+observations; a small share of all weight returns to the prior (Herbster and Warmuth's fixed share),
+so that a NAT may change its behaviour.
 """
 
 import math
@@ -28,23 +28,25 @@ from p2ptui.nat.allocators import (
 )
 
 FORGETTING: Final = 0.002
-"""The share of all weight that returns to its beginning with each observation."""
+"""The share of all weight that returns to the prior with each observation."""
 
 _PRESERVED_WEIGHT, _BLOCK_WEIGHT, _PARITY_WEIGHT, _RANDOM_WEIGHT = 0.3, 0.12, 0.05, 0.2
 _STEP_WEIGHTS: Final = {1: 0.14, 2: 0.05, 256: 0.04, -1: 0.03, 4: 0.02, 8: 0.01, -2: 0.01}
-"""256 is a step of one in a port of the wrong byte order, as nftables' numgen makes it."""
+"""256 is a step of one in a port with its bytes swapped, as nftables' numgen makes it."""
 _STEP_PARITY_WEIGHT: Final = 0.03
 _OTHER_STEP_WEIGHT: Final = 0.03
-"""All other steps together: half of it equally, half of it for small ones."""
+"""All other steps together: half of it spread equally, half of it on small ones."""
 
 _HISTORY: Final = 24
-"""Observations that a step is tried on when it is first thought of."""
+"""Observations that a newly suggested step is tried on."""
 
 _MOST_OTHER_STEPS: Final = 16
-"""Models of steps that were thought of, at most; the least likely makes room."""
+"""Models of suggested steps, at most; the least likely makes room."""
 
 _NEGLIGIBLE: Final = 1e-4
-"""A model of less weight is left out of a forecast: together they are below the forgetting."""
+"""A model with less weight is left out of a forecast: together they weigh less than the
+forgetting.
+"""
 
 
 class _Past(NamedTuple):
@@ -55,7 +57,7 @@ class _Past(NamedTuple):
 
 
 class Mixture:
-    """All allocators, weighed.
+    """All allocators, weighted.
 
     Args:
         ports: The ports that are possible.
@@ -71,7 +73,7 @@ class Mixture:
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The probability of each model, by its name; together one."""
+        """The probability of each model, by its name; they sum to one."""
         return self._weights
 
     @property
@@ -87,16 +89,18 @@ class Mixture:
         return kinds
 
     def traffic(self) -> dict[str, tuple[float, float]]:
-        """What each model with a step counted of others: flows a second, and for how long (s)."""
+        """What each model with a step counted of other hosts' flows: flows a second, and for how
+        long (s).
+        """
         models = self._models.items()
         return {name: model.traffic for name, model in models if isinstance(model, Stepped)}
 
     def expect(self, weights: Mapping[str, float]) -> None:
-        """Begin with a belief from elsewhere, at any time.
+        """Adopt a prior from elsewhere, at any time.
 
         Args:
-            weights: By the names of models or of kinds. What they lack to one is left to the
-                usual beginning, so that no belief is beyond contradiction.
+            weights: By the names of models or of kinds. What they lack to one is left to the usual
+                prior, so that any belief can be overturned.
         """
         rest = max(0.0, 1.0 - sum(weights.values()))
         for name in weights:
@@ -107,7 +111,7 @@ class Mixture:
             kinds[model.kind] = kinds.get(model.kind, 0.0) + before[name]
         for name, model in self._models.items():
             by_kind = weights.get(model.kind, 0.0) * before[name] / kinds[model.kind]
-            # Where the name of the only model of a kind is the kind's, it is counted once.
+            # If the only model of a kind has the kind's name, it is counted once.
             by_name = weights.get(name, 0.0) if name != model.kind else 0.0
             self._priors[name] = rest * before[name] + by_kind + by_name
         _normalise(self._priors)
@@ -116,17 +120,17 @@ class Mixture:
         self._make_room()
 
     def expect_traffic(self, traffic: Mapping[str, tuple[float, float]]) -> None:
-        """Begin with what was counted of others before: as `traffic` gives it."""
+        """Start from what was counted of other hosts before, as `traffic` returns it."""
         for name, (rate, exposure_s) in traffic.items():
             model = self._models.get(name)
             if isinstance(model, Stepped):
                 model.expect(rate, exposure_s)
 
     def learn(self, at: float, local_port: int, port: int) -> None:
-        """Take in a new mapping.
+        """Learn a new mapping.
 
         Args:
-            at: When it was made, in seconds; not before the one that came last.
+            at: When it was made, in seconds; not before the previous one.
             local_port: The port of this side's socket.
             port: The external port, within the range.
         """
@@ -197,7 +201,7 @@ class Mixture:
         self._priors[model.name] = self._weights[model.name] = weight
 
     def _add_named(self, name: str) -> None:
-        """Add the model of a step that is known by its name alone."""
+        """Add the model of a step that is known only by its name."""
         kind, _, step = name.partition(" ")
         if name in self._models or kind not in (STEP, GAPS):
             return
@@ -209,7 +213,7 @@ class Mixture:
             self._add_step(number)
 
     def _add_step(self, step: int) -> None:
-        """Add the models of a step, as if they had been there from the beginning."""
+        """Add the models of a step, as if they had been there from the start."""
         share = 1 / self._ports.size + 1 / (2 * abs(step) * (abs(step) + 1))
         prior = _OTHER_STEP_WEIGHT / 2 / 2 * share
         seen = sum(past.log_likelihood for past in self._past)

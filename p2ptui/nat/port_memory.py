@@ -1,8 +1,7 @@
 """What was learnt about the ports of each network's NAT, kept from one run to the next.
 
-A network is known by a key that the caller chooses. The memory is a value: where it is stored
-is not its business. It is made to survive what files go through: anything at all can be read,
-and what makes no sense in it is left out.
+A network is identified by a key that the caller chooses. The memory is a value, and does not know
+where it is stored. A damaged file does no harm: whatever is read, what makes no sense is left out.
 """
 
 import math
@@ -13,7 +12,7 @@ from typing import Any, Final
 from p2ptui.bounded import BoundedTable
 
 MAX_NETWORKS: Final = 64
-"""Networks that are remembered; the one not seen for longest makes room."""
+"""Networks that are remembered; the least recently seen makes room."""
 
 MAX_ENTRIES: Final = 64
 """Models of one network."""
@@ -22,37 +21,42 @@ MAX_KEY_LENGTH: Final = 256
 """Characters of a network's key, and of a model's name."""
 
 EXPIRY_S: Final = 30 * 86_400.0
-"""A network not seen for so long is forgotten."""
+"""A network not seen for this long is forgotten."""
 
 TRUST: Final = 0.8
-"""The weight of a fresh memory against knowing nothing: a NAT may have been replaced."""
+"""The weight of a fresh memory against no knowledge: a NAT may have been replaced."""
 
 _TRUST_HALF_LIFE_S: Final = 7 * 86_400.0
 _TRAFFIC_HALF_LIFE_S: Final = 3600.0
-"""Others' traffic follows the hour."""
+"""Other hosts' traffic changes with the hour."""
 
 _MOST_EXPOSURE_S: Final = 0.5
-"""Remembered traffic counts as half a second of observations, at most: enough to begin with,
-and outweighed by the first second on the spot."""
+"""Remembered traffic counts as half a second of observations, at most: enough to start with, and
+outweighed by the first second of real ones.
+"""
 
 _MOST_TRUST: Final = 4.0
-"""Remembered mappings count as so many, at most."""
+"""Remembered mappings count as this many, at most."""
 
 _Pairs = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What is known about one network's NAT."""
+    """What is known about the NAT of one network."""
 
     at: float
     """When it was learnt, in seconds of the wall clock."""
     samples: int
-    """Mappings that it rests on."""
+    """The number of mappings that it is based on."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """The probability of each model, by its name. What is missing to one is not known."""
+    """The probability of each model, by its name. They may sum to less than one: the rest is
+    unknown.
+    """
     traffic: _Pairs = field(default_factory=dict)
-    """Of each model with a step: others' new flows a second, and for how many seconds counted."""
+    """For each model with a step: other hosts' new flows a second, and for how many seconds
+    counted.
+    """
     trust: _Pairs = field(default_factory=dict)
     """How often the same flow, host or socket got the same port: times kept, times seen."""
 
@@ -67,7 +71,7 @@ class PortMemory:
         return len(self._networks)
 
     def remember(self, network: str, learnt: Learnt) -> None:
-        """Keep what was learnt, in place of what was known of this network.
+        """Keep what was learnt, replacing what was known about this network.
 
         Args:
             network: The key of the network; at most `MAX_KEY_LENGTH` characters count.
@@ -86,14 +90,14 @@ class PortMemory:
 
         Args:
             network: Its key.
-            now: Seconds of the wall clock. The older a memory is, the less its weights add up
-                to, and the shorter the traffic in it has been counted.
+            now: Seconds of the wall clock. The older a memory is, the less its weights add up to,
+                and the shorter the time for which its traffic counts.
         """
         key = network[:MAX_KEY_LENGTH]
         learnt = self._networks.get(key)
         if learnt is None:
             return None
-        # A clock that was set back makes no memory older than it can be.
+        # If the clock was set back, a memory is never older than it can be.
         age_s = max(0.0, now - learnt.at)
         if age_s > EXPIRY_S:
             del self._networks[key]
@@ -116,7 +120,7 @@ class PortMemory:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
+        """The whole memory as plain values, for JSON."""
         return {
             "networks": {
                 network: {
@@ -132,7 +136,7 @@ class PortMemory:
 
     @classmethod
     def from_dict(cls, value: object, now: float) -> "PortMemory":
-        """Read what `to_dict` wrote; whatever else it may be, what makes no sense is left out.
+        """Read what `to_dict` wrote; anything that makes no sense is left out.
 
         Args:
             value: From a file.
@@ -190,7 +194,7 @@ def _named(value: object) -> list[tuple[str, object]]:
 
 
 def _number(value: object, most: float) -> float | None:
-    """A number from 0 to `most`, cut down to it; None where it is none."""
+    """A number from 0 to `most`, clamped to `most`; None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and not math.isfinite(value):

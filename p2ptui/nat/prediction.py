@@ -1,9 +1,9 @@
 """The external ports that a NAT will probably give to the next new flow, and how surely.
 
-Two questions are asked of every flow. Does it get a new port at all? A NAT gives the old one to
-the same flow, to the same address (address-dependent mapping, or a port that is computed), or to
-everything from one socket (endpoint-independent mapping); how reliably it does is counted. If a
-new one: which? That is answered by the mixture of allocators.
+Each flow raises two questions. Does it get a new port at all? A NAT reuses a port for the same
+flow, for the same address (address-dependent mapping, or a computed port), or for everything from
+one socket (endpoint-independent mapping); how reliably it does so is counted. If the port is new:
+which one? That is answered by the mixture of allocators.
 """
 
 from dataclasses import dataclass, replace
@@ -33,26 +33,27 @@ UNKNOWN: Final = "unknown"
 """Too little was seen to say anything."""
 
 MAX_MAPPINGS: Final = 1024
-"""Known mappings of each sort; the one not seen for longest makes room."""
+"""Known mappings of each sort; the least recently seen makes room."""
 
 MAPPING_LIFE_S: Final = 30.0
-"""A mapping not used for so long may be gone: some NATs keep them no longer in the field."""
+"""A mapping not used for this long may be gone: some NATs in the field keep them no longer."""
 
 BELIEF_FACTOR: Final = 10.0
 LEAST_BELIEF: Final = 0.01
-"""A guess is believed if it is this many times as good as a blind one, and this good at all:
-a mixture is never quite free of models that hope."""
+"""A guess is believed if it is this many times as good as a blind one, and at least this good: a
+mixture always contains a few optimistic models.
+"""
 
 _DOUBT: Final[tuple[float, ...]] = (0.04, 0.08)
-"""Kept and seen, before anything was: nearly always, or nearly never, but not in between."""
+"""Kept and seen, before any observation: nearly always, or nearly never, but not in between."""
 _FLOW_KEPT: Final[tuple[float, ...]] = (9.5, 10.0)
-"""The same flow keeps its port as long as its mapping lives: that is what a NAT is."""
+"""The same flow keeps its port as long as its mapping lives: that is what a NAT does."""
 _DIAGNOSED: Final[tuple[float, ...]] = (9.5, 10.0)
 _DIAGNOSED_WEIGHT: Final = 0.8
 _MOST_SEEN: Final = 50.0
 """Older mappings fade, so that trust can still be lost."""
 _WORTH_KEEPING: Final = 0.001
-"""A model of less weight is not remembered."""
+"""A model with less weight is not remembered."""
 
 _Key = tuple[object, ...]
 _FLOW, _HOST, _SOCKET = "flow", "host", "socket"
@@ -60,20 +61,20 @@ _FLOW, _HOST, _SOCKET = "flow", "host", "socket"
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Ports that the next flow will get, the likeliest first."""
+    """Ports that the next flow may get, the likeliest first."""
 
     ports: tuple[int, ...] = ()
-    """Distinct, and within the range; none where too little was seen."""
+    """Distinct, and within the range; none if too little was seen."""
     chance: float = 0.0
     """The probability that one of `ports` is right."""
     baseline: float = 0.0
-    """The same for as many ports at random."""
+    """The same for as many random ports."""
     kind: str = UNKNOWN
     """What the guess rests on: the kind of an allocator, `HASHED`, `REUSED` or `UNKNOWN`."""
     believed: bool = False
     """Whether `chance` is clearly better than `baseline`."""
     range_size: int = 0
-    """Ports that were possible."""
+    """The number of possible ports."""
     candidates: tuple[tuple[int, float], ...] = ()
     """All ports that were weighed, each with its probability, the likeliest first."""
 
@@ -90,11 +91,11 @@ class PortPredictor:
         max_predictions: Ports of one prediction, at most.
         min_samples: Mappings that must be seen before anything is predicted; one is enough for
             a network that is remembered or diagnosed.
-        prediction_window: Predicted ports are at most so many allocations, or ports, away from
+        prediction_window: Predicted ports are at most this many allocations, or ports, away from
             the last one.
         port_range_min: The least port that is predicted.
         port_range_max: The greatest.
-        enable_nat_type_optimization: Whether `diagnosed` is listened to.
+        enable_nat_type_optimization: Whether `diagnosed` has an effect.
         remembered: What `PortMemory.recall` says of this network.
 
     Raises:
@@ -133,11 +134,11 @@ class PortPredictor:
 
     @property
     def samples(self) -> int:
-        """Mappings seen, without those remembered."""
+        """Mappings seen, not counting remembered ones."""
         return self._samples
 
     def diagnosed(self, mapping: Dependence, allocation: PortAllocation | None = None) -> None:
-        """Take the diagnosis of the NAT for likely, before or after observations.
+        """Treat the diagnosis of the NAT as likely, before or after observations.
 
         Args:
             mapping: What its mappings depend on.
@@ -166,7 +167,7 @@ class PortPredictor:
             self._min_samples = min(1, self._min_samples)
 
     def observe(self, now: float, local_port: int, destination: Address, mapped_port: int) -> None:
-        """Take in a mapping, in the order in which they were made.
+        """Learn a mapping; mappings come in the order in which they were made.
 
         Args:
             now: When it was made, in seconds of a clock that does not go back.
@@ -180,8 +181,8 @@ class PortPredictor:
             level, port = known
             kept = port == mapped_port
             self._count(level, float(kept), 1.0)
-            # Who keeps a port for all that comes from a socket does so for each host, and who
-            # does not for one host does not for all.
+            # A NAT that keeps one port for all flows of a socket does so for each host, and one
+            # that does not for one host does not for all.
             if level.startswith(_SOCKET) and kept:
                 self._count(level.replace(_SOCKET, _HOST), 1.0, 1.0)
             elif level.startswith(_HOST) and not kept:
@@ -206,7 +207,7 @@ class PortPredictor:
             use_at: When the flow will begin; the later, the more ports others will have taken.
             local_port: The port of the socket that it begins from.
             destination: Where it goes.
-            k: Ports wanted; at most, and if None exactly, as many as configured.
+            k: Ports wanted, at most as many as configured; None: as many as configured.
         """
         if self._samples < self._min_samples:
             return Prediction()
@@ -230,7 +231,7 @@ class PortPredictor:
         return spread(weighed, wanted)
 
     def learnt(self, now: float) -> Learnt:
-        """What is worth remembering of this network.
+        """What is worth remembering about this network.
 
         Args:
             now: Seconds of the wall clock, not of the clock of `observe`.
@@ -248,7 +249,7 @@ class PortPredictor:
     def _recognised(
         self, at: float, local_port: int, destination: Address
     ) -> tuple[str, int] | None:
-        """The most specific of what is known about such a flow: the sort, and its port."""
+        """The most specific knowledge about such a flow: its sort, and the port."""
         for key in _keys(local_port, destination):
             known = self._known.get(key)
             if known is not None:
@@ -288,7 +289,7 @@ def spread(prediction: Prediction, k: int) -> Prediction:
         ports=tuple(port for port, _ in chosen),
         chance=chance,
         baseline=baseline,
-        # In a range of a few ports a certain guess is no ten times as good as a blind one.
+        # In a range of a few ports even a certain guess is not ten times as good as a blind one.
         believed=bool(chosen) and (clearly_better or chance > (1 + baseline) / 2 > baseline),
     )
 
@@ -303,7 +304,9 @@ def _keys(local_port: int, destination: Address) -> tuple[_Key, _Key, _Key]:
 
 
 def _weights_of(allocation: PortAllocation) -> dict[str, float]:
-    """What a diagnosed way to choose ports makes of the models, or of their kinds."""
+    """The weights of models, or of their kinds, that follow from a diagnosed way to choose
+    ports.
+    """
     kind, step = allocation.kind, allocation.step
     if kind is AllocationKind.SEQUENTIAL and step:
         return {f"{name} {step}": _DIAGNOSED_WEIGHT / 2 for name in (STEP, GAPS)}

@@ -1,8 +1,8 @@
 """The search for a direct path between two nodes: which pairs to check, when, and what came of it.
 
-ICE's thinking (RFC 8445) without its weight: candidate pairs, paced checks that both sides
-authenticate, answers that show new candidates on the way, and the choice by one side. Nothing
-here knows sockets or time: `now` is an argument, and what is to be sent is asked for.
+The ideas of ICE (RFC 8445) without its weight: candidate pairs, paced checks that both sides
+authenticate, answers that reveal new candidates, and the choice by one side. Nothing here knows
+sockets or time: `now` is an argument, and the caller asks what to send.
 """
 
 import math
@@ -23,49 +23,55 @@ from p2ptui.wire.stun import TRANSACTION_ID_BYTES
 FIRST_PAUSE_S: Final = 0.05
 SHORTEST_FIRST_PAUSE_S: Final = 0.02
 LONGEST_FIRST_PAUSE_S: Final = 0.25
-"""Where the round trip is known the first pause is as long: sooner no answer can be there."""
+"""If the round trip is known, the first pause is as long, up to this: no answer can come sooner."""
 
 LONGEST_PAUSE_S: Final = 1.0
-"""Between two checks of one pair: doubled each time, as both sides may not have begun together.
-With many pairs it is longer, as in RFC 8445, section 14.3: the new ones go first, and what is
-sent again must not take more of a line, or of a NAT that limits flows, than the first tries."""
+"""Between two checks of one pair: doubled each time, as the two sides may not have begun together.
+With many pairs it is longer, as in RFC 8445, section 14.3: new pairs go first, and retransmissions
+must not take more of a line, or of a NAT that limits flows, than first tries do.
+"""
 
 PASSES: Final = 2
-"""The first pause is at least so many times as long as the first tries of all pairs take."""
+"""The first pause is at least this many times as long as the first tries of all pairs take."""
 
 MAX_PAIRS: Final = MAX_CANDIDATES + 2
-"""Pairs of the own socket: with every candidate of an offer, where the server sees the other side,
-and where the latest path went."""
+"""Pairs of the node's own socket: with every candidate of an offer, the address at which the server
+sees the other side, and the latest path.
+"""
 
 CLAIMED_CHECKS: Final = 3
-"""To an address that only the other side's offer names, for each offer, until it answers."""
+"""To an address that is only claimed by the other side's offer, for each offer, until it
+answers.
+"""
 
 MAX_OUTSTANDING: Final = 4096
-"""Checks whose answer is still recognised; all of a round are, if its budget is larger."""
+"""Checks whose answer is still recognised; all of a round if its budget is larger."""
 
 EXTENSION_S: Final = 0.5
 EXTENSIONS: Final = 2
-"""A round goes on for so long after a sign of the other side, for at most as many times its own
-length: with loss the two begin and end far apart."""
+"""A sign of the other side extends a round, to at most this many times its own length more: with
+loss, the two sides begin and end far apart.
+"""
 
 OPENER_TTL: Final = 2
-"""Hops of the first datagram to each outside address: far enough to open this node's NAT, too short
-to reach the other one, which might move its mapping if it heard of it too early."""
+"""Hops of the first datagram to each outside address: enough to open this node's NAT, too few to
+reach the other NAT, which might change its mapping if it saw it too early.
+"""
 
 
 class Kind(IntEnum):
-    """How a remote address became known; the order is that of preference."""
+    """How a remote address became known; in order of preference."""
 
     GUESSED = 0
     """A random port of the other side's address."""
     PREDICTED = 1
-    """The other side's NAT will probably use it next."""
+    """Probably the next one that the other side's NAT uses."""
     REFLEXIVE = 2
-    """Seen by a server, or learnt from a check that came from there."""
+    """Seen by a server, or learnt from a check that came from it."""
     CLAIMED = 3
-    """The other machine's own, global; nobody but itself vouches for it."""
+    """The other machine's own global address, which only that machine vouches for."""
     HOST = 4
-    """The other machine's own: the same network, or no NAT."""
+    """The other machine's own address: same network, or no NAT."""
 
 
 @dataclass(slots=True)
@@ -84,12 +90,13 @@ class Pair:
     opened: bool = False
     nominated: bool = False
     triggered: bool = False
-    """The other side's check came this way, and was not answered with one yet."""
+    """The other side's check came this way, and no check has been sent back yet."""
     opener_pause_s: float | None = None
-    """Seconds from a first, short-lived datagram to the next one; None: the first goes all the
-    way."""
+    """Seconds from a first, short-lived datagram to the next one; None: the first one already has a
+    full TTL.
+    """
     bounded: bool = False
-    """Until it answers only as many checks go there as are allowed."""
+    """Until it answers, only as many checks go there as are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class Check:
     remote: Address
     nominate: bool
     ttl: int | None = None
-    """Hops that it may travel; None: all."""
+    """Its TTL in hops; None: the usual one."""
 
 
 @dataclass(slots=True)
@@ -111,7 +118,7 @@ class Budget:
     checks: int
     seconds: float
     pace_s: float
-    """Between two checks, at least."""
+    """Least time between two checks."""
 
 
 @dataclass(slots=True)
@@ -121,18 +128,18 @@ class _Sent:
 
 
 class Punching:
-    """One attempt.
+    """One attempt to find a direct path.
 
     Args:
         controlling: Whether this side chooses the path.
         rng: Where transaction ids come from.
         budget: What it may cost.
         now: The time, seconds.
-        opener_pause_s: That of pairs to an outside address; see `Pair`.
+        opener_pause_s: The value for pairs to an outside address; see `Pair`.
         opener_ttl: Hops of that datagram.
         first_pause_s: Seconds between the first two checks of one pair.
-        learnt: What may be sent to addresses that checks came from, in earlier rounds too; is
-            changed.
+        learnt: What may be sent to addresses that checks came from, in earlier rounds too; modified
+            here.
         count: Called with a cause when there is no room for a pair.
     """
 
@@ -161,11 +168,11 @@ class Punching:
             lambda: max(MAX_OUTSTANDING, self.budget.checks)
         )
         self.guesses: Guesses | None = None
-        """Ports that are tried besides the pairs."""
+        """Ports that are tried in addition to the pairs."""
         self._next_check = now
         self._first_pause_s = first_pause_s
         self._learnt = Allowances() if learnt is None else learnt
-        # For one that the other side chose the oldest goes of those that never answered.
+        # To make room for a pair chosen by the other side, the oldest that never answered goes.
         self._learnt_pairs: BoundedTable[tuple[int, Address], Pair] = BoundedTable(
             MAX_LEARNT,
             full="pairs_full",
@@ -179,7 +186,7 @@ class Punching:
         self.checks_sent = 0
         self.selected: Pair | None = None
 
-    # What there is to try.
+    # Adding pairs to try.
 
     def add(
         self,
@@ -195,11 +202,11 @@ class Punching:
 
         Args:
             kind: How they became known.
-            remotes: Which.
+            remotes: The addresses.
             now: The time, seconds.
             socket: The number of the socket that sends.
-            opener_pause_s: See `Pair`; without it that of outside addresses, for them.
-            claimed_checks: Those that CLAIMED ones may be sent anew.
+            opener_pause_s: See `Pair`; if missing, outside addresses get the attempt's own.
+            claimed_checks: Checks that each CLAIMED address is newly allowed.
         """
         if opener_pause_s is None and kind is Kind.REFLEXIVE:
             opener_pause_s = self._opener_pause_s
@@ -218,47 +225,47 @@ class Punching:
             else:
                 self._count("pairs_full")
 
-    # What it must wait for.
+    # Holding back.
 
     def hold(self, remote: Address, checks: int) -> None:
-        """Until it is released, send no more than so many checks, all to this address."""
+        """Until released, send no more than this many checks, all to this address."""
         self._held_to = remote, checks
 
     def release(self, now: float) -> None:
-        """All that there is to try may be tried; the round begins with that."""
+        """Everything may be tried now; the round begins with that."""
         if self._held_to is not None:
             self._held_to = None
             self.began, self._end = now, max(self._end, now + self.budget.seconds)
 
     @property
     def is_held(self) -> bool:
-        """Whether few checks may be sent."""
+        """Whether only few checks may be sent."""
         return self._held_to is not None
 
     def guess(self, guesses: Guesses) -> None:
-        """Try ports of a host as well, one after the other."""
+        """Also try ports of a host, one after the other."""
         self._hosts.add(guesses.host)
         if self.guesses is None:
             self.guesses = guesses
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """All that are tried."""
+        """All pairs being tried."""
         return tuple(self._pairs.values())
 
     @property
     def valid(self) -> list[Pair]:
-        """Those that work, the best first."""
+        """The pairs that work, the best first."""
         found = [pair for pair in self._pairs.values() if pair.valid]
         return sorted(found, key=lambda pair: (-pair.kind, pair.rtt_s or 0.0))
 
     def extend(self, now: float) -> None:
-        """There is a sign of the other side: do not give up in the middle of it."""
+        """There is a sign of the other side: do not give up now."""
         latest = self.began + EXTENSIONS * self.budget.seconds
         self._end = max(self._end, min(now + EXTENSION_S, latest))
 
     def shorten(self, end: float) -> None:
-        """End at that time, if not before."""
+        """End at that time, if not earlier."""
         self._end = min(self._end, end)
 
     def is_over(self, now: float) -> bool:
@@ -286,7 +293,7 @@ class Punching:
             if self._next_check > now or self.checks_sent >= self.budget.checks:
                 break
             checks.append(self._check(pair, now))
-            # What a late timer missed is made up for, a little.
+            # Makes up, a little, for a late timer.
             self._next_check = max(self._next_check, now - self.budget.pace_s) + self.budget.pace_s
         guesses = None if self.is_held else self.guesses
         while guesses is not None and self.checks_sent < self.budget.checks:
@@ -298,7 +305,7 @@ class Punching:
         return checks
 
     def note_unsent(self) -> None:
-        """One of those that were to be sent did not leave."""
+        """One of the checks that were to be sent did not leave."""
         self.checks_sent -= 1
 
     def _due_pairs(self, now: float) -> list[Pair]:
@@ -307,8 +314,8 @@ class Punching:
             for pair in self._pairs.values()
             if not pair.valid and pair.due <= now and self._may_send(pair)
         ]
-        # First what the other side tries (RFC 8445, section 6.1.4.2), then the freshest, in the
-        # order in which they were added: predicted ports count on it.
+        # First what the other side tries (RFC 8445, section 6.1.4.2), then the least tried, in the
+        # order in which they were added: predicted ports rely on it.
         return sorted(due, key=lambda pair: (not pair.triggered, pair.checks))
 
     def _may_send(self, pair: Pair) -> bool:
@@ -336,7 +343,7 @@ class Punching:
         pair.opened = True
         return Check(transaction_id, pair.socket, pair.remote, nominate, ttl)
 
-    # What comes.
+    # Receiving.
 
     def receive_request(
         self,
@@ -347,13 +354,13 @@ class Punching:
         nominated: bool,
         allowed: int = TRIGGERED_CHECKS,
     ) -> None:
-        """An authentic check of the other side came: try the same way back, at once.
+        """An authentic check of the other side came: check the same path back at once.
 
         Args:
             remote: Where it came from.
             socket: The number of the socket that it came to.
             now: The time, seconds.
-            nominated: Whether it says that this pair was chosen.
+            nominated: Whether it nominates this pair.
             allowed: Checks that may be sent back for it, if it came from an unknown host.
         """
         key = socket, remote
@@ -367,14 +374,14 @@ class Punching:
                 return
             self._pairs[key] = pair
         elif nominated or not pair.valid:
-            pair.remote = remote  # the same, with the address of this machine that it asks
-        # To a host that is tried anyway nothing is added by what a check pretends.
+            pair.remote = remote  # equal, but also knows which address of this machine it came to
+        # A check that claims to come from a host that is tried anyway adds nothing to it.
         if remote[0] not in self._hosts:
             pair.bounded = True
             self._learnt.earn(key, allowed)
         pair.opened = True
         pair.triggered = True
-        # This way is no wrong guess: what stays unanswered from here on was lost.
+        # This path is not a wrong guess: whatever stays unanswered from here on was lost.
         pair.checks = 0
         pair.due = min(pair.due, now)
         self._next_check = min(self._next_check, now)
@@ -388,7 +395,9 @@ class Punching:
     def receive_response(
         self, transaction_id: bytes, remote: Address, socket: int, now: float
     ) -> Pair | None:
-        """An authentic answer came; the pair that works now, or None if it answers nothing."""
+        """An authentic answer came; return the pair that works now, or None if it answers
+        nothing.
+        """
         sent = self._sent.pop(transaction_id, None)
         # RFC 8445, section 7.2.5.2.1: the answer must come from where the check went.
         if sent is None or (sent.pair.socket, sent.pair.remote) != (socket, remote):
@@ -403,7 +412,9 @@ class Punching:
         return pair
 
     def _choose(self) -> None:
-        """The controlling side takes what works first, the other what that side took."""
+        """The controlling side takes the first pair that works, the other side the pair that was
+        nominated.
+        """
         if self.selected is None:
             for pair in self.valid:
                 if self._controlling or pair.nominated:
@@ -411,5 +422,5 @@ class Punching:
                     return
 
     def confirm(self, pair: Pair, now: float) -> Check:
-        """A check of a pair that was chosen; from the controlling side it says so (8.1.1)."""
+        """A check of a chosen pair; from the controlling side it nominates the pair (8.1.1)."""
         return self._check(pair, now, nominate=self._controlling)

@@ -12,21 +12,21 @@ from p2ptui.wire.address import Address, format_address
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """What one STUN server was good for."""
+    """What one STUN server contributed."""
 
     address: str
-    """As it was asked for: a host name, or an IP address, and a port."""
+    """As it was given: a host name or an IP address, and a port."""
     rtt_ms: float | None = None
     ok: bool = False
     error: str | None = None
     """Why it was of no use."""
     at: Address | None = None
-    """Of a name, which of its addresses this is about."""
+    """For a host name, which of its addresses this is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatReport:
-    """What a diagnosis has found out about the NAT; docs/nat.md explains each line."""
+    """The results of a NAT diagnosis; docs/nat.md explains each line."""
 
     udp: bool | None
     """Whether UDP passes; None if no server could even be asked."""
@@ -57,8 +57,17 @@ class NatReport:
     findings: tuple[Finding, ...] = ()
     """Further problems to show to the user."""
     spared: tuple[str, ...] = ()
-    """Servers, `host:port` each, that were not used to test what is let in: the node depends on
-    them, and some NATs ban a server for that."""
+    """Servers, `host:port` each, that were not used to test filtering, because the node depends on
+    them and some NATs ban a server for it. @p2ptui/nat/report_text.py:FINDThe diagnosis in a shell
+    = The diagnosis as a shell command, quoted, and harmless where it is displayed.
+
+    Args:
+        servers: The servers to ask, `host:port` each; none: those of the configuration.
+        join: The node to join, `host:port`.
+        lifetime: Whether the lifetime of a mapping is measured.
+        network_id: The network of the node to join, if it is not the usual one.
+        config: The configuration file.
+    """
     servers: tuple[ServerReport, ...] = ()
     """Each server that was asked, with its round trip or why it was of no use."""
     confidence: float = 0.0
@@ -75,7 +84,8 @@ class NatReport:
     @property
     def is_doubtful(self) -> bool:
         """Whether "blocked" is only the worse of two guesses: a single host was asked, and did not
-        answer."""
+        answer.
+        """
         return self.udp is False and self.confidence < LIKELY
 
     def as_json(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _PEER_PROBE: Final = re.compile(
     re.escape(f"filtering: a reply from {Change.PEER.value} ")
     + r"(?:came in|did not come in, asked \d+ times) \(arranged by ([0-9a-fA-F.:\[\]]+)[,)]"
 )
-# One from another port says nothing of other hosts, which is what was to be found out.
+# One from another port says nothing about other hosts, which is what was to be found out.
 _FILTER_SEEN: Final = re.compile(
     rf"filtering: a reply from (?!{re.escape(Change.PORT.value)} ).*(?:came in|come in|refused)"
 )
@@ -35,7 +35,7 @@ _PARTS: Final = {
 
 
 def report_rows(report: NatReport) -> list[tuple[str, str]]:
-    """Label and value of each line, in the order in which a person wants them."""
+    """Label and value of each line, in the order in which a user wants them."""
     rows = [
         ("NAT type", verdict_words(report)),
         ("UDP", DOUBT if report.is_doubtful else _UDP[report.udp]),
@@ -85,14 +85,14 @@ def nat_command(
     network_id: str | None = None,
     config: str | None = None,
 ) -> str:
-    """The diagnosis in a shell, quoted for one, and harmless where it is shown.
+    """The diagnosis as a shell command, quoted, and harmless where it is displayed.
 
     Args:
-        servers: Those to ask, `host:port` each; none: those of the configuration.
+        servers: The servers to ask, `host:port` each; none: those of the configuration.
         join: The node to join, `host:port`.
         lifetime: Whether the lifetime of a mapping is measured.
         network_id: The network of the node to join, if it is not the usual one.
-        config: The file of the configuration.
+        config: The configuration file.
     """
     words = ["p2ptui", "nat"]
     for server in dict.fromkeys(servers):
@@ -106,7 +106,7 @@ def nat_command(
 
 
 def probing_server(report: NatReport) -> str | None:
-    """The joined server, `host:port`, a peer of which showed what is let in; None without one."""
+    """The joined server, `host:port`, whose peer showed what is let in; None without one."""
     found = map(_PEER_PROBE.match, report.evidence)
     return next((match[1] for match in found if match and parse_ip_address(match[1])), None)
 
@@ -147,14 +147,14 @@ def allocation_words(allocation: PortAllocation) -> str:
 
 
 def type_words(report: NatReport) -> str:
-    """The type, or what is known of it; where one server alone was asked and is silent, that."""
+    """The type, or what is known about it; if only one server was asked and is silent, that."""
     if report.is_doubtful:
         return NO_ANSWER
     return part_words(report) or str(report.nat_type.value)
 
 
 def part_words(report: NatReport) -> str | None:
-    """What is known of a type that could not be named, if anything is."""
+    """What is known about a type that could not be named, if anything."""
     part = _PARTS.get(report.mapping)
     if part is None or report.nat_type is not NatType.UNKNOWN:
         return None
@@ -163,7 +163,7 @@ def part_words(report: NatReport) -> str | None:
 
 
 def verdict_words(report: NatReport) -> str:
-    """The type, and how sure it is; nothing of how sure where it has no name."""
+    """The type, and how sure it is; without the latter if the type has no name."""
     words = type_words(report)
     if report.is_doubtful or part_words(report) is not None:
         return words

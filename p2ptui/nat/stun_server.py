@@ -1,7 +1,8 @@
-"""A STUN server's answers (RFC 8489, 5780, 3489): a request's bytes -> what leaves, and whence.
+"""A STUN server's answers (RFC 8489, 5780, 3489): from a request's bytes to the reply and its
+source.
 
-It answers Binding requests without asking who sends them. Whoever runs it has the sockets,
-limits the rate, and hands a `Delegation` to the partner node that can send from elsewhere.
+It answers Binding requests from anyone. Its owner has the sockets, limits the rate, and hands a
+`Delegation` to the partner node that can send from elsewhere.
 """
 
 import enum
@@ -27,28 +28,33 @@ from p2ptui.wire.stun import (
 from p2ptui.wire.stun_binding import BindingResponse, read_plain_binding
 
 AMPLIFICATION_LIMIT: Final = 3
-"""What is optional or asked for (SOFTWARE, PADDING, an error) never makes a reply longer than
-this many times its request, in bytes of UDP payload."""
+"""Whatever is optional or asked for (SOFTWARE, PADDING, an error) never makes a reply longer than
+this many times its request, in bytes of UDP payload.
+"""
 
 MANDATORY_IPV4_BYTES: Final = 68
-"""The one way past `AMPLIFICATION_LIMIT`: RFC 5780, section 6.1, demands MAPPED-ADDRESS,
+"""The one exception to `AMPLIFICATION_LIMIT`: RFC 5780, section 6.1, demands MAPPED-ADDRESS,
 XOR-MAPPED-ADDRESS, RESPONSE-ORIGIN and OTHER-ADDRESS in every success response: a header of 20
-bytes and four times 12. The shortest request has 20 bytes, so this is 3.4 times its payload,
-and 2.0 times it with the 28 bytes of IP and UDP headers that both carry."""
+bytes and four times 12. The shortest request has 20 bytes, so this is 3.4 times its payload, and
+2.0 times if the 28 bytes of IP and UDP headers that both carry are counted.
+"""
 
 MANDATORY_IPV6_BYTES: Final = 116
-"""Likewise: 20 and four times 24; 5.8 times the payload, 2.4 times with 48 bytes of headers."""
+"""The same for IPv6: 20 and four times 24; 5.8 times the payload, 2.4 times with 48 bytes of
+headers.
+"""
 
 FINGERPRINT_BYTES: Final = 8
-"""May come on top of the mandatory, where the request has one too (and so 28 bytes or more)."""
+"""May be added to the mandatory bytes if the request has one too (and so 28 bytes or more)."""
 
 MAX_UNKNOWN_LISTED: Final = 64
 """Types listed in UNKNOWN-ATTRIBUTES: 128 bytes, so that an error is never cut into IP
 fragments."""
 
 MAX_USUAL: Final = 64
-"""Responses that are kept but for their client: one for each socket and each address of this
-machine that is asked; the one made first goes first."""
+"""Responses that are cached, all but the client's part: one for each socket and each address of
+this machine that is asked; the oldest goes first.
+"""
 
 _ATTRIBUTE_HEAD_BYTES: Final = 4
 _CHANGES: Final = (Change.PORT, Change.IP, Change.BOTH)
@@ -73,8 +79,8 @@ class Place(enum.Enum):
 
 
 _CHANGED: Final[dict[tuple[Place, Change], tuple[Place, ...]]] = {
-    # Which places differ as asked, best first; RFC 5780, section 6.1, table 1. That the node's
-    # own port is the same at another address, nobody can promise: no change of IP alone.
+    # The places that differ as asked, best first; RFC 5780, section 6.1, table 1. Nobody can
+    # promise that the node's own port is the same at another address: no change of IP alone.
     (Place.OWN, Change.PORT): (Place.PRIMARY, Place.ALTERNATE_PORT),
     (Place.OWN, Change.BOTH): (Place.ALTERNATE_BOTH, Place.ALTERNATE_ADDRESS),
     (Place.PRIMARY, Change.PORT): (Place.ALTERNATE_PORT,),
@@ -103,10 +109,11 @@ class Abilities:
     """What a server can do, at the moment."""
 
     places: Mapping[Place, Address | None]
-    """The sockets that exist, each with the address that clients reach it by: a wildcard where it
-    has all addresses of the machine, None where nothing is known."""
+    """The sockets that exist, each with the address at which clients reach it: a wildcard if it has
+    all addresses of the machine, None if the address is unknown.
+    """
     partner: Mapping[Place, Address | None] = field(default_factory=dict)
-    """The places that exist at a partner node, likewise; a place of one's own goes first."""
+    """The places that exist at a partner node, likewise; the node's own places are preferred."""
     software: str = ""
     """Sent as SOFTWARE where it fits `AMPLIFICATION_LIMIT`; empty: none."""
 
@@ -117,7 +124,7 @@ class Reply(NamedTuple):
     data: bytes
     to: Address
     place: Place
-    """The socket that it leaves by."""
+    """The socket that sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +134,23 @@ class Delegation:
     transaction_id: bytes
     """12 bytes, or 16 for a request of RFC 3489."""
     client: Address
-    """Whence the request came."""
+    """Where the request came from."""
     to: Address
-    """Where the reply goes: the client's IP, and its port unless RESPONSE-PORT says another."""
+    """Where the reply goes: the client's IP, and its port unless RESPONSE-PORT names another."""
     place: Place
-    """The partner's socket that it leaves by."""
+    """The partner's socket that sends it."""
     other_address: Address | None
-    """What the reply says of the other address, seen from where the request came in."""
+    """The other address that the reply names, as seen from where the request came in."""
     fingerprint: bool
 
 
 def told_address(place: Address | None, client: Address) -> Address | None:
-    """The address of a place as a client knows it; None where that is not known.
+    """The address of a place as a client knows it; None if that is unknown.
 
     Args:
         place: Where its socket is bound, which may be a wildcard.
-        client: Whom it answers: an `AskedAddress` says from which address of this machine.
+        client: The client being answered: an `AskedAddress` says which address of this machine it
+            asked.
     """
     if place is None or place[0] not in ("0.0.0.0", "::"):
         return place
@@ -151,12 +159,13 @@ def told_address(place: Address | None, client: Address) -> Address | None:
 
 
 _Seen: TypeAlias = tuple[Place, bool, str]
-"""What a response says of the server depends on: the socket that was asked, whether by IPv6, and
-which address of this machine; empty where that is not known."""
+"""What a response depends on, as far as it describes the server: the socket that was asked, whether
+over IPv6, and which address of this machine (empty if that is unknown).
+"""
 
 
 class StunServer:
-    """Decides what a datagram is answered with; holds nothing of those who ask."""
+    """Decides what to answer a datagram with; keeps no state about clients."""
 
     __slots__ = ("_abilities", "_usual")
 
@@ -166,30 +175,30 @@ class StunServer:
 
     @property
     def abilities(self) -> Abilities:
-        """What it can do; may be exchanged at any time, as a partner comes or goes."""
+        """What it can do; may be replaced at any time, as a partner comes or goes."""
         return self._abilities
 
     @abilities.setter
     def abilities(self, abilities: Abilities) -> None:
-        """Exchange it: what plain requests are answered with is made anew."""
+        """Replace it: cached answers to plain requests are made anew."""
         self._abilities = abilities
         self._usual.clear()
 
     def answer(self, data: bytes, source: Address, place: Place) -> Reply | Delegation | None:
-        """What a datagram is answered with.
+        """Decide what to answer a datagram with.
 
-        Only Binding requests are: malformed bytes, another method, an indication and a
-        response are passed over (RFC 8489, section 6.3), and so is a request of RFC 3489 on the
-        node's own socket, where anything without a magic cookie may be something else.
+        Only Binding requests are answered: malformed bytes, another method, an indication and a
+        response are ignored (RFC 8489, section 6.3), and so is a request of RFC 3489 on the node's
+        own socket, where anything without a magic cookie may be something else.
 
-        A reply has at most `AMPLIFICATION_LIMIT` times the bytes of the request, or where that
-        is more `MANDATORY_IPV4_BYTES` (`MANDATORY_IPV6_BYTES`), and `FINGERPRINT_BYTES` if the
-        request has a fingerprint; a padded one has at most the request's own bytes. This holds
-        too for what a partner sends.
+        A reply has at most `AMPLIFICATION_LIMIT` times the bytes of the request, or where that is
+        more `MANDATORY_IPV4_BYTES` (`MANDATORY_IPV6_BYTES`), and `FINGERPRINT_BYTES` if the request
+        has a fingerprint; a padded one has at most the request's own bytes. This also holds for
+        what a partner sends.
 
         Args:
             data: The datagram.
-            source: Whence it came, an IP address in text and a port.
+            source: Where it came from: an IP address as text, and a port.
             place: The socket that it came to, one of `Abilities.places`.
 
         Returns:
@@ -203,7 +212,7 @@ class StunServer:
     def answer_in_full(
         self, data: bytes, source: Address, place: Place
     ) -> Reply | Delegation | None:
-        """As `answer`, of one that `answer_plainly` has not answered."""
+        """The same as `answer`, for a request that `answer_plainly` has not answered."""
         try:
             request = decode(data)
         except StunError:
@@ -220,8 +229,8 @@ class StunServer:
             return _refusal(request, source, place)
         target = self._target(request, source, place)
         if target is None and request.classic:
-            # Clients of RFC 3489 take an error for the reply that they asked for from elsewhere,
-            # and then say that there is no NAT; silence they understand.
+            # Clients of RFC 3489 would take an error for the reply that they asked for from
+            # elsewhere, and conclude that there is no NAT; silence they understand.
             return None
         if target is None:
             return _refusal(request, source, place, (AttributeType.CHANGE_REQUEST,))
@@ -246,8 +255,9 @@ class StunServer:
         return Reply(self._complete(response, request, len(data)), to, target)
 
     def answer_plainly(self, data: bytes, source: Address, place: Place) -> bytes | None:
-        """The response to a request that wants nothing but to be answered from where it was asked,
-        as `answer` has it, and sooner; None of all others."""
+        """The response to a request that only wants an answer from where it was asked: the same as
+        that of `answer`, but faster; None for all others.
+        """
         fingerprint = read_plain_binding(data)
         if fingerprint is None:
             return None
@@ -263,7 +273,7 @@ class StunServer:
         return response.fill(data, source, most, fingerprint=fingerprint)
 
     def _target(self, request: StunMessage, source: Address, place: Place) -> Place | None:
-        """The place that a reply leaves by, or None where nobody can change what is asked."""
+        """The place that sends a reply, or None if nothing can change what is asked."""
         change = request.change_request
         if change is None:
             return place
@@ -275,13 +285,13 @@ class StunServer:
         target = self._changed(place, change, source)
         if target in self.abilities.places or request.padding is None:
             return target
-        return None  # a partner has not seen the request, and would not know what it may send
+        return None  # a partner has not seen the request and would not know what it may send
 
     def _changed(self, place: Place, change: Change, source: Address) -> Place | None:
         asked = told_address(self.abilities.places[place], source)
         targets = _CHANGED.get((place, change), ())
         if asked is not None and place is Place.OWN:
-            # On all addresses of the machine it may have been asked at the alternate one.
+            # If bound to all addresses of the machine, it may have been asked at the alternate one.
             targets += _CHANGED_AT_ALTERNATE.get(change, ())
         for known in (self.abilities.places, self.abilities.partner):
             for target in targets:
@@ -299,7 +309,7 @@ class StunServer:
         return told_address(places[target] if target in places else partner[target], source)
 
     def _complete(self, response: StunMessage, request: StunMessage, request_bytes: int) -> bytes:
-        """The bytes of a success response, with what is optional where there is room for it."""
+        """The bytes of a success response, with optional parts if there is room for them."""
         data = encode(response)
         software = self.abilities.software
         size = _ATTRIBUTE_HEAD_BYTES + (len(software.encode()) + 3 & ~3)
@@ -327,9 +337,8 @@ def partner_reply(
 
     Args:
         transaction_id: 12 bytes, or 16 for a request of RFC 3489.
-        client: Whence the request came.
-        origin: The partner's address that the response is sent from, None where it is not
-            known.
+        client: Where the request came from.
+        origin: The partner's address that the response is sent from; None if it is unknown.
         other_address: As the `Delegation` has it.
         fingerprint: Likewise.
 
@@ -337,7 +346,7 @@ def partner_reply(
         At most `MANDATORY_IPV4_BYTES` or `MANDATORY_IPV6_BYTES`, and `FINGERPRINT_BYTES`.
 
     Raises:
-        StunError: The transaction id or an address is none; they come from another node.
+        StunError: The transaction id or an address is invalid; they come from another node.
     """
     response = _success(
         transaction_id,

@@ -1,4 +1,6 @@
-"""Floor 3: Node, the public async API for the screen, the command line and library users alike."""
+"""Floor 3: Node, the public async API used by the screen, the command line and library users
+alike.
+"""
 
 from p2ptui.node.first_diagnosis import diagnose_first
 from p2ptui.node.metrics import Stats

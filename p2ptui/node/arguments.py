@@ -1,4 +1,6 @@
-"""What a caller passes, checked before the core sees it: a mistake is named where it was made."""
+"""Arguments of callers, checked before the core sees them, so that a mistake is named where it was
+made.
+"""
 
 import math
 from typing import Final
@@ -12,14 +14,14 @@ from p2ptui.wire.joined import parse_joined
 
 MAX_HOPS: Final = 255
 LONGEST_TIMEOUT_S: Final = 1e7
-"""Some event loops cannot plan further ahead."""
+"""Some event loops cannot schedule further ahead."""
 
 
 def read_seconds(value: float) -> float:
     """A time to wait.
 
     Raises:
-        LocalError: It is no time that can be waited for.
+        LocalError: It is not a time that can be waited for.
     """
     if not (math.isfinite(value) and 0 < value <= LONGEST_TIMEOUT_S):
         raise LocalError(
@@ -32,7 +34,7 @@ def read_hops(value: int) -> int:
     """A limit of hops.
 
     Raises:
-        LocalError: It is none.
+        LocalError: It is not a valid limit.
     """
     if not 1 <= value <= MAX_HOPS:
         raise LocalError(f"max_hops = {value!r}: must be 1 to {MAX_HOPS}")
@@ -43,7 +45,7 @@ def read_node_id(text: str) -> str:
     """A node id in its canonical form.
 
     Raises:
-        LocalError: It is no UUID.
+        LocalError: It is not a UUID.
     """
     node_id = canonical_id(text)
     if node_id is None:
@@ -52,7 +54,7 @@ def read_node_id(text: str) -> str:
 
 
 def read_bytes(data: bytes) -> bytes:
-    """Bytes to relay; whatever else can be counted through would arrive as other bytes, or none.
+    """Bytes to relay; other iterables would arrive as different bytes, or none.
 
     Raises:
         LocalError: It is something else.
@@ -63,10 +65,10 @@ def read_bytes(data: bytes) -> bytes:
 
 
 def read_address(target: str | Address) -> Address:
-    """Where to connect to: `host:port`, `host:port#id`, or an address as it is.
+    """Where to connect: `host:port`, `host:port#id`, or an address.
 
     Raises:
-        LocalError: It is none.
+        LocalError: It is none of these.
     """
     try:
         address = parse_joined(target) if isinstance(target, str) else target
@@ -79,7 +81,7 @@ def read_address(target: str | Address) -> Address:
 
 
 def single_host(address: Address) -> Address:
-    """An address of one host, written as answers from there are: peers are known by it.
+    """An address of one host, in the form in which its answers arrive: peers are identified by it.
 
     Args:
         address: A literal IP in any of its spellings, and a port.

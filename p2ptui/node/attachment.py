@@ -1,4 +1,4 @@
-"""How this machine is attached to networks: where others reach it, and what changes of that."""
+"""How this machine is attached to networks: where others reach it, and what changes."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -15,16 +15,16 @@ from p2ptui.wire.address import Address, ip_version
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 
 MAX_FACED: Final = 8
-"""Servers of which the way there is looked up."""
+"""Servers whose route is looked up, at most."""
 
 
 class Attachment:
-    """Keeps a node's endpoint told of the networks of its machine; `begin` starts that.
+    """Keeps a node's endpoint informed about its machine's networks; `begin` starts this.
 
     Args:
         driven: The node's endpoint.
         local: Where its socket is bound.
-        machine: What the node runs on; without it one that never moves.
+        machine: The machine that the node runs on; by default one that never moves.
         begin: Starts a task that the node owns.
     """
 
@@ -45,10 +45,10 @@ class Attachment:
         self.pause_until_moved = self._monitor.pause
 
     def begin(self, *, searching: bool) -> None:
-        """Watch the networks, and look for neighbours in them.
+        """Watch the networks, and look for neighbours on them.
 
         Args:
-            searching: Whether this node looks for others, or only is found.
+            searching: Whether this node looks for others, or can only be found.
         """
         self._begin(self._monitor.run(), "moves")
         work = watch_networks(
@@ -69,12 +69,12 @@ class Attachment:
         *,
         beside: bool,
     ) -> None:
-        """Have paths over the IP versions that there are.
+        """Use every available IP version for paths.
 
         Args:
             open_socket: Binds one address.
-            stand_beside: Told of each socket of the version that the node's own is not of, and
-                of None when there is none any more.
+            stand_beside: Called with each socket of the IP version that the node's own does not
+                use, and with None when there is none any more.
             beside: Whether there may be one.
         """
         host, port = self._local
@@ -88,14 +88,14 @@ class Attachment:
             self._begin(work, "IPv6")
 
     def note(self, event: PeerStatusChanged) -> None:
-        """The way to a server that was joined tells which of the own addresses is the best."""
+        """The route to a joined server tells which of the node's own addresses is the best."""
         if event.status is _AUTHENTICATED:
             peer = self._endpoint.peers.at(event.address)
             if peer is not None and peer.is_joined_server:
                 self._note_hosts(self._endpoint.traversal.offers.hosts)
 
     def _note_hosts(self, hosts: tuple[Address, ...]) -> None:
-        """This machine's addresses, as others on its networks reach this node."""
+        """Tell the endpoint the addresses at which others on its networks reach this node."""
         offers = self._endpoint.traversal.offers
         servers = [peer.address for peer in self._endpoint.peers.best_servers(self._driven.clock())]
         offers.own = own_networks(self._local, servers[:MAX_FACED])

@@ -1,4 +1,4 @@
-"""The tests of one diagnosis in their order: what can have somebody banned comes last."""
+"""The tests of one diagnosis in their order: those that can get someone banned come last."""
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -24,58 +24,62 @@ from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address
 
 SETTLED_S: Final = 0.35
-"""So long the other tests have for themselves before anybody is asked for an unasked reply: whoever
-is banned for one answers nothing else either. Without loss they take one or two round trips."""
+"""Time reserved for the other tests before anyone is asked for an unsolicited reply: a host that is
+banned for one answers nothing else either. Without loss they take one or two round trips.
+"""
 
 NEAR_S: Final = 0.1
-"""Up to this round trip they have the time also for the second one of the largest packet."""
+"""Up to this round trip, that time also suffices for repeating the test of the largest packet."""
 
 STEP_ASIDE_S: Final = 0.01
-"""The many flows whose ports are compared begin so much later than the few by which the mapping and
-the filter show, and so does each repetition: where few new flows pass, those few do."""
+"""The many flows whose ports are compared begin this much later than the few that show mapping and
+filtering, and so does each repetition: if only few new flows pass, those few do.
+"""
 
 CLOSER_LOOKS: Final = 2
-"""Bursts of new flows beside the first one, where that leaves it open whether they are limited."""
+"""Further bursts of new flows if the first one leaves open whether they are limited."""
 
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 """Starts a task that ends with the diagnosis."""
 AskPeer: TypeAlias = Callable[[], Coroutine[Any, Any, FilterTest]]
-"""Has a peer of a server send unasked."""
+"""Has a peer of a server send an unsolicited datagram."""
 ProbeByPeer: TypeAlias = Callable[[Ground, Dependencies], Coroutine[Any, Any, FilterTest]]
-"""The same, on a ground, as far as nobody is harmed on whom the node depends."""
+"""The same, on a ground, unless it would harm someone on whom the node depends."""
 
 
 @dataclass(slots=True)
 class Results:
-    """What the tests saw."""
+    """What the tests observed."""
 
     seen: list[Seen]
     ports: list[PortSample]
     mtu: int | None
     hairpin: bool | None
-    """None also where it was not tested."""
+    """None also if it was not tested."""
     tests: list[tuple[KnownServer, FilterTest]]
     by_peer: FilterTest | None
     asked: set[Address]
-    """Who has answered the main socket."""
+    """The servers that answered the main socket."""
     fell_silent: list[Address]
-    """Of those that replied unasked, who has not answered since."""
+    """Of those that sent an unsolicited reply, the ones that have not answered since."""
     still_answer: list[Address]
-    """And who has."""
+    """And the ones that have."""
     witness_answers: bool | None = None
-    """Whether others are still heard while some fell silent; None if there are none."""
+    """Whether others are still heard while some fell silent; None if there are no others."""
     is_hairpin_spared: bool = False
-    """Whether it was left out for the sake of this machine."""
+    """Whether that test was skipped for the sake of this machine."""
 
     @property
     def banned(self) -> list[Address]:
-        """Who is not heard any more since replying unasked, while nothing else fell silent."""
+        """The servers that are not heard any more since their unsolicited reply, while nothing else
+        fell silent.
+        """
         if self.witness_answers is False:
             return []
         return list(dict.fromkeys(banned(self.tests, self.fell_silent)))
 
     def filter_tests(self, observations: Collection[Seen]) -> list[FilterTest]:
-        """The tests of what is let in, as far as each counts."""
+        """The filter tests, as far as each counts."""
         heard = {one.server for one in observations}
         tests = controlled(self.tests, heard, self.banned)
         return tests if self.by_peer is None else [*tests, self.by_peer]
@@ -86,9 +90,9 @@ class BehaviorTests:
 
     Args:
         ground: The ground of all tests.
-        main: The socket that has asked the servers first.
-        plan: Who may be asked for what is unasked.
-        depended: Whom the node depends on.
+        main: The socket that asked the servers first.
+        plan: The servers that may be asked for unsolicited replies.
+        depended: The hosts that the node depends on.
         begin: Starts a task that ends with the diagnosis.
     """
 
@@ -112,12 +116,12 @@ class BehaviorTests:
     async def run(
         self, targets: Sequence[Address], asked: set[Address], ask_peer: AskPeer | None
     ) -> Results:
-        """Run all.
+        """Run all tests.
 
         Args:
             targets: Further addresses that tell where they see the main socket.
-            asked: Those that have told it.
-            ask_peer: Has a peer of a joined server send unasked, if one may.
+            asked: The addresses that have answered it.
+            ask_peer: Has a peer of a joined server send an unsolicited datagram, if allowed.
         """
         ground, begin = self._ground, self._begin
         seen = begin(observe_mapping(ground, self._main, targets))
@@ -173,7 +177,7 @@ class BehaviorTests:
         return results
 
     async def _look_closer(self) -> None:
-        """Begin more flows, if what was lost of the first ones could be a limit or chance."""
+        """Begin more flows if the losses of the first ones could be either a limit or chance."""
         for _ in range(CLOSER_LOOKS):
             losses = self._control.new_flows
             if losses.are_limited or not losses.may_be_limited:
@@ -191,7 +195,7 @@ class BehaviorTests:
         return silent if is_silence_believed(self._ground.loss, questions) else []
 
     async def _hear_witness(self, asked: Collection[Address]) -> bool | None:
-        """Whether somebody who had no part in it is still heard."""
+        """Whether a server that had no part in it is still heard."""
         hosts = {host for host, _ in self._sources()}
         witnesses = [at for at in asked if at[0] not in hosts]
         if not witnesses:
@@ -206,7 +210,7 @@ def beside(ground: Ground, server: KnownServer) -> Ground:
 
 
 def _is_harmless(results: Results) -> bool:
-    """Whether it was seen that this NAT bans nobody for what is unasked."""
+    """Whether it was seen that this NAT does not ban for unsolicited datagrams."""
     tests = [test for _, test in results.tests]
     if results.by_peer is not None and results.by_peer.reply is Reply.CAME:
         return True

@@ -1,4 +1,4 @@
-"""This server among the others of its network: its room of the core, and the broker it tells."""
+"""This server among the others of its network: connects its part of the core to the broker."""
 
 import asyncio
 import ipaddress
@@ -27,7 +27,9 @@ log = logging.getLogger("p2ptui.cluster")
 
 TOLD_PER_S: Final = 1.0
 MAX_TOLD_AT_ONCE: Final = 64
-"""Lines about other servers in the log: whoever has the broker can have them come and go."""
+"""Log lines about other servers at once: whoever has access to the broker can have them come and
+go.
+"""
 
 SHOWN_NAME: Final = 64
 """Characters of a server's name in the log."""
@@ -36,23 +38,23 @@ _PLAIN_NAME: Final = re.compile(r"[\w.-]+")
 """Other names are quoted: they could look like the rest of a line."""
 
 GRAVE: Final = (Trouble.COPIED_IDENTITY,)
-"""What keeps this server from telling of its peers."""
+"""Troubles that keep this server from announcing its peers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """How this server stands among the others."""
+    """The state of this server among the others."""
 
     cluster: ClusterStatus
-    """What it knows of them, and they of it."""
+    """What it knows about them, and they about it."""
     broker: BusStatus
     """The link to the broker."""
     since_s: float
-    """For how long the link is there, or gone; seconds."""
+    """How long the link has been up, or down; seconds."""
 
     @property
     def link_words(self) -> str:
-        """How it stands with the broker: harmless text, in a few words, but for why it is away."""
+        """The state of the link to the broker: harmless text, in a few words, without the cause."""
         if not self.broker.is_up:
             return f"down for {time_words(self.since_s)}"
         is_read = self.cluster.is_complete
@@ -60,7 +62,7 @@ class ClusterReport:
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
+        """The whole report on one line."""
         cluster, broker = self.cluster, self.broker
         why = "" if broker.is_up else f" ({printable(broker.trouble)})"
         due = f" ({cluster.entries_due} due)" if cluster.entries_due else ""
@@ -74,12 +76,12 @@ class ClusterReport:
 
 
 class ClusterService:
-    """Brings the room and the broker together; a `Heard` that lets things happen.
+    """Connects the core's cluster code and the broker: a `Heard` that applies what it hears.
 
     Args:
-        runtime: The node, which has just been started; it ends this with itself.
+        runtime: The node, just started; it closes this service when it ends.
         config: Every option.
-        rng: Spreads the tries to reach the broker.
+        rng: Spreads the attempts to reach the broker.
     """
 
     def __init__(self, runtime: Runtime, config: Config, rng: Random) -> None:
@@ -96,8 +98,9 @@ class ClusterService:
         room.on_orders = self._plan_turn
         room.on_trouble = _tell_trouble
         self._told: dict[str, tuple[str, bool]] = {}
-        """The servers that the log has last told of: what they are called, and whether they drain;
-        no more than the room knows."""
+        """The servers as last reported in the log: their names, and whether they drain; no more
+        than the core knows.
+        """
         self._rate = TokenBucket(TOLD_PER_S, self._now(), MAX_TOLD_AT_ONCE)
         room.on_servers.append(self._tell_servers)
         runtime.among_others = self
@@ -107,12 +110,12 @@ class ClusterService:
         return self._runtime.now
 
     def report(self) -> ClusterReport:
-        """How it stands."""
+        """The current state."""
         now, broker = self._now(), self._bus.status()
         return ClusterReport(self._room.status(now), broker, max(0.0, now - broker.since))
 
     def servers(self) -> list[ServerStatus]:
-        """The other servers that are there."""
+        """The other servers that are up."""
         return self._room.servers(self._now())
 
     def drain(self) -> None:
@@ -121,19 +124,19 @@ class ClusterService:
         self._give_orders()
 
     async def close(self) -> None:
-        """Take back what the others were told; waits for the broker, for a short time."""
+        """Withdraw what the others were told; waits a short time for the broker."""
         self._room.close(self._now())
         self._give_orders()
         await self._bus.drain()
         self._is_over = True
 
     def _tell_servers(self, now: float) -> None:
-        """Other servers have come, drain, or are gone: a line each, as far as there is room."""
+        """Log a line for each server that has come, drains, or is gone, as far as there is room."""
         before, self._told = self._told, {}
         for server in self._room.servers(now):
             server_id = server.server_id
             known = before.get(server_id)
-            # To make a name printable may take a tenth of a millisecond: only when it comes.
+            # Making a name printable can take a tenth of a millisecond: only done when it appears.
             words = called(server.name, server_id) if known is None else known[0]
             self._told[server_id] = words, server.is_draining
             if server.is_draining and not (known is not None and known[1]):
@@ -155,7 +158,7 @@ class ClusterService:
                 ),
             )
 
-    # Turns: what came from the broker happens, and what is for it leaves.
+    # Turns: what came from the broker is applied, and what is meant for it leaves.
 
     def _plan_turn(self) -> None:
         if not self._is_turn_planned:
@@ -176,7 +179,7 @@ class ClusterService:
         for order in self._room.orders():
             self._bus.do(order)
 
-    # What the broker tells: `Heard`.
+    # Called by the broker's client: `Heard`.
 
     def handle_link(self, is_up: bool, now: float) -> None:
         """See `Heard.handle_link`."""
@@ -209,14 +212,14 @@ class ClusterService:
     def _tell(self, receive: Callable[..., None], *what: Any) -> None:
         try:
             receive(*what)
-        except Exception as error:  # else the client of the broker would keep it to itself
+        except Exception as error:  # else the broker's client would swallow it
             self._runtime.fail(error)
         else:
             self._plan_turn()
 
 
 def called(name: str, server_id: str) -> str:
-    """How the log calls a server: harmless, with its id, whatever its name looks like."""
+    """A server's name in the log: harmless, with its id, whatever the name looks like."""
     shown = printable(name, SHOWN_NAME)
     if not _PLAIN_NAME.fullmatch(shown):
         shown = '"' + shown.replace('"', "'") + '"'
@@ -224,7 +227,7 @@ def called(name: str, server_id: str) -> str:
 
 
 def _reachable(local: Address) -> str:
-    """Where clients reach a node that is bound so; empty if that does not say."""
+    """Where clients reach a node bound to this address; empty if that does not tell."""
     return "" if ipaddress.ip_address(local[0]).is_unspecified else format_address(local)
 
 

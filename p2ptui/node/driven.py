@@ -1,4 +1,4 @@
-"""An endpoint at work: the pump that moves it, its clock, and the calls whose end is awaited."""
+"""An endpoint at work: the pump that drives it, its clock, and the calls whose end is awaited."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,15 +14,15 @@ from p2ptui.wire.address import Address
 
 
 class Driven:
-    """One endpoint, and all that its user needs to have something happen.
+    """One endpoint, and everything needed to drive it.
 
     Args:
         endpoint: The protocol.
-        sock: What its datagrams come and go by.
-        on_event: Told of everything that happened, but for the ends of calls.
-        clock: Seconds that only go forward.
+        sock: The socket that carries its datagrams.
+        on_event: Called with every event except the ends of calls.
+        clock: A monotonic clock, seconds.
         wall: Unix time, seconds.
-        on_failure: Told what broke the machinery.
+        on_failure: Called with what broke the machinery.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Driven:
         )
 
     async def run(self) -> None:
-        """Move datagrams and timers, until cancelled."""
+        """Move datagrams and run timers, until cancelled."""
         await self._driver.run()
 
     def flush(self) -> None:
-        """Let what was just asked of the endpoint happen."""
+        """Carry out what was just asked of the endpoint."""
         self._driver.flush()
 
     def call(self, token: int) -> Awaitable[Any]:
-        """The end of a call on the endpoint, to be awaited; from now on it is not missed.
+        """An awaitable for the end of a call on the endpoint; from now on it is not missed.
 
-        What ended it is its result, or the P2PError that it raises.
+        It returns the result of the call, or raises its P2PError.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls[token] = future
@@ -73,7 +73,7 @@ class Driven:
         return future
 
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
-        """Do something to the endpoint after a time, seconds."""
+        """Do something to the endpoint after a delay, seconds."""
 
         def run() -> None:
             try:
@@ -89,7 +89,7 @@ class Driven:
         self._driver.close()
 
     def end_calls(self, reason: str) -> None:
-        """End all calls that are awaited: none will end by itself."""
+        """End all awaited calls: none will end by itself."""
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(LocalError(reason))
@@ -102,7 +102,7 @@ class Driven:
         return (Standing.PROVED if peer.proved else Standing.SESSION, peer.address)
 
     def _handle_due(self, now: float) -> None:
-        """Do what is due for a while; then the event loop has its turn."""
+        """Work through what is due for a while; then the event loop gets its turn."""
         self.endpoint.handle_timeout(now, self.clock)
 
     def _drop(self, cause: str) -> None:

@@ -1,7 +1,7 @@
-"""The test of what a NAT lets in: a question for replies from elsewhere, and what silence is worth.
+"""The test of what a NAT lets in: requests for replies from elsewhere, and what silence proves.
 
-The flow is opened first, and beside each question a control question goes over it: so a new flow
-that is lost, or a server that falls silent, is not taken for a filter.
+The flow is opened first, and a control request goes over it beside each test request, so that a
+lost new flow, or a server that falls silent, is not mistaken for a filter.
 """
 
 import asyncio
@@ -20,18 +20,20 @@ from p2ptui.wire.stun import Change as ChangeRequest
 from p2ptui.wire.stun import MessageClass
 
 FEWEST_OPEN: Final = 5
-"""Control questions that must be answered beside; of seven at 10 % loss each way, usually six."""
+"""Control requests that must be answered alongside; of seven at 10 % loss each way, usually six
+are.
+"""
 
 
 async def probe_filter(ground: Ground, change: Change, may_ask: asyncio.Event) -> FilterTest:
     """Ask the server for a reply from elsewhere (RFC 5780, section 4.4).
 
-    That the other place sends at all must be known from elsewhere: silence looks the same.
+    That the other address sends at all must be known otherwise: silence looks the same.
 
     Args:
         ground: The ground of all tests.
-        change: From where.
-        may_ask: Set once it may be asked; the flow is opened before.
+        change: Where the reply is to come from.
+        may_ask: Set once the request may be sent; the flow is opened before.
     """
     other_host = change is Change.ADDRESS_AND_PORT
     asked = f"asked {format_address(ground.server)}"
@@ -58,8 +60,9 @@ def _is_elsewhere(source: Address, server: Address, *, other_host: bool) -> bool
 
 
 class _Questions:
-    """Rounds of two requests from one socket: a control question, and one for a reply from
-    elsewhere. Only the rounds count in which the former was answered."""
+    """Rounds of two requests from one socket: a control request, and one for a reply from
+    elsewhere. Only rounds whose control request was answered count.
+    """
 
     def __init__(self, ground: Ground, client: StunClient, *, other_host: bool) -> None:
         self._ground = ground
@@ -75,23 +78,23 @@ class _Questions:
 
     @property
     def sent(self) -> int:
-        """Questions for a reply from elsewhere."""
+        """The number of requests for a reply from elsewhere."""
         return len(self._asked)
 
     @property
     def are_enough(self) -> bool:
-        """Whether the way was seen to be open often enough for silence to mean something."""
+        """Whether the path was seen to be open often enough for silence to mean something."""
         return self.track.answered >= min(self._ground.sends, FEWEST_OPEN)
 
     async def ask(self) -> StunAnswer | None:
-        """What was answered first; None after so many questions that silence means something."""
+        """The first answer; None after enough requests for silence to mean something."""
         await self._ask_rounds(self._ground.sends)
         if self._answer is None and not self._is_decided:
             await self._ask_rounds(MORE_SENDS)
         return self._answer
 
     async def _ask_rounds(self, rounds: int) -> None:
-        """Ask so often, and wait for the last answers; a reply from elsewhere ends it."""
+        """Send this many rounds, and wait for the last answers; a reply from elsewhere ends it."""
         for _ in range(rounds):
             self.track.ask()
             question = self.track.ask(self._change)
@@ -108,7 +111,7 @@ class _Questions:
 
     @property
     def _is_decided(self) -> bool:
-        # The first one leaves before anything can have been done about it.
+        # The first one leaves before anything can be done about it.
         if self.track.silent_at_last >= max(self._ground.sends, SENDS) - 1:
             return True
         return self.are_enough and is_silence_believed(self._ground.loss, self.track.answered)
@@ -123,7 +126,9 @@ class _Questions:
 
 
 def source_of(server: KnownServer, change: Change) -> Address | None:
-    """Who answers such a question of a server unasked, as far as the NAT can tell by the host."""
+    """The address that sends an unsolicited reply for this server, as far as a NAT can tell by the
+    host.
+    """
     return server.address if change is Change.PORT else server.other
 
 
@@ -132,12 +137,13 @@ def controlled(
     heard: Collection[Address],
     fell_silent: Collection[Address],
 ) -> list[FilterTest]:
-    """Silence counts only from who can change, and if the other place was heard when asked.
+    """Count silence only from servers that can reply from elsewhere, and whose other address was
+    heard when asked directly.
 
     Args:
-        tests: With whom each was.
-        heard: Who answered when asked directly.
-        fell_silent: Of those, who does not any more.
+        tests: Each with the server that was asked.
+        heard: The addresses that answered when asked directly.
+        fell_silent: Of those, the ones that no longer answer.
     """
     for server, test in tests:
         server.has_changed |= test.reply is Reply.CAME
@@ -178,7 +184,9 @@ def _controlled_one(
 def banned(
     tests: Sequence[tuple[KnownServer, FilterTest]], fell_silent: Collection[Address]
 ) -> list[Address]:
-    """Those who fell silent after a reply that was not let in: one that came in was not refused."""
+    """The addresses that fell silent after a reply that was not let in; a reply that came in was
+    not refused.
+    """
     return [
         source
         for server, test in tests

@@ -1,4 +1,4 @@
-"""Finding whom a person names: what is known first, then what the joined servers know."""
+"""Finds the node that a user names: first among those known here, then with the joined servers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ ITSELF: Final = "that is this node itself"
 NONE_JOINED: Final = "no server is joined yet: none of those in join has answered"
 
 ASK_TIMEOUT_S: Final = 3.0
-"""Names are asked for within a command: who has none for so long is not waited for."""
+"""Names are asked for within a command: a server that takes longer is not waited for."""
 
 
 class Finder:
@@ -35,11 +35,11 @@ class Finder:
 
     Args:
         endpoint: Its protocol.
-        call: Waits for the end of a call on the endpoint.
+        call: Awaits the end of a call on the endpoint.
         clock: The time on the endpoint's clock, seconds.
         network: Knows the servers of the network.
-        wait_for_server: Where no server of those to join is joined yet, waits at most so many
-            seconds for the first; whether it came, or None where nobody has to wait.
+        wait_for_server: If none of the servers to join is joined yet, waits at most this many
+            seconds for the first; returns whether it came, or None if there is nothing to wait for.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Finder:
         self._wait_for_server = wait_for_server
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Peer | OtherNode:
-        """The node that is meant; where nobody here is called so, the joined servers are asked.
+        """The node that is meant; if no node known here matches, the joined servers are asked.
 
-        While none is joined yet, the first of those to join is waited for.
+        While no server is joined yet, the first one is waited for.
 
         Args:
-            ref: What was said.
-            timeout_s: Seconds that waiting may take; asking takes three of them at most.
+            ref: The reference.
+            timeout_s: Seconds to wait at most, of which asking takes three at most.
 
         Raises:
             UnknownPeerError: None fits, or several do, or it is this node; `OtherServerError` if it
@@ -105,24 +105,24 @@ class Finder:
         return with_session(await self.find(ref, timeout_s))
 
     def other(self, node_id: str) -> str:
-        """The id of another node, as it is.
+        """The canonical id of another node.
 
         Raises:
-            UnknownPeerError: It is that of this node.
+            UnknownPeerError: It is this node's own id.
         """
         if node_id == self._endpoint.identity.id:
             raise UnknownPeerError(ITSELF)
         return node_id
 
     async def wait_for_introducer(self, node_id: str, timeout_s: float) -> None:
-        """Where nobody could introduce a node yet, wait for the first server.
+        """If no server could introduce a node yet, wait for the first one.
 
         Args:
             node_id: The node.
-            timeout_s: At most so long, seconds.
+            timeout_s: The longest wait, seconds.
 
         Raises:
-            LocalError: None came, or the node is this one.
+            LocalError: No server came, or the node is this one.
         """
         peers = self._endpoint.peers
         if peers.authenticated(self.other(node_id)) is not None or any(peers.joined_servers):
@@ -133,12 +133,13 @@ class Finder:
     async def begin_routed(
         self, node_id: str, timeout_s: float, begin: Callable[[str, float], int]
     ) -> int:
-        """Begin what goes by way of others: a server that is joined first may be the only way.
+        """Begin a call that is routed through others; the first server to be joined may be the only
+        way.
 
         Args:
-            node_id: To whom.
-            timeout_s: Seconds for all of it.
-            begin: Gets the id and the seconds that are left; gives the token of the call.
+            node_id: The target.
+            timeout_s: Seconds for everything together.
+            begin: Gets the id and the seconds that remain; returns the token of the call.
 
         Raises:
             LocalError: There is no way, or it is this node itself.
@@ -162,9 +163,9 @@ class Finder:
         return True
 
     async def _wait(self, ref: PeerRef, timeout_s: float) -> bool:
-        """Wait for the first server, which may know it; False if none came."""
+        """Wait for the first server, which may know the node; False if none came."""
         if node_id_of(ref) is None and not (isinstance(ref, str) and is_name(ref)):
-            return True  # an address: no server is needed to find who is there
+            return True  # an address: no server is needed to find it
         deadline = self._clock() + timeout_s
         came = await self._wait_for_server(timeout_s)
         if came:
@@ -172,10 +173,10 @@ class Finder:
         return came is not False
 
     async def ask(self, timeout_s: float) -> None:
-        """Ask the servers that were not asked just now whom they know.
+        """Ask the servers that were not asked recently for their node lists.
 
         Args:
-            timeout_s: Seconds that it may take, at most three.
+            timeout_s: Seconds to wait at most; never more than three.
         """
         now = self._clock()
         limit_s = min(timeout_s, ASK_TIMEOUT_S)
@@ -185,12 +186,12 @@ class Finder:
                 tokens.append(self._endpoint.list_nodes(server, now, limit_s))
             except P2PError:
                 continue  # too many lists are awaited: what is known must do
-        # What they answer is noted as it comes.
+        # Their answers are recorded as they arrive.
         await asyncio.gather(*map(self._call, tokens), return_exceptions=True)
 
 
 def _may_mean(text: str, node: NodeInfo) -> bool:
-    """Whether a node could be meant by a name or the beginning of an id."""
+    """Whether a node could be meant by a name or an id prefix."""
     try:
         find_named(text, [node])
     except UnknownPeerError:

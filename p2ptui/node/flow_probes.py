@@ -1,4 +1,4 @@
-"""Probes of new flows: does one pass the NAT now, and does what is old pass at the same moment?"""
+"""Probes of new flows: does one pass the NAT now, and does an old flow pass at the same moment?"""
 
 import asyncio
 import logging
@@ -14,10 +14,10 @@ from p2ptui.wire.address import Address
 log = logging.getLogger("p2ptui.nat")
 
 MAX_PROBES: Final = 64
-"""Under way at once."""
+"""Probes under way at once."""
 
 QUIET_S: Final = 10.0
-"""The old flow is given up after so long without a probe."""
+"""The old flow is given up after this long without a probe."""
 
 
 class FlowProbes:
@@ -26,10 +26,10 @@ class FlowProbes:
     Args:
         find_server: Looks the server up; None if there is none.
         open_client: Opens a socket to ask it from.
-        clock: Seconds that only go forward.
+        clock: A monotonic clock, seconds.
         begin: Starts a task that the node owns.
-        report: Told of each probe: for which node it was, whether the new flow was answered, and
-            whether the old one.
+        report: Called for each probe with the node that it was for, whether the new flow was
+            answered, and whether the old one was.
     """
 
     def __init__(
@@ -46,22 +46,22 @@ class FlowProbes:
         self._begin = begin
         self._report = report
         self._server: Address | None = None
-        """Looked up once for each old flow: a look-up may be a new flow itself."""
+        """Looked up once for each old flow: a look-up may itself begin a flow."""
         self._old: StunClient | None = None
         self._is_open = False
-        """Whether the old flow was answered once: until then it is a new one itself."""
+        """Whether the old flow was ever answered: until then it is itself a new one."""
         self._opening = asyncio.Lock()
         self._retry_at = -math.inf
-        """No server is looked up sooner again."""
+        """When the server may be looked up again."""
         self._last = 0.0
         self._under_way = 0
 
     def start(self, node_id: str, patience_s: float) -> bool:
-        """Begin one probe; whether it began: not too many run at once.
+        """Begin one probe; return whether it began: the number at once is limited.
 
         Args:
-            node_id: For whom it is.
-            patience_s: Answers are awaited for so long, seconds.
+            node_id: The node that it is for.
+            patience_s: How long answers are awaited, seconds.
         """
         if self._under_way >= MAX_PROBES:
             return False

@@ -1,4 +1,4 @@
-"""For how long a way may be idle in networks that were visited, kept in a file."""
+"""How long paths may be idle in networks visited before, kept in a file."""
 
 import math
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from p2ptui.node.state_file import StateFile
 FILE_NAME: Final = "keepalive.json"
 
 MAX_KEPT_NETWORKS: Final = 64
-"""The one learnt of longest ago is forgotten for another."""
+"""The network learnt longest ago makes room for another."""
 
 EXPIRY_S: Final = 30 * 86_400.0
-"""After so long it is found out anew: there may be another router."""
+"""After this long it is found out anew: there may be another router."""
 
 
 class IdleStore:
-    """Remembers the idle time by outside host.
+    """Remembers the idle time for each outside host.
 
     Args:
         wall: Unix time, seconds.
-        path: The file; that of the platform without it, and none for a user without a home.
+        path: The file; by default the platform's, and none for a user without a home.
     """
 
     def __init__(self, wall: Callable[[], float], path: Path | None = None) -> None:
@@ -32,12 +32,12 @@ class IdleStore:
         self._known: BoundedTable[str, tuple[float, float]] | None = None
 
     def recall(self, network: str) -> float | None:
-        """What was learnt of a network, seconds; None if it is not known."""
+        """The idle time learnt for a network, seconds; None if unknown."""
         known = self._loaded().get(network)
         return None if known is None else known[0]
 
     def remember(self, network: str, idle_s: float) -> None:
-        """Keep what was learnt of a network."""
+        """Keep the idle time learnt for a network."""
         known = self._loaded()
         if known.get(network, (USUAL_S, 0.0))[0] == idle_s:
             return

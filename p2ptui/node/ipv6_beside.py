@@ -1,7 +1,7 @@
-"""A socket at this machine's global IPv6 address, beside the one of a node that listens on IPv4.
+"""A socket at this machine's global IPv6 address, beside the socket of a node that listens on IPv4.
 
-Two nodes that met over IPv4 may have a way over IPv6 with no NAT in it. The socket carries checks
-and the paths that were chosen; nobody is served there.
+Two nodes that met over IPv4 may have a path over IPv6 without any NAT. The socket carries checks
+and chosen paths; it serves nobody.
 """
 
 import asyncio
@@ -47,15 +47,15 @@ async def keep_ipv6_beside(
     look_up: Callable[[], str | None] = global_ipv6,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Have such a socket open at the address that the machine has at the time, until cancelled.
+    """Keep such a socket open at the machine's current address, until cancelled.
 
     Args:
-        port: Of the node's own socket: the same one is taken if it is free.
+        port: The port of the node's own socket: the same one is used if it is free.
         open_socket: Binds one address.
         use: Called with each socket that is opened, and with None when there is no address any
-            more; closes the one before, when it is no longer needed.
-        look_up: Tells the address.
-        pause: Waits so many seconds, or until there may be news.
+            more; closes the previous one when it is no longer needed.
+        look_up: Returns the address.
+        pause: Waits this many seconds, or until something may have changed.
     """
     current: str | None = None
     sock: DatagramSocket | None = None
@@ -75,7 +75,7 @@ async def _open(
         try:
             return await open_socket((host, candidate))
         except P2PError as error:
-            # It may be too new, or be taken; the next look-up tries again.
+            # The address may be too new, or the port taken; the next look-up tries again.
             log.debug(
                 "no socket at %s: %s",
                 format_address((host, candidate)),

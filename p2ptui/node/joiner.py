@@ -20,25 +20,27 @@ log = logging.getLogger("p2ptui.join")
 
 Connect: TypeAlias = Callable[[Address, float], Awaitable[ConnectResult]]
 REJOIN_WITHIN_S: Final = 0.25
-"""A server that was joined for a while and is lost is asked again within so long: it may only be
-restarted, and others wait for what it relays."""
+"""A server that was joined for a while and is lost is asked again within this time: it may only be
+restarting, and others wait for what it relays.
+"""
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 PAUSE_JITTER: Final = 0.25
-"""Many nodes that lost one server do not come back at the same moment."""
+"""Keeps many nodes that lost the same server from coming back at the same moment."""
 
 STABLE_S: Final = 30.0
-"""A connection that held this long makes the next pause short again."""
+"""A connection that lasted this long makes the next pause short again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """What a server's other addresses are good for."""
+    """How a server's other addresses are used."""
 
     connect: Callable[[Address, float, Address], Awaitable[ConnectResult]]
-    """Shakes hands within seconds with a server that is at none of its addresses that is silent,
-    nor at the last of these. Cancelled, it leaves no handshake behind."""
+    """Shakes hands, within a number of seconds, with a server at any of its addresses except silent
+    ones and the last argument. Cancelled, it leaves no handshake behind.
+    """
     wait_until_silent: Callable[[Address], Awaitable[None]]
     """Returns when the peer at an address does not answer."""
     leave: Callable[[Address], None] = lambda _: None
@@ -49,11 +51,11 @@ class Joining:
     """The servers that a node keeps joined, each with its task.
 
     Args:
-        connect: Shakes hands within seconds.
+        connect: Shakes hands within a number of seconds.
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
-        partings: Knows of goodbyes.
+        partings: The servers that were said goodbye to.
         pause_until_moved: As for `keep_joined`.
         begin: Starts a task that the node owns.
         elsewhere: As for `keep_joined`.
@@ -87,18 +89,18 @@ class Joining:
         self._came = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, JoinedAddress] = {}
-        """The servers, by how a person would write each."""
+        """The servers, each by the form in which a user would write it."""
         self._timeout_s = 0.0
         self.found_at: dict[Address, Address] = {}
-        """Where each server was when it was last joined, by what it was told as."""
+        """Where each server was when it was last joined, by its address as given."""
         self._ids: dict[Address, str] = {}
-        """Who was there."""
+        """The id of the server found there."""
 
     def keep(self, servers: Iterable[str], timeout_s: float) -> None:
-        """Keep these joined, and no others; who is connected stays so.
+        """Keep these joined, and no others; existing connections stay.
 
         Args:
-            servers: `host:port` each, or `host:port#id` where no other node must be there.
+            servers: `host:port` each, or `host:port#id` to accept no other node there.
             timeout_s: How long each attempt may take from now on (`auth_timeout`), seconds.
         """
         self._timeout_s = timeout_s
@@ -128,12 +130,13 @@ class Joining:
                 self._tasks[text] = self._begin(work, f"join {text}")
 
     def is_kept(self, asked: JoinedAddress) -> bool:
-        """Whether an address was asked for a server that is kept joined, with the same id."""
+        """Whether this is the address of a server that is kept joined, with the same id."""
         return joined_text(asked) in self._kept
 
     def pin_at(self, address: Address) -> str:
-        """The id of the server that is kept joined and was found at an address, if that has to be
-        there; else empty."""
+        """The id required of the server that is kept joined and was found at an address; empty if
+        none is required.
+        """
         found = (one for one in self._kept.values() if self.found_at.get(one) == address)
         return next((one.pin for one in found if one.pin), "")
 
@@ -142,13 +145,14 @@ class Joining:
         return address in self._kept.values() or address in self.found_at.values()
 
     def keeps(self, given: str) -> bool:
-        """Whether a server is kept joined whose address was given so, with an id or without."""
+        """Whether a server given by this address, with or without an id, is kept joined."""
         return any(parse_joined(text).given == given for text in self._tasks)
 
     @property
     def joined(self) -> int:
-        """How many of the servers that are kept joined this node has a session with, wherever each
-        is now."""
+        """How many of the servers that are kept joined have a session with this node, wherever each
+        is now.
+        """
         return sum(
             self._is_there(self.found_at.get(server, server))
             or self._has_session(self._ids.get(server, ""))
@@ -156,13 +160,13 @@ class Joining:
         )
 
     async def wait_for_first(self, timeout_s: float | None) -> bool | None:
-        """Where none of the servers is joined, wait until one is.
+        """If none of the servers is joined, wait until one is.
 
         Args:
-            timeout_s: At most so long, seconds; None: as long as it takes.
+            timeout_s: The longest wait, seconds; None: as long as it takes.
 
         Returns:
-            Whether one came; None where there was nothing to wait for.
+            Whether one came; None if there was nothing to wait for.
         """
         servers = [parse_joined(text) for text in self._tasks]
         where = [self.found_at.get(server, server) for server in servers]
@@ -178,7 +182,7 @@ class Joining:
         return True
 
     def give_up(self) -> None:
-        """Nobody waits any more, and nothing is joined again: the node ends."""
+        """The node ends: nobody waits any more, and nothing is joined again."""
         self._came.set()
         for task in self._tasks.values():
             task.cancel()
@@ -213,21 +217,21 @@ async def keep_joined(
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
 
-    After a goodbye that somebody asked for, it is left alone until somebody has connected to it.
+    After a goodbye that the user asked for, it is left alone until the user connects to it again.
 
     Args:
         server: Host (a name is looked up at each attempt) and port.
-        connect: Shakes hands within seconds.
+        connect: Shakes hands within a number of seconds.
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
-        timeout_s: How long one attempt may take (`auth_timeout`), seconds; or what tells it, before
-            each: the option may change meanwhile.
-        partings: Knows of such goodbyes.
-        pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
-            there is no reason to wait any longer; whether that was so.
-        elsewhere: Joins another address of the same name while the one in use is silent: that has
-            until it is lost to come back, but nobody waits for it.
+        timeout_s: How long one attempt may take (`auth_timeout`), seconds; or a function that is
+            asked before each attempt, as the option may change.
+        partings: The servers that were said goodbye to.
+        pause_until_moved: Waits this many seconds, or until this machine has moved or slept, when
+            there is no reason to wait longer; returns whether it has.
+        elsewhere: Joins another address of the same name while the one in use is silent: that one
+            may come back until it is lost, but nobody waits for it.
     """
     pause, was_stable = FIRST_PAUSE_S, False
     partings = partings or Partings()
@@ -273,7 +277,7 @@ async def keep_joined(
                 pause = FIRST_PAUSE_S
         if await partings.wait_until_wanted(where):
             pause = FIRST_PAUSE_S
-            continue  # somebody has connected to it
+            continue  # the user has connected to it
         if was_stable:
             await asyncio.sleep(rng.uniform(0.0, REJOIN_WITHIN_S))
             continue
@@ -298,12 +302,12 @@ async def _stay(
     elsewhere: Elsewhere,
     partings: Partings,
 ) -> Address:
-    """Wait until a server is lost; while it is silent its other addresses are tried.
+    """Wait until a server is lost; while it is silent, its other addresses are tried.
 
-    Somebody who says goodbye to it means all of them.
+    A goodbye to it applies to all of them.
 
     Returns:
-        Where it was last.
+        Its last address.
     """
     pause_s = FIRST_PAUSE_S
     while await _is_first(elsewhere.wait_until_silent(where), wait_until_left(where)):
@@ -345,12 +349,13 @@ async def _join_elsewhere(
     elsewhere: Elsewhere,
     partings: Partings,
 ) -> ConnectResult | None:
-    """Join another address of a silent server; None if somebody says goodbye to it meanwhile.
+    """Join another address of a silent server; None if the user says goodbye to it meanwhile.
 
-    It may also leave because it is the same machine that is joined there: that is no goodbye.
+    The old peer may also leave because the same machine is joined at the new address: that is not a
+    goodbye.
 
     Raises:
-        P2PError: There is none that answers.
+        P2PError: No address answers.
     """
     if partings.is_parted(where):
         return None
@@ -371,7 +376,7 @@ async def _join_elsewhere(
 
 
 async def _is_first(one: Awaitable[object], other: Awaitable[object]) -> bool:
-    """Wait for the first of two; whether that was the one."""
+    """Wait for the first of two; return whether it was the first argument."""
     both = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

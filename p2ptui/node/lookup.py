@@ -1,7 +1,7 @@
-"""Whom a person means: an id, the beginning of one, a name, or an address.
+"""Which node a user means: by an id, the beginning of one, a name, or an address.
 
-There is one look-up for the screen, the shell and the library. It knows peers and the nodes
-behind them by all their words, and whatever fits several is told, never guessed.
+There is one look-up for the screen, the shell and the library. It knows peers and the nodes behind
+them by all their names; a reference that fits several is reported, never guessed.
 """
 
 import math
@@ -26,24 +26,24 @@ PeerRef: TypeAlias = str | Address | PeerView | OtherNode
 """A node by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
 
 SHOWS_ITSELF_S: Final = 0.4
-"""A node that has come shows within a round trip that it receives at its address."""
+"""A node that has just come shows within a round trip that it receives at its address."""
 
 NAMED_AT_MOST: Final = 4
-"""Of many nodes that fit, so many are named."""
+"""If many nodes fit, this many are named."""
 
 _HOST: Final = re.compile(r"localhost|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}\.?")
 
 
 class SeveralFitError(UnknownPeerError):
-    """More than one node is meant by what was said; the text names them."""
+    """A reference fits more than one node; the text names them."""
 
 
 class OtherServerError(UnknownPeerError):
-    """Who is meant is another server of the network, and not a node that a server could introduce.
+    """The reference means another server of the network, not a node that a server could introduce.
 
     Args:
-        server: Which.
-        address: Where it is reached, with the id that it must have.
+        server: That server.
+        address: Its address, with the id that it must have.
     """
 
     def __init__(self, server: ListedServer, address: JoinedAddress) -> None:
@@ -59,7 +59,7 @@ _Known = TypeVar("_Known", bound=Peer | OtherNode)
 
 
 def node_id_of(peer: PeerRef) -> str | None:
-    """The id that a reference holds, if it holds a whole one."""
+    """The id in a reference, if it holds a whole one."""
     if isinstance(peer, PeerView | OtherNode):
         return peer.node_id or None
     return canonical_id(peer) if isinstance(peer, str) else None
@@ -70,7 +70,7 @@ def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
 
     Args:
         endpoint: The node's protocol.
-        ref: What was said.
+        ref: The reference.
         now: The time on the endpoint's clock, seconds.
 
     Raises:
@@ -101,9 +101,9 @@ def find_peer(endpoint: Endpoint, ref: PeerRef, now: float | None = None) -> Pee
 
     Args:
         endpoint: The node's protocol.
-        ref: What was said.
-        now: The time on the endpoint's clock, seconds: a name that fits a node behind a peer as
-            well is ambiguous then. None: only peers are looked at.
+        ref: The reference.
+        now: The time on the endpoint's clock, seconds: then a name that also fits a node behind a
+            peer is ambiguous. None: only peers are considered.
 
     Raises:
         UnknownPeerError: None fits, or several do.
@@ -119,10 +119,10 @@ def find_peer(endpoint: Endpoint, ref: PeerRef, now: float | None = None) -> Pee
 
 
 def with_session(found: Peer | OtherNode) -> Peer:
-    """A node that was found, if it is a peer.
+    """The found node, if it is a peer.
 
     Raises:
-        UnknownPeerError: It is none.
+        UnknownPeerError: It has no session.
     """
     if isinstance(found, Peer):
         return found
@@ -133,12 +133,12 @@ def with_session(found: Peer | OtherNode) -> Peer:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can only be meant as a name or the beginning of an id."""
+    """Whether a text can only be a name or the beginning of an id."""
     return canonical_id(text) is None and _address_in(text) is None
 
 
 def is_node_ref(text: str) -> bool:
-    """Whether a text names a node, and no address, where somebody connects to it."""
+    """Whether a text names a node, rather than an address to connect to."""
     return canonical_id(text) is not None or (bool(text) and ":" not in text)
 
 
@@ -168,20 +168,20 @@ def _address_in(ref: PeerRef) -> Address | None:
 
 
 def _identified(endpoint: Endpoint) -> list[Peer]:
-    """The peers that have told who they are."""
+    """The peers that have said who they are."""
     return [peer for peer in endpoint.peers if peer.info is not None]
 
 
 def _has_session(peer: Peer) -> bool:
-    """Whether messages to it may be handed over: they go at once, or once it has resumed."""
+    """Whether messages for it are accepted: they are sent at once, or once it has resumed."""
     return peer.is_authenticated or peer.resumes
 
 
 def _each_once(known: Iterable[_Known]) -> list[_Known]:
-    """Each node once, although it is known in several ways: the way that is the most use.
+    """Each node once, even if it is known in several ways: in the most useful one.
 
-    Asked for a session anew it is a peer, and still a node that a server introduced; and while it
-    moves to another address there may be two peers with its id.
+    A node that is being asked for a session again is a peer and still a node that a server
+    introduced; and while a node moves to another address, two peers may have its id.
     """
     best: dict[str, _Known] = {}
     for node in known:
@@ -200,12 +200,12 @@ def _usefulness(node: Peer | OtherNode) -> int:
 
 
 def not_met_words(endpoint: Endpoint, text: str, now: float) -> str:
-    """What to say of a node that is listed, and of which nothing is known, since it was never met;
-    empty if none is meant.
+    """What to say about a node that is listed but was never met, so nothing is known about it;
+    empty if no such node is meant.
 
     Args:
         endpoint: The node's protocol.
-        text: Its name, its id, or the beginning of that.
+        text: Its name, its id, or the beginning of its id.
         now: The time on its clock, seconds.
     """
     try:
@@ -217,21 +217,21 @@ def not_met_words(endpoint: Endpoint, text: str, now: float) -> str:
 
 
 def may_mean(text: str, node_id: str, name: str) -> bool:
-    """Whether a text may mean a node by its name, or by the beginning of its id."""
+    """Whether a text may mean this node by its name, or by the beginning of its id."""
     return bool(text) and (name in (text, told_name(text)) or node_id.startswith(text.lower()))
 
 
 def find_named(text: str, candidates: Iterable[_Named], now: float = math.inf) -> _Named:
-    """The one of many with this name, or whose id begins so; a name that fits goes first.
+    """The candidate with this name, or whose id begins with the text; a matching name is preferred.
 
-    It does not go before the id that the screen shows of another node: anybody may choose to be
-    called so. Nor does a node that may be a mere claim stand beside one that is better known and
-    was here before: else a forged handshake would take its name out of use.
+    It is not preferred to another node's id as the screen shows it: anyone may choose that as a
+    name. And a node that may be a mere claim does not compete with one that is better known and was
+    here before: otherwise a forged handshake would make that name unusable.
 
     Args:
-        text: What was said.
-        candidates: Those that may be meant.
-        now: The time, seconds, by which it is judged who has only just come; nobody by default.
+        text: The reference.
+        candidates: The nodes that may be meant.
+        now: The time, seconds, which decides which nodes have only just come; by default none.
 
     Raises:
         UnknownPeerError: None fits.
@@ -267,8 +267,9 @@ def _earlier_name(node: Peer | NodeInfo | OtherNode) -> str | None:
 
 
 def _without_claims(fitting: list[_Named], now: float) -> list[_Named]:
-    """The nodes that are well known, and of the others those that were here before all of them, or
-    have only just come, and may show in a moment that they are genuine."""
+    """The well-known nodes; of the others, those that were here before all of these, or have only
+    just come and may soon show that they are genuine.
+    """
     known = [node for node in fitting if not _is_claim(node)]
     first = min(map(_since, known), default=math.inf)
     return [
@@ -281,7 +282,7 @@ def _without_claims(fitting: list[_Named], now: float) -> list[_Named]:
 
 
 def _is_claim(node: Peer | NodeInfo | OtherNode) -> bool:
-    """Whether anybody may have made it up: it has not shown that it is at its address."""
+    """Whether anyone may have made it up: it has not shown that it is at its address."""
     return isinstance(node, Peer | OtherNode) and node.is_claim
 
 
@@ -308,19 +309,19 @@ def _canonical(address: Address) -> Address:
     try:
         return single_host(address)
     except (ValueError, LocalError):
-        return address  # no peer is there, and the complaint names it as it was written
+        return address  # no peer there: the error names it as it was written
 
 
 def _words(peer: PeerRef) -> str:
     if isinstance(peer, str):
         return printable(peer, 80)
     if isinstance(peer, PeerView | OtherNode):
-        # While it was relayed its address was that of the server.
+        # While it was relayed, its address was the server's.
         return peer.node_id or way_words(peer)
     return format_address(peer)
 
 
 def server_words(server: ListedServer) -> str:
-    """How a server is called, and its id: harmless text."""
+    """A server's name and id: harmless text."""
     name = printable(server.name, 32)
     return f"{name} ({server.id})" if name else f"node {server.id}"

@@ -12,7 +12,7 @@ from p2ptui.core.counters import RoundTrips
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.udp import DatagramSocket, SocketCounters
 
-# Of ten thousand peers, once a second: bytecode for each would hold the loop for 40 ms.
+# With ten thousand peers, once a second: bytecode for each would block the loop for 40 ms.
 _SENT_AGAIN: Final = attrgetter("channel.retransmissions")
 _SENDS_TO: Final = attrgetter("sends_to")
 _HOST: Final = itemgetter(0)
@@ -92,7 +92,7 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
     Args:
         endpoint: Its protocol.
         sock: Its socket.
-        uptime_s: Since when it runs, seconds.
+        uptime_s: How long it has been running, seconds.
     """
     counters = endpoint.counters
     under_way = sum(map(_SENT_AGAIN, endpoint.peers))
@@ -130,7 +130,8 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
 
 def path_kinds(endpoint: Endpoint) -> dict[str, int]:
     """How the peers are reached: `direct` without a search, by the method that found the direct
-    path, or by `relay`. It looks at each of them, so it is for who asks a few times a minute."""
+    path, or by `relay`. It looks at each peer, so call it a few times a minute at most.
+    """
     kinds = dict.fromkeys(("direct", *(method.value for method in Method)), 0)
     hosts = map(_HOST, map(_SENDS_TO, endpoint.peers))
     kinds[Method.RELAY.value] = sum(map(contains, hosts, repeat("@")))

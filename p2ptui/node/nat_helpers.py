@@ -1,4 +1,6 @@
-"""The nodes that help with a diagnosis: who serves STUN, and whose peers send what is asked."""
+"""The nodes that help with a diagnosis: those that serve STUN, and those whose peers send
+probes.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -15,14 +17,14 @@ from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
 
 PROBE_ANSWER_S: Final = 0.3
-"""A server's answer to a question about probes; lost ones are asked for again."""
+"""How long a server may take to answer a request about probes; lost ones are repeated."""
 
 MAX_WITNESSES: Final = 6
-"""Addresses of connected nodes that are asked where they see a socket, where servers are few."""
+"""Addresses of connected nodes that are asked where they see a socket, if there are few servers."""
 
 
 class NatHelpers:
-    """Finds them among a node's peers.
+    """Finds the helpers among a node's peers.
 
     Args:
         endpoint: The node's protocol.
@@ -41,13 +43,13 @@ class NatHelpers:
         self._clock = clock
 
     def is_joined(self, text: str) -> bool:
-        """Whether this is a joined server, which is asked anyway where it serves STUN."""
+        """Whether this is a joined server, which is asked anyway if it serves STUN."""
         return any(
             format_address(peer.address) == text for peer in self._endpoint.peers.joined_servers
         )
 
     def joined_stun(self) -> dict[str, tuple[Address, ...]]:
-        """Each port of a joined server for STUN, as text; and all ports of the same node."""
+        """Each STUN port of a joined server, as text; with all STUN ports of the same node."""
         found: dict[str, tuple[Address, ...]] = {}
         for peer in self._endpoint.peers.joined_servers:
             if Capability.STUN in peer.capabilities:
@@ -57,7 +59,7 @@ class NatHelpers:
         return found
 
     def witnesses(self) -> list[Address]:
-        """Where connected nodes serve STUN that this one did not join, the latest first."""
+        """Where connected nodes that this one did not join serve STUN, the latest first."""
         found: list[Address] = []
         for peer in self._endpoint.peers.recent():
             serves = (
@@ -78,11 +80,11 @@ class NatHelpers:
         ]
 
     async def probe_by_peer(self, ground: Ground, depended: Dependencies) -> FilterTest:
-        """Have a peer of a server send what nobody asked it for.
+        """Have a peer of a server send an unsolicited datagram.
 
         Args:
             ground: The ground of all tests.
-            depended: Whom the node depends on.
+            depended: The hosts that the node depends on.
         """
         servers = self.probers()
         if not servers:
@@ -90,7 +92,7 @@ class NatHelpers:
         outside = ground.mapped[0]
         fit = [s for s in servers if s.public_address and s.public_address[0] == outside]
         if not fit:
-            # Its peers may be on this side of the NAT, as it may itself.
+            # Its peers may be on this side of the NAT, and so may the server itself.
             names = ", ".join(format_address(server.address) for server in servers)
             detail = f"{names} does not see this node at {outside}, where STUN servers see it"
             return FilterTest(Change.PEER, Reply.UNTESTABLE, detail)

@@ -1,8 +1,8 @@
 """How long a NAT keeps a mapping without traffic (RFC 5780, section 4.6).
 
-Many sockets begin at once and are each left alone for another time; then a reply is sent to
-each by way of the server (RESPONSE-PORT). So the answer is there as soon as the lifetime has
-passed, and no probe keeps alive what a later one measures.
+Many sockets begin at once and are each left idle for a different time; then the server is asked to
+reply to each (RESPONSE-PORT). So the result is there as soon as the lifetime has passed, and no
+probe keeps alive what a later one measures.
 """
 
 import asyncio
@@ -22,13 +22,15 @@ from p2ptui.wire.stun import StunMessage
 
 SHORTEST_S: Final = 4.0
 LONGEST_S: Final = 330.0
-"""RFC 4787, section 4.3, asks for five minutes; who keeps a mapping longer is good enough."""
+"""RFC 4787, section 4.3, asks for five minutes; a NAT that keeps a mapping longer is good
+enough.
+"""
 
 GROWTH: Final = 1.04
-"""From one idle time to the next: the result is exact to half of that."""
+"""From one idle time to the next: the result is exact to half of this."""
 
 DEAD_IN_A_ROW: Final = 4
-"""So many silent sockets end the measurement: no later one can be alive."""
+"""This many silent sockets end the measurement: no later one can be alive."""
 
 PROBE: Final = Schedule((0.0, 0.1, 0.2, 0.3), 0.5)
 
@@ -38,7 +40,7 @@ PACE_S: Final = 0.005
 """Between the first datagrams of two sockets: some NATs limit new flows."""
 
 LIMITED_PACE_S: Final = 0.05
-"""Where this one was seen to."""
+"""If this NAT was seen to limit them."""
 
 
 async def measure_harmlessly(
@@ -49,15 +51,16 @@ async def measure_harmlessly(
     report: NatReport,
     on_progress: Callable[[str], None],
 ) -> tuple[float | None, str]:
-    """Measure it by replies that are unasked once a mapping has died: from nobody that is in use.
+    """Measure it with replies that are unsolicited once a mapping has died: never from a server in
+    use.
 
     Args:
         ground: The ground of all tests.
         usable: Servers beyond the NAT, the best first.
         everybody: All servers: one may be known by several addresses.
-        depended: Whom the node depends on.
+        depended: The hosts that the node depends on.
         report: What the other tests found.
-        on_progress: Told in words how far it is.
+        on_progress: Called with the progress, in words.
 
     Returns:
         As `measure_lifetime`.
@@ -79,11 +82,11 @@ async def measure_harmlessly(
 async def measure_lifetime(
     ground: Ground, on_progress: Callable[[str], None]
 ) -> tuple[float | None, str]:
-    """Measure it; that takes a little longer than the mapping lives.
+    """Measure it, which takes a little longer than the mapping lives.
 
     Args:
         ground: The ground of all tests.
-        on_progress: Told in words how far it is.
+        on_progress: Called with the progress, in words.
 
     Returns:
         Seconds, or None with the reason; and the evidence in words.
@@ -100,7 +103,7 @@ async def measure_lifetime(
         dead = 0
         for seconds, kept_alive_at, client, port in idle:
             await asyncio.sleep(max(kept_alive_at + seconds - loop.time(), 0))
-            # What it really was: a slow answer before makes this one late.
+            # The actual time: a slow answer before makes this one late.
             seconds = loop.time() - kept_alive_at
             if await _arrives(ground, asker, client, port):
                 alive_s, dead = seconds, 0
@@ -121,7 +124,7 @@ async def measure_lifetime(
 async def _leave_alone(
     ground: Ground, stack: AsyncExitStack
 ) -> list[tuple[float, float, StunClient, int]]:
-    """Sockets with a mapping: how long to leave each alone, since when, and its outside port."""
+    """Sockets with a mapping: how long to leave each idle, since when, and its outside port."""
     seconds = SHORTEST_S
     begun = []
     while seconds < LONGEST_S:
@@ -146,7 +149,7 @@ async def _reaches(ground: Ground, asker: StunClient, client: StunClient) -> boo
 
 
 async def _arrives(ground: Ground, asker: StunClient, client: StunClient, port: int) -> bool:
-    """Whether a reply that is asked for from one socket arrives at another one's mapping."""
+    """Whether a reply requested from one socket arrives at another one's mapping."""
     arrived = asyncio.Event()
     transaction = asker.start(ground.server, PROBE, response_port=port)
 
@@ -166,7 +169,7 @@ async def _arrives(ground: Ground, asker: StunClient, client: StunClient, port: 
 
 
 async def _answers(ground: Ground) -> bool:
-    """Whether the server still answers, from a fresh socket: a dead one is no dead mapping."""
+    """Whether the server still answers a fresh socket: a dead server is not a dead mapping."""
     async with ground.fresh() as client:
         return await client.start(ground.server, ground.schedule).wait() is not None
 

@@ -26,19 +26,21 @@ from p2ptui.wire.address import Address, bare_ip
 log = logging.getLogger("p2ptui.nat")
 
 HEARD_GRACE_S: Final = 10.0
-"""Who has sent something within a heartbeat and so long shows that UDP passes: a lost Ping, or two,
-are asked again meanwhile."""
+"""A peer that has sent something within a heartbeat and this long shows that UDP passes: a lost
+Ping, or two, are repeated meanwhile.
+"""
 
 FIRST_JOIN_S: Final = 0.5
-"""So long the first diagnosis of a node waits for a server that is to be joined: it may be the only
-one that can be asked."""
+"""How long a node's first diagnosis waits for a server to be joined: it may be the only one to
+ask.
+"""
 
 LOOK_S: Final = 0.02
-"""How often it looks whether one is there."""
+"""How often it checks whether one is there."""
 
 
 def diagnoses_at_start(config: Config, local: Address) -> bool:
-    """Whether a node finds out at once what its NAT does: others elsewhere could reach it.
+    """Whether a node diagnoses its NAT at once: if nodes on other machines could reach it.
 
     Args:
         config: Every option.
@@ -48,7 +50,7 @@ def diagnoses_at_start(config: Config, local: Address) -> bool:
 
 
 class NatService:
-    """Diagnoses, and tells the traversal of the node what it found.
+    """Runs diagnoses, and tells the node's traversal the results.
 
     Args:
         config: Every option.
@@ -57,7 +59,7 @@ class NatService:
         open_socket: Opens sockets as the node's own was opened.
         call: Waits for the end of a call on the endpoint.
         clock: The time on the endpoint's clock, seconds.
-        flush: Lets what was asked of the endpoint happen.
+        flush: Carries out what was asked of the endpoint.
         rng: Where transaction ids come from.
     """
 
@@ -82,18 +84,18 @@ class NatService:
         """Opens a socket for a test, beside the node's own."""
         sockets = ProbeSockets(self.open_probe, rng, self.probe_host, endpoint.counters)
         self.gate = sockets.gate
-        """Grants what is asked from sockets beside the node's own."""
+        """Grants requests from sockets beside the node's own."""
         self.is_node = sockets.is_node
-        """Whether a node answers small datagrams at an address, which need not answer others."""
+        """Whether a node answers small datagrams at an address; it need not answer others."""
         self._find_refusal = refusal_finder(open_socket, self.gate)
         self._helpers = NatHelpers(endpoint, call, clock)
         self._bans = BanMemory()
         self._awaited_join = False
         self.found_at: Mapping[Address, Address] = {}
-        """Where servers are that are kept joined, by what they were told as."""
+        """Where the servers that are kept joined were found, by their addresses as given."""
 
     def reload(self, config: Config) -> None:
-        """Go by other options from now on."""
+        """Use these options from now on."""
         self._config = config
 
     async def diagnose(
@@ -150,7 +152,7 @@ class NatService:
             ) from None
         report = self._bans.explain(report, self._clock())
         if report.udp is not None:
-            # Also where no server saw enough to name it: nothing is guessed, and the traversal
+            # Also if no server saw enough to name the type: nothing is guessed, and the traversal
             # need not wait any longer.
             nat_type = NatType.UNKNOWN if report.is_doubtful else report.nat_type
             facts = NatFacts(nat_type, report.mapping, report.port_allocation, diagnosed=True)
@@ -161,8 +163,8 @@ class NatService:
         return report
 
     async def find_facts(self) -> bool:
-        """Diagnose for a traversal, which waits; whether it was told of anything."""
-        # Servers that were joined are there; others would first have to be looked up.
+        """Diagnose for a traversal, which waits; return whether it was told anything."""
+        # Joined servers are at hand; others would first have to be looked up.
         servers = () if self.joined_stun_servers() else None
         try:
             return (await self.diagnose(servers)).udp is not None
@@ -188,17 +190,17 @@ class NatService:
             await asyncio.sleep(LOOK_S)
 
     def joined_stun_servers(self) -> list[str]:
-        """The servers that this node joined and that serve STUN, at each of their ports."""
+        """The joined servers that serve STUN, at each of their ports."""
         return list(self._helpers.joined_stun())
 
     def _own_socket(self) -> OwnSocket:
-        """Where the servers that were joined see the node's own socket."""
+        """Where the joined servers see the node's own socket."""
         now = self._clock()
         recent_s = self._config.server.heartbeat_interval + HEARD_GRACE_S
         servers = self._endpoint.peers.best_servers(now)
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
-        # Of a relayed one the server is heard, of one at a further socket the node itself.
+        # For a relayed peer the server is heard, for one at a further socket the node itself.
         heard = dict.fromkeys(
             visible_address(peer.sends_to)
             for peer in self._endpoint.peers
@@ -210,9 +212,9 @@ class NatService:
 
     @property
     def probe_host(self) -> str | None:
-        """Where the sockets of a diagnosis are bound; None: wherever the way to a server begins.
+        """Where the sockets of a diagnosis are bound; None: wherever the route to a server begins.
 
-        A node that listens on this machine alone may still want to know what is around it.
+        A node that listens on this machine alone may still want to know its surroundings.
         """
         ip = bare_ip(self._local[0])
         return None if ip.is_unspecified or ip.is_loopback else self._local[0]

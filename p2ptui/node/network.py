@@ -1,6 +1,8 @@
-"""The servers of the network, as one of them tells a node: their names, and the way to each.
+"""The servers of the network, as one of them reports them to a node: their names, and how to reach
+them.
 
-A server is not in the node lists of the others: whoever looks for it connects to it directly.
+A server is not in the node lists of other servers: a node that looks for it connects to it
+directly.
 """
 
 import math
@@ -26,13 +28,13 @@ from p2ptui.wire.joined import JoinedAddress
 from p2ptui.wire.message import ListedServer, NodeInfo, OtherServer
 
 ASK_S: Final = 3.0
-"""A server has this long to answer; what is known does until then."""
+"""How long a server may take to answer; until then what is known must do."""
 
 ASKED_S: Final = 2.0
-"""It is not asked again so soon for the next name."""
+"""It is not asked again this soon for the next name."""
 
 FRESH_S: Final = 15.0
-"""How many peers a server has, and when it was heard, is shown for this long."""
+"""How long a server's number of peers, and when it was heard, are shown."""
 
 UNKNOWN_PLACE: Final = ("0.0.0.0", 0)
 """For a server that listens on all its addresses."""
@@ -42,7 +44,7 @@ MAX_LISTED: Final = 257
 
 
 class Network:
-    """What this node knows of the servers of its network.
+    """What this node knows about the servers of its network.
 
     Args:
         endpoint: Its protocol.
@@ -58,10 +60,10 @@ class Network:
     ) -> None:
         self._endpoint, self._call, self._clock = endpoint, call, clock
         self._listed: tuple[ListedServer, ...] = ()
-        """What the home said last, itself first."""
+        """The home's last answer, itself first."""
         self._listed_at = -math.inf
         self._asked_of: tuple[str, object] = "", ()
-        """Which home was asked last, and which others it had told of."""
+        """Which home was asked last, and which other servers it had named."""
         self._asked_at = -math.inf
 
     def servers(self) -> list[ListedServer]:
@@ -97,11 +99,11 @@ class Network:
         return self._listed if is_of_it else ()
 
     async def learn(self, longest_s: float) -> None:
-        """Ask the home which servers there are, unless that is known well enough.
+        """Ask the home which servers there are, unless the last answer is recent enough.
 
         Args:
-            longest_s: It is not asked again within this time, seconds, unless it is another one,
-                or has told of others meanwhile.
+            longest_s: It is not asked again within this time, seconds, unless the home has changed,
+                or has named other servers meanwhile.
         """
         home = self._endpoint.home
         now, server = self._clock(), home.server
@@ -119,14 +121,14 @@ class Network:
             self._listed, self._listed_at = answer.servers[:MAX_LISTED], self._clock()
 
     def require_none(self, text: str) -> None:
-        """See that a text means no other server of the network.
+        """Check that a text does not mean another server of the network.
 
         Args:
             text: A name, an id or the beginning of one.
 
         Raises:
-            OtherServerError: It means one; the error knows the way there.
-            UnknownPeerError: It means one that does not say where it is reached, or several.
+            OtherServerError: It means one; the error has its address.
+            UnknownPeerError: It means a server whose address is unknown, or several.
         """
         home, own_id = self._endpoint.home.server, self._endpoint.identity.id
         servers = {
@@ -146,11 +148,12 @@ class Network:
         raise OtherServerError(server, way_to_server(server, teller, own_id))
 
     async def explain(self, error: UnknownPeerError, text: str) -> UnknownPeerError:
-        """Why a node was not found, with what the servers of the network have to do with it.
+        """Extend the reason why a node was not found by what the network's servers have to do with
+        it.
 
         Args:
-            error: What was found out without them.
-            text: Who was looked for: a name, an id or the beginning of one.
+            error: The reason without them.
+            text: What was looked for: a name, an id or the beginning of one.
 
         Raises:
             UnknownPeerError: As `require_none`.
@@ -165,7 +168,7 @@ class Network:
 
 
 def without_link(where: str) -> str:
-    """What to say of a server that does not know somebody, while it knows its own peers alone.
+    """What to say about a server that does not know a node, while it only knows its own peers.
 
     Args:
         where: The server.
@@ -183,8 +186,8 @@ def with_servers(
 
     Args:
         nodes: As a server lists them, and this server itself, by id.
-        text: What was said.
-        servers: Of its network, itself first: it may be called otherwise among them.
+        text: The reference.
+        servers: The servers of its network, itself first: it may have another name among them.
     """
     candidates = dict(nodes)
     for one in servers:
@@ -196,15 +199,15 @@ def with_servers(
 
 
 def way_to_server(server: ListedServer, teller: Address, own_id: str) -> JoinedAddress:
-    """Where another server of the network is reached, which has to have the keys of its id.
+    """The address of another server of the network, with the id whose keys it must have.
 
     Args:
-        server: Which.
-        teller: Where the server is that told of it.
-        own_id: Of this node.
+        server: That server.
+        teller: Address of the server that named it.
+        own_id: This node's id.
 
     Raises:
-        UnknownPeerError: It does not say where, or not in a way that the teller may name.
+        UnknownPeerError: Its address is unknown, or not one that the naming server may give.
     """
     told = worth_keeping([OtherServer(server.id, server.address)], teller, own_id)
     if not told:

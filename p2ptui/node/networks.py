@@ -32,16 +32,16 @@ async def watch_networks(
     searching: bool,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Start the search, and keep it told of the networks until cancelled.
+    """Start the search, and keep it informed about the networks until cancelled.
 
     Args:
         neighbours: The search.
         local: Where the node's socket is bound.
         clock: The time on the endpoint's clock, seconds.
-        flush: Lets what was asked of the endpoint happen.
-        note_hosts: Told of the addresses at which other machines may reach this node.
-        searching: Whether this node looks for others, or only is found.
-        pause: Waits so many seconds, or until there may be news.
+        flush: Carries out what was asked of the endpoint.
+        note_hosts: Called with the addresses at which other machines may reach this node.
+        searching: Whether this node looks for others, or can only be found.
+        pause: Waits this many seconds, or until something may have changed.
     """
     note_hosts(own_addresses(local))
     networks, hosts = look_around(local[0])
@@ -74,8 +74,8 @@ def own_networks(local: Address, others: Iterable[Address] = ()) -> OwnNetworks:
     """The networks in which other machines may reach a socket, the best first.
 
     Args:
-        local: Where it is bound.
-        others: Whom it talks to: the ways there are better than any other.
+        local: Where the socket is bound.
+        others: Addresses that it talks to: routes to these are preferred.
     """
     anywhere = [(host, 9) for host in SOMEWHERE.values()]
     facing = [source_host(*address) for address in (*others, *anywhere)]
@@ -85,7 +85,7 @@ def own_networks(local: Address, others: Iterable[Address] = ()) -> OwnNetworks:
 
 
 def own_addresses(local: Address) -> tuple[Address, ...]:
-    """Where other machines of the same networks may reach a socket.
+    """The addresses at which other machines on the same networks may reach a socket.
 
     Args:
         local: Where it is bound.
@@ -96,7 +96,7 @@ def own_addresses(local: Address) -> tuple[Address, ...]:
     usable = []
     for text in local_addresses():
         own = bare_ip(text)
-        # Link-local addresses mean something only together with the other machine's interface.
+        # A link-local address is only meaningful together with the other machine's interface.
         if (
             not own.is_loopback
             and not own.is_link_local

@@ -1,5 +1,6 @@
 """Nodes without a session: those that a server introduced, those behind a peer, and those that have
-one with another server of the network."""
+a session with another server of the network.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -72,7 +73,7 @@ Known: TypeAlias = PeerView | OtherNode
 
 
 def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
-    """All of them, each once; those that were introduced go first, the latest before the others.
+    """All other nodes, each once; introduced ones first, the latest before the others.
 
     Args:
         endpoint: The node's protocol.
@@ -100,7 +101,7 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
         if peers.authenticated(entry.node_id) is None:
             route = beyond.get(entry.node_id)
             told = route.name if route is not None else ""
-            # A list may be vouched for; who introduces a node writes what it likes.
+            # A list may be vouched for; a node that makes introductions can write what it likes.
             is_same = not told or told_name(entry.name) == told
             node = OtherNode(
                 entry.node_id,
@@ -133,18 +134,19 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
 
 
 SHOWN_ELSEWHERE: Final = 500
-"""Nodes of other servers that a table names: one that knows 200,000 shows some of them, and how
-many there are."""
+"""Nodes of other servers that a table names: a server that knows 200,000 shows some of them, and
+how many there are.
+"""
 
 FITTING_AT_MOST: Final = 100
-"""Of nodes that fit what a person typed: it is ambiguous anyway."""
+"""Nodes that fit what the user typed, at most: it is ambiguous anyway."""
 
 ELSEWHERE_HOLDS_S: Final = 1.0
 
 
 class NodesElsewhere:
-    """Nodes that other servers of the network hold, for a table: looked at once a second, and of
-    many always the same ones as long as they are there.
+    """Nodes held by other servers of the network, for a table: read once a second; if there are
+    many, always the same ones as long as they are there.
 
     Args:
         endpoint: The node's protocol.
@@ -156,7 +158,7 @@ class NodesElsewhere:
         self._found_at = -math.inf
 
     def look(self, now: float) -> Mapping[str, OtherNode]:
-        """Those there are now, by their ids.
+        """The nodes there are now, by their ids.
 
         Args:
             now: The time, seconds.
@@ -178,18 +180,19 @@ class NodesElsewhere:
         return self._found
 
     def with_id(self, node_id: str, now: float) -> OtherNode | None:
-        """The one with an id in canonical text, whether a table names it or not."""
+        """The node with an id in canonical form, whether a table names it or not."""
         foreign = self._endpoint.elsewhere.holder(node_id)
         if foreign is None or not self._is_elsewhere(foreign):
             return None
         return _other(foreign, self._server_names(now))
 
     def those(self, text: str, fits: Callable[[str, str], bool], now: float) -> list[OtherNode]:
-        """Those that a text may mean, for a person who asks; of many the first hundred.
+        """The nodes that a text may mean, for a user's request; if there are many, the first
+        hundred.
 
         Args:
             text: A name, or the beginning of an id.
-            fits: Whether an id and a name do.
+            fits: Whether an id and a name match the text.
             now: The time, seconds.
         """
         if not text:
@@ -227,7 +230,7 @@ def _other(foreign: Foreign, names: Mapping[str, str]) -> OtherNode:
 
 
 def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:
-    """The same node with what was exchanged with it, if anything was."""
+    """The same node with its traffic counters, if anything was exchanged with it."""
     far = endpoint.far_seals.get(node.node_id, now)
     if far is not None:
         node = replace(node, keys=far.keys)

@@ -1,4 +1,4 @@
-"""A node's endpoint: who it says it is, and what it remembers of the networks that it was in."""
+"""A node's endpoint: who it says it is, and what it remembers about the networks that it was in."""
 
 import random
 import uuid
@@ -21,8 +21,8 @@ class Own:
 
     Args:
         book: The known nodes.
-        node_id: Its id; without it the configured one, or else a random one.
-        keys: What it speaks under seal with, and then its id follows from; None: in the open.
+        node_id: Its id; by default the configured one, or else a random one.
+        keys: Its keys for secured sessions, which determine its id; None: it has none.
     """
 
     book: KnownNodesBook

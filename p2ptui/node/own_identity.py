@@ -1,7 +1,8 @@
-"""Who this node is: the lasting identity of its user, one for this run, or a configured id alone.
+"""Who this node is: its user's lasting identity, one for this run, or only a configured id.
 
-A lasting identity is in a file, which one running node uses at a time. Another one of the same user
-takes keys that last as long as it runs, and a statement by the lasting identity that it is its own.
+A lasting identity is in a file, which one running node uses at a time. Another node of the same
+user gets keys that last as long as it runs, and a statement by the lasting identity that it belongs
+to it.
 """
 
 import hashlib
@@ -57,18 +58,18 @@ WITHOUT_KEYS: Final = (
 
 @dataclass(slots=True)
 class OwnIdentity:
-    """Who a node is while it runs; `release` when it has ended.
+    """Who a node is while it runs; call `release` when it has ended.
 
     Args:
-        identity: Its keys; None for an open node: its id is configured, which no keys make, or it
-            was asked to be open.
+        identity: Its keys; None for an open node: its id is configured, which no keys produce, or
+            it was asked to be open.
         id: Its node id.
         is_ephemeral: Whether the keys last as long as the node runs.
-        signer_of: For an ephemeral one that shows whose it is: makes its user's lasting identity;
-            not before it is needed, since a command that lasts a moment may not need it.
-        unsigned: Why one that would does not show it, and what to do; empty where it does.
-        notices: What the user should know about it, a line each.
-        all_is_well: Those of the notices that warn of nothing.
+        signer_of: For an ephemeral node that shows who owns it: loads its user's lasting identity,
+            but only when needed, since a short command may not need it.
+        unsigned: Why a node that would show it does not, and what to do; empty if it does.
+        notices: What the user should know about it, one line each.
+        all_is_well: The notices that are not warnings.
         network_key: The key that all nodes of the network share; None without one.
     """
 
@@ -86,7 +87,8 @@ class OwnIdentity:
     _stated_at: float = -math.inf
 
     def statement(self, now_wall: float) -> Statement | None:
-        """Whose this ephemeral node is, signed anew; None for a lasting one, or without a signer.
+        """A newly signed statement of who owns this ephemeral node; None for a lasting node, or
+        without a signer.
 
         Args:
             now_wall: Unix time, seconds.
@@ -96,8 +98,8 @@ class OwnIdentity:
         return make_statement(self._signer, self.id, now_wall)
 
     def statement_bytes(self, now_wall: float) -> bytes:
-        """The same as it travels in a key exchange; empty without one. It is signed once for half
-        of the time for which it holds.
+        """The same in its form inside a key exchange; empty if there is none. It is signed once for
+        half of its validity.
 
         Args:
             now_wall: Unix time, seconds.
@@ -111,13 +113,13 @@ class OwnIdentity:
 
     @property
     def signer_id(self) -> str:
-        """For an ephemeral one: the id of its user's lasting identity; empty without one."""
+        """For an ephemeral node: the id of its user's lasting identity; empty without one."""
         if self.signer_of is not None:
             self._signer, self.signer_of = self.signer_of(), None
         return "" if self._signer is None else self._signer.id
 
     def release(self) -> None:
-        """Let another node use the identity's file. Twice is fine."""
+        """Let another node use the identity's file. Calling it twice is fine."""
         if self.file is not None:
             self.file.close()
 
@@ -125,24 +127,24 @@ class OwnIdentity:
 def choose_identity(
     config: Config, rng: random.Random, *, simulated: bool = False, secured: bool = True
 ) -> OwnIdentity:
-    """Who a node will be.
+    """Choose who a node will be.
 
     Args:
         config: Every option.
-        rng: Where the keys of a simulated node come from.
+        rng: The source of a simulated node's keys.
         simulated: Whether the node runs in a simulated network: then its keys come from `rng`, and
-            no file is read or written but one that is named in the configuration.
+            no file is read or written except one named in the configuration.
         secured: Whether it has keys at all; without them no file is read or made.
 
     Raises:
         KeyFileError: The file of the identity, or of the network key, cannot be used.
-        LocalError: The identity is in use by another node; or the node is to be open, and what is
-            configured takes keys.
+        LocalError: The identity is in use by another node; or the node is to be open, but the
+            configuration requires keys.
     """
     if not secured:
         _require_no_wish_for_keys(config)
         return OwnIdentity(None, _open_id(config, rng))
-    network_key = network_key_of(config)  # first: without it no identity is made
+    network_key = network_key_of(config)  # first: if it fails, no identity is made
     own = _choose(config, rng, simulated=simulated)
     own.network_key = network_key
     if own.identity is not None:
@@ -175,12 +177,12 @@ class NodeIdentity:
 
 
 def identity_of(own: OwnIdentity, config: Config, *, is_secured: bool) -> NodeIdentity:
-    """What is shown of a node's identity.
+    """The public view of a node's identity.
 
     Args:
         own: Who it is.
         config: Every option.
-        is_secured: Whether it was made to speak under seal.
+        is_secured: Whether it was made to secure its sessions.
     """
     secured = is_secured and own.identity is not None
     mode = Mode(config.security.mode) if secured else Mode.OPEN
@@ -189,7 +191,7 @@ def identity_of(own: OwnIdentity, config: Config, *, is_secured: bool) -> NodeId
 
 
 def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
-    """What a node speaks under seal with; None for an open one.
+    """A node's keys for secured sessions; None for an open node.
 
     Args:
         own: Who it is.
@@ -220,7 +222,7 @@ def _require_no_wish_for_keys(config: Config) -> None:
 
 
 def _open_id(config: Config, rng: random.Random) -> str:
-    """The id of a node without keys: the configured one, or any."""
+    """The id of a node without keys: the configured one, or a random one."""
     drawn = uuid.UUID(int=rng.getrandbits(128), version=4)
     return config.server.node_id.lower() or str(drawn)
 
@@ -244,21 +246,23 @@ def network_key_of(config: Config) -> Secret | None:
 
 
 def identity_path(config: Config) -> Path | None:
-    """Where a lasting identity is kept; None for a user without a home."""
+    """The file of a lasting identity; None for a user without a home."""
     named = config.security.identity
     return Path(named) if named else user_file("data", FILE_NAME)
 
 
 def key_files(config: Config) -> tuple[Path, ...]:
-    """The files with keys that a node uses, or a later one of this user would; they may be
-    missing."""
+    """The key files that a node uses, or that a later node of this user would; they may be
+    missing.
+    """
     network_key_file = config.security.network_key_file
     paths = (identity_path(config), Path(network_key_file) if network_key_file else None)
     return tuple(path for path in paths if path is not None)
 
 
 def identity_notices(config: Config) -> tuple[str, ...]:
-    """What `choose_identity` would say to a node that is about to start; no file is made or locked.
+    """The notices that `choose_identity` would give for a node that is about to start; no file is
+    made or locked.
 
     Raises:
         KeyFileError: The file of the identity, or of the network key, cannot be used.
@@ -326,7 +330,7 @@ def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdenti
 
 
 def _named(path: Path) -> OwnIdentity:
-    """The identity in a file that the user named."""
+    """The identity in a file named by the user."""
     file, is_new = _open_or_create(path)
     if not file.lock():
         file.close()
@@ -342,7 +346,7 @@ def _named(path: Path) -> OwnIdentity:
 
 
 def _usual(path: Path) -> OwnIdentity:
-    """The identity in the user's directory; for a second node an ephemeral one beside it."""
+    """The identity in the user's directory; for a second node, an ephemeral one signed by it."""
     try:
         file, is_new = _open_or_create(path)
     except _NotKeptError as error:
@@ -364,7 +368,9 @@ def _usual(path: Path) -> OwnIdentity:
 
 
 def _of_command(signed_by: str) -> OwnIdentity:
-    """That of a command's node: new keys, signed by the user's lasting ones, if there are any."""
+    """The identity of a command's node: new keys, signed by the user's lasting ones, if there are
+    any.
+    """
     path = Path(signed_by) if signed_by else user_file("data", FILE_NAME)
     try:
         seed = None if path is None else read_key_file(path, KeyKind.SEED)
@@ -379,11 +385,11 @@ def _of_command(signed_by: str) -> OwnIdentity:
 
 
 class _NotKeptError(KeyFileError):
-    """A new identity cannot be written there."""
+    """A new identity cannot be written to its file."""
 
 
 def _open_or_create(path: Path) -> tuple[KeyFile, bool]:
-    """Open the file of an identity, made if there is none; whether it was made."""
+    """Open an identity's file, making it if it is missing; return whether it was made."""
     try:
         return KeyFile(path, KeyKind.SEED), False
     except NoKeyFileError:
@@ -392,7 +398,7 @@ def _open_or_create(path: Path) -> tuple[KeyFile, bool]:
     try:
         create_key_file(path, KeyKind.SEED, Secret(secrets.token_bytes(SECRET_BYTES)))
     except KeyFileExistsError:
-        is_new = False  # another node was as quick
+        is_new = False  # another node was quicker
     except KeyFileError as error:
         raise _NotKeptError(str(error)) from None
     return KeyFile(path, KeyKind.SEED), is_new

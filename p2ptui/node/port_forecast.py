@@ -1,4 +1,4 @@
-"""Which outside ports the sockets of a traversal will be given: samples, and what they foretell."""
+"""Predicts the outside ports of a traversal's sockets from samples."""
 
 import asyncio
 import logging
@@ -22,11 +22,12 @@ from p2ptui.wire.offer import MAX_PREDICTED
 log = logging.getLogger("p2ptui.nat")
 
 SAMPLE_PACE_S: Final = 0.005
-"""Between two samples: the time between them and the ports that are missing tell how many flows
-others begin (docs/prediction.md)."""
+"""Between two samples: the time between them and the missing ports tell how many flows others begin
+(docs/prediction.md).
+"""
 
 USE_AFTER_S: Final = 0.15
-"""From the samples to the checks that use what they showed: an offer and its answer."""
+"""Time from the samples to the checks that use them: an offer and its answer."""
 
 Samples: TypeAlias = list[tuple[float, PortSample]]
 """Each with the time at which it left."""
@@ -39,17 +40,17 @@ async def sample_flows(
     open_client: Callable[[], Awaitable[StunClient]],
     clock: Callable[[], float],
 ) -> tuple[Samples, str | None]:
-    """Begin several flows, one soon after the other, and see which ports they are given.
+    """Begin several flows in quick succession, and see which ports they get.
 
     Args:
-        count: So many.
-        server: The STUN server that they lead to.
+        count: The number of flows.
+        server: The STUN server that they go to.
         schedule: When each request is sent.
         open_client: Opens a fresh socket.
-        clock: Seconds that only go forward.
+        clock: A monotonic clock, seconds.
 
     Returns:
-        Those whose first request was answered, and the outside host.
+        The flows whose first request was answered, and the outside host.
     """
     outside: str | None = None
     samples: Samples = []
@@ -74,10 +75,10 @@ async def sample_flows(
 
 
 class PortForecast:
-    """Learns from samples, and remembers what was learnt of the NATs of networks.
+    """Learns from samples, and remembers what was learnt about the NATs of networks.
 
     Args:
-        predictions: Where predictions for samples are counted that turned out `right` or `wrong`.
+        predictions: Counts of predictions for samples, by `right` or `wrong`.
     """
 
     def __init__(self, predictions: Counter[str]) -> None:
@@ -92,17 +93,17 @@ class PortForecast:
         samples: Samples,
         outside: str,
     ) -> PortPredictor | None:
-        """What foretells the next ports.
+        """Build a predictor of the next ports.
 
         Args:
             options: `[port_prediction]` of the configuration.
-            facts: What is known of the NAT.
-            server: Whom the samples asked.
-            samples: What it saw.
+            facts: What is known about the NAT.
+            server: The server that the samples asked.
+            samples: The samples.
             outside: The outside host.
 
         Returns:
-            None where it must foretell the last sample first, and cannot.
+            None if it must first predict the last sample, and cannot.
         """
         predictor = PortPredictor(
             max_predictions=min(options.max_predictions, MAX_PREDICTED),
@@ -123,7 +124,7 @@ class PortForecast:
         return predictor
 
     def _feed(self, predictor: PortPredictor, samples: Samples, server: Address) -> bool:
-        """Show the samples to the predictor; whether it knew the last one before it saw it."""
+        """Feed the samples to the predictor; return whether it predicted the last one."""
         verified = False
         for at, sample in samples:
             guess = predictor.predict(at, at, sample.local_port, server)
@@ -142,13 +143,13 @@ def foretell(
     outside: str,
     now: float,
 ) -> tuple[Address, ...]:
-    """The outside addresses that sockets will be given, in the order of their first use.
+    """Predict the outside addresses of sockets, in the order of their first use.
 
     Args:
-        predictor: It has learnt from the samples.
+        predictor: A predictor that has learnt from the samples.
         options: `[port_prediction]` of the configuration.
-        samples: What a server saw.
-        local_ports: Of the sockets.
+        samples: The samples.
+        local_ports: The local ports of the sockets.
         outside: The outside host.
         now: The time on the clock of the samples, seconds.
     """
@@ -160,8 +161,9 @@ def foretell(
         return ()
     if allocation.step is None:
         return tuple((outside, port) for port in guess.ports)
-    # The sockets begin one after the other, so they take that many ports in a row: wherever in
-    # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
+    # The sockets begin one after the other, so they take that many consecutive ports: wherever the
+    # first one falls within them, one of them matches. Ports outside the range are replaced by
+    # likely ones.
     row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
     fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
     ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]

@@ -1,4 +1,4 @@
-"""What was learnt of the NATs of networks, kept in a file of the platform's state directory."""
+"""What was learnt about the NATs of networks, kept in a file of the platform's state directory."""
 
 from pathlib import Path
 from typing import Final
@@ -11,10 +11,11 @@ FILE_NAME: Final = "ports.json"
 
 
 class PortStore:
-    """A memory of ports with a file behind it; a file that cannot be used costs nothing but that.
+    """A memory of ports with a file behind it; an unusable file only means that nothing is
+    remembered.
 
     Args:
-        path: The file; that of the platform without it, and none for a user without a home.
+        path: The file; by default the platform's, and none for a user without a home.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -22,10 +23,10 @@ class PortStore:
         self._memory: PortMemory | None = None
 
     def recall(self, network: str, now_wall: float) -> Learnt | None:
-        """What is known of a network.
+        """What is known about a network.
 
         Args:
-            network: Its name: the outside host, by which it can be known again.
+            network: Its name: the outside host, which identifies it later.
             now_wall: Unix time, seconds.
         """
         return self._loaded(now_wall).recall(network, now_wall)

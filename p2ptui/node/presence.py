@@ -1,7 +1,7 @@
-"""Whether a node lives at an address that does not answer STUN.
+"""Whether there is a node at an address that does not answer STUN.
 
-A node answers a stranger's Ping: our own with an Error that asks for a handshake, the reference's
-with a Pong. Either shows that UDP passes to there, and that only STUN is missing.
+A node answers a stranger's Ping: ours with an Error that asks for a handshake, the reference's with
+a Pong. Either shows that UDP gets there, and that only STUN is missing.
 """
 
 import asyncio
@@ -20,10 +20,14 @@ from p2ptui.wire.message import Envelope, MessageType, PingPayload
 
 SENDS: Final = 3
 PAUSE_S: Final = 0.4
-"""Between two Pings, and after the last: together within what a silent STUN server is given."""
+"""Between two Pings, and after the last: together within the time that a silent STUN server
+gets.
+"""
 
 PADDING: Final = 64
-"""Characters of the Ping's nonce: an Error fits three times the bytes of a Ping that has them."""
+"""Characters of the Ping's nonce: they make the Ping long enough for an Error of three times its
+size.
+"""
 
 BATCH: Final = 16
 
@@ -35,14 +39,14 @@ async def is_node_at(
     rng: random.Random,
     gate: Gate | None = None,
 ) -> bool:
-    """Whether somebody at an address speaks the protocol of the nodes.
+    """Whether anyone at an address speaks the node protocol.
 
     Args:
         open_socket: Opens a socket at a local address.
         local_host: Where to open it.
-        address: Whom to ask: a literal IP address and a port.
-        rng: Where ids come from.
-        gate: Grants the Pings; None for one of its own.
+        address: The address to ask: a literal IP address and a port.
+        rng: The source of ids.
+        gate: Grants the Pings; None makes a new one.
 
     Raises:
         BindError: The socket cannot be opened.

@@ -1,4 +1,4 @@
-"""The sockets of tests beside a node's own: how they are opened, bound and asked from."""
+"""The sockets of tests, beside a node's own: how they are opened, bound and used."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -19,11 +19,11 @@ from p2ptui.node.stun_contact import FindRefusal
 from p2ptui.wire.address import Address, ip_version
 
 OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
-"""Opens a socket as the node's own was opened."""
+"""Opens a socket in the way in which the node's own was opened."""
 
 
 def probe_opener(open_plain: OpenPlain) -> OpenSocket:
-    """What opens the sockets of tests on the network that a node's own socket is on."""
+    """A function that opens test sockets on the network of the node's own socket."""
 
     async def open_probe(address: Address, *, unfragmented: bool = False) -> DatagramSocket:
         if open_plain is open_udp:
@@ -34,7 +34,9 @@ def probe_opener(open_plain: OpenPlain) -> OpenSocket:
 
 
 def refusal_finder(open_plain: OpenPlain, gate: Gate) -> FindRefusal | None:
-    """What asks whether a machine says itself that nothing listens; None: this network cannot."""
+    """A function that asks whether a machine itself says that nothing listens; None if this network
+    cannot.
+    """
     return partial(find_refusal, gate=gate) if open_plain is open_udp else None
 
 
@@ -42,10 +44,10 @@ class ProbeSockets:
     """Opens sockets for tests.
 
     Args:
-        open_socket: Opens one.
-        rng: Where ids come from.
-        host: Where they are bound: one IP address, or None for whichever fits.
-        counters: Where what is asked from them is counted; None where nobody looks.
+        open_socket: Opens a socket.
+        rng: The source of ids.
+        host: Where they are bound: one IP address, or None for any that fits.
+        counters: Counts what is sent from them; None if nobody reads it.
     """
 
     def __init__(
@@ -57,17 +59,17 @@ class ProbeSockets:
     ) -> None:
         self.open = open_socket
         self.gate = new_gate(counters)
-        """Grants what is asked from them."""
+        """Grants what is sent from them."""
         self._rng = rng
         self._host = host
 
     @cached_property
     def own_hosts(self) -> set[str]:
-        """The IP addresses of this machine; read for the first test that asks."""
+        """The IP addresses of this machine; read by the first test that needs them."""
         return {host.partition("%")[0] for host in local_addresses()}
 
     def host(self, version: int) -> str:
-        """Where a socket of this version of IP is bound."""
+        """Where a socket of this IP version is bound."""
         if self._host is not None and ip_version(self._host) == version:
             return self._host
         return "::" if version == 6 else "0.0.0.0"
@@ -84,7 +86,7 @@ class ProbeSockets:
         return client
 
     async def is_node(self, address: Address) -> bool:
-        """Whether a node answers small datagrams at an address, which need not answer others."""
+        """Whether a node answers small datagrams at an address; it need not answer others."""
         try:
             host = self.host(ip_version(address[0]))
             return await is_node_at(self.open, host, address, self._rng, self.gate)

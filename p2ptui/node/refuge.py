@@ -1,8 +1,8 @@
-"""While no server that a node was told to join is up: one that those have told of.
+"""Joins another server that this node was told of while none of its own servers is up.
 
-Whoever names an address might want a node to send there. So one at a time is asked, each a few
-times in a while whoever names it, by an ordinary handshake with the id that was named; and none as
-long as another server is up.
+Anyone who names an address might want a node to send there. So one address at a time is asked, each
+only a few times in a while no matter who names it, with an ordinary handshake for the named id; and
+none as long as another server is up.
 """
 
 import asyncio
@@ -35,36 +35,42 @@ ATTEMPT_S: Final = 2.0
 TRIES_AFTER_S: Final = (0.0, 3.0, 30.0, 200.0)
 TRIES: Final = len(TRIES_AFTER_S)
 TRIES_WITHIN_S: Final = 600.0
-"""One address is asked so often in so long, not sooner than at these times after the first one,
-whoever names it: the server may be up again soon, or only when its machine was started anew."""
+"""One address is asked this often within this time, not sooner than at these times after the first
+attempt, no matter who names it: the server may be up again soon, or only after its machine
+restarts.
+"""
 
 HANDED_OVER_S: Final = 0.5
-"""The server that this node goes back to tells the others of it by then. So long it keeps the one
-that it leaves: meanwhile it is in all lists."""
+"""By then the server that this node returns to has told the others about it. The node keeps its
+session with the other server for this long: until then it stays in all lists.
+"""
 
 TRIES_OF_HOST: Final = 12
-"""One host, whichever of its ports are named: three servers may be on one machine."""
+"""Attempts at one host, whichever of its ports are named: three servers may be on one machine."""
 
 HELD_S: Final = 1.0
-"""A session that lasted this long shows that the named server exists and wants this node, so tries
-at it no longer count. It is short because a node's own server may be up again after two seconds."""
+"""A session that lasted this long shows that the named server exists and accepts this node, so
+attempts at it no longer count. It is short because a node's own server may be up again after two
+seconds.
+"""
 
 MAX_ASKED: Final = 256
-"""Addresses, and hosts, of which it is known how often they were asked; with more, none is."""
+"""Addresses, and hosts, whose attempts are counted; beyond this, none is asked."""
 
 
 class Refuge:
-    """Joins a server that this node was told of, and leaves it for one that it was told to join.
+    """Joins a server that other servers named, and leaves it for one that it was told to join.
 
     Args:
-        home: Says when one is wanted, and which there are.
-        connect: Shakes hands within seconds with a node at the first of its addresses.
-        say_goodbye: To the node at an address.
-        is_kept: Whether an address is that of a server that is kept joined.
+        home: Says when one is wanted, and which servers there are.
+        connect: Shakes hands, within a number of seconds, with a node at the first of its
+            addresses.
+        say_goodbye: Says goodbye to the node at an address.
+        is_kept: Whether a server that is kept joined has this address.
         now: The time, seconds.
         rng: For the jitter of pauses.
         begin: Starts a task that the node owns.
-        count: Called with a cause for each server that is not asked for want of room.
+        count: Called with a cause for each server that is not asked for lack of room.
     """
 
     def __init__(
@@ -87,14 +93,15 @@ class Refuge:
         self._begin = begin
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        """There is another home, or none any more."""
+        """Set when there is another home, or none any more."""
         self._seen: tuple[bool, Sequence[ToldServer]] = False, ()
-        """Whether one was wanted, and which there were, when that was looked at."""
+        """Whether a server was wanted, and which ones there were, at the last look."""
         self._joined: BoundedTable[Address, float] = BoundedTable(
             MAX_OTHER_SERVERS, refuses=True, full="told_servers_full", count=count
         )
-        """Where those are that were asked, and have not failed; and since when each is joined,
-        infinity while it is being asked."""
+        """The servers that were asked and have not failed, with the time since which each has been
+        joined: infinity while it is being asked.
+        """
         self._asked: BoundedTable[Address, tuple[int, float]] = BoundedTable(
             MAX_ASKED,
             refuses=True,
@@ -102,7 +109,7 @@ class Refuge:
             lifetime_s=TRIES_WITHIN_S,
             count=count,
         )
-        """How often, and when for the first time."""
+        """How often each was asked, and when first."""
         self._hosts: BoundedTable[str, int] = BoundedTable(
             MAX_ASKED,
             refuses=True,
@@ -121,7 +128,7 @@ class Refuge:
             self._task = self._begin(self._run(), "another server")
 
     async def _run(self) -> None:
-        """Until a server is the home that this node was told to join."""
+        """Run until a server that this node was told to join is its home."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._news.clear()
@@ -152,7 +159,7 @@ class Refuge:
 
     async def _ask_all(self) -> None:
         for address in [where for where in self._joined if not self._home.has_session_at(where)]:
-            self._let_go(address)  # that one has died too
+            self._let_go(address)  # that server has died too
         for told in self._home.told:
             if not self._home.is_wanted:
                 return
@@ -172,8 +179,8 @@ class Refuge:
         )
 
     def _let_go(self, address: Address) -> None:
-        """A server is not used any more. If it served for a while it may be asked as if for the
-        first time: or a node whose own server dies again and again would soon have none to go to.
+        """Stop using a server. If it served for a while it counts as never asked: otherwise a node
+        whose own server dies again and again would soon have no server to go to.
         """
         joined_at = self._joined.pop(address)
         if joined_at is None or self._now() < joined_at + HELD_S:
@@ -206,14 +213,16 @@ class Refuge:
             )
 
     async def _wait(self, seconds: float) -> None:
-        """Unless there are news sooner."""
+        """Wait, or return sooner on news."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
 
 
 def _note(table: BoundedTable[KeyT, ValueT], key: KeyT, value: ValueT, now: float) -> bool:
-    """Set what is known of a key, whose life begins with the first of it; whether there is room."""
+    """Set a value whose lifetime starts when its key is first set; return whether there was
+    room.
+    """
     if key in table:
         table.replace(key, value)
         return True

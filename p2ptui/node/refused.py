@@ -1,6 +1,6 @@
-"""Joined servers that are turned away for who they are: they stay in sight, with the reason.
+"""Joined servers that are refused because of their identity: they stay visible, with the reason.
 
-There is no session with such a node, hence no peer. But somebody wants it, and waits for it.
+There is no session with such a node, hence no peer. But the user wants it, and is waiting for it.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,27 +22,27 @@ _FAR: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A node that has answered, and is not let in."""
+    """A node that answered and is refused."""
 
     address: Address
     node_id: str
-    """The id of the node that was there before; what it says where none was."""
+    """The id of the node that was there before; if there was none, the id that it claims."""
     name: str
-    """What that was called."""
+    """The name of that node."""
     words: str
-    """Why it is not let in, and what to do."""
+    """Why it is refused, and what to do."""
     at: float
-    """When it was refused last, seconds."""
+    """When it was last refused, seconds."""
 
 
 class Refusals:
-    """Remembers whom this node has asked and turned away.
+    """Remembers the nodes that this node asked and refused.
 
     Args:
         endpoint: The node's protocol.
-        acquaintances: What is known of whoever comes.
+        acquaintances: What is known about other nodes.
         clock: The time, seconds.
-        is_wanted: Whether a server is to be joined now: as it was given, and where it is.
+        is_wanted: Whether a server is to be joined now, by its address as given and its actual one.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Refusals:
         self._refused.put(address, (node_id, keys, self._clock()))
 
     def settle(self, address: Address) -> None:
-        """There is a session with the node at an address."""
+        """There is now a session with the node at an address."""
         self._refused.pop(address)
 
     def shown(self) -> Mapping[str, Refused]:
-        """Those that are to be joined and would be refused again, by their addresses."""
+        """The servers that are to be joined and would be refused again, by their addresses."""
         shown: dict[str, Refused] = {}
         for address, (node_id, keys, at) in self._refused.items():
             asked = self._acquaintances.asked_as(address)
@@ -78,7 +78,7 @@ class Refusals:
                 continue
             if self._endpoint.peers.has_session_at(address):
                 continue
-            # The user may have settled it meanwhile.
+            # The user may have resolved it meanwhile.
             words = self._acquaintances.against_answer(address, node_id, keys)
             if words:
                 known = self._acquaintances.book.known
@@ -89,7 +89,7 @@ class Refusals:
 
 
 def view_of(refused: Refused, now: float) -> PeerView:
-    """A snapshot, as if it were a peer with which the handshake has failed."""
+    """A snapshot, as if it were a peer whose handshake failed."""
     ago_s = max(now - refused.at, 0.0)
     return PeerView(
         node_id=refused.node_id,
@@ -120,7 +120,7 @@ def view_of(refused: Refused, now: float) -> PeerView:
 
 
 def rank_of(refused: Refused, by: str) -> Any:
-    """Where it stands among peers that are sorted; `by` is one of `roster.RANKS`."""
+    """Its rank among sorted peers; `by` is one of `roster.RANKS`."""
     ranks: dict[str, Any] = {
         "status": list(PeerStatus).index(PeerStatus.FAILED),
         "name": refused.name.lower(),

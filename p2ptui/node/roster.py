@@ -1,4 +1,6 @@
-"""Everybody a node knows, in an order, without a snapshot of each: for tables of thousands."""
+"""All the nodes that a node knows, in an order, without a snapshot of each: for tables of
+thousands.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +24,10 @@ _STATUSES: Final = list(PeerStatus)
 _FAR: Final = math.inf
 
 _TRUSTS: Final = (Trust.CHANGED, Trust.OPEN, Trust.NEW, Trust.KNOWN, Trust.VERIFIED, None)
-"""What wants to be looked at goes first."""
+"""What needs attention goes first."""
 
 TRUST_KEY: Final = "trust:"
-"""Before a word of trust, where nodes are sought by that."""
+"""Prefix of a search for nodes by their trust."""
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
@@ -58,22 +60,22 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
     "proved": (lambda peer: peer.proved, lambda _: False),
     "trust": (lambda peer: _TRUSTS.index(trust_in(peer)), lambda _: len(_TRUSTS)),
 }
-"""What one may sort by, of peers and of other nodes."""
+"""Sort keys, for peers and for other nodes."""
 
 NAMES_HOLD_S: Final = 0.2
-"""Words are wanted at every key: of thousands of nodes they take milliseconds."""
+"""Names are wanted at every keystroke: for thousands of nodes they take milliseconds."""
 
 PART: Final = 500
-"""Peers that are looked at in one go: about half a millisecond."""
+"""Peers processed in one go: about half a millisecond."""
 
 
 class Roster:
-    """Peers and other nodes by a key that stays while they do.
+    """Peers and other nodes by a key that stays the same as long as they are there.
 
     Args:
         endpoint: The node's protocol.
         clock: Its clock, seconds.
-        refused: The servers that are to be joined and are turned away, by their addresses.
+        refused: The servers that are to be joined and are refused, by their addresses.
     """
 
     def __init__(
@@ -97,13 +99,13 @@ class Roster:
     def order(
         self, by: str = "name", *, descending: bool = False, containing: str = ""
     ) -> list[str]:
-        """The keys of all, sorted; those of equal rank by key, in either direction.
+        """The keys of all nodes, sorted; equal ranks by key, in either direction.
 
         Args:
             by: One of `RANKS`.
-            descending: The highest rank first.
-            containing: Only those with this in name, id or address; or `trust:WORD` for those of
-                this trust, or of one that begins so.
+            descending: Whether the highest rank comes first.
+            containing: Only nodes with this in their name, id or address; or `trust:WORD` for nodes
+                of this trust, or one that begins with it.
         """
         parts = self.order_in_parts(by, descending=descending, containing=containing)
         return list(parts)[-1]
@@ -111,21 +113,21 @@ class Roster:
     def order_in_parts(
         self, by: str = "name", *, descending: bool = False, containing: str = ""
     ) -> Iterator[list[str]]:
-        """What `order` does, so that others get their turn: of thousands it takes 20 ms.
+        """Do what `order` does, but let other tasks run in between: for thousands it takes 20 ms.
 
         Args:
             by: One of `RANKS`.
-            descending: The highest rank first.
+            descending: Whether the highest rank comes first.
             containing: As for `order`.
 
         Yields:
-            Nothing yet, after each part of the work, and at last the keys.
+            An empty list after each part of the work, and finally the keys.
         """
         self._note_others()
         others = list(self._others.values())
         of_peer, of_other = RANKS[by]
         with_id = self._endpoint.peers.with_id
-        # Not a tuple for each: ten thousand of them are new work for the garbage collector.
+        # Not a tuple for each: ten thousand tuples are new work for the garbage collector.
         ranks: dict[str, Any] = {}
         for number, peer in enumerate(list(self._endpoint.peers)):
             if number % PART == PART - 1:
@@ -140,7 +142,7 @@ class Roster:
             )
         ranks |= {other.node_id: of_other(other) for other in others if _fits(other, containing)}
         for key, refused in self._refused().items():
-            # Also while it is asked once more: what it is asked for is refused.
+            # Even while it is being asked once more: the request will be refused.
             ranks.pop(key, None)
             if _fits(view_of(refused, 0.0), containing):
                 ranks[key] = rank_of(refused, by)
@@ -151,7 +153,7 @@ class Roster:
         yield keys
 
     def look(self, key: str) -> Known | None:
-        """A snapshot of who has this key, if it is still there."""
+        """A snapshot of the node with this key, if it is still there."""
         peer = self._endpoint.peers.with_id(key)
         if peer is not None:
             return self._view(peer)
@@ -176,7 +178,9 @@ class Roster:
 
     @property
     def searched_ports(self) -> tuple[int, int] | None:
-        """The first and the last port on which nodes nearby are looked for; None if nobody does."""
+        """The first and last port on which nearby nodes are searched for; None if there is no
+        search.
+        """
         server = self._endpoint.config.server
         return server.discovery_port_range if server.enable_discovery else None
 
@@ -187,7 +191,7 @@ class Roster:
 
     @property
     def changed(self) -> int:
-        """Peers that are not who they were before, and servers that are turned away for that."""
+        """The number of peers whose identity has changed, and of servers refused for that."""
         return len(self._refused()) + sum(
             judged.judgement.trust is Trust.CHANGED and trust_in(peer) is Trust.CHANGED
             for peer in self._endpoint.peers
@@ -195,7 +199,7 @@ class Roster:
         )
 
     def servers(self) -> list[PeerView]:
-        """The peers that this node asked for a session by their addresses, and has one with."""
+        """The peers that this node asked for a session by address, and has one with."""
         now = self._clock()
         asked = self._endpoint.peers.initiated
         return [view(peer, now) for peer in asked if peer.is_joined_server]
@@ -206,11 +210,11 @@ class Roster:
         return peer.name if peer is not None and peer.info is not None else ""
 
     def name_with(self, node_id: str) -> str:
-        """The name of a peer, or of a node behind one: remote text; empty where nobody told."""
+        """The name of a peer, or of a node behind one: remote text; empty if unknown."""
         return self._endpoint.naming.name_of(node_id, self._clock())
 
     def names(self) -> Iterator[str]:
-        """Ids and names of all: words that mean one of them. Remote text."""
+        """Ids and names of all nodes: words that refer to one of them. Remote text."""
         if self._clock() - self._noted_at > NAMES_HOLD_S:
             self._note_others()
         for peer in self._endpoint.peers:
@@ -227,10 +231,10 @@ class Roster:
                 yield other.name
 
     def find(self, text: str) -> Known:
-        """Who is meant by an id, the beginning of one, a name or an address.
+        """The node meant by an id, the beginning of one, a name or an address.
 
         Raises:
-            UnknownPeerError: Nobody fits, or several do.
+            UnknownPeerError: None fits, or several do.
         """
         try:
             found = find_node(self._endpoint, text, self._clock())
@@ -256,7 +260,7 @@ class Roster:
         return self._view(found) if isinstance(found, Peer) else found
 
     def shell_target(self, node: Known) -> tuple[str, ...]:
-        """The arguments by which a one-shot command reaches a node; nothing where none is known."""
+        """The arguments with which a one-shot command reaches a node; empty if none are known."""
         return shell_target(self._endpoint, node)
 
     def _view(self, peer: Peer) -> PeerView:

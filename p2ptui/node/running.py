@@ -1,4 +1,4 @@
-"""What a running node shows to the outside."""
+"""The public state of a running node."""
 
 from collections.abc import Callable
 from enum import StrEnum

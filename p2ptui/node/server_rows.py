@@ -1,4 +1,4 @@
-"""The servers of a network as rows of a table, for a terminal: one way to say it everywhere."""
+"""The servers of a network as rows of a table, for a terminal: the same everywhere."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from p2ptui.wire.message import ListedServer
 
 COLUMNS: Final = ("NAME", "ID", "ADDRESS", "PEERS", "BROKER", "ROUND TRIP", "STATE")
 LEFT_OUT: Final = ("STATE",)
-"""Those that are left out where nothing stands in them."""
+"""Columns that are left out if they are empty."""
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3600
@@ -15,7 +15,7 @@ DAY_S: Final = 86_400
 
 
 def server_row(server: ListedServer) -> tuple[str, ...]:
-    """What stands in each of `COLUMNS`: harmless text."""
+    """The text for each of `COLUMNS`: harmless."""
     return (
         printable(server.name, 32) or "-",
         printable(server.id, 36),
@@ -28,7 +28,7 @@ def server_row(server: ListedServer) -> tuple[str, ...]:
 
 
 def broker_words(server: ListedServer) -> str:
-    """How a server is linked with the others, as far as whoever tells of it knows."""
+    """How a server is linked to the others, as far as the server that reported it knows."""
     if server.linked is not None:
         state = "up" if server.linked else "down"
         return state if server.linked_s is None else f"{state} for {time_words(server.linked_s)}"
@@ -38,7 +38,7 @@ def broker_words(server: ListedServer) -> str:
 
 
 def time_words(seconds: float) -> str:
-    """For how long something is so: `12 s`, `5 min`, `3 h`."""
+    """A duration: `12 s`, `5 min`, `3 h`."""
     for size, unit in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"

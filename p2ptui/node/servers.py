@@ -1,4 +1,6 @@
-"""A node's way to its servers: it meets them, keeps them joined, and notices when they are gone."""
+"""A node's way to its servers: it connects to them, keeps them joined, and notices when they are
+gone.
+"""
 
 import asyncio
 import random
@@ -27,7 +29,7 @@ _ENDS: Final = frozenset({PeerStatus.DISCONNECTED, PeerStatus.FAILED})
 
 
 class _Waiting:
-    """Who waits for something to happen to the peer at an address."""
+    """Tasks that wait for something to happen to the peer at an address."""
 
     def __init__(self) -> None:
         self._waiting: dict[Address, list[asyncio.Future[None]]] = {}
@@ -46,7 +48,7 @@ class _Waiting:
                 del self._waiting[address]
 
     def tell(self, address: Address) -> None:
-        """It happens now."""
+        """It happens now: wake them."""
         for future in self._waiting.pop(address, ()):
             if not future.done():
                 future.set_result(None)
@@ -61,11 +63,12 @@ class Servers:
         rng: For the jitter of pauses.
         begin: Starts a task that the node owns.
         require_running: Raises a LocalError once the node has ended.
-        pause_until_moved: Waits so many seconds, or until the machine has moved; whether it has.
+        pause_until_moved: Waits this many seconds, or until the machine has moved; returns whether
+            it has.
         is_node: Whether a node answers small datagrams at an address.
         book: The known nodes.
-        tell: Tells an event to all who read them.
-        is_real: Whether datagrams travel by the system's network, which tells of refusals.
+        tell: Tells an event to all readers.
+        is_real: Whether datagrams travel over the system's network, which reports refusals.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Servers:
         is_real: bool,
     ) -> None:
         self.acquaintances = Acquaintances(driven.endpoint, book, tell)
-        """What is known of whoever comes."""
+        """What is known about other nodes."""
         self._endpoint = driven.endpoint
         self.connector = Connector(
             driven.endpoint,
@@ -98,7 +101,7 @@ class Servers:
             self.acquaintances,
         )
         self.partings = Partings()
-        """Joined servers to which somebody said goodbye."""
+        """Joined servers to which the user said goodbye."""
         self._departures = _Waiting()
         self._silences = _Waiting()
         driven.endpoint.server_watch.on_silent.append(self._note_silence)
@@ -129,7 +132,7 @@ class Servers:
         self.acquaintances.is_kept = self.joining.is_kept
         self.acquaintances.kept_pin = self.joining.pin_at
         self.refusals = Refusals(driven.endpoint, self.acquaintances, driven.clock, self._is_wanted)
-        """Whom this node has asked and turned away."""
+        """Nodes that this node asked and refused."""
         self.network = Network(driven.endpoint, driven.call, driven.clock)
         """The servers of this node's network."""
 

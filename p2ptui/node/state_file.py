@@ -1,4 +1,6 @@
-"""A small JSON file that remembers something; one that cannot be used costs nothing but that."""
+"""A small JSON file that remembers something; an unusable file only means that nothing is
+remembered.
+"""
 
 import json
 import logging
@@ -22,7 +24,7 @@ class StateFile:
     Args:
         name: Its name there.
         what: What it remembers, in words.
-        path: Another place for it; without it and without a home there is none.
+        path: Another place for it; without this and without a home there is no file.
     """
 
     def __init__(self, name: str, what: str, path: Path | None = None) -> None:
@@ -31,7 +33,7 @@ class StateFile:
         self._path = path
 
     def read(self) -> Any:
-        """What is in it; None if there is nothing that can be used."""
+        """Its content; None if there is nothing usable."""
         path = self._file()
         if path is None:
             return None
@@ -41,7 +43,7 @@ class StateFile:
             return None
 
     def write(self, content: Any) -> None:
-        """Replace what is in it, all at once."""
+        """Replace its content atomically."""
         path = self._file()
         if path is None:
             return

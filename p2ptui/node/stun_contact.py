@@ -1,7 +1,8 @@
-"""The first questions to STUN servers: all at once, once more if nobody answers, and who is best.
+"""The first requests to STUN servers: all at once, once more if none answers, and the best is
+chosen.
 
-One budget holds for looking names up and for waiting: a server whose address is known is asked
-at once, and no slow name is waited for longer than the servers are.
+One time budget covers looking names up and waiting: a server whose address is known is asked at
+once, and no slow name is waited for longer than the servers are.
 """
 
 import asyncio
@@ -27,45 +28,50 @@ from p2ptui.node.stun_servers import (
 from p2ptui.wire.address import Address, ip_version
 
 BUDGET_S: Final = 2.6
-"""For look-up and contact together: "blocked" is said within three seconds."""
+"""For look-up and contact together: "blocked" is reported within three seconds."""
 
 AGAIN_S: Final = 0.8
-"""After so much silence from everybody a second socket asks: a NAT may lose all packets of one
-flow, as where the outside port that it computes for it is taken."""
+"""After this much silence from all servers a second socket asks: a NAT may lose all packets of one
+flow, as when the outside port that it computes for the flow is taken.
+"""
 
 GRACE_S: Final = 0.05
-"""After the first answer, and twice its round trip: one that can do more may be a little slower."""
+"""Wait after the first answer, besides twice its round trip: a server that can do more may be a
+little slower.
+"""
 
 OWN_SIDE_S: Final = 0.4
-"""After the first answer, while all who answered see this machine's own address: they may be on
-this side of a NAT, and those beyond it are further away."""
+"""Wait after the first answer, while all servers that answered see this machine's own address: they
+may be on this side of a NAT, and those beyond it are further away.
+"""
 
 SETTLED_S: Final = 1.2
-"""Until then a second server is waited for where one alone does not show the mapping."""
+"""Until then a second server is waited for if one alone does not show the mapping."""
 
 IPV4_FIRST_S: Final = 0.9
-"""IPv6 is taken after this where IPv4 is still silent: a report may take two seconds, and at
-10 % loss each way IPv4 is silent for so long once in 4,000 times."""
+"""After this, IPv6 is taken if IPv4 is still silent: a report may take two seconds, and at 10 %
+loss each way IPv4 is silent for this long once in 4,000 times.
+"""
 
 OpenClient: TypeAlias = Callable[[int], Awaitable[StunClient]]
-"""Opens a client for a version of IP, 4 or 6."""
+"""Opens a client for an IP version, 4 or 6."""
 FindRefusal: TypeAlias = Callable[[Address], Awaitable[str | None]]
-"""As `p2ptui.io.refusal.find_refusal`."""
+"""See `p2ptui.io.refusal.find_refusal`."""
 IsNode: TypeAlias = Callable[[Address], Awaitable[bool]]
-"""Whether a node lives at an address, as far as can be found out in a second."""
+"""Whether there is a node at an address, as far as can be found out in a second."""
 
 
 class FirstContact:
-    """Asks as long as `asking` lasts: also who is late serves as one more witness.
+    """Asks as long as `asking` lasts: a late answer still counts as one more witness.
 
     Args:
-        targets: The servers, by their texts.
-        open_client: Opens sockets; who gave it closes them.
+        targets: The servers, by the text in which they were given.
+        open_client: Opens sockets; the caller closes them.
         own_hosts: The IP addresses of this machine; a socket's own may be added.
         announced: Which servers are joined nodes.
         resolve: Looks a name up.
-        find_refusal: Asks whether a machine says itself that nothing listens at an address.
-        is_node: Asks whether a node lives at an address.
+        find_refusal: Asks whether a machine itself says that nothing listens at an address.
+        is_node: Asks whether there is a node at an address.
     """
 
     def __init__(
@@ -97,7 +103,7 @@ class FirstContact:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
-        """Ask; at the end everything is given up that is still waited for."""
+        """Ask; at the end everything still pending is given up."""
         async with asyncio.TaskGroup() as self._group:
             try:
                 for text, address in self._targets:
@@ -119,7 +125,7 @@ class FirstContact:
 
     @property
     def servers(self) -> list[KnownServer]:
-        """All, in the order in which they were given."""
+        """All servers, in the order in which they were given."""
         return [
             server
             for text, _ in self._targets
@@ -127,13 +133,13 @@ class FirstContact:
         ]
 
     def of_version(self, version: int) -> list[KnownServer]:
-        """Those of a version of IP."""
+        """The servers of an IP version."""
         return [s for s in self.servers if s.address and ip_version(s.address[0]) == version]
 
     async def choose(self) -> KnownServer | None:
         """The quickest server, or one a little slower that can do more; None if all are silent.
 
-        IPv4 goes first: it is IPv4 that is translated.
+        IPv4 is preferred: it is IPv4 that NATs translate.
 
         Raises:
             BindError: No socket could be opened at all.
@@ -171,7 +177,7 @@ class FirstContact:
         return sum(server.mapped is not None for server in self.of_version(version))
 
     def _pick(self, version: int) -> tuple[KnownServer | None, float | None]:
-        """The best of a version, if that is clear; else until when others are waited for."""
+        """The best of an IP version, if that is clear; else until when others are waited for."""
         answered = beyond_nat(self.of_version(version), self._own_hosts)
         if not answered:
             return None, None
@@ -213,7 +219,7 @@ class FirstContact:
         self._changed.set()
 
     async def _ask_in_turn(self, servers: Sequence[KnownServer]) -> None:
-        """Ask one address of a name after the other, until one has answered (RFC 8305)."""
+        """Ask one address of a name after the other, until one answers (RFC 8305)."""
         for server in servers:
             self._known[server.text].append(server)
             await self._ask(server)

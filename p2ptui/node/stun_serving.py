@@ -23,11 +23,11 @@ class StunServing:
     """The STUN server of a node; without `open` it serves nothing.
 
     Args:
-        endpoint: Answers.
+        endpoint: The node's protocol, which answers.
         connector: Resolves the partner's name.
         local_address: Where the node's own socket is bound.
-        clock: Seconds that only go forward.
-        flush: Lets what was asked of the endpoint happen.
+        clock: A monotonic clock, seconds.
+        flush: Carries out what was asked of the endpoint.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class StunServing:
         self._flush = flush
         self._sockets = StunSockets({})
         self.partner: list[str] = []
-        """Kept connected to like a server that was joined."""
+        """Kept connected to like a joined server."""
 
     async def open(self, options: StunServerOptions, open_socket: Open) -> None:
-        """Bind the sockets and find the partner; what cannot be had is warned of.
+        """Bind the sockets and find the partner; warn about whatever is missing.
 
         Args:
             options: `[stun_server]` of the configuration.
@@ -63,7 +63,8 @@ class StunServing:
                 )
                 for partner in partners:
                     require_other_node(partner, self._local_address)
-                # It replies over the IP version that it is met by, and IPv4 is where the NATs are.
+                # The partner replies over the IP version that it is met over, and IPv4 is where the
+                # NATs are.
                 self._connector.met_over_ipv4 = {parse_address(options.partner)}
                 self.partner = [options.partner]
             except LocalError as error:
@@ -84,14 +85,14 @@ class StunServing:
         )
 
     async def run(self) -> None:
-        """Take what arrives, until cancelled."""
+        """Handle what arrives, until cancelled."""
         await self._sockets.run(self._receive, self._flush)
 
     def _receive(self, data: bytes, source: Address, place: Place) -> None:
         self._endpoint.stun.receive(data, source, place, self._clock())
 
     def send(self, reply: StunReplyDue) -> None:
-        """Send a reply from the place that was asked for, if it is there."""
+        """Send a reply from the requested place, if it exists."""
         self._sockets.send(reply.place, reply.data, reply.to)
 
     def close(self) -> None:

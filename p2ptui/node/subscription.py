@@ -1,4 +1,4 @@
-"""The readers of a node's events: each is bounded, and honest about what it missed."""
+"""The readers of a node's events: each is bounded, and told what it missed."""
 
 import asyncio
 import weakref
@@ -22,24 +22,25 @@ from p2ptui.core.readers import ReaderRoom, Readers
 from p2ptui.errors import LocalError
 
 MAX_TRACED_BYTES: Final = 16 << 20
-"""Traced messages that may wait for a reader, whatever their number: one may have a megabyte."""
+"""Traced messages that may wait for a reader, in total: one message may have a megabyte."""
 
 MAX_LISTED_BYTES: Final = 1 << 20
-"""Lists of nodes and routes, and texts of errors, that may wait for a reader, in memory. One list
-may have a thousand entries."""
+"""Lists of nodes and routes, and error texts, that may wait for a reader, in memory. One list may
+have a thousand entries.
+"""
 
 _ENTRY_BYTES: Final = 400
 _TEXT_BYTES: Final = 60
-"""About what an entry of a list, and a short text, take in memory."""
+"""Approximate memory of a list entry or a short text."""
 
 _LISTS: Final = frozenset({PeersDiscovered, RoutesReceived, ErrorReceived})
-"""What has lists and texts."""
+"""Events with lists and texts."""
 
 _Data: TypeAlias = DataReceived | RelayDataReceived
 
 _DATA: Final = frozenset({DataReceived, RelayDataReceived})
 _OF_DATA: Final = _DATA | {DataDropped}
-"""By their types: a look into a set costs less than a look along a union."""
+"""As types: a set look-up is cheaper than checking against a union."""
 
 
 class Subscription(AsyncIterator[Event]):
@@ -51,11 +52,12 @@ class Subscription(AsyncIterator[Event]):
     Args:
         limit: Events other than Data that may wait for the reader.
         room: The reader's room for Data; None if it wants none.
-        awaited: Where it is while a task waits for its next event. The event loop holds no such
-            task, so that one whose maker has forgotten it would vanish with what it reads.
-        wants: Whether it gets an event, asked as that is told; all without it. Data that it does
-            not want counts as read. It must be quick. What it raises ends this subscription, and
-            is raised to the reader after what already waits.
+        awaited: Holds it while a task waits for its next event. The event loop keeps no reference
+            to such a task, so a task that its creator forgot would vanish together with its
+            subscription.
+        wants: Called with each event as it happens; returns whether the reader gets it; None: all.
+            Data that it does not want counts as read. It must be quick. If it raises, the reader
+            gets the exception after the waiting events, and this subscription ends.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Subscription(AsyncIterator[Event]):
         self._dropped = 0
         self._closed = False
         self._error: Exception | None = None
-        """What `wants` raised, until the reader is told."""
+        """What `wants` raised, until the reader gets it."""
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, event: Event) -> None:
@@ -93,7 +95,7 @@ class Subscription(AsyncIterator[Event]):
             try:
                 is_wanted = self._wants(event)
             except Exception as error:
-                # It is the reader's mistake: neither the node nor other readers have part in it.
+                # It is the reader's mistake: neither the node nor other readers are affected.
                 self._error = error
                 self.close()
                 return
@@ -109,7 +111,7 @@ class Subscription(AsyncIterator[Event]):
                 return
             self._count(event, 1)
         if self._dropped:
-            # Where they are missing, the reader is told; that takes a place of its own.
+            # The reader is told where events are missing; that takes a place of its own.
             self._events.append(EventsDropped(self._dropped))
             self._dropped = 0
         self._events.append(event)
@@ -126,7 +128,7 @@ class Subscription(AsyncIterator[Event]):
         return not listed or self._listed_bytes + listed <= MAX_LISTED_BYTES
 
     def _count(self, event: Event, sign: int) -> None:
-        """An event waits (1), or waits no more (-1)."""
+        """An event starts (1) or stops (-1) waiting."""
         self._news += sign
         if isinstance(event, MessageTraced):
             self._traced_bytes += sign * event.size_bytes
@@ -134,7 +136,7 @@ class Subscription(AsyncIterator[Event]):
             self._listed_bytes += sign * listed_bytes(event)
 
     def _merge(self, event: DataDropped) -> bool:
-        # Who sends too much must not push out what others tell.
+        # A sender that sends too much must not push out what others say.
         last = self._events[-1] if self._events else None
         if not isinstance(last, DataDropped) or last.node_id != event.node_id:
             return False
@@ -192,10 +194,10 @@ class Subscription(AsyncIterator[Event]):
             self.room.read(carrier_of(event), data_bytes(event))
 
     def take(self, limit: int) -> list[Event]:
-        """Take at most `limit` events that are waiting already; never blocks.
+        """Take at most `limit` events that are already waiting; never blocks.
 
         Raises:
-            Exception: No event waits, and `wants` has raised this error.
+            Exception: No event is waiting, and `wants` has raised this error.
         """
         taken: list[Event] = []
         with suppress(IndexError):
@@ -210,18 +212,18 @@ class Subscription(AsyncIterator[Event]):
 
 
 class Subscriptions:
-    """All who read the events of a node.
+    """All readers of a node's events.
 
     Args:
-        readers: The rooms that they have for Data.
-        handle_read: Told, at most once for each turn of the event loop, that one has read Data.
+        readers: Their room for Data.
+        handle_read: Called when one has read Data, at most once for each turn of the event loop.
     """
 
     def __init__(self, readers: Readers, handle_read: Callable[[], None]) -> None:
-        # Not held here: a reader that its owner has forgotten must hold up nobody.
+        # Weak references: a reader that its owner has forgotten must hold up nobody.
         self._references: list[weakref.ref[Subscription]] = []
         self._awaited: set[Subscription] = set()
-        """Those that are held: a task waits for their next event."""
+        """Subscriptions held strongly: a task waits for their next event."""
         self._readers = readers
         self._handle_read = handle_read
         self._loop = asyncio.get_running_loop()
@@ -243,12 +245,12 @@ class Subscriptions:
         wants: Callable[[Event], bool] | None = None,
         key: str = "",
     ) -> Subscription:
-        """What happens from now on.
+        """Subscribe to what happens from now on.
 
         Args:
             limit: Events other than Data that may wait for the reader.
-            reader_bytes: Bytes of Data that may wait for it; None: it wants none.
-            key: If not empty, it gets no Data that can have no such key.
+            reader_bytes: Bytes of Data that may wait for it; None: it gets no Data.
+            key: If not empty, it gets only Data that may have this key.
             wants: Whether it gets an event; see `Subscription`.
         """
         room = None if reader_bytes is None else self._readers.open(reader_bytes, key)
@@ -258,13 +260,13 @@ class Subscriptions:
         return subscription
 
     def end(self, subscription: Subscription) -> None:
-        """End one."""
+        """End one subscription."""
         subscription.close()
         self._references = [each for each in self._references if each() is not subscription]
 
     def tell(self, event: Event) -> None:
-        """Tell all of them."""
-        for reference in self._references:  # another list, where one comes or goes meanwhile
+        """Tell all readers an event."""
+        for reference in self._references:  # replaced, not modified, if one comes or goes meanwhile
             subscription = reference()
             if subscription is not None:
                 subscription.put(event)
@@ -277,7 +279,7 @@ class Subscriptions:
         self._references = []
 
     def _note_read(self) -> None:
-        # It may come from wherever a reader that nobody holds is collected, any thread included.
+        # It may be called wherever an unreferenced reader is collected, in any thread.
         if not (self._read_noted or self._closed or self._loop.is_closed()):
             self._read_noted = True
             self._loop.call_soon_threadsafe(self._take_read)
@@ -289,7 +291,7 @@ class Subscriptions:
 
 
 def _reads(room: ReaderRoom, event: Event) -> bool:
-    """Whether an event about Data is for a reader: of a payload as its room has said."""
+    """Whether an event about Data is for a reader; for a payload, as its room decides."""
     if not room.key:
         return True
     if isinstance(event, DataReceived):
@@ -298,14 +300,14 @@ def _reads(room: ReaderRoom, event: Event) -> bool:
 
 
 def carrier_of(event: _Data) -> str:
-    """Whose share of a reader's room a message takes."""
+    """The node whose share of a reader's room a message takes."""
     if isinstance(event, DataReceived):
         return event.carrier_id or event.node_id
     return event.server_id
 
 
 def listed_bytes(event: Event) -> int:
-    """About what the lists and texts of an event take in memory beside the event."""
+    """Approximate memory of an event's lists and texts, beyond the event itself."""
     if isinstance(event, PeersDiscovered):
         texts = sum(len(entry.capabilities) for entry in event.joined)
         return _ENTRY_BYTES * len(event.joined) + _TEXT_BYTES * (texts + 2 * len(event.left))

@@ -1,4 +1,6 @@
-"""What a traversal needs of the machine: the facts of the NAT, further sockets, predicted ports."""
+"""What a traversal needs from the machine: facts about the NAT, further sockets, predicted
+ports.
+"""
 
 import asyncio
 import logging
@@ -41,11 +43,11 @@ SAMPLES: Final = 8
 WISHES: Final = frozenset(
     {DatagramDue, NatFactsWanted, SocketsWanted, FlowProbeWanted, SocketsDone}
 )
-"""The events that ask for something."""
+"""The events that request something."""
 
 
 class TraversalSupport:
-    """Carries out what a traversal asks for; `close` ends all of it.
+    """Carries out the requests of traversals; `close` ends them all.
 
     Args:
         config: Every option.
@@ -53,7 +55,7 @@ class TraversalSupport:
         sock: The node's own socket.
         nat: The diagnosis.
         clock: The time on the endpoint's clock, seconds.
-        flush: Lets what was asked of the endpoint happen.
+        flush: Carries out what was asked of the endpoint.
         rng: Where transaction ids come from.
         begin: Starts a task that the node owns.
     """
@@ -86,9 +88,9 @@ class TraversalSupport:
         )
 
     def handle(self, event: Event) -> bool:
-        """Carry out what an event asks for; whether it asked for anything."""
+        """Carry out what an event requests; return whether it requested anything."""
         if type(event) not in WISHES:
-            return False  # as nearly all are
+            return False  # nearly always
         match event:
             case DatagramDue(0, data, to, ttl):
                 carry_out(self._socket, data, to, ttl)
@@ -113,7 +115,7 @@ class TraversalSupport:
         return True
 
     def stand_beside(self, sock: DatagramSocket | None) -> None:
-        """Use a socket of IP version 6 for all attempts, instead of the one before; None: none."""
+        """Use an IPv6 socket for all attempts, replacing the previous one; None: none any more."""
         standing = self._endpoint.traversal.standing
         if sock is None:
             standing.stand_beside(None, (), self._clock())
@@ -154,7 +156,7 @@ class TraversalSupport:
         try:
             while len(sockets) < wanted.count and len(self._sockets) < MAX_SOCKETS:
                 sock = await self._nat.open_probe((self._probe_host, 0))
-                # Entered at once: whatever ends this closes it.
+                # Entered at once, so that whatever ends this closes it.
                 sockets[self._enter(sock)] = sock
             if len(sockets) < wanted.count:
                 self._endpoint.counters.drop("sockets_full")
@@ -216,7 +218,7 @@ class TraversalSupport:
     # Ports.
 
     async def _predict(self, local_ports: list[int]) -> tuple[Address, ...]:
-        """The outside addresses that sockets will be given, in the order of their first use."""
+        """Predict the outside addresses of sockets, in the order of their first use."""
         options = prediction_options(self._config)
         server = await self._sampling_server()
         if server is None or not options.enable or (":" in server[0] and not options.enable_ipv6):
@@ -262,7 +264,7 @@ class TraversalSupport:
             await client.close()
 
     async def _sample(self, server: Address) -> tuple[Samples, str | None]:
-        """Begin several flows, one soon after the other, and see which ports they are given."""
+        """Begin several flows in quick succession, and see which ports they get."""
         ice = self._config.ice
         pause = 0.1
         sends = tuple(pause * number for number in range(ice.stun_retry_count + 1))

@@ -1,4 +1,4 @@
-"""A peer as the outside sees it: a snapshot that stays what it was."""
+"""A peer as seen from outside: a snapshot that does not change."""
 
 from dataclasses import dataclass
 
@@ -79,21 +79,23 @@ class PeerView:
 
 
 def judged_now(peer: Peer) -> Judged | None:
-    """What is known of who a peer is; None while its handshake has not told."""
+    """What is known about who a peer is; None until its handshake has told."""
     judged = peer.facts.judged
     if judged is not None and judged.met.id != peer.node_id:
-        return None  # that was another node at its address
+        return None  # this was about another node at its address
     return judged
 
 
 def trust_in(peer: Peer) -> Trust | None:
-    """The same in a word, without a snapshot."""
+    """The trust in a peer as a word, without a snapshot."""
     judged = judged_now(peer)
     return judged.judgement.trust if judged is not None else None
 
 
 def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
-    """Take a snapshot of `peer` at `now` (seconds); `peers` knows the name of who relays it."""
+    """Take a snapshot of `peer` at `now` (seconds); `peers` knows the name of the node that relays
+    it.
+    """
     rtt_s = peer.channel.rtt.latest
     info = peer.info
     datagram_bytes, datagram_limit = peer.channel.size_on_wire

@@ -1,8 +1,8 @@
-"""How a node is reached, said in one place: for tables and logs, and as arguments of a command.
+"""How a node is reached, in one place: for tables and logs, and as arguments of a command.
 
-A command that is shown must reach whom it names, for whoever runs it later, from a socket of its
-own. So an address stands for a node only where the node itself listens; who is met or relayed by
-a server is named by its id, and the server is where to begin.
+A displayed command must reach the node that it names when anyone runs it later, from a new socket.
+So an address stands for a node only if the node itself listens there; a node that is introduced or
+relayed by a server is named by its id, with the server as the starting point.
 """
 
 from p2ptui.core.addresses import relayed_node, visible_address
@@ -16,16 +16,14 @@ from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_a
 
 
 def own_address(node: Known) -> Address | None:
-    """A node's own address, as far as it is known and in use; None while others bring what it is
-    sent.
-    """
+    """A node's own address, as far as it is known and in use; None while others forward to it."""
     if isinstance(node, OtherNode):
         return None if node.is_elsewhere else node.address
     return None if node.path is Path.RELAY else node.address
 
 
 def way_words(node: Known) -> str:
-    """Where a node is, or by way of whom it is reached; harmless text."""
+    """Where a node is, or through which node it is reached; harmless text."""
     address = own_address(node)
     if address is not None:
         return format_address(address)
@@ -39,14 +37,14 @@ def way_words(node: Known) -> str:
 
 
 def shell_target(endpoint: Endpoint, node: Known) -> tuple[str, ...]:
-    """The arguments by which a one-shot command reaches a node, and nobody else.
+    """The arguments with which a one-shot command reaches this node, and no other.
 
     Args:
         endpoint: The protocol of the node that knows it.
-        node: Whom to reach.
+        node: The node to reach.
 
     Returns:
-        `HOST:PORT`, or an id and `--join HOST:PORT`; nothing where no such command is known.
+        `HOST:PORT`, or an id and `--join HOST:PORT`; empty if no such command is known.
     """
     peer = endpoint.peers.authenticated(node.node_id)
     if peer is not None and _listens(endpoint, peer):
@@ -56,9 +54,9 @@ def shell_target(endpoint: Endpoint, node: Known) -> tuple[str, ...]:
 
 
 def _listens(endpoint: Endpoint, peer: Peer) -> bool:
-    """Whether a stranger who sends to its address surely comes to this node."""
+    """Whether a stranger that sends to its address is certain to reach this node."""
     if any(entry.address == peer.address for entry in endpoint.introductions):
-        return False  # its NAT was opened for this node alone
+        return False  # its NAT is open only for this node
     if peer.is_joined_server:
         return True
     if not (peer.is_plain and peer.proved and peer.connection is None and peer.is_routing):
@@ -79,7 +77,7 @@ def _start_to(endpoint: Endpoint, node: Known, peer: Peer | None) -> Address | N
             if server is not None and server.is_joined_server:
                 return server.address
     if peer is not None:
-        # A client of this node: others find it here, as it is listed.
+        # A client of this node: others find it here, in this node's list.
         return _own_listening(endpoint) if peer.is_plain and not peer.initiated else None
     if isinstance(node, OtherNode) and not node.introduced and node.hops == 2:
         hop = endpoint.peers.authenticated(node.via)

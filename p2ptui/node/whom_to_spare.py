@@ -1,4 +1,6 @@
-"""Whom a node depends on right now: its peers, whom it looks for, and whom it is told to join."""
+"""The hosts that a node depends on right now: its peers, nodes that it looks for, servers it is to
+join.
+"""
 
 import asyncio
 import ipaddress
@@ -18,13 +20,13 @@ from p2ptui.wire.joined import parse_joined
 
 
 class DependencyFinder:
-    """Finds out whom the tests of a diagnosis must not have banned.
+    """Finds out which hosts the tests of a diagnosis must not get banned.
 
     Args:
         config: Every option.
         endpoint: The node's protocol.
-        named: Servers, `host:port` each, that a person named for such tests.
-        found_at: Where servers are that are kept joined, by what they were told as.
+        named: Servers, `host:port` each, that the user named for such tests.
+        found_at: Where the servers that are kept joined were found, by their addresses as given.
     """
 
     def __init__(
@@ -41,15 +43,15 @@ class DependencyFinder:
         self._looked_up: tuple[_Found, _Found] | None = None
 
     async def find(self) -> Dependencies:
-        """Who they are at this moment; names are looked up once, for a second at most.
+        """The hosts at this moment; names are looked up once, for a second at most.
 
-        Where one of a server that is to be joined is not found in that time, nobody can be told
-        from it, and everybody is spared.
+        If the name of a server to join is not found in that time, any host may be that server, and
+        all are spared.
         """
         if self._looked_up is None:
             self._looked_up = await self._look_up()
         told, named = self._looked_up
-        # Who is connected is spared by the address in use, whatever its name.
+        # A connected server is spared by the address in use, whatever its name.
         in_use = {peer.address for peer in self._endpoint.peers if peer.is_authenticated}
         unfound = [name for name in told.unfound if self._found_at.get(name) not in in_use]
         return Dependencies.on(
@@ -70,7 +72,7 @@ class DependencyFinder:
                 yield attempt.observed[0]
         for peer in endpoint.peers:
             wanted.add(peer.node_id)
-            # Of one that is relayed the server, which is depended on as well.
+            # For a relayed peer also the server, which the node depends on as well.
             yield from (visible_address(at)[0] for at in (peer.address, peer.sends_to))
         for entry in endpoint.introductions:
             if entry.node_id in wanted:
@@ -78,7 +80,7 @@ class DependencyFinder:
 
 
 class _Found(NamedTuple):
-    """Where servers are, and the names of those that were not found in time."""
+    """Where servers are, and the names of those not found in time."""
 
     hosts: list[str]
     unfound: list[Address]
@@ -103,22 +105,23 @@ async def _look_up(name: Address) -> list[str]:
 
 
 def why_spared(helper: Address | None, server: Address, depended: Dependencies) -> str | None:
-    """Why a server's peer must not send unasked, in words that follow the server's name.
+    """Why a server's peer must not send unsolicited datagrams, in words that follow the server's
+    name.
 
     Args:
-        helper: Where the server sees that peer; None if it does not say.
+        helper: The peer's address as the server sees it; None if it does not say.
         server: The server, which arranges it.
-        depended: Whom the node depends on.
+        depended: The hosts that the node depends on.
 
     Returns:
-        None where it may.
+        None if it may.
     """
     if not depended or plain_host(server[0]) in depended.named:
         return None
     ask = f"; ask with {OPTION} {format_address(server)}"
     if helper is None:
         return f"which does not say who would send: it could be a node in use{ask}"
-    # The server's own machine has other addresses for itself than others have for it.
+    # The server's own machine has other addresses for itself than others see.
     near = not ipaddress.ip_address(plain_host(helper[0])).is_global
     if near and ipaddress.ip_address(plain_host(server[0])).is_global:
         return f"whose peer may share its address, and could have it banned{ask}"

@@ -1,7 +1,7 @@
-"""The key exchange as the handshake carries it: three messages, and what is bound to them.
+"""The key exchange inside the handshake: three messages, and what is bound to them.
 
 Message 1 is text in the request, under a key of the caller's choice; message 2 is text in the
-response; message 3 is the rest of a binary frame (`frames.Message3`).
+response; message 3 follows the header of a binary frame (`frames.Message3`).
 
     initiator = Initiator(keys, number=mine, psk=psk)
     request = initiator.fill(encode_request(initiator.placeholder))   # repeated as it is
@@ -15,13 +15,13 @@ response; message 3 is the rest of a binary frame (`frames.Message3`).
 
         completed = responder.complete(decode_message_3(frame).message, now)
 
-The request leaves with the value of its key-exchange key in it; what both sides hash is a label and
-the request with as many zeros there, which is how the initiator's caller has written it first. So
-nobody can change or strip anything else in the request either. Where there is a network key, the
-pattern is XXpsk3 and only who has it can complete; else XX.
+The request is sent with the value of its key-exchange field filled in. Both sides hash a label and
+the request with that value replaced by as many zeros, which is how the initiator's caller first
+wrote it. So nobody can change or strip anything else in the request either. With a network key the
+pattern is XXpsk3, and only a side that has the key can complete it; otherwise it is XX.
 
-The session number that a side has chosen for itself travels as the first four bytes inside its
-message (2 or 3); the caller sees what follows.
+Each side's chosen session number is the first four bytes inside its message (2 or 3); the caller
+sees only what follows.
 """
 
 import binascii
@@ -43,21 +43,21 @@ from p2ptui.secure.noise import (
 from p2ptui.secure.transport import SessionKeys, Transport
 
 StaticKeys: TypeAlias = KeyPair
-"""The lasting X25519 key pair of a node: `StaticKeys(private, public)`, 32 bytes each."""
+"""The long-term X25519 key pair of a node: `StaticKeys(private, public)`, 32 bytes each."""
 
 LABEL: Final = b"p2ptui key exchange 1\0"
-"""Begins the prologue: nothing that is signed or hashed elsewhere begins so."""
+"""Begins the prologue: nothing that is signed or hashed elsewhere begins with it."""
 
 NUMBER_BYTES: Final = 4
 
 MESSAGE_2_OVERHEAD: Final = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
-"""Bytes of message 2 besides its payload: 100. As text it has 4 for each 3 of them."""
+"""Bytes of message 2 besides its payload: 100. As text, each 3 bytes take 4 characters."""
 
 PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3)}
-"""Those of a session, by name."""
+"""The patterns of a session, by name."""
 
 _FIRST_BYTES: Final = {XX.name: KEY_BYTES, XXpsk3.name: KEY_BYTES + TAG_BYTES}
-"""Message 1 holds an ephemeral key, and, where there is a network key, a tag."""
+"""Message 1 holds an ephemeral key and, with a network key, a tag."""
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
@@ -69,25 +69,25 @@ class Answer:
 
     payload: bytes
     remote_static: bytes
-    """The other side's X25519 public key: it has the private one."""
+    """The other side's X25519 public key, whose private key it has proved to own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A key exchange from the initiator's side, after message 2."""
+    """The result of a key exchange on the initiator's side, after message 2."""
 
     transport: Transport
     message_3: bytes
-    """To be sent, in its frame, and repeated until the first frame comes back."""
+    """To be sent in its frame, and repeated until the first frame comes back."""
     payload: bytes
     """What was inside message 2."""
     remote_static: bytes
-    """The other side's X25519 public key: it has the private one."""
+    """The other side's X25519 public key, whose private key it has proved to own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A key exchange from the responder's side, after message 3."""
+    """The result of a key exchange on the responder's side, after message 3."""
 
     transport: Transport
     payload: bytes
@@ -96,14 +96,15 @@ class Completed:
 
 
 def prologue_of(datagram: bytes, value: str) -> bytes:
-    """What both sides hash of the request: a label, and its bytes with zeros for the value.
+    """The part of the request that both sides hash: a label, and its bytes with zeros for the
+    value.
 
     Args:
         datagram: The request, exactly as it is on the wire.
-        value: The string in it that is the key-exchange key's value.
+        value: The string in it that is the value of the key-exchange field.
 
-    SecureError unless the value stands in the request exactly once, between quotation marks and
-    without escapes: else two requests could have one prologue.
+    SecureError unless the value occurs in the request exactly once, between quotation marks and
+    without escapes: otherwise two requests could have the same prologue.
     """
     quoted = b'"' + value.encode("utf-8", "replace") + b'"'
     before, found, after = datagram.partition(quoted)
@@ -113,8 +114,9 @@ def prologue_of(datagram: bytes, value: str) -> bytes:
 
 
 def ephemeral_of(value: str) -> bytes:
-    """Of a request's key exchange, what stays when the request is sent again with a retry token:
-    the pattern's name and the ephemeral key. SecureError if it is malformed."""
+    """The part of a request's key exchange that stays the same when the request is sent again with
+    a retry token: the pattern's name and the ephemeral key. SecureError if it is malformed.
+    """
     pattern, message = _read_value(value)
     return pattern.name.encode() + message[:KEY_BYTES]
 
@@ -134,11 +136,11 @@ class Initiator:
 
         Args:
             keys: The X25519 key pair of this node.
-            number: The session number that this side wants on frames for it.
-            psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
-            ephemeral: For tests and simulations only; else it is made anew.
+            number: The session number that frames sent to this side must carry.
+            psk: The network key, 32 bytes: the pattern is then XXpsk3, else XX.
+            ephemeral: For tests and simulations only; otherwise a new one is generated.
 
-        SecureError if the network key has another length.
+        SecureError if the network key has the wrong length.
         """
         _require_psk(psk)
         self.pattern: Final = XX if psk is None else XXpsk3
@@ -154,20 +156,20 @@ class Initiator:
 
     @property
     def by_network_key(self) -> bool:
-        """Whether it is an exchange that needs the network key."""
+        """Whether this exchange needs the network key."""
         return self.pattern.psks > 0
 
     @property
     def placeholder(self) -> str:
-        """What stands for the value in the request that `fill` is given: as many zeros."""
+        """Stands in for the value in the request passed to `fill`: as many zeros."""
         return "0" * len(_write_value(self.pattern, bytes(_FIRST_BYTES[self.pattern.name])))
 
     def fill(self, datagram: bytes) -> bytes:
-        """The request as it is to leave: as long, with message 1 where the placeholder was.
+        """The request to send: of the same length, with message 1 in place of the placeholder.
 
-        Where it must be repeated these same bytes are sent again. For a request that differs, as
-        with a retry token, call it anew: then only the answer to the new one counts.
-        SecureError unless the placeholder stands in it exactly once.
+        A repeated request is these same bytes again. For a request that differs, as one with a
+        retry token, call this again: then only the answer to the new one counts. SecureError unless
+        the placeholder occurs in it exactly once.
         """
         if self._is_over:
             raise SecureError(Reason.OUT_OF_TURN, "this key exchange is over")
@@ -186,11 +188,11 @@ class Initiator:
         return datagram.replace(_quoted(placeholder), _quoted(value))
 
     def read_answer(self, text: str) -> Answer:
-        """Read message 2, as it stood in the response.
+        """Read message 2 from the response.
 
-        Anybody on the path can answer in his own name, so the caller looks at who it was before
-        it says who it is itself. If that is the wrong one, or the message is refused, the exchange
-        goes on: the next answer is read as if this one had not come.
+        Anyone on the path can answer under its own identity, so the caller checks who answered
+        before it reveals its own identity. If it is the wrong node, or the message is refused, the
+        exchange goes on: the next answer is read as if this one had not come.
 
         SecureError if it is cut short, altered, or answers another request.
         """
@@ -204,10 +206,10 @@ class Initiator:
         return answer
 
     def finish(self, payload: bytes, now: float) -> Finished:
-        """Write message 3 to whom `read_answer` has read last; then this exchange is over.
+        """Write message 3 to the sender of the last answer read; then this exchange is over.
 
         Args:
-            payload: What goes inside message 3.
+            payload: The contents of message 3.
             now: On the caller's clock, in seconds.
 
         SecureError if no answer was read, or the payload is too long.
@@ -216,7 +218,7 @@ class Initiator:
         if state is None or answer is None or self._is_over:
             raise SecureError(Reason.OUT_OF_TURN, "no answer has been read")
         message_3 = state.write_message(_write_number(self._number) + payload)
-        self._is_over = True  # the same keys never seal from counter 0 twice
+        self._is_over = True  # the same keys must never seal from counter 0 twice
         sending, receiving = state.split()
         transport = Transport(
             SessionKeys(sending.key, receiving.key),
@@ -241,19 +243,19 @@ class Responder:
         accepts: Collection[str] | None = None,
         ephemeral: KeyPair | None = None,
     ) -> None:
-        """Read message 1. No key is used yet: that costs nothing to speak of.
+        """Read message 1. No key is used yet, so this costs almost nothing.
 
         Args:
             request: The request, exactly as it is on the wire.
-            value: The value of its key-exchange key.
+            value: The value of its key-exchange field.
             keys: The X25519 key pair of this node.
             psk: The network key, 32 bytes, if there is one.
-            accepts: Names of patterns that may be answered; without it XXpsk3 where there is a
-                network key, else XX. Where ids may come in without the network key: both.
-            ephemeral: For tests and simulations only; else it is made anew.
+            accepts: Names of patterns that may be answered; by default XXpsk3 with a network key,
+                else XX. Both, if some ids may come in without the network key.
+            ephemeral: For tests and simulations only; otherwise a new one is generated.
 
-        SecureError if the value is malformed or not in the request as it is, if its pattern is
-        unknown, or does not go with the network key, or if that has another length.
+        SecureError if the value is malformed or not in the request verbatim, if its pattern is
+        unknown or does not match the network key, or if that key has the wrong length.
         """
         _require_psk(psk)
         pattern, message_1 = _read_value(value)
@@ -271,11 +273,11 @@ class Responder:
         self._number = 0
 
     def answer(self, payload: bytes, *, number: int) -> str:
-        """Message 2, for the response; the keys are agreed on here, which costs the most.
+        """Write message 2, for the response; the keys are agreed here, which is the expensive part.
 
         Args:
-            payload: What goes inside; the one who asked is not known yet, and may read it.
-            number: The session number that this side wants on frames for it.
+            payload: The contents; the requester is not known yet, and may read it.
+            number: The session number that frames sent to this side must carry.
 
         SecureError if the request's key shares no secret, or the payload is too long.
         """
@@ -284,11 +286,11 @@ class Responder:
         return encode_text(message_2)
 
     def complete(self, message_3: bytes, now: float) -> Completed:
-        """Read message 3 (without its frame's header): now the other side is known.
+        """Read message 3 (without its frame's header), which shows who the other side is.
 
-        SecureError if it is cut short, altered, of another exchange, or, with
-        `Reason.NETWORK_KEY_DIFFERS`, if its key is right and its end does not authenticate. Then
-        all is as before, and the true one may still come.
+        SecureError if it is cut short, altered, from another exchange, or, with
+        `Reason.NETWORK_KEY_DIFFERS`, if its key is right but its end does not authenticate. Then
+        nothing has changed, and the genuine message may still come.
         """
         state = self._state
         try:
@@ -311,16 +313,16 @@ class Responder:
 
     @property
     def by_network_key(self) -> bool:
-        """Whether it is an exchange that needs the network key."""
+        """Whether this exchange needs the network key."""
         return self.pattern.psks > 0
 
 
 def is_first_to_rekey(own: bytes, other: bytes) -> bool:
-    """Where both sides have begun an exchange with each other at once: whether this side's goes on.
+    """Whether this side's exchange goes on when both sides have begun one with each other at once.
 
-    Then it leaves the other one's request unanswered; else it answers, and gives its own one up
-    when message 3 is there. So one set of keys comes out of it, and not two that each side prefers
-    its own of.
+    If so, it leaves the other side's request unanswered; otherwise it answers, and gives up its own
+    when message 3 arrives. So the result is one set of keys, rather than two of which each side
+    prefers its own.
 
     Args:
         own: This node's static public key; before any session, its id.
@@ -372,15 +374,16 @@ def encode_text(data: bytes) -> str:
 
 
 def decode_text(text: str) -> bytes:
-    """Bytes of what `encode_text` writes; SecureError for anything else, though it may mean the
-    same bytes."""
+    """Decode what `encode_text` writes; SecureError for anything else, even other spellings of the
+    same bytes.
+    """
     if text.isascii():
         raw = text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4)
         try:
             data = binascii.a2b_base64(raw)
         except binascii.Error:
             data = b""
-        if encode_text(data) == text:  # which nothing else is, whatever it reads as
+        if encode_text(data) == text:  # true only of the canonical spelling
             return data
     raise SecureError(Reason.MALFORMED, "a message of a key exchange is no base64url text")
 

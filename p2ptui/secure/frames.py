@@ -1,17 +1,17 @@
-"""What a secured session puts on the wire, written and strictly read.
+"""The frames of secured sessions, written and strictly parsed.
 
-Integers are unsigned and big-endian. The first bytes are those of binary frames (0xC0-0xFF, see
-`wire/frames`), far from the ones in use there; no JSON and no STUN message begins so.
+Integers are unsigned and big-endian. The first bytes are in the range of binary frames (0xC0-0xFF,
+see `wire/frames`), apart from those in use there; no JSON and no STUN message begins with them.
 
     SECURED          E0 | receiver's session u32 | counter u64 | sealed datagram | tag, 16 bytes
     MESSAGE_3        E1 | receiver's session u32 | Noise message 3
     UNKNOWN_SESSION  E2 | session u32 | counter u64
 
-The receiver of a frame has chosen its session number, and finds the keys by it. The header of a
-SECURED frame is the associated data of the rest, its counter the nonce. Inside is the datagram
-that would have been sent without a session: one JSON message or one frame. UNKNOWN_SESSION answers
-a SECURED frame, never anything else, and repeats its first two fields; it proves nothing but that
-its sender has seen that frame.
+The receiver of a frame has chosen the session number, and finds the keys by it. The header of a
+SECURED frame is the associated data of the rest, and its counter is the nonce. Inside is the
+datagram that would have been sent without a session: one JSON message or one frame. UNKNOWN_SESSION
+answers only a SECURED frame, and repeats its session and counter; it proves only that its sender
+has seen that frame.
 """
 
 import struct
@@ -31,7 +31,7 @@ HEADER_BYTES: Final = SECURED_HEADER.size
 """Type, session number and counter: 13 bytes."""
 
 SECURED_OVERHEAD: Final = HEADER_BYTES + TAG_BYTES
-"""A secured datagram is so much longer than the datagram itself: 29 bytes."""
+"""A secured datagram is this much longer than the datagram itself: 29 bytes."""
 
 LONGEST_BYTES: Final = HEADER_BYTES + MAX_MESSAGE_BYTES
 """Of a secured datagram."""
@@ -48,7 +48,7 @@ MAX_COUNTER: Final = 2**64 - 2
 
 @dataclass(frozen=True, slots=True)
 class UnknownSession:
-    """There is no such session, says somebody who was sent a frame for it."""
+    """Someone who was sent a frame for this session says that there is no such session."""
 
     session: int
     counter: int
@@ -56,7 +56,7 @@ class UnknownSession:
 
 @dataclass(frozen=True, slots=True)
 class Message3:
-    """The last message of a key exchange, for the session that the receiver has begun."""
+    """The last message of a key exchange; the receiver chose the session number."""
 
     session: int
     message: bytes
@@ -68,10 +68,11 @@ def secured_header(session: int, counter: int) -> bytes:
 
 
 def read_secured(frame: bytes) -> tuple[int, int] | None:
-    """Session number and counter of a secured datagram, or None where it is none: another type,
-    or too short to hold even an empty datagram, or with the counter that is reserved.
+    """Session number and counter of a secured datagram, or None if it is not one: another type, too
+    short to hold even an empty datagram, or with the reserved counter.
 
-    `transport.Transport.open` has the same checks in its own words, once for each datagram."""
+    `transport.Transport.open` repeats these checks inline, since it runs for each datagram.
+    """
     if not SECURED_OVERHEAD <= len(frame) <= LONGEST_BYTES:
         return None
     kind, session, counter = SECURED_HEADER.unpack_from(frame)
@@ -81,12 +82,14 @@ def read_secured(frame: bytes) -> tuple[int, int] | None:
 
 
 def session_of(frame: bytes) -> int:
-    """Which session a frame of this page names; of anything shorter than a header, some number."""
+    """The session that a frame of this module names; for anything shorter than a header, any
+    number.
+    """
     return int.from_bytes(frame[1:MESSAGE_3_HEADER_BYTES], "big")
 
 
 def counter_of(frame: bytes) -> int:
-    """The counter of a secured datagram that was read as one."""
+    """The counter of a secured datagram that `read_secured` accepted."""
     return int.from_bytes(frame[MESSAGE_3_HEADER_BYTES:HEADER_BYTES], "big")
 
 
@@ -96,7 +99,7 @@ def encode_message_3(message: Message3) -> bytes:
 
 
 def decode_message_3(frame: bytes) -> Message3 | None:
-    """Read one, or None where it is none."""
+    """Read a `Message3`; None if the frame is not one."""
     length = len(frame) - MESSAGE_3_HEADER_BYTES
     if not MIN_MESSAGE_3_BYTES <= length <= MAX_MESSAGE_BYTES or frame[0] != MESSAGE_3:
         return None
@@ -105,15 +108,16 @@ def decode_message_3(frame: bytes) -> Message3 | None:
 
 
 def encode_unknown_session(frame: bytes) -> bytes | None:
-    """The answer to a secured datagram of a session that is not known here, 16 bytes shorter than
-    the shortest of these; None where the frame is no secured datagram: then nothing is answered."""
+    """The answer to a secured datagram of an unknown session, 16 bytes shorter than the shortest of
+    these; None if the frame is not a secured datagram, which gets no answer.
+    """
     if read_secured(frame) is None:
         return None
     return bytes((UNKNOWN_SESSION,)) + frame[1:HEADER_BYTES]
 
 
 def decode_unknown_session(frame: bytes) -> UnknownSession | None:
-    """Read one, or None where it is none."""
+    """Read an `UnknownSession`; None if the frame is not one."""
     if len(frame) != HEADER_BYTES or frame[0] != UNKNOWN_SESSION:
         return None
     _, session, counter = SECURED_HEADER.unpack(frame)

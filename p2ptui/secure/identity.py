@@ -1,7 +1,7 @@
-"""Who a node is, beyond doubt: keys made from one seed, the id that follows from them, statements.
+"""A node's proved identity: keys made from one seed, the id that follows from them, statements.
 
-Whoever cannot do the key exchange with the X25519 key, or sign with the Ed25519 key, cannot be the
-id, since the id is a hash of both.
+The id is a hash of both public keys: a node that cannot do the key exchange with the X25519 key, or
+sign with the Ed25519 key, cannot claim it.
 """
 
 import base64
@@ -24,20 +24,22 @@ KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
 STATEMENT_LIFE_S: Final = 86_400.0
-"""For so long a statement holds; a node that runs on makes a new one in time."""
+"""How long a statement is valid; a running node makes a new one in time."""
 
 STATEMENT_SKEW_S: Final = 3_600.0
-"""Clocks differ by so much: one that expires later than its life and this from now is refused."""
+"""Tolerated clock difference: a statement that expires later than its life and this from now is
+refused.
+"""
 
 _ID_LABEL: Final = b"p2ptui node id 1\0"
 _SEED_LABEL: Final = b"p2ptui identity 1\0"
 _STATEMENT_LABEL: Final = b"p2ptui statement 1\0"
 _CLAIM: Final = struct.Struct(">B32s32s16sQ")
-"""Kind, the signer's two public keys, the subject's id, the last second at which it holds."""
+"""Kind, the signer's two public keys, the subject's id, the last second of its validity."""
 
 
 class StatementError(RemoteError):
-    """A statement that proves nothing; says why."""
+    """A statement that proves nothing; the text says why."""
 
 
 def id_of(x_public: bytes, ed_public: bytes) -> str:
@@ -48,7 +50,7 @@ def id_of(x_public: bytes, ed_public: bytes) -> str:
         ed_public: Ed25519, 32 bytes.
 
     Raises:
-        ValueError: One has another size.
+        ValueError: One of them has the wrong size.
     """
     if len(x_public) != KEY_BYTES or len(ed_public) != KEY_BYTES:
         raise ValueError("a public key has 32 bytes")
@@ -59,18 +61,18 @@ def id_of(x_public: bytes, ed_public: bytes) -> str:
 
 
 def is_made_of_keys(node_id: str) -> bool:
-    """Whether an id is of the kind that `id_of` makes, and no other program does: who has it has
-    keys, so that nobody on the way can make it look like a node without any.
+    """Whether an id is of the kind that only `id_of` makes. A node with such an id has keys, so
+    nobody on the path can make it look like a node without any.
 
     Args:
-        node_id: In canonical text.
+        node_id: In canonical form.
     """
     return node_id[14:15] == "8" and node_id[19:20] in ("8", "9", "a", "b")
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKeys:
-    """What others know of an identity.
+    """The public keys of an identity.
 
     Args:
         x_public: X25519, 32 bytes: for the key exchange.
@@ -87,17 +89,17 @@ class PublicKeys:
 
     @property
     def text(self) -> str:
-        """As they travel: 86 characters of base64url, without padding."""
+        """Their form on the wire: 86 characters of base64url, without padding."""
         raw = self.x_public + self.ed_public
         return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
 def read_keys(text: str, node_id: str) -> PublicKeys | None:
-    """Public keys as they travel; None if they are none, or another id is made of them.
+    """Read public keys in their form on the wire; None if malformed, or if they make another id.
 
     Args:
         text: The keys, as `PublicKeys.text`.
-        node_id: Whose they ought to be.
+        node_id: The id that they should make.
     """
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -109,11 +111,11 @@ def read_keys(text: str, node_id: str) -> PublicKeys | None:
 
 
 def load_primitives() -> None:
-    """Load all that keys and sessions take and that is slow to load, before time counts."""
+    """Load, before timing matters, everything slow to load that keys and sessions need."""
     import cryptography.hazmat.primitives.asymmetric.ed25519
     import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
 
-    KeyPair.generate()  # what is behind the functions is loaded by their first use
+    KeyPair.generate()  # what the functions need is loaded on their first use
 
 
 class Identity:
@@ -123,7 +125,7 @@ class Identity:
         seed: 32 bytes that nobody else knows; the keys are made from it by HKDF (RFC 5869).
 
     Raises:
-        ValueError: It has another size.
+        ValueError: It has the wrong size.
     """
 
     __slots__ = ("_ed_private", "_x_private_bytes", "id", "keys")
@@ -157,12 +159,11 @@ class Identity:
 
     @property
     def x_private_bytes(self) -> Secret:
-        """The private key of the key exchange, as the 32 bytes that it is made from (RFC 7748,
-        section 5)."""
+        """The private key of the key exchange, as its 32 bytes (RFC 7748, section 5)."""
         return self._x_private_bytes
 
     def sign(self, data: bytes) -> bytes:
-        """Sign: 64 bytes by Ed25519 (RFC 8032)."""
+        """Sign with Ed25519 (RFC 8032): 64 bytes."""
         return self._ed_private.sign(data)
 
     def __repr__(self) -> str:
@@ -170,7 +171,9 @@ class Identity:
 
 
 def verify(ed_public: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether a signature over data is that of a key; also for keys and signatures of any size."""
+    """Whether this is a signature over the data by this key; takes keys and signatures of any
+    size.
+    """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -182,7 +185,7 @@ def verify(ed_public: bytes, signature: bytes, data: bytes) -> bool:
 
 
 class StatementKind(IntEnum):
-    """What an identity says of another id."""
+    """What an identity says about another id."""
 
     EPHEMERAL = 1
     """The id is an ephemeral node of mine."""
@@ -190,13 +193,14 @@ class StatementKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What an identity says of an id, until a time; `read_statement` has checked the signature.
+    """What an identity says about an id, until a given time; `read_statement` has checked the
+    signature.
 
     Args:
         kind: What it says.
-        signer: Whose word it is.
+        signer: The identity that signed it.
         subject: The id that it is about.
-        expires_at: The last moment at which it holds, Unix time in whole seconds.
+        expires_at: The last moment of its validity, Unix time in whole seconds.
         signature: 64 bytes.
     """
 
@@ -207,12 +211,12 @@ class Statement:
     signature: bytes
 
     def to_text(self) -> str:
-        """As it travels: 204 characters of base64url, without padding."""
+        """Its form on the wire: 204 characters of base64url, without padding."""
         raw = _claim(self.kind, self.signer, self.subject, self.expires_at) + self.signature
         return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
     def to_bytes(self) -> bytes:
-        """As it travels where its kind and whom it is about are known: 136 bytes."""
+        """Its short form, for where its kind and subject are known: 136 bytes."""
         claim = _claim(self.kind, self.signer, self.subject, self.expires_at)
         return claim[1:_SHORT_END] + claim[_TIME_AT:] + self.signature
 
@@ -233,11 +237,11 @@ def make_statement(
     """Sign a statement.
 
     Args:
-        signer: Whose word it is.
+        signer: The identity that signs it.
         subject: The id that it is about.
         now_wall: Unix time, seconds.
         kind: What it says.
-        life_s: For how long it holds, seconds; more than `STATEMENT_LIFE_S` nobody accepts.
+        life_s: How long it is valid, seconds; nobody accepts more than `STATEMENT_LIFE_S`.
     """
     expires_at = int(now_wall + life_s)
     claim = _claim(kind, signer.keys, subject, expires_at)
@@ -246,15 +250,16 @@ def make_statement(
 
 
 def read_statement(text: str, subject: str, now_wall: float) -> Statement:
-    """Read and check a statement; its signer's id is `signer.id` of what comes back.
+    """Read and check a statement; the signer's id is the result's `signer.id`.
 
     Args:
-        text: As it travelled.
-        subject: The id that it must be about: that of the node which brought it.
+        text: In its form on the wire.
+        subject: The id that it must be about: that of the node that sent it.
         now_wall: Unix time, seconds.
 
     Raises:
-        StatementError: It is none, about another node, not signed by its keys, or not valid now.
+        StatementError: It is malformed, about another node, not signed by its keys, or not valid
+            now.
     """
     if len(text) != STATEMENT_TEXT_LENGTH or not text.isascii():
         raise StatementError("the statement has the wrong size")
@@ -282,7 +287,7 @@ def read_short_statement(
     """Read and check what `Statement.to_bytes` wrote.
 
     Args:
-        data: As it travelled.
+        data: In its short form.
         subject: The id that it must be about.
         now_wall: Unix time, seconds.
         kind: What it must say.
@@ -299,7 +304,7 @@ def read_short_statement(
 
 
 def signer_in(data: bytes) -> PublicKeys | None:
-    """Whose word `Statement.to_bytes` wrote, which is not checked; None if it is none."""
+    """The signer named in what `Statement.to_bytes` wrote, unchecked; None if it is malformed."""
     if len(data) != SHORT_STATEMENT_BYTES:
         return None
     return PublicKeys(data[:KEY_BYTES], data[KEY_BYTES : 2 * KEY_BYTES])

@@ -1,8 +1,8 @@
 """One message to a node whose public key is known, before there is a session with it.
 
-It is the one message of the Noise pattern X (section 7.5), or of Xpsk1 where there is a network
-key, as base64url after the pattern's name. Only the owner of the key reads it, and knows by whose
-key it was written. It may come twice: what that means is for the reader to say.
+It is the only message of the Noise pattern X (section 7.5), or of Xpsk1 with a network key, as
+base64url after the pattern's name. Only the owner of the key can read it, and it learns the
+sender's key. The message can be replayed: the reader must decide what that means.
 """
 
 from collections.abc import Collection
@@ -23,9 +23,9 @@ def seal_once(
 
     Args:
         keys: The X25519 key pair of this node.
-        to: The static public key of the other one, 32 bytes.
-        payload: What goes inside.
-        prologue: What both sides must agree on besides.
+        to: The static public key of the other node, 32 bytes.
+        payload: The contents.
+        prologue: Other data that both sides must agree on.
         psk: The network key, 32 bytes, if it is to be used.
 
     Returns:
@@ -45,7 +45,7 @@ def open_once(
     psk: bytes | None = None,
     accepts: Collection[str] = tuple(ONE_WAY),
 ) -> tuple[bytes, bytes]:
-    """Read such a message.
+    """Read a message that `seal_once` wrote.
 
     Args:
         keys: The X25519 key pair of this node.
@@ -55,8 +55,8 @@ def open_once(
         accepts: Names of patterns that may be used.
 
     Returns:
-        What was inside, and the static public key of who has written it. SecureError if it is
-        malformed, for another node, altered, or written with another network key.
+        The contents, and the static public key of the sender. SecureError if it is malformed, for
+        another node, altered, or written with another network key.
     """
     name, _, message = text.partition(".")
     pattern = ONE_WAY.get(name)

@@ -1,7 +1,7 @@
 """What a node signs to say which server holds its session.
 
-Whoever writes to the bus of a cluster can write that a node is at some server; only the node itself
-can sign it. The counter orders what it has signed: of two statements the higher one counts.
+Anyone who can write to a cluster's bus can claim that a node is at some server; only the node
+itself can sign it. The counter orders a node's statements: the higher one counts.
 """
 
 from typing import Final
@@ -12,12 +12,12 @@ from p2ptui.wire.frames import node_id_bytes
 _LABEL: Final = b"p2ptui presence 2\0"
 
 MAX_COUNTER: Final = 2**63 - 1
-"""Nobody who counts milliseconds since 1970 comes near, and every program can hold it."""
+"""Far beyond milliseconds since 1970, and within the range of every program."""
 
 
 def _claim(node_id: str, server_id: str, counter: int, network_id: str) -> bytes:
     ids = node_id_bytes(node_id), node_id_bytes(server_id)
-    # The network's id is the last: all else has its length.
+    # The network's id comes last, as everything else has a fixed length.
     return b"".join((_LABEL, *ids, counter.to_bytes(8, "big"), network_id.encode()))
 
 
@@ -25,20 +25,21 @@ def next_counter(last: int, unix_ms: int) -> int:
     """The counter of a node's next statement.
 
     Args:
-        last: Of its last one; 0: it has made none since it started.
-        unix_ms: Unix time, milliseconds. A clock that was set back only delays its part in this.
+        last: The counter of its last one; 0: none since it started.
+        unix_ms: Unix time, milliseconds. If the clock is set back, the counter simply counts on
+            until the clock catches up.
     """
     return max(last + 1, unix_ms)
 
 
 def sign_presence(identity: Identity, server_id: str, counter: int, network_id: str) -> bytes:
-    """Say that a server holds this node's session.
+    """Sign that a server holds this node's session.
 
     Args:
         identity: The node's.
-        server_id: The server's node id, in canonical text.
-        counter: Higher than that of any before, `next_counter`.
-        network_id: Of the network of both: a server's key may be used in several.
+        server_id: The server's node id, in canonical form.
+        counter: Higher than in any statement before: from `next_counter`.
+        network_id: Id of the network of both: a server's key may be used in several networks.
 
     Returns:
         The signature, 64 bytes.
@@ -54,17 +55,17 @@ def verify_presence(
     signature: bytes,
     network_id: str,
 ) -> bool:
-    """Whether a node has said so itself; never raises for what others wrote.
+    """Whether a node signed this statement itself; never raises for remote data.
 
-    It takes some 100 us: what is true once stays so, and is not asked again.
+    It takes about 100 us: callers remember a positive result instead of asking again.
 
     Args:
-        keys: The node's, as somebody says.
+        keys: The node's keys, as others claim.
         node_id: In canonical text.
         server_id: In canonical text.
         counter: As it came.
         signature: As it came.
-        network_id: Of the network of whoever asks.
+        network_id: Id of the caller's network.
     """
     if len(signature) != SIGNATURE_BYTES or not 0 < counter <= MAX_COUNTER:
         return False

@@ -1,20 +1,22 @@
 """Which counters of a session have come, so that each datagram is taken once (RFC 6479).
 
-As a rule each comes right after the one before it. So those without a gap up to the highest are one
-number, how many there are, and what is below them is one integer: bit k stands for the counter k
-below the lowest of them.
+Usually each counter directly follows the previous one. So the run without gaps up to the highest is
+stored as its length, and what is below the run as one integer: bit k stands for the counter k below
+the lowest of the run.
 """
 
 from typing import Final
 
 WINDOW: Final = 2_048
-"""How far a datagram may come behind the highest counter, and still be told from a copy."""
+"""How far a datagram may lag behind the highest counter, and still be told from a copy."""
 
 _MASK: Final = (1 << WINDOW) - 1
 
 
 class ReplayWindow:
-    """Asked before a datagram is decrypted, and told after: a forged counter moves nothing."""
+    """Checked before a datagram is decrypted, and updated after: a forged counter changes
+    nothing.
+    """
 
     __slots__ = ("_run", "_seen", "highest")
 
@@ -22,12 +24,12 @@ class ReplayWindow:
         self.highest: int = -1
         """The highest counter that was taken; -1 before the first."""
         self._run: int = 0
-        """So many came without a gap, up to the highest."""
+        """Length of the run without gaps up to the highest."""
         self._seen: int = 0
-        """Of those below."""
+        """Bits for the counters below the run."""
 
     def check(self, counter: int) -> bool:
-        """Whether it is new. One that is too old to tell is not."""
+        """Whether the counter is new. One too old to tell counts as not new."""
         behind = self.highest - counter
         if behind < 0:
             return True
@@ -36,7 +38,7 @@ class ReplayWindow:
         return not self._seen >> (behind - self._run) & 1
 
     def update(self, counter: int) -> None:
-        """Its datagram authenticates: it is not taken again."""
+        """Record that its datagram authenticated, so that it is not accepted again."""
         ahead = counter - self.highest
         if ahead == 1:
             self._run += 1
@@ -48,9 +50,9 @@ class ReplayWindow:
             self._seen |= 1 << (-ahead - self._run)
 
     def _skip(self, ahead: int) -> None:
-        """One comes after a gap: what came without one is below it from here on."""
+        """A counter comes after a gap: the current run becomes bits below it."""
         run, self._run = self._run, 1
-        # A jump may be of any length: what falls out of the window is not shifted first.
+        # A jump may have any length: avoid shifting what falls out of the window.
         if ahead >= WINDOW:
             self._seen = 0
         elif run >= WINDOW:

@@ -1,8 +1,8 @@
-"""A stateless answer to a flood of requests: come again with this token, before any key is used.
+"""A stateless answer to a flood of requests: a token to come again with, before any key is used.
 
-A token proves that its bearer receives at the address that it asked from, and nothing else. It is
-good for the ephemeral key that it was asked with, from one address, for 10 to 20 seconds, and until
-this node restarts. It pays for no more exchanges than `EACH_PER_S`: its bearer can repeat the key.
+A token proves only that its bearer receives at the address that it asked from. It is good for one
+ephemeral key, from one address, for 10 to 20 seconds, and until this node restarts. The bearer can
+repeat the key, so exchanges with a token are limited to `EACH_PER_S`.
 """
 
 import base64
@@ -12,18 +12,22 @@ import secrets
 from typing import Final
 
 TOKEN_LIFE_S: Final = 10.0
-"""A token is good for at least this long, and less than twice as long."""
+"""A token is good for at least this long, and for less than twice as long."""
 
 TOKEN_BYTES: Final = 16
 
 TOKEN_CHARS: Final = 22
-"""Of a token as text: what asks for another length is no node of ours, and is repeated nowhere."""
+"""Characters of a token: a request for another length does not come from a node of ours, and is
+never repeated.
+"""
 
 ASK_ABOVE_PER_S: Final = 200.0
-"""More key exchanges a second than this, and tokens are asked for: about 0.2 ms of CPU each."""
+"""Tokens are asked for beyond this many key exchanges a second: each takes about 0.2 ms of CPU."""
 
 EACH_PER_S: Final = 20.0
-"""So many key exchanges a second one address has under load, with tokens; as many at once."""
+"""Key exchanges a second that one address gets under load, with tokens; the same number may come at
+once.
+"""
 
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS}}}")
 
@@ -31,12 +35,12 @@ _LABEL: Final = b"p2ptui retry token 1\0"
 
 
 def is_token(text: str) -> bool:
-    """Whether a text looks like a token, of whatever node: its bytes are for that one to judge."""
+    """Whether a text looks like a token of any node: only that node can judge its bytes."""
     return _TOKEN.fullmatch(text) is not None
 
 
 class RetryTokens:
-    """Makes and checks tokens with a secret that nobody else knows; keeps nothing else."""
+    """Makes and checks tokens with a secret that nobody else knows; keeps no other state."""
 
     def __init__(self, secret: bytes | None = None) -> None:
         """Args:
@@ -49,7 +53,7 @@ class RetryTokens:
 
         Args:
             address: Where the request came from, as text: HOST:PORT.
-            exchange: What of its key exchange stays when it comes again: see
+            exchange: The part of its key exchange that stays the same when it comes again: see
                 `exchange.ephemeral_of`.
             now: In seconds, on a clock that does not go back.
 
@@ -58,7 +62,7 @@ class RetryTokens:
         return self._token(address, exchange, int(now // TOKEN_LIFE_S))
 
     def is_good(self, token: str, address: str, exchange: bytes, now: float) -> bool:
-        """Whether this token was made for such a request, and not long ago."""
+        """Whether this token was recently made for this request."""
         given = token.encode("utf-8", "replace")
         bucket = int(now // TOKEN_LIFE_S)
         one, other = (
@@ -75,7 +79,7 @@ class RetryTokens:
 
 
 class LoadMeter:
-    """Says when there are more requests for a key exchange than are answered without a token."""
+    """Tells when there are more key exchange requests than are answered without a token."""
 
     def __init__(self, per_s: float = ASK_ABOVE_PER_S) -> None:
         """Args:
@@ -86,9 +90,9 @@ class LoadMeter:
         self._since: float | None = None
 
     def note(self, now: float) -> None:
-        """A request with a key exchange has come, whatever becomes of it."""
+        """Record a request with a key exchange, whatever becomes of it."""
         self._sink(now)
-        # Bounded, so that it is over a second after the flood is.
+        # Bounded, so that the load is over a second after the flood is.
         self._level = min(self._level + 1.0, 2 * self._per_s)
 
     def is_high(self, now: float) -> bool:

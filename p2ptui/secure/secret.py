@@ -1,9 +1,10 @@
-"""A value that is never shown by accident, and how keys are written for people and files.
+"""Values that are never shown by accident, and keys in the form in which people and files hold
+them.
 
-A key in writing is a prefix that says of what kind it is, and base32 of 32 bytes and four bytes of
-a checksum, so that a mistyped, shortened or wrong one is told from a right one.
+A written key is a prefix that names its kind, and base32 of 32 bytes and a four-byte checksum, so
+that a mistyped, shortened or wrong key is detected.
 
-Each start of the program imports this, also for `--version`: what it needs is loaded when it is.
+Every start of the program imports this, even for `--version`, so what it needs is loaded lazily.
 """
 
 import re
@@ -18,14 +19,14 @@ _CHECK_BYTES: Final = 4
 
 
 class KeyTextError(LocalError):
-    """A text that is not the key it should be; what it says never shows the text."""
+    """A text that is not the key it should be; the message never shows the text."""
 
 
 @interpreted
 class Hidden(bytes):
-    """The bytes of a secret: what is computed with them sees them, and what shows them does not.
+    """The bytes of a secret: visible to computations, hidden from anything that displays them.
 
-    A crash report may show the names of every function that was under way.
+    A crash report may show the local variables of every active function.
     """
 
     __slots__ = ()
@@ -41,7 +42,7 @@ class Hidden(bytes):
 
 
 class Secret:
-    """Bytes that neither `repr`, nor a format, a log or a pickle shows; `reveal` does.
+    """Bytes that neither `repr`, nor formatting, a log or a pickle shows; only `reveal` does.
 
     Args:
         value: The bytes.
@@ -53,14 +54,16 @@ class Secret:
         self._value = Hidden(value)
 
     def reveal(self) -> bytes:
-        """The bytes; what is cut out of them, or added to them, is shown like any other."""
+        """The bytes; anything sliced from them, or concatenated with them, is shown like any other
+        bytes.
+        """
         return self._value
 
     def __repr__(self) -> str:
         return "Secret(hidden)"
 
     def __eq__(self, other: object) -> bool:
-        from hmac import compare_digest  # in constant time, which tells nothing
+        from hmac import compare_digest  # constant time reveals nothing
 
         return isinstance(other, Secret) and compare_digest(self._value, other._value)
 
@@ -72,7 +75,7 @@ class Secret:
 
 
 class KeyKind(Enum):
-    """What a key in writing is, by its prefix."""
+    """The kinds of written keys, by their prefix."""
 
     SEED = "p2ptui-seed-"
     """Of a node's identity; in one file of its user."""
@@ -91,29 +94,30 @@ _RAW_KEY: Final = re.compile(r"[0-9a-f]{64}|[a-z0-9+/_-]{43}=?", re.IGNORECASE)
 """32 bytes as other programs write them."""
 
 MAX_KEY_TEXT: Final = 256
-"""Of a file that should hold a key; whatever is longer is none."""
+"""Length of a file that should hold a key; anything longer is not one."""
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether a text seems to be a key itself, and is better not repeated to anybody."""
+    """Whether a text seems to be a key itself, and so should not be repeated to anyone."""
     return _LIKE_KEY.search(text.lower()) is not None
 
 
 def looks_like_raw_key(text: str) -> bool:
-    """Whether a text seems to be 32 bytes in hexadecimal or base64, and so a key, though not as
-    p2ptui writes one."""
+    """Whether a text seems to be 32 bytes in hexadecimal or base64, and so a key, although not one
+    written by p2ptui.
+    """
     return _RAW_KEY.fullmatch(text.strip()) is not None
 
 
 def write_key(kind: KeyKind, key: Secret) -> str:
-    """A key in writing, without a line's end.
+    """Write a key as text, without a newline.
 
     Args:
-        kind: What it is.
-        key: Of 32 bytes.
+        kind: Its kind.
+        key: The key, 32 bytes.
 
     Raises:
-        ValueError: It has another size.
+        ValueError: It has the wrong size.
     """
     from base64 import b32encode
 
@@ -124,14 +128,14 @@ def write_key(kind: KeyKind, key: Secret) -> str:
 
 
 def read_key(kind: KeyKind, text: str) -> Secret:
-    """Read what `write_key` wrote; blanks around it and capitals do not matter.
+    """Read what `write_key` wrote; surrounding blanks and letter case do not matter.
 
     Args:
-        kind: What it must be.
-        text: What somebody wrote.
+        kind: The expected kind.
+        text: The text as the user gave it.
 
     Raises:
-        KeyTextError: It is none; says why, and what to do, without the text.
+        KeyTextError: It is not one; says why, and what to do, without the text.
     """
     from base64 import b32decode
     from hmac import compare_digest
@@ -153,10 +157,10 @@ def read_key(kind: KeyKind, text: str) -> Secret:
         )
     try:
         raw = b32decode(body.upper() + "=" * (-len(body) % 8))
-    except ValueError:  # of which that of base64 is one
+    except ValueError:  # includes base64's error
         raise KeyTextError(f"holds {kind.words} with a character that is none of its own") from None
     key = Secret(raw[:SECRET_BYTES])
-    # Written again, since the last letter has bits to spare.
+    # Written again and compared, since the last letter has bits to spare.
     if not compare_digest(write_key(kind, key).encode("ascii"), text.encode()):
         raise KeyTextError(f"holds {kind.words} that is damaged or mistyped")
     return key

@@ -1,4 +1,4 @@
-"""A secured session with one peer: the keys in use, those before and those that come next."""
+"""A secured session with one peer: its current keys, the previous ones and the next ones."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,38 +8,43 @@ from p2ptui.secure.frames import UnknownSession, counter_of, session_of
 from p2ptui.secure.transport import Transport
 
 OVERLAP_S: Final = 10.0
-"""So long the keys of before still open what was on its way, once a frame came with new ones."""
+"""How long the previous keys still open what was on its way, once a frame came with the new
+ones.
+"""
 
 LONGEST_OVERLAP_S: Final = 60.0
 """And so long if none comes: until then the other side may not know that it can use them."""
 
 RECENT_DATAGRAMS: Final = 4_096
-"""An "unknown session" that repeats an older counter than these says nothing about now."""
+"""An "unknown session" that repeats a counter older than this many datagrams says nothing about
+now.
+"""
 
 
 class SecureSession:
-    """Seals with the keys that both sides have, and opens with any that are still good.
+    """Seals with the keys that both sides have, and opens with any that are still valid.
 
-    Who began an exchange of new keys `prepare`s them: it has them after message 2, the other side
-    only when message 3 is there. The first frame that these open makes them the keys in use. The
-    other side knows, with message 3, that both have them, and `adopt`s them at once. If nothing is
-    heard of the other side, who began must `give_up`: only then it is told to begin anew.
+    The side that began an exchange of new keys `prepare`s them: it has them after message 2, the
+    other side only once message 3 arrives. The first frame that they open makes them the current
+    keys. With message 3, the other side knows that both have them, and `adopt`s them at once. If
+    nothing is heard from the other side, the side that began must `give_up`: only then is it told
+    to begin anew.
     """
 
     __slots__ = ("_before", "_before_until", "_has_forgotten", "_is_under_way", "_next", "current")
 
     def __init__(self, transport: Transport) -> None:
-        """Begin with the keys of the first exchange, on either side."""
+        """Start with the keys of the first exchange, on either side."""
         self.current: Transport = transport
         self._before: Transport | None = None
         self._before_until = 0.0
         self._next: Transport | None = None
         self._is_under_way = False
-        """Whether this side still asks for the keys that come next."""
+        """Whether this side is still exchanging the next keys."""
         self._has_forgotten = False
 
     def numbers(self) -> Iterator[int]:
-        """The session numbers by which the other side may name this session now."""
+        """The session numbers by which the other side may currently name this session."""
         return iter([one.local_number for one in self._all()])
 
     def seal(self, datagram: bytes) -> bytes:
@@ -52,7 +57,7 @@ class SecureSession:
         Args:
             frame: As it came.
             now: The time, seconds.
-            number: The session that it names, if that was read already.
+            number: The session that it names, if that has been read already.
         """
         if number is None:
             number = session_of(frame)
@@ -74,8 +79,9 @@ class SecureSession:
         )
 
     def is_newest(self, frame: bytes) -> bool:
-        """Whether a frame that has just opened is the newest of all: one that was held back, or is
-        by keys that newer ones have followed, says nothing about where its sender is now."""
+        """Whether a frame that has just opened is the newest of all: a frame that was delayed, or
+        uses keys that newer ones have replaced, says nothing about where its sender is now.
+        """
         number, counter = session_of(frame), counter_of(frame)
         current = self.current
         if number == current.local_number:
@@ -87,14 +93,14 @@ class SecureSession:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the other side is known to have keys of it."""
+        """Whether the other side is known to have keys of this session."""
         return not self.current.is_initiator or any(one.opened for one in self._all())
 
     def is_ours(self, answer: UnknownSession) -> bool:
         """Whether an "unknown session" repeats the session number and a recent counter of a frame
-        that this side has sealed: then its sender has seen that frame, or guessed 32 bits.
+        that this side sealed: then its sender has seen that frame, or guessed 32 bits.
 
-        It is a hint, and no more: try a handshake beside this session, and end nothing for it.
+        It is only a hint: try a handshake beside this session, and end nothing because of it.
         """
         return any(
             one.remote_number == answer.session
@@ -103,17 +109,19 @@ class SecureSession:
         )
 
     def prepare(self, transport: Transport) -> None:
-        """New keys, which the other side may not have yet: they open, and do not seal so far."""
+        """Add new keys, which the other side may not have yet: they open, but do not seal yet."""
         self._next, self._is_under_way = transport, True
 
     def give_up(self) -> None:
-        """Nobody has shown the prepared keys, and they are asked for no more: others may be made.
-        Until a minute after they were made they still open, as the other side may have them."""
+        """Stop the exchange of the prepared keys, which nobody has shown to have: others may be
+        made. They still open until a minute after they were made, as the other side may have them.
+        """
         self._is_under_way = False
 
     def adopt(self, transport: Transport, now: float) -> None:
-        """New keys that both sides have: they seal from now on; those of before only open, until
-        10 s after the first frame with the new ones, or for a minute."""
+        """Switch to new keys that both sides have: they seal from now on; the previous ones only
+        open, until 10 s after the first frame with the new ones, or for a minute.
+        """
         if transport is self._next:
             self._next = None
         self._is_under_way = False
@@ -122,32 +130,34 @@ class SecureSession:
         self.current = transport
 
     def _keep_before(self, transport: Transport | None, until: float) -> None:
-        # Of keys that are forgotten nothing is left ready for use.
+        # Nothing made from forgotten keys stays ready for use.
         if self._before is not None:
             self._before.rest()
         self._before, self._before_until = transport, until
 
     def hold(self, transport: Transport, now: float) -> None:
-        """New keys that came of an exchange which crossed a better one. Where the other side has
-        shown the better ones, these open for 10 s and seal nothing. Else they seal until it does:
-        both sides have these, and message 3 of the better ones may be lost."""
+        """Add keys from an exchange that crossed a preferred one. If the other side has shown the
+        preferred keys, these open for 10 s and seal nothing. Otherwise they seal until it does:
+        both sides have these, and message 3 of the preferred exchange may be lost.
+        """
         if self.awaits(self.current):
             self._next, self.current = self.current, transport
         else:
             self._keep_before(transport, now + OVERLAP_S)
 
     def awaits(self, transport: Transport) -> bool:
-        """Whether keys are good of which the other side has shown nothing: message 3, which this
-        side has sent for them, may be lost."""
+        """Whether there are valid keys that the other side has not yet shown to have: message 3,
+        which this side sent for them, may be lost.
+        """
         is_good = transport is self.current or transport is self._next
         return is_good and transport.is_initiator and not transport.opened
 
     def has_heard(self, number: int) -> bool:
-        """Whether a frame that named this number has opened."""
+        """Whether a frame that named this session number has opened."""
         return any(one.opened > 0 for one in self._all() if one.local_number == number)
 
     def needs_rekey(self, now: float) -> bool:
-        """Whether this side is to begin an exchange of new keys; not while one is under way."""
+        """Whether this side should begin an exchange of new keys; not while one is under way."""
         return not self._is_under_way and self.current.needs_rekey(now)
 
     @property
@@ -156,8 +166,7 @@ class SecureSession:
         return self._next is None and (self.current.opened > 0 or not self.current.is_initiator)
 
     def expire(self, now: float) -> bool:
-        """Forget the keys of before, and those to come that are asked for no more, if their time
-        is over.
+        """Forget expired keys: the previous ones, and prepared ones that were given up.
 
         Returns:
             Whether any were forgotten since this was last called.
@@ -177,7 +186,7 @@ class SecureSession:
             self._has_forgotten = True
 
     def rest(self) -> None:
-        """Let go of the objects made from the keys, until they are used again."""
+        """Release the objects made from the keys, until they are used again."""
         for one in self._all():
             one.rest()
 

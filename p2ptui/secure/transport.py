@@ -1,4 +1,4 @@
-"""One set of session keys at work: datagrams are sealed and opened, each once."""
+"""One set of session keys at work: seals datagrams, and opens each of them once."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -20,30 +20,36 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 MAX_DATAGRAMS: Final = 2**32
-"""Sealed with one key; then no more."""
+"""Datagrams sealed with one key, at most."""
 
 MAX_AWAKE: Final = 1024
-"""Sets of keys in this process whose objects, 2.4 kB for each direction, are kept between two uses:
-of those that are at work. To make one anew takes one to three microseconds."""
+"""Sets of keys in this process whose objects, 2.4 kB for each direction, are kept between uses.
+Making one anew takes one to three microseconds.
+"""
 
 BACK_EACH: Final = 16
-"""Where keys have to rest whose objects were kept before, those are made for one use, and kept
-again each time that this was done so often: who is at work is soon back, and thousands that say
-something twice a minute do not take turns at the cost of everybody."""
+"""While others' objects occupy all places, a set of keys at rest gets objects for one use, and gets
+a place once this was needed this many times: active sessions soon return, while thousands that say
+something twice a minute do not evict each other at everyone's cost.
+"""
 
 REKEY_DATAGRAMS: Final = 2**31
-"""From so many on, in either direction, new keys are due: enough are left to agree on them."""
+"""From this many datagrams on, in either direction, new keys are due: enough are left to agree on
+them.
+"""
 
 REKEY_AFTER_S: Final = 840.0
-"""From this age on the initiator of the keys makes new ones: done before 15 minutes are over."""
+"""From this age on the initiator of the keys makes new ones, so that it is done within 15
+minutes.
+"""
 
 REKEY_GRACE_S: Final = 30.0
-"""So much later the responder does, if the initiator has not: not both at once."""
+"""The responder does so this much later if the initiator has not, so that not both do at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
-    """The raw keys of one key exchange, 32 bytes each; in no `repr`."""
+    """The raw keys of one key exchange, 32 bytes each; never in a `repr`."""
 
     send: bytes = field(repr=False)
     receive: bytes = field(repr=False)
@@ -56,9 +62,9 @@ class SessionKeys:
 class Transport:
     """Seals and opens with the keys of one key exchange.
 
-    The keys are kept raw, at 32 bytes each; the objects that work with them take kilobytes. They
-    are made when they are first needed. `rest` lets go of them between uses, and they go by
-    themselves when `MAX_AWAKE` others need the room.
+    The keys are kept raw, at 32 bytes each; the objects that work with them take kilobytes, and are
+    made when first needed. `rest` releases them between uses; they are also released when
+    `MAX_AWAKE` others need the room.
     """
 
     __slots__ = (
@@ -97,11 +103,11 @@ class Transport:
         self.is_initiator: bool = is_initiator
         self.began_at: float = began_at
         self.sealed: int = 0
-        """How many datagrams were sealed: the next one's counter."""
+        """Datagrams sealed so far: the counter of the next one."""
         self.opened: int = 0
-        """How many datagrams were opened; more than 0: the other side has these keys too."""
+        """Datagrams opened so far; more than 0: the other side has these keys too."""
         self.has_rested: bool = False
-        """Whether it was let go of what is made from the keys."""
+        """Whether the objects made from the keys were released."""
         self._window = ReplayWindow()
         self._sealer: ChaCha20Poly1305 | None = None
         self._opener: ChaCha20Poly1305 | None = None
@@ -109,7 +115,8 @@ class Transport:
     def seal(self, datagram: bytes) -> bytes:
         """The frame with this datagram inside, 29 bytes longer.
 
-        SecureError if it is longer than 65,519 bytes, or if the key has sealed 2^32 datagrams.
+        SecureError if the datagram is longer than 65,519 bytes, or if the key has sealed 2^32
+        datagrams.
         """
         if len(datagram) > MAX_MESSAGE_BYTES - TAG_BYTES:
             raise SecureError(Reason.TOO_LONG, f"a datagram of {len(datagram):,} bytes is too long")
@@ -126,8 +133,9 @@ class Transport:
         return header + sealer.encrypt(NONCE.pack(0, counter), datagram, header)
 
     def open(self, frame: bytes) -> bytes:
-        """The datagram inside. SecureError if it is malformed, of another session, came before,
-        or does not authenticate; then nothing has changed."""
+        """The datagram inside. SecureError if the frame is malformed, from another session, came
+        before, or does not authenticate; then nothing has changed.
+        """
         if not SECURED_OVERHEAD <= len(frame) <= LONGEST_BYTES:
             raise SecureError(Reason.MALFORMED, "that is no secured datagram")
         kind, number, counter = SECURED_HEADER.unpack_from(frame)
@@ -158,28 +166,28 @@ class Transport:
         return self._window.highest
 
     def needs_rekey(self, now: float) -> bool:
-        """Whether this side is to begin a new key exchange within the session."""
+        """Whether this side should begin a new key exchange within the session."""
         used = max(self.sealed, self._window.highest + 1)
         return used >= REKEY_DATAGRAMS or now >= self.rekey_at
 
     @property
     def rekey_at(self) -> float:
-        """When this side is to begin a new key exchange at the latest."""
+        """When this side should begin a new key exchange at the latest."""
         patience_s = 0.0 if self.is_initiator else REKEY_GRACE_S
         return self.began_at + REKEY_AFTER_S + patience_s
 
     def rest(self) -> None:
-        """Let go of the objects that are made from the keys; they come back by themselves."""
+        """Release the objects made from the keys; they are made again when needed."""
         self._sealer = self._opener = None
         self.has_rested = True
         _AWAKE.forget(self)
 
 
 class Awake:
-    """Those whose keys are ready for use, those made ready first coming first.
+    """The transports whose keys are ready for use, in the order in which they became ready.
 
     Args:
-        limit: How many, at most; beyond it the first one rests.
+        limit: How many, at most; beyond it the first one is put to rest.
     """
 
     __slots__ = ("_limit", "_transports", "_turned_away")
@@ -193,10 +201,10 @@ class Awake:
         return len(self._transports)
 
     def admits(self, transport: Transport) -> bool:
-        """Whether an object that was just made of a key is kept.
+        """Whether to keep an object that was just made from a key.
 
         Args:
-            transport: Whose key.
+            transport: The key's owner.
         """
         transports = self._transports
         if transport in transports:
@@ -211,7 +219,7 @@ class Awake:
         return True
 
     def forget(self, transport: Transport) -> None:
-        """A transport rests."""
+        """A transport was put to rest."""
         self._transports.pop(transport, None)
 
 

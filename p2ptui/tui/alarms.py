@@ -1,7 +1,7 @@
-"""Peers that are not who they were before: each is told once, in few words, where a person looks.
+"""Alarms about peers whose identity has changed: each is shown once, briefly, where the user looks.
 
-The log has every one of them with what to do, and the title counts them. A stranger can make many:
-so one alarm at a time is shown, and those that come soon after it are counted in the next.
+The log has all of them with what to do, and the title counts them. A stranger can cause many, so
+one alarm at a time is shown, and those that come soon after it are counted in the next.
 """
 
 import math
@@ -13,14 +13,14 @@ from p2ptui.secure.known_nodes import Trust
 from p2ptui.tui.trust_words import advice_in_bar
 
 MAX_TOLD: Final = 256
-"""Peers of which it is known that their change was told."""
+"""Peers whose change is remembered as reported."""
 
 PAUSE_S: Final = 15.0
 """From one alarm to the next."""
 
 
 class Alarms:
-    """Says when there is something to tell."""
+    """Decides when there is something to report."""
 
     def __init__(self) -> None:
         self._told: OrderedDict[str, str] = OrderedDict()
@@ -28,11 +28,11 @@ class Alarms:
         self._next_at = -math.inf
 
     def note(self, event: Event) -> bool:
-        """Something has happened; whether a peer is seen otherwise."""
+        """Take an event; return whether a peer is now judged differently."""
         if not isinstance(event, TrustChanged):
             return False
         if event.trust is not Trust.CHANGED:
-            # The user has settled it: it may change again.
+            # The user has resolved it: it may change again.
             self._told.pop(event.node_id, None)
             self._waiting.pop(event.node_id, None)
             return True
@@ -44,7 +44,7 @@ class Alarms:
         return True
 
     def take(self, now: float) -> str:
-        """What is to be told now, in words; empty if nothing is.
+        """What to show now, in words; empty if there is nothing.
 
         Args:
             now: The time, seconds.

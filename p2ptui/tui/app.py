@@ -1,4 +1,4 @@
-"""The app: what the user asks for, of the panes and of the node, in one event loop.
+"""The app: carries out what the user asks of the panes and of the node, in one event loop.
 
 Messages go up, calls go down: widgets post what the user wants, the app tells the node.
 """
@@ -37,15 +37,15 @@ class P2PApp(CommandApp):
     """The screen of a started node.
 
     Args:
-        node: It runs already; the caller closes it.
-        history: What was typed before.
+        node: A running node; the caller closes it.
+        history: The commands typed before.
         wall: Unix time, seconds.
         options: The section [ui] of the configuration.
         settings: What the user chose on the screen before.
-        diagnose: Whether to find out at once what the NAT does.
+        diagnose: Whether to diagnose the NAT at once.
 
     Raises:
-        ConfigError: `options` name an action or a key that there is not.
+        ConfigError: `options` name an unknown action or key.
     """
 
     TITLE = "p2ptui"
@@ -72,7 +72,7 @@ class P2PApp(CommandApp):
     ) -> None:
         super().__init__(node, history, wall, options, settings)
         self.zoomed = False
-        """Whether the pane that was looked at last is shown alone."""
+        """Whether the last active pane is shown alone."""
         self._keyboard = Keyboard(self)
         self.footer = Footer()
         self._diagnose = diagnose
@@ -90,23 +90,23 @@ class P2PApp(CommandApp):
         yield self.footer
 
     def get_default_screen(self) -> Screen[Any]:
-        """The panes' own."""
+        """The panes' own screen."""
         return self._sized(super().get_default_screen())
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
-        """Show a page above all others."""
+        """Show a page above everything else."""
         shown = self._sized(screen) if isinstance(screen, Screen) else screen
         return super().push_screen(shown, *args, **options)
 
     def _sized(self, screen: Screen[Any]) -> Screen[Any]:
-        # Textual tells a screen how wide it is once it is laid out, and lays it out again for that.
+        # Textual tells a screen its width only after layout, and then lays it out again for that.
         breakpoints = (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS)
         for size, known in zip(self.size, breakpoints, strict=True):
             screen.add_class(*[name for least, name in known if size >= least][-1:])
         return screen
 
     def on_mount(self) -> None:
-        """Begin to look at the node."""
+        """Start following the node."""
         wrong = self.dress()
         if wrong:
             self.note(wrong)
@@ -126,7 +126,7 @@ class P2PApp(CommandApp):
             self.exit(1, 1, _one_line("the node failed", error))
 
     def _handle_exception(self, error: Exception) -> None:
-        # One line on a restored terminal; who wants the traceback runs `textual console`.
+        # One line on the restored terminal; `textual console` shows the traceback.
         self.log.error(error)
         if self._exception is None:
             # A pilot raises it where the test waits.
@@ -134,10 +134,10 @@ class P2PApp(CommandApp):
             self._exception_event.set()
         self.exit(1, 1, _one_line("the screen failed", error))
 
-    # What the panes ask for.
+    # Requests of the panes.
 
     def on_nat_pane_asked(self, event: NatPane.Asked) -> None:
-        """A diagnosis is to begin."""
+        """Begin a diagnosis."""
         self.run_line(event.line)
 
     def action_open_row(self) -> None:
@@ -148,8 +148,8 @@ class P2PApp(CommandApp):
             self.push_screen(record_screen(record))
 
     def on_message_log_changed(self) -> None:
-        """The pane's title says whether it follows."""
-        if not self.tabs.display:  # a tab takes a layout: it is told more rarely
+        """Update the pane's title, which says whether it follows."""
+        if not self.tabs.display:  # a tab needs a layout, so it is updated more rarely
             self.show_titles()
 
     def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
@@ -158,17 +158,18 @@ class P2PApp(CommandApp):
         self.bar.answer(event.reason, failed=True)
 
     def on_peer_list_sort_changed(self) -> None:
-        """The pane's title says the order."""
+        """Update the pane's title, which says the order."""
         self.show_titles()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """In a narrow terminal one pane is shown at a time."""
-        # One that is late would call back what was chosen since, and that one again, for ever.
+        # A late event would undo a newer choice, whose event would undo this one, and so on
+        # forever.
         if event.tab.id is not None and event.tab.id == self.tabs.active:
             self._choose(event.tab.id.removeprefix("tab-"))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """The pane with the focus is the one that stays in a terminal that gets narrow."""
+        """The focused pane is the one that stays when the terminal gets narrow."""
         for widget in event.widget.ancestors_with_self:
             if widget.id in PANES:
                 self._choose(widget.id)
@@ -183,23 +184,23 @@ class P2PApp(CommandApp):
     # Keys and their actions.
 
     async def on_event(self, event: events.Event) -> None:
-        """What the user does acts before the next is looked at."""
+        """What the user does takes effect before the next event is looked at."""
         if not await self._keyboard.take(event):
             await super().on_event(event)
 
     def get_driver_class(self) -> type[Driver]:
-        """The one that tells pastes apart from keys."""
+        """The driver that tells pastes from keys."""
         return guarded_driver(super().get_driver_class())
 
     async def action_command_palette(self) -> None:  # type: ignore[override]
-        """Open the palette; what is typed from here on is typed into it."""
+        """Open the palette; what is typed from now on goes into it."""
         if not isinstance(self.screen, Palette):
             palette = Palette()
             await self.push_screen(palette)
             palette.set_focus(palette.query_one(Input))
 
     def action_zoom(self) -> None:
-        """Show the pane looked at last alone, or all of them again."""
+        """Show the last active pane alone, or all panes again."""
         self.zoomed = not self.zoomed
         self.screen_stack[0].set_class(self.zoomed, "-zoomed")
         self.action_pane(self.chosen)
@@ -211,7 +212,7 @@ class P2PApp(CommandApp):
         self.screen.set_focus((focused | self.fact_panes)[name])
 
     def show_pane(self, name: str) -> None:
-        """Show a pane: whoever types stays in the line, and the next one is typed there too."""
+        """Show a pane; if the user is typing, the focus stays in the command line."""
         if self.focused is self.bar.input:
             self._show(name)
         else:
@@ -220,7 +221,7 @@ class P2PApp(CommandApp):
     def _show(self, name: str) -> None:
         self.leave_overlays()
         self._choose(name)
-        # What was hidden until now is not up to date.
+        # What was hidden until now is out of date.
         self.call_after_refresh(self.take_peers)
 
     def action_escape(self) -> None:
@@ -235,7 +236,7 @@ class P2PApp(CommandApp):
             self.bar.go()
 
     def action_cancel_nat(self) -> None:
-        """End the diagnosis that runs."""
+        """End the running diagnosis."""
         if self.nat_run.cancel():
             self.bar.answer("cancelled", failed=True)
 
@@ -264,5 +265,5 @@ class P2PApp(CommandApp):
 
 
 def _one_line(what: str, error: Exception) -> Text:
-    # The words of an exception may hold what a peer wrote.
+    # The text of an exception may contain what a peer wrote.
     return Text(printable(f"p2ptui: {what}: {type(error).__name__}: {error}", 1000))

@@ -1,4 +1,6 @@
-"""The columns of the peer table: what each shows of a node, and in which width it appears."""
+"""The columns of the peer table: what each shows about a node, and from which width on it
+appears.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ RTT_SAMPLES: Final = 12
 
 MORE_FOR_NAMES: Final = 24
 MORE_FOR_ADDRESSES: Final = 26
-"""Cells beside those that they always have: an IPv6 address in full takes 47 with its port."""
+"""Cells beyond those that addresses always have: a full IPv6 address with its port takes 47."""
 
 ADDRESS_END: Final = 11
 
@@ -40,7 +42,7 @@ SOME_LOSS: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class PeerRow:
-    """A node and what the table remembers of it."""
+    """A node, and what the table remembers about it."""
 
     key: str
     node: Known
@@ -53,7 +55,7 @@ class PeerRow:
 
     @property
     def address(self) -> str:
-        """Where it is, or by way of whom it is reached."""
+        """Where it is, or through which node it is reached."""
         return way_words(self.node)
 
 
@@ -61,8 +63,8 @@ class PeerRow:
 class Column:
     """One column.
 
-    `from_width` is the table's width from which on it is shown; `rank` names the order
-    in `p2ptui.node.roster.RANKS`; the highest of a `descending` column come first.
+    It is shown in tables of `from_width` cells or more; `rank` names the order in
+    `p2ptui.node.roster.RANKS`; in a `descending` column the highest come first.
     """
 
     name: str
@@ -84,7 +86,7 @@ def glyph_of(node: Known) -> tuple[str, str]:
 
 
 def path_of(node: Known) -> str:
-    """How datagrams reach a node: direct, relay, introduced or routed; or that it is elsewhere."""
+    """How datagrams reach a node (direct, relay, introduced or routed), or that it is elsewhere."""
     if is_elsewhere(node):
         return "elsewhere"
     if isinstance(node, OtherNode):
@@ -98,14 +100,14 @@ def is_elsewhere(node: Known) -> bool:
 
 
 def is_changed(node: Known) -> bool:
-    """Whether a node is not who it was before."""
+    """Whether a node's identity has changed."""
     return isinstance(node, PeerView) and node.trust is Trust.CHANGED
 
 
 def evidence_of(node: Known) -> str:
     """How sure it is that the node is where it says.
 
-    A server told of it; it claims the address; or it has proved that it receives there.
+    A server named it; it claims the address; or it has proved that it receives there.
     """
     if isinstance(node, OtherNode):
         return "told"
@@ -121,7 +123,7 @@ def loss_of(node: Known) -> float | None:
 
 
 def ago_text(seconds: float) -> str:
-    """A time that has passed, short."""
+    """A past time in short form."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
@@ -168,11 +170,11 @@ TRUST_STYLES: Final = {
     Trust.CHANGED: "bold red",
 }
 CHANGED_MARK: Final = "! "
-"""Before the name of a node that is not who it was before: seen in tables of any width."""
+"""Before the name of a node whose identity has changed: visible in tables of any width."""
 
 
 def _trust(row: PeerRow) -> Text:
-    """In a word what is known of who it is; of whom nothing is, what is known of where it is."""
+    """The trust in its identity, in a word; if nothing is known, how sure its address is."""
     node = row.node
     if isinstance(node, OtherNode) or node.trust is None:
         return Text(evidence_of(node), "dim")
@@ -216,13 +218,13 @@ COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def columns_for(width: int) -> list[Column]:
-    """The columns that a table of this width shows."""
+    """The columns shown in a table of this width."""
     return [column for column in COLUMNS if width >= column.from_width]
 
 
 def widths_for(columns: Sequence[Column], width: int) -> list[int]:
-    """Their widths: what is left over goes to the name, then to the address, as far as they can
-    use it.
+    """The columns' widths: spare cells go to the name, then to the address, as far as they can use
+    them.
     """
     widths = [column.width for column in columns]
     left = width - sum(widths) - len(widths)

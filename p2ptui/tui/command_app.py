@@ -1,4 +1,4 @@
-"""An app with a command bar: from what the user means to what carries it out."""
+"""An app with a command bar: connects the user's input to the code that carries it out."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -23,17 +23,17 @@ from p2ptui.verbs import Kind, parse_command
 
 
 class CommandApp(PaneApp):
-    """What is typed, and the actions that type or carry out a line.
+    """Handles what is typed, and the actions that type or carry out a line.
 
     Args:
-        node: It runs already; the caller closes it.
-        history: What was typed before.
+        node: A running node; the caller closes it.
+        history: The commands typed before.
         wall: Unix time, seconds.
         options: The section [ui] of the configuration.
         settings: What the user chose on the screen before.
 
     Raises:
-        ConfigError: `options` name an action or a key that there is not.
+        ConfigError: `options` name an unknown action or key.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class CommandApp(PaneApp):
         self.nat_run = NatRun(self)
         self._lines = CommandLines(self, self.screen_verbs, self.nat_run)
 
-    # Whom and what the user means.
+    # Which node the user means.
 
     def _selected_node(self) -> Known | None:
         row = self.peers.list.selected
         return row.node if row is not None else None
 
     def _short_word_for(self, node: Known) -> str:
-        """Its name, if a command with it would be read so, and means nobody else."""
+        """Its name, if a command would read it as such and it means no other node."""
         name = node.name
         if name.isprintable() and name[:1] not in ("{", "["):
             try:
@@ -92,7 +92,7 @@ class CommandApp(PaneApp):
         self._lines.run(line)
 
     def cancel_lines(self) -> bool:
-        """Cancel what takes long of what was asked for; whether there was anything."""
+        """Cancel requests that take long; return whether there were any."""
         return self._lines.cancel()
 
     # Actions.
@@ -108,7 +108,7 @@ class CommandApp(PaneApp):
         self.run_line("help")
 
     def action_answer(self) -> None:
-        """Show the whole of an answer that is too long for the bar."""
+        """Show in full an answer that is too long for the bar."""
         if self.bar.said:
             self.leave_overlays()
             text = Text(self.bar.said)
@@ -120,11 +120,11 @@ class CommandApp(PaneApp):
         self.run_line(line)
 
     def action_type(self, beginning: str) -> None:
-        """Begin a command line."""
+        """Put the beginning of a command line into the bar."""
         self.bar.type(beginning)
 
     def action_type_filter(self) -> None:
-        """Begin a filter, or go on with the one there is."""
+        """Begin a filter, or edit the current one."""
         self.bar.type(f"filter {self.screen_verbs.expression}")
 
     def action_type_to_peer(self) -> None:

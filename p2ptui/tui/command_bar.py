@@ -1,4 +1,4 @@
-"""The command bar: one line to type in, with completion, history and errors beside it."""
+"""The command bar: one line to type in, with completion and history, and answers above it."""
 
 from collections.abc import Callable
 from typing import ClassVar, Final
@@ -17,21 +17,22 @@ from p2ptui.tui.history import History
 from p2ptui.tui.pasting import MAX_PASTE_CHARACTERS, one_line
 
 MAX_OFFERS: Final = 50
-"""Lines that Tab goes through."""
+"""Lines that Tab cycles through."""
 
 
 class CommandInput(Input):
     """The line itself.
 
-    It tells what was typed and entered by a call, not by a message: a message would arrive after
-    the keys that came with it.
+    It reports what was typed and entered with calls, not messages: a message would arrive after the
+    keys that came with it.
 
     Args:
-        history: What was typed before.
-        words_of: Knows what may be completed.
+        history: The commands typed before.
+        words_of: Returns the words for completion.
         entered: Carries a line out.
-        typed: Told the line whenever it has changed.
-        refused: Told, for people, why a paste was not taken; nothing, once one is.
+        typed: Called with the line whenever it has changed.
+        refused: Called with the reason, for people, why a paste was refused; with an empty text
+            once one is accepted.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,8 +49,8 @@ class CommandInput(Input):
         Binding("escape", "leave", "Cancel, empty, leave", show=False, id="bar.leave"),
     ]
 
-    # Textual lays out the whole screen whenever it changes, here with every key that is typed. The
-    # line has one place and one height, however much stands in it.
+    # Textual lays out the whole screen whenever this changes, here with every keystroke. The line
+    # has one place and one height, however much it contains.
     virtual_size = Reactive(Size(0, 0))
 
     def __init__(
@@ -69,23 +70,23 @@ class CommandInput(Input):
         self._choices: list[str] = []
 
     def watch_value(self, value: str) -> None:
-        """Offer the rest of what is being typed, and tell what it is so far."""
+        """Offer the rest of what is being typed, and report the line so far."""
         if value not in self._choices:
             self._choices = []
         self._suggest()
         self._typed(value)
 
     def on_focus(self) -> None:
-        """Textual takes the offer away after this."""
+        """Textual removes the offer after this."""
         self.call_next(self._suggest)
 
     def _suggest(self) -> None:
-        # While Tab goes through what there is, the next one is no continuation to be shown.
+        # While Tab cycles, the next line is not a continuation to be shown.
         offers = self._offers() if self.value and not self._choices else []
         self._suggestion = next(iter(offers), "")
 
     def _offers(self) -> list[str]:
-        """Whole lines that go on as this one begins: by the grammar, then from the past."""
+        """Whole lines that begin with this one: from the grammar, then from the history."""
         value = self.value
         past = (line for line in reversed(self._history.entries) if line.startswith(value))
         offers = dict.fromkeys([*completions(value, self._words_of), *past])
@@ -93,11 +94,11 @@ class CommandInput(Input):
         return list(offers)[:MAX_OFFERS]
 
     def action_older(self) -> None:
-        """The line typed before."""
+        """Go to the line typed before."""
         self._show(self._history.previous(self.value))
 
     def action_newer(self) -> None:
-        """The line typed after."""
+        """Go to the line typed after."""
         self._show(self._history.next())
 
     def _show(self, line: str | None) -> None:
@@ -106,7 +107,7 @@ class CommandInput(Input):
             self.cursor_position = len(line)
 
     def action_complete(self, step: int = 1) -> None:
-        """Take what is offered; again, the next; in an empty line, go to the next pane.
+        """Accept the offer; pressed again, the next one; in an empty line, go to the next pane.
 
         Args:
             step: -1 for the one before.
@@ -120,7 +121,7 @@ class CommandInput(Input):
         if not self._choices:
             offers = self._offers()
             if self._suggestion:
-                # Others may have come since it was shown.
+                # Other offers may have come since it was shown.
                 offers = list(dict.fromkeys([self._suggestion, *offers]))
             if len(offers) > 1:
                 self._choices = [self.value, *offers]
@@ -131,7 +132,7 @@ class CommandInput(Input):
             self._show(self._choices[(place + step) % len(self._choices)])
 
     def on_paste(self, event: events.Paste) -> None:
-        """All lines count, and nothing is carried out by a line's end."""
+        """Paste all lines; a line end carries out nothing."""
         event.stop()
         event.prevent_default()
         self.paste(event.text)
@@ -141,7 +142,7 @@ class CommandInput(Input):
         self.paste(self.app.clipboard)
 
     def paste(self, text: str) -> None:
-        """Put a text in the place of what is selected, its lines as one."""
+        """Replace the selection with a text, its lines joined into one."""
         line = one_line(text)
         if len(text) > MAX_PASTE_CHARACTERS:
             self._refused(
@@ -153,14 +154,14 @@ class CommandInput(Input):
             self.replace(line, *self.selection)
 
     async def action_submit(self) -> None:
-        """Carry the line out; what is typed from here on belongs to the next one."""
+        """Carry the line out; what is typed from now on belongs to the next one."""
         line, self.value = self.value.strip(), ""
         if line:
             self._history.add(line)
             self._entered(line)
 
     async def action_leave(self) -> None:
-        """Cancel what runs; else empty the line; when it is empty, go back to the panes."""
+        """Cancel what runs; else empty the line; if it is empty, go back to the panes."""
         if self.value:
             self.value = ""
         else:
@@ -168,14 +169,14 @@ class CommandInput(Input):
 
 
 class CommandBar(Vertical):
-    """The line, and above it what came of the last command.
+    """The command line, and above it the answer to the last command.
 
     Args:
-        history: What was typed before.
-        words_of: Knows what may be completed.
+        history: The commands typed before.
+        words_of: Returns the words for completion.
         whole_key: Shows an answer that is too long for the bar.
         entered: Carries a line out.
-        typed: Told the line whenever it has changed.
+        typed: Called with the line whenever it has changed.
     """
 
     def __init__(
@@ -195,12 +196,12 @@ class CommandBar(Vertical):
         self._failed = False
         self._refusal = ""
         self.said = ""
-        """The last answer, whole."""
+        """The last answer, in full."""
         self.beside = ""
-        """What stands beside it where there is room."""
+        """The hint beside it, if there is room."""
 
     def compose(self) -> ComposeResult:
-        """The answer above the line: the eye is where one types."""
+        """The answer above the line, since the user looks where they type."""
         yield self._answer
         yield self.input
 
@@ -210,23 +211,23 @@ class CommandBar(Vertical):
         self._refusal = reason
 
     def begin_line(self) -> int:
-        """A line is going to be carried out: its number, for what it answers."""
+        """Begin carrying out a line; return its number, for its answers."""
         self._lines += 1
         return self._lines
 
     def answer(
         self, text: str, *, failed: bool = False, beside: str = "", line: int | None = None
     ) -> bool:
-        """Say what came of it, in one line.
+        """Show a result, in one line.
 
         Args:
             text: Harmless text.
             failed: Whether it is an error.
-            beside: Dimmed, where there is room: a hint.
-            line: The number of the line that it answers; None: it concerns none.
+            beside: A hint, shown dimmed if there is room.
+            line: The number of the line that it answers; None: it concerns no line.
 
         Returns:
-            Whether it is shown: not when a newer line has answered, whose words stay.
+            Whether it is shown: not if a newer line has already answered, whose answer stays.
         """
         if line is not None:
             if line < self._answered:
@@ -252,7 +253,7 @@ class CommandBar(Vertical):
         self._answer.update(line, layout=False)
 
     def on_resize(self) -> None:
-        """There is more room for the answer, or less."""
+        """There is more or less room for the answer."""
         self._draw()
 
     async def on_click(self, event: events.Click) -> None:
@@ -261,16 +262,16 @@ class CommandBar(Vertical):
             await self.run_action("app.answer")
 
     def go(self) -> None:
-        """Go to the line at once: the very next key belongs to it."""
+        """Focus the line at once: the very next key belongs to it."""
         self.screen.set_focus(self.input)
 
     def paste(self, text: str) -> None:
-        """Put what was pasted into a pane into the line, and go there."""
+        """Put text pasted into a pane into the line, and focus it."""
         self.go()
         self.input.paste(text)
 
     def type(self, line: str) -> None:
-        """Put a beginning into the line, and go there."""
+        """Put a beginning into the line, and focus it."""
         self.input.value = line
         self.input.cursor_position = len(line)
         self.go()

@@ -1,4 +1,4 @@
-"""Command lines, from the bar, the palette or a key, carried out beside everything else."""
+"""Command lines from the bar, the palette or a key, carried out alongside everything else."""
 
 import asyncio
 from typing import Final
@@ -19,7 +19,7 @@ _SENDING: Final = frozenset(("send", "broadcast", "relay"))
 
 
 class CommandLines:
-    """Carries them out, and tells in the bar and in the log what came of them.
+    """Carries out command lines, and reports the results in the bar and in the log.
 
     Args:
         app: The screen.
@@ -34,7 +34,7 @@ class CommandLines:
 
     def run(self, line: str) -> None:
         """Carry out a command line."""
-        # Whoever pressed : too often means the same.
+        # Extra colons mean the same.
         line = line.lstrip(": ")
         number = self._app.bar.begin_line()
         try:
@@ -47,14 +47,14 @@ class CommandLines:
             self._tell_failure(error, line, number)
             return
         if self._screen_verbs.acts_at_once(command):
-            # What is typed behind it is meant for where it leads.
+            # What is typed after it is meant for the place that it leads to.
             self._act(command, line, number)
             return
         is_nat = command.verb.name == "nat"
         self._app.run_worker(
             self._carry_out(command, line, number),
             group=NAT_GROUP if is_nat else GROUP,
-            # Two diagnoses at once would be in each other's way.
+            # Two diagnoses at once would disturb each other.
             exclusive=is_nat,
         )
 
@@ -62,7 +62,7 @@ class CommandLines:
         return parse_command(line, [*self._app.roster.names(), *more_names])
 
     async def _carry_out_once_known(self, word: str, line: str, number: int) -> None:
-        """Carry out a line that names somebody of whom only a server may know."""
+        """Carry out a line that names a node which perhaps only a server knows."""
         try:
             command = self._read(line, *await self._known_now(word, number))
         except P2PError as error:
@@ -74,7 +74,7 @@ class CommandLines:
             await self._carry_out(command, line, number)
 
     def cancel(self) -> bool:
-        """Cancel what takes long; whether there was anything."""
+        """Cancel what takes long; return whether there was anything."""
         workers = self._app.workers.cancel_group(self._app, GROUP)
         return self._nat_run.cancel(asked_for=True) or bool(workers)
 
@@ -135,7 +135,7 @@ class CommandLines:
         self._app.bar.answer(words, beside="Escape cancels", line=number)
 
     def _tell_cancelled(self, verb: str, line: str, number: int) -> None:
-        """What has left cannot be called back: who cancels has to know."""
+        """Say what was cancelled: what has already been sent cannot be recalled."""
         if verb in _SENDING and self._app.is_running:
             text = "cancelled; what was sent before may arrive all the same"
             self._app.bar.answer(text, failed=True, line=number)

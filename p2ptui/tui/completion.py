@@ -1,4 +1,4 @@
-"""What a command line may become: the words of the grammar, peers, and paths."""
+"""Completions of a command line: the words of the grammar, peers, and paths."""
 
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
@@ -9,15 +9,15 @@ Words: TypeAlias = Callable[[Kind, str], Iterable[str]]
 """The words of a kind that begin with a text."""
 
 _ESCAPED: Final = {"": " \t\\'\"", '"': '\\"', "'": ""}
-"""What stands behind a backslash in a path, by the quotation mark that it is in."""
+"""The characters that a backslash escapes in a path, by the quotation mark that it is in."""
 
 
 def completions(line: str, words_of: Words) -> list[str]:
-    """What the word under the cursor may become: whole lines, the likeliest first.
+    """Completions of the word under the cursor, as whole lines, the likeliest first.
 
     Args:
         line: What has been typed.
-        words_of: Knows the words of each kind.
+        words_of: Returns the words of each kind.
     """
     words = line.split(" ")
     if len(words) == 1:
@@ -40,7 +40,7 @@ def completions(line: str, words_of: Words) -> list[str]:
 
 
 def _paths(line: str, typed: str, words_of: Words) -> list[str]:
-    """Lines that end in a path which begins as the last word does, spelled on as it was begun."""
+    """Lines that end in a path beginning with the last word, quoted as the word was begun."""
     read = _read_word(typed)
     if read is None:
         return []
@@ -51,15 +51,15 @@ def _paths(line: str, typed: str, words_of: Words) -> list[str]:
         if not path.startswith(beginning) or not rest or (mark == "'" and "'" in rest):
             continue
         spelled = "".join(f"\\{c}" if c in _ESCAPED[mark] else c for c in rest)
-        # Who goes on into a folder is still within the quotation marks.
+        # A user who continues into a folder is still within the quotation marks.
         lines.append(line + spelled + ("" if rest.endswith("/") else mark))
     return lines
 
 
 def _read_word(typed: str) -> tuple[str, str] | None:
-    """What the only word of a text says so far, and the quotation mark that is still open in it.
+    """The only word of a text so far, and the quotation mark still open in it.
 
-    Read as `shlex.split` does; None where the word has come to its end.
+    Read as `shlex.split` does; None if the word has ended.
     """
     word, mark, at = "", "", 0
     typed = typed.lstrip(" ")
@@ -69,7 +69,7 @@ def _read_word(typed: str) -> tuple[str, str] | None:
         if character == "\\" and mark != "'":
             if at == len(typed):
                 return None
-            # Within double quotation marks it stands for itself before most characters.
+            # Within double quotation marks, it stands for itself before most characters.
             if mark and typed[at] not in _ESCAPED[mark]:
                 word += character
             word += typed[at]

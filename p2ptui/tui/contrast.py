@@ -1,8 +1,8 @@
-"""Nothing is drawn that could not be read: colours are moved until they stand out enough.
+"""Keeps everything readable: colours are shifted until they have enough contrast.
 
-A theme chooses colours for their looks; dimmed, or on another ground than it had in mind, some
-are too faint. Here each line is looked at when it is drawn, whatever drew it, so that no place has
-to remember it. The hue stays the theme's own.
+A theme chooses colours for their looks; dimmed, or on another background than intended, some are
+too faint. Here each line is checked when it is drawn, whatever drew it, so that no other code has
+to care. The hue stays the theme's own.
 """
 
 from functools import lru_cache
@@ -19,7 +19,7 @@ Rgb: TypeAlias = tuple[int, int, int]
 
 TEXT_RATIO: Final = 4.5
 GRAPHICS_RATIO: Final = 3.0
-"""WCAG 2.1, 1.4.3 for text and 1.4.11 for what is no text, as frames and bars."""
+"""WCAG 2.1, 1.4.3 for text and 1.4.11 for everything else, such as frames and bars."""
 
 _WHITE: Final[Rgb] = (255, 255, 255)
 _BLACK: Final[Rgb] = (0, 0, 0)
@@ -48,8 +48,8 @@ def readable(colour: Rgb, ground: Rgb, ratio: float) -> Rgb:
     """The nearest colour that stands out against the ground.
 
     Args:
-        colour: The one that was meant.
-        ground: What is behind it.
+        colour: The intended colour.
+        ground: The background.
         ratio: The least contrast, 4.5 or less: black or white always has as much.
     """
     if contrast(colour, ground) >= ratio:
@@ -87,12 +87,12 @@ def _readable_style(style: Style, background: Rgb, ratio: float) -> Style:
 
 
 class ReadableColours(LineFilter):
-    """Gives names of colours the theme's meaning, as Textual does, and makes all readable.
+    """Maps colour names to the theme's colours, as Textual does, and makes all of them readable.
 
-    Both at once: each filter of its own copies every line that is drawn.
+    Both in one filter, since each filter copies every line that is drawn.
 
     Args:
-        by_name: What Textual has for the names.
+        by_name: Textual's filter for the names.
     """
 
     def __init__(self, by_name: ANSIToTruecolor) -> None:
@@ -101,7 +101,7 @@ class ReadableColours(LineFilter):
         self._styles = lru_cache(4096)(self._readable_styles)
 
     def _readable_styles(self, style: Style, background: Color) -> tuple[Style, Style, Style]:
-        """As it was meant, and how text and graphics are drawn."""
+        """The intended style, and the styles in which text and graphics are drawn."""
         style = self.by_name.truecolor_style(style, background.rich_color)
         ground = background.rgb
         return (
@@ -115,7 +115,7 @@ class ReadableColours(LineFilter):
 
         Args:
             segments: The line.
-            background: What is behind where nothing else is.
+            background: The default background.
         """
         line = []
         for text, style, _ in segments:
@@ -133,8 +133,7 @@ class ReadableColours(LineFilter):
 def with_readable_scrollbars(variables: dict[str, str]) -> dict[str, str]:
     """A theme's variables, its scroll bars' handles moved until they stand out from their track.
 
-    A handle is drawn as the ground of spaces, so that a look at colours of characters passes it
-    over.
+    A handle is drawn as the background of spaces, so a check of character colours misses it.
 
     Args:
         variables: The theme's variables.
@@ -153,7 +152,7 @@ def with_readable_scrollbars(variables: dict[str, str]) -> dict[str, str]:
 
 
 def terminal_theme(variables: dict[str, str]) -> TerminalTheme:
-    """What the names of colours, as green for what is well, mean in a theme: its own colours.
+    """The theme's own colours for colour names, such as green for success.
 
     Args:
         variables: The theme's variables.

@@ -26,9 +26,9 @@ class TextScreen(ModalScreen[None]):
     """A text to read, scroll and copy; Escape goes back.
 
     Args:
-        title: Above it; harmless text.
-        text: What to read.
-        plain: What is copied; the text without it.
+        title: The title above it; harmless text.
+        text: The text.
+        plain: What is copied; by default the text.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -63,11 +63,11 @@ class TextScreen(ModalScreen[None]):
 
 
 class PageScreen(TextScreen):
-    """A text that is as wide as there is room.
+    """A text that uses the available width.
 
     Args:
-        title: Above it; harmless text.
-        page: Makes it, for a width in cells.
+        title: The title above it; harmless text.
+        page: Makes the text, for a width in cells.
     """
 
     def __init__(self, title: str, page: Callable[[int], Text]) -> None:
@@ -75,28 +75,28 @@ class PageScreen(TextScreen):
         self._page = page
 
     def on_mount(self) -> None:
-        """There is a width now."""
+        """The width is now known."""
         self.call_after_refresh(self.show)
 
     def on_resize(self) -> None:
-        """There is another width."""
+        """The width has changed."""
         self.call_after_refresh(self.show)
 
     def show(self) -> None:
-        """Show how it is now."""
+        """Show the current content."""
         text = self._page(max(self._frame.scrollable_content_region.width, MIN_PAGE_WIDTH))
         if text != self._text:
             same_lines = text.plain.count("\n") == self._text.plain.count("\n")
             self._text, self._plain = text, text.plain
-            # A layout takes 20 ms: only where the height may have changed.
+            # A layout takes 20 ms: only if the height may have changed.
             self._static.update(text, layout=not same_lines)
 
 
 class LiveScreen(PageScreen):
-    """A text that is made anew once a second, too; who reads keeps the place."""
+    """A text that is also updated once a second; the reader's place is kept."""
 
     def on_mount(self) -> None:
-        """Begin; the first time is asked for by what it is made of."""
+        """Start the updates; the first one is requested by the data source."""
         self.set_interval(PAGE_INTERVAL_S, self.show)
 
 
@@ -126,7 +126,7 @@ def record_screen(record: Record) -> TextScreen:
 
 
 def _sealed_words(record: Record) -> str:
-    """Who could read a message on its way; nothing of a note."""
+    """Who could read a message on its way; empty for a note."""
     if record.direction == NOTE:
         return ""
     if not record.is_sealed:

@@ -1,4 +1,4 @@
-"""An app in a theme, which the user chooses and the screen remembers; all of it can be read."""
+"""An app in a theme, which the user chooses and the screen remembers; everything stays readable."""
 
 import os
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from p2ptui.tui.settings import Settings
 
 
 class DressedApp(App[int]):
-    """How everything is drawn.
+    """An app that applies the theme.
 
     Args:
-        theme: The one of the configuration; empty if it names none.
+        theme: The theme in the configuration; empty if it names none.
         settings: What the user chose on the screen before.
     """
 
@@ -28,10 +28,10 @@ class DressedApp(App[int]):
         self._readable: LineFilter = ReadableColours(ANSIToTruecolor(self.ansi_theme))
 
     def dress(self) -> str:
-        """Choose the theme, at the beginning.
+        """Choose the theme, at the start.
 
         Returns:
-            What is wrong with the one that was wanted; empty if nothing is.
+            What is wrong with the requested theme; empty if nothing is.
         """
         wanted = self._wanted_theme or self._settings.text("theme")
         wrong = ""
@@ -49,10 +49,10 @@ class DressedApp(App[int]):
         self._settings.remember("theme", theme.name)
 
     def refresh_css(self, animate: bool = True) -> None:
-        """Dress everything in the theme as it is now.
+        """Apply the current theme to everything.
 
         Args:
-            animate: Whether changes take their time.
+            animate: Whether changes are animated.
         """
         self.get_css_variables()  # which keeps those of the theme, for what follows
         self._take_colours()
@@ -61,16 +61,17 @@ class DressedApp(App[int]):
     def _take_colours(self) -> None:
         if not self.native_ansi_color:
             colours = terminal_theme(self.theme_variables)
-            # Set as usual, each has Textual read all styles anew: 50 ms, and nothing differs.
+            # Set in the usual way, each makes Textual parse all styles anew: 50 ms, with no
+            # difference.
             self.set_reactive(DressedApp.ansi_theme_dark, colours)
             self.set_reactive(DressedApp.ansi_theme_light, colours)
             self._readable = ReadableColours(ANSIToTruecolor(colours))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is done to each line that is drawn: in every theme it can be read."""
+        """The filters for each line that is drawn: they keep it readable in every theme."""
         filters = super().get_line_filters()
         return [self._readable if isinstance(f, ANSIToTruecolor) else f for f in filters]
 
     def get_css_variables(self) -> dict[str, str]:
-        """The theme's, with scroll bars that can be seen."""
+        """The theme's variables, with visible scroll bars."""
         return with_readable_scrollbars(super().get_css_variables())

@@ -1,7 +1,6 @@
-"""What the screen shows: the panes, brought up to date from the node at their own pace.
+"""What the screen shows: the panes, updated from the node at their own pace.
 
-Nothing here is in the way of a packet: events wait in a bounded queue, and are taken ten
-times a second.
+Nothing here delays a packet: events wait in a bounded queue, and are taken ten times a second.
 """
 
 import asyncio
@@ -37,27 +36,29 @@ LOG_INTERVAL_S: Final = 0.1
 
 PEERS_INTERVAL_S: Final = 0.25
 MANY_PEERS_INTERVAL_S: Final = 1.0
-"""And the table four times; once, where putting it in order takes its time."""
+"""And the table four times a second; once if sorting it takes long."""
 
 STATS_INTERVAL_S: Final = 1.0
 
 SERVERS_INTERVAL_S: Final = 1.0
 READ_SERVERS_S: Final = 5.0
 KNOWN_SERVERS_S: Final = 60.0
-"""A node at a server of a cluster asks it for the others as often as this while a page is open, and
-for their names alone as seldom as that; at once where there is another server, or others."""
+"""A node at a server of a cluster asks it for the other servers at the first interval while a page
+is open, and otherwise at the second, only for their names; at once if its server has changed, or
+names others.
+"""
 
 MAX_SAMPLED: Final = MANY
-"""Nodes whose round trips are remembered, the first of the table."""
+"""Nodes whose round trips are remembered: the first ones of the table."""
 
 EVENTS_AT_ONCE: Final = 1000
-"""Taken from the node at one repaint; the rest waits, or is told as dropped."""
+"""Taken from the node at one repaint; the rest waits, or is reported as dropped."""
 
 MAX_UNTOLD: Final = 1000
 """Notes that wait for the next repaint."""
 
 ALARM_S: Final = 10.0
-"""So long it is shown above the panes that a peer is not who it was before."""
+"""How long an alarm about a peer's changed identity is shown above the panes."""
 
 TITLE_MARGIN: Final = 6
 """Cells of a frame beside its title."""
@@ -69,7 +70,7 @@ class FeedApp(DressedApp):
     """An app whose panes show a started node.
 
     Args:
-        node: It runs already; the caller closes it.
+        node: A running node; the caller closes it.
         wall: Unix time, seconds.
         options: The section [ui] of the configuration.
         settings: What the user chose on the screen before.
@@ -94,7 +95,7 @@ class FeedApp(DressedApp):
         self._events = node.events()
         self._alarms = Alarms()
         self._changed = 0
-        """Peers that are not who they were before: of thousands the count takes its time."""
+        """Peers whose identity has changed: counting takes a while with thousands of peers."""
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
         self._peers_due = 0.0
@@ -105,7 +106,7 @@ class FeedApp(DressedApp):
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(node.info.network_id, id="nat")
         self.statistics = StatisticsPane(id="statistics")
-        # Kept, not looked up: at the end they are gone from the screen before the timers stop.
+        # Kept, not looked up: at the end the panes are gone from the screen before the timers stop.
         self.title_line = Static(id="title", markup=False)
         self.tab_of = {name: Tab(title, id=f"tab-{name}") for name, title in PANES.items()}
         self.tabs = Tabs(*self.tab_of.values(), id="tabs")
@@ -120,13 +121,13 @@ class FeedApp(DressedApp):
 
     @property
     def panes(self) -> tuple[Widget, ...]:
-        """All four, from left to right and from top to bottom."""
+        """All four panes, from left to right and from top to bottom."""
         return (self.peers, self.messages, self.nat, self.statistics)
 
     def begin(self) -> None:
-        """Show what there is, and from now on what happens; once the panes are mounted."""
+        """Show the current state, and events from now on; called once the panes are mounted."""
         info = self.node.info
-        # The first line of the log, before all that has happened already.
+        # The first line of the log, before everything that has already happened.
         opening = (
             f"{printable(info.name)} listens on {format_address(self.node.address)},"
             f" network {printable(info.network_id)}, id {info.id}"
@@ -144,7 +145,7 @@ class FeedApp(DressedApp):
         self.set_interval(SERVERS_INTERVAL_S, self.learn_servers)
 
     def note(self, text: str, level: str = "info") -> None:
-        """Put a line of this program itself into the log."""
+        """Add a line of this program's own to the log."""
         self._untold.append((text, level))
 
     def take_events(self) -> None:
@@ -162,14 +163,16 @@ class FeedApp(DressedApp):
             self.messages.take(records)
         if is_recounted:
             self._changed = self.roster.changed
-        # A page that is read is not covered: the alarm waits until it is closed.
+        # A page being read is not covered: the alarm waits until it is closed.
         is_covered = len(self.screen_stack) > 1
         alarm = "" if is_covered else self._alarms.take(asyncio.get_running_loop().time())
         if alarm:
             self.notify(alarm, severity="warning", markup=False, timeout=ALARM_S)
 
     def clear_alarms(self) -> None:
-        """Take away what is shown above the panes: who types has seen it, or looks there."""
+        """Remove the alarms above the panes: a user who types has seen them, or is looking
+        there.
+        """
         if len(self._notifications):
             self.clear_notifications()
 
@@ -181,7 +184,7 @@ class FeedApp(DressedApp):
             self.take_peers()
 
     def take_peers(self) -> None:
-        """Show who is there now."""
+        """Update the peers."""
         if self.peers.display:
             self.peers.list.take(self.roster)
         servers = self.roster.servers()
@@ -198,7 +201,7 @@ class FeedApp(DressedApp):
         self.show_titles()
 
     def take_stats(self) -> None:
-        """Show the numbers."""
+        """Update the statistics."""
         stats = self.node.stats()
         self.statistics.look_at_servers(self.node, self.roster)
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
@@ -206,23 +209,25 @@ class FeedApp(DressedApp):
         self._changed = self.roster.changed
 
     async def learn_servers(self) -> None:
-        """Ask for the servers of the network: often while a page is open, else for their names."""
+        """Ask for the servers of the network: often while a page is open, otherwise only for their
+        names.
+        """
         is_read = len(self.screen_stack) > 1
         await self.node.learn_network_servers(READ_SERVERS_S if is_read else KNOWN_SERVERS_S)
 
     def take_trends(self) -> None:
-        """Remember how the round trips are now, also while nobody looks at the table."""
+        """Record the round trips, even while nobody looks at the table."""
         keys = self.peers.list.keys
         if not self.peers.display and len(self.roster) <= MANY:
             keys = self.roster.order()
         self.trends.take((key, self.roster.rtt_ms(key)) for key in keys[:MAX_SAMPLED])
 
     def show_titles(self) -> None:
-        """Say what stands above the panes and on their tabs."""
+        """Update the titles of the panes and their tabs."""
         peers, log = self.peers.list, self.messages
         found = f"find {printable(peers.containing, 30)}" if peers.containing else ""
         count = peers.row_count if self.peers.display else len(self.roster)
-        # The column may be one that the header has no room for.
+        # The column may be one for which the header has no room.
         way = "▼" if peers.descending else "▲"
         order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
         self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))

@@ -1,4 +1,4 @@
-"""Which records are shown: words and conditions, all of which must hold."""
+"""Which records are shown: words and conditions, all of which must match."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_EXPRESSION: Final = 200
 
 SLOW_S: Final = 0.02
 MAX_SLOW: Final = 3
-"""A regular expression that takes this long for so many records is given up."""
+"""A regular expression that is too slow for this many records is given up."""
 
 DIRECTIONS: Final = (IN, OUT, NOTE)
 
@@ -37,11 +37,11 @@ EXPLAINED: Final = (
     ("type:Data", "the message type contains it"),
     ("sealed:no", "messages that anybody on the way could read; yes: those that nobody could"),
 )
-"""What an expression may hold, for the help."""
+"""What an expression may contain, for the help."""
 
 
 class FilterError(LocalError):
-    """An expression that makes no sense; the text says where."""
+    """An invalid expression; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def compile_filter(expression: str) -> Filter:
     """Read a filter expression.
 
     Raises:
-        FilterError: It makes no sense.
+        FilterError: It is invalid.
     """
     if len(expression) > MAX_EXPRESSION:
         raise FilterError(f"a filter has at most {MAX_EXPRESSION} characters")
@@ -89,7 +89,7 @@ def compile_filter(expression: str) -> Filter:
 
 
 def _read_one(text: str) -> tuple[Test, str]:
-    """The first condition of a text, and what comes after it."""
+    """The first condition of a text, and what follows it."""
     if text.startswith("/"):
         pattern, rest = _until_slash(text[1:])
         return _regex(pattern), rest

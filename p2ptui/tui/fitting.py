@@ -1,4 +1,4 @@
-"""A line of parts: what there is no room for is left out whole, the least important first."""
+"""A line of parts: parts that do not fit are left out whole, the least important first."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,12 +13,13 @@ def fitting(parts: Sequence[tuple[int, str]], width: int, gap: int = GAP) -> lis
     """The parts that are shown.
 
     Args:
-        parts: Each with its rank, in the order of the line; 0 goes last. Empty ones are none.
+        parts: Each with its rank, in the order of the line; rank 0 is left out last. Empty parts
+            are ignored.
         width: Cells of the line.
         gap: Cells between two of them.
 
     Returns:
-        In their order, as many as fit. The most important one is always there, cut to the line if
+        As many as fit, in their order. The most important one is always there, cut to the line if
         nothing else helps.
     """
     left = [(rank, text) for rank, text in parts if text]
@@ -28,12 +29,12 @@ def fitting(parts: Sequence[tuple[int, str]], width: int, gap: int = GAP) -> lis
 
 
 def shortened(text: str, width: int, end: int = 0) -> str:
-    """A text that has room in a line; where something is missing stands an ellipsis.
+    """Shorten a text to fit a line; an ellipsis stands for what is missing.
 
     Args:
         text: One line.
         width: Cells.
-        end: So many characters at its end are kept, as the port of an address.
+        end: The number of characters kept at its end, such as the port of an address.
     """
     if cell_len(text) <= width:
         return text

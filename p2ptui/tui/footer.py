@@ -1,4 +1,4 @@
-"""What the keys do where the focus is, in one line: only whole entries, as many as fit."""
+"""The keys' actions for the current focus, in one line: only whole entries, as many as fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 MORE = ("app.palette", "app.quit", "app.help")
-"""These keep their place longest: with them one finds all the others. The first most of all."""
+"""These keep their place longest: they lead to all the others. The first one most of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Entry:
     """One key."""
 
     key: str
-    """As it is written."""
+    """As it is displayed."""
     description: str
     action: str
     name: str
@@ -32,7 +32,7 @@ class Entry:
 
 
 def fitting_entries(entries: Sequence[Entry], width: int) -> list[Entry]:
-    """Those that are shown.
+    """The entries that are shown.
 
     Args:
         entries: All, in their order.
@@ -58,8 +58,8 @@ def fitting_entries(entries: Sequence[Entry], width: int) -> list[Entry]:
 class Footer(Widget):
     """The line.
 
-    One widget, where Textual's footer makes one for each key anew whenever the focus moves: it
-    keeps all of them for ever, in the list of those that watch it.
+    One widget: Textual's footer makes a new one for each key whenever the focus moves, and keeps
+    all of them forever in its list of watchers.
     """
 
     ALLOW_SELECT = False
@@ -85,17 +85,17 @@ class Footer(Widget):
         self.app.screen_change_signal.subscribe(self, self._take)
 
     def on_unmount(self) -> None:
-        """Follow it no longer."""
+        """Stop following it."""
         self.screen.bindings_updated_signal.unsubscribe(self)
         self.app.screen_change_signal.unsubscribe(self)
 
     def _take(self, _changed: Screen[object]) -> None:
         if not self.is_attached:
             return
-        # The keys are those of a page while one stands above the panes.
+        # While a page is above the panes, the keys are that page's.
         screen = self.app.screen
         active = {entry.binding.action: entry.binding for entry in screen.active_bindings.values()}
-        # The palette stands at the end, where it is looked for.
+        # The palette is at the end, where users look for it.
         shown = [binding for binding in active.values() if binding.show]
         shown += [binding for binding in active.values() if binding.id == MORE[0]]
         entries = tuple(

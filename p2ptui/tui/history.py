@@ -1,4 +1,4 @@
-"""Commands typed before, kept over restarts in one small file."""
+"""Commands typed before, kept across restarts in one small file."""
 
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,7 @@ from p2ptui.tui.settings import write_whole
 MAX_ENTRIES: Final = 500
 
 MAX_HISTORY_BYTES: Final = 1 << 23
-"""Of the file; what is in a larger one is not remembered."""
+"""Of the file; a larger one is not read."""
 
 
 class History:
@@ -36,11 +36,11 @@ class History:
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """All that is remembered, oldest first."""
+        """All remembered commands, oldest first."""
         return tuple(self._entries)
 
     def add(self, line: str) -> None:
-        """Remember a line; one like the last is not repeated. A file that fails is given up."""
+        """Remember a line, unless it repeats the last one. A file that fails is given up."""
         if line and line.isprintable() and line != next(reversed(self._entries), None):
             self._entries.append(line)
             del self._entries[:-MAX_ENTRIES]
@@ -57,7 +57,7 @@ class History:
             self._path = None  # the session goes on without it
 
     def previous(self, draft: str) -> str | None:
-        """The line before, or None at the oldest; `draft` is what stands there now."""
+        """The previous line, or None at the oldest; `draft` is the current text."""
         if self._position == len(self._entries):
             self._draft = draft
         if self._position == 0:
@@ -66,7 +66,7 @@ class History:
         return self._entries[self._position]
 
     def next(self) -> str | None:
-        """The line after, at the end what was being typed; None beyond it."""
+        """The next line, at the end what was being typed; None beyond it."""
         if self._position >= len(self._entries):
             return None
         self._position += 1

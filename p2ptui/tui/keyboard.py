@@ -1,4 +1,4 @@
-"""Keys, characters and pastes: each acts before the next one is looked at."""
+"""Keys, characters and pastes: each takes effect before the next one is looked at."""
 
 from textual import events
 from textual.widgets import Input
@@ -10,10 +10,10 @@ from p2ptui.tui.pasting import one_line
 class Keyboard:
     """Carries out what is typed.
 
-    As Textual has it, a key goes into the queue of the widget with the focus, and what is no
-    character travels from there, queue by queue, back to the app, which then looks for what it is
-    bound to. Meanwhile the characters behind it are typed: a Backspace would come too late, and
-    keys after `:` would still be the pane's.
+    In Textual, a key goes into the queue of the focused widget, and anything but a character
+    travels from there, queue by queue, back to the app, which then looks up its binding. Meanwhile
+    the characters after it are typed: a Backspace would come too late, and keys after `:` would
+    still go to the pane.
 
     Args:
         app: The screen.
@@ -26,7 +26,7 @@ class Keyboard:
         """Carry out what an event of the keyboard asks for.
 
         Returns:
-            Whether it is done; else it means nothing here.
+            Whether it was handled; otherwise it means nothing here.
         """
         if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             return False
@@ -44,7 +44,7 @@ class Keyboard:
 
     async def _press(self, key: events.Key) -> bool:
         line = self._line
-        # A character that is made the key of an action can be typed all the same.
+        # A character that is the key of an action can still be typed.
         if line is None or not key.is_printable or "+" in key.key:
             for priority in (True, False):
                 if await self._app._check_bindings(key.key, priority=priority):
@@ -57,7 +57,7 @@ class Keyboard:
         return True
 
     def _paste(self, text: str) -> None:
-        """What is pasted into a pane goes into the line: a pane would only lose it."""
+        """Text pasted into a pane goes into the command line: a pane would just drop it."""
         line, bar = self._line, self._app.bar
         if line is not None and line is not bar.input:
             line.replace(one_line(text), *line.selection)

@@ -19,8 +19,8 @@ from p2ptui.tui.panes import FactPane
 from p2ptui.tui.peer_table import PeerList
 from p2ptui.tui.rows import RowView
 
-# Those with priority act from overlays as well, and before the keys behind them are looked at; a
-# line that is being typed keeps its characters all the same.
+# Those with priority also act in overlays, and before the keys behind them are looked at; a line
+# that is being typed still gets its characters.
 APP_BINDINGS: Final[list[BindingType]] = [
     Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
     Binding("colon", "command", "Command", id="app.command", priority=True),
@@ -55,10 +55,10 @@ def all_bindings() -> list[Binding]:
 
 
 def check_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Check the user's own keys; the key map for Textual.
+    """Check the user's own keys; return the key map for Textual.
 
     Args:
-        keys: By the id of an action, one key or several with commas between.
+        keys: For the id of each action, one key, or several separated by commas.
 
     Raises:
         ConfigError: There is no such id, or no such key.
@@ -90,7 +90,7 @@ def _is_key(name: str) -> bool:
 
 
 def check_ui_options(options: UiOptions) -> None:
-    """Check what only the screen can judge.
+    """Check the options that only the screen can check.
 
     Raises:
         ConfigError: An unknown id, key or theme.

@@ -20,7 +20,7 @@ from p2ptui.wire.message import MessageType
 
 ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
 SEALED_ARROWS: Final = {IN: "⇐", OUT: "⇒"}
-"""Of what travelled under seal: told apart by shape, in no more room."""
+"""For sealed messages: told apart by shape, in the same space."""
 
 _LEVEL_STYLES: Final = {"warn": "yellow", "error": "bold red", "debug": "dim", "trace": "dim"}
 
@@ -32,10 +32,10 @@ _SIZE_FROM: Final = 120
 _WIDE_KIND_FROM: Final = 100
 _KIND_WIDTH: Final = 18
 _NARROW_KIND_WIDTH: Final = 11
-"""Most of what comes is Data, Ping and Ack; the summary needs the room more than the others."""
+"""Most messages are Data, Ping and Ack; the summary needs the room more than other types do."""
 
 SHORT_KINDS: Final = {row.kind: row.short for row in ROWS if row.short}
-"""In the narrow column; the others fit it as they are."""
+"""For the narrow column; the others fit as they are."""
 
 _SHORT_FRAMES: Final[dict[str, str]] = {
     SealFrame.UNKNOWN_SESSION: "NoSession",
@@ -53,16 +53,16 @@ _ALWAYS_OPEN: Final = frozenset(
         SealFrame.UNKNOWN_SESSION,
     )
 )
-"""They come before a seal, or belong to it: what they hide is hidden inside."""
+"""They come before a seal, or are part of it: what they protect is inside."""
 
 _SHORT: Final = SHORT_KINDS | _SHORT_FRAMES
 
 SLICE_S: Final = 0.005
-"""A filter looks at old records for this long before it lets packets and keys through."""
+"""A filter works on old records for this long before it lets packets and keys through."""
 
 
 def arrow_of(record: Record) -> tuple[str, str]:
-    """Shape and colour of which way a record went, and whether it was sealed."""
+    """Shape and colour for a record's direction, and for whether it was sealed."""
     arrow, colour = ARROWS[record.direction]
     return SEALED_ARROWS.get(record.direction, arrow) if record.is_sealed else arrow, colour
 
@@ -73,7 +73,7 @@ class MessageLog(RowView):
     Scrolled up, the same record stays on top while others come; End resumes.
 
     Args:
-        log: Where the records are kept.
+        log: The record log.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -102,26 +102,26 @@ class MessageLog(RowView):
         self._placing = False
         self._seen = -1
         self.level = ""
-        """Only records of this level and graver are shown; empty: all."""
+        """Only records of at least this level are shown; empty: all."""
         self.following = True
 
     @property
     def unseen(self) -> int:
-        """Of what is shown, how many came since it holds still."""
+        """The number of visible records that came since it stopped following."""
         if self.following:
             return 0
         return len(self._numbers) - bisect_right(self._numbers, self._seen)
 
     @property
     def condition(self) -> str:
-        """In words, what is shown and nothing else; empty: everything."""
+        """The filter in words; empty if everything is shown."""
         level = f"level {self.level} and above" if self.level else ""
         chosen = f"filter {printable(self._chosen, 60)}" if self._chosen else ""
         return "  ".join(filter(None, (level, chosen)))
 
     @property
     def filter(self) -> Filter:
-        """What is shown."""
+        """The current filter."""
         return self._filter
 
     @property
@@ -131,12 +131,12 @@ class MessageLog(RowView):
 
     @property
     def cursor_row(self) -> int:
-        """Where the selected record stands; the newest while it follows."""
+        """The row of the selected record; the newest while following."""
         last = len(self._numbers) - 1
         return last if self.following else min(bisect_left(self._numbers, self._cursor), last)
 
     def place_cursor(self, row: int) -> None:
-        """Select a record; the last one means to follow."""
+        """Select a record; selecting the last one resumes following."""
         self._cursor = self._numbers[row]
         self._set_following(row == len(self._numbers) - 1)
 
@@ -148,7 +148,7 @@ class MessageLog(RowView):
 
     @property
     def top_record(self) -> Record | None:
-        """The record in the first line."""
+        """The record on the first line."""
         return self.record_at(self.scroll_offset.y)
 
     def shown(self) -> list[Record]:
@@ -162,7 +162,7 @@ class MessageLog(RowView):
 
     @property
     def shows_cursor(self) -> bool:
-        """A mark that runs along with the newest would only distract."""
+        """A mark that keeps moving with the newest record would only distract."""
         return self.has_focus or not self.following
 
     def empty_text(self) -> str:
@@ -176,7 +176,7 @@ class MessageLog(RowView):
     # New records.
 
     def take(self, records: list[Record]) -> None:
-        """Records were appended to the log: show them, and forget the oldest."""
+        """Records were appended to the log: show them, and drop the oldest."""
         try:
             fresh = [record.number for record in records if self._filter.accepts(record)]
         except FilterError as error:
@@ -193,7 +193,7 @@ class MessageLog(RowView):
             self._refresh_keeping(top)
 
     def _top_number(self) -> int | None:
-        """What a reader has in the first line; None while it follows."""
+        """The number of the record on the reader's first line; None while following."""
         row = self.scroll_offset.y
         return None if self.following or row >= len(self._numbers) else self._numbers[row]
 
@@ -211,13 +211,13 @@ class MessageLog(RowView):
     # Filters.
 
     def set_filter(self, chosen: Filter, level: str = "") -> None:
-        """Show only what fits; works while it holds still.
+        """Show only matching records; also works while not following.
 
-        Many records are gone through in slices, and what was shown stays until then.
+        Many records are processed in slices; until that is done, the old view stays.
 
         Args:
-            chosen: What a record must fit.
-            level: And be of, or graver; empty: any.
+            chosen: The filter that a record must match.
+            level: The least level; empty: any.
         """
         if (chosen.expression, level) == (self._chosen, self.level):
             self.workers.cancel_group(self, "filter")
@@ -251,7 +251,7 @@ class MessageLog(RowView):
         self._numbers = fitting[bisect_left(fitting, self._log.first_number) :]
         self._refresh_keeping(top)
         if not (self._filter.expression or self.following) and self.unseen and self.is_at_end:
-            # The end is in view, and nobody has to go there.
+            # The end is in view, so nobody needs to go there.
             self._set_following(True)
         self.post_message(self.Changed())
 
@@ -267,7 +267,7 @@ class MessageLog(RowView):
         self._refresh_keeping(self._top_number())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Whoever scrolls up wants to read; at the end it follows again."""
+        """Scrolling up holds still for reading; at the end it follows again."""
         super().watch_scroll_y(old_value, new_value)
         if self._placing:
             return
@@ -279,7 +279,7 @@ class MessageLog(RowView):
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the newest row is in view, and more than a view of rows is above it."""
+        """Whether the newest row is in view, and there are more rows than fit a view."""
         return round(self.scroll_offset.y) >= round(self.max_scroll_y) > 0
 
     def _hold(self) -> None:
@@ -316,7 +316,7 @@ class MessageLog(RowView):
         text = Text()
         if width >= _TIME_FROM:
             clock = time.strftime("%H:%M:%S", time.localtime(record.time))
-            # Records come ten times a second: more digits would pretend.
+            # Records come in ten times a second: more digits would feign precision.
             text.append(f"{clock}.{int(record.time % 1 * 10)} ", "dim")
         text.append(f"{arrow} ", colour)
         told = record.peer or record.address

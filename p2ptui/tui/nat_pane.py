@@ -1,7 +1,6 @@
-"""The NAT pane: what is known so far, how a diagnosis goes, and its whole report.
+"""The NAT pane: what is known so far, the progress of a diagnosis, and its whole report.
 
-What it shows of a report is what `p2ptui nat` prints, and what it copies what
-`p2ptui nat --markdown` prints.
+The report is shown as `p2ptui nat` prints it, and copied as `p2ptui nat --markdown` prints it.
 """
 
 import shlex
@@ -34,13 +33,13 @@ from p2ptui.wire.address import format_address
 
 MAX_SERVERS_SHOWN: Final = 20
 MAX_STEPS_SHOWN: Final = 20
-"""Of a diagnosis that runs, the last ones."""
+"""Of a running diagnosis, the last ones."""
 
 EVIDENCE_CHARACTERS: Final = 1000
 
 _LABEL_WIDTH: Final = 21
 _TABLE_FROM: Final = 56
-"""From this width on values stand beside their labels, in a column of their own."""
+"""From this width on, values are beside their labels, in a column of their own."""
 
 _MIN_WIDTH: Final = 8
 
@@ -57,7 +56,7 @@ _VERDICT_STYLES: Final = {
 
 
 class NatPane(FactPane):
-    """What is known of the NAT in front of this node.
+    """What is known about this node's NAT.
 
     Args:
         network_id: This node's network.
@@ -70,7 +69,7 @@ class NatPane(FactPane):
     ]
 
     class Asked(Message):
-        """A diagnosis is to begin."""
+        """A request for a diagnosis."""
 
         def __init__(self, line: str) -> None:
             super().__init__()
@@ -81,9 +80,9 @@ class NatPane(FactPane):
         super().__init__(id=id)
         self._network_id = network_id
         self.report: NatReport | None = None
-        """Of the last diagnosis that came to an end."""
+        """The report of the last completed diagnosis."""
         self.running = False
-        """Whether one is under way."""
+        """Whether a diagnosis is under way."""
         self._known = Text()
         self._asked: tuple[str, ...] = ()
         self._steps: list[str] = []
@@ -91,14 +90,14 @@ class NatPane(FactPane):
         self._keys = {"nat.diagnose": "r", "nat.cancel": "x", "facts.copy": "y"}
 
     def name_keys(self, keys: Mapping[str, str]) -> None:
-        """Take the user's own keys, by the id of the action, for what it says of them."""
+        """Take the user's own keys, by the id of the action, to mention them in texts."""
         chosen = {name: keys[name].partition(",")[0] for name in self._keys if name in keys}
         self._keys |= chosen
 
     # What there is to show.
 
     def take_known(self, known: Text) -> None:
-        """What the node knows without a diagnosis may have changed."""
+        """Take what the node knows without a diagnosis, which may have changed."""
         if known != self._known:
             self._known = known
             self._draw()
@@ -107,7 +106,7 @@ class NatPane(FactPane):
         """A diagnosis begins.
 
         Args:
-            servers: Those that were named.
+            servers: The servers that were named.
         """
         self.running = True
         self._asked = tuple(servers)
@@ -117,18 +116,18 @@ class NatPane(FactPane):
         self.scroll_home(animate=False)
 
     def tell_step(self, text: str) -> None:
-        """What it does now."""
+        """Show the current step."""
         self._steps.append(printable(text))
         del self._steps[:-MAX_STEPS_SHOWN]
         self._draw()
 
     def take_report(self, report: NatReport) -> None:
-        """It has come to its end."""
+        """The diagnosis has completed."""
         self.report = report
         self._end("")
 
     def fail(self, reason: str) -> None:
-        """It came to nothing, and this is why; an earlier report stays."""
+        """The diagnosis failed for this reason; an earlier report stays."""
         self._end(printable(reason, 400))
 
     def _end(self, failure: str) -> None:
@@ -140,7 +139,8 @@ class NatPane(FactPane):
     @property
     def command(self) -> str:
         """The shell command that makes the same report."""
-        # Also those that nobody named: the shell's node has not joined the same.
+        # Includes servers that the user did not name: the shell's node has not joined the same
+        # ones.
         if self.report is None:
             return nat_command(())
         join = probing_server(self.report)
@@ -150,7 +150,7 @@ class NatPane(FactPane):
 
     @property
     def state(self) -> str:
-        """What stands above the pane."""
+        """The state, for the pane's title."""
         if self.running:
             return "diagnosing"
         return type_words(self.report) if self.report is not None else ""
@@ -173,11 +173,11 @@ class NatPane(FactPane):
         if self.report is not None:
             parts.append(report_text(self.report, self.command, width))
         if self.report is None or self.report.nat_type is NatType.UNKNOWN:
-            # A diagnosis that found out nothing takes away nothing.
+            # A diagnosis that found out nothing replaces nothing.
             parts.append(self._known)
         if not self.running:
             parts.append(_wrapped(self._next_step(), width, "dim"))
-        # The number of lines does not tell how many rows they take.
+        # The number of lines does not say how many rows they take.
         self.show_facts(Text("\n\n").join(parts), layout=True)
 
     def _progress_text(self, width: int) -> Text:
@@ -199,22 +199,22 @@ class NatPane(FactPane):
         self._draw()
 
     def on_show(self) -> None:
-        """Seen for the first time it has a width."""
+        """Shown for the first time, it has a width."""
         self._draw()
 
     # Keys.
 
     def action_diagnose(self) -> None:
-        """Ask for a diagnosis, of the servers that the last one was of."""
+        """Ask for a diagnosis with the same servers as the last one."""
         self.post_message(self.Asked(shlex.join(["nat", *self._asked])))
 
 
 def report_text(report: NatReport, command: str, width: int) -> Text:
-    """A report for people: the verdict first, then what to do, then what it rests on.
+    """A report for people: first the verdict, then what to do, then the evidence.
 
     Args:
         report: The report.
-        command: The shell command that makes the same.
+        command: The shell command that makes the same report.
         width: Cells of a line.
     """
     verdict = type_words(report)
@@ -249,7 +249,7 @@ def _list(heading: str, lines: Iterable[str], width: int, first: str = "· ") ->
 
 
 def _row(label: str, value: str, width: int) -> Text:
-    """Label and value, side by side where the value has room there."""
+    """Label and value, side by side if the value fits there."""
     if width < _TABLE_FROM:
         one_line = len(label) + 2 + len(value) <= width
         gap = "  " if one_line else "\n  "
@@ -282,7 +282,7 @@ def _wrapped(text: str, width: int, style: str = "", *, indent: str = "", first:
 
 
 def nat_facts(node: Node, servers: list[PeerView]) -> Text:
-    """What the servers said of this node's address, and what follows from it so far.
+    """What the servers said about this node's address, and what follows from it so far.
 
     Args:
         node: This node.

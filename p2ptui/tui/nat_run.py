@@ -1,4 +1,4 @@
-"""One diagnosis of the NAT at a time, told to its pane."""
+"""Runs one NAT diagnosis at a time, and reports it to its pane."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from p2ptui.node import diagnose_first
 from p2ptui.tui.feed import FeedApp
 
 NAT_GROUP: Final = "nat"
-"""The workers of a diagnosis; a new one ends the one before."""
+"""The workers of a diagnosis; a new one ends the previous one."""
 
 
 class NatRun:
@@ -29,14 +29,14 @@ class NatRun:
         self._asked_for = False
 
     def begin_quietly(self) -> None:
-        """Run one that nobody asked for: what comes of it is seen in the pane alone."""
+        """Run a diagnosis that the user did not ask for: its result is shown only in the pane."""
         self._app.run_worker(self._quietly(), group=NAT_GROUP, exclusive=True)
 
     def cancel(self, *, asked_for: bool = False) -> bool:
-        """End the one that runs; whether there was any.
+        """End the running diagnosis; return whether there was one.
 
         Args:
-            asked_for: Only one that somebody asked for.
+            asked_for: Only end one that the user asked for.
         """
         if not self._app.nat.running or (asked_for and not self._asked_for):
             return False
@@ -48,15 +48,15 @@ class NatRun:
         progress: Callable[[str], None],
         filter_with: Sequence[str] = (),
     ) -> str:
-        """Run one; what came of it, in one line.
+        """Run a diagnosis; return the result in one line.
 
         Args:
             servers: STUN servers; none: those that the node knows.
-            progress: Told how it goes.
+            progress: Called with its progress.
             filter_with: Servers that the NAT may ban for a test of what it lets in.
 
         Raises:
-            P2PError: It did not work; the text says why.
+            P2PError: It failed; the text says why.
         """
         report = await self._run(servers, progress, filter_with, asked_for=True)
         return f"{verdict_words(report)}: {report.meaning}"
@@ -84,7 +84,7 @@ class NatRun:
         self._asked_for = asked_for
 
         def is_last() -> bool:
-            # One that was ended for another clears up while that one runs already.
+            # A diagnosis that was ended for another cleans up while that one is already running.
             return number == self._number
 
         def tell(text: str) -> None:

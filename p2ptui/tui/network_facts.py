@@ -24,22 +24,22 @@ _NONE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NetworkFact:
-    """Something about the servers of the network."""
+    """A fact about the servers of the network."""
 
     name: str
     value: str
     """Harmless text."""
     style: str = ""
     rank: int = 6
-    """In the title: the lower, the longer it stays in a narrow one."""
+    """In the title: the lower, the longer it stays when the title gets narrow."""
 
 
 def network_facts(node: Node, roster: Roster) -> list[NetworkFact]:
-    """What there is to say of them, for the title first; nothing where there is one server.
+    """The facts, beginning with the one for the title; none if there is only one server.
 
     Args:
         node: This node.
-        roster: All that it knows.
+        roster: The nodes that it knows.
     """
     report = node.cluster
     if report is None:
@@ -77,7 +77,7 @@ def _facts_of_home(node: Node, roster: Roster) -> list[NetworkFact]:
 
 
 def servers_text(node: Node, width: int) -> Text:
-    """The page of them.
+    """The page about the servers.
 
     Args:
         node: This node.
@@ -109,7 +109,7 @@ def servers_text(node: Node, width: int) -> Text:
 
 
 def _about_broker(node: Node, width: int) -> Text:
-    """Why the broker is away, in full; nothing while it is there."""
+    """Why the broker is down, in full; empty while it is up."""
     report = node.cluster
     if report is None or report.broker.is_up:
         return Text()
@@ -119,7 +119,7 @@ def _about_broker(node: Node, width: int) -> Text:
 
 
 def _stacked(rows: list[list[str]], kept: list[int]) -> Text:
-    """Where a line has no room for all of a server: below each other."""
+    """The facts about a server below each other, for when they do not fit one line."""
     text = Text()
     for row in rows:
         text.append(f"{row[NAME]}\n")

@@ -1,4 +1,4 @@
-"""The command palette: the grammar, the keys' actions, and what may be done with each node."""
+"""The command palette: the grammar, the keys' actions, and what can be done with each node."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ from p2ptui.tui.pane_app import PaneApp
 from p2ptui.verbs import VERBS
 
 MAX_NODES: Final = 200
-"""Nodes of the table, from its beginning, that the palette offers something for."""
+"""Nodes, from the top of the table, for which the palette offers commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Offer:
     title: str
     about: str
     action: Callable[[], Any]
-    """A worker that it returns is what has to end before the next key acts."""
+    """If it returns a worker, that has to end before the next key acts."""
 
 
 class GrammarProvider(Provider):
@@ -50,7 +50,7 @@ class GrammarProvider(Provider):
         return self.app
 
     async def discover(self) -> Hits:
-        """Everything of the grammar, while nothing is typed."""
+        """The whole grammar, while nothing is typed."""
         for hit in self.hits(""):
             yield hit
 
@@ -60,7 +60,7 @@ class GrammarProvider(Provider):
             yield hit
 
     def hits(self, query: str) -> Iterator[DiscoveryHit | Hit]:
-        """What fits a text, and for none everything of the grammar.
+        """What matches a text; for an empty text, the whole grammar.
 
         Args:
             query: The text.
@@ -122,12 +122,12 @@ class GrammarProvider(Provider):
 
 
 class Palette(CommandPalette):
-    """A palette whose keys act on what fits the text that stands there.
+    """A palette whose keys act on the matches of the current text.
 
-    As Textual has it, the list is filled a while after the text has changed, and what is chosen is
-    carried out later still: who types on without waiting would choose from the list of an earlier
-    text, perhaps another node, and what is typed behind Enter would be lost. Here each key
-    that chooses has the list brought up to date first, and Enter is done when it returns.
+    In Textual, the list is filled a while after the text has changed, and a choice is carried out
+    later still: a user who types on without waiting would choose from the list of an earlier text,
+    perhaps another node, and what is typed after Enter would be lost. Here each key that chooses
+    first updates the list, and Enter is done when it returns.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -137,16 +137,16 @@ class Palette(CommandPalette):
     def __init__(self) -> None:
         super().__init__(id="--command-palette")
         self._listed: str | None = None
-        """The text that the list is of."""
+        """The text that the list is for."""
 
     def _gather_commands(self, search_value: str) -> None:  # type: ignore[override]
-        """Textual calls it when it opens and when the text has changed."""
+        """Called by Textual when it opens and when the text has changed."""
         self._settle()
         if not self.query_one(CommandList).option_count:
             self._start_no_matches_countdown(search_value)
 
     def _settle(self) -> None:
-        """Have the list be that of the text."""
+        """Bring the list up to date with the text."""
         query = self.query_one(Input).value.strip()
         if query == self._listed or not self._providers:
             return
@@ -172,7 +172,7 @@ class Palette(CommandPalette):
         super()._action_command_list(action)
 
     async def action_choose(self) -> None:
-        """Carry out what is highlighted of what fits the text."""
+        """Carry out the highlighted match of the current text."""
         self._settle()
         option = self.query_one(CommandList).highlighted_option
         if option is not None:
@@ -196,7 +196,7 @@ class Palette(CommandPalette):
 
 
 def _prompt(hit: DiscoveryHit | Hit, about: Style) -> Content:
-    """A line of the list: what it is called, and below what it does. Both are text, no markup."""
+    """A line of the list: its title, and below what it does. Both are text, not markup."""
     lines = [hit.prompt if isinstance(hit.prompt, Content) else Content(str(hit.prompt))]
     if hit.help:
         lines.append(Content(hit.help).stylize_before(about))

@@ -1,4 +1,4 @@
-"""An app of panes and a command bar, as its parts know it: they never know the whole."""
+"""An app of panes and a command bar, as its parts see it: they never know the whole."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from p2ptui.wire.address import format_address
 
 
 class PaneApp(FeedApp):
-    """What the parts of a screen may ask of it. `P2PApp` is the one there is."""
+    """What the parts of a screen may ask of it. `P2PApp` is the only implementation."""
 
     keys: dict[str, str]
     """The user's own keys, by the id of the action."""
     chosen: str
-    """The pane that was looked at last."""
+    """The last active pane."""
     bar: CommandBar
     executor: Executor
 
     def leave_overlays(self) -> None:
-        """Show the panes again."""
+        """Return to the panes."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
@@ -36,7 +36,7 @@ class PaneApp(FeedApp):
         return servers_text(self.node, width)
 
     def word_for(self, node: Known) -> str:
-        """How a node is named in a command."""
+        """A node's name in a command."""
         return node.node_id or (format_address(node.address) if node.address else "")
 
     def action_pane(self, name: str) -> None:
@@ -44,7 +44,7 @@ class PaneApp(FeedApp):
         raise NotImplementedError
 
     def show_pane(self, name: str) -> None:
-        """Show a pane: whoever types stays in the line, and the next one is typed there too."""
+        """Show a pane; if the user is typing, the focus stays in the command line."""
         raise NotImplementedError
 
     def run_line(self, line: str) -> None:
@@ -52,7 +52,7 @@ class PaneApp(FeedApp):
         raise NotImplementedError
 
     def act(self, name: str, action: str) -> Any:
-        """Carry out an action of the key map where it belongs; the worker that does.
+        """Carry out an action of the key map where it belongs; return its worker.
 
         Args:
             name: The action's id.

@@ -1,4 +1,4 @@
-"""A pane of plain facts, the one with the statistics, and the title of the screen."""
+"""A pane of plain facts, the statistics pane, and the title of the screen."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
 
 HISTORY: Final = 120
-"""Seconds of rates that are kept."""
+"""Seconds for which rates are kept."""
 
 _LABEL_WIDTH: Final = 13
 
 KEY_LOG_BADGE: Final = "! key log"
-"""In the title as long as the keys of sessions are written to a file."""
+"""In the title while session keys are written to a file."""
 
 MIN_NAME: Final = 5
-"""Cells of a name that is cut for the sake of what is urgent."""
+"""Cells of a name that is cut to make room for urgent facts."""
 
 
 class FactPane(VerticalScroll):
-    """A text that is made anew from time to time; hidden, it is not drawn."""
+    """A text that is updated from time to time; hidden, it is not drawn."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "app.copy", "Copy", id="facts.copy"),
@@ -48,7 +48,7 @@ class FactPane(VerticalScroll):
         yield self._static
 
     def show_facts(self, facts: Text, *, layout: bool = False) -> None:
-        """Show a text, if it is another.
+        """Show a text, if it has changed.
 
         Args:
             facts: The text.
@@ -57,7 +57,7 @@ class FactPane(VerticalScroll):
         if facts != self.facts:
             height = self.facts.plain.count("\n")
             self.facts = facts
-            # A layout takes 20 ms: only where the height may have changed.
+            # A layout takes 20 ms: only if the height may have changed.
             self._static.update(facts, layout=layout or facts.plain.count("\n") != height)
 
     def copied_text(self) -> str:
@@ -73,17 +73,17 @@ class StatisticsPane(FactPane):
         self._last: Stats | None = None
         self._network: Sequence[NetworkFact] = ()
         self.in_title: NetworkFact | None = None
-        """How the servers of the network are, in a few words, if they are several."""
+        """The state of the network's servers in a few words, if there are several."""
         self._series = {name: Series(HISTORY) for name in ("in", "out", "bytes in", "bytes out")}
 
     def look_at_servers(self, node: Node, roster: Roster) -> None:
-        """Note how the servers of the network are, if they are several."""
+        """Record the state of the network's servers, if there are several."""
         facts = network_facts(node, roster)
         self.in_title = facts[0] if facts else None
         self._network = facts[1:]
 
     def take(self, stats: Stats, elapsed_s: float) -> None:
-        """Note the numbers, about once a second, and show them if anybody sees it."""
+        """Record the numbers, about once a second, and show them if the pane is visible."""
         last, self._last = self._last, stats
         if last is not None and elapsed_s > 0:
             for name, old, new in (
@@ -97,12 +97,12 @@ class StatisticsPane(FactPane):
             self.show_facts(self.picture(stats))
 
     def on_show(self) -> None:
-        """It is seen again: with the last numbers."""
+        """It becomes visible again, with the last numbers."""
         if self._last is not None:
             self.show_facts(self.picture(self._last))
 
     def on_resize(self) -> None:
-        """The sparklines are as long as there is room."""
+        """The sparklines use the available width."""
         self.on_show()
 
     def picture(self, stats: Stats) -> Text:
@@ -115,7 +115,7 @@ class StatisticsPane(FactPane):
         )
         pairs = [(name, f"{into} in, {out} out") for name, into, out in both]
         if any(_LABEL_WIDTH + len(value) > room > 0 for _, value in pairs):
-            # Wrapped, the second number would stand below the labels.
+            # Wrapped, the second number would be below the labels.
             pairs = [
                 (f"{name} {way}", number)
                 for name, *numbers in both
@@ -184,18 +184,18 @@ def title_text(
 
     Args:
         node: This node.
-        connected: How many peers are.
+        connected: The number of peers with a session.
         public: Its address as servers see it.
         width: Cells of the line.
-        changed: How many peers are not who they were before.
-        network: How its servers are, in a few words, if they are several.
+        changed: The number of peers whose identity has changed.
+        network: The state of its servers in a few words, if there are several.
     """
     info = node.info
     local = format_address(node.address)
     key_log = KEY_LOG_BADGE if node.key_log is not None else ""
     alarm = f"{CHANGED_MARK}{changed} changed" if changed else ""
     badges = sum(len(badge) + GAP for badge in (key_log, alarm) if badge)
-    # A long name is cut before it takes the room of what is urgent.
+    # A long name is cut before it takes the room of urgent facts.
     name = shortened(printable(info.name, 40), max(width - badges, MIN_NAME))
     protection = protection_words(node)
     parts = fitting(
@@ -225,7 +225,7 @@ def title_text(
 
 
 def protection_words(node: Node) -> str:
-    """How what this node says is protected, and from whom: in a few words."""
+    """How this node's messages are protected, and from whom, in a few words."""
     own = node.identity
     if not own.secured:
         return "open, no keys"
@@ -235,7 +235,7 @@ def protection_words(node: Node) -> str:
 
 
 def _outside_words(local: Address, public: Address | None) -> str:
-    """Where others see this node; nothing where nobody but this machine does."""
+    """Where others see this node; empty if only this machine does."""
     if public is None:
         return "public unknown"
     if local != public:

@@ -1,9 +1,9 @@
 """Pasted text is told apart from keys before anything reads it as keys, and made harmless.
 
-A terminal puts a pasted text between two escape sequences (bracketed paste, xterm's mode 2004).
-What stands between them may hold anything: line ends, escape sequences, even the closing sequence
-itself. Read as keys, a line end would carry out a command. So nothing of a paste ever reaches
-the parser of keys, and where its end is in doubt, what follows is text as well.
+A terminal puts a pasted text between two escape sequences (bracketed paste, xterm's mode 2004). The
+text may contain anything: line ends, escape sequences, even the closing sequence itself. Read as a
+key, a line end would carry out a command. So nothing of a paste ever reaches the key parser, and if
+its end is in doubt, what follows counts as text too.
 """
 
 import math
@@ -17,27 +17,25 @@ PASTE_START: Final = "\x1b[200~"
 PASTE_END: Final = "\x1b[201~"
 
 MAX_PASTE_CHARACTERS: Final = 10_000
-"""A longer paste is no command line."""
+"""A longer paste is not a command line."""
 
 ESCAPE_S: Final = 0.1
-"""An escape sequence that was begun is complete after this time, or was the key Escape; Textual
-waits as long.
-"""
+"""An escape sequence is complete after this time, or was the Escape key; Textual waits as long."""
 
 QUIET_S: Final = 0.05
-"""Nobody types within this time after a paste, and a terminal that pastes makes no such pause."""
+"""Nobody types this soon after a paste, and a terminal does not pause this long within one."""
 
 MAX_HOLD_S: Final = 1.0
-"""Keys after a paste are held back for this long at most."""
+"""Keys after a paste are held back for at most this long."""
 
 MAX_TYPED_AHEAD: Final = 500
-"""Characters: nobody has typed more than this right after a paste."""
+"""Characters: nobody types more than this right after a paste."""
 
 STALL_S: Final = 1.0
-"""A paste that pauses for this long is shown as far as it came, and keys are keys again."""
+"""A paste that pauses this long is shown as far as it came, and keys count as keys again."""
 
 DOUBT_S: Final = 10.0
-"""For this long after a pause its rest may still come: keys that come together are text."""
+"""For this long after a pause, its rest may still come: keys that come together count as text."""
 
 _KEYS_ALONE: Final = re.compile(r"[^\x1b]|(?:\x1b(?:\[[0-?]*[ -/]*[@-~]|O[ -~]|[ -~])?)+")
 _MARKER: Final = re.compile("\x1b\\[20[01]~")
@@ -45,16 +43,16 @@ _MARKER: Final = re.compile("\x1b\\[20[01]~")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What was typed, as the terminal sent it."""
+    """Typed keys, as the terminal sent them."""
 
     text: str
     complete: bool = False
-    """Nothing more belongs to it: an escape alone is the key Escape."""
+    """Nothing more belongs to it: an escape alone is the Escape key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """What was pasted: harmless, its lines with a line feed between."""
+    """A pasted text: harmless, its lines separated by line feeds."""
 
     text: str
 
@@ -66,21 +64,21 @@ class _Mode(Enum):
     KEYS = auto()
     PASTE = auto()
     AFTER = auto()
-    """The closing sequence has come; whether it was the terminal's own shows what follows."""
+    """The closing sequence has come; what follows shows whether it was the terminal's own."""
 
 
 class PasteGuard:
     """Separates what a terminal sends into keys and pastes.
 
-    It has no clock: each call says what time it is, in seconds of any clock that never goes back.
+    It has no clock: each call is given the time, in seconds of any monotonic clock.
     """
 
     def __init__(self) -> None:
         self._mode = _Mode.KEYS
         self._tail = ""
-        """The end of what came, if a sequence that matters may begin there."""
+        """The end of the input, if a relevant sequence may begin there."""
         self._released = 0
-        """So many characters of it have been told as keys already."""
+        """Characters of it that have already been reported as keys."""
         self._text: list[str] = []
         self._size = 0
         self._rest = ""
@@ -90,7 +88,7 @@ class PasteGuard:
 
     @property
     def waits(self) -> bool:
-        """Whether `tick` has something to tell before long."""
+        """Whether `tick` will have something to report soon."""
         return self._mode is not _Mode.KEYS or len(self._tail) > self._released
 
     def feed(self, data: str, now: float) -> list[Input]:
@@ -101,13 +99,13 @@ class PasteGuard:
             now: Seconds.
 
         Returns:
-            What it was, in order; what is in doubt waits for more, or for `tick`.
+            Keys and pastes in order; what is in doubt waits for more, or for `tick`.
         """
         found: list[Input] = []
         at_once = now - self._heard < QUIET_S
         is_typed = not at_once and _KEYS_ALONE.fullmatch(data) is not None
         if self._mode is not _Mode.PASTE or not is_typed:
-            # Somebody who presses keys while a paste does not end does not keep it alive.
+            # Keys pressed while a paste does not end do not keep it alive.
             self._heard = now
         in_doubt = self._mode is _Mode.KEYS and now < self._doubt_until
         if in_doubt and not is_typed and PASTE_START not in data:
@@ -121,7 +119,7 @@ class PasteGuard:
         return found
 
     def tick(self, now: float) -> list[Input]:
-        """Tell what no longer waits for more.
+        """Return what no longer waits for more.
 
         Args:
             now: Seconds.
@@ -166,7 +164,7 @@ class PasteGuard:
             self._take_after(text[at + len(PASTE_END) :], now)
 
     def _take_after(self, data: str, now: float) -> None:
-        """With another closing sequence in it, this belonged to the paste as well."""
+        """If it contains another closing sequence, it was part of the paste too."""
         self._rest += data
         markers = list(_MARKER.finditer(self._rest))
         if not markers:
@@ -184,7 +182,7 @@ class PasteGuard:
             self._take_text(rest, now)
 
     def _keep(self, text: str) -> None:
-        # One more than the limit tells that there was more.
+        # One more than the limit shows that there was more.
         text = text[: MAX_PASTE_CHARACTERS + 1 - self._size]
         if text:
             self._size += len(text)
@@ -193,11 +191,11 @@ class PasteGuard:
     def _finish(self, found: list[Input]) -> None:
         text = harmless("".join(self._text))
         if self._size > MAX_PASTE_CHARACTERS:
-            # What was too long stays so, whatever was left out of it.
+            # What was too long stays too long, whatever was left out of it.
             text = text.ljust(MAX_PASTE_CHARACTERS + 1, "…")
         found.append(Pasted(text))
         self._mode, self._text, self._size = _Mode.KEYS, [], 0
-        # What may be the beginning of the closing sequence is no key, whatever follows it.
+        # A possible beginning of the closing sequence is not a key, whatever follows it.
         self._released = len(self._tail)
 
 
@@ -210,10 +208,10 @@ def _beginning_in(text: str, marker: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A pasted text without anything that is no character to read.
+    """A pasted text without anything that is not readable.
 
-    Control characters (C0, DEL, C1), format characters and lone surrogates are left out; each
-    line end becomes a line feed, a tab and any other space a space.
+    Control characters (C0, DEL, C1), format characters and lone surrogates are removed; each line
+    end becomes a line feed, a tab or other space a plain space.
     """
     lines = text.expandtabs(1).splitlines()
     return "\n".join("".join(map(_seen, line)) for line in lines)
@@ -226,6 +224,6 @@ def _seen(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A pasted text as one line: its lines without their indentation, a space between."""
+    """A pasted text as one line: its lines without indentation, joined by spaces."""
     lines = (line.strip() for line in harmless(text).split("\n"))
     return " ".join(filter(None, lines))

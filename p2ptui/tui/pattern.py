@@ -1,8 +1,9 @@
-"""Regular expressions that cannot hang the program: what might take long is refused beforehand.
+"""Regular expressions that cannot hang the program: those that might take long are refused
+beforehand.
 
-Python's engine backtracks. What it matches against was written by peers, so that an
-expression with many ways to match would let one of them stop the screen, and the node that
-runs in the same loop with it. The ways are counted before the expression is used.
+Python's engine backtracks. It matches against text written by peers, so an expression with many
+ways to match would let a peer stop the screen, and the node in the same event loop. The ways are
+counted before the expression is used.
 """
 
 import importlib
@@ -14,21 +15,21 @@ from typing import Any, Final
 from p2ptui.errors import LocalError
 
 SUBJECT_CHARACTERS: Final = 256
-"""Of a record's text, from its beginning and again from each next such part, are looked at."""
+"""A record's text is searched in parts of this length."""
 
 MAX_WAYS: Final = 1 << 17
-"""Ways to match at one place: two `.*` and a bit. About 0.1 s at the worst."""
+"""Ways to match at one position: two `.*` and a bit. About 0.1 s at worst."""
 
 # The parser that `re` itself uses; it was public as sre_parse until Python 3.11.
 _parser: Any = importlib.import_module("re._parser")
 
 
 class PatternError(LocalError):
-    """An expression that cannot be used; the text says why."""
+    """An unusable expression; the text says why."""
 
 
 def compile_pattern(pattern: str) -> "re.Pattern[str]":
-    """Compile an expression, upper and lower case alike.
+    """Compile an expression, ignoring case.
 
     Raises:
         PatternError: It is not valid, or could take too long.
@@ -51,7 +52,7 @@ def compile_pattern(pattern: str) -> "re.Pattern[str]":
 
 
 def found_in(pattern: "re.Pattern[str]", text: str) -> bool:
-    """Whether the pattern is in a text, looked at in overlapping parts of bounded length."""
+    """Whether the pattern is in a text, searched in overlapping parts of bounded length."""
     half = SUBJECT_CHARACTERS // 2
     last = max(len(text) - half, 1)
     return any(pattern.search(text, at, at + SUBJECT_CHARACTERS) for at in range(0, last, half))

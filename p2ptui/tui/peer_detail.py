@@ -1,4 +1,4 @@
-"""All that is known of a node, for reading and for pasting into a report."""
+"""Everything known about a node, for reading and for pasting into a report."""
 
 import base64
 import statistics
@@ -31,10 +31,10 @@ _EVIDENCE_MEANS = {
 
 _LABEL_WIDTH = 15
 ID_CELLS: Final = 36
-"""Where a line has no room for an id beside the names of the facts, it stands below them."""
+"""If a line has no room for an id beside the names of the facts, it goes below them."""
 
 _BARS = 75
-"""At most; two samples each fill it with five minutes."""
+"""At most; with two samples each, they cover five minutes."""
 
 
 def node_text(
@@ -53,12 +53,12 @@ def node_text(
     Args:
         node: A peer, or a node behind one.
         rtts_ms: The last round trips to it, oldest first.
-        shell: Commands for a shell that concern it.
-        minutes_ms: Round trips of minutes, one each `STEP_S`, oldest first.
+        shell: Shell commands that concern it.
+        minutes_ms: Round trips over minutes, one each `STEP_S`, oldest first.
         width: Cells of a line.
-        has_gone: It is not here any more; the rest is what was known last.
-        known: What this node's user knows of it; None for one that is not kept.
-        is_home: Whether it is the server by which others reach this node.
+        has_gone: Whether it is gone; the rest is what was last known.
+        known: What this node's user knows about it; None if it is not remembered.
+        is_home: Whether it is the server through which others reach this node.
     """
     text = Text()
     if has_gone:
@@ -90,7 +90,7 @@ def node_text(
 
 
 def _fact(text: Text, name: str, value: str, width: int) -> None:
-    """One line as it is, or as many as it takes, below each other."""
+    """A fact on one line, or on as many as it takes, below each other."""
     if _LABEL_WIDTH + cell_len(value) > width:
         text.append_text(beside(name, value, _LABEL_WIDTH, width, "dim"))
         return
@@ -124,7 +124,7 @@ def _say_trend(
 
 
 def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> None:
-    """Who it is beyond doubt, and what its user is to do about it."""
+    """Its proved identity, and what the user should do about it."""
     trust = node.trust if isinstance(node, PeerView) else None
     advice = advice_in_bar(node.advice) if isinstance(node, PeerView) else ""
     if trust is Trust.CHANGED and advice:
@@ -169,7 +169,7 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
 
 
 def _hop_of(node: OtherNode) -> str:
-    """Who tells of it: by name, as the table has it, and with the id, which nobody else has."""
+    """The node that named it: by name, as in the table, and with the id, which is unique."""
     return f"{printable(node.via_name, 32)}  {node.via}" if node.via_name else node.via
 
 
@@ -219,7 +219,7 @@ _MODES: Final = {
 
 
 def own_text(node: Node, width: int) -> Text:
-    """Who this node is, for telling others: never what it must keep to itself.
+    """This node's identity, for telling others: never its secrets.
 
     Args:
         node: This node.
@@ -254,7 +254,7 @@ def _own_facts(node: Node) -> list[tuple[str, str]]:
 
 
 def _key_words(shown: NodeIdentity) -> str:
-    """Whether there is a network key, and who comes in without it all the same."""
+    """Whether there is a network key, and who comes in without it nevertheless."""
     if not shown.has_network_key:
         return "none"
     others = "" if shown.mode is Mode.REQUIRE else "; programs without keys, too, in the open"

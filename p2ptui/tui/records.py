@@ -1,4 +1,4 @@
-"""The message log as plain records in bounded memory; the screen renders the few it shows."""
+"""The message log as plain records in bounded memory; the screen renders only those it shows."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from p2ptui.wire.sealed import describe_sealed, is_sealed
 
 MAX_RECORDS: Final = 10_000
 MAX_BYTES: Final = 8 << 20
-"""Records are dropped from the oldest on beyond either limit."""
+"""Beyond either limit, the oldest records are dropped."""
 
 MAX_KEPT_BYTES: Final = 16 << 10
-"""Of one message; the rest of a longer one is not kept."""
+"""Of one message; the rest of a longer one is dropped."""
 
 SUMMARY_CHARACTERS: Final = 400
 
@@ -27,21 +27,21 @@ OUT: Final = "out"
 NOTE: Final = "note"
 
 SEALED_KIND: Final = "Sealed"
-"""A routed message that only the node it is for can read; on the wire it is Data."""
+"""A routed message that only its target can read; on the wire it is Data."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One message that came or went, or one note of the node."""
+    """A message that came or went, or a note of the node."""
 
     number: int
-    """Counts up from 0 over the whole session."""
+    """Counts up from 0 during the whole session."""
     time: float
     """Unix time, seconds."""
     direction: str
     level: str
     peer: str
-    """Its name, neutralised."""
+    """The peer's name, neutralised."""
     node_id: str
     address: str
     kind: str
@@ -50,9 +50,9 @@ class Record:
     data: bytes
     """The message, at most MAX_KEPT_BYTES of it; empty for a note."""
     text: str = ""
-    """The words of a note; of a message, what is said before its payload."""
+    """The text of a note; for a message, the words before its payload."""
     is_routed: bool = False
-    """The message is Data that holds another one, and the fields above are of that one."""
+    """The message is Data that holds another message, which the fields above describe."""
     is_sealed: bool = False
     """Nobody on the way could read it; `data` is what was inside."""
 
@@ -64,7 +64,9 @@ class Record:
 
     @property
     def haystack(self) -> str:
-        """What a filter looks at; made anew each time, since it would double the memory."""
+        """The text that a filter searches; made anew each time, since it would double the
+        memory.
+        """
         return (
             f"{self.direction} {self.peer} {self.node_id} {self.address} {self.kind} {self.summary}"
         )
@@ -80,7 +82,7 @@ class Record:
         return "\n".join(printable(line, MAX_KEPT_BYTES) for line in text.split("\n"))
 
     def as_dict(self) -> dict[str, Any]:
-        """The record for a file of JSON lines."""
+        """The record for a JSON Lines file."""
         return {
             "time": self.time,
             "direction": self.direction,
@@ -96,7 +98,7 @@ class Record:
 
 
 def inner_message(message: Envelope) -> tuple[ReceivedRoutedPayload, Envelope] | None:
-    """What a Data message carries from one node to another; None if it is no such message."""
+    """The message that Data carries from one node to another; None if it carries none."""
     if message.message_type != MessageType.DATA or ROUTED_KEY.encode() not in bytes(
         message.payload
     ):
@@ -114,7 +116,7 @@ def _summarise(data: bytes, size_bytes: int, is_routed: bool) -> str:
     try:
         message = decode_envelope(data)
     except MalformedError:
-        # The rest of a long message was not kept.
+        # The rest of a long message was dropped.
         return f"{size_bytes} bytes" if size_bytes > len(data) else "not a message of this protocol"
     inner = inner_message(message) if is_routed else None
     if inner is not None:
@@ -125,18 +127,18 @@ def _summarise(data: bytes, size_bytes: int, is_routed: bool) -> str:
     parts = [] if text == "null" else [text]
     if message.ack_for is not None:
         parts.append(f"for {message.ack_for}")
-    # A routed message has no number: only what goes from one node to the next is counted.
+    # A routed message has no number: numbers only count messages between neighbours.
     if message.requires_ack and message.sequence_number is not None:
         parts.append(f"#{message.sequence_number}")
     return "  ".join(parts)
 
 
 class RecordLog:
-    """The newest records, numbered for ever.
+    """The newest records; numbers are never reused.
 
     Args:
         max_records: How many are kept.
-        max_bytes: How much of messages is kept.
+        max_bytes: Bytes of messages that are kept.
     """
 
     def __init__(self, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES) -> None:
@@ -164,10 +166,10 @@ class RecordLog:
         self.next_number += 1
 
     def trim(self, keep_from: int | None = None) -> int:
-        """Drop the oldest beyond the limits; the number of the first that is kept.
+        """Drop the oldest records beyond the limits; return the number of the first that is kept.
 
         Args:
-            keep_from: A reader looks at this record: up to twice the limits are kept for it.
+            keep_from: The record that a reader looks at: up to twice the limits are kept for it.
         """
         factor = 1 if keep_from is None else 2
         while self._records and (

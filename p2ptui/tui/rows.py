@@ -1,4 +1,4 @@
-"""A list of rows rendered on demand: what is not on the screen costs nothing."""
+"""A list of rows rendered on demand: rows off the screen cost nothing."""
 
 from typing import ClassVar
 
@@ -16,8 +16,8 @@ from textual.widget import Widget
 class RowView(ScrollView, can_focus=True):
     """Rows of one line each, with a cursor.
 
-    A subclass says how many rows there are and how one looks. Rows are `Text`,
-    never markup: what a peer wrote is shown, not obeyed.
+    A subclass provides the number of rows and renders each. Rows are `Text`, never markup: what a
+    peer wrote is shown, never interpreted.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row--cursor"}
@@ -50,7 +50,7 @@ class RowView(ScrollView, can_focus=True):
 
     _base = Style.null()
 
-    # What a subclass says.
+    # For subclasses.
 
     @property
     def row_count(self) -> int:
@@ -76,23 +76,23 @@ class RowView(ScrollView, can_focus=True):
         return True
 
     def empty_text(self) -> str:
-        """What to do next, while there is no row; lines."""
+        """What to do next, shown while there are no rows; may have several lines."""
         return ""
 
-    # What they all do.
+    # Common behaviour.
 
     def resize_rows(self) -> None:
-        """The number of rows, or what they hold, has changed."""
+        """The number of rows, or their content, has changed."""
         size = Size(self.scrollable_content_region.width, self.row_count)
         if size != self.virtual_size:
-            # Set as usual, it would have the whole screen laid out anew, which takes 20 ms.
+            # Set in the usual way, it would lay out the whole screen, which takes 20 ms.
             self.set_reactive(Widget.virtual_size, size)
             self._scroll_update(size)
         if self.is_on_screen:
             self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of a part; what they have in common is looked up once."""
+        """Several lines; what they have in common is looked up once."""
         self._base = self.rich_style
         return super().render_lines(crop)
 
@@ -125,7 +125,7 @@ class RowView(ScrollView, can_focus=True):
         return Strip(styled).adjust_cell_length(width, base)
 
     def move_to(self, row: int) -> None:
-        """Put the cursor on a row, the nearest that exists, and show it."""
+        """Move the cursor to a row, or the nearest that exists, and show it."""
         if not self.row_count:
             return
         row = min(max(row, 0), self.row_count - 1)
@@ -134,7 +134,7 @@ class RowView(ScrollView, can_focus=True):
         self.refresh()
 
     def show_row(self, row: int) -> None:
-        """Scroll just so far that a row is seen."""
+        """Scroll just far enough to show a row."""
         height = self.scrollable_content_region.height
         top = self.scroll_offset.y
         if row < top:
@@ -170,5 +170,5 @@ class RowView(ScrollView, can_focus=True):
             await self.run_action("app.open_row")
 
     def on_resize(self) -> None:
-        """The rows' width is the screen's."""
+        """The rows are as wide as the screen."""
         self.resize_rows()

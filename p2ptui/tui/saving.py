@@ -1,4 +1,4 @@
-"""The message log as a file: JSON lines, or text."""
+"""Saves the message log to a file: JSON lines, or text."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ def line_of(record: Record, *, as_json: bool) -> str:
 
 
 async def save_records(records: Sequence[Record], name: str) -> str:
-    """Write records to a new file; by its ending as JSON lines or as text.
+    """Write records to a new file, as JSON lines or text depending on its extension.
 
     Args:
         records: In order.
-        name: The file; `~` is the user's directory.
+        name: The file; `~` is the home directory.
 
     Returns:
         What was done, and where the file is.

@@ -1,4 +1,4 @@
-"""Numbers over time, and how they look in one line of text."""
+"""Numbers over time, and their display in one line of text."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -23,12 +23,12 @@ class Series:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Oldest first."""
+        """The values, oldest first."""
         return tuple(self._values)
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
-    """The newest `width` values as bars, the highest of them full; padded on the left."""
+    """The newest `width` values as bars, the highest at full height; padded on the left."""
     shown = list(values)[-width:]
     highest = max(shown, default=0.0)
     if highest <= 0:

@@ -1,4 +1,4 @@
-"""What the screen remembers of its user's choices, in one small file."""
+"""What the screen remembers of the user's choices, in one small file."""
 
 import json
 import os
@@ -48,15 +48,15 @@ class Settings:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written, and by nobody else.
+    """Write a file atomically, readable only by the user.
 
     Raises:
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)  # one that was left behind keeps its mode
-    # What was sent to others is in the history.
+    temporary.unlink(missing_ok=True)  # a leftover file would keep its mode
+    # The history contains what was sent to others.
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text.encode())
     temporary.replace(path)

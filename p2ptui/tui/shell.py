@@ -1,6 +1,6 @@
-"""The shell command that does the same as a command of the screen, where there is one.
+"""The shell command equivalent to a command of the screen, if there is one.
 
-Whom it names comes from `p2ptui.node.ways`: an address alone would often be somebody else's.
+The target in it comes from `p2ptui.node.ways`: an address alone would often belong to another node.
 """
 
 import json
@@ -17,22 +17,22 @@ from p2ptui.wire.address import parse_address
 DEFAULT_NETWORK: Final = "p2p_default"
 
 _OF_THE_USER: Final = frozenset(("trust", "forget"))
-"""They need no node: what is known is the user's."""
+"""They need no node: known nodes belong to the user."""
 
 MAX_CHARACTERS: Final = 4000
-"""A longer command is of no use on a screen: the text goes by --file then."""
+"""A longer command is useless on a screen: the text is then sent with --file."""
 
 
 def shell_command(
     command: Command, node: Known | None, target: Sequence[str] | None, network_id: str
 ) -> str:
-    """The same for the shell, in one line that a terminal can show; empty where there is none.
+    """The equivalent shell command, on one line that a terminal can show; empty if there is none.
 
     Args:
-        command: What was typed.
-        node: Whom it concerns.
+        command: The command of the screen.
+        node: The node that it concerns.
         target: The arguments that reach this node, see `p2ptui.node.ways.shell_target`; None or
-            empty where none do.
+            empty if there are none.
         network_id: This node's network.
     """
     name = command.verb.name
@@ -60,15 +60,15 @@ def shell_command(
     if named is not None:
         words += _option("--network-id", named)
     line = shlex.join(["p2ptui", *words])
-    # What would have to be cut, or spelled out to be seen, is another command than the one shown.
+    # A command that would have to be cut or escaped to be visible is not the command shown.
     return line if len(line) <= MAX_CHARACTERS and _is_shown_as_it_is(line) else ""
 
 
 def _payload_words(text: str) -> list[str]:
-    """A text as arguments: as it is, or as JSON where a shell or its reader would take offence.
+    """A text as arguments: as it is, or as JSON if a shell or its reader would misread it.
 
-    What begins with `-` would be an option, or standard input; line ends and unseen characters
-    do not survive being shown and copied.
+    A text that begins with `-` would be an option, or standard input; line ends and invisible
+    characters do not survive display and copying.
     """
     payload: Any = read_payload(text)
     if isinstance(payload, str):
@@ -91,10 +91,10 @@ def _is_address(text: str) -> bool:
 
 
 def _option(name: str, value: str) -> list[str]:
-    """An option and its value: as one word where the value would be taken for an option."""
+    """An option and its value, as one word if the value could be mistaken for an option."""
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
 def network_to_name(network_id: str) -> str | None:
-    """What `--network-id` must say; None where it says nothing new."""
+    """The value for `--network-id`; None if it is not needed."""
     return None if network_id == DEFAULT_NETWORK else network_id

@@ -1,5 +1,5 @@
-"""How the terminal is read and written: pastes apart from keys, bytes that are no UTF-8 survived,
-and a terminal that has gone away ends the screen. One that takes nothing holds up nobody.
+"""Reading and writing the terminal: pastes are kept apart from keys, invalid UTF-8 is survived, a
+terminal that has gone ends the screen, and one that stalls blocks nothing.
 """
 
 import contextlib
@@ -23,27 +23,29 @@ from p2ptui.tui.pasting import Input, Keys, PasteGuard
 READ_BYTES: Final = 4096
 IDLE_S: Final = 0.1
 WAITING_S: Final = 0.01
-"""How long a read may take while nothing is expected, and while a paste or an escape waits."""
+"""How long a read may take while nothing is expected, and while a paste or an escape is pending."""
 
 MAX_WAITING: Final = 200_000
-"""Characters on their way to the terminal: some ten full screens."""
+"""Characters on their way to the terminal: about ten full screens."""
 
 CATCH_UP_S: Final = 0.1
-"""A terminal that was behind is looked at this often."""
+"""How often a terminal that fell behind is checked."""
 
 RESTART_S: Final = 0.01
-"""Between two looks whether the terminal has taken the last words, and may be entered again."""
+"""Between two checks whether the terminal has taken the last output, and the screen may be entered
+again.
+"""
 
 STALLED_S: Final = 1.0
-"""At the end a terminal that takes nothing for so long is left as it is."""
+"""At the end, a terminal that takes nothing for this long is left as it is."""
 
 
 class GuardedParser(XTermParser):
     """Textual's parser of keys and mouse, which never sees a paste.
 
     Args:
-        debug: As Textual has it.
-        clock: Seconds; it never goes back.
+        debug: As in Textual.
+        clock: A monotonic clock, seconds.
     """
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,18 +55,18 @@ class GuardedParser(XTermParser):
 
     @property
     def waits(self) -> bool:
-        """Whether `tick` has something to tell before long."""
+        """Whether `tick` will have something to report soon."""
         return self._guard.waits
 
     def feed(self, data: str) -> Iterable[Message]:
-        """Take what the terminal sent; nothing means that it is closed."""
+        """Take what the terminal sent; empty means that it is closed."""
         if not data:
             yield from super().feed("")
             return
         yield from self._messages(self._guard.feed(data, self._clock()))
 
     def tick(self) -> Iterable[Message]:
-        """Tell what time has decided."""
+        """Return what has been decided by time."""
         yield from super().tick()
         yield from self._messages(self._guard.tick(self._clock()))
 
@@ -75,17 +77,18 @@ class GuardedParser(XTermParser):
                 continue
             yield from super().feed(entry.text)
             if entry.complete and self._timeout_time is not None:
-                # The guard has waited long enough for the two of them.
+                # The guard has already waited long enough for both.
                 self._timeout_time = 0.0
                 yield from super().tick()
 
 
 class TerminalFile:
-    """What Textual's thread writes to: once the terminal has gone, writing does nothing.
+    """The file that Textual's thread writes to: once the terminal has gone, writing does nothing.
 
-    A thread that died of the error would leave behind a queue that nobody empties, and the whole
-    process would wait for room in it for ever, deaf to signals too. Python's own buffer is left
-    out: a thread that waits for a terminal would hold its lock, and the end of the process with it.
+    A thread that died from the error would leave behind a queue that nobody empties, and the whole
+    process would wait for room in it forever, ignoring even signals. Python's own buffer is
+    bypassed: a thread waiting for a terminal would hold its lock, and so block the end of the
+    process.
 
     Args:
         file: The terminal.
@@ -111,7 +114,7 @@ class TerminalFile:
         self.written += len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
     def fileno(self) -> int:
         """The terminal's number."""
@@ -119,14 +122,14 @@ class TerminalFile:
 
 
 class Backlog:
-    """What is on its way to the terminal: bounded, and never waited for.
+    """Output on its way to the terminal: bounded, and never waited for.
 
-    A terminal may stall without closing: Ctrl+S, an SSH session that hangs, a window that is
-    dragged. Then nothing more is drawn, and all of it anew once the terminal takes something again.
+    A terminal may stall without closing: Ctrl+S, a hanging SSH session, a window being dragged.
+    Then nothing more is drawn, and once the terminal takes output again, everything is drawn anew.
 
     Args:
         file: The terminal.
-        redraw: Has the whole screen drawn.
+        redraw: Draws the whole screen.
     """
 
     def __init__(self, file: TerminalFile, redraw: Callable[[], None]) -> None:
@@ -134,19 +137,19 @@ class Backlog:
         self._redraw = redraw
         self._queued = 0
         self.is_behind = False
-        """Whether what is drawn is thrown away."""
+        """Whether output is being discarded."""
         self.is_leaving = False
-        """Whether the last words are written, which are few and not thrown away."""
+        """Whether the last output is being written, which is short and not discarded."""
         self.is_ended = False
-        """Whether they have been: nobody would write what comes now."""
+        """Whether it has been written: nothing would write what comes now."""
 
     @property
     def waiting(self) -> int:
-        """Characters that the terminal has not taken."""
+        """Characters that the terminal has not taken yet."""
         return self._queued - self._file.written
 
     def put(self, text: str, thread: WriterThread) -> None:
-        """Hand a text to the thread that writes, or throw it away."""
+        """Hand a text to the writing thread, or discard it."""
         if self.is_ended or (self.is_behind and not self.is_leaving):
             return
         if self.waiting > MAX_WAITING and not self.is_leaving:
@@ -157,7 +160,7 @@ class Backlog:
         thread.write(text)
 
     def catch_up(self) -> None:
-        """Draw the whole screen if the terminal has taken all that was on its way."""
+        """Draw the whole screen if the terminal has taken everything that was on its way."""
         if self.is_behind and not self.waiting:
             self.is_behind = False
             self._redraw()
@@ -167,13 +170,15 @@ class Backlog:
         self.is_behind = self.is_leaving = self.is_ended = False
 
     def no_more(self, thread: WriterThread) -> None:
-        """Let the thread end once it has written what was handed to it."""
+        """Let the thread end once it has written what it was given."""
         self.is_ended = True
         thread._queue.maxsize = 0
         thread._queue.put(None)
 
     def end(self, thread: WriterThread) -> bool:
-        """Wait for the thread as long as the terminal takes anything; whether it took all."""
+        """Wait for the thread as long as the terminal takes anything; return whether it took
+        everything.
+        """
         self.no_more(thread)
         written = -1
         while thread.is_alive() and self._file.written != written:
@@ -183,11 +188,11 @@ class Backlog:
 
 
 def guarded_driver(base: type[Driver]) -> type[Driver]:
-    """The driver that reads the terminal as described above.
+    """A driver that handles the terminal as described above.
 
     Args:
-        base: The one that Textual would take; another than those for POSIX and for a browser is
-            left as it is: on Windows the console tells keys and pastes apart by itself.
+        base: The driver that Textual would use; any other than those for POSIX and for a browser is
+            left as it is: on Windows the console itself tells keys from pastes.
     """
     reader = {"LinuxDriver": _read_terminal, "WebDriver": _read_browser}.get(base.__name__)
     if reader is None:
@@ -204,15 +209,15 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
         def stop(driver: Any) -> None:
             backlog = driver._backlog
             if backlog.is_ended and driver._restarts:
-                driver._restarts = False  # it was left already, and is not entered any more
+                driver._restarts = False  # it was left already, and is not entered again
                 return
             backlog.is_leaving = True
             base.stop_application_mode(driver)
 
         def start(driver: Any) -> None:
             if _is_started(driver) or driver._restarts:
-                # SIGCONT without SIGTSTP before it: a second pair of threads would never end. Not
-                # within a signal's handler.
+                # SIGCONT without a preceding SIGTSTP: a second pair of threads would never end. Not
+                # within a signal handler.
                 _soon(driver, _restart)
                 return
             if driver._app._exit:
@@ -221,8 +226,8 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
             driver._backlog.begin()  # it may have been suspended
             base.start_application_mode(driver)
             if goes_on:
-                # The screen that was entered is empty, and of the same size: Textual would not draw
-                # more of it than what changes.
+                # The screen just entered is empty and of the same size: Textual would only draw
+                # what changes.
                 _soon(driver, _redraw)
 
         members |= {
@@ -257,7 +262,7 @@ def _enter_again(driver: Any) -> None:
     if not driver._restarts:
         return
     if driver._writer_thread.is_alive():
-        # Two threads at once could leave after they entered.
+        # Two threads at once could leave after entering.
         driver._loop.call_later(RESTART_S, _enter_again, driver)
         return
     driver._restarts = False
@@ -283,7 +288,7 @@ def _watch(driver: Any) -> None:
 
 
 def _close(driver: Any) -> None:
-    """End the thread that writes; one that a stalled terminal holds is left behind."""
+    """End the writing thread; one blocked by a stalled terminal is left behind."""
     if driver._writer_thread is not None and not driver._backlog.end(driver._writer_thread):
         _write_nowhere()
 
@@ -303,8 +308,8 @@ def _leave(driver: Any) -> None:
 
 
 def _write_nowhere() -> None:
-    """The last words to a terminal that has gone are lost: to fail of them would hide the reason,
-    and Python's own last flush would change the exit code.
+    """Discard the last output to a terminal that has gone: an error there would hide the reason,
+    and Python's final flush would change the exit code.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
@@ -324,14 +329,14 @@ def _read_terminal(driver: Any) -> None:
             patience_s = WAITING_S if parser.waits else IDLE_S
             latest = time.monotonic() + patience_s
             is_ready = selector.select(patience_s)
-            # Only as long as nothing came was it quiet: on a busy machine this thread may be late,
-            # and what came since has not been looked at.
+            # It was quiet only while nothing came: on a busy machine this thread may be late, and
+            # what has come since has not been looked at.
             now = max(now, time.monotonic() if is_ready else min(time.monotonic(), latest))
             if is_ready:
                 data = _read_some(driver.fileno)
                 if not data:
                     _leave(driver)
-                    driver.exit_event.wait()  # it is closed, and would be ready at once for ever
+                    driver.exit_event.wait()  # it is closed, and would always be ready at once
                 elif text := decode(data):
                     _tell(driver, parser.feed(text))
             _tell(driver, parser.tick())

@@ -1,4 +1,4 @@
-"""How the round trips to each node went, over minutes, in bounded memory."""
+"""How the round trips to each node developed, over minutes, in bounded memory."""
 
 from array import array
 from collections import OrderedDict
@@ -12,7 +12,7 @@ SAMPLES: Final = 150
 """Of each node: five minutes."""
 
 MAX_NODES: Final = 1024
-"""The least lately sampled are forgotten first; all together take 0.6 MB."""
+"""The least recently sampled is forgotten first; all together take 0.6 MB."""
 
 
 class Trends:
@@ -22,10 +22,10 @@ class Trends:
         self._samples: OrderedDict[str, array[float]] = OrderedDict()
 
     def take(self, rtts_ms: Iterable[tuple[str, float | None]]) -> None:
-        """Add the newest of each node, once in `STEP_S`.
+        """Add the newest sample of each node, once every `STEP_S`.
 
         Args:
-            rtts_ms: Keys and round trips, milliseconds; None where there is none yet.
+            rtts_ms: Keys and round trips, milliseconds; None if there is none yet.
         """
         for key, rtt_ms in rtts_ms:
             if rtt_ms is None:
@@ -44,6 +44,8 @@ class Trends:
 
 
 def highest_of_each(values: Sequence[float], length: int) -> list[float]:
-    """At most so many values, each the highest of as many that follow one another."""
+    """At most `length` values, each the highest of a run of the same number of consecutive
+    values.
+    """
     each = -(-len(values) // max(length, 1))
     return [max(values[at : at + each]) for at in range(0, len(values), each)] if values else []

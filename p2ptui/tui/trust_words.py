@@ -1,4 +1,4 @@
-"""What is known of who a node is, in words for the screen."""
+"""What is known about a node's identity, in words for the screen."""
 
 from typing import Final, TypeGuard
 
@@ -21,14 +21,14 @@ TRUST_MEANS: Final = {
 
 
 def advice_in_bar(advice: str) -> str:
-    """What happened and what to do, as one would do it here: the commands without the program."""
+    """What happened and what to do, as it is done here: commands without the program's name."""
     for verb in ("trust", "forget"):
         advice = advice.replace(f"p2ptui {verb} ", f"{verb} ")
     return printable(advice, MAX_ADVICE)
 
 
 def is_refused(node: PeerView | OtherNode) -> TypeGuard[PeerView]:
-    """Whether it is a server that is to be joined, and is turned away for who it is."""
+    """Whether it is a server to join that is refused because of its identity."""
     return isinstance(node, PeerView) and node.status is PeerStatus.FAILED and bool(node.advice)
 
 
@@ -45,14 +45,14 @@ def keys_words(node: PeerView | OtherNode) -> str:
 
 
 def event_words(event: TrustChanged) -> str:
-    """What is known of a peer from now on, in a line."""
+    """What is known about a peer from now on, in one line."""
     what = "refused" if event.is_refused else event.trust.value
     words = f"{what}: {advice_in_bar(event.advice) or TRUST_MEANS[event.trust]}"
     return f"{words}; it was {event.previous}" if event.previous is not None else words
 
 
 def level_of(event: TrustChanged) -> str:
-    """How grave that is: whose session has just begun, as expected, is hardly worth a line."""
+    """How serious that is: a session that has begun as expected is hardly worth a line."""
     if event.advice:
         return "warn"
     return "debug" if event.previous is None else "info"

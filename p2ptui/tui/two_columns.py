@@ -1,6 +1,6 @@
-"""Words and what they mean, side by side where there is room, else below each other.
+"""Words and what they mean, side by side if there is room, else below each other.
 
-Cells are counted, not characters: a name may be written in letters that are two cells wide.
+Cells are counted, not characters: a name may contain letters that are two cells wide.
 """
 
 from typing import Final
@@ -9,21 +9,21 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 INDENT: Final = 2
-"""Cells before what stands below."""
+"""Indentation of text below."""
 
 MIN_BESIDE: Final = 24
-"""Cells that words need beside others; in fewer they would be a column of single words."""
+"""Cells that text needs beside another; in fewer it would be a column of single words."""
 
 
 def beside(left: str, right: str, column: int, width: int, style: str = "bold") -> Text:
-    """One entry, with the line's end.
+    """One entry, with its newline.
 
     Args:
-        left: The words, harmless text; of a list all in one column.
+        left: The words, harmless text; those of a list form a column.
         right: What they mean, likewise.
         column: Cells of that column, with the gap.
         width: Cells of a line.
-        style: Of the words.
+        style: The style of the words.
     """
     has_room = width - column >= min(MIN_BESIDE, cell_len(right))
     if has_room and cell_len(left) < column:
@@ -38,10 +38,10 @@ def beside(left: str, right: str, column: int, width: int, style: str = "bold") 
 
 
 def wrapped(words: str, width: int) -> list[str]:
-    """Lines that are no wider; a word that is, is broken.
+    """Lines no wider than this; a word that is wider is broken.
 
     Args:
-        words: One line of harmless text; spaces between words are one.
+        words: One line of harmless text; runs of spaces count as one.
         width: Cells, 1 or more.
     """
     lines = [""]

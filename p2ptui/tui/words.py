@@ -1,4 +1,4 @@
-"""The words that a command line may be completed with."""
+"""The words with which a command line can be completed."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ MAX_WORDS: Final = 50
 """Offered at once."""
 
 MAX_ENTRIES: Final = 5_000
-"""Of a folder that are looked at: it is read while one types."""
+"""Entries of a folder that are read: it is read while the user types."""
 
 _MESSAGE_TYPES: Final = tuple(
     sorted([*(kind for name, kind in vars(MessageType).items() if name.isupper()), *SealFrame])
@@ -43,18 +43,19 @@ def words_of(
     themes: Iterable[str],
     known: Iterable[KnownNode] = (),
 ) -> Iterable[str]:
-    """The words of a kind that begin so, or more than those.
+    """The words of a kind that begin with a text; there may be others among them.
 
     Args:
-        kind: Of the argument that is being typed.
+        kind: The kind of the argument being typed.
         beginning: What has been typed of it.
-        roster: Whose names and ids are words for a peer; unseen characters are none.
+        roster: Provides names and ids as words for a peer; those with invisible characters are left
+            out.
         themes: The names of the themes.
-        known: The nodes that were met.
+        known: The known nodes.
     """
     match kind:
         case Kind.PEER | Kind.ADDRESS:
-            # A name is a word of `connect` as well: a server knows where that node is.
+            # A name is also valid for `connect`: a server knows where that node is.
             return _names(roster.names(), beginning)
         case Kind.MET:
             met = (word for node in known for word in (node.id, node.name) if word)
@@ -80,18 +81,18 @@ def words_of(
 
 
 def _names(names: Iterable[str], beginning: str) -> list[str]:
-    """The words that name one of these nodes and begin so."""
+    """The words that name one of these nodes and begin with the text."""
     words = map(_word_for, names)
     return _names_first({word for word in words if word is not None and word.startswith(beginning)})
 
 
 def _names_first(words: Iterable[str]) -> list[str]:
-    """In order, ids at the end: nobody looks for one of them while there are names."""
+    """Sorted, with ids at the end: nobody wants an id while there are names."""
     return sorted(words, key=lambda word: (canonical_id(word) is not None, word))[:MAX_WORDS]
 
 
 def _filter_words(beginning: str, roster: Roster) -> Iterable[str]:
-    """Conditions, also the opposite of each, with the values that begin so."""
+    """Conditions, also negated, with the values that begin with the text."""
     inverse = "!" * beginning.startswith("!")
     key, colon, value = beginning.removeprefix("!").partition(":")
     if not colon or key not in ("peer", "type"):
@@ -106,7 +107,7 @@ def _filter_words(beginning: str, roster: Roster) -> Iterable[str]:
 
 
 def _word_for(name: str) -> str | None:
-    """How a name is written in a command; None where it would be read as something else."""
+    """A name as it is written in a command; None if it would be read as something else."""
     is_count = name.isdigit() and len(name) < 4
     if not name.isprintable() or name == SELECTED or name.startswith("-") or is_count:
         return None
@@ -124,7 +125,7 @@ def _files(beginning: str) -> list[str]:
     try:
         base = Path(folder + slash if slash else ".").expanduser()
         with os.scandir(base) as entries:
-            # What begins with a dot is hidden until the dot is typed.
+            # Entries that begin with a dot stay hidden until the dot is typed.
             fitting = (
                 entry
                 for entry in itertools.islice(entries, MAX_ENTRIES)

@@ -1,8 +1,9 @@
-"""What the servers of one network tell each other by a broker: entries of its table, and messages.
+"""What the servers of a network tell each other through a broker: entries of its table, and
+messages.
 
-The first byte is the version; an array of MessagePack follows, as the class says it. Whoever can
-write to the broker can write anything: what is read here has its sizes, and no more than that is
-known of it. What a later version adds comes at the end of an array, and is passed over here.
+The first byte is the version; a MessagePack array follows, laid out as its class says. Anyone who
+can write to the broker can write anything: what is read here has valid sizes, and nothing more is
+known about it. Later versions add fields at the end of an array, which are ignored here.
 """
 
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
@@ -17,11 +18,11 @@ from p2ptui.wire.message import Capability, Port
 VERSION: Final = 1
 
 MAX_PRESENCE_BYTES: Final = 2_048
-"""Of an entry: what a node says of itself takes 900 bytes at most."""
+"""Of an entry: a node's own account takes 900 bytes at most."""
 MAX_MESSAGE_BYTES: Final = 1_048_576
-"""Of a message: as much as a broker takes that nobody has told otherwise."""
+"""Of a message: the default maximum of a broker."""
 MAX_HEAD_BYTES: Final = 4_096
-"""Of this, all but what is handed over."""
+"""Of a message, all but what is handed over."""
 MAX_BODY_BYTES: Final = MAX_MESSAGE_BYTES - MAX_HEAD_BYTES
 
 ID_BYTES: Final = 16
@@ -31,7 +32,7 @@ SIGNATURE_BYTES: Final = 64
 MAX_TEXT: Final = 900
 MAX_REF: Final = 128
 MAX_ECHOES: Final = 16
-"""In one beacon; with more servers than that they are answered in turn."""
+"""In one beacon; if there are more servers, they are answered in turn."""
 
 Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 Instance = Annotated[bytes, Meta(min_length=INSTANCE_BYTES, max_length=INSTANCE_BYTES)]
@@ -62,8 +63,9 @@ KNOWN_CAPABILITIES: Final = (
     Capability.KEEPALIVE,
     Capability.FILES,
 )
-"""Each is a bit, in this order, which stays as it is: a capability that comes later is written out,
-so that servers of both versions read it."""
+"""Each is a bit, in this order, which never changes: a capability added later is written out by
+name, so that servers of both versions can read it.
+"""
 
 _BIT_OF: Final = {name: 1 << number for number, name in enumerate(KNOWN_CAPABILITIES)}
 
@@ -74,20 +76,20 @@ class Presence(Struct, frozen=True, array_like=True, gc=False):
     network: Text
     server: Id
     instance: Instance
-    """Of the server: it makes another each time that it starts."""
+    """Of the server, which makes a new one each time it starts."""
     counter: Counter
-    """Of the node's statement that this server holds it; 0: it has made none."""
+    """Of the node's statement that this server holds its session; 0 if it has made none."""
     signature: Annotated[bytes, Meta(max_length=SIGNATURE_BYTES)]
     """Of the statement; see `secure.presence`."""
     node: Raw
-    """An `About`, as it is written: most of it need not be read to know where a node is."""
+    """An encoded `About`: most of it need not be read to know where a node is."""
 
 
 class About(Struct, frozen=True, array_like=True, gc=False):
-    """What a server tells of a node."""
+    """What a server tells about a node."""
 
     host: Annotated[str, Meta(max_length=64)]
-    """Where it sees it: an IP address in text."""
+    """Where the server sees the node: an IP address as text."""
     port: Port
     proved: bool
     name: Text
@@ -98,12 +100,12 @@ class About(Struct, frozen=True, array_like=True, gc=False):
     """Other capabilities."""
     metadata: Annotated[dict[Text, Text], Meta(max_length=64)] = {}
     keys: Annotated[bytes, Meta(max_length=KEYS_BYTES)] = b""
-    """The X25519 and the Ed25519 key; empty where its session is in the open."""
+    """The X25519 and the Ed25519 key; empty if its session is not secured."""
     boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
 
 
 def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    """Capabilities as `About.known` and `About.others` have them."""
+    """Capabilities in the form of `About.known` and `About.others`."""
     bits = 0
     for name in names:
         bits |= _BIT_OF.get(name, 0)
@@ -111,22 +113,24 @@ def split_capabilities(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
 
 
 def joined_capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
-    """The inverse."""
+    """The inverse of `split_capabilities`."""
     return (*[name for name, bit in _BIT_OF.items() if known & bit], *others)
 
 
 class Echo(Struct, frozen=True, array_like=True, gc=False):
-    """The answer to another server's beacon, in one's own: so each learns how far the other is."""
+    """The answer to another server's beacon, carried in one's own: this is how they measure the
+    round trip.
+    """
 
     server: Id
     sent_ms: Milliseconds
-    """What stood in it."""
+    """The `sent_ms` of that beacon."""
     held_ms: Milliseconds
-    """How long ago it came."""
+    """How long ago the beacon arrived."""
 
 
 class Beacon(Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """A server is there: once a second, for all."""
+    """A server says that it is there: once a second, to all."""
 
     network: Text
     server: Id
@@ -137,20 +141,20 @@ class Beacon(Struct, frozen=True, array_like=True, tag=1, gc=False):
     peers: Annotated[int, Meta(ge=0, le=2**31)]
     is_draining: bool
     sent_ms: Milliseconds
-    """On a clock of its own, for the round trip."""
+    """On the sender's own clock, for the round trip."""
     unix_ms: Milliseconds
-    """To be told, and for nothing else."""
+    """Only for display."""
     echoes: Annotated[tuple[Echo, ...], Meta(max_length=MAX_ECHOES)] = ()
     keys: Annotated[bytes, Meta(max_length=KEYS_BYTES)] = b""
-    """The X25519 and the Ed25519 key, of which the server's id is made."""
+    """The X25519 and the Ed25519 key, from which the server's id is made."""
     counter: Counter = 0
-    """Higher than in any that it has said before, in former runs as well."""
+    """Higher than in any beacon that the server has sent before, former runs included."""
     signature: Annotated[bytes, Meta(max_length=SIGNATURE_BYTES)] = b""
     """Of `signed_part`."""
 
 
 class Claim(Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """A node without a statement has come here that you hold: is it still with you?"""
+    """A node without a statement, which you hold, has come here: is it still with you?"""
 
     network: Text
     server: Id
@@ -159,7 +163,7 @@ class Claim(Struct, frozen=True, array_like=True, tag=2, gc=False):
 
 
 class Held(Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """It is."""
+    """Answer to a `Claim`: it still is."""
 
     network: Text
     server: Id
@@ -168,7 +172,7 @@ class Held(Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class Released(Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """It is not, or not any more."""
+    """Answer to a `Claim`: the node is not here, or not any more."""
 
     network: Text
     server: Id
@@ -177,7 +181,7 @@ class Released(Struct, frozen=True, array_like=True, tag=4, gc=False):
 
 
 class HandOver(Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """Something for a node that you hold; the numbers are those of `core.peers.elsewhere`."""
+    """Something for a node that you hold; the numbers are defined in `core.peers.elsewhere`."""
 
     network: Text
     server: Id
@@ -188,11 +192,11 @@ class HandOver(Struct, frozen=True, array_like=True, tag=5, gc=False):
     ref: Ref
     body: bytes
     about: Annotated[bytes, Meta(max_length=MAX_PRESENCE_BYTES)] = b""
-    """Of a source that has come just now: an `About`, for a server that has not heard of it yet."""
+    """An `About` of a source that has just come, for a server that may not have heard of it yet."""
 
 
 class Undelivered(Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """What you handed over has not reached the node."""
+    """What you handed over did not reach the node."""
 
     network: Text
     server: Id
@@ -220,21 +224,21 @@ T = TypeVar("T")
 
 
 def is_this_version(data: bytes) -> bool:
-    """Whether an entry or a message is of this version, if it is any."""
+    """Whether data that claims to be an entry or a message has this version."""
     return data[:1] == _HEAD
 
 
 def encode_about(about: About) -> Raw:
-    """What a server tells of a node, for its `Presence`, or its first `HandOver`.
+    """Encode what a server tells about a node, for its `Presence` or its first `HandOver`.
 
     Raises:
-        MalformedError: It cannot be written, as a name that is half a surrogate pair.
+        MalformedError: It cannot be encoded, such as a name with half a surrogate pair.
     """
     return Raw(_written(about))
 
 
 def decode_about(data: bytes | Raw) -> About:
-    """The inverse; MalformedError if it is none."""
+    """The inverse of `encode_about`; MalformedError if the data is no `About`."""
     try:
         about = _abouts.decode(data)
     except _NOT_READ as error:
@@ -245,10 +249,10 @@ def decode_about(data: bytes | Raw) -> About:
 
 
 def encode_presence(presence: Presence) -> bytes:
-    """An entry as it stands in the table.
+    """Encode an entry for the table.
 
     Raises:
-        MalformedError: It cannot be written, or is too large.
+        MalformedError: It cannot be encoded, or is too large.
     """
     data = _HEAD + _written(presence)
     if len(data) > MAX_PRESENCE_BYTES:
@@ -257,10 +261,10 @@ def encode_presence(presence: Presence) -> bytes:
 
 
 def decode_presence(data: bytes) -> Presence:
-    """The inverse; what is told of the node is not read.
+    """The inverse of `encode_presence`; what is told about the node is not read.
 
     Raises:
-        MalformedError: It is none, of another version, or too large.
+        MalformedError: It is not an entry, of another version, or too large.
     """
     presence = _read(data, MAX_PRESENCE_BYTES, _presences)
     if bool(presence.counter) != bool(presence.signature):
@@ -271,7 +275,7 @@ def decode_presence(data: bytes) -> Presence:
 
 
 def encode_message(message: Message) -> bytes:
-    """A message as it travels; MalformedError if it cannot be written, or is too large."""
+    """Encode a message; MalformedError if it cannot be encoded, or is too large."""
     data = _HEAD + _written(message)
     if len(data) > MAX_MESSAGE_BYTES:
         raise MalformedError(f"the message is {len(data)} bytes, at most {MAX_MESSAGE_BYTES}")
@@ -279,19 +283,19 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes) -> Message:
-    """The inverse.
+    """The inverse of `encode_message`.
 
     Raises:
-        MalformedError: It is none, of another version, or too large.
+        MalformedError: It is not a message, of another version, or too large.
     """
     return _read(data, MAX_MESSAGE_BYTES, _messages)
 
 
 def signed_part(beacon: Beacon) -> bytes:
-    """What a server signs of a beacon: all but the signature, and what a later version adds.
+    """The part of a beacon that a server signs: all but the signature and what later versions add.
 
     Raises:
-        MalformedError: It cannot be written.
+        MalformedError: It cannot be encoded.
     """
     signed = (
         beacon.network,

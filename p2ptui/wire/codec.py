@@ -1,4 +1,4 @@
-"""Bytes to messages and back; the one place that knows how JSON may be malformed."""
+"""Encodes and decodes messages; the one place that knows how JSON can be malformed."""
 
 import json
 import math
@@ -22,13 +22,16 @@ MAX_NESTING: Final = 64
 """Deepest nesting accepted: far above any real message, far below the interpreter's stack."""
 
 MAX_PAYLOAD_NESTING: Final = MAX_NESTING - 4
-"""Deepest payload sent: it still fits when it is routed, within two envelopes and the routed
-form, and when it comes back as an echo."""
+"""Deepest payload sent: it still fits when it is routed, inside two envelopes and the routed form,
+and when it comes back as an echo.
+"""
 
 _SHALLOW_BYTES: Final = 2 * MAX_NESTING
-"""What is no longer cannot be nested too deeply: each level takes two brackets."""
+"""JSON no longer than this cannot be nested too deeply: each level takes two brackets."""
 _FLAT_BYTES: Final = 5 * MAX_NESTING
-"""Nor what is no longer and has no list: an object within another has a key and a colon, too."""
+"""Without a list, JSON no longer than this cannot either: an object within another also needs a key
+and a colon.
+"""
 _OPENS_LIST: Final = b"["[0]
 
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -37,23 +40,25 @@ _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _PLAIN: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _EXPONENT: Final = b"0e"
-"""What a number with an exponent has, once its digits are zeros. In a text it may be, too."""
+"""What any number with an exponent contains once its digits are zeros. A string may contain it too.
+"""
 _MANY_DIGITS: Final = b"0" * 300
-"""A double has room for 308 (IEEE 754, binary64)."""
+"""A double has room for 308 digits (IEEE 754, binary64)."""
 _INTEGER_DIGITS: Final = 4300
-"""Python and msgspec read no integer with more (sys.set_int_max_str_digits)."""
+"""Python and msgspec read no integer with more digits (sys.set_int_max_str_digits)."""
 _LARGE_NUMBER: Final = re.compile(
     rb"(?<![-+.0-9eE])-?(?:[0-9]++(?:\.[0-9]++)?+[eE][-+]?[0-9]++"
     rb"|[0-9]{300,}+(?:\.[0-9]++)?+|[0-9]++\.[0-9]{300,}+)"
 )
-"""One that may be. It begins where a number does, and gives no digit back: each is looked at a few
-times, however long the number is that is none."""
+"""A number that may be too large. A match starts where a number starts, and the quantifiers are
+possessive: each digit is scanned only a few times, even in a long run that does not match.
+"""
 
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
+"""What msgspec raises for bytes that it cannot decode."""
 
 _NOT_ENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
-"""What it raises for values that it cannot write."""
+"""What msgspec raises for values that it cannot encode."""
 
 _encoder: Final = msgspec.json.Encoder()
 _envelope_decoder: Final = msgspec.json.Decoder(Envelope)
@@ -63,19 +68,19 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
 
 
 class MalformedError(ValueError):
-    """The bytes are no message, or a payload is not what its type says."""
+    """The bytes are not a message, or a payload does not match its type."""
 
 
 def decode_envelope(data: bytes) -> Envelope:
     """Read one message; its payload is checked for syntax but stays raw.
 
     Raises:
-        MalformedError: Not JSON, not UTF-8, nested too deeply, or no envelope.
+        MalformedError: Not JSON, not UTF-8, nested too deeply, or not an envelope.
     """
     try:
         message = _envelope_decoder.decode(data)
         if not data.isascii():
-            data.decode("utf-8")  # a raw payload is not looked at by the decoder
+            data.decode("utf-8")  # the decoder does not look at a raw payload
         if len(data) > _FLAT_BYTES or (_OPENS_LIST in data and len(data) > _SHALLOW_BYTES):
             _check_nesting(data, MAX_NESTING)
     except _NOT_JSON as error:
@@ -100,7 +105,8 @@ def decode_payload(raw: Raw | bytes, kind: type[T]) -> T:
 
 
 def read_payload(data: bytes) -> Raw:
-    """Take a payload that comes without a message, and may go on in one: it is checked as there.
+    """Check a payload that arrived outside a message as strictly as one inside, so that it can be
+    forwarded in a message.
 
     Raises:
         MalformedError: Not JSON, not UTF-8, or nested too deeply.
@@ -124,7 +130,7 @@ def decode_any(raw: Raw | bytes) -> Any:
         data = bytes(raw)
         if _EXPONENT not in data.translate(_PLAIN):
             return _any_decoder.decode(data)
-        # msgspec takes 8 us for `1e300`, five bytes, where json takes a third of one.
+        # msgspec takes 8 us for `1e300`, five bytes; json takes a third of a microsecond.
         _raw_decoder.decode(data)
         data.decode("utf-8")
         return json.loads(data, parse_float=_finite)
@@ -135,20 +141,21 @@ def decode_any(raw: Raw | bytes) -> Any:
 
 
 def check_any(raw: Raw | bytes) -> bytes:
-    """See that `decode_any` can read the payload of a message that was decoded.
+    """Check that `decode_any` could read the payload of a decoded message.
 
-    It is not decoded for that: in Python it may be a hundred times as large.
+    The payload is not decoded for this: as Python values it can take a hundred times the memory.
 
     Returns:
-        A copy of it.
+        A copy of the payload.
 
     Raises:
         MalformedError: It holds what Python cannot represent (`1e999`).
     """
-    # Its syntax was checked, so that only a number can be wrong: it is too large for one.
+    # The syntax has been checked already, so only a number can be wrong: one that is too large.
     data = raw if type(raw) is bytes else bytes(raw)
     plain = data.translate(_PLAIN)
-    # `find`, since `in` would try the bytes as a number first, and fail by an exception each time.
+    # `find`, because `in` would first try the bytes as a number, and fail with an exception each
+    # time.
     if plain.find(_EXPONENT) >= 0 or (
         len(plain) > len(_MANY_DIGITS) and plain.find(_MANY_DIGITS) >= 0
     ):
@@ -173,7 +180,7 @@ def encode_payload(value: Any) -> Raw:
 
     Args:
         value: JSON-compatible values, a payload class of `wire.message`, or raw JSON. What a user
-            sends goes by `encode_exactly`.
+            sends goes through `encode_exactly`.
 
     Raises:
         MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type), or is
@@ -186,7 +193,7 @@ def encode_payload(value: Any) -> Raw:
     try:
         raw = _encoder.encode(value)
         if type(value) is not str and not isinstance(value, msgspec.Struct):
-            # The depth of our own classes is known, and what they carry was checked when it came.
+            # The depth of our own classes is known, and what they carry was checked on arrival.
             _check_nesting(raw, MAX_PAYLOAD_NESTING)
             if b"null" in raw:
                 _refuse_nonfinite(value)
@@ -198,11 +205,11 @@ def encode_payload(value: Any) -> Raw:
 
 
 def encode_exactly(value: Any) -> Raw:
-    """Write what a user of the node sends: it arrives equal and of the same types.
+    """Encode a value that a user sends, so that it arrives equal and with the same types.
 
     Args:
         value: None, bool, int of at most 64 bits, finite float, str, list, and dict with keys of
-            type str; no other types, and none that derive from these.
+            type str; no other types, and no subclasses of these.
 
     Raises:
         MalformedError: It holds something else, or is nested deeper than `MAX_PAYLOAD_NESTING`;
@@ -223,12 +230,12 @@ def encode_exactly(value: Any) -> Raw:
 
 
 def encode_envelope(message: Envelope) -> bytes:
-    """Write one message as the bytes of a datagram (or of what is cut into fragments)."""
+    """Encode a message as the bytes of a datagram (or as what is cut into fragments)."""
     return _encoder.encode(message)
 
 
 def _check_nesting(data: bytes, limit: int) -> None:
-    """Refuse what is nested deeper than `limit`; `data` must be valid JSON."""
+    """Refuse data nested deeper than `limit`; `data` must be valid JSON."""
     # Counting brackets settles nearly every message. For the others the running
     # sum over +1 and -1 is the depth, once the brackets within strings are gone.
     if data.count(b"[") + data.count(b"{") <= limit:

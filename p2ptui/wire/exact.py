@@ -1,7 +1,8 @@
-"""What JSON carries exactly: values that arrive equal and of the same types, and no others.
+"""What JSON carries exactly: values that arrive equal and with the same types, and no others.
 
-The encoder writes more than that: bytes as text, a set as a list, the key 1 as "1". The sender
-would be told "delivered" of something else, so these are named and refused.
+The encoder accepts more than that: it writes bytes as text, a set as a list, the key 1 as "1". The
+sender would be told "delivered" although something else arrived, so such values are named and
+refused.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 LEAST_INTEGER: Final = -(2**63)
 GREATEST_INTEGER: Final = 2**64 - 1
-"""Integers beyond 64 bits are no integers to most readers of JSON (RFC 8259, section 6)."""
+"""Most JSON readers do not read integers beyond 64 bits as integers (RFC 8259, section 6)."""
 
 _LEAVES: Final = frozenset({str, int, float, bool, type(None)})
 _BRANCHES: Final = frozenset({list, dict})
@@ -26,7 +27,7 @@ _MAX_PLACE: Final = 100
 _MAX_KEY: Final = 40
 
 _INSTEAD: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
-    # The first that fits counts: an IntEnum is an int as well, a datetime a date.
+    # The first match counts: an IntEnum is also an int, a datetime also a date.
     (enum.Enum, "send its value"),
     ((bytes, bytearray, memoryview), "send its base64 text"),
     ((datetime.datetime, datetime.date, datetime.time), "send its isoformat()"),
@@ -42,11 +43,12 @@ _INSTEAD: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
 
 
 def is_exact(value: Any, *, may_be_nan: bool = True) -> bool:
-    """Whether a value arrives equal and of the same types.
+    """Whether a value arrives equal and with the same types.
 
     Args:
-        value: Anything that does not hold itself and whose texts are UTF-8: what the encoder took.
-        may_be_nan: False spares the look at each number with a fraction.
+        value: Anything the encoder accepted: it does not contain itself, and its strings are valid
+            UTF-8.
+        may_be_nan: False skips the check of each float.
     """
     least, greatest = LEAST_INTEGER, GREATEST_INTEGER
     pending: list[Iterable[Any]] = [(value,)]
@@ -77,7 +79,7 @@ def find_fault(value: Any, max_nesting: int, place: str = "payload") -> str | No
     """Say what keeps a value from arriving as it is.
 
     Args:
-        value: Anything, also what holds itself.
+        value: Anything, even a value that contains itself.
         max_nesting: The deepest nesting of lists and dicts that is allowed.
         place: What the value is called.
 
@@ -168,15 +170,15 @@ def _short(place: str) -> str:
 
 
 class AmbiguousJsonError(ValueError):
-    """JSON by its grammar, but readers would disagree about what it says."""
+    """Valid JSON by the grammar, but readers would disagree about its meaning."""
 
 
 def read_json(text: str | bytes) -> Any:
-    """Read JSON that a person wrote, and bend nothing.
+    """Read JSON written by a person, strictly.
 
     Raises:
-        AmbiguousJsonError: A name stands twice in one object.
-        ValueError: It is no JSON; NaN and Infinity, which Python reads, are none.
+        AmbiguousJsonError: A name occurs twice in one object.
+        ValueError: It is not JSON; nor are NaN and Infinity, which Python would accept.
         RecursionError: It is nested beyond reason.
     """
     return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)

@@ -1,7 +1,7 @@
-"""What a key exchange carries inside its messages 2 and 3, and the key of a request that names one.
+"""What a key exchange carries inside its messages 2 and 3, and the request field that offers one.
 
-Inside travels what counts: who a node is. It is MessagePack, each structure an array, so that the
-answer stays within one datagram; what follows in an array is for later versions, and passed over.
+What counts travels inside: who a node is. It is MessagePack, each structure an array, so that the
+answer fits one datagram; additional elements of an array are from later versions, and ignored.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 REFUSAL_BYTES: Final = 8
 
 LONGEST_NETWORK_BYTES: Final = 64
-"""In UTF-8, of a network's id that stands inside as it is."""
+"""Longest network id, in UTF-8, that is carried inside as it is."""
 
 BOOT_BYTES: Final = 8
 
 MAX_STATEMENT: Final = 256
-"""Bytes of a statement; those of this version have 136."""
+"""Bytes of a statement; one of this version has 136."""
 
 
 class ExchangeKey(Struct):
-    """Of the payload of a request: the key that offers a key exchange."""
+    """The field of a request's payload that offers a key exchange."""
 
     exchange: str | UnsetType = UNSET
     retry: str | UnsetType = UNSET
@@ -45,12 +45,15 @@ class Account(Struct, array_like=True):
     capabilities: list[str]
     metadata: dict[str, str]
     ephemeral: bool = False
-    """Whether the keys last no longer than the node runs."""
+    """Whether the keys last only as long as the node runs."""
     statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)] = b""
-    """Of an ephemeral node: whose it is, signed by its user's identity; empty without one. As
-    `secure.identity.Statement.to_bytes` writes it."""
+    """Of an ephemeral node: who owns it, signed by its user's identity; empty without one. Written
+    by `secure.identity.Statement.to_bytes`.
+    """
     boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
-    """Made anew each time the node starts; empty: it names none. An offer for it names this."""
+    """Made anew each time the node starts; empty if it names none. A sealed offer for the node
+    names it.
+    """
 
 
 class InAnswer(Struct, array_like=True):
@@ -58,15 +61,18 @@ class InAnswer(Struct, array_like=True):
 
     account: Account
     public_addr: str | None
-    """Where whoever asked is seen."""
+    """The address at which the requesting node is seen."""
     response_id: MessageId
-    """Of the response that it came in, as the next one: nobody on the path has changed them."""
+    """Id of the response that carries it; the next field is its sequence number. Proof that nobody
+    on the path has changed them.
+    """
     sequence: SequenceNumber
     refusal: Annotated[bytes, Meta(min_length=REFUSAL_BYTES, max_length=REFUSAL_BYTES)]
-    """What a refusal of message 3 names: only who has read this can know it."""
+    """What a refusal of message 3 must name: only a node that has read this can know it."""
     is_choosy: bool = False
-    """Whether it depends on who asks, which message 3 shows, if there is a session: whoever asks
-    has one when the first frame comes."""
+    """Whether it depends on the requester's identity, which message 3 shows, if there is a session:
+    the requester knows that it has one when the first frame comes.
+    """
 
 
 class InFinish(Struct, array_like=True):
@@ -76,7 +82,7 @@ class InFinish(Struct, array_like=True):
 
 
 class InFarAnswer(Struct, array_like=True):
-    """Inside message 2 of an exchange by way of others."""
+    """Inside message 2 of an exchange by way of other nodes."""
 
     account: Account
     refusal: Annotated[bytes, Meta(min_length=REFUSAL_BYTES, max_length=REFUSAL_BYTES)]
@@ -99,13 +105,13 @@ def account_of(
     statement: bytes = b"",
     boot: bytes = b"",
 ) -> Account:
-    """What a node says of itself inside.
+    """A node's account of itself, for the inside of an exchange.
 
     Args:
-        info: Who it is.
-        ed_public: Its key for statements.
-        ephemeral: Whether its keys last no longer than it runs.
-        statement: Whose it is then.
+        info: The node's description.
+        ed_public: Its public key for statements.
+        ephemeral: Whether its keys last only as long as it runs.
+        statement: Who owns it, if they are ephemeral.
         boot: What it made when it started.
     """
     return Account(
@@ -123,7 +129,7 @@ def account_of(
 
 
 def network_inside(network_id: str) -> str:
-    """A network's id as it stands inside: of a long one its hash, so that the answer fits."""
+    """A network's id as it is carried inside: a long one as its hash, so that the answer fits."""
     data = network_id.encode("utf-8", "replace")
     if len(data) <= LONGEST_NETWORK_BYTES:
         return network_id
@@ -131,12 +137,12 @@ def network_inside(network_id: str) -> str:
 
 
 def as_received(account: Account, node_id: str, network_id: str = "") -> ReceivedNodeInfo:
-    """The same as if it had come outside, to be checked alike.
+    """The account as if it had come outside, so that both are checked alike.
 
     Args:
         account: What came inside.
         node_id: The id of the keys that were shown.
-        network_id: This node's network: what stands inside for it means it.
+        network_id: This node's network, which its inside form stands for.
     """
     is_own = account.network_id == network_inside(network_id)
     return ReceivedNodeInfo(
@@ -151,8 +157,9 @@ def as_received(account: Account, node_id: str, network_id: str = "") -> Receive
 
 
 def shorter_accounts(account: Account) -> Iterator[Account]:
-    """What a node may say in place of an account that does not fit a datagram, the longest first:
-    whose it is, and the end of its name, others learn when it asks them itself."""
+    """Shorter accounts to send when the full one does not fit a datagram, the longest first: others
+    learn the owner and the end of the name when they ask the node itself.
+    """
     account = msgspec.structs.replace(account, statement=b"")
     yield account
     for length in _NAME_BYTES:
@@ -166,7 +173,7 @@ def encode_inside(inside: InAnswer | InFinish | InFarAnswer) -> bytes:
 
 
 def decode_answer(data: bytes) -> InAnswer:
-    """Read what was inside message 2. MalformedError if it is something else."""
+    """Read what was inside message 2. MalformedError if it is malformed."""
     try:
         return _answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -174,7 +181,7 @@ def decode_answer(data: bytes) -> InAnswer:
 
 
 def decode_finish(data: bytes) -> InFinish:
-    """Read what was inside message 3. MalformedError if it is something else."""
+    """Read what was inside message 3. MalformedError if it is malformed."""
     try:
         return _finishes.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -182,8 +189,9 @@ def decode_finish(data: bytes) -> InFinish:
 
 
 def decode_far_answer(data: bytes) -> InFarAnswer:
-    """Read what was inside message 2 that came by way of others. MalformedError if it is something
-    else."""
+    """Read what was inside message 2 of an exchange by way of other nodes. MalformedError if it is
+    malformed.
+    """
     try:
         return _far_answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

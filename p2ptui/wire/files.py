@@ -1,7 +1,7 @@
 """A file as the payload of a message: its name, its exact bytes, and what became of it.
 
-The content stands in the message itself. A file that is larger than a message needs another way
-for its content; its name, size and hash are told in the same form.
+The content is in the message itself. A file that is larger than a message needs another way for its
+content; its name, size and hash are told in the same form.
 """
 
 import base64
@@ -27,39 +27,40 @@ _NO_SIZE: Final = 2**63
 
 _MARKS: Final = frozenset({FILE, SIZE, SHA256})
 _OLD_FORM: Final = frozenset({FILE, BASE64})
-"""What p2ptui 0.4 and older sent of a file that is no text."""
+"""What p2ptui 0.4 and older sent for a file that is not text."""
 
 
 class BadFileError(ValueError):
-    """A payload has the form of a file, and contradicts itself."""
+    """A payload has the form of a file but contradicts itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileMessage:
-    """A file that came in one message, and is what it says it is."""
+    """A file that came in one message and matches its stated size and hash."""
 
     name: str
-    """As its sender wrote it: harmless in no way."""
+    """As its sender wrote it: not safe to use as it is."""
     content: bytes
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a file at its receiver."""
+    """What the receiver did with a file."""
 
     sha256: str
     kept: bool
     kept_as: str = ""
     """The name under which it was kept."""
     reason: str = ""
-    """Why it was not."""
+    """Why it was not kept."""
 
 
 def file_payload(name: str, content: bytes) -> dict[str, Any]:
     """The payload that carries a file.
 
-    Text stays text where that is no longer, so that programs which show what comes show it.
+    Text stays text where that is no longer than base64, so that programs that display messages can
+    show it.
 
     Args:
         name: Its name, without folders.
@@ -85,7 +86,7 @@ def _as_text(content: bytes) -> str | None:
 
 
 def is_file(payload: Any) -> bool:
-    """Whether a payload has the form of a file; a text alone never has.
+    """Whether a payload has the form of a file; a plain string never has.
 
     `read_file` may still find that it contradicts itself.
     """
@@ -100,7 +101,7 @@ def read_file(payload: Mapping[str, Any]) -> FileMessage:
     """Read a payload that has the form of a file.
 
     Raises:
-        BadFileError: The content cannot be read, or is not what size and hash say.
+        BadFileError: The content cannot be read, or does not match its size and hash.
     """
     content = _read_content(payload)
     size, digest = payload.get(SIZE, len(content)), hashlib.sha256(content).hexdigest()
@@ -127,7 +128,7 @@ def _read_content(payload: Mapping[str, Any]) -> bytes:
         data = base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError):
         data = b""
-    # Python reads more than one spelling of the same bytes.
+    # Python accepts more than one spelling of the same bytes.
     if base64.b64encode(data).decode("ascii") != content:
         raise BadFileError("its base64 is invalid")
     return data
@@ -140,7 +141,7 @@ def receipt_payload(receipt: Receipt) -> dict[str, Any]:
 
 
 def read_receipt(payload: Any) -> Receipt | None:
-    """Read a receipt; None if the payload is none."""
+    """Read a receipt; None if the payload is not one."""
     if not isinstance(payload, Mapping) or not isinstance(payload.get(RECEIPT_FOR), str):
         return None
     texts = [payload.get(key, "") for key in (KEPT_AS, REASON)]

@@ -15,15 +15,15 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     RECUT_ACK     C9 | sequence u32 | status u8 | chunk bytes u16 | below u32 | bitmap
     RELAY_WHOLE   CA | as RELAY
 
-All fragments of a message but the last carry `chunk` bytes, so a receiver
-knows their count from any one of them. In an acknowledgement every fragment
-with an index under `below` has arrived; bit k of the bitmap (least significant
-first) stands for fragment `below + k`. A RELAY frame goes to a server and names
-whom its datagram is for; a RELAYED one comes from there and names who sent it. RELAY_WHOLE holds a
-sealed datagram that must not be cut on its way, as the server cannot see by itself. A KEEPALIVE is
-answered at once, and, unless `later` is 0, once more after so many tenths of a second. A PROBE is
-as long as what is to be known of the path, and if `whole` is 1 it must not be cut on its way;
-whatever its padding holds, its answer is short.
+All fragments of a message but the last carry `chunk` bytes, so a receiver knows their count from
+any one of them. In an acknowledgement every fragment with an index under `below` has arrived; bit k
+of the bitmap (least significant first) stands for fragment `below + k`. A RELAY frame goes to a
+server and names the target of its datagram; a RELAYED frame comes from the server and names the
+sender. RELAY_WHOLE holds a sealed datagram that must not be fragmented on its way, which the server
+could not tell by itself. A KEEPALIVE is answered at once and, unless `later` is 0, once more after
+that many tenths of a second. A PROBE is as long as the datagrams that the path is tested for, and
+if `whole` is 1 it must not be fragmented on its way; its answer is short whatever its padding
+holds.
 """
 
 import enum
@@ -35,7 +35,7 @@ from typing import Final, NamedTuple
 from p2ptui.interpreted import interpreted
 
 FRAME_START: Final = 0xC0
-"""First byte values from here on are binary frames."""
+"""First bytes from here on are binary frames."""
 
 FRAGMENT: Final = 0xC0
 FRAGMENT_ACK: Final = 0xC1
@@ -50,10 +50,11 @@ RECUT_ACK: Final = 0xC9
 RELAY_WHOLE: Final = 0xCA
 
 MAX_BITMAP_BYTES: Final = 1000
-"""So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
+"""Keeps an acknowledgement below any datagram budget of 1,200 bytes."""
 
 MIN_CHUNK_BYTES: Final = 256
-"""Smaller pieces than any sender cuts would make a receiver's bookkeeping outweigh the message."""
+"""Smaller pieces, which no sender cuts, would make a receiver's bookkeeping outweigh the message.
+"""
 
 RELAY_OVERHEAD: Final = 17
 """A relayed datagram is this much longer than the datagram itself."""
@@ -69,7 +70,7 @@ _PROBE_ANSWER: Final = struct.Struct("!B8s")
 _PROBE_START: Final = bytes((PROBE,))
 _WHOLE: Final = b"\1"
 _WHOLE_AT: Final = RELAY_OVERHEAD + _PROBE.size - 1
-"""Where a probe says so that is relayed."""
+"""Offset of the `whole` byte of a relayed probe."""
 
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
 
@@ -80,7 +81,7 @@ TENTHS: Final = 10
 
 
 class TransferStatus(enum.IntEnum):
-    """What a receiver says of a fragmented message."""
+    """A receiver's report on a fragmented message."""
 
     PROGRESS = 0
     COMPLETE = 1
@@ -98,7 +99,7 @@ class Fragment:
     index: int
     data: bytes
     recut: bool = False
-    """Whether its message was cut into larger pieces before: reports must name the cut."""
+    """Whether the message was cut before, into larger pieces: reports must then name the cut."""
 
     @property
     def count(self) -> int:
@@ -115,7 +116,7 @@ class FragmentAck:
     below: int
     bitmap: bytes = b""
     chunk_bytes: int = 0
-    """What each piece has, of a message that was cut anew; else 0."""
+    """Size of each piece of a message that was cut anew; else 0."""
 
 
 def encode_fragment(fragment: Fragment) -> bytes:
@@ -139,7 +140,7 @@ def encode_fragment_ack(ack: FragmentAck, limit_bytes: int | None = None) -> byt
 
 @dataclass(frozen=True, slots=True)
 class PathProbe:
-    """Asks whether a datagram of its length passes."""
+    """Asks whether a datagram of its length gets through."""
 
     key: bytes
 
@@ -153,20 +154,22 @@ class PathProbeAnswer:
 
 @interpreted
 class Plain(bytes):
-    """A message of a handshake, which goes in the clear also to the address of a secured peer."""
+    """A handshake message, sent in the clear even to the address of a secured peer."""
 
     __slots__ = ()
 
 
 @interpreted
 class Unfragmented(bytes):
-    """A datagram that is lost rather than cut where it does not fit the way."""
+    """A datagram that is to be dropped rather than fragmented where it does not fit the path."""
 
     __slots__ = ()
 
 
 def encode_path_probe(key: bytes, size_bytes: int, *, whole: bool) -> bytes:
-    """Write a probe with a key of 8 bytes, so long if it can be; see `Unfragmented` for `whole`."""
+    """Write a probe with a key of 8 bytes, padded to this size where possible; for `whole` see
+    `Unfragmented`.
+    """
     data = _PROBE.pack(PROBE, key, whole).ljust(size_bytes, b"\0")
     return Unfragmented(data) if whole else data
 
@@ -179,8 +182,8 @@ def encode_path_probe_answer(key: bytes) -> bytes:
 def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
 
-    What must not be cut on its way must not be on either leg of it. Of a probe the server sees
-    that; of a secured one it is told, by RELAY_WHOLE.
+    A datagram that must not be fragmented must not be on either leg of the way. The server can see
+    that of a plain probe; of a sealed one RELAY_WHOLE tells it.
     """
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
     if not whole and type(datagram) is Unfragmented:
@@ -191,7 +194,9 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
 
 
 def node_id_bytes(node_id: str) -> bytes:
-    """A node id in canonical form, as a frame has it; `uuid.UUID` takes three times as long."""
+    """A node id in canonical form as bytes, as in a frame; `uuid.UUID` takes three times as
+    long.
+    """
     return bytes.fromhex(node_id.replace("-", ""))
 
 
@@ -202,25 +207,25 @@ def node_id_text(raw: bytes) -> str:
 
 
 def relay_head(kind: int, node_id: str) -> bytes:
-    """How a RELAY or RELAYED frame begins, up to its datagram.
+    """The head of a RELAY or RELAYED frame: everything before its datagram.
 
     Args:
-        kind: Which of them.
-        node_id: Of whom it is for, or from; in canonical form.
+        kind: RELAY or RELAYED.
+        node_id: Id of the target or the sender, in canonical form.
     """
     return bytes((kind,)) + node_id_bytes(node_id)
 
 
 def pass_on_relay(data: bytes, head: bytes) -> bytes:
-    """The RELAYED frame that a server makes of a RELAY or RELAY_WHOLE one; empty if that may not be
-    relayed, see `decode_relay`.
+    """The RELAYED frame that a server makes of a RELAY or RELAY_WHOLE frame; empty if its datagram
+    may not be relayed, see `decode_relay`.
 
-    The datagram is the same bytes behind another head: nothing of it is read but where it must not
-    be cut.
+    The datagram is the same bytes behind another head: only whether it must not be fragmented is
+    read.
 
     Args:
         data: The frame as it came.
-        head: Of the new one, from `relay_head`: who sent it.
+        head: Head of the new frame, from `relay_head`: names the sender.
     """
     if len(data) <= RELAY_OVERHEAD:
         return b""
@@ -234,10 +239,11 @@ def pass_on_relay(data: bytes, head: bytes) -> bytes:
 
 
 def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
-    """Node id and datagram of a RELAY, RELAY_WHOLE or RELAYED frame; None if that may not be
-    relayed.
+    """Node id and datagram of a RELAY, RELAY_WHOLE or RELAYED frame; None if the datagram may not
+    be relayed.
 
-    Only what two peers say to each other is: no STUN, and no relayed datagram inside another.
+    Only what two peers say to each other may be relayed: no STUN, and no relayed datagram inside
+    another.
     """
     if len(data) <= RELAY_OVERHEAD or data[RELAY_OVERHEAD] not in _RELAYED:
         return None
@@ -246,17 +252,17 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 SEALS: Final = frozenset(range(0xE0, 0xE3))
-"""First bytes of what secured sessions send; see `secure.frames`."""
+"""First bytes of the frames of secured sessions; see `secure.frames`."""
 
 _RELAYED: Final = SEALS | {0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK}
 
 
 class Keepalive(NamedTuple):
-    """Keeps a way through NATs open, and asks the other end to answer."""
+    """Keeps a path through NATs open, and asks the other end to answer."""
 
     nonce: bytes
     later_s: float = 0.0
-    """After how long it is to answer once more; 0: not."""
+    """Seconds until the second answer; 0: no second answer."""
 
 
 class KeptAlive(NamedTuple):
@@ -264,7 +270,7 @@ class KeptAlive(NamedTuple):
 
     nonce: bytes
     is_late: bool
-    """Whether it is the second one, which came by itself."""
+    """Whether it is the second, delayed answer."""
 
 
 def encode_keepalive(keepalive: Keepalive) -> bytes:
@@ -274,12 +280,12 @@ def encode_keepalive(keepalive: Keepalive) -> bytes:
 
 
 def encode_kept_alive(answer: KeptAlive) -> bytes:
-    """Write the answer to one."""
+    """Write the answer to a keepalive."""
     return _KEPT_ALIVE.pack(KEPT_ALIVE, answer.nonce, answer.is_late)
 
 
 def decode_keepalive(data: bytes) -> Keepalive | KeptAlive | None:
-    """Read either of them, or None where it is neither."""
+    """Read a keepalive or the answer to one; None if it is neither."""
     kind = data[0] if data else 0
     if kind == KEEPALIVE and len(data) == _KEEPALIVE.size:
         _, nonce, later = _KEEPALIVE.unpack(data)
@@ -291,7 +297,7 @@ def decode_keepalive(data: bytes) -> Keepalive | KeptAlive | None:
 
 
 def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
-    """Read a probe or the answer to one, or None where it is neither."""
+    """Read a probe or the answer to one; None if it is neither."""
     kind = data[0] if data else 0
     if kind == PROBE and len(data) >= _PROBE.size:
         return PathProbe(data[1 : _PROBE_ANSWER.size])
@@ -301,7 +307,7 @@ def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
 
 
 def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
-    """Read a fragment or a report, or None where it is neither or inconsistent."""
+    """Read a fragment or a report; None if it is neither, or inconsistent."""
     kind = data[0] if data else 0
     if kind in (FRAGMENT, RECUT) and len(data) > _FRAGMENT.size:
         return _decode_fragment(data)

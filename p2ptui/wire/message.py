@@ -1,6 +1,7 @@
-"""The JSON messages as typed values: the envelope, and one payload class a message type.
+"""The JSON messages as typed values: the envelope, and one payload class per message type.
 
-Classes that are only received are lenient where deployed programs differ (`id` or `node_id`).
+Classes for messages that are only received are lenient where deployed programs differ (`id` or
+`node_id`).
 """
 
 from typing import Annotated, Any, Final, TypeAlias
@@ -17,10 +18,10 @@ MAX_SEQUENCE_NUMBER: Final = 2**32 - 1
 NULL: Final = Raw(b"null")
 
 DEFAULT_NETWORK_ID: Final = "p2p_default"
-"""The network of a peer that names none."""
+"""The network of a peer that does not name one."""
 
 DEFAULT_MAX_HOPS: Final = 8
-"""Of a routed message that names no limit."""
+"""For a routed message that sets no limit."""
 
 MessageId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 SequenceNumber: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
@@ -30,7 +31,7 @@ Byte: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
 
 
 class MessageType:
-    """The names that `message_type` may have; a plain string on the wire."""
+    """The values of `message_type`; a plain string on the wire."""
 
     HANDSHAKE_REQUEST: Final = "HandshakeRequest"
     HANDSHAKE_RESPONSE: Final = "HandshakeResponse"
@@ -52,28 +53,31 @@ class MessageType:
     DISCOVERY_UPDATE: Final = "DiscoveryUpdate"
     """Extension: who joined and who left, for peers that announced `peer_updates`."""
     STUN_PARTNER: Final = "StunPartner"
-    """Extension, for peers that announced `stun`, as the next two: its STUN ports."""
+    """Extension, for peers that announced `stun`, as are the next two: the sender's STUN ports."""
     STUN_DELEGATION: Final = "StunDelegation"
     STUN_DELEGATED: Final = "StunDelegated"
     NAT_PROBE_REQUEST: Final = "NatProbeRequest"
-    """Extension, for peers that announced `nat_probe`, as the next three."""
+    """Extension, for peers that announced `nat_probe`, as are the next three."""
     NAT_PROBE_REPORT: Final = "NatProbeReport"
     NAT_PROBE: Final = "NatProbe"
     NAT_PROBE_SENT: Final = "NatProbeSent"
     RECEIVE_WINDOW: Final = "ReceiveWindow"
-    """Extension, for peers that announced `receive_window`: what the readers have room for."""
+    """Extension, for peers that announced `receive_window`: how much room the readers have."""
     SEQUENCE_SKIP: Final = "SequenceSkip"
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
     RELAY_CHECK: Final = "RelayCheck"
-    """Extension, for peers that announced `relay_check`: is the other end behind it too?"""
+    """Extension, for peers that announced `relay_check`: is the other end behind this server too?
+    """
     PRESENCE: Final = "Presence"
-    """Extension, for servers that announced `cluster`: this one holds my session, signed."""
+    """Extension, for servers that announced `cluster`: a signed statement that this one holds my
+    session.
+    """
     SERVERS: Final = "Servers"
-    """Extension, for who has sent a `Presence`: the other servers of the network."""
+    """Extension, for nodes that sent a `Presence`: the other servers of the network."""
 
 
 class Capability:
-    """What a node announces in its handshake; an extension goes only to those that named it."""
+    """What a node announces in its handshake; an extension goes only to peers that announced it."""
 
     HANDSHAKE: Final = "handshake"
     DISCOVERY: Final = "discovery"
@@ -83,35 +87,42 @@ class Capability:
     FRAGMENTS: Final = "fragments"
     """Reassembles binary fragments and reports them selectively."""
     RETRANSMIT: Final = "retransmit"
-    """Numbers what needs an Ack without holes, asks for gaps and serves such requests."""
+    """Numbers messages that need an Ack without gaps, asks for missing ones and serves such
+    requests.
+    """
     PEER_UPDATES: Final = "peer_updates"
     """Understands DiscoveryUpdate."""
     RELAY_FRAMES: Final = "relay_frames"
-    """Understands relayed datagrams; where it is a server, passes traversal offers on."""
+    """Understands relayed datagrams; a server with it passes traversal offers on."""
     RELAY: Final = "relay"
     """A server that relays datagrams between its peers."""
     RELAY_SEALED: Final = "relay_sealed"
-    """Relays the frames of secured sessions between two others, too."""
+    """Also relays the frames of secured sessions between two other nodes."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
     RECEIVE_WINDOW: Final = "receive_window"
-    """Says when its readers have no room, and waits when it is told so."""
+    """Says when its readers have no room, and waits when a peer says so."""
     SEQUENCE_SKIP: Final = "sequence_skip"
-    """Takes no number far beyond the last one, unless it is told that those between are skipped."""
+    """Accepts a number far beyond the last one only if it is told that those between are skipped.
+    """
     RELAY_CHECK: Final = "relay_check"
-    """Lets its relayed sessions go by way of any server that both ends have joined."""
+    """Lets its relayed sessions go through any server that both ends have joined."""
     PATH_PROBE: Final = "path_probe"
-    """Answers probes of the path's size, and takes messages whose fragments are cut anew."""
+    """Answers path size probes, and accepts messages whose fragments are cut anew."""
     NO_ECHO: Final = "no_echo"
-    """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
+    """Expects no echo of its Data, and sends none to peers that announce the same: an Ack says as
+    much.
+    """
     STUN: Final = "stun"
-    """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
+    """Answers STUN on its message socket, and can be another node's STUN partner."""
     KEEPALIVE: Final = "keepalive"
     """Answers keepalives, at once and once more later."""
     FILES: Final = "files"
     """Keeps files that are sent to it, and tells their sender what became of them."""
     CLUSTER: Final = "cluster"
-    """A server that shares its network with others, and wants to know whose home it is."""
+    """A server that shares its network with other servers, and wants to know which nodes call it
+    home.
+    """
 
 
 OWN_CAPABILITIES: Final = (
@@ -148,8 +159,8 @@ class ErrorCode:
 class Envelope(Struct):
     """One message. The payload stays raw until its type is known.
 
-    `sender_addr` is UNSET when the key is absent: whether it is there tells
-    the reference's dialect from the spec's.
+    `sender_addr` is UNSET when the key is absent: its presence tells the reference's dialect from
+    the spec's.
     """
 
     id: MessageId
@@ -170,7 +181,7 @@ class Envelope(Struct):
 
 
 class ReceivedNodeInfo(Struct):
-    """Who a peer says it is, in either form; see `core.sessions.handshake` for what is accepted."""
+    """Who a peer says it is, in either form; `core.sessions.handshake` decides what is accepted."""
 
     id: str | None = None
     node_id: str | None = None
@@ -187,9 +198,9 @@ class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
     """The description of a node: the union of the spec's and the reference's form."""
 
     id: str
-    """Its id; `node_id` is the same, for programs that look there."""
+    """Its id; repeated as `node_id` for programs that look there."""
     node_id: str
-    """As `id`."""
+    """The same as `id`."""
     name: str
     """Its own name: remote text."""
     version: str
@@ -205,22 +216,27 @@ class NodeInfo(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ListedNode(NodeInfo, frozen=True, kw_only=True):
-    """A node in the list of a server of a cluster, to who asked for holders."""
+    """A node in the list of a server of a cluster, for a requester that asked for holders."""
 
     server: str
-    """Id of the other server that holds it; the teller's own nodes have none."""
+    """Id of the other server that holds it; absent for the sender's own nodes."""
 
 
 class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
-    """What opens a session: a NodeInfo, padded so that the answer fits three times its bytes."""
+    """What opens a session: a NodeInfo, padded so that the answer has at most three times its
+    bytes.
+    """
 
     continues: str | UnsetType = UNSET
-    """The id of the other side's handshake message in the session that this one takes up: proof
-    that it is the same node, at whatever address."""
+    """The id of the other side's handshake message in the session being resumed: proof that this is
+    the same node, at whatever address.
+    """
     exchange: str | UnsetType = UNSET
     """Offers a key exchange: its pattern's name and its first message; see `core.secure`."""
     retry: str | UnsetType = UNSET
-    """What the other side asked for under load: it shows that this one receives at its address."""
+    """The token that the other side asked for under load: proof that this node receives at its
+    address.
+    """
     padding: str = ""
 
 
@@ -234,10 +250,10 @@ class HandshakeResponsePayload(Struct, kw_only=True):
 
 
 class ExchangeResponsePayload(Struct, kw_only=True):
-    """The answer to a request with a key exchange: who answers is inside."""
+    """The answer to a request with a key exchange: the identity of the answering node is inside."""
 
     node_info: dict[str, str]
-    """The id alone."""
+    """Only the id."""
     success: bool
     public_addr: str | None = None
     exchange: str
@@ -245,7 +261,9 @@ class ExchangeResponsePayload(Struct, kw_only=True):
 
 
 class RetryPayload(Struct, kw_only=True):
-    """Too many key exchanges are asked for: come again with this token, and cost nothing before."""
+    """Too many key exchanges are being asked for: come again with this token; nothing is computed
+    before.
+    """
 
     success: bool
     error_message: str
@@ -258,13 +276,13 @@ class RefusedExchangePayload(Struct, kw_only=True):
     success: bool
     error_message: str
     refuses: str
-    """What was inside the second message, so that nobody else can write this."""
+    """The secret from inside the second message, so that nobody else can write this."""
     reason: str | UnsetType = UNSET
-    """By which rule."""
+    """The rule that refused it."""
 
 
 class RefusedOfferPayload(Struct, kw_only=True):
-    """A key exchange is refused, by a rule that the other side knows the name of."""
+    """A key exchange is refused, by a rule whose name the other side knows."""
 
     success: bool
     error_message: str
@@ -282,7 +300,9 @@ class ReceivedHandshakeResponse(Struct):
     refuses: str | UnsetType = UNSET
     retry: str | UnsetType = UNSET
     reason: Any = UNSET
-    """By which rule a node of ours refuses, for its like; a free key to all others."""
+    """The rule by which one of our nodes refuses, for other nodes of ours; to all others a free
+    key.
+    """
 
 
 class PeerInfo(Struct, frozen=True):
@@ -293,8 +313,9 @@ class PeerInfo(Struct, frozen=True):
     last_seen: int = 0
     capabilities: tuple[str, ...] = ()
     name: Any = UNSET
-    """Extension, to peers that announced `peer_updates`: how the node is called. A free key, so
-    that anything may stand there; `told_name` reads it."""
+    """Extension, to peers that announced `peer_updates`: the node's name. A free key, so anything
+    may be there; `told_name` reads it.
+    """
 
 
 class DiscoveryUpdatePayload(Struct):
@@ -309,19 +330,20 @@ class DiscoveryRequestPayload(Struct):
 
     network_id: str | None = None
     handshake: str | UnsetType = UNSET
-    """Id of a handshake message of the receiver's in this session: nobody else could know it, so
-    that the list goes to who asked."""
+    """Id of a handshake message that the receiver sent in this session: nobody else can know it, so
+    the list goes only to the node that asked.
+    """
 
 
 class ListNodesRequestPayload(Struct):
-    """What our own nodes ask for a node list with; deployed programs send none."""
+    """How our own nodes ask for a node list; deployed programs send an empty payload."""
 
     handshake: str | UnsetType = UNSET
     """As in a DiscoveryRequest."""
     holders: Any = UNSET
-    """To servers that announced `cluster`: true has them say which other server holds a node."""
+    """For servers that announced `cluster`: true asks which other server holds each node."""
     servers: Any = UNSET
-    """To the same: true asks for the servers in place of the nodes."""
+    """For the same servers: true asks for the servers instead of the nodes."""
 
 
 class ReceivedListedNode(ReceivedNodeInfo):
@@ -332,14 +354,17 @@ class ReceivedListedNode(ReceivedNodeInfo):
 
 
 class ListNodesPayload(Struct):
-    """A page of the node list: pages count from 0, the last one (or the only one) has no more."""
+    """A page of the node list: pages count from 0, and the last one (or the only one) has no
+    `more`.
+    """
 
     nodes: list[ReceivedListedNode]
     page: int = 0
     more: bool = False
     servers: Raw | UnsetType = UNSET
-    """Extension, to who asked for them: `ListedServer`s, and no nodes. What others write there
-    means nothing, and is not looked at."""
+    """Extension, for requesters that asked for them: `ListedServer`s, and no nodes. What other
+    programs put there means nothing, and is not read.
+    """
 
 
 class ListedServer(Struct, frozen=True, omit_defaults=True):
@@ -366,7 +391,7 @@ class ListedServer(Struct, frozen=True, omit_defaults=True):
 
 
 class PingPayload(Struct):
-    """What our own Pings carry, so that a Pong proves its way and times itself."""
+    """What our own Pings carry, so that a Pong proves its path and times itself."""
 
     nonce: str = ""
 
@@ -383,17 +408,17 @@ class RoutedPayload(Struct):
 
 
 ROUTED_KEY: Final = "original_message"
-"""The key by which a Data payload is known as a routed message, whatever else it holds."""
+"""The key that marks a Data payload as a routed message, whatever else it holds."""
 
 
 class ReceivedRoutedPayload(Struct):
-    """The same as received: what can be told without a key may be missing."""
+    """A routed message as received: fields that can be inferred may be missing."""
 
     original_message: Raw
     destination_node: str
     route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
     source_node: Any = None
-    """At hop 0 nobody looks at it: the session says who the source is."""
+    """Ignored at hop 0: the session says who the source is."""
     hop_count: Annotated[int, Meta(ge=0, le=255)] = 0
     max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)] = DEFAULT_MAX_HOPS
 
@@ -413,7 +438,7 @@ class RouteEntry(Struct, frozen=True):
     destination: str
     """The id of the node that it leads to."""
     next_hop: str
-    """The id of the peer that comes next; the same if the node is a peer itself."""
+    """The id of the next peer on the way; the same if the node is itself a peer."""
     distance: int
     """Hops."""
 
@@ -427,11 +452,11 @@ class RoutesPayload(Struct):
 
 
 SealedText = Annotated[str, Meta(max_length=16_384)]
-"""As long as the largest offer is when it is sealed."""
+"""The size of the largest offer once it is sealed."""
 
 
 class P2PConnectPayload(Struct, omit_defaults=True):
-    """With `peer_addr` an introduction, without it the request for one."""
+    """An introduction if it has `peer_addr`, otherwise the request for one."""
 
     peer_id: str
     peer_addr: str | None = None
@@ -444,33 +469,35 @@ class P2PConnectPayload(Struct, omit_defaults=True):
     peer_name: str | None = None
     peer_capabilities: list[str] | None = None
     offer: TraversalOffer | None = None
-    """Extension, to a server that announced `relay_frames`; as the next one."""
+    """Extension, to a server that announced `relay_frames`; so is the next one."""
     peer_offer: TraversalOffer | None = None
     sealed_offer: SealedText | None = None
-    """Extension, to a server that is spoken to under seal: an offer that only its receiver reads.
-    As the next two."""
+    """Extension, to a server with a secured session: an offer that only its receiver can read. So
+    are the next two.
+    """
     peer_sealed_offer: SealedText | None = None
     peer_keys: Annotated[str, Meta(max_length=128)] | None = None
-    """The public keys of the node that is named, X25519 and Ed25519, as base64url: its id is made
-    of them."""
+    """The public keys of the named node, X25519 and Ed25519, as base64url: its id is made of them.
+    """
     peer_boot: Annotated[str, Meta(max_length=32)] | None = None
-    """What that node made when it started, in hexadecimal: an offer for it names this."""
+    """What that node made when it started, in hexadecimal: an offer for the node names it."""
     handshake: str | UnsetType = UNSET
-    """Extension, of an introduction: as in `ReceiveWindowPayload`. Only the server that this node
-    has joined could know it."""
+    """Extension, in an introduction: as in `ReceiveWindowPayload`. Only the server that this node
+    has joined can know it.
+    """
 
 
 class RelayRequestPayload(Struct):
-    """Bytes for another peer of the server, as the reference writes them: integers."""
+    """Bytes for another peer of the server, as the reference writes them: a list of integers."""
 
     target_peer_id: str
     data: list[Byte]
     request_id: MessageId | UnsetType = UNSET
-    """Extension: comes back in the response, since responses may be lost or overtake."""
+    """Extension: comes back in the response, since responses may be lost or reordered."""
 
 
 class ReceivedRelayRequest(Struct):
-    """The same as received, with its bytes unread."""
+    """A RelayRequest as received, with its bytes not yet decoded."""
 
     target_peer_id: str
     data: Raw
@@ -478,7 +505,7 @@ class ReceivedRelayRequest(Struct):
 
 
 class RelayedText(Struct):
-    """A RelayRequest, as far as a server needs it."""
+    """What a server needs of a RelayRequest."""
 
     target_peer_id: str
     written: bytes
@@ -497,20 +524,20 @@ def relay_data_payload(sender_id: str, written: bytes) -> bytes:
     """A RelayDataPayload as JSON.
 
     Args:
-        sender_id: Whose bytes they are; an id in canonical form.
-        written: As `RelayedText` has them.
+        sender_id: Id of the sender of the bytes, in canonical form.
+        written: As in `RelayedText`.
     """
     return b'{"from_peer_id":"%b","data":%b}' % (sender_id.encode("ascii"), written)
 
 
 class RelayResponsePayload(Struct, omit_defaults=True):
-    """Whether a RelayRequest was taken."""
+    """Whether a RelayRequest was accepted."""
 
     success: bool
     error_message: str | None = None
     request_id: MessageId | UnsetType = UNSET
     target_id: MessageId | UnsetType = UNSET
-    """Extension: whom a relayed datagram was for that was refused."""
+    """Extension: the target of a relayed datagram that was refused."""
     code: MessageId | UnsetType = UNSET
     """Extension: the reason in one stable word."""
 
@@ -523,25 +550,26 @@ class ErrorPayload(Struct, omit_defaults=True):
     sequence_number: int | None = None
     target: str | None = None
     route_id: str | None = None
-    """Of the routed message that is refused: only who sent it, or handed it on, knows it."""
+    """Of the refused routed message: only its sender and the nodes that handed it on know it."""
 
 
 class DisconnectPayload(Struct):
-    """A goodbye; from us with the id of a handshake message, which nobody else could know."""
+    """A goodbye; ours carries the id of a handshake message, which nobody else can know."""
 
     reason: str = ""
     handshake: str | UnsetType = UNSET
     servers: Raw | UnsetType = UNSET
-    """Extension, under seal, to who has sent a `Presence`: where to go, as `OtherServers`. What
-    others write there means nothing, and is not looked at."""
+    """Extension, under seal, to a node that sent a `Presence`: where to go, as `OtherServer`s. What
+    other programs put there means nothing, and is not read.
+    """
 
 
 MAX_OTHER_SERVERS: Final = 16
-"""So many others a server names at most: they fit two datagrams, whatever they are called."""
+"""Most other servers that a server names: they fit two datagrams, however long their names."""
 
 
 class OtherServer(Struct, frozen=True, order=True):
-    """Another server of the network; its session has to be under seal, by the keys of its id."""
+    """Another server of the network; a session with it must be secured, by the keys of its id."""
 
     id: Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
     address: Annotated[str, Meta(max_length=64)]
@@ -551,23 +579,24 @@ OtherServers: TypeAlias = Annotated[list[OtherServer], Meta(max_length=MAX_OTHER
 
 
 class PresencePayload(Struct):
-    """A node says that this server holds its session, and is the one to reach it by."""
+    """A node's statement that this server holds its session, and is the one to reach it through."""
 
     counter: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    """Of what a node has said, the highest counts: see `secure.presence`."""
+    """Of a node's statements, the one with the highest counter is valid: see `secure.presence`."""
     signature: Annotated[str, Meta(min_length=86, max_length=86)]
-    """By its Ed25519 key: 64 bytes as base64url."""
+    """Made with the node's Ed25519 key: 64 bytes as base64url."""
 
 
 class ServersPayload(Struct):
-    """The other servers of the network, in the order in which they are to be tried."""
+    """The other servers of the network, in the order in which to try them."""
 
     servers: OtherServers
     counter: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    """Of the Presence that it answers; 0 for news."""
+    """Of the Presence that this answers; 0 for news."""
     signature: Annotated[str, Meta(min_length=86, max_length=86)] | UnsetType = UNSET
-    """The Presence that came is older than this one, which the receiver has signed in a former run:
-    it goes on from there."""
+    """Present if the Presence that came is older than this one, which the receiver signed in a
+    former run: it continues from this counter.
+    """
 
 
 class RetransmitPayload(Struct):
@@ -575,48 +604,49 @@ class RetransmitPayload(Struct):
 
     sequence_number: SequenceNumber
     lost_track: bool | UnsetType = UNSET
-    """Between nodes that announced `sequence_skip`: numbers come that are far from this one, which
-    is expected next."""
+    """Between nodes that announced `sequence_skip`: numbers arrive that are far from this one, the
+    next that is expected.
+    """
     handshake: str | UnsetType = UNSET
     """As in a DiscoveryRequest."""
 
 
 class ReceiveWindowPayload(Struct):
-    """For how many bytes of your Data there is room with the readers here."""
+    """How many bytes of your Data the readers here have room for."""
 
     handshake: str
-    """Id of a handshake message of the receiver's in this session: nobody else could know it."""
+    """Id of a handshake message that the receiver sent in this session: nobody else can know it."""
     number: Annotated[int, Meta(ge=1, le=MAX_SEQUENCE_NUMBER)]
-    """Counts up, so that a late one is known."""
+    """Counts up, so that a late message is recognized."""
     room: Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
-    """Bytes; 0 when there is none for the next message."""
+    """Bytes; 0 if there is no room for the next message."""
 
 
 class SequenceSkipPayload(Struct):
-    """The numbers before this one that have not come will not come."""
+    """Numbers below this one that have not arrived will not arrive."""
 
     handshake: str
     """As in `ReceiveWindowPayload`."""
     number: Annotated[int, Meta(ge=1, le=MAX_SEQUENCE_NUMBER)]
-    """Counts up within a session, so that an old one that is sent again moves nothing."""
+    """Counts up within a session, so that a replayed message has no effect."""
     sequence_number: SequenceNumber
-    """What the sender's next new message will have."""
+    """The number of the sender's next new message."""
 
 
 class RelayCheckPayload(Struct, omit_defaults=True):
-    """Asks, by way of one server, whether the other end of a relayed session is behind it too.
+    """Asks, through a server, whether the other end of a relayed session is behind that server too.
 
-    The server could write both question and answer itself. So each names the handshake message of
-    the session that came from the other end: only the two ends know both.
+    The server could forge both question and answer. So each names the handshake message that came
+    from the other end of the session: only the two ends know both.
     """
 
     nonce: MessageId
     """Comes back in the answer."""
     handshake: MessageId
-    """Id of the handshake message that came from the receiver."""
+    """Id of the session's handshake message that the receiver sent."""
     answer: bool = False
     use: bool = False
-    """Whether the session goes by way of this server from now on, at both ends."""
+    """Whether the session goes through this server from now on, at both ends."""
 
 
 Tag: TypeAlias = Annotated[str, Meta(max_length=24)]
@@ -624,29 +654,29 @@ Tag: TypeAlias = Annotated[str, Meta(max_length=24)]
 
 
 class NatProbeRequestPayload(Struct):
-    """Have a peer send one datagram to whoever sends this tag; or how far is that?"""
+    """Have a peer send one datagram to the sender of this tag; or say how many were sent."""
 
     tag: Tag
 
 
 class NatProbeReportPayload(Struct):
-    """Whether there is a peer that can, and how many probes it has sent."""
+    """Whether there is a peer that can send probes, and how many it has sent."""
 
     tag: Tag
     has_helper: bool
     sent: int = 0
     helper: str | None = None
-    """Where that peer is: whoever depends on it does not want it to send unasked."""
+    """Address of that peer, for a node that depends on it not sending unasked."""
 
 
 class NatProbePayload(Struct):
-    """Send one probe with this tag to this address, which has asked for it."""
+    """Send one probe with this tag to this address, which asked for it."""
 
     tag: Tag
     address: str
 
 
 class NatProbeSentPayload(Struct):
-    """It was sent."""
+    """The probe was sent."""
 
     tag: Tag

@@ -1,7 +1,7 @@
 """Relayed bytes as deployed programs write them, a JSON list of integers: passed on as they came.
 
-A list that is written as this node would write it itself (digits, commas and nothing else) is
-checked, and goes on as the same text. Any other one is read and written anew.
+A list that is written as this node would write it (digits, commas and nothing else) is checked, and
+passed on as the same text. Any other list is parsed and written anew.
 """
 
 from typing import Final
@@ -28,11 +28,11 @@ def read_relay_request(
     """Read a RelayRequest.
 
     Args:
-        message: It.
-        kind: As what its payload is read where it must be read whole.
+        message: The request.
+        kind: The class to decode its payload as, where it must be decoded whole.
 
     Raises:
-        MalformedError: It is none; the message says where.
+        MalformedError: It is not a RelayRequest; the message says where.
     """
     payload = message.payload
     try:
@@ -43,7 +43,7 @@ def read_relay_request(
             request_id = None if request.request_id is UNSET else request.request_id
             return RelayedText(request.target_peer_id, written, request_id)
     except (MalformedError, msgspec.DecodeError):
-        pass  # what is wrong is found below
+        pass  # the fault is found below
     whole = decode_payload(payload, kind)
     request_id = None if whole.request_id is UNSET else whole.request_id
     return RelayedText(whole.target_peer_id, bytes(encode_payload(whole.data)), request_id)

@@ -1,12 +1,12 @@
-"""What two nodes seal for each other when others hand it on: the payload of an inner Data.
+"""What two nodes seal for each other when other nodes hand it on: the payload of an inner Data.
 
-It is Data, since programs that hand routed messages on may know no other type, and it is known by
-its `ack_for`, which no other Data has: whatever a user sends is not taken for it. Each field is
-text, base64url without padding, of what `secure.exchange` and `secure.frames` write in bytes.
+It is Data, because programs that forward routed messages may know no other type. It is recognized
+by its `ack_for`, which no other Data has: nothing a user sends is mistaken for it. Each field is
+text: what `secure.exchange` and `secure.frames` write in bytes, in base64url without padding.
 
-A frame holds 64 KiB at most. A longer message is cut: each part begins with how many parts come
-before it and how many follow, and their counters follow one another, so that none can be left out,
-doubled, moved, or taken from another message.
+A frame holds 64 KiB at most. A longer message is cut into parts. Each part begins with the number
+of parts before it and after it, and their counters are consecutive, so that none can be left out,
+duplicated, moved, or taken from another message.
 """
 
 import base64
@@ -25,18 +25,18 @@ SEALED: Final = "sealed"
 """The `ack_for` of such Data."""
 
 PART_BYTES: Final = 48_000
-"""Of a message, in one frame."""
+"""Bytes of a message in one frame."""
 
 MAX_PARTS: Final = 0xFFFF
 
 _PLACE: Final = struct.Struct(">HH")
-"""At the beginning of each part: how many come before it, and how many follow."""
+"""At the beginning of each part: the number of parts before it and after it."""
 
 _PART_OVERHEAD: Final = _PLACE.size + 29 + 3
-"""In bytes; quotation marks and a comma are about three of them."""
+"""In bytes; about three of them are quotation marks and a comma."""
 
 ENVELOPE_BYTES: Final = 1_536
-"""What else a sealed message has: its envelope, and the last message of a key exchange."""
+"""What else a sealed message contains: its envelope, and the last message of a key exchange."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -44,22 +44,22 @@ Text = Annotated[str, Meta(max_length=8192)]
 
 
 class Sealed(Struct, omit_defaults=True):
-    """One step between two nodes: of a key exchange, or with its keys."""
+    """One step between two nodes: a message of a key exchange, or one sealed with its keys."""
 
     exchange: Text | UnsetType = UNSET
     """Message 1, with its pattern's name."""
     answer: Text | UnsetType = UNSET
     """Message 2."""
     finish: Text | UnsetType = UNSET
-    """The frame of message 3; with each message until the first one comes back."""
+    """The frame of message 3; sent with each message until the first one comes back."""
     frames: list[str] | UnsetType = UNSET
     """The parts of one message."""
     unknown: Text | UnsetType = UNSET
-    """The frame that says so of a session."""
+    """The frame that says that a session is unknown."""
     refused: Text | UnsetType = UNSET
     """Why there will be no session: remote text."""
     proof: Text | UnsetType = UNSET
-    """What only who has read message 2 can name; without it a refusal is hearsay."""
+    """What only a node that has read message 2 can name; without it a refusal is hearsay."""
 
 
 def is_sealed(message: Envelope) -> bool:
@@ -88,12 +88,12 @@ def describe_sealed(message: Envelope) -> str:
 
 
 def to_text(data: bytes) -> str:
-    """Bytes as base64url."""
+    """Encode bytes as base64url."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def to_bytes(text: str) -> bytes:
-    """What `to_text` wrote. MalformedError for anything else."""
+    """Decode what `to_text` wrote. MalformedError for anything else."""
     if not _BASE64.fullmatch(text):
         raise MalformedError("that is no base64url")
     try:
@@ -107,7 +107,7 @@ def seal_parts(message: bytes, seal: Callable[[bytes], bytes]) -> list[str]:
 
     Args:
         message: At most `PART_BYTES * MAX_PARTS`.
-        seal: Makes a frame of a part; what it raises is raised.
+        seal: Makes a frame of a part; its exceptions pass through.
     """
     starts = range(0, max(len(message), 1), PART_BYTES)
     parts = (message[start : start + PART_BYTES] for start in starts)
@@ -116,11 +116,11 @@ def seal_parts(message: bytes, seal: Callable[[bytes], bytes]) -> list[str]:
 
 
 def open_parts(frames: Sequence[bytes], unseal: Callable[[bytes], bytes]) -> bytes:
-    """The message in its frames.
+    """Open the frames of a message and join its parts.
 
     Args:
-        frames: As they came.
-        unseal: Opens a frame; what it raises is raised.
+        frames: In the order in which they came.
+        unseal: Opens a frame; its exceptions pass through.
 
     Raises:
         MalformedError: A part is missing, was moved, or belongs to another message.
@@ -140,6 +140,6 @@ def open_parts(frames: Sequence[bytes], unseal: Callable[[bytes], bytes]) -> byt
 
 
 def sealed_size(size: int) -> int:
-    """How long a message of so many bytes is at most once it is sealed, with its envelope."""
+    """The most bytes that a message of this size takes once it is sealed, with its envelope."""
     parts = -(-max(size, 1) // PART_BYTES)
     return (size + parts * _PART_OVERHEAD) * 4 // 3 + ENVELOPE_BYTES

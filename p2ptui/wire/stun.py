@@ -1,7 +1,7 @@
 """STUN messages as values: RFC 8489, the behaviour discovery of RFC 5780, and RFC 3489.
 
-A message without the magic cookie is one of RFC 3489 ("classic"): the cookie's place belongs
-to its transaction id, which then has 16 bytes instead of 12.
+A message without the magic cookie is one of RFC 3489 ("classic"): the bytes of the cookie then
+belong to its transaction id, which has 16 bytes instead of 12.
 """
 
 import enum
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 BINDING: Final = 1
-"""The method of RFC 8489, section 18.2, and the only one here."""
+"""The method of RFC 8489, section 18.2, and the only one used here."""
 
 TRANSACTION_ID_BYTES: Final = 12
 CLASSIC_ID_BYTES: Final = 16
@@ -77,7 +77,7 @@ class MessageClass(enum.IntEnum):
 _CLASSES: Final = tuple(MessageClass)
 _INTEGRITY: Final = (AttributeType.MESSAGE_INTEGRITY, AttributeType.MESSAGE_INTEGRITY_SHA256)
 _OF_FIELDS: Final = frozenset({*READERS, *_INTEGRITY, AttributeType.FINGERPRINT})
-"""Types that are none of the others."""
+"""Types with a field of their own."""
 
 
 class StunMessage(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -88,29 +88,29 @@ class StunMessage(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
     """12 bytes; 16 in a message of RFC 3489."""
     method: int = BINDING
     mapped: Address | None = None
-    """MAPPED-ADDRESS: whence the request came, in plain bytes that a gateway may rewrite."""
+    """MAPPED-ADDRESS: where the request came from, in plain bytes that a gateway may rewrite."""
     xor_mapped: Address | None = None
-    """XOR-MAPPED-ADDRESS: the same, hidden from gateways."""
+    """XOR-MAPPED-ADDRESS: the same address, hidden from gateways."""
     response_origin: Address | None = None
-    """RESPONSE-ORIGIN, in RFC 3489 SOURCE-ADDRESS: whence the response was sent."""
+    """RESPONSE-ORIGIN, in RFC 3489 SOURCE-ADDRESS: the address that the response was sent from."""
     other_address: Address | None = None
     """OTHER-ADDRESS, in RFC 3489 CHANGED-ADDRESS: the server's other address and port."""
     change_request: Change | None = None
     response_port: int | None = None
     padding: int | None = None
-    """Bytes in PADDING; which bytes does not matter (RFC 5780, section 7.6)."""
+    """Size of PADDING in bytes; its content does not matter (RFC 5780, section 7.6)."""
     software: str | None = None
     error: tuple[int, str] | None = None
     """ERROR-CODE: 300 to 699, and a reason for people."""
     unknown: tuple[int, ...] = ()
-    """UNKNOWN-ATTRIBUTES: types that the sender did not understand."""
+    """UNKNOWN-ATTRIBUTES: types that the sender of the message did not understand."""
     username: str | None = None
     realm: str | None = None
     nonce: str | None = None
     others: tuple[tuple[int, bytes], ...] = ()
-    """Attributes that have no field here, type and value, in order."""
+    """Attributes without a field here, as type and value, in order."""
     fingerprint: bool = False
-    """A FINGERPRINT is to be written, or was there and right."""
+    """Whether a FINGERPRINT is to be written, or was there and correct."""
 
     @property
     def classic(self) -> bool:
@@ -119,12 +119,12 @@ class StunMessage(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=
 
     @property
     def unknown_required(self) -> tuple[int, ...]:
-        """Types that this message demands to understand, and that have no field here."""
+        """Comprehension-required types in this message that have no field here."""
         return tuple(kind for kind, _ in self.others if kind < REQUIRED_BELOW)
 
 
 def is_stun(data: bytes) -> bool:
-    """Whether a datagram is STUN with the magic cookie, by its header alone.
+    """Whether a datagram is STUN with the magic cookie, judged by its header alone.
 
     The first byte is 0 to 3 (RFC 7983, section 7), which every method in use has.
     """
@@ -134,13 +134,13 @@ def is_stun(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> StunMessage:
-    """Read one message, of RFC 8489 or RFC 3489; its FINGERPRINT is checked, its integrity not.
+    """Read one message, of RFC 8489 or RFC 3489; its FINGERPRINT is checked, its integrity is not.
 
-    Of an attribute that occurs twice the first counts. What follows MESSAGE-INTEGRITY is not
-    protected and is passed over, as RFC 8489, section 14.5, demands.
+    If an attribute occurs twice, the first one counts. What follows MESSAGE-INTEGRITY is not
+    protected and is ignored, as RFC 8489, section 14.5, requires.
 
     Raises:
-        StunError: The bytes are no message, or a FINGERPRINT does not fit.
+        StunError: The bytes are not a message, or its FINGERPRINT does not match.
     """
     if len(data) < HEADER_BYTES:
         raise StunError(f"{len(data)} bytes are shorter than a header")
@@ -191,8 +191,8 @@ def encode(
         sha256_key: Adds MESSAGE-INTEGRITY-SHA256, not truncated.
 
     Raises:
-        StunError: A field has no form on the wire: a host that is no IP address, a text over
-            its limit, more than 65,535 bytes in all; or one of the others has a field.
+        StunError: A field cannot be written: a host that is not an IP address, a text over its
+            limit, more than 65,535 bytes in all; or a type in `others` has a field of its own.
     """
     body = b"".join(_write_attributes(message))
     data = _write_header(message, len(body)) + body
@@ -230,7 +230,7 @@ _Attributes: TypeAlias = Iterator[tuple[int, bytes]]
 
 
 def _write_attributes(message: StunMessage) -> list[bytes]:
-    # In this order, because the test vectors of RFC 5769 have it.
+    # In this order, because the test vectors of RFC 5769 use it.
     parts = (_who(message), _places(message), _wishes_and_outcome(message))
     return [write_attribute(kind, value) for kind, value in chain.from_iterable(parts)]
 
@@ -274,7 +274,7 @@ def _wishes_and_outcome(message: StunMessage) -> _Attributes:
         yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), message.classic)
     if message.unknown:
         unknown, classic = message.unknown, message.classic
-        # RFC 3489, section 11.2.10: an odd number of types is filled up by one of them.
+        # RFC 3489, section 11.2.10: an odd number of types is made even by repeating one of them.
         filler = unknown[:1] if classic and len(unknown) & 1 else ()
         yield AttributeType.UNKNOWN_ATTRIBUTES, write_types(unknown + filler)
     if message.padding is not None:
@@ -282,5 +282,5 @@ def _wishes_and_outcome(message: StunMessage) -> _Attributes:
 
 
 def _aligned(value: bytes, classic: bool) -> bytes:
-    # RFC 3489, section 11.2.9: a reason is filled up with spaces to a multiple of four bytes.
+    # RFC 3489, section 11.2.9: a reason is padded with spaces to a multiple of four bytes.
     return value + b" " * (-len(value) & 3) if classic else value

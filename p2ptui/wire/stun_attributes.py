@@ -1,6 +1,6 @@
-"""STUN attributes: their types, and the values inside them as bytes and back.
+"""STUN attributes: their types, and how their values are encoded and decoded.
 
-What RFC 3489, 5780 and 8489 give a meaning to on this node; everything else stays raw.
+Covers the attributes of RFC 3489, 5780 and 8489 that this node uses; everything else stays raw.
 """
 
 import enum
@@ -16,8 +16,9 @@ HEADER_BYTES: Final = 20
 """Type, length, magic cookie and transaction id (RFC 8489, section 5)."""
 
 MAX_ATTRIBUTES: Final = 128
-"""In one message: far above any real one, so that a large datagram of empty attributes costs
-no more than another."""
+"""In one message: far above any real one, so that a large datagram of empty attributes costs no
+more than others.
+"""
 
 MAX_USERNAME_BYTES: Final = 508
 """RFC 8489, section 14.3: fewer than 509."""
@@ -26,11 +27,12 @@ MAX_TEXT_BYTES: Final = 763
 """Of REALM, NONCE, SOFTWARE and a reason: fewer than 128 characters (RFC 8489, section 14)."""
 
 PACKED_HOSTS: Final = 1024
-"""Hosts whose bytes are remembered, the latest used: a reply names the client twice and the
-server's own addresses always, and reading one is most of the cost of writing a reply."""
+"""Hosts whose bytes are cached, the most recently used: a reply names the client twice and always
+the server's own addresses, and parsing them is most of the cost of writing a reply.
+"""
 
 REQUIRED_BELOW: Final = 0x8000
-"""Types under this must be understood (RFC 8489, section 14)."""
+"""Types below this must be understood (RFC 8489, section 14)."""
 
 _HEAD: Final = struct.Struct("!HH")
 _PORT: Final = struct.Struct("!HH")
@@ -44,7 +46,7 @@ _IPV4_BYTES, _IPV6_BYTES = 8, 20
 
 
 class StunError(ValueError):
-    """The bytes are no STUN message, or a value has no form in one."""
+    """The bytes are not a STUN message, or a value cannot be written in one."""
 
 
 class AttributeType(enum.IntEnum):
@@ -71,7 +73,7 @@ class AttributeType(enum.IntEnum):
 
 
 class Change(enum.IntFlag):
-    """The flags of CHANGE-REQUEST: what of its address a server shall change in its reply."""
+    """The flags of CHANGE-REQUEST: what a server is to change in its address when it replies."""
 
     NOTHING = 0
     PORT = 2
@@ -80,7 +82,7 @@ class Change(enum.IntFlag):
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type, start of the value and its size in bytes, of each attribute of a message in order.
+    """Yield the type, start of value and size in bytes of each attribute of a message, in order.
 
     Raises:
         StunError: An attribute does not end within the message, or there are too many.
@@ -106,7 +108,7 @@ def write_attribute(kind: int, value: bytes) -> bytes:
     """An attribute with its head and padding.
 
     Raises:
-        StunError: The value is longer than 65,535 bytes, or the type not of 16 bits.
+        StunError: The value is longer than 65,535 bytes, or the type does not fit 16 bits.
     """
     size = len(value)
     try:
@@ -120,7 +122,7 @@ def write_address(address: Address) -> bytes:
     """The value of MAPPED-ADDRESS and its like (RFC 8489, section 14.1).
 
     Raises:
-        StunError: The host is no IP address, or the port no port.
+        StunError: The host is not an IP address, or the port is out of range.
     """
     host, port = address
     try:
@@ -134,10 +136,10 @@ def write_address(address: Address) -> bytes:
 def packed_ip(host: str) -> tuple[int, bytes]:
     """The family of a literal IP address in a STUN attribute, 1 or 2, and its 4 or 16 bytes.
 
-    An IPv4-mapped one is of IPv4. ValueError if it is no literal.
+    An IPv4-mapped address counts as IPv4. ValueError if the host is not a literal address.
     """
     if ":" not in host:
-        # One of each new client is read here: without the many calls of `ipaddress`.
+        # Runs for each new client: avoids the many calls of `ipaddress`.
         packed = bytes(map(int, host.split(".")))
         if len(packed) != 4 or ".".join(map(str, packed)) != host:
             raise ValueError(f"{host!r} is no literal of IPv4")
@@ -148,7 +150,8 @@ def packed_ip(host: str) -> tuple[int, bytes]:
 
 
 def xor_address(value: bytes, key: bytes) -> bytes:
-    """MAPPED-ADDRESS's value to XOR-MAPPED-ADDRESS's and back (RFC 8489, section 14.2).
+    """Convert the value of MAPPED-ADDRESS to that of XOR-MAPPED-ADDRESS, or back (RFC 8489, section
+    14.2).
 
     Args:
         value: 8 bytes (IPv4) or 20 bytes (IPv6).
@@ -164,7 +167,7 @@ def write_error(error: tuple[int, str]) -> bytes:
     """The value of ERROR-CODE (RFC 8489, section 14.8).
 
     Raises:
-        StunError: The code is not 300 to 699, or the reason too long.
+        StunError: The code is not 300 to 699, or the reason is too long.
     """
     code, reason = error
     if not 300 <= code <= 699:
@@ -176,7 +179,7 @@ def write_text(text: str, limit: int = MAX_TEXT_BYTES) -> bytes:
     """The value of a text attribute, of at most `limit` bytes.
 
     Raises:
-        StunError: The text is too long, or no Unicode text.
+        StunError: The text is too long, or not valid Unicode.
     """
     try:
         value = text.encode()
@@ -191,7 +194,7 @@ def write_response_port(port: int) -> bytes:
     """The value of RESPONSE-PORT (RFC 5780, section 7.5).
 
     Raises:
-        StunError: The port is none.
+        StunError: The port is out of range.
     """
     if not 0 <= port <= 0xFFFF:
         raise StunError(f"{port} is not a port")
@@ -210,7 +213,7 @@ def write_padding(size: int) -> bytes:
         size: In bytes.
 
     Raises:
-        StunError: No attribute has this size.
+        StunError: No attribute can have this size.
     """
     if not 0 <= size <= 0xFFFF:
         raise StunError(f"a padding of {size} bytes fits no attribute")
@@ -221,7 +224,7 @@ def write_types(types: tuple[int, ...]) -> bytes:
     """The value of UNKNOWN-ATTRIBUTES (RFC 8489, section 14.9).
 
     Raises:
-        StunError: One of them is no attribute type.
+        StunError: One of them is not an attribute type.
     """
     try:
         return struct.pack(f"!{len(types)}H", *types)
@@ -239,7 +242,7 @@ def _read_address(value: bytes, _key: bytes) -> Address:
     if size == _IPV4_BYTES:
         return f"{value[4]}.{value[5]}.{value[6]}.{value[7]}", port
     ip = ipaddress.IPv6Address(value[4:])
-    # As a datagram's source has it: the two must compare.
+    # In the form of a datagram's source address: the two are compared.
     return str(unmapped(ip)), port
 
 
@@ -256,7 +259,7 @@ def _read_change(value: bytes, _key: bytes) -> Change:
 
 
 def _read_response_port(value: bytes, _key: bytes) -> int:
-    # RFC 5780, section 7.5, counts the two bytes of padding or does not: both are seen.
+    # RFC 5780, section 7.5, may be read to count the two padding bytes or not: both occur.
     if len(value) not in (2, 4):
         raise StunError(f"RESPONSE-PORT has {len(value)} bytes")
     return int.from_bytes(value[:2], "big")
@@ -280,8 +283,7 @@ def _read_types(value: bytes, _key: bytes) -> tuple[int, ...]:
 
 
 def _read_hint(value: bytes, _key: bytes) -> str:
-    # What a person reads, and nothing depends on: a server's wrong encoding is no reason to
-    # be deaf to it.
+    # For people to read only: a server's wrong encoding is no reason to ignore its message.
     if len(value) > MAX_TEXT_BYTES:
         raise StunError(f"a text of {len(value)} bytes, {MAX_TEXT_BYTES} are allowed")
     return value.decode("utf-8", "replace")
@@ -323,5 +325,6 @@ READERS: Final[dict[int, tuple[str, Callable[[bytes, bytes], Any]]]] = {
     AttributeType.RESPONSE_ORIGIN: ("response_origin", _read_address),
     AttributeType.OTHER_ADDRESS: ("other_address", _read_address),
 }
-"""The field of `StunMessage` that an attribute fills, and how its value is read: from the
-value's bytes and the message's bytes 4 to 19."""
+"""The field of `StunMessage` that an attribute fills, and the function that reads its value, given
+the value and bytes 4 to 19 of the message.
+"""

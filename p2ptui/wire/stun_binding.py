@@ -1,9 +1,9 @@
-"""The usual STUN exchange without its values: a plain Binding request, and its success response.
+"""A fast path for the usual STUN exchange: a plain Binding request and its success response.
 
-A server is asked the same by nearly all: a Binding request of RFC 8489 with no attributes but
-SOFTWARE and FINGERPRINT. Of the response only the transaction id, the client's address and the
-FINGERPRINT differ then, so the rest is written once, by `wire.stun.encode` itself. Everything else
-goes by `wire.stun`, and so does what only looks like this.
+Nearly all clients send a server the same: a Binding request of RFC 8489 with no attributes but
+SOFTWARE and FINGERPRINT. Its responses differ only in the transaction id, the client's address and
+the FINGERPRINT, so the rest is written once, by `wire.stun.encode` itself. Everything else goes
+through `wire.stun`, including requests that only look plain.
 """
 
 import struct
@@ -23,11 +23,12 @@ from p2ptui.wire.stun_attributes import (
 from p2ptui.wire.stun_integrity import fingerprint_of
 
 FINGERPRINT_BYTES: Final = 8
-"""The attribute with its head."""
+"""The attribute with its header."""
 
 CLIENTS_REMEMBERED: Final = 1024
-"""Clients whose address is kept as a response has it, the latest used: they ask more than once,
-and again while they wait."""
+"""Clients whose encoded address is cached, the most recently used: they ask more than once, and
+retransmit while they wait.
+"""
 
 _REQUEST: Final = b"\x00\x01"
 _COOKIE: Final = b"\x21\x12\xa4\x42"
@@ -47,10 +48,10 @@ _IPV6_PLACES: Final = b"\x00\x20\x00\x14\x00\x02", b"\x00\x01\x00\x14\x00\x02"
 
 
 def read_plain_binding(data: bytes) -> bool | None:
-    """Whether a plain Binding request has a FINGERPRINT; None of anything else.
+    """Whether a plain Binding request has a FINGERPRINT; None for anything else.
 
-    Plain is a request of RFC 8489 with no attributes but a SOFTWARE and then a FINGERPRINT, each of
-    which may be missing. The FINGERPRINT is right, and the SOFTWARE no longer than it may be.
+    A plain request is one of RFC 8489 with no attributes but SOFTWARE and then FINGERPRINT, each
+    optional. The FINGERPRINT must be correct, and SOFTWARE within its limit.
     """
     size = len(data)
     if size < HEADER_BYTES or data[:2] != _REQUEST or data[4:8] != _COOKIE:
@@ -75,8 +76,9 @@ def read_plain_binding(data: bytes) -> bool | None:
 
 @lru_cache(CLIENTS_REMEMBERED)
 def _ipv4_places(host: str, port: int) -> bytes | None:
-    """Both attributes that name a client, as they are in each response to it; None where they are
-    not, since an address of IPv6 is hidden by the transaction id too."""
+    """Both attributes that name a client, as they are in each response to it; None for IPv6, whose
+    XOR-MAPPED-ADDRESS depends on the transaction id.
+    """
     family, ip = packed_ip(host)
     if family != _IPV4:
         return None
@@ -86,15 +88,15 @@ def _ipv4_places(host: str, port: int) -> bytes | None:
 
 
 class BindingResponse:
-    """Success responses that say the same of the server.
+    """Success responses that say the same about the server.
 
     Args:
         software: The text of SOFTWARE; empty: none.
-        response_origin: Whence they leave; None where that is not known.
+        response_origin: The address that they are sent from; None if it is not known.
         other_address: The server's other address and port, if it has any.
 
     Raises:
-        StunError: One of them has no form on the wire.
+        StunError: One of them cannot be written.
     """
 
     __slots__ = ("_rest", "_software")
@@ -118,13 +120,13 @@ class BindingResponse:
         """The response to one request.
 
         Args:
-            request: Which; its transaction id is the response's.
-            client: Whence it came: a literal IP address and a port.
-            most: SOFTWARE is left out where with it the response had more bytes than this.
-            fingerprint: Whether a FINGERPRINT is at its end.
+            request: The request; the response has its transaction id.
+            client: Where it came from: a literal IP address and a port.
+            most: SOFTWARE is left out if the response would have more bytes than this with it.
+            fingerprint: Whether it ends with a FINGERPRINT.
 
         Raises:
-            ValueError: The client's host is no literal IP address.
+            ValueError: The client's host is not a literal IP address.
         """
         places = _ipv4_places(client[0], client[1])
         if places is None:

@@ -1,4 +1,4 @@
-"""What proves a STUN message: MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT."""
+"""Authentication of STUN messages: MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT."""
 
 import hashlib
 import hmac
@@ -23,13 +23,14 @@ _SHA256_BYTES: Final = 32
 _FINGERPRINT_BYTES: Final = 4
 
 _FINGERPRINT_XOR: Final = 0x5354554E
-"""RFC 8489, section 14.7: so that another protocol's CRC-32 at the end is no fingerprint."""
+"""RFC 8489, section 14.7: keeps another protocol's CRC-32 at the end from passing as a fingerprint.
+"""
 
 _LENGTH: Final = struct.Struct("!H")
 
 
 def short_term_key(password: str) -> bytes:
-    """The key of a password that belongs to one session (RFC 8489, section 9.1.1)."""
+    """The key for a password that belongs to one session (RFC 8489, section 9.1.1)."""
     return _opaque(password).encode()
 
 
@@ -40,15 +41,15 @@ def long_term_key(username: str, realm: str, password: str) -> bytes:
 
 
 def verify_integrity(data: bytes, key: bytes) -> bool:
-    """Whether a message carries a MESSAGE-INTEGRITY that was made with `key`.
+    """Whether a message carries a MESSAGE-INTEGRITY made with `key`.
 
     Args:
-        data: The whole message, as it was received and decoded. One of RFC 3489 has no
-            integrity here: its HMAC is computed over other bytes.
+        data: The whole message, as it was received and decoded. A message of RFC 3489 never passes:
+            its HMAC is computed over other bytes.
         key: From `short_term_key` or `long_term_key`.
 
     Raises:
-        StunError: The bytes are no message.
+        StunError: The bytes are not a message.
     """
     place = _find(data, AttributeType.MESSAGE_INTEGRITY)
     if place is None or place[1] != _SHA1_BYTES:
@@ -95,7 +96,7 @@ def check_fingerprint(data: bytes, start: int, size: int) -> None:
     """Check the FINGERPRINT whose value of `size` bytes is at `start`.
 
     Raises:
-        StunError: It is not the message's last attribute, or not that of its bytes.
+        StunError: It is not the message's last attribute, or does not match its bytes.
     """
     if size != _FINGERPRINT_BYTES or start + size != len(data):
         raise StunError("FINGERPRINT is not the last four bytes")
@@ -108,7 +109,7 @@ def _find(data: bytes, wanted: int) -> tuple[int, int] | None:
         if kind == wanted:
             return start, size
         if kind == AttributeType.MESSAGE_INTEGRITY_SHA256:
-            break  # what follows is not protected, and does not count
+            break  # what follows is not protected and does not count
     return None
 
 
@@ -117,7 +118,8 @@ def _hmac(before: bytes, key: bytes, digest: str, size: int) -> bytes:
 
 
 def _with_room(data: bytes, size: int) -> bytes:
-    # The length in the header counts the attribute that is computed, and nothing after it.
+    # The length in the header counts up to the end of the attribute being computed, and nothing
+    # after it.
     length = len(data) - HEADER_BYTES + 4 + size
     if length > 0xFFFF:
         raise StunError(f"attributes of {length} bytes fit no message")
@@ -129,13 +131,13 @@ def _append(data: bytes, kind: int, value: bytes) -> bytes:
 
 
 def fingerprint_of(before: bytes) -> bytes:
-    """The value of FINGERPRINT after so much of a message, whose length counts it already."""
+    """The value of FINGERPRINT after these bytes of a message, whose length already counts it."""
     return (zlib.crc32(before) ^ _FINGERPRINT_XOR).to_bytes(_FINGERPRINT_BYTES, "big")
 
 
 def _opaque(text: str) -> str:
-    # OpaqueString (RFC 8265, section 4.2.2): every space is the ASCII one, then NFC.
+    # OpaqueString (RFC 8265, section 4.2.2): every space becomes the ASCII one, then NFC.
     if text.isascii():
-        return text  # as it is: what each check is signed with
+        return text  # unchanged: the usual case, run for each check
     spaces = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text)
     return unicodedata.normalize("NFC", spaces)

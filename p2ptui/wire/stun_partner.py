@@ -8,7 +8,7 @@ from p2ptui.wire.message import Port
 
 
 class StunPartnerPayload(Struct, omit_defaults=True):
-    """On which ports a STUN partner serves, at the address that it is seen at."""
+    """The ports on which a STUN partner serves, at the address at which it is seen."""
 
     primary: Port | None = None
     alternate_port: Port | None = None
@@ -20,17 +20,17 @@ class StunDelegationPayload(Struct, omit_defaults=True):
     transaction_id: Annotated[str, Meta(max_length=32)]
     """Of the request, in hexadecimal digits."""
     client: str
-    """Whence the request came."""
+    """Where the request came from."""
     to_port: Port
-    """The port of the client that the reply goes to."""
+    """The client's port that the reply goes to."""
     place: str
-    """The partner's socket that it leaves by: `primary` or `alternate_port`."""
+    """The partner's socket that sends the reply: `primary` or `alternate_port`."""
     other_address: str | None = None
-    """What the reply says of the server's other address."""
+    """The server's other address that the reply names."""
     fingerprint: bool = False
 
 
 class StunDelegatedPayload(Struct):
-    """The partner has sent it."""
+    """The partner has sent the reply."""
 
     transaction_id: Annotated[str, Meta(max_length=32)]

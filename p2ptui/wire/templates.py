@@ -1,6 +1,6 @@
-"""Messages of this node's own, written around what stays the same from one to the next.
+"""Writes this node's own messages around the bytes that are the same in each.
 
-What comes out is, byte for byte, what the encoder makes of the same `Envelope`.
+The result is, byte for byte, what the encoder makes of the same `Envelope`.
 """
 
 from typing import Final
@@ -51,7 +51,7 @@ class Template:
 
 
 class Unnumbered:
-    """A message that asks for an Ack, and has its number only once it leaves.
+    """A message that asks for an Ack, and gets its number only when it leaves.
 
     Args:
         message_id: Its id: ASCII that JSON need not escape.
@@ -74,7 +74,7 @@ class Unnumbered:
 
     @property
     def longest_bytes(self) -> int:
-        """What it takes with whatever number."""
+        """Its size with the longest number."""
         return len(self._before_number) + _NUMBER_DIGITS + len(self._after_number)
 
     def write(self, sequence_number: int) -> bytes:

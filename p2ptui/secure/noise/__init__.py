@@ -1,6 +1,6 @@
-"""The Noise protocol framework, revision 34, as far as it is used: 25519, ChaChaPoly, SHA256.
+"""The Noise protocol framework, revision 34, as far as it is needed: 25519, ChaChaPoly, SHA256.
 
-Names are those of the specification, in Python's spelling. No I/O, no clock. Primitives come from
+Names are those of the specification, in Python style. No I/O, no clock. Primitives come from
 `cryptography`, which is loaded when a key is first used, and from `hashlib`.
 
 `primitives` has the functions of section 4 and key pairs, `patterns` the handshakes as data,

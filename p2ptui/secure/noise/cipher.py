@@ -1,4 +1,4 @@
-"""The CipherState of Noise, section 5.1: a key, and the nonce that comes next."""
+"""The CipherState of Noise, section 5.1: a key, and the next nonce."""
 
 from p2ptui.secure.errors import Reason, SecureError
 from p2ptui.secure.noise.primitives import (
@@ -12,7 +12,9 @@ from p2ptui.secure.noise.primitives import (
 
 
 class CipherState:
-    """Encrypts and decrypts with one key, each nonce once. Without a key it passes data on."""
+    """Encrypts and decrypts with one key, each nonce once. Without a key it returns data
+    unchanged.
+    """
 
     __slots__ = ("_k", "_n")
 
@@ -22,7 +24,7 @@ class CipherState:
         self.initialize_key(key)
 
     def initialize_key(self, key: bytes | None) -> None:
-        """Take a key of 32 bytes, or none, and begin at nonce 0."""
+        """Set a key of 32 bytes, or none, and start at nonce 0."""
         if key is not None and len(key) != KEY_BYTES:
             raise SecureError(Reason.BAD_KEY, "a cipher key has 32 bytes")
         self._k = key
@@ -33,7 +35,7 @@ class CipherState:
         return self._k is not None
 
     def set_nonce(self, nonce: int) -> None:
-        """Go on at this nonce."""
+        """Continue at this nonce."""
         if not 0 <= nonce <= MAX_NONCE:
             raise SecureError(Reason.EXHAUSTED, "a nonce has 64 bits")
         self._n = nonce
@@ -49,7 +51,7 @@ class CipherState:
         return ciphertext
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: bytes) -> bytes:
-        """The plaintext; SecureError if it does not authenticate, and the nonce stays."""
+        """The plaintext; SecureError if it does not authenticate, and then the nonce stays."""
         if self._k is None:
             return ciphertext
         if len(ciphertext) > MAX_MESSAGE_BYTES:
@@ -59,7 +61,9 @@ class CipherState:
         return plaintext
 
     def rekey(self) -> None:
-        """Take the key that follows from this one (section 4.2, `REKEY`); the nonce goes on."""
+        """Replace the key by the one derived from it (section 4.2, `REKEY`); the nonce
+        continues.
+        """
         if self._k is None:
             raise SecureError(Reason.OUT_OF_TURN, "there is no key to follow")
         self._k = encrypt(self._k, MAX_NONCE, b"", bytes(KEY_BYTES))[:KEY_BYTES]
@@ -71,13 +75,13 @@ class CipherState:
 
     @property
     def key(self) -> bytes:
-        """The raw key, for who keeps counters of its own; SecureError if there is none."""
+        """The raw key, for callers that keep their own counters; SecureError if there is none."""
         if self._k is None:
             raise SecureError(Reason.OUT_OF_TURN, "there is no key yet")
         return self._k
 
     def copy(self) -> "CipherState":
-        """Another one that goes on from here."""
+        """A copy that continues from here."""
         other = CipherState.__new__(CipherState)
         other._k, other._n = self._k, self._n
         return other

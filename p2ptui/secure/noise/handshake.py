@@ -10,15 +10,15 @@ from p2ptui.secure.noise.primitives import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYT
 from p2ptui.secure.noise.symmetric import SymmetricState
 
 _Before: TypeAlias = tuple[SymmetricState, bytes | None, bytes | None, KeyPair | None, bool, int]
-"""What a message changes, as it was."""
+"""The state that a message changes, as it was before."""
 
 
 class HandshakeState:
     """One side of a handshake.
 
-    A message that cannot be read leaves the state as it was. The specification lets a handshake
-    end there; over datagrams anybody could then end one that he cannot take part in, so the
-    true message may still come.
+    A message that cannot be read leaves the state as it was. The specification ends the handshake
+    there; over datagrams that would let anyone end a handshake by others, so here the genuine
+    message may still come.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class HandshakeState:
         Args:
             pattern: The handshake pattern.
             initiator: Whether this side writes the first message.
-            prologue: What both sides must agree on besides.
+            prologue: Other data that both sides must agree on.
             s: The static key pair of this side.
-            e: The ephemeral one. Never twice: for published vectors, and for whoever must know
-                it before the prologue. Made when it is needed where not given.
-            rs: The other side's static public key, where the pattern needs it before.
+            e: The ephemeral one, never used twice: for published test vectors, and for callers that
+                must know it before the prologue. Generated when needed if not given.
+            rs: The other side's static public key, if the pattern needs it beforehand.
             psks: Pre-shared keys, 32 bytes each, as many as the pattern takes.
         """
         if any(len(psk) != KEY_BYTES for psk in psks):
@@ -67,7 +67,7 @@ class HandshakeState:
 
     @property
     def is_over(self) -> bool:
-        """Whether all messages were written and read."""
+        """Whether all messages have been written and read."""
         return self._done == len(self.pattern.messages)
 
     @property
@@ -77,13 +77,15 @@ class HandshakeState:
 
     @property
     def has_read_static(self) -> bool:
-        """Whether the message that was read last, even if it was refused in the end, had a static
-        key that authenticated: only its end was wrong then."""
+        """Whether the last message read, even if it was refused in the end, had a static key that
+        authenticated: then only its end was wrong.
+        """
         return self._has_read_static
 
     def copy(self) -> "HandshakeState":
-        """Another one that goes on from here. Only one of them may write the next message: with
-        an ephemeral key that both have, the same keys would seal different things."""
+        """A copy that continues from here. Only one of the two may write the next message: they
+        share an ephemeral key, so the same keys would seal different things.
+        """
         other = HandshakeState(
             self.pattern,
             initiator=self.initiator,
@@ -98,10 +100,10 @@ class HandshakeState:
         return other
 
     def write_message(self, payload: bytes = b"") -> bytes:
-        """The next message, with this inside.
+        """The next message, with this payload.
 
-        SecureError if it is not this side's turn, if it would be longer than 65,535 bytes, or if
-        the other side's key is bad.
+        SecureError if it is not this side's turn, if the message would be longer than 65,535 bytes,
+        or if the other side's key is bad.
         """
         tokens = self._turn(is_writing=True)
         before = self._noted()
@@ -119,10 +121,10 @@ class HandshakeState:
         return message
 
     def read_message(self, message: bytes) -> bytes:
-        """What is inside the other side's next message.
+        """The payload of the other side's next message.
 
-        SecureError if it is not that side's turn, or if the message is cut short, altered, of
-        another handshake, or has a bad key: then all is as before.
+        SecureError if it is not that side's turn, or if the message is cut short, altered, from
+        another handshake, or has a bad key: then nothing has changed.
         """
         tokens = self._turn(is_writing=False)
         _require_length(message)
@@ -140,13 +142,14 @@ class HandshakeState:
         return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
-        """The ciphers from initiator to responder, and back; the second one has no use in a
-        one-way pattern. SecureError before the handshake is over."""
+        """The ciphers from initiator to responder, and back; the second one is unused in a one-way
+        pattern. SecureError before the handshake is over.
+        """
         self._require_over()
         return self._symmetric.split()
 
     def get_handshake_hash(self) -> bytes:
-        """Names this handshake (section 11.2). SecureError before it is over."""
+        """A hash that identifies this handshake (section 11.2). SecureError before it is over."""
         self._require_over()
         return self._symmetric.get_handshake_hash()
 
@@ -165,7 +168,7 @@ class HandshakeState:
         return symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks_mixed
 
     def _go_back(self, before: _Before) -> None:
-        """A message was refused: all is as before."""
+        """Restore the state after a message was refused."""
         self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks_mixed = before
 
     def _write(self, token: str, parts: list[bytes]) -> None:
@@ -202,7 +205,7 @@ class HandshakeState:
 
     def _mix_ephemeral(self, public: bytes) -> None:
         self._symmetric.mix_hash(public)
-        if self.pattern.psks:  # section 9.2: or a key could meet a nonce twice
+        if self.pattern.psks:  # section 9.2: otherwise a key could meet a nonce twice
             self._symmetric.mix_key(public)
 
     def _mix(self, token: str) -> None:
@@ -227,7 +230,9 @@ class HandshakeState:
         return key
 
     def _secret(self, token: str) -> bytes:
-        """Of two keys: the token names the initiator's first, and then the responder's."""
+        """The secret shared by two keys: the token names the initiator's key first, then the
+        responder's.
+        """
         own, others = token[0], token[1]
         if not self.initiator:
             own, others = others, own

@@ -1,4 +1,6 @@
-"""Handshake patterns as data (Noise, sections 7 and 9): who sends which token in which message."""
+"""Handshake patterns as data (Noise, sections 7 and 9): which side sends which tokens in which
+message.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +11,7 @@ class Pattern:
     """One handshake pattern."""
 
     name: str
-    """With its modifiers: "XXpsk3"."""
+    """Includes modifiers: "XXpsk3"."""
     messages: tuple[tuple[str, ...], ...]
     """The tokens of each message; the initiator writes the first one, then they alternate."""
     protocol_name: bytes
@@ -17,11 +19,11 @@ class Pattern:
     psks: int
     """How many pre-shared keys it takes."""
     is_static_known: bool
-    """Whether the initiator must know the responder's static key before (`<- s`)."""
+    """Whether the initiator must know the responder's static key beforehand (`<- s`)."""
 
     @property
     def is_one_way(self) -> bool:
-        """Whether only the initiator speaks, then too when the handshake is over (section 7.4)."""
+        """Whether only the initiator speaks, even after the handshake (section 7.4)."""
         return len(self.messages) == 1
 
 

@@ -1,7 +1,7 @@
 """The functions that a handshake is built from (Noise, sections 4 and 12), and key pairs.
 
-None is of our own making: X25519 and ChaCha20-Poly1305 are those of `cryptography`, SHA-256 and
-HMAC those of the standard library.
+None of them is our own: X25519 and ChaCha20-Poly1305 come from `cryptography`, SHA-256 and HMAC
+from the standard library.
 """
 
 import hashlib
@@ -29,16 +29,16 @@ MAX_MESSAGE_BYTES: Final = 65_535
 """Of any Noise message (section 3)."""
 
 MAX_NONCE: Final = 2**64 - 1
-"""Reserved: a key that has come so far is used up (section 5.1)."""
+"""Reserved: a key whose nonce has come this far is used up (section 5.1)."""
 
 ZEROS: Final = bytes(KEY_BYTES)
 
 NONCE: Final = struct.Struct("<IQ")
-"""How ChaChaPoly writes a nonce; see `nonce_of`."""
+"""A nonce in the form of ChaChaPoly; see `nonce_of`."""
 
 
 class Loaded(NamedTuple):
-    """What is taken from `cryptography`."""
+    """The parts of `cryptography` in use."""
 
     aead: Callable[[bytes], "ChaCha20Poly1305"]
     private_key: Callable[[bytes], "X25519PrivateKey"]
@@ -48,7 +48,7 @@ class Loaded(NamedTuple):
 
 @cache
 def cryptography() -> Loaded:
-    """Load it, once: that takes longer than a short command may."""
+    """Load `cryptography`, once: it takes longer than a short command may."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -70,7 +70,7 @@ class KeyPair:
     _ready: list["X25519PrivateKey"] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
-    """The private key as an object, once it was used: to make it costs as much as to use it."""
+    """The private key as an object, once it was used: making it costs as much as using it."""
 
     def __post_init__(self) -> None:
         if len(self.private) != KEY_BYTES or len(self.public) != KEY_BYTES:
@@ -78,12 +78,12 @@ class KeyPair:
 
     @classmethod
     def generate(cls) -> "KeyPair":
-        """A new one, from the system's random numbers."""
+        """A new pair, from the system's random numbers."""
         return cls.from_private(secrets.token_bytes(KEY_BYTES))
 
     @classmethod
     def from_private(cls, private: bytes) -> "KeyPair":
-        """The pair of a private key of 32 bytes; SecureError if it has another length."""
+        """The pair of a private key of 32 bytes; SecureError if it has the wrong length."""
         if len(private) != KEY_BYTES:
             raise SecureError(Reason.BAD_KEY, "an X25519 key has 32 bytes")
         key = cryptography().private_key(private)
@@ -94,8 +94,8 @@ class KeyPair:
     def dh(self, public: bytes) -> bytes:
         """The secret shared with the owner of a public key: `DH` of section 4.1.
 
-        SecureError where the result is zero, as it is for the few public keys of low order:
-        the other side would not have to know any secret (section 12; RFC 7748, section 6.1).
+        SecureError if the result is zero, as it is for the few public keys of low order: the other
+        side would not need to know any secret (section 12; RFC 7748, section 6.1).
         """
         if not self._ready:
             self._ready.append(cryptography().private_key(self.private))
@@ -109,7 +109,9 @@ class KeyPair:
 
 
 def nonce_of(n: int) -> bytes:
-    """How ChaChaPoly writes a nonce (section 12.3): 32 bits of zeros, then 64, little-endian."""
+    """A nonce in the form of ChaChaPoly (section 12.3): 32 zero bits, then 64 bits, little-
+    endian.
+    """
     return NONCE.pack(0, n)
 
 

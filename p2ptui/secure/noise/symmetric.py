@@ -1,11 +1,11 @@
-"""The SymmetricState of Noise, section 5.2: what both sides have hashed and mixed so far."""
+"""The SymmetricState of Noise, section 5.2: what both sides have hashed and mixed in so far."""
 
 from p2ptui.secure.noise.cipher import CipherState
 from p2ptui.secure.noise.primitives import KEY_BYTES, hash_of, hkdf
 
 
 class SymmetricState:
-    """A chaining key, a hash of all that was said, and a cipher."""
+    """A chaining key, a hash of everything said so far, and a cipher."""
 
     __slots__ = ("_chaining_key", "_cipher", "_hash")
 
@@ -17,22 +17,22 @@ class SymmetricState:
         self._cipher = CipherState()
 
     def mix_key(self, material: bytes) -> None:
-        """Take a new cipher key that needs this secret too."""
+        """Switch to a new cipher key that also depends on this secret."""
         self._chaining_key, key = hkdf(self._chaining_key, material, 2)
         self._cipher.initialize_key(key)
 
     def mix_hash(self, data: bytes) -> None:
-        """Both sides must have seen this, or the next message will not authenticate."""
+        """Mix in data that both sides must have seen, or the next message will not authenticate."""
         self._hash = hash_of(self._hash + data)
 
     def mix_key_and_hash(self, material: bytes) -> None:
-        """As both; for a key that was shared before."""
+        """Like `mix_key` and `mix_hash` together; for a pre-shared key."""
         self._chaining_key, hashed, key = hkdf(self._chaining_key, material, 3)
         self.mix_hash(hashed)
         self._cipher.initialize_key(key)
 
     def get_handshake_hash(self) -> bytes:
-        """Names this handshake, when it is over: no other one has the same (section 11.2)."""
+        """Identifies this handshake once it is over: no other has the same hash (section 11.2)."""
         return self._hash
 
     def has_key(self) -> bool:
@@ -40,7 +40,7 @@ class SymmetricState:
         return self._cipher.has_key()
 
     def encrypt_and_hash(self, plaintext: bytes) -> bytes:
-        """The ciphertext, or the plaintext as long as there is no key."""
+        """The ciphertext; the plaintext unchanged while there is no key."""
         ciphertext = self._cipher.encrypt_with_ad(self._hash, plaintext)
         self.mix_hash(ciphertext)
         return ciphertext
@@ -52,12 +52,12 @@ class SymmetricState:
         return plaintext
 
     def split(self) -> tuple[CipherState, CipherState]:
-        """The ciphers of what comes after: from the initiator, and from the responder."""
+        """The ciphers for what follows: from the initiator, and from the responder."""
         first, second = hkdf(self._chaining_key, b"", 2)
         return CipherState(first), CipherState(second)
 
     def copy(self) -> "SymmetricState":
-        """Another one that goes on from here."""
+        """A copy that continues from here."""
         other = SymmetricState(b"")
         other._hash = self._hash
         other._chaining_key = self._chaining_key
