@@ -285,5 +285,5 @@ def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
         subject = (
             f"The node at {names} serves" if len(nodes) == 1 else f"The nodes at {names} serve"
         )
-        return f"{subject} no STUN: UDP passes, but nothing is known about the NAT.", _STUN_ADVICE
-    return "UDP passes, but no server answered: nothing is known about the NAT.", _STUN_ADVICE
+        return f"{subject} no STUN: UDP passes, but nothing is known of the NAT.", _STUN_ADVICE
+    return "UDP passes, but no server answered: nothing is known of the NAT.", _STUN_ADVICE
