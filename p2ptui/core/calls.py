@@ -37,7 +37,7 @@ class Call(Generic[Detail]):
 
 def forgotten(_call: Call[None]) -> HandshakeError:
     """What becomes of a call for a session that whatever it waited for has forgotten."""
-    return HandshakeError("it did not finish in time")
+    return HandshakeError("nothing became of it in time")
 
 
 class Calls(Generic[Detail]):

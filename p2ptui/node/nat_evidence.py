@@ -162,7 +162,7 @@ def unreached(
         return NatReport(udp=True, evidence=tuple(lines))
     if heard:
         # Somebody is heard: that more is blocked would be a guess.
-        lines.append("udp: those who are connected are nearer than those who are silent")
+        lines.append("udp: the nodes that are connected are nearer than those that are silent")
         return NatReport(
             udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
         )
