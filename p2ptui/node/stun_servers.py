@@ -144,7 +144,7 @@ class KnownServer:
         if answer is None or self.mapped is not None:
             return None
         if answer.message.message_class is not MessageClass.ERROR:
-            return "its answer names an impossible address"
+            return "its answer names no address that can be true"
         return f"refused: {answer.message.error[0] if answer.message.error else 'an error'}"
 
     def report(self) -> ServerReport:
