@@ -119,7 +119,7 @@ VERBS: Final = {
             in_shell=True,
         ),
         Verb("broadcast", "send text to every peer", (_TEXT,)),
-        Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
+        Verb("relay", "send text to a node through a server", (_PEER, _TEXT)),
         Verb("punch", "look for a direct path to a node now", (_PEER,)),
         Verb(
             "nat",
@@ -147,7 +147,7 @@ VERBS: Final = {
             in_shell=True,
         ),
         Verb("trust", "mark a node as verified", (_MET,), in_shell=True),
-        Verb("forget", "forget a node that was met", (_MET,), in_shell=True),
+        Verb("forget", "forget a known node", (_MET,), in_shell=True),
         Verb(
             "key",
             "show who this node is; in a shell, also make a network key",
@@ -156,8 +156,8 @@ VERBS: Final = {
         ),
         Verb("routes", "show which nodes can be reached, and how"),
         Verb("stats", "show the statistics"),
-        Verb("filter", "show only the messages that fit", (Parameter(Kind.FILTER, optional=True),)),
-        Verb("log", "show what is logged from this level on", (Parameter(Kind.LEVEL),)),
+        Verb("filter", "show only matching messages", (Parameter(Kind.FILTER, optional=True),)),
+        Verb("log", "show messages of this level and above", (Parameter(Kind.LEVEL),)),
         Verb("save", "save the messages shown to a file", (Parameter(Kind.FILE),)),
         Verb("copy", "copy what is selected"),
         Verb("theme", "change the colours", (Parameter(Kind.THEME),)),

@@ -223,4 +223,4 @@ async def _find(
 
 
 def _caveat(listed: NodeList) -> str:
-    return "" if listed.complete else " (its list of nodes did not arrive completely)"
+    return "" if listed.complete else " (its list of nodes arrived incomplete)"

@@ -39,7 +39,7 @@ def render_config(config: Config) -> str:
     Returns:
         A file's text; it loads to an equal configuration, but for passwords, which are masked.
     """
-    blocks = ["# Every option of p2ptui. A line that is left out means the default.\n"]
+    blocks = ["# Every option of p2ptui. Lines you leave out keep their defaults.\n"]
     for path, section in OPTIONS.sections.items():
         lines = ["", f"# {section.__doc__}", f"[{path}]"]
         for option in OPTIONS.options:

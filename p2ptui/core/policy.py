@@ -69,7 +69,7 @@ RULES: Final[Mapping[str, Rule]] = {
     STRIPPED: Rule(
         "the id of the other side is made from keys that it has not shown; the server between may"
         " have taken the key exchange out",
-        "this node's id is made from keys that have not come there; the server between may have"
+        "this node's id is made from keys that did not reach it; the server between may have"
         " taken the key exchange out",
         "its id is made from keys that it has not shown; the server between may have taken the key"
         " exchange out",

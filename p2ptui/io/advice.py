@@ -64,14 +64,15 @@ _BIND: Final = {
     ),
     errno.EADDRNOTAVAIL: Advice(
         "no interface of this machine has this address",
-        "choose one that it has with --address, or 0.0.0.0 for all of them",
+        "choose one of its own with --address, or 0.0.0.0 for all of them",
     ),
     errno.EAFNOSUPPORT: Advice(
-        "this machine has no such address family", "choose an IPv4 address with --address"
+        "this machine does not support this kind of address",
+        "choose an IPv4 address with --address",
     ),
     errno.EINVAL: Advice(
-        "this address cannot be listened at",
-        "choose one of this machine with --address; a link-local one with its interface,"
+        "a node cannot listen on this address",
+        "choose one of this machine's own with --address; a link-local one with its interface,"
         " as in [fe80::1%eth0]:8080",
     ),
     errno.EMFILE: _TOO_MANY_FILES,
@@ -81,12 +82,12 @@ _BIND: Final = {
 }
 
 _SEND: Final = {
-    errno.ENETDOWN: Advice("this machine is not connected there", _NETWORK_DOWN),
+    errno.ENETDOWN: Advice("the network interface that leads there is down", _NETWORK_DOWN),
     errno.EHOSTDOWN: Advice("that host is down", _CHECK_HOST),
     errno.EHOSTUNREACH: Advice("there is no way to that host", _CHECK_HOST),
     errno.EPERM: Advice("a firewall of this machine forbids it", "allow UDP to that address"),
     errno.EMSGSIZE: Advice(
-        "the datagram is larger than the network takes", "lower server.datagram_budget"
+        "the datagram is larger than the network allows", "lower server.datagram_budget"
     ),
     errno.ECONNREFUSED: Advice("nothing listens there", "is a node running there?"),
     errno.EMFILE: _TOO_MANY_FILES,

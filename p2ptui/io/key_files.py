@@ -180,7 +180,7 @@ def _open(path: Path, kind: KeyKind) -> int:
                 f"{where}: cannot be read: it is a link that leads back to itself; remove it"
             ) from None
         raise KeyFileError(
-            f"{where}: cannot be read: {cause(error)}; name another file, or mend this one"
+            f"{where}: cannot be read: {cause(error)}; name another file, or repair this one"
         ) from None
 
 
@@ -197,12 +197,12 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
         if is_for_others(about, OTHERS & ~credential_rights(path)):
             raise KeyFileError(
                 f"{where}: others can read or change it (mode {stat.S_IMODE(about.st_mode):04o}):"
-                f" if nobody has, chmod 600 {where}; else replace it"
+                f" if nobody has, run chmod 600 {where}; otherwise replace it"
             )
         if (uid := other_owner(about)) is not None:
             raise KeyFileError(
                 f"{where}: belongs to another user (uid {uid}), who can read and change it: if it"
-                " is yours, chown it to this user; else replace it"
+                " is yours, chown it to this user; otherwise replace it"
             )
         raw = os.read(number, MAX_KEY_TEXT + 1)
     except OSError as error:
@@ -214,7 +214,7 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
 
 
 def _is_folder(where: str, kind: KeyKind) -> str:
-    return f"{where}: is a folder, where a file with {kind.words} should be; name the file"
+    return f"{where}: is a folder; name a file that holds {kind.words}"
 
 
 def _lock(number: int) -> bool:

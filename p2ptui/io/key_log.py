@@ -106,7 +106,7 @@ class KeyLog:
     def _require_no_key(self, key_files: Sequence[Path]) -> None:
         if any(_is_same(self.path, each) for each in key_files):
             raise KeyLogError(
-                f"{shown_path(self.path)}: is where this node has a key, and no session keys are"
+                f"{shown_path(self.path)}: holds a key of this node, so no session keys are"
                 " written there; name another file with --key-log"
             )
 

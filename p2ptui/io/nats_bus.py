@@ -74,7 +74,7 @@ class NatsBus:
         self._names = Names.of(network_id)
         self._link: Link | None = None
         self._since = clock()
-        self._broker, self._trouble = "", "the broker was not reached yet"
+        self._broker, self._trouble = "", "the broker has not been reached yet"
         self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
         self._counts: Callable[[], dict[str, int]] = dict
 

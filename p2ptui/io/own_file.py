@@ -89,7 +89,7 @@ def read_own_file(path: Path, limit: int) -> bytes:
             mode = stat.S_IMODE(about.st_mode)
             raise OSError(
                 errno.EPERM,
-                f"others can change it (mode {mode:04o}), and it is not believed; if nobody has,"
+                f"others can change it (mode {mode:04o}), so it is not trusted; if nobody has, run"
                 f" chmod 600 {shown_path(path)}",
             )
         return file.read(limit)

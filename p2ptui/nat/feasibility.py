@@ -114,15 +114,18 @@ def relay_reason(own: Side, other: Side) -> str:
 
 
 _WHAT: Final = {
-    NatType.OPEN: "No NAT and no filter: everybody can reach this machine.",
+    NatType.OPEN: "No NAT and no filter: anybody can reach this machine.",
     NatType.FIREWALL: "No NAT, but a firewall lets in only answers to what this machine sent.",
-    NatType.FULL_CONE: "The NAT keeps one address for all, and lets everybody in through it.",
+    NatType.FULL_CONE: (
+        "The NAT uses one public address for all destinations, and lets anybody in through it."
+    ),
     NatType.RESTRICTED_CONE: (
-        "The NAT keeps one address for all, and lets in hosts that were sent to before."
+        "The NAT uses one public address for all destinations, and lets in only hosts that you have"
+        " sent to."
     ),
     NatType.PORT_RESTRICTED_CONE: (
-        "The NAT keeps one address for all, and lets in only the exact addresses that were sent to"
-        " before."
+        "The NAT uses one public address for all destinations, and lets in only the exact addresses"
+        " that you have sent to."
     ),
     NatType.SYMMETRIC: "The NAT uses another outside port for every destination.",
     NatType.BLOCKED: "UDP does not pass: no server answered.",
@@ -206,7 +209,7 @@ _FORWARD: Final = (
 
 _ADVICE: Final = {
     NatType.OPEN: "Nothing to do. This machine can serve others: run p2ptui --no-ui here.",
-    NatType.FIREWALL: "To be reached unasked, allow the node's UDP port in the firewall.",
+    NatType.FIREWALL: "To let anybody connect, allow the node's UDP port in the firewall.",
     NatType.FULL_CONE: "Nothing to do: join a server, so that others learn the outside address.",
     NatType.RESTRICTED_CONE: "Join the server that the other side joins; the rest is automatic.",
     NatType.PORT_RESTRICTED_CONE: (
@@ -274,8 +277,8 @@ def spared_words(
     """
     name = printable(spared[0], 80)
     words = (
-        f"What is let in was not tested: the test could have {name} banned, which this node"
-        " depends on."
+        f"What is let in was not tested: the test could get {name} banned, and this node"
+        " depends on it."
     )
     how = (
         f"To test what is let in: nat --filter-with {name}; a NAT may ban that server for a while"
@@ -288,7 +291,7 @@ def spared_words(
 
 NEARBY_MEANING: Final = (
     "UDP passes to the nodes that are connected, which are nearby. Nobody further away answered:"
-    " from there on it may be blocked, or who was asked is down."
+    " UDP may be blocked beyond them, or the servers that were asked are down."
 )
 NEARBY_ADVICE: Final = (
     "Ask a second server: p2ptui nat --server HOST:PORT. If none answers, see whether the firewall"

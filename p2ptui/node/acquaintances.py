@@ -463,7 +463,7 @@ def _answers_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
         return (
             f"it answers without keys, and cannot show that it is node {pin}: wait, or ask its user"
         )
-    who = "it is" if keys is not None else "it answers without keys, and says to be"
+    who = "it is" if keys is not None else "it answers without keys, and claims to be"
     return (
         f"{who} node {node_id}, and must be node {pin}: ask its user for its id, and give that"
         " after the #"

@@ -189,7 +189,7 @@ def unreached(
         return NatReport(udp=udp, evidence=tuple(lines), meaning=meaning, advice=advice)
     if heard:
         # Somebody is heard: that more is blocked would be a guess.
-        lines.append("udp: those who are connected are nearer than those who are silent")
+        lines.append("udp: the nodes that are connected are nearer than those that are silent")
         return NatReport(
             udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
         )

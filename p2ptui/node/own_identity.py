@@ -306,9 +306,8 @@ def _not_kept(error: KeyFileError) -> str:
 def _refuse_made_of_keys(node_id: str) -> None:
     if is_made_of_keys(node_id.lower()):
         raise ConfigError(
-            f"server.node_id = {node_id}: an id of version 8 is made from keys, and others"
-            " believe it of nobody who cannot show them; take one of version 4, or leave it"
-            " out for an id that follows from keys"
+            f"server.node_id = {node_id}: an id of version 8 is made from keys, and other"
+            " nodes reject it without them; use one of version 4, or leave node_id out"
         )
 
 
@@ -361,8 +360,8 @@ def _usual(path: Path) -> OwnIdentity:
     signer = Identity(file.key)
     own = _ephemeral(signer_of=lambda: signer)
     own.notices = own.all_is_well = (
-        f"another node of this user is running as {signer.id}: this one takes the id {own.id} until"
-        " it ends",
+        f"your identity {signer.id} is in use by another node: this node uses the temporary id"
+        f" {own.id}",
     )
     return own
 

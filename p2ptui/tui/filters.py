@@ -30,7 +30,7 @@ EXPLAINED: Final = (
     ("word", "the record contains it"),
     ('"two words"', "the record contains them, side by side"),
     ("/time.?out/", "a regular expression"),
-    ("!word  !/re/  !peer:bob", "must not fit"),
+    ("!word  !/re/  !peer:bob", "must not match"),
     ("level:warn", f"this level or above: {', '.join(LEVELS)}"),
     ("peer:alice", "the peer's name, id or address contains it"),
     ("dir:in", ", ".join(DIRECTIONS)),

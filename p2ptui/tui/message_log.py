@@ -170,7 +170,7 @@ class MessageLog(RowView):
         return (
             f"No message fits {self.condition}.\nType filter alone to show all again."
             if self.condition
-            else "Nothing has come yet, and nothing has gone."
+            else "Nothing has been sent or received yet."
         )
 
     # New records.

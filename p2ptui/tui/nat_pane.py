@@ -296,7 +296,7 @@ def nat_facts(node: Node, servers: list[PeerView]) -> Text:
     text.append("public   ", "dim")
     if not seen:
         text.append("unknown\n", "yellow")
-        text.append("\nA server tells it: connect HOST:PORT\n")
+        text.append("\nA server can tell: connect HOST:PORT\n")
     for place, (address, count) in enumerate(seen.most_common(4)):
         text.append(" " * 9 * (place > 0))
         text.append(f"{address}\n", "bold green")

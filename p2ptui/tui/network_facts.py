@@ -68,11 +68,11 @@ def _facts_of_home(node: Node, roster: Roster) -> list[NetworkFact]:
     name = printable(servers[0].name, 20) or servers[0].id[:8]
     rtt_ms = roster.rtt_ms(node.home)
     rtt = "" if rtt_ms is None else f", {rtt_ms:.1f} ms"
-    others = f"{counted(len(servers) - 1, 'other')} told of"
+    others = f"{counted(len(servers) - 1, 'other')} known"
     return [
         NetworkFact("", f"home {name}"),
         NetworkFact("home", f"{name}{rtt}"),
-        NetworkFact("servers", others if len(servers) > 1 else "no others told of"),
+        NetworkFact("servers", others if len(servers) > 1 else "no others known"),
     ]
 
 

@@ -62,13 +62,13 @@ def node_text(
     """
     text = Text()
     if has_gone:
-        text.append("It has gone; this is what was known last.\n\n", "yellow")
+        text.append("It has gone; this is the last that was known of it.\n\n", "yellow")
     glyph, colour = GLYPHS[PeerStatus.DISCONNECTED] if has_gone else glyph_of(node)
     status = path_of(node) if isinstance(node, OtherNode) else node.status.value
     status = "refused" if is_refused(node) else status
     status = f"gone, it was {status}" if has_gone else status
-    _fact(text, "name", printable(node.name) or "(nobody told)", width)
-    _fact(text, "id", node.node_id or "(not told yet)", width)
+    _fact(text, "name", printable(node.name) or "(unknown)", width)
+    _fact(text, "id", node.node_id or "(not known yet)", width)
     text.append(f"{'state':<{_LABEL_WIDTH}}", "dim")
     text.append(glyph, colour)
     text.append(f" {status}\n")
@@ -212,9 +212,9 @@ def _words(rtts_ms: Sequence[float]) -> str:
 # This node itself.
 
 _MODES: Final = {
-    Mode.OPEN: "open: anyone in the network may come",
-    Mode.PREFER: "prefer: anyone may come, but nobody in the open who was secured before",
-    Mode.REQUIRE: "require: only secured nodes may come",
+    Mode.OPEN: "open: anyone in the network may connect",
+    Mode.PREFER: "prefer: anyone may connect, but a node that once had keys must show them",
+    Mode.REQUIRE: "require: only secured nodes may connect",
 }
 
 
@@ -232,9 +232,9 @@ def own_text(node: Node, width: int) -> Text:
     for notice in own.notices:
         text.append("\n" + "\n".join(wrapped(notice, width)) + "\n")
     words = (
-        "Whoever you tell the id can check that this node is yours: it is made of the keys."
+        "Anyone you give the id to can check that this node is yours: it is derived from the keys."
         if shown.secured
-        else "This node has no keys: who is on the way can read and alter what it says."
+        else "This node has no keys: anybody on the way can read and alter what it sends."
     )
     return text.append("\n" + "\n".join(wrapped(words, width)) + "\n", "dim")
 

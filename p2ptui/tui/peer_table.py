@@ -114,11 +114,11 @@ class PeerList(RowView):
         """What to do next."""
         if self.containing:
             return "No node fits. Type peers alone to show all again."
-        hint = "Nobody looks for nodes nearby: enable_discovery is off."
+        hint = "Nearby nodes are not searched for: enable_discovery is off."
         if self._ports is not None:
             # On two lines, to fit a table of any width.
             hint = (
-                "Nodes on this machine and its networks are found by themselves\n"
+                "Nodes on this machine and its networks are found automatically\n"
                 f"if they listen on one of the ports {self._ports[0]}-{self._ports[1]}."
             )
         return (

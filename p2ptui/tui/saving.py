@@ -48,9 +48,7 @@ async def save_records(records: Sequence[Record], name: str) -> str:
                     file.write(line_of(record, as_json=as_json))
                 await asyncio.sleep(0)
     except FileExistsError:
-        raise LocalError(
-            f"{name} exists already, and is left as it is; give another name"
-        ) from None
+        raise LocalError(f"{name} exists already, and was not changed; give another name") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise LocalError(f"cannot save to {name}: {reason}") from None

@@ -15,8 +15,8 @@ TRUST_MEANS: Final = {
     Trust.VERIFIED: "you have said that it is the right one",
     Trust.KNOWN: "the same as before; its id was not compared with its user",
     Trust.NEW: "not met before",
-    Trust.OPEN: "it has no keys: who is on the way can read and alter what is said, and be it",
-    Trust.CHANGED: "it is not who was known by its name, its address or its id",
+    Trust.OPEN: "it has no keys: anybody on the way can read, alter and forge its messages",
+    Trust.CHANGED: "its name, address or id belonged to another node before",
 }
 
 
@@ -39,9 +39,9 @@ def keys_words(node: PeerView | OtherNode) -> str:
     if is_refused(node):
         return "not shown: there is no session with it"
     if not node.secured:
-        return "none: all is said in the open"
+        return "none: messages are sent in the open"
     until = "; they last as long as it runs" if node.ephemeral else ""
-    return f"shown: the id is made of them, and is nobody else's{until}"
+    return f"shown: the id is derived from them, so no other node can have it{until}"
 
 
 def event_words(event: TrustChanged) -> str:

@@ -72,8 +72,8 @@ def encode_data(payload: object) -> Raw:
     """
     if isinstance(payload, dict) and ROUTED_KEY in payload:
         raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
+            f'payload has the key "{ROUTED_KEY}", which marks a routed message:'
+            " use another name, or send a routed message with send_routed()"
         )
     try:
         return encode_exactly(payload)

@@ -137,7 +137,7 @@ class CarriedMessages:
             self._finish(call, SendStatus.UNCONFIRMED, end.attempts, NEVER_CONFIRMED)
         elif not carried.hops:
             where = address_words(peer.address)
-            reason = f"it did not get as far as {where}: {end.reason}"
+            reason = f"it did not reach {where}: {end.reason}"
             may_have_arrived = end.may_have_arrived
             self._finish(call, end.status, end.attempts, reason, may_have_arrived=may_have_arrived)
 

@@ -139,7 +139,7 @@ class EndToEnd:
         if size > limit:
             raise MessageTooLargeError(
                 f"the routed message is {size} bytes, the limit is {limit};"
-                " send it in parts, or by way of a server with --relay"
+                " send it in parts, or through a server with --relay"
             )
 
     def _begin(

@@ -348,7 +348,7 @@ class Routing:
             return
         where = f"node {destination}"
         if held_for.node_id != destination:
-            where = f"{where} by way of node {held_for.node_id}"
+            where = f"{where} through node {held_for.node_id}"
         text = f"a message for {where} waited, and was not sent: {why}"
         self.refuse(current, destination, route_id, Refusal(ErrorCode.NO_ROUTE, text), now)
 

@@ -76,7 +76,7 @@ class SessionMessages:
             peer.channel.reassembly.withdraw(content.sequence_number)
             return
         if content.code == ErrorCode.UNAUTHENTICATED:
-            reason = "it does not know this node any more"
+            reason = "it no longer knows this node"
             self._liveness.suspect(peer, Suspicion.FORGOT, now, reason)
             return
         self._data.handle_error(peer, content, now)

@@ -411,7 +411,7 @@ class Failover:
     def _leave(self, session: RelayedSession, way: Way, now: float) -> None:
         """The way in use fails, and another one works."""
         where = format_address(visible_address(session.peer.home))
-        words = f"the server at {where} does not bring it there any more"
+        words = f"the server at {where} no longer delivers to the node"
         self._switch(session, way, words, now)
 
     def _switch(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:

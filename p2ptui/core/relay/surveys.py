@@ -156,7 +156,7 @@ class Surveys:
             return
         quicker = session.quicker(now)
         if quicker is not None:
-            words = f"by way of this server a round trip takes {quicker.rtt_s * 1000:.0f} ms"
+            words = f"through this server a round trip takes {quicker.rtt_s * 1000:.0f} ms"
             home = session.ways[session.peer.home]
             if home.rtts_s:
                 words += f" instead of {home.rtt_s * 1000:.0f}"

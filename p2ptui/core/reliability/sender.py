@@ -318,7 +318,7 @@ class ReliableSender(SenderParts):
 
     def _give_up_waiting(self, now: float) -> list[Finished]:
         # They have no numbers, and can have none that the peer would take.
-        reason = "the peer acknowledges nothing any more"
+        reason = "the peer no longer acknowledges anything"
         waiting = [message for message in self._outbox.messages if message.attempts == 0]
         return [self._finish(message, SendStatus.TIMED_OUT, now, reason) for message in waiting]
 

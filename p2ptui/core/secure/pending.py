@@ -191,7 +191,7 @@ def write_retry(state: NodeState, request: Request, token: str, now: float) -> b
         token: For its address and its exchange.
         now: The time, seconds.
     """
-    words = "too many handshakes at once: come again"
+    words = "too many handshakes at once: try again"
     payload = RetryPayload(success=False, error_message=words, retry=token)
     return write_no(state, request.message, payload, now)
 

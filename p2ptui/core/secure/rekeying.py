@@ -51,7 +51,7 @@ old, unless the machine slept."""
 
 RENEWED: Final = "new keys did not come in time; it has shown its keys once more"
 TOO_OLD: Final = (
-    "no new keys came in 15 minutes, though it was there: something on the way keeps them back"
+    "no new keys came in 15 minutes, though it was there: something on the way holds them back"
 )
 
 PAUSE_S: Final = 5.0

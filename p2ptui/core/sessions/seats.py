@@ -182,8 +182,8 @@ class Seats:
             return f"the server is full: {counted(self._all, 'peer')} (max_connections)"
         held = counted(crowd.holdings.held_by(crowd.owner), "peer")
         if crowd.is_prefix:
-            return f"{held} of your network are the limit here (max_share_per_prefix)"
-        return f"{held} of your address are the limit here (max_share_per_address)"
+            return f"this server takes at most {held} from your network (max_share_per_prefix)"
+        return f"this server takes at most {held} from your address (max_share_per_address)"
 
 
 def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
