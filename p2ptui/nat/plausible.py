@@ -4,7 +4,24 @@ A server may be broken, or mean harm, and some tests of a diagnosis send to what
 `is_sendable` alone judges whether they may.
 """
 
+from ipaddress import ip_network
+from typing import Final
+
 from p2ptui.wire.address import LIMITED_BROADCAST, Address, IpAddress, bare_ip
+
+_NOBODYS_OWN: Final = tuple(
+    ip_network(network)
+    for network in (
+        "64:ff9b::/96",  # NAT64 (RFC 6052)
+        "64:ff9b:1::/48",  # local NAT64 (RFC 8215)
+        "::/96",  # IPv4-compatible (RFC 4291, 2.5.5.1)
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765)
+        "2002::/16",  # 6to4 (RFC 3056, 7526)
+        "fec0::/10",  # site-local (RFC 3879)
+    )
+)
+"""IPv6 networks whose addresses stand for an IPv4 address, which may be a private one, or are
+obsolete: a gateway would forward what is sent there, and no server sees a client there."""
 
 
 def is_plausible_mapped(address: Address, server: Address) -> bool:
@@ -53,6 +70,8 @@ _LOOPBACK, _PRIVATE, _SHARED, _GLOBAL = range(4)
 
 def _reach(ip: IpAddress) -> int:
     """How far away an address is: here, at this site, with this provider (RFC 6598), anywhere."""
+    if ip.version == 6 and any(ip in network for network in _NOBODYS_OWN):
+        return _LOOPBACK
     if ip.is_global:
         return _GLOBAL
     if ip.is_loopback:

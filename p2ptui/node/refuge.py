@@ -54,6 +54,11 @@ attempts at it no longer count. It is short because a node's own server may be u
 seconds.
 """
 
+AGAIN_AFTER_S: Final = 5.0
+"""Nor do attempts at such a server count if the first of them was at least this long ago. A server
+that takes this node in and drops it at once is thus asked twice in this time, and no more.
+"""
+
 MAX_ASKED: Final = 256
 """Addresses, and hosts, whose attempts are counted; beyond this, none is asked."""
 
@@ -182,10 +187,11 @@ class Refuge:
         """Stop using a server. If it served for a while it counts as never asked: otherwise a node
         whose own server dies again and again would soon have no server to go to.
         """
-        joined_at = self._joined.pop(address)
-        if joined_at is None or self._now() < joined_at + HELD_S:
+        now, joined_at = self._now(), self._joined.pop(address)
+        tries, first_at = self._asked.get(address) or (0, now)
+        if joined_at is None or now < max(joined_at + HELD_S, first_at + AGAIN_AFTER_S):
             return
-        tries, _ = self._asked.pop(address) or (0, 0.0)
+        self._asked.pop(address)
         if of_host := self._hosts.get(address[0]):
             self._hosts.replace(address[0], of_host - tries)
 

@@ -52,6 +52,14 @@ def test_a_server_may_see_a_private_address_and_have_none():
         ("9.9.9.9", "10.0.0.1", True),
         ("192.168.1.2", "10.0.0.1", True),
         ("127.0.0.1", "10.0.0.1", False),
+        *(
+            (address, "2620:fe::fe", False)
+            for address in (
+                *("64:ff9b::10.9.8.7", "64:ff9b:1::a00:1", "::10.9.8.7", "::ffff:0:10.0.0.1"),
+                *("2002:a09:807::1", "fec0::1", "::ffff:10.9.8.7", "fe80::1"),
+            )
+        ),
+        ("2001:4860::7", "2620:fe::fe", True),
     ],
 )
 def test_a_server_names_nobody_nearer_than_itself_to_send_to(address, server, is_allowed):

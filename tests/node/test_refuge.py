@@ -7,7 +7,7 @@ from typing import Any
 
 from p2ptui.core.mobility.told_servers import ToldServer
 from p2ptui.errors import PeerTimeoutError
-from p2ptui.node.refuge import TRIES_OF_HOST, Refuge
+from p2ptui.node.refuge import AGAIN_AFTER_S, TRIES_OF_HOST, Refuge
 from tests.virtual_loop import run_virtual
 
 
@@ -129,7 +129,20 @@ def test_one_that_served_is_asked_again_however_often_it_is_needed():
         asker.answers = True
         for _ in range(20):
             await asker.serve(2)
+            await asyncio.sleep(8)  # at the server that it was told to join
         assert len(asker.asked) == 20
+        await asker.close()
+
+    run_virtual(story())
+
+
+def test_one_that_serves_for_a_second_each_time_is_not_asked_without_end():
+    async def story():
+        asker = Asker(server(1))
+        asker.answers = True
+        for _ in range(500):
+            await asker.serve(1.1)
+        assert len(asker.asked) <= 2 * 550 / AGAIN_AFTER_S
         await asker.close()
 
     run_virtual(story())
