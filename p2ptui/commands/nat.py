@@ -37,7 +37,7 @@ WATCH_S: Final = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `p2ptui nat`."""
+    """What `p2ptui nat` takes."""
     add = parser.add_argument
     add(
         "--server",
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check the arguments; the result diagnoses, and prints."""
+    """Check what was asked; what comes back diagnoses, and prints."""
     if options.watch:
         options.answer.tell_each()
     config = command_config(options, environ)
@@ -87,7 +87,7 @@ async def _run(
 ) -> int:
     async with AsyncExitStack() as stack:
         chosen: Sequence[str] | None = servers or None
-        # This node only exists for the diagnosis: if the NAT bans a server, nobody misses it.
+        # This node is here for the diagnosis alone: if the NAT bans somebody, nobody is missed.
         risked = list(servers)
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
@@ -98,7 +98,7 @@ async def _run(
             node = await stack.enter_async_context(open_node(config, at))
             peer = await connect(node, at, deadline)
             serves = Capability.STUN in peer.capabilities
-            # A joined server is asked in any case; the configured ones only if no others are named.
+            # A joined server is asked in any case; the configured ones only in place of others.
             chosen = servers if servers or serves else None
             risked += map(format_address, at)
         while True:
@@ -116,7 +116,7 @@ async def _run(
 
 
 def _is_told(report: NatReport) -> bool:
-    """Whether the question was answered: the type of the NAT, or that UDP is blocked."""
+    """Whether the question was answered: what the NAT is like, or that UDP is blocked."""
     return report.mapped is not None or report.udp is False
 
 
@@ -160,7 +160,7 @@ def _print(report: NatReport, options: argparse.Namespace, command: str) -> None
 
 
 def _print_error(error: P2PError, options: argparse.Namespace) -> None:
-    """Print what went wrong this time; the next diagnosis may work."""
+    """What went wrong once; the next diagnosis may work."""
     if options.json:
         print_json({ERROR: printable(str(error), LONGEST_ERROR)})
     else:
