@@ -51,8 +51,8 @@ def user_folder(purpose: Purpose) -> Path | None:
 
 
 def _plain_folder(purpose: Purpose) -> Path | None:
-    """The same, where it is told by the variables of the environment alone (XDG Base Directory
-    Specification); None where it takes more to know. A command that lasts a moment needs no more.
+    """The same, if environment variables alone determine it (XDG Base Directory Specification);
+    otherwise None. A short command needs no more than this.
     """
     if purpose not in _XDG or not sys.platform.startswith("linux") or "platformdirs" in sys.modules:
         return None

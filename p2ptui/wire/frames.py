@@ -183,7 +183,7 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
 
     A datagram that must not be fragmented must not be on either leg of the way. The server can see
-    that of a plain probe; of a sealed one RELAY_WHOLE tells it.
+    that of a plain probe; of a secured one RELAY_WHOLE tells it.
     """
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
     if not whole and type(datagram) is Unfragmented:
