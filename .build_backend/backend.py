@@ -1,15 +1,16 @@
-"""The build backend: setuptools, with three habits changed.
+"""The build backend: setuptools, with a few habits changed.
 
-It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
-the checkout left behind would be installed with the new one: here each wheel begins without it.
-It looks for `MANIFEST.in`, which says what a source distribution holds, beside this module. The
-package index gets a README whose links work there (`description.py`). And two builds of the same
-sources are the same to the byte, whoever makes them and when (`reproducible.py`).
+Setuptools copies the modules to `build/lib*` and packs what it finds there, so leftovers of an
+older version of the checkout would be installed with the new one: here each wheel begins without
+them. It looks for `MANIFEST.in`, which says what a source distribution holds; here that file is
+beside this module. The package index gets a README whose links work there (`description.py`). And
+two builds of the same sources are identical to the byte, whoever makes them and when
+(`reproducible.py`).
 
-It writes into the checkout, too: where that is read-only, all is done in a copy of it. So it is
-where the wheel is to be compiled (`compiled.py`): no compiled module is ever left in the checkout,
-where it would be imported in place of a source that was changed since. For that reason an editable
-installation is never compiled.
+Setuptools also writes into the checkout: if that is read-only, everything is done in a copy of it.
+The same holds if the wheel is to be compiled (`compiled.py`): no compiled module is ever left in
+the checkout, where it would be imported instead of a source changed since then. For that reason an
+editable installation is never compiled.
 """
 
 import os
@@ -42,7 +43,7 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-# Both resolved: the checkout may be reached through a link.
+# Both resolved: the checkout may be reached through a symbolic link.
 _MANIFEST = Path(__file__).resolve().with_name("MANIFEST.in")
 manifest_maker.template = os.path.relpath(_MANIFEST, Path.cwd().resolve())
 
@@ -53,7 +54,7 @@ _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__
 
 
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
-    """As setuptools builds it, and of nothing but what is in the checkout now."""
+    """Build as setuptools does, but only from what is in the checkout now."""
     wheel_directory = str(Path(wheel_directory).resolve())
     when = reproducible.source_date()
     with in_a_copy() if compiled.is_wanted() else where_one_can_write():
@@ -66,19 +67,19 @@ def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
 
 
 def build_sdist(sdist_directory: str, *arguments: Any) -> str:
-    """As setuptools builds it, and of nothing but what is in the checkout now."""
+    """Build as setuptools does, but only from what is in the checkout now."""
     sdist_directory = str(Path(sdist_directory).resolve())
     when = reproducible.source_date()
     with where_one_can_write():
         for list_of_files in Path().glob("*.egg-info/SOURCES.txt"):
-            list_of_files.unlink()  # what an earlier version held would be added to it
+            list_of_files.unlink()  # the content of an earlier version would be added to it
         name: str = build_meta.build_sdist(sdist_directory, *arguments)
         reproducible.repack_sdist(Path(sdist_directory, name), when)
         return name
 
 
 def prepare_metadata_for_build_wheel(metadata_directory: str, *arguments: Any) -> str:
-    """As setuptools does it."""
+    """Prepare the metadata as setuptools does."""
     metadata_directory = str(Path(metadata_directory).resolve())
     with where_one_can_write():
         name: str = build_meta.prepare_metadata_for_build_wheel(metadata_directory, *arguments)
@@ -86,21 +87,21 @@ def prepare_metadata_for_build_wheel(metadata_directory: str, *arguments: Any) -
 
 
 def get_requires_for_build_wheel(*arguments: Any) -> list[str]:
-    """As setuptools finds it out, and the compiler if it is asked for."""
+    """The requirements of setuptools, and the compiler if it is asked for."""
     more = compiled.REQUIREMENTS if compiled.is_wanted() else ()
     with where_one_can_write():
         return [*build_meta.get_requires_for_build_wheel(*arguments), *more]
 
 
 def get_requires_for_build_sdist(*arguments: Any) -> list[str]:
-    """As setuptools finds it out."""
+    """The requirements of setuptools."""
     with where_one_can_write():
         return list(build_meta.get_requires_for_build_sdist(*arguments))
 
 
 @contextmanager
 def where_one_can_write() -> Iterator[None]:
-    """Stay in the checkout, or work in a copy of it if nothing can be written there."""
+    """Stay in the checkout, or work in a copy of it if it is not writable."""
     if is_writable():
         yield
         return
@@ -110,7 +111,7 @@ def where_one_can_write() -> Iterator[None]:
 
 @contextmanager
 def in_a_copy() -> Iterator[None]:
-    """Work in a copy of the checkout, which is gone afterwards."""
+    """Work in a copy of the checkout, which is deleted afterwards."""
     checkout = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="p2ptui-build-") as temporary:
         copy = Path(temporary) / "p2ptui"
@@ -125,7 +126,7 @@ def in_a_copy() -> Iterator[None]:
 
 
 def is_writable() -> bool:
-    """Whether a file can be made in the checkout, and in what an earlier build left there."""
+    """Whether files can be created in the checkout, and in what an earlier build left there."""
     left = [*Path().glob("*.egg-info"), Path("build")]
     try:
         for folder in [Path(), *(path for path in left if path.is_dir())]:
@@ -136,6 +137,8 @@ def is_writable() -> bool:
 
 
 def forget_earlier_builds() -> None:
-    """Empty what setuptools packs from; the current folder is the checkout's, as PEP 517 has it."""
+    """Empty the folder that setuptools packs from; the current folder is the checkout's, as in PEP
+    517.
+    """
     for left_over in [*Path("build").glob("lib*"), *Path("build").glob("bdist.*")]:
         shutil.rmtree(left_over)

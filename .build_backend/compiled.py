@@ -1,7 +1,7 @@
-"""What is compiled where `P2PTUI_COMPILE=1` asks for it, and how; see docs/compiling.md.
+"""What is compiled if `P2PTUI_COMPILE=1` asks for it, and how; see docs/compiling.md.
 
-The floors on a datagram's way are compiled by mypyc, all into one shared library, so that calls
-between their modules are calls of C. The source stays beside them: tracebacks show its lines.
+The floors that handle datagrams are compiled by mypyc, all into one shared library, so that calls
+between their modules are C calls. The sources stay beside them: tracebacks show their lines.
 """
 
 import os
@@ -19,13 +19,13 @@ LEVEL_VARIABLE: Final = "MYPYC_OPT_LEVEL"
 """Environment: the compiler's `-O` level, if not this one."""
 
 LEVEL: Final = "1"
-"""As it is tested."""
+"""The level that is tested."""
 
 REQUIREMENTS: Final = ("mypy[mypyc]>=2.4,<3", "cryptography>=43", "msgspec>=0.19")
-"""What a compiled build needs, and no other: the compiler, and the types of what is imported."""
+"""What only a compiled build needs: the compiler, and the types of imported packages."""
 
 FLOORS: Final = ("bounded", "core", "nat", "secure", "wire")
-"""Rooms of the package that are compiled, with all below them."""
+"""Folders of the package that are compiled, with everything below them."""
 
 MODULES: Final = (
     "io/batch_reader.py",
@@ -35,7 +35,7 @@ MODULES: Final = (
     "node/acquaintances.py",
     "node/driven.py",
 )
-"""Of other floors, what is done for each datagram, and for each newcomer."""
+"""Modules of other floors that run for each datagram, and for each newcomer."""
 
 _STRUCT: Final = "defines msgspec structs: a compiled class loses the options of its metaclass"
 
@@ -58,8 +58,9 @@ PURE: Final = {
     "wire/stun.py": _STRUCT,
     "wire/stun_partner.py": _STRUCT,
 }
-"""Modules of those floors that stay as they are, and why; so does each `__init__`, which only
-names what is below it."""
+"""Modules of those floors that are not compiled, and why; nor is any `__init__`, which only names
+what is below it.
+"""
 
 _TUPLE: Final = "\nAddress: TypeAlias = tuple[str, int]\n"
 _OBJECT: Final = "\nfrom typing import Any\nAddress: TypeAlias = Any\n"
@@ -68,8 +69,10 @@ _LIBRARY: Final = "p2ptui"
 _GENERATED: Final = "generated"
 
 _HIDDEN: Final = "-fvisibility=hidden"
-"""Modules find each other by a table, not by their names: without those of thousands of functions
-the library takes less memory, and a call to another file is as good as one within a file."""
+"""Modules find each other through a table, not by their symbols: without the symbols of thousands
+of functions the library takes less memory, and a call to another file is as fast as one within a
+file.
+"""
 
 SETUP: Final = """\
 import compiled
@@ -77,7 +80,7 @@ from setuptools import setup
 
 setup(ext_modules=compiled.extensions(), cmdclass={"build_ext": compiled.build_ext()})
 """
-"""The `setup.py` of a compiled build, which is made in a copy of the checkout."""
+"""The `setup.py` of a compiled build, written into a copy of the checkout."""
 
 
 def is_wanted() -> bool:
@@ -98,7 +101,7 @@ def modules(package: Path) -> list[Path]:
 
 
 def extensions() -> list[Any]:
-    """Translate the modules below the current folder to C; what is generated is left there.
+    """Translate the modules below the current folder to C; the generated files stay there.
 
     Returns:
         Extensions for `setuptools.setup`.
@@ -134,7 +137,7 @@ def extensions() -> list[Any]:
 
 
 def refuse_without_compiler() -> None:
-    """End the build at once where nothing can be compiled, and not after minutes.
+    """End the build at once if nothing can be compiled, rather than after minutes.
 
     Raises:
         SystemExit: The compiler or Python's headers are missing, or it does not work.
@@ -157,9 +160,9 @@ def refuse_without_compiler() -> None:
 
 
 def refuse_reversed_checks(generated: Path) -> None:
-    """End the build where a constant would never be taken for set.
+    """End the build if a constant would never count as set.
 
-    Of a tuple that begins with a float, mypyc 2.4 may ask the wrong way round.
+    For a tuple that begins with a float, mypyc 2.4 may generate the check reversed.
 
     Args:
         generated: The folder with the C code.
@@ -171,14 +174,14 @@ def refuse_reversed_checks(generated: Path) -> None:
 
 
 def keep_addresses_whole(package: Path) -> None:
-    """Make an address, to the compiler, an object like others.
+    """Make the compiler treat an address as an ordinary object.
 
-    It takes what is declared as a tuple of so many values apart, and makes a new one where one is
-    needed: an address that remembers how it was asked or heard would forget it on its way. It is
-    faster, too: an address is the key of many tables.
+    The compiler unpacks anything declared as a tuple of a fixed length, and makes a new tuple where
+    one is needed: an address that remembers how it was asked or heard would lose that on the way.
+    Ordinary objects are also faster: an address is the key of many tables.
 
     Args:
-        package: Its folder in the copy from which the build is made.
+        package: Its folder, in the copy that is built.
     """
     alias = package / "wire" / "address.py"
     text = alias.read_text("utf-8")
@@ -188,17 +191,17 @@ def keep_addresses_whole(package: Path) -> None:
 
 
 def build_ext() -> type[Any]:
-    """The command that compiles what was generated, on all cores."""
+    """The command that compiles the generated code, on all cores."""
     from setuptools.command.build_ext import build_ext as BuildExt  # noqa: N812
 
     class OnAllCores(BuildExt):  # type: ignore[misc]
-        """Libraries beside each other, and the files of one beside each other, too."""
+        """Builds the libraries in parallel, and the files of each, too."""
 
         def build_extensions(self) -> None:
             cores = os.cpu_count() or 1
             self.parallel = cores
             if not getattr(self.compiler, "initialized", True):
-                self.compiler.initialize()  # Microsoft's looks itself up, and once only
+                self.compiler.initialize()  # Microsoft's searches for itself, and only once
             compile_in_turn = self.compiler.compile
 
             def compile_together(sources: list[str], **options: Any) -> list[str]:

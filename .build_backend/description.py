@@ -1,8 +1,8 @@
-"""What the package index shows: README.md, whose links would lead nowhere there.
+"""What the package index shows: README.md, whose relative links would be dead there.
 
-A link to another file of the checkout becomes one to that file in the repository, at the tag of
-this version. `[project.urls]` may say where the repository is, as "Source"; else GitHub's workflows
-say it in their environment. Where nobody does, a link becomes its text, and a picture is left out.
+A link to another file of the checkout becomes a link to that file in the repository, at the tag of
+this version. `[project.urls]` may name the repository, as "Source"; otherwise GitHub's workflows
+name it in their environment. If neither does, a link becomes its text, and a picture is left out.
 """
 
 import os
@@ -16,7 +16,7 @@ _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 
 
 def mend_links() -> None:
-    """From now on, setuptools describes a package with links that work anywhere."""
+    """From now on, have setuptools describe a package with links that work anywhere."""
     described: Any = type(Distribution().metadata)
     original = described.get_long_description
 
@@ -28,7 +28,7 @@ def mend_links() -> None:
 
 
 def repository(metadata: Any) -> str | None:
-    """The repository's address, without a slash at the end; None where it is not known."""
+    """The repository's address, without a trailing slash; None if it is not known."""
     if url := (getattr(metadata, "project_urls", None) or {}).get("Source"):
         return str(url).rstrip("/")
     if name := os.environ.get("GITHUB_REPOSITORY"):
@@ -37,7 +37,7 @@ def repository(metadata: Any) -> str | None:
 
 
 def linked(text: str, repository: str | None, tag: str) -> str:
-    """A page whose relative links lead into the repository, or are gone."""
+    """A page whose relative links lead into the repository, or are removed."""
 
     def replaced(link: re.Match[str]) -> str:
         mark, shown, target = link.groups()

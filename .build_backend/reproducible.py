@@ -1,6 +1,6 @@
-"""Two builds of the same sources are alike to the byte: nothing says who built, when or where.
+"""Two builds of the same sources are identical to the byte: nothing tells who built, when or where.
 
-What is compiled depends on the compiler as well, and how it is packed on the version of zlib.
+Compiled code also depends on the compiler, and compressed data on the version of zlib.
 """
 
 import gzip
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "SOURCE_DATE_EPOCH"
-"""Environment: the time of all that is packed, in seconds, as reproducible-builds.org has it."""
+"""Environment: the time of everything packed, in seconds, as defined by reproducible-builds.org."""
 
 _EARLIEST: Final = 315_532_800
-"""1980, before which a zip has no time."""
+"""1980; a zip file cannot hold earlier times."""
 _FILE: Final = 0o644
 _PROGRAM: Final = 0o755
 
 
 def source_date() -> int:
-    """When the sources in the current folder were written, in seconds since 1970.
+    """The date of the sources in the current folder, in seconds since 1970.
 
     `SOURCE_DATE_EPOCH` if it is set; else the time of the commit; else, in a source distribution,
-    the time that its files bear; else 1980.
+    the time of its files; else 1980.
     """
     given = os.environ.get(VARIABLE, "")
     if given:
@@ -48,11 +48,11 @@ def source_date() -> int:
 
 
 def repack_sdist(path: Path, when: int) -> None:
-    """Write a source distribution anew, with nothing of who built it, when or where.
+    """Rewrite a source distribution without any trace of who built it, when or where.
 
     Args:
         path: The `.tar.gz`.
-        when: The time of all that is in it.
+        when: The time of everything in it.
     """
     plain = io.BytesIO()
     with tarfile.open(path) as old, tarfile.open(fileobj=plain, mode="w") as new:
@@ -71,11 +71,11 @@ def repack_sdist(path: Path, when: int) -> None:
 
 
 def repack_wheel(path: Path, when: int) -> None:
-    """Write a wheel anew, likewise; the order of its files is kept.
+    """Rewrite a wheel in the same way; the order of its files is kept.
 
     Args:
         path: The `.whl`.
-        when: The time of all that is in it.
+        when: The time of everything in it.
     """
     import time
 

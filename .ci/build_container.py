@@ -4,10 +4,10 @@
     python .ci/build_container.py --base IMAGE      # on another one
     python .ci/build_container.py --debootstrap     # on one of Debian, made here
 
-Two nodes are started, in the ways that the Containerfile promises; one is pinged, its health is
-checked, it is stopped, and started again on the same volume. It needs podman or docker, and nothing
-of Python's but the standard library. Debian's base image needs debootstrap, root and no registry.
-What is made is taken away, but for the images.
+Two nodes are started in the ways that the Containerfile promises; one is pinged, its health is
+checked, and it is stopped and started again on the same volume. This needs podman or docker, and
+from Python only the standard library. The Debian base image needs debootstrap and root, but no
+registry. Everything made is removed, except the images.
 """
 
 import argparse
@@ -25,16 +25,16 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 IMAGE: Final = "p2ptui"
 BASE: Final = "localhost/p2ptui-base"
 SUITE: Final = "trixie"
-"""Debian 13, whose Python is 3.13; the images of Docker's `python` are made of it as well."""
+"""Debian 13, whose Python is 3.13; Docker's `python` images are based on it as well."""
 LONGEST_S: Final = 60.0
 GRACE_S: Final = 10
-"""As the Containerfile tells whoever stops a node."""
+"""The grace period that the Containerfile recommends for stopping a node."""
 
 LISTENING: Final = re.compile(r"is listening on (\S+), .* id (\S+)")
 
 
 def engine() -> str:
-    """podman, or docker where there is no podman."""
+    """podman, or docker if there is no podman."""
     for name in ("podman", "docker"):
         if shutil.which(name):
             return name
@@ -42,7 +42,7 @@ def engine() -> str:
 
 
 def run(*command: str) -> str:
-    """Run a step; what it prints is seen only if it fails."""
+    """Run a step; its output is shown only if it fails."""
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -52,7 +52,7 @@ def run(*command: str) -> str:
 
 
 def make_base() -> str:
-    """A base image without a registry: Debian and its Python, which is called `python` there.
+    """Make a base image without a registry: Debian and its Python, available as `python`.
 
     Returns:
         Its name.
@@ -70,7 +70,7 @@ def make_base() -> str:
         run("tar", "-C", str(root), "-cf", str(packed), ".")
         run(engine(), "import", str(packed), BASE)
     finally:
-        # Where debootstrap was interrupted, this machine's /proc is still mounted there.
+        # If debootstrap was interrupted, this machine's /proc is still mounted there.
         for mounted in (root / "proc", root / "sys"):
             if mounted.is_mount():
                 run("umount", str(mounted))
@@ -82,9 +82,9 @@ def build(base: str | None) -> dict[str, Any]:
     """Build the image.
 
     Returns:
-        What the engine says of it.
+        The engine's description of it.
     """
-    # podman's own format of images has no place for a health check.
+    # podman's own image format has no place for a health check.
     form = ("--format", "docker") if engine() == "podman" else ()
     other = ("--build-arg", f"BASE={base}") if base else ()
     file = str(ROOT / "docs/deploy/Containerfile")
@@ -94,7 +94,7 @@ def build(base: str | None) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
+    """A free TCP port on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port
@@ -115,11 +115,11 @@ class Node:
         run(engine(), "run", "-d", "--name", self.name, *taken, *self._options, *node)
 
     def log(self) -> str:
-        """All that it has said."""
+        """Its output so far."""
         return run(engine(), "logs", self.name)
 
     def says(self, pattern: str, times: int = 1) -> re.Match[str]:
-        """Wait until a line of its log matches, for the last of so many times."""
+        """Wait until this many lines of its log match; return the last match."""
         end = time.monotonic() + LONGEST_S
         while len(found := list(re.finditer(pattern, self.log()))) < times:
             assert time.monotonic() < end, f"{self.name} does not say {pattern}:\n{self.log()}"
@@ -127,14 +127,14 @@ class Node:
         return found[-1]
 
     def stop(self) -> None:
-        """As a service manager does; it must end well, and by itself."""
+        """Stop it as a service manager does; it must end cleanly, and by itself."""
         run(engine(), "stop", "-t", str(GRACE_S), self.name)
         state = json.loads(run(engine(), "container", "inspect", self.name))[0]["State"]
         assert state["ExitCode"] == 0, f"exit code {state['ExitCode']}:\n{self.log()}"
         assert "Traceback" not in self.log(), self.log()
 
     def remove(self) -> None:
-        """Take it and its volume away, whether there are any or not."""
+        """Remove the container and its volume, whether they exist or not."""
         for command in (("rm", "-f", self.name), ("volume", "rm", self.name)):
             subprocess.run([engine(), *command], capture_output=True, check=False)
 
@@ -146,7 +146,7 @@ def try_it(health: list[str]) -> str:
         health: The command of the health check.
 
     Returns:
-        What the ping says.
+        The output of the ping.
     """
     one = Node("one")
     two = Node("two", "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")

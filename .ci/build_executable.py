@@ -1,11 +1,11 @@
-"""Build the stand-alone executable of this machine, try it, and pack it for a release.
+"""Build the stand-alone executable for this machine, try it, and pack it for a release.
 
     python .ci/build_executable.py dist
 
-It needs no Python where it runs. PyInstaller makes it, of the checkout and its dependencies, in an
-environment that is thrown away; it takes one to two minutes. `P2PTUI_COMPILE=1` compiles it first.
-The archive is `p2ptui-<target>-<os>`: a zip on Windows, a tar.gz elsewhere. What is built here runs
-on machines with this C library or a later one.
+The executable needs no Python where it runs. PyInstaller makes it from the checkout and its
+dependencies, in a temporary environment; this takes one to two minutes. `P2PTUI_COMPILE=1` compiles
+the package first. The archive is `p2ptui-<target>-<os>`: a zip on Windows, a tar.gz elsewhere. The
+result runs on machines with this C library or a later one.
 """
 
 import os
@@ -24,39 +24,41 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PYINSTALLER: Final = "pyinstaller==6.22.3"
 
 NOT_FOR_USERS: Final = {"fuzz", "test"}
-"""Extras of pyproject.toml; the others are in the executable, where none can be installed later."""
+"""Extras of pyproject.toml that are left out; the executable has the others, as none can be added
+later.
+"""
 
 OPTIONS: Final = (
     *("--onefile", "--clean", "--log-level", "WARN"),
-    # What is imported by name, or compiled, and not seen by a look at the source.
+    # What is imported by name, or compiled, and so cannot be found in the source.
     *("--collect-submodules", "p2ptui", "--collect-data", "p2ptui"),
     *("--collect-all", "textual"),
 )
 BESIDE: Final = ("LICENSE", "README.md", "CHANGELOG.md", "docs/p2ptui.1")
-"""What an archive holds besides; the scripts of completion are printed by the program."""
+"""What else an archive holds; the completion scripts are printed by the program."""
 
 COMPILE: Final = "P2PTUI_COMPILE"
 LIBRARY: Final = "p2ptui__mypyc"
-"""What a compiled build's modules are in."""
+"""The library that holds a compiled build's modules."""
 
 SYSTEMS: Final = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def name_here() -> str:
-    """`p2ptui-x86_64-linux`."""
+    """The archive's name for this machine, such as `p2ptui-x86_64-linux`."""
     machine = platform.machine().lower()
     return f"p2ptui-{MACHINES.get(machine, machine)}-{SYSTEMS.get(sys.platform, sys.platform)}"
 
 
 def extras() -> str:
-    """The extras that users have, as pip takes them."""
+    """The extras that users need, in pip's form."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return ",".join(sorted(project["optional-dependencies"].keys() - NOT_FOR_USERS))
 
 
 def run(*command: str, cwd: Path) -> None:
-    """Run a step; what it prints is seen only if it fails."""
+    """Run a step; its output is shown only if it fails."""
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,
@@ -79,7 +81,7 @@ def build(work: Path) -> Path:
         work: An empty folder.
 
     Returns:
-        Where it is.
+        The executable.
     """
     environment = work / "environment"
     venv.create(environment, with_pip=True)
@@ -95,7 +97,7 @@ def build(work: Path) -> Path:
 
 
 def pack(executable: Path, into: Path, work: Path) -> Path:
-    """Pack the executable with what must come with it.
+    """Pack the executable with the files that must accompany it.
 
     Returns:
         The archive.

@@ -12,10 +12,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def check_version(version: str, module: str) -> None:
-    """Compare it with the one that the package has.
+    """Compare a release's version with the package's.
 
     Args:
-        version: Of the release.
+        version: The version of the release.
         module: The text of p2ptui/version.py.
 
     Raises:
@@ -32,7 +32,7 @@ def notes_of(version: str, changelog: str) -> str:
     """The section of a version, without its heading.
 
     Raises:
-        SystemExit: It has none, or nothing is in it.
+        SystemExit: There is no such section, or it is empty.
     """
     for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         heading, _, text = section.partition("\n")

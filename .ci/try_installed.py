@@ -1,11 +1,11 @@
-"""Whether the installed p2ptui is the build that is meant, and two nodes of it meet.
+"""Check that the installed p2ptui is the intended build, and that two of its nodes can meet.
 
     python .ci/try_installed.py compiled
     python .ci/try_installed.py pure
     python .ci/try_installed.py pure dist/p2ptui        # another program than the installed one
 
-What is installed is tried with nothing but its own dependencies, on every platform: so this is no
-test of pytest's.
+The installed program is tried with only its own dependencies, on every platform, so this does not
+use pytest.
 """
 
 import re
@@ -22,14 +22,14 @@ LONGEST_S = 60.0
 
 
 def program() -> str:
-    """The command beside this Python: no other one that may be in PATH."""
+    """The command beside this Python, rather than any other in PATH."""
     found = shutil.which("p2ptui", path=sysconfig.get_path("scripts"))
     assert found is not None, "p2ptui is not installed"
     return found
 
 
 def output_of(*command: str) -> str:
-    """What a program prints, which must end well."""
+    """The output of a program, which must succeed."""
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", timeout=LONGEST_S, check=False
     )
@@ -38,7 +38,7 @@ def output_of(*command: str) -> str:
 
 
 def address_in(log: Path, server: "subprocess.Popen[bytes]") -> str:
-    """Where a node listens, as soon as it says so."""
+    """The address at which a node listens, as soon as its log shows it."""
     end = time.monotonic() + LONGEST_S
     while True:
         text = log.read_text("utf-8", "replace")
@@ -50,9 +50,9 @@ def address_in(log: Path, server: "subprocess.Popen[bytes]") -> str:
 
 
 def stop(server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """End a node as a service manager does; it must end well."""
+    """Stop a node as a service manager does; it must end cleanly."""
     if sys.platform == "win32":
-        # The node has a process group of its own: so this reaches it, and not us.
+        # The node has its own process group, so this reaches it and not this process.
         server.send_signal(signal.CTRL_BREAK_EVENT)
     else:
         server.terminate()

@@ -27,8 +27,8 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    # The node brings the event loop with it, and a configuration all its options; whoever
-    # wants the version or the help alone does not wait for that.
+    # The node imports the event loop, and a configuration all its options; a command that only
+    # prints the version or the help does not wait for that.
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'p2ptui' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A configuration looked at without starting a node: what it names must be there, too."""
+"""Checks a configuration without starting a node: what it names must exist, too."""
 
 import argparse
 import sys
@@ -17,8 +17,8 @@ def show_config(
     """Print what was asked for.
 
     Args:
-        options: What the command line says.
-        overrides: What it sets, by option path.
+        options: The options of the command line.
+        overrides: The values that it sets, by option path.
         environ: The environment.
 
     Raises:
@@ -52,14 +52,14 @@ def show_config(
 
 
 def check_config(config: Config, *, screen: bool = True) -> list[str]:
-    """What is allowed but will surprise, one line each: all that a start would warn of.
+    """What is valid but surprising, one line each: everything that a start would warn of.
 
     Args:
         config: Every option.
         screen: Whether the node is to have a screen.
 
     Raises:
-        ConfigError: A node cannot start with it.
+        ConfigError: A node cannot start with this configuration.
     """
     found = examine(config)
     if screen and (config.ui.keys or config.ui.theme):

@@ -1,8 +1,7 @@
-"""What can go wrong, in two kinds: you misused it, or a peer did.
+"""What can go wrong, in two kinds: the caller's mistakes, and failures of a peer or the network.
 
-The tree is shallow on purpose (as in h11): a caller catches `P2PError` for
-everything, `LocalError` for its own mistakes and `RemoteError` for what the
-other side or the network did.
+The tree is shallow on purpose (as in h11): a caller catches `P2PError` for everything, `LocalError`
+for its own mistakes and `RemoteError` for what the other side or the network did.
 """
 
 

@@ -1,4 +1,4 @@
-"""A node without a screen: it logs what happens, counts, and leaves politely."""
+"""A node without a screen: it logs events and statistics, and shuts down cleanly."""
 
 import asyncio
 import logging
@@ -29,24 +29,24 @@ from p2ptui.wire.address import format_address
 log = logging.getLogger("p2ptui.headless")
 
 STATUS_EACH_S: Final = 30.0
-"""So often the service manager is told how it is."""
+"""How often the service manager is told the node's status."""
 
 
 def run_headless(
     config: Config, *, key_log: str | None = None, warnings: Sequence[str] = ()
 ) -> int:
-    """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
+    """Run a node until SIGINT or SIGTERM; on SIGHUP it reopens its log and rereads its options.
 
     Args:
         config: Every option.
-        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
-        warnings: What is wrong with the files that the configuration comes from, a line each.
+        key_log: The file for session keys, for debugging; None: they are not written.
+        warnings: What is wrong with the configuration files, one line each.
 
     Returns:
         The exit code, 0.
 
     Raises:
-        ConfigError: A node cannot start with it.
+        ConfigError: A node cannot start with this configuration.
         P2PError: The node cannot start, or its own machinery failed.
     """
     survive_hangups()
@@ -112,7 +112,7 @@ def _reload(reloading: Reloading, node: Node, manager: ServiceManager) -> None:
     manager.reloading()
     try:
         reloading.run(node)
-    finally:  # who has the service reloaded waits for this
+    finally:  # a `systemctl reload` waits for this
         manager.ready(status_line(node.stats()))
 
 
@@ -175,7 +175,7 @@ async def _log_stats(node: Node, reloading: Reloading) -> None:
 
 
 async def _log_nat(node: Node, config: Config) -> None:
-    """Say what the NAT is like, for a node that others elsewhere could reach."""
+    """Log the type of the NAT, for a node that nodes on other machines could reach."""
 
     async def diagnose() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What stays Python's own where the modules around it are compiled; see docs/compiling.md."""
+"""Marks classes that stay interpreted in compiled modules; see docs/compiling.md."""
 
 from typing import TypeVar
 
@@ -8,6 +8,6 @@ ClassT = TypeVar("ClassT")
 def interpreted(cls: type[ClassT]) -> type[ClassT]:
     """Mark a class that extends a built-in type, as no compiled class can.
 
-    The compiler takes a class with a decorator that it does not know for one of Python's own.
+    The compiler leaves a class with an unknown decorator interpreted.
     """
     return cls

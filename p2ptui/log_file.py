@@ -1,4 +1,4 @@
-"""The log file: it rotates itself, and a disk that takes no more is told once, with its end."""
+"""The log file: it rotates itself; a disk that fails is reported once, and so is its recovery."""
 
 import contextlib
 import logging
@@ -17,33 +17,33 @@ log = logging.getLogger("p2ptui.logs")
 
 @dataclass
 class _Lost:
-    """Lines that were not written; of the process, since SIGHUP opens the file anew."""
+    """Lines that were not written; kept for the process, since SIGHUP reopens the file."""
 
     total: int = 0
     path: str = ""
     lately: int = 0
-    """In the file of this path, since it last took one."""
+    """In the current file, since it last accepted one."""
 
 
 _lost = _Lost()
 
 
 def lost_lines() -> int:
-    """How many lines no log file has taken, since the start of the process."""
+    """How many lines could not be written to a log file since the start of the process."""
     return _lost.total
 
 
 class LogFile(RotatingFileHandler):
-    """What cannot be written costs a line, never the node.
+    """A rotating log file: a failed write loses a line, but never stops the node.
 
     Args:
-        path: Where; the folder is there.
-        max_bytes: What a file grows to.
-        kept: Files that were put aside; 0: the only file is emptied.
+        path: The file; its folder must exist.
+        max_bytes: The size at which it rotates.
+        kept: Rotated files to keep; 0: the only file is emptied.
 
     Raises:
         OSError: It cannot be opened.
-        ValueError: It is no path.
+        ValueError: The path is invalid.
     """
 
     def __init__(self, path: Path, max_bytes: int, kept: int) -> None:
@@ -54,18 +54,18 @@ class LogFile(RotatingFileHandler):
             _lost.path, _lost.lately = self.baseFilename, 0
 
     def doRollover(self) -> None:  # noqa: N802
-        """Put the file aside."""
+        """Rotate the file."""
         if self.backupCount > 0:
             super().doRollover()
-        elif self.stream is not None:  # the base class would let the only file grow for ever
+        elif self.stream is not None:  # the base class would let the only file grow forever
             self.stream.truncate(0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, and tell where that begins to fail, and where it works again."""
+        """Write a line, and report when writing begins to fail, and when it works again."""
         self._error = None
         super().emit(record)
         if self._is_telling:
-            return  # this very line tells it
+            return  # this very line reports it
         self._is_telling = True
         try:
             if self._error is not None:
@@ -78,7 +78,7 @@ class LogFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
         """Keep the failure for `emit`."""
         self._error = sys.exc_info()[1]
-        # What its buffers hold would come later, cut and unasked: it is opened anew.
+        # Its buffered data would appear later, cut off: the file is reopened.
         stream, self.stream = self.stream, None
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):

@@ -1,7 +1,7 @@
 """What is logged, how and where to: levels, two formats, standard error and a file.
 
-Modules log to `logging.getLogger(__name__)`. Here, at the edge, every message is made
-inert, since much of it was written by peers, and no failure of an output reaches the node.
+Modules log to `logging.getLogger(__name__)`. Here, at the edge, every message is neutralised, since
+much of it was written by peers, and no output failure reaches the node.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ TRACE = 5
 """Below DEBUG: every datagram."""
 
 MESSAGE_LIMIT = 2000
-"""Characters of one message or field; a message on the wire may have a megabyte."""
+"""Characters of one message or field in the log; a message on the wire may have a megabyte."""
 
 _LEVELS = {
     "trace": TRACE,
@@ -38,11 +38,11 @@ _LEVELS = {
 }
 _NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
-"""From which level on a line has which priority of syslog."""
+"""The syslog priorities, each with the lowest level that gets it."""
 _BYTES_PER_MB = 1_000_000
 _COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
 
-# asyncio reports what died unseen, remote text included, with tracebacks of its own.
+# asyncio reports unhandled exceptions, including remote text, with tracebacks of its own.
 _LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
 
 logging.addLevelName(TRACE, "TRACE")
@@ -56,15 +56,15 @@ def configure_logging(
 ) -> None:
     """Send what the package logs to a stream, and to a file if the options say so.
 
-    A repeated call replaces what the one before it set up.
+    A repeated call replaces what the previous one set up.
 
     Args:
         options: The section [logging].
-        stream: Where to; standard error if None.
+        stream: The output; standard error if None.
         verbose: `verbose_logging` of another section: log at level debug at least.
 
     Raises:
-        ConfigError: The log file cannot be opened. Nothing has changed then.
+        ConfigError: The log file cannot be opened; then nothing has changed.
     """
     level = _LEVELS[options.level]
     if verbose or options.verbose_logging:
@@ -88,7 +88,7 @@ def configure_logging(
 
 
 def shutdown_logging() -> None:
-    """Write out what is left, close the file and undo `configure_logging`."""
+    """Flush the outputs, close the file and undo `configure_logging`."""
     for logger in _LOGGERS:
         for handler in _handlers:
             logger.removeHandler(handler)
@@ -100,7 +100,7 @@ def shutdown_logging() -> None:
 
 
 def default_log_file() -> Path:
-    """The log file if the options name none: in the user's directory for logs.
+    """The default log file: in the user's log directory.
 
     Raises:
         ConfigError: The user has no home directory.
@@ -115,14 +115,14 @@ def default_log_file() -> Path:
 
 
 class _StreamHandler(logging.StreamHandler[TextIO]):
-    """A reader that has gone costs a line, never the node."""
+    """A reader that has gone away loses a line, but never stops the node."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
 def _open_file(options: LoggingOptions) -> logging.Handler:
-    # It brings much that a program whose log goes to standard error never needs.
+    # Imported late: a program that logs to standard error does not need it.
     from p2ptui.log_file import LogFile
 
     path = _file_of(options)
@@ -139,7 +139,7 @@ def require_log_file(options: LoggingOptions) -> None:
     """Refuse a log file that `configure_logging` could not open; none is made.
 
     Raises:
-        ConfigError: As it would.
+        ConfigError: As `configure_logging` would.
     """
     if not options.log_to_file:
         return
@@ -170,7 +170,7 @@ def _no_pipe(path: Path) -> Path:
 
 
 def is_journal(stream: TextIO | None) -> bool:
-    """Whether systemd keeps what is written there: JOURNAL_STREAM names its device and inode."""
+    """Whether this stream goes to systemd's journal: JOURNAL_STREAM names its device and inode."""
     named = os.environ.get("JOURNAL_STREAM", "")
     if not named or stream is None:
         return False
@@ -182,8 +182,9 @@ def is_journal(stream: TextIO | None) -> bool:
 
 
 def for_journal(text: str, level: int) -> str:
-    """The same with its priority before each line, which the journal reads and takes away
-    (sd-daemon(3))."""
+    """The text with its priority before each line, which the journal reads and removes
+    (sd-daemon(3)).
+    """
     priority = next(number for least, number in _PRIORITIES if level >= least)
     return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
 
@@ -192,7 +193,7 @@ def _wants_colours(stream: TextIO) -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     if sys.platform == "win32" and "WT_SESSION" not in os.environ:
-        return False  # the old console shows escape sequences as they are
+        return False  # the old console displays escape sequences literally
     return stream is not None and stream.isatty()
 
 
@@ -221,7 +222,9 @@ class _JournalFormatter(logging.Formatter):
 
 
 class _PrettyFormatter(logging.Formatter):
-    """Time (the journal has its own), level, message; a traceback, if wanted, in indented lines."""
+    """Time (not for the journal, which has its own), level, message; a traceback, if any,
+    indented.
+    """
 
     def __init__(self, *, tracebacks: bool, colours: bool, clock: bool) -> None:
         super().__init__()
@@ -239,7 +242,7 @@ class _PrettyFormatter(logging.Formatter):
         if self._colours:
             padded = f"\x1b[{_COLOURS.get(level, '0')}m{padded}\x1b[0m"
         line = f"{clock}{padded} {_message(record)}"
-        if not hasattr(record, "event"):  # else the message tells them
+        if not hasattr(record, "event"):  # otherwise the message contains them
             line += "".join(f" {name}={value}" for name, value in _fields(record).items())
         error = _exception(record)
         if error is None:
@@ -250,7 +253,7 @@ class _PrettyFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: the name of what happened, and its fields, beside the words."""
+    """One JSON object per line: the event's name and its fields, beside the message."""
 
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__()
@@ -284,7 +287,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What came with `extra=`: the name of what happened, and its fields; see `tagged`."""
+    """What came with `extra=`: the event's name and its fields; see `tagged`."""
     event, fields = getattr(record, "event", None), getattr(record, "fields", None)
     named = {} if event is None else {"event": printable(str(event))}
     return named | (dict(_inert(fields)) if isinstance(fields, Mapping) else {})

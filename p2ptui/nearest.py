@@ -1,24 +1,24 @@
-"""What was probably meant: only a word that is nearly the same is offered in place of another.
+"""Suggestions for mistyped words: only a word that is nearly the same is suggested.
 
-To ask somebody who mistyped nothing whether he meant something else altogether helps nobody.
+Suggesting something entirely different to a user who mistyped nothing helps nobody.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
 MAX_COMPARED: Final = 80
-"""Characters; nobody mistypes a longer word by a letter."""
+"""Characters of a word; longer words are not compared."""
 
 _SHARE: Final = 3
-"""At most each third letter may be wrong."""
+"""At most every third letter may be wrong."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The one of these that was probably meant: it begins so, or is nearly the same.
+    """The choice that was probably meant: it begins with the word, or is nearly the same.
 
     Args:
-        word: What was written.
-        choices: What would be right.
+        word: The word as written.
+        choices: The valid words.
     """
     names = list(choices)
     starts = [name for name in names if word and name.startswith(word)]
@@ -35,11 +35,11 @@ def _may_be_near(word: str, name: str) -> bool:
 
 
 def mistakes(word: str, other: str) -> int:
-    """Letters left out, put in or taken for others, and neighbours that changed places.
+    """The number of letters omitted, inserted or replaced, and of neighbours swapped.
 
     Args:
-        word: One.
-        other: The other.
+        word: One word.
+        other: The other word.
     """
     before: list[int] = []
     row = list(range(len(other) + 1))

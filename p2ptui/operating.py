@@ -18,8 +18,8 @@ log = logging.getLogger("p2ptui.statistics")
 
 
 def serving_metrics(node: Node, config: Config) -> AbstractAsyncContextManager[object]:
-    """Serves the metrics of a node meanwhile, if its configuration asks for that; begin before the
-    node, so that /readyz tells of its start and its end too.
+    """Serves a node's metrics within the block, if its configuration asks for that; enter it before
+    the node, so that /readyz covers its start and end too.
 
     Raises:
         ConfigError: prometheus-client is not installed.
@@ -32,7 +32,7 @@ def serving_metrics(node: Node, config: Config) -> AbstractAsyncContextManager[o
 
 
 def metrics_notices(options: MetricsOptions) -> tuple[str, ...]:
-    """What its user should know about where metrics are to be served, a line each.
+    """What the user should know about where metrics will be served, one line each.
 
     Raises:
         ConfigError: prometheus-client is not installed.
@@ -47,7 +47,7 @@ def metrics_notices(options: MetricsOptions) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def operated(node: Node, config: Config) -> AsyncIterator[ServiceManager]:
-    """Serves metrics, and has somebody to tell how the service is."""
+    """Serves metrics, and provides the service manager to report the status to."""
     async with serving_metrics(node, config):
         manager = ServiceManager(os.environ)
         try:
@@ -57,7 +57,7 @@ async def operated(node: Node, config: Config) -> AsyncIterator[ServiceManager]:
 
 
 def advice(config: Config) -> list[str]:
-    """Where this machine allows a node less than it may need: a line each, with what mends it."""
+    """Where this machine allows a node less than it may need: one line each, with the remedy."""
     sockets = MAX_SOCKETS if config.ice.enable else 0
     return system_warnings(config.server.max_connections, sockets)
 
@@ -76,7 +76,7 @@ def stats_line(stats: Stats) -> str:
 
 
 def stats_fields(stats: Stats) -> dict[str, object]:
-    """The same for programs; SIGUSR1 has all of them logged."""
+    """The same for programs; SIGUSR1 logs all of them."""
     return {
         "uptime_s": round(stats.uptime_s, 3),
         "peers": stats.connected,
@@ -96,7 +96,7 @@ def stats_fields(stats: Stats) -> dict[str, object]:
 
 
 def _dropped(stats: Stats) -> int:
-    """By the protocol and by the socket."""
+    """Drops by the protocol and by the socket together."""
     return sum(stats.drops.values()) + stats.socket.dropped_in + stats.socket.dropped_out
 
 
@@ -107,7 +107,7 @@ def status_line(stats: Stats) -> str:
 
 
 def log_statistics(node: Node) -> None:
-    """Log every number of a node: a line for each group, but for what is zero."""
+    """Log every number of a node: a line for each group, without zeros."""
     groups: dict[str, dict[str, Any]] = {"node": {}}
     for name, value in (asdict(node.stats()) | {"paths": node.path_kinds()}).items():
         if isinstance(value, dict):
@@ -124,7 +124,7 @@ def log_statistics(node: Node) -> None:
 
 
 def _words(numbers: Mapping[str, Any], above: str = "") -> str:
-    """Names and numbers, with a point between a name and what it belongs to."""
+    """Names and numbers, with a dot between a name and its parent."""
     parts = []
     for name, value in numbers.items():
         path = above + name.replace(" ", "_")

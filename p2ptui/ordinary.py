@@ -1,4 +1,4 @@
-"""Ordinary files that are named: reading one never waits, and takes no more than a limit."""
+"""Reads ordinary files: never waits, and reads no more than a limit."""
 
 import errno
 import os
@@ -8,12 +8,12 @@ from typing import BinaryIO
 
 
 def _open_at_once(name: str, flags: int) -> int:
-    """A pipe would keep who opens it waiting."""
+    """Open without blocking: opening a pipe would wait."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def open_ordinary(path: Path) -> BinaryIO:
-    """Open a file to read it, and never wait for that.
+    """Open a file for reading, without ever waiting.
 
     Raises:
         OSError: It cannot be read; or it is a pipe or a device, which could keep a reader waiting.
@@ -26,11 +26,11 @@ def open_ordinary(path: Path) -> BinaryIO:
 
 
 def read_ordinary(path: Path, limit: int) -> bytes:
-    """What is in a file.
+    """The content of a file.
 
     Args:
-        path: Where it is.
-        limit: Bytes that it may have.
+        path: The file.
+        limit: The largest size, bytes.
 
     Raises:
         OSError: It cannot be read, is a pipe or a device, or is larger.

@@ -1,8 +1,8 @@
 """Where this program keeps what it remembers, and looks for its configuration: in the platform's
 folders.
 
-A user without a home directory, as services and containers often have, has no folders of his own.
-Then nothing is remembered beyond the session, and all the rest works.
+A user without a home directory, as services and containers often have, has no such folders. Then
+nothing is remembered beyond the session, and everything else works.
 """
 
 import os
@@ -14,7 +14,9 @@ from typing import Final, Literal
 Purpose = Literal["state", "config", "log", "data"]
 
 SYSTEM_CONFIG_VARIABLE: Final = "P2PTUI_SYSTEM_CONFIG"
-"""Names the file that all users share, where a package keeps it elsewhere; empty: there is none."""
+"""Names the system-wide configuration file, if a package keeps it elsewhere; empty: there is
+none.
+"""
 
 _NAME: Final = "p2ptui"
 _CONFIG_FILE: Final = "config.toml"
@@ -27,7 +29,7 @@ _XDG: Final[Mapping[str, str]] = {
 
 
 def user_folder(purpose: Purpose) -> Path | None:
-    """The folder of this program, which may not exist yet.
+    """This program's folder, which may not exist yet.
 
     Args:
         purpose: What is kept there.
@@ -38,7 +40,7 @@ def user_folder(purpose: Purpose) -> Path | None:
     plain = _plain_folder(purpose)
     if plain is not None:
         return plain
-    import platformdirs  # not everybody needs it, and it is slow to load
+    import platformdirs  # not always needed, and slow to load
 
     find = getattr(platformdirs, f"user_{purpose}_dir")
     try:
@@ -49,8 +51,8 @@ def user_folder(purpose: Purpose) -> Path | None:
 
 
 def _plain_folder(purpose: Purpose) -> Path | None:
-    """The same, where it is told by the variables of the environment alone (XDG Base Directory
-    Specification); None where it takes more to know. A command that lasts a moment needs no more.
+    """The same, if environment variables alone determine it (XDG Base Directory Specification);
+    otherwise None. A short command needs no more than this.
     """
     if purpose not in _XDG or not sys.platform.startswith("linux") or "platformdirs" in sys.modules:
         return None
@@ -68,10 +70,10 @@ def user_file(purpose: Purpose, name: str) -> Path | None:
 
 
 def config_files() -> list[Path]:
-    """Where a configuration is looked for that nobody has named: the weaker one first.
+    """Where the configuration is looked for by default: the file with the lower priority first.
 
     Returns:
-        That of all users, and that of this user, as far as there are such places.
+        The system-wide file, and the user's, as far as such places exist.
     """
     found = (_system_config(), user_file("config", _CONFIG_FILE))
     return [path for path in found if path is not None]
@@ -82,7 +84,7 @@ def _system_config() -> Path | None:
     if named is not None:
         return Path(named) if named else None
     if sys.platform == "win32":
-        return None  # in ProgramData every user may make such a folder, and write it for the others
+        return None  # in ProgramData any user can create such a folder, and write to it for others
     if sys.platform != "darwin":
         return Path("/etc") / _NAME / _CONFIG_FILE
     import platformdirs

@@ -1,4 +1,4 @@
-"""SIGHUP to a node without a screen: the log is opened anew, and the configuration read again."""
+"""SIGHUP to a node without a screen: it reopens the log, and rereads the configuration."""
 
 import asyncio
 import logging
@@ -18,21 +18,22 @@ log = logging.getLogger("p2ptui.headless")
 
 
 _readers: list[Callable[[], Config]] = []
-"""How the configuration of this process is read; the command line knows, at the start."""
+"""The function that rereads this process's configuration; the command line sets it at the start."""
 
 
 def read_again_with(read: Callable[[], Config]) -> None:
-    """From now on the configuration of this process is read again so."""
+    """From now on, use this function to reread the configuration of this process."""
     _readers[:] = [read]
 
 
 @dataclass
 class Reloading:
-    """What a headless node goes by, as it was last read.
+    """A headless node's configuration, as it was last read.
 
     Args:
-        config: At the start.
-        read: Reads it again; as `read_again_with` said without it, and if nobody did, it stays.
+        config: The configuration at the start.
+        read: Rereads it; by default the function given to `read_again_with`, and without one it
+            stays the same.
     """
 
     config: Config
@@ -44,7 +45,9 @@ class Reloading:
             self.read = _readers[0]
 
     async def pause(self, seconds: float | None) -> bool:
-        """Wait so long (None: without end), or until something has changed; whether it has."""
+        """Wait this long (None: without limit), or until something has changed; return whether it
+        has.
+        """
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -53,8 +56,9 @@ class Reloading:
         return True
 
     def run(self, node: Node) -> None:
-        """Do it. A configuration that cannot be used is one line in the log, and all stays as it
-        was; the log file is opened anew all the same, since it may have been moved."""
+        """Reload. An unusable configuration is one line in the log, and everything stays as it was;
+        the log file is reopened all the same, since it may have been moved.
+        """
         try:
             read = self.config if self.read is None else self.read()
             config, changed, waiting = take_over(self.config, read)
@@ -97,7 +101,9 @@ class Reloading:
         self._changed.clear()
 
     def _open_log(self, config: Config) -> bool:
-        """Log from now on as these options say; False, and a line, if that cannot be."""
+        """Log from now on according to these options; False, and a line in the log, if that
+        fails.
+        """
         try:
             configure_logging(config.logging, verbose=config.server.verbose_logging)
         except P2PError as error:

@@ -4,8 +4,9 @@ VERSION = "0.4.0"
 
 
 def is_compiled() -> bool:
-    """Whether the modules on a datagram's way are compiled in this build; finds out without
-    importing them."""
+    """Whether the modules that handle datagrams are compiled in this build; finds out without
+    importing them.
+    """
     from importlib.machinery import ExtensionFileLoader
     from importlib.util import find_spec
 

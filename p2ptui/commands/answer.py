@@ -1,4 +1,4 @@
-"""The one JSON object of a command: every end of it prints one, whatever the end is."""
+"""The one JSON object of a command: it is printed however the command ends."""
 
 import contextlib
 import json
@@ -10,25 +10,25 @@ from p2ptui.errors import P2PError
 from p2ptui.text import printable
 
 ERROR: Final = "error"
-"""The key of the sentence that standard error has; an object without it is that of a success."""
+"""The key of the error message, as on standard error; an object without it means success."""
 
 LONGEST_ERROR: Final = 1000
 
 
 def json_wanted(arguments: Sequence[str]) -> bool:
-    """Whether `--json` is among a command's arguments, which may be wrong otherwise."""
+    """Whether `--json` is among a command's arguments, which may otherwise be invalid."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    # Markdown is another form: who asks for both is told to choose, and not in either.
+    # Markdown is another form: a user who asks for both is told to choose, in neither of them.
     return "--json" in options and "--markdown" not in options
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object, pure ASCII: nothing remote in it can act on a terminal."""
+    """Print one JSON object in pure ASCII: nothing remote in it can affect a terminal."""
     print(json.dumps(value, ensure_ascii=True), flush=True)
 
 
 class Answer:
-    """Holds what a command has found out, and prints it when the command ends.
+    """Holds a command's result, and prints it when the command ends.
 
     Args:
         wanted: Whether there is anything to print (`--json`).
@@ -41,20 +41,22 @@ class Answer:
         self._is_stream = False
 
     def tell(self, fields: Mapping[str, Any]) -> None:
-        """Answer this, in place of what was told before."""
+        """Set the answer, replacing an earlier one."""
         self._fields = dict(fields)
 
     def tell_each(self) -> None:
-        """The command prints objects of its own as it goes on; of its end only a failure is one."""
+        """The command prints objects of its own as it goes on; at its end only a failure is
+        printed.
+        """
         self._is_stream = True
 
     def fail(self, words: str) -> None:
-        """The command has failed; the first reason counts."""
+        """Record that the command has failed; the first reason counts."""
         if self._error is None:
             self._error = printable(words, LONGEST_ERROR)
 
     def interrupt(self) -> None:
-        """It was asked to end, which is how a stream of objects ends well."""
+        """The command was asked to end, which is the normal end of a stream of objects."""
         if not self._is_stream:
             self.fail("interrupted")
 
@@ -82,7 +84,7 @@ class Answer:
         if error is None:
             self._print()
         else:
-            # An output that takes nothing must not hide what happened first.
+            # An unwritable output must not hide what happened first.
             with contextlib.suppress(OSError):
                 self._print()
 

@@ -29,7 +29,7 @@ For fish, once:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui completion` takes."""
+    """Add the arguments of `p2ptui completion`."""
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("shell", metavar="|".join(SHELLS), help="the shell")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def prepare(
     options: argparse.Namespace, parser: CommandParser, _environ: Mapping[str, str]
 ) -> Work:
-    """Check what was asked; what comes back prints it."""
+    """Check the arguments; the result prints the script."""
     shell: str = options.shell
     if shell not in SHELLS:
         near = nearest(shell, SHELLS)
@@ -49,7 +49,7 @@ def prepare(
 
 
 async def _run(options: argparse.Namespace, shell: str) -> int:
-    # Written in advance, so that a shell starts without waiting for the whole program.
+    # Generated in advance, so that a shell can start without waiting for the whole program.
     script = files("p2ptui.manual").joinpath(f"p2ptui.{shell}").read_text("utf-8")
     if options.json:
         options.answer.tell({"shell": shell, "script": script})

@@ -26,7 +26,7 @@ from p2ptui.wire.address import Address, format_address
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui servers` takes."""
+    """Add the arguments of `p2ptui servers`."""
     parser.add_argument(
         "server", metavar="HOST:PORT[#ID]", nargs="?", help="the server of the network to ask"
     )
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back asks, and prints."""
+    """Check the arguments; the result asks a server, and prints the list."""
     overrides = command_overrides(options)
     del overrides["server.join"]
     config = load_command(options, environ, overrides)

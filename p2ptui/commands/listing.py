@@ -1,4 +1,4 @@
-"""What the commands that print a list of a server have in common."""
+"""What the commands that print a server's list have in common."""
 
 import argparse
 
@@ -11,7 +11,7 @@ from p2ptui.wire.address import format_address
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long the list may take, and how it is printed."""
+    """Add the options for how long the list may take, and how it is printed."""
     parser.add_argument(
         "--timeout",
         type=positive_seconds,
@@ -23,15 +23,15 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def judge_list(came: int, one: str, *, complete: bool) -> int:
-    """The exit code of a list that came as a whole.
+    """The exit code for a list that came complete.
 
     Args:
         came: How many entries came.
-        one: What one of them is.
-        complete: Whether these are all.
+        one: What an entry is, in the singular.
+        complete: Whether these are all entries.
 
     Raises:
-        RemoteError: It did not come in time, or not all of it.
+        RemoteError: The list did not come in time, or is incomplete.
     """
     if complete:
         return 0
@@ -46,5 +46,5 @@ def asked_words(peer: PeerView) -> str:
 
 
 def trust_words(peer: PeerView) -> str:
-    """What ends the line about it: what this node's user knows of it, if anything."""
+    """The end of the line about it: what this node's user knows about it, if anything."""
     return "" if peer.trust is None else f"; {peer.trust.value}"

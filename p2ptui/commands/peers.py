@@ -27,13 +27,13 @@ from p2ptui.wire.message import ListedNode, NodeInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui peers` takes."""
+    """Add the arguments of `p2ptui peers`."""
     parser.add_argument("server", metavar="HOST:PORT[#ID]", help="the server to ask")
     add_list_arguments(parser)
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back asks, and prints."""
+    """Check the arguments; the result asks a server, and prints the list."""
     config = command_config(options, environ)
     server = read_address(options.server, parser)
     return lambda: _run(options, config, server)
@@ -58,11 +58,11 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
 
 
 class _Holders:
-    """Which server of a cluster holds whom, as the one that is asked says.
+    """Which server of a cluster holds which node, according to the server that was asked.
 
     Args:
-        asked: That one.
-        servers: All of them; none where it serves alone.
+        asked: That server.
+        servers: All servers; none if it serves alone.
     """
 
     def __init__(self, asked: PeerView, servers: ServerList) -> None:
@@ -71,12 +71,12 @@ class _Holders:
         self._names = {one.id: one.name for one in servers.servers}
 
     def of(self, listed: NodeInfo) -> tuple[str, str]:
-        """Name and id of a node's server: remote text, empty where the name is not known."""
+        """Name and id of a node's server: remote text; empty if the name is not known."""
         server_id = listed.server if isinstance(listed, ListedNode) else self._asked_id
         return self._names.get(server_id, ""), server_id
 
     def fields(self, listed: NodeInfo) -> dict[str, Any]:
-        """The same for programs; nothing where nobody shares the network."""
+        """The same for programs; empty if there is no cluster."""
         if not self.are_several:
             return {}
         name, server_id = self.of(listed)
@@ -100,8 +100,9 @@ def _report(node: Node, peer: PeerView, nodes: list[NodeInfo], holders: _Holders
 
 
 def _as_reached(peer: PeerView) -> dict[str, Any] | None:
-    """The server, listed as the others are: at the address where it was reached; and the largest
-    datagram on the way to it."""
+    """The server, listed like the others: with the address at which it was reached, and the largest
+    datagram on the path to it.
+    """
     if peer.info is None:
         return None
     info = msgspec.structs.replace(peer.info, listen_addr=format_address(peer.address))
@@ -110,7 +111,7 @@ def _as_reached(peer: PeerView) -> dict[str, Any] | None:
 
 
 def _trust_of(node: Node, listed: NodeInfo) -> str | None:
-    """What is known of a listed id; who has it is only shown in a session with it."""
+    """The trust in a listed id; only a session shows whether the node really has it."""
     judgement = node.judge_listed(listed.id, listed.name)
     return None if judgement is None else judgement.trust.value
 

@@ -1,4 +1,4 @@
-"""One line on a terminal that says how far something is, and leaves nothing behind."""
+"""A line on a terminal that shows progress, and leaves nothing behind."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ _ERASE: Final = "\r\x1b[K"
 
 
 class ProgressLine:
-    """Shows a text on standard error while the block runs, where that is a terminal.
+    """Shows a text on standard error while the block runs, if that is a terminal.
 
     Args:
         text: Makes the text; called several times a second.
@@ -26,7 +26,7 @@ class ProgressLine:
         self._shown = False
 
     def __enter__(self) -> Self:
-        is_dumb = os.environ.get("TERM") == "dumb"  # it shows escape sequences as they are
+        is_dumb = os.environ.get("TERM") == "dumb"  # it displays escape sequences literally
         if sys.stderr is not None and sys.stderr.isatty() and not is_dumb:
             self._plan()
         return self

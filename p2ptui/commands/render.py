@@ -1,7 +1,7 @@
-"""Everything that is written from the command line's parsers, brought up to date.
+"""Updates everything that is generated from the command line's parsers.
 
 `python -m p2ptui.commands.render`, at the top of the repository, writes docs/commands.md, the
-manual page and the scripts of completion. The scripts are shtab's, of the extra `test`.
+manual page and the completion scripts. The scripts are made by shtab, in the extra `test`.
 """
 
 import argparse
@@ -64,14 +64,14 @@ def completion_script(shell: str) -> str:
 
 
 def _escape_colons(parser: argparse.ArgumentParser) -> None:
-    """To zsh, what follows a colon is a command to run: HOST:PORT would run one called PORT."""
+    """Escape colons for zsh, where a colon begins a command to run: HOST:PORT would run PORT."""
     for action in parser._actions:
         if action.option_strings and isinstance(action.metavar, str):
             action.metavar = action.metavar.replace(":", r"\:")
 
 
 def _with_own_names(script: str) -> str:
-    """Its functions get names that no other program's script has, which would replace them."""
+    """Give a script's functions unique names: another program's script could replace them."""
     for name in re.findall(r"^(_\w+)\(\)", script, re.MULTILINE):
         if not name.startswith("_shtab_p2ptui"):
             own = f"_shtab_p2ptui_{name.removeprefix('_shtab').removeprefix('_')}"
@@ -90,7 +90,7 @@ def _prepare(parser: argparse.ArgumentParser, file: object, folder: object) -> N
 
 
 def rendered(root: Path) -> dict[Path, str]:
-    """What each file shall hold.
+    """The content that each file should have.
 
     Args:
         root: The top of the repository.
@@ -106,7 +106,7 @@ def rendered(root: Path) -> dict[Path, str]:
 
 
 def main() -> None:
-    """Bring the files up to date."""
+    """Update the files."""
     for path, text in rendered(Path()).items():
         path.write_text(text, "utf-8", newline="\n")
 

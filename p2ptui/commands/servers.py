@@ -1,4 +1,4 @@
-"""The servers behind a one-shot command: found, joined, and asked for a node one after another."""
+"""The servers of a one-shot command: looked up, joined, and asked for a node one after another."""
 
 import asyncio
 import contextlib
@@ -26,23 +26,23 @@ from p2ptui.wire.joined import parse_joined
 from p2ptui.wire.message import ListedNode, NodeInfo
 
 OTHERS_S: Final = 3.0
-"""How long another server may take to answer, once one has said that it knows no such node."""
+"""How long another server may take to answer, once one has said that it does not know the node."""
 
 
 async def look_up(address: Address, deadline: Deadline) -> list[Address]:
     """Find all IP addresses of a host.
 
     Raises:
-        LocalError: It does not resolve in time, or means no single host.
+        LocalError: It does not resolve in time, or does not mean a single host.
     """
     return await connector.look_up(address, deadline.left_s, deadline.timeout_s)
 
 
 async def look_all_up(servers: Sequence[Address], deadline: Deadline) -> list[Address]:
-    """The addresses of all these hosts; one that is not found counts only if none is.
+    """The addresses of all these hosts; a host that is not found only counts if none is found.
 
     Raises:
-        LocalError: As `look_up`, of the first.
+        LocalError: As `look_up`, for the first host.
     """
     found = await asyncio.gather(
         *(look_up(server, deadline) for server in servers), return_exceptions=True
@@ -61,12 +61,12 @@ class _CutOffError(UnknownPeerError):
 class Servers:
     """The servers that a command may ask, one joined at a time.
 
-    One name may have the addresses of several, and each knows its own nodes: where one does not
-    know whom it is asked for, the next is joined.
+    One name may have the addresses of several servers, and each knows its own nodes: if one does
+    not know the node, the next is joined.
 
     Args:
         node: The command's node.
-        addresses: Where they are, in the order in which they are tried.
+        addresses: Their addresses, in the order in which to try them.
         deadline: When to give up.
     """
 
@@ -75,12 +75,12 @@ class Servers:
         self._deadline = deadline
         self._addresses = addresses
         self.left = list(addresses)
-        """Where one may be that was not asked in vain."""
+        """Addresses of servers that have not been asked in vain."""
         self.joined: PeerView | None = None
-        """The one that is of use, if there is one."""
+        """The joined server, if there is one."""
 
     async def join(self) -> PeerView:
-        """Join the first that answers.
+        """Join the first server that answers.
 
         Raises:
             P2PError: None can be reached in time.
@@ -89,16 +89,16 @@ class Servers:
         return self.joined
 
     async def find(self, wanted: str) -> tuple[PeerView, NodeInfo | list[Address]]:
-        """The first server that knows a node, and what it knows; as `_find`.
+        """The first server that knows a node, and the result of `_find` there.
 
         Raises:
-            P2PError: None of them knows it, or it fits several nodes of one.
+            P2PError: None of them knows it, or one knows several that fit.
         """
         self.left = list(self._addresses)
         ignorant: dict[str, str] = {}
-        """Where each server is that does not know it, by id."""
+        """Addresses of the servers that do not know it, by id."""
         cut_off: list[str] = []
-        """Where those of them are that have no link to the other servers of their network."""
+        """Addresses of those that have no link to the other servers of their network."""
         answer: UnknownPeerError | None = None
         while True:
             try:
@@ -121,16 +121,16 @@ class Servers:
                     ignorant[server.node_id] = where
                     if isinstance(error, _CutOffError):
                         cut_off.append(where)
-            # Else it is a server that was asked already, at another of its addresses.
+            # Otherwise it is a server that was asked already, at another of its addresses.
             self.left = [one for one in self.left if one != server.address]
 
     async def _join_another(self) -> PeerView | None:
-        """Join one of those that are left; None where there is none."""
+        """Join one of the remaining servers; None if there is none."""
         self.left = [one for one in self.left if barrier(one, self._node.address) is None]
         if not self.left:
             return None
         if self.joined is not None:
-            # It is of no use, and could not be told from the others at another of its addresses.
+            # It is useless, and could not be told from the others at another of its addresses.
             with contextlib.suppress(UnknownPeerError):
                 await self._node.disconnect(self.joined, "it does not know who is looked for")
                 self.joined = None
@@ -146,7 +146,7 @@ def _nowhere(
     wanted: str,
     failure: P2PError | None = None,
 ) -> UnknownPeerError:
-    """Why a node was not found at several servers, the last of which may not have been reached."""
+    """Why a node was not found at several servers, of which the last may not have been reached."""
     words = str(answer)
     node_id = canonical_id(wanted)
     if node_id is not None and len(ignorant) > 1:
@@ -160,30 +160,30 @@ def _nowhere(
 async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
     """Shake hands with the node at any of these addresses.
 
-    A machine that says that nothing listens there is believed at once.
+    If a machine says that nothing listens there, it is believed at once.
 
     Raises:
         P2PError: It cannot be reached in time.
     """
     reached = [one for one in addresses if barrier(one, node.address) is None]
     if not reached and is_wildcard(node.address[0]):
-        # It was opened for both versions, and the system gave it one.
+        # The socket was opened for both IP versions, and the system provided one.
         names = ", ".join(map(format_address, addresses))
         raise LocalError(
             f"cannot connect to {names}: this machine has no IPv6; use an IPv4 address"
         )
-    # Of what is out of reach nobody needs to know while there is another address.
+    # Unreachable addresses need no mention while there is another.
     return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
 
 
 async def _find(
     node: Node, server: PeerView, text: str, deadline: Deadline
 ) -> NodeInfo | list[Address]:
-    """The node that is meant, or the addresses of one that the server does not know.
+    """The node that is meant, or its addresses if the server does not know it.
 
     Raises:
-        UnknownPeerError: None is, or several are; `_CutOffError` where the server knows only its
-            own at present.
+        UnknownPeerError: None is meant, or several are; `_CutOffError` if the server currently
+            knows only its own nodes.
     """
     listed, network = await asyncio.gather(
         node.list_nodes(server, deadline.left_s), node.list_servers(server, deadline.left_s)
@@ -194,7 +194,7 @@ async def _find(
     node_id = canonical_id(text)
     is_address = parse_ip_address(text) is not None
     if is_address or (":" in text and all(entry.name != text for entry in known.values())):
-        # A literal address is one, whoever is called so.
+        # A literal address is an address, even if it is also a node's name.
         with contextlib.suppress(ValueError):
             addresses = await look_up(parse_joined(text), deadline)
             at = set(map(format_address, addresses))

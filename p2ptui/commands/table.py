@@ -1,4 +1,4 @@
-"""A table as commands print it."""
+"""Tables in the form in which commands print them."""
 
 from collections.abc import Container, Sequence
 
@@ -6,12 +6,12 @@ from collections.abc import Container, Sequence
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], left_out: Container[str] = ()
 ) -> None:
-    """Print rows in columns that are as wide as what stands in them.
+    """Print rows in columns as wide as their content.
 
     Args:
-        header: What stands above each column.
+        header: The title of each column.
         rows: Harmless text.
-        left_out: The columns that are left out where nothing stands in them.
+        left_out: The columns that are left out if they are empty.
     """
     shown = [
         column

@@ -1,4 +1,4 @@
-"""What a command says on standard error, beside its answer."""
+"""Warnings of a command on standard error, beside its answer."""
 
 import sys
 
@@ -7,11 +7,11 @@ from p2ptui.text import printable
 
 
 def warn(text: str) -> None:
-    """Say a line, at once."""
+    """Print a line at once."""
     print(f"p2ptui: {printable(text, 1000)}", file=sys.stderr, flush=True)
 
 
 def warn_of_broker(listed: ServerList) -> None:
-    """Say that a server of a cluster knows only its own nodes at the moment, if that is so."""
+    """Warn if a server of a cluster currently knows only its own nodes."""
     if any(server.linked is False for server in listed.servers[:1]):
         warn("this server has no link to its broker: it may list only its own nodes")

@@ -191,7 +191,7 @@ class MemorySocket:
         return self._traffic.counters(self._failures, dropped_in=self._dropped_in)
 
     def close(self) -> None:
-        """Detach from the network and wake whoever waits."""
+        """Detach from the network and wake all waiting tasks."""
         if self._closed:
             return
         self._closed = True

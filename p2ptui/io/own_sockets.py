@@ -273,7 +273,7 @@ class SocketPerAddress:
             yield member.socket.counters()
 
     def close(self) -> None:
-        """Release the addresses and wake whoever waits; again is harmless."""
+        """Release the addresses and wake all waiting tasks; calling it again is harmless."""
         self._closed = True
         if self._follower is not None:
             self._follower.cancel()

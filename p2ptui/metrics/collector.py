@@ -1,4 +1,6 @@
-"""The table of metrics as prometheus-client wants it: read when somebody asks, and kept nowhere."""
+"""The table of metrics in the form of prometheus-client: read on each request, and stored
+nowhere.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -19,7 +21,7 @@ from p2ptui.version import VERSION
 
 
 def registry_of(node: Node) -> CollectorRegistry:
-    """A registry of its own for a node, with what the system tells of the process beside it."""
+    """A separate registry for a node, including the system's metrics of the process."""
     registry = CollectorRegistry()
     registry.register(NodeCollector(lambda: read(node)))
     ProcessCollector(registry=registry)
@@ -30,7 +32,7 @@ def read(node: Node) -> Reading:
     """Read a running node; only in its event loop.
 
     Raises:
-        LocalError: It does not run.
+        LocalError: It is not running.
     """
     return Reading(
         node.stats(),
@@ -45,7 +47,7 @@ def read(node: Node) -> Reading:
 
 
 class NodeCollector(Collector):
-    """Gives every metric of a node, as it is when asked.
+    """Collects every metric of a node at the time of the request.
 
     Args:
         take: Reads the node.
@@ -55,7 +57,7 @@ class NodeCollector(Collector):
         self._take = take
 
     def describe(self) -> list[Metric]:
-        """No names beforehand: the node need not run yet."""
+        """Announce no names beforehand: the node need not be running yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -1,9 +1,8 @@
 """The table of all metrics: name, kind, meaning, label, and where each value comes from.
 
-Whatever tells of metrics reads it: the collector, the documentation, and the tests that look at the
-dashboard and the alerts. Names are as Prometheus' rules ask: base units, and `_total` for what only
-grows. No label holds an id, a name or an address, so that there are no more series than this code
-has words.
+Everything that deals with metrics reads it: the collector, the documentation, and the tests of the
+dashboard and the alerts. Names follow Prometheus' rules: base units, and `_total` for what only
+grows. No label holds an id, a name or an address, so the number of series is bounded by this code.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from p2ptui.node.cluster import ClusterReport
 
 MAX_LABEL_VALUES: Final = 250
-"""Series of one metric; whatever is beyond them is summed up as `other`."""
+"""Series of one metric; any further ones are summed up as `other`."""
 
 OTHER: Final = "other"
 
@@ -34,9 +33,9 @@ class Reading(NamedTuple):
     max_connections: int = 0
     log_lines_lost: int = 0
     cluster: "ClusterReport | None" = None
-    """None for a node that serves its network alone: there are no such metrics then."""
+    """None for a node that is in no cluster: then there are no such metrics."""
     configured_servers_joined: int = 0
-    """Of these servers, those with a session."""
+    """Of these servers, the number with a session."""
 
 
 Value: TypeAlias = float | Mapping[str, float] | RoundTrips | None
@@ -57,8 +56,9 @@ class Family(NamedTuple):
 
 
 def bounded(values: Mapping[str, float]) -> dict[str, float]:
-    """The first values of a label, and the sum of all others; a counter stays one, since what is
-    counted first stays first."""
+    """The first values of a label, and the sum of all others. A counter stays a counter, since the
+    values counted first stay first.
+    """
     kept: dict[str, float] = dict(islice(values.items(), MAX_LABEL_VALUES))
     if len(values) > len(kept):
         rest = sum(islice(values.values(), MAX_LABEL_VALUES, None))
@@ -67,7 +67,7 @@ def bounded(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _connections(reading: Reading) -> dict[str, float]:
-    """Every result from the start: a rate of what was never counted would be none at all."""
+    """Every result from the start, with 0: a value that was never counted has no rate."""
     told: dict[str, float] = dict.fromkeys(("succeeded", "unanswered", "refused", "failed"), 0)
     told |= {end: count for end, count in reading.stats.connects.items() if end != "begun"}
     return told
@@ -98,7 +98,7 @@ def _broker(report: "ClusterReport", *names: str) -> dict[str, float]:
 
 
 WATCHED_DROPS: Final = ("relay_refused", "rate_limited", "over_share")
-"""They are 0 before the first one: what appears with a count already has no rate."""
+"""They are exported as 0 from the start: a series that first appears with a count has no rate."""
 
 _METHODS: Final = tuple(method.value for method in Method if method is not Method.RELAY)
 

@@ -1,4 +1,4 @@
-"""Whether a node lives, and whether it does what it is there for."""
+"""Whether a node is alive, and whether it is ready to do its work."""
 
 from typing import Final, NamedTuple
 
@@ -22,16 +22,16 @@ class Health(NamedTuple):
 
 
 def liveness(node: Node) -> Health:
-    """Whether the event loop turns, as it does if this is called, and the node has not broken."""
+    """Whether the event loop runs, as it does if this is called, and the node has not failed."""
     has_failed = node.state is RunState.FAILED
     return Health(not has_failed, {"status": "failed" if has_failed else "alive"})
 
 
 def readiness(node: Node) -> Health:
-    """Whether the node serves: its socket is bound, and a server is joined if any is to be.
+    """Whether the node is ready: its socket is bound, and a server is joined if it has any to join.
 
-    The link to the broker of a cluster is told, and no more: a server without it still serves its
-    own clients.
+    The link to a cluster's broker is only reported: a server without it still serves its own
+    clients.
     """
     if node.state is not RunState.RUNNING:
         return Health(False, {"status": "not ready", "reason": _NOT_RUNNING[node.state]})

@@ -1,4 +1,4 @@
-"""The page of metrics, in whichever format of Prometheus a scraper asks for."""
+"""The page of metrics, in whichever Prometheus format a scraper asks for."""
 
 import time
 from collections.abc import Callable
@@ -12,22 +12,23 @@ from p2ptui.metrics.collector import registry_of
 from p2ptui.node import Node
 
 KEPT_S: Final = 1.0
-"""A page is served again for so long: to write it looks at every peer, and whoever asks for it over
-and over must not slow the node."""
+"""How long a page is reused: writing it looks at every peer, and a client that asks over and over
+must not slow the node down.
+"""
 
 _OPENMETRICS: Final = "application/openmetrics-text"
 _TEXT: Final = ""
-"""What the library takes for a client that says nothing of formats."""
+"""The library's value for a client that does not ask for a format."""
 
 
 def metrics_page(
     node: Node, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str], Answer]:
-    """What answers for a node.
+    """The function that answers for a node.
 
     Args:
-        node: Whose metrics.
-        clock: Seconds that only go forward.
+        node: The node.
+        clock: A monotonic clock, seconds.
     """
     registry = registry_of(node)
     kept: dict[str, tuple[Answer, float]] = {}
@@ -49,8 +50,9 @@ def metrics_page(
 
 
 def _format_for(accept: str) -> str:
-    """One of two formats, whatever a client asks for: the library repeats the words of the client
-    in its answer, and raises at those it cannot read."""
+    """One of two formats, whatever a client asks for: the library repeats the client's words in its
+    answer, and raises an exception if it cannot parse them.
+    """
     try:
         _, content_type = choose_encoder(accept)
     except Exception:

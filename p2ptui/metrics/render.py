@@ -1,5 +1,6 @@
-"""The table of metrics in writing: `python -m p2ptui.metrics.render docs/metrics.md`, at the top of
-the repository, brings the page up to date."""
+"""Writes the table of metrics: `python -m p2ptui.metrics.render docs/metrics.md`, at the top of the
+repository, updates the page.
+"""
 
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def with_table(page: str) -> str:
 
 
 def main() -> None:
-    """Bring the pages that the command line names up to date."""
+    """Update the pages named on the command line."""
     for name in sys.argv[1:]:
         path = Path(name)
         path.write_text(with_table(path.read_text("utf-8")), "utf-8")

@@ -26,11 +26,11 @@ INSTALL: Final = (
     " extra (in a checkout: pip install '.[metrics]'), or leave metrics.address empty"
 )
 AGAIN_S: Final = 10.0
-"""Until an address that could not be taken is tried again."""
+"""Time until an address that could not be bound is tried again."""
 
 
 def require_client() -> None:
-    """Refuse to serve metrics without what writes them.
+    """Refuse to serve metrics without prometheus-client.
 
     Raises:
         ConfigError: prometheus-client is not installed.
@@ -40,7 +40,7 @@ def require_client() -> None:
 
 
 def notices(address: str) -> tuple[str, ...]:
-    """What its user should know about an address of metrics, a line each."""
+    """What the user should know about an address for metrics, one line each."""
     host, _ = parse_address(address)
     if host == "localhost" or is_loopback(host):
         return ()
@@ -50,13 +50,14 @@ def notices(address: str) -> tuple[str, ...]:
 
 
 class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
-    """Use it around the node: it listens before the node starts, and says that it is not ready.
+    """Use it around the node: it listens before the node starts, and then answers that it is not
+    ready.
 
-    An address that cannot be taken ends no node: whoever relies on the node would lose it for the
-    sake of those who only look. It is told once, and tried again until it can be taken.
+    An address that cannot be bound does not end the node: its users would lose it for the sake of
+    monitoring. It is reported once, and tried again until it can be bound.
 
     Args:
-        node: Whose metrics.
+        node: The node.
         options: The section [metrics].
 
     Raises:
@@ -80,7 +81,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         """Where it listens; None while it cannot."""
 
     async def __aenter__(self) -> "MetricsServer":
-        """Listen, or begin to try."""
+        """Listen, or begin to retry."""
         problem = await self._open()
         if problem:
             log.error(
@@ -98,7 +99,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._trying is not None:
             self._trying.cancel()
             with suppress(asyncio.CancelledError):
@@ -106,11 +107,11 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         await self._http.close()
 
     async def _open(self) -> str:
-        """Listen; what is in the way, if anything is."""
+        """Listen; return what prevents it, or an empty text."""
         try:
             given = parse_address(self._given)
             host, port = await resolve(given)
-            # At any other address it may be reached by names that nobody knows here.
+            # At any other address it may be reached under names that are unknown here.
             names = {"localhost", given[0].lower()} if is_loopback(host) else None
             self.address = await self._http.open(host, port, names)
         except P2PError as error:

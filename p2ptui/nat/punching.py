@@ -49,8 +49,8 @@ MAX_OUTSTANDING: Final = 4096
 
 EXTENSION_S: Final = 0.5
 EXTENSIONS: Final = 2
-"""A sign of the other side extends a round, to at most this many times its own length more: with
-loss, the two sides begin and end far apart.
+"""A sign of the other side extends a round by `EXTENSION_S`, up to this many times its own length
+in total: with loss, the two sides begin and end far apart.
 """
 
 OPENER_TTL: Final = 2

@@ -58,15 +58,7 @@ class NatReport:
     """Further problems to show to the user."""
     spared: tuple[str, ...] = ()
     """Servers, `host:port` each, that were not used to test filtering, because the node depends on
-    them and some NATs ban a server for it. @p2ptui/nat/report_text.py:FINDThe diagnosis in a shell
-    = The diagnosis as a shell command, quoted, and harmless where it is displayed.
-
-    Args:
-        servers: The servers to ask, `host:port` each; none: those of the configuration.
-        join: The node to join, `host:port`.
-        lifetime: Whether the lifetime of a mapping is measured.
-        network_id: The network of the node to join, if it is not the usual one.
-        config: The configuration file.
+    them and some NATs ban a server for it.
     """
     servers: tuple[ServerReport, ...] = ()
     """Each server that was asked, with its round trip or why it was of no use."""

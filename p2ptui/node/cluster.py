@@ -27,7 +27,7 @@ log = logging.getLogger("p2ptui.cluster")
 
 TOLD_PER_S: Final = 1.0
 MAX_TOLD_AT_ONCE: Final = 64
-"""Log lines about other servers at once: whoever has access to the broker can have them come and
+"""Log lines about other servers at once: anyone with access to the broker can have them come and
 go.
 """
 

@@ -1,7 +1,9 @@
-"""Whether a node is the one that the user means, before anything is given to it or taken for its.
+"""Whether a node is the one that the user means, checked before sending it anything or accepting
+anything as its own.
 
-Anybody may take a name, and an id of a node without keys as well. So who is meant is not who
-answers to what was typed: it is the node that the user knows by it, if there is one.
+Anyone can take a name, and the id of a node without keys as well. So the node that is meant is not
+simply the one that answers to what was typed: it is the node that the user knows by it, if there is
+one.
 """
 
 from typing import Final
@@ -21,18 +23,18 @@ from p2ptui.secure.known_nodes import (
 from p2ptui.text import printable
 
 NAMED_AT_MOST: Final = 4
-"""Of many nodes that may be meant, so many are named."""
+"""If many nodes may be meant, this many are named."""
 
 
 def against(known: KnownNodes, ref: str, judged: Judged, *, has_keys: bool) -> str:
-    """What speaks against giving anything to a node, in a line for the user; empty if nothing does.
+    """What speaks against sending anything to a node, in a line for the user; empty if nothing
+    does.
 
     Args:
-        known: Whom the user knows.
-        ref: By what the user named it: a name, an id or the beginning of one; empty where it was
-            not named so, but by its address.
-        judged: Who it is, and what is made of that.
-        has_keys: Whether what is said to it can only be read with the keys of its id.
+        known: The nodes that the user knows.
+        ref: How the user named it: a name, an id or the beginning of one; empty if by its address.
+        judged: Who it is, and how that was judged.
+        has_keys: Whether messages to it can only be read with the keys of its id.
     """
     met = judged.met
     if judged.judgement.trust is Trust.CHANGED:
@@ -45,8 +47,8 @@ def against(known: KnownNodes, ref: str, judged: Judged, *, has_keys: bool) -> s
         return without_keys(met)
     if node_id is not None:
         return ""
-    # However short: who is found by the beginning of an id is not the only one that it fits. And
-    # the id goes before names, which anybody may take.
+    # However short the text: the node found by an id prefix is not the only one that it fits. And
+    # an id takes precedence over names, which anyone can take.
     meant = known.beginning(ref, 1 if is_by_id else SHORTEST_PREFIX) or known.named(ref)
     if not meant or any(node.id == met.lasting_id for node in meant):
         return ""
@@ -58,12 +60,12 @@ def against(known: KnownNodes, ref: str, judged: Judged, *, has_keys: bool) -> s
 
 
 def several(known: KnownNodes, ref: str, met: Met) -> str:
-    """What to say where a name or the beginning of an id fits a node that is here and others that
-    the user knows; empty where it fits one.
+    """What to say if a name or an id prefix fits a node that is here and others that the user
+    knows; empty if it fits only one.
 
     Args:
-        known: Whom the user knows.
-        ref: What was said.
+        known: The nodes that the user knows.
+        ref: The reference.
         met: The node that is here.
     """
     if not is_name(ref):

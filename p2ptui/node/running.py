@@ -135,7 +135,7 @@ class RunningNode(NodeLife):
 
     def seals_for(self, node_id: str) -> bool:
         """Whether a message to a node would be sealed now, in its session or from end to end
-        through others. Otherwise it goes in the open: anybody on the path can read and alter it.
+        through others. Otherwise it goes in the open: anyone on the path can read and alter it.
 
         Args:
             node_id: Its id.

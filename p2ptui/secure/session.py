@@ -13,7 +13,9 @@ ones.
 """
 
 LONGEST_OVERLAP_S: Final = 60.0
-"""And so long if none comes: until then the other side may not know that it can use them."""
+"""And how long if none comes: until then the other side may not know that it can use the new
+ones.
+"""
 
 RECENT_DATAGRAMS: Final = 4_096
 """An "unknown session" that repeats a counter older than this many datagrams says nothing about

@@ -22,7 +22,7 @@ GLYPHS: Final = {
     PeerStatus.DISCONNECTED: ("○", "red"),
     PeerStatus.FAILED: ("✗", "red"),
 }
-"""State by shape as well as by colour."""
+"""State by shape, not only by colour."""
 
 INTRODUCED_GLYPH: Final = ("◇", "cyan")
 ROUTED_GLYPH: Final = ("·", "cyan")

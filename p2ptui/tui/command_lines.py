@@ -126,7 +126,7 @@ class CommandLines:
             return
         shown = app.bar.answer(said, beside=shell, line=number)
         if on_node or (said and not shown):
-            # Who has typed something else since then looks for the answer here.
+            # If another line was entered meanwhile, the user looks for the answer here.
             late = "" if shown else f"{printable(line, 80)}: "
             app.note(late + said + (f"   ({shell})" if shell else ""))
 

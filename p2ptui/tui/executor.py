@@ -1,4 +1,4 @@
-"""What the commands do with the node; each reports its result in one line, or raises."""
+"""What the commands do to the node; each tells its result in one line, or raises why not."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ from p2ptui.wire.joined import parse_joined_target
 Progress: TypeAlias = Callable[[str], None]
 
 PING_PAUSE_S: Final = 0.2
-"""Between two pings of the same command."""
+"""Between two pings of one command."""
 
 PAINT_PAUSE_S: Final = 0.05
 
@@ -38,18 +38,18 @@ class Done:
     """A command that was carried out."""
 
     said: str
-    """The result, in one line."""
+    """What came of it, in one line."""
     shell: str
-    """The equivalent shell command; empty if there is none."""
+    """The shell command that does the same; empty where there is none."""
 
 
 class Executor:
-    """Carries out the commands that need only the node.
+    """Carries out the commands that need nothing but the node.
 
     Args:
         node: The node.
-        roster: The nodes that it knows.
-        selected: The node that is meant if none is named.
+        roster: Everybody it knows.
+        selected: The one that is meant when none is named.
     """
 
     def __init__(self, node: Node, roster: Roster, selected: Callable[[], Known | None]) -> None:
@@ -78,16 +78,16 @@ class Executor:
         """Carry out a command.
 
         Args:
-            command: The command.
-            progress: Called with the progress of a long command.
+            command: What was asked for.
+            progress: Told how it goes, while it takes long.
 
         Returns:
-            The result.
+            What came of it.
 
         Raises:
-            P2PError: It failed; the text says why.
+            P2PError: It did not work; the text says why.
         """
-        # The target is determined once: the selection may move on, and a node may leave, meanwhile.
+        # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
         node = await self._target(command, progress) if _concerns_a_peer(command) else None
         if node is not None and is_refused(node):
             raise RemoteError(f"{_name(node)} is refused: {advice_in_bar(node.advice)}")
@@ -102,21 +102,21 @@ class Executor:
         return Done(await self._actions[command.verb.name](command, node, progress), shell)
 
     def in_shell(self, command: Command, node: Known | None) -> str:
-        """The equivalent shell command; empty if there is none.
+        """The shell command that does the same; empty where there is none.
 
         Args:
-            command: The command.
-            node: The node that it concerns.
+            command: What is asked for.
+            node: Whom it concerns.
         """
         target = self._roster.shell_target(node) if node is not None else ()
         return shell_command(command, node, target, self._node.info.network_id)
 
     async def _target(self, command: Command, progress: Progress) -> Known:
-        """The node that a command concerns.
+        """Whom a command concerns.
 
         Raises:
-            UnknownPeerError: No node has this name, or several have.
-            LocalError: No node is named, and none is selected.
+            UnknownPeerError: Nobody is called so, or several are.
+            LocalError: Nobody is named, and nobody selected.
         """
         if command.peer is not None:
             try:
@@ -130,7 +130,7 @@ class Executor:
         if selected is None:
             raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
         if command.verb.name == "disconnect" and not command.is_named:
-            # It ends something: never take the node that happens to be under the cursor.
+            # It ends something: never whoever happens to be under the cursor.
             raise UsageError(
                 f"disconnect whom? disconnect {SELECTED} says goodbye to the selected node,"
                 f" {_name(selected)}"
@@ -138,7 +138,7 @@ class Executor:
         return selected
 
     def _met(self, command: Command) -> Known | None:
-        """The node meant by a command about a node's identity; None if it is not here now."""
+        """Whom a command means that is about who somebody is: none where it is not here now."""
         if command.peer is None:
             selected = self._selected()
             if selected is None:
@@ -152,14 +152,14 @@ class Executor:
             return None
 
     async def find(self, word: str, progress: Progress) -> Known:
-        """The node that a word means; if none here matches, the servers are asked.
+        """The node that a word means; where nobody here is called so, the servers are asked.
 
         Args:
             word: An id, the beginning of one, a name or an address.
-            progress: Called if it takes a while.
+            progress: Told that it takes a while.
 
         Raises:
-            UnknownPeerError: None fits.
+            UnknownPeerError: Nobody fits.
             SeveralFitError: More than one does.
         """
         try:
@@ -204,13 +204,13 @@ class Executor:
         failed: P2PError | None = None
         progress(f"ping 1 of {command.count} to {_name(peer)}")
         while sent < command.count:
-            # The last progress is drawn first: otherwise the drawing would be measured.
+            # What was just told is drawn first: else the drawing would be measured.
             await asyncio.sleep(PING_PAUSE_S if sent else PAINT_PAUSE_S)
             sent += 1
             try:
                 result = await self._node.ping(peer if isinstance(peer, PeerView) else peer.node_id)
             except (LocalError, PeerGoneError) as error:
-                failed = error  # the node will not come back for the next one
+                failed = error  # it will not come back for the next one
                 break
             except P2PError as error:
                 failed = error
@@ -238,7 +238,7 @@ class Executor:
         return _told(result, peer, payload) + self._in_the_open(peer)
 
     def _in_the_open(self, *peers: Known) -> str:
-        """Warns that others can read what was sent; for several targets, at how many of them."""
+        """That others can read what was sent; of several, to how many of them."""
         open_ones = sum(not self._node.seals_for(peer.node_id) for peer in peers)
         if not open_ones:
             return ""
@@ -266,7 +266,7 @@ class Executor:
         except UnicodeEncodeError:
             raise UsageError("the text has half of a surrogate pair; take it out") from None
         if isinstance(target, OtherNode):
-            # If there are several, the one that named the node knows it.
+            # Of several, the one that told of it knows it.
             servers.sort(key=lambda server: server.node_id != target.via)
         progress(f"relaying to {_name(target)}")
         result = await self._node.relay(servers[0], target.node_id, data)
@@ -309,13 +309,13 @@ def _kinds(command: Command) -> list[Kind]:
 def _concerns_a_peer(command: Command) -> bool:
     kinds = _kinds(command)
     if Kind.ADDRESS in kinds:
-        # An address or a whole id needs no known node; any other word names a node.
+        # An address or a whole id needs nobody to be known; any other word names a node.
         return command.is_named and canonical_id(command.text) is None
     return Kind.PEER in kinds
 
 
 def _word_of(command: Command, node: Known | None) -> str:
-    """A reference to a node that need not be here: as it was typed, or its id."""
+    """How somebody is named who need not be here: as it was typed, or by the id."""
     return command.peer or (node.node_id if node is not None else "")
 
 

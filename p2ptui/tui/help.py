@@ -1,4 +1,4 @@
-"""The help: every command of the grammar, what a filter may contain, and every key."""
+"""The help: every command of the grammar, what a filter may hold, and every key."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -30,8 +30,8 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) 
     """The page.
 
     Args:
-        bindings: Every key binding.
-        keys: The user's own keys, by the id of the action.
+        bindings: All that keys can do.
+        keys: By id, the keys of those that the user has chosen anew.
         width: Cells of a line.
     """
     text = Text()
@@ -62,7 +62,7 @@ def verb_text(verb: Verb, width: int) -> Text:
     """The help on one command.
 
     Args:
-        verb: The command.
+        verb: Which.
         width: Cells of a line.
     """
     text = beside(verb.usage, "", 0, width)
@@ -85,10 +85,10 @@ def verb_text(verb: Verb, width: int) -> Text:
 
 
 def topic_text(name: str, width: int) -> Text:
-    """The text on a topic, like `p2ptui help TOPIC` in a shell.
+    """The text on a topic, which a shell has as `p2ptui help TOPIC`.
 
     Args:
-        name: The topic.
+        name: Which.
         width: Cells of a line.
     """
     text = Text()

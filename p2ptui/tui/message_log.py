@@ -336,7 +336,7 @@ class MessageLog(RowView):
             text.append(" ")
             if width >= _SIZE_FROM:
                 text.append(f"{record.size_bytes:>7} B  ", "dim")
-                # What anybody on the way can read stands out, unless it has to go so.
+                # What anyone on the way can read stands out, unless it has to be in the open.
                 is_quiet = record.is_sealed or record.kind in _ALWAYS_OPEN
                 word = "sealed" if record.is_sealed else "open"
                 text.append(f"{word:<8}", "dim" if is_quiet else "yellow")

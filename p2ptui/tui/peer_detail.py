@@ -101,7 +101,7 @@ def _fact(text: Text, name: str, value: str, width: int) -> None:
 def _long_fact(
     text: Text, name: str, value: str, width: int, style: str = "", styled: int = MAX_ADVICE
 ) -> None:
-    """One with ids in it, which stay whole; `styled` is how much of it is in `style`."""
+    """A fact containing ids, which stay whole; `styled` is how much of it is in `style`."""
     column = _LABEL_WIDTH if width - _LABEL_WIDTH >= ID_CELLS else 0
     entry = beside(name, value, column, width, "dim")
     if not name and not column:

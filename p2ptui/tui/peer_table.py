@@ -1,4 +1,4 @@
-"""The live table of nodes: sorted by any column; the cursor follows the node, not the row."""
+"""The live table of nodes: sorted by any column; the cursor follows the peer, not the row."""
 
 import asyncio
 import time
@@ -29,21 +29,21 @@ from p2ptui.tui.columns import (
 from p2ptui.tui.rows import RowView
 
 MAX_TRENDS: Final = 1024
-"""Peers whose round trips are remembered; the least recently seen is forgotten first."""
+"""Peers whose round trips are remembered, the least lately seen forgotten first."""
 
 MANY: Final = 1000
-"""Beyond this many nodes, sorting is done in slices: this many take 2 ms."""
+"""Of more nodes the order is made little by little: for so many it takes 2 ms."""
 
 SLICE_S: Final = 0.002
-"""Sorting runs for this long before it lets packets and keys through."""
+"""An order is worked at for this long before it lets packets and keys through."""
 
 
 class PeerList(RowView):
-    """The rows of the table; only visible ones are evaluated.
+    """The rows of the table; only those in view are looked at.
 
     Args:
-        ports: The first and last port on which nearby nodes are searched for; None if there is no
-            search.
+        ports: The first and the last one on which nodes nearby are looked for; None if nobody
+            looks.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +58,7 @@ class PeerList(RowView):
     ]
 
     class SortChanged(Message):
-        """The order has changed."""
+        """Another order."""
 
     def __init__(self, ports: tuple[int, int] | None) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PeerList(RowView):
 
     @property
     def cursor_row(self) -> int:
-        """The row of the selected node now."""
+        """Where the selected node stands now."""
         return self._index.get(self._selected, -1)
 
     @property
@@ -91,11 +91,11 @@ class PeerList(RowView):
 
     @property
     def keys(self) -> Sequence[str]:
-        """All keys, in the order shown."""
+        """All, in the order shown."""
         return self._keys
 
     def row_at(self, index: int) -> PeerRow | None:
-        """The content of a row; None if the node has just gone."""
+        """What one row shows; None if the node has just gone."""
         if self._roster is None or not 0 <= index < len(self._keys):
             return None
         key = self._keys[index]
@@ -116,7 +116,7 @@ class PeerList(RowView):
             return "No node fits. Type peers alone to show all again."
         hint = "Nearby nodes are not searched for: enable_discovery is off."
         if self._ports is not None:
-            # On two lines, to fit a table of any width.
+            # On two lines, so that they fit a table of any width.
             hint = (
                 "Nodes on this machine and its networks are found automatically\n"
                 f"if they listen on one of the ports {self._ports[0]}-{self._ports[1]}."
@@ -128,10 +128,10 @@ class PeerList(RowView):
         )
 
     def take(self, roster: Roster, *, show_cursor: bool = False) -> None:
-        """Show the current nodes; with many, the rows at once and their order later.
+        """Show who is there now: of many at once only what the rows say, and their order later.
 
         Args:
-            roster: All known nodes.
+            roster: All that are known.
             show_cursor: Scroll to the selected node.
         """
         self._roster = roster
@@ -170,7 +170,7 @@ class PeerList(RowView):
             self.show_row(max(self.cursor_row, 0))
 
     def _arrange(self, keys: list[str]) -> None:
-        """Show these keys; the cursor stays with its node."""
+        """Show these; the cursor stays with its node."""
         before, top = self.cursor_row, self.scroll_offset.y
         self._keys = keys
         self._index = {key: number for number, key in enumerate(keys)}
@@ -181,7 +181,7 @@ class PeerList(RowView):
         self.resize_rows()
         seen = top <= before < top + self.scrollable_content_region.height
         if seen and self.cursor_row != before:
-            # It keeps its place on the screen while the others move around it.
+            # It keeps its place under the eye while the others move around it.
             self.scroll_to(y=self.cursor_row - before + top, animate=False, immediate=True)
 
     def _remember_trends(self) -> None:
@@ -206,14 +206,14 @@ class PeerList(RowView):
             self._again()
 
     def sort_by(self, column: Column) -> None:
-        """Sort by a column; if it is already the order, reverse it."""
+        """Sort by a column; again: the other way round."""
         again = column is self.sort_column
         self.descending = not self.descending if again else column.descending
         self.sort_column = column
         self._again()
 
     def _again(self) -> None:
-        """Another order, or other nodes, are wanted: the sorting under way is useless."""
+        """Another order is wanted, or others; the one that is under way is of no use."""
         self._ordering = False
         if self._roster is not None:
             self.take(self._roster, show_cursor=True)
@@ -224,7 +224,7 @@ class PeerList(RowView):
         self.sort_by(COLUMNS[(COLUMNS.index(self.sort_column) + step) % len(COLUMNS)])
 
     def action_reverse(self) -> None:
-        """Reverse the order."""
+        """Turn the order round."""
         self.sort_by(self.sort_column)
 
     def render_row(self, index: int, width: int) -> Text:

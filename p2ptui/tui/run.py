@@ -25,14 +25,14 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
 
     Args:
         config: Every option.
-        key_log: The file for session keys, for debugging; None: they are not written.
-        warnings: What is wrong with the configuration files, one line each.
+        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
+        warnings: What is wrong with the files that the configuration comes from, a line each.
 
     Returns:
         The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM, 129 after SIGHUP.
 
     Raises:
-        ConfigError: A node with a screen cannot start with this configuration.
+        ConfigError: A node with a screen cannot start with it.
         P2PError: There is no terminal, or the node cannot start.
     """
     warnings = (*warnings, *examine(config).warnings)
@@ -44,13 +44,13 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
         raise LocalError(
             "the screen needs a terminal that can place its cursor, and TERM is dumb; use --no-ui"
         )
-    # Textual draws to standard error, except on Windows: in a file nobody would see it.
+    # Textual draws there everywhere but on Windows: in a file nobody would see it.
     if not served and sys.platform != "win32" and not sys.stderr.isatty():
         raise LocalError(
             "the screen is drawn on standard error, which is no terminal here: do not redirect it;"
             " for a log set logging.log_to_file"
         )
-    # Standard error becomes notes; a log file is written all the same.
+    # What would go to standard error becomes notes; a log file is written all the same.
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
         try:
@@ -97,9 +97,7 @@ def _leave_when_asked(app: P2PApp) -> None:
 
 
 class _NoteHandler(logging.Handler):
-    """Turns the node's log records into notes of the message log, except what events already
-    tell.
-    """
+    """What the node logs becomes a note of the message log, but for what events tell it."""
 
     def __init__(self, app: P2PApp) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The commands about the screen itself: where to look, and what to show, save and copy."""
+"""The commands that concern the screen itself: where to look, what to show, save and copy."""
 
 from typing import Final
 
@@ -29,7 +29,7 @@ _AT_ONCE: Final = frozenset(
 
 
 class ScreenVerbs:
-    """Carries out the commands about the screen.
+    """Carries them out.
 
     Args:
         app: The screen.
@@ -41,25 +41,25 @@ class ScreenVerbs:
         self._kept = ALL
         """The filter that was entered, while another one is being typed."""
         self._sought = ""
-        """Likewise for the text searched for among the peers."""
+        """The same of what is sought among the peers."""
 
     def acts_at_once(self, command: Command) -> bool:
         """Whether a command is one for `act`."""
         return command.verb.name in _AT_ONCE
 
     async def save(self, command: Command) -> str:
-        """Save the messages shown; return the result in one line.
+        """Save the messages shown; what came of it, in one line.
 
         Raises:
-            P2PError: It failed; the text says why.
+            P2PError: It did not work; the text says why.
         """
         return await save_records(self._app.messages.shown(), command.text)
 
     def act(self, command: Command) -> str:
-        """Carry out a command at once; return the result in one line.
+        """Carry out a command before anything else is done; what came of it, in one line.
 
         Raises:
-            P2PError: It failed; the text says why.
+            P2PError: It did not work; the text says why.
         """
         match command.verb.name:
             case "peers":
@@ -91,10 +91,9 @@ class ScreenVerbs:
     # Filters, live.
 
     def preview(self, line: str) -> str | None:
-        """Show the effect of a filter line while it is typed; return what is wrong with it, or
-        None.
+        """Show what a line that is being typed would filter; None, or what is wrong with it.
 
-        A line that cannot be carried out has no effect: the entered filter stays.
+        One that cannot be carried out shows nothing of itself: what was entered stays.
         """
         line = line.lstrip(": ")
         verb, _, rest = line.partition(" ")
@@ -121,7 +120,7 @@ class ScreenVerbs:
         return f"showing {self._in_words()}; type filter by itself to show all{also}"
 
     def _choose_level(self, level: str) -> str:
-        # The lowest level means all.
+        # The lowest is the level of all.
         self._level = level if level != LEVELS[0] else ""
         self._apply(self._kept)
         words = self._in_words()
@@ -136,7 +135,7 @@ class ScreenVerbs:
         return f"messages{level}{chosen}" if level or chosen else ""
 
     def forget_filter(self) -> None:
-        """The filter was given up, but not the level."""
+        """The filter was given up; the level was not."""
         self._kept = ALL
         self._apply(ALL)
 
@@ -148,13 +147,13 @@ class ScreenVerbs:
     def _apply(self, chosen: Filter) -> None:
         self._app.messages.set_filter(chosen, self._level)
 
-    # Pages above the panes.
+    # What is shown above the panes.
 
     def _show_routes(self) -> None:
         self._app.push_screen(LiveScreen("Routes", self._routes_text))
 
     def _routes_text(self, width: int) -> Text:
-        # The first route to each destination is the one in use.
+        # The first way to each is the one that is used.
         ways: dict[str, RouteEntry] = {}
         for route in self._app.node.routes:
             ways.setdefault(route.destination, route)
@@ -233,7 +232,7 @@ class ScreenVerbs:
         return f"copied {what}"
 
     def selection(self) -> tuple[str, str]:
-        """What would be copied: a description, and the text.
+        """What would be copied: in words, and itself.
 
         Raises:
             LocalError: Nothing is selected.
@@ -249,8 +248,7 @@ class ScreenVerbs:
         row = app.peers.list.selected
         if row is None:
             raise LocalError("there is nothing to copy: select a node or a message")
-        # An address that is not its own would lead to another node; the id leads to it from
-        # anywhere.
+        # An address that is not its own would lead to another; the id leads to it from anywhere.
         address = own_address(row.node) if isinstance(row.node, PeerView) else None
         text = row.node.node_id if address is None else format_address(address)
         return text, text

@@ -19,10 +19,10 @@ All fragments of a message but the last carry `chunk` bytes, so a receiver knows
 any one of them. In an acknowledgement every fragment with an index under `below` has arrived; bit k
 of the bitmap (least significant first) stands for fragment `below + k`. A RELAY frame goes to a
 server and names the target of its datagram; a RELAYED frame comes from the server and names the
-sender. RELAY_WHOLE holds a sealed datagram that must not be fragmented on its way, which the server
-could not tell by itself. A KEEPALIVE is answered at once and, unless `later` is 0, once more after
-that many tenths of a second. A PROBE is as long as the datagrams that the path is tested for, and
-if `whole` is 1 it must not be fragmented on its way; its answer is short whatever its padding
+sender. RELAY_WHOLE holds a secured datagram that must not be fragmented on its way, which the
+server could not tell by itself. A KEEPALIVE is answered at once and, unless `later` is 0, once more
+after that many tenths of a second. A PROBE is as long as the datagrams that the path is tested for,
+and if `whole` is 1 it must not be fragmented on its way; its answer is short whatever its padding
 holds.
 """
 
@@ -183,7 +183,7 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
 
     A datagram that must not be fragmented must not be on either leg of the way. The server can see
-    that of a plain probe; of a sealed one RELAY_WHOLE tells it.
+    that of a plain probe; of a secured one RELAY_WHOLE tells it.
     """
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
     if not whole and type(datagram) is Unfragmented:
