@@ -114,7 +114,7 @@ class Handshake(Judging):
 
         Args:
             address: The address to ask: the own address of a peer without a session.
-            contestant: Told the end.
+            contestant: Informed of the result.
             now: The time, seconds.
             timeout_s: How long to try, seconds.
             greeting: The request sent to the others; None for the first of them.

@@ -392,8 +392,9 @@ class Keepalives:
         self._send_answer(peer, KeptAlive(asked.nonce, is_late=False), now)
 
     def _forget_late(self, peer: Peer, asked: Keepalive) -> None:
-        """Forget the answers promised to a peer before it asked again. In the open, others may ask
-        in its name; under seal an earlier answer would only disturb the next test."""
+        """Forget the answers promised to a peer before it asked again: in the open only those to
+        the same inquiry, since others may ask in its name; under seal all of them, since they
+        would only disturb the next test."""
         for key in list(self._late.of_peer(peer)):
             if peer.is_secured or key[1] == asked.nonce:
                 self._late[key].cancel()

@@ -25,8 +25,8 @@ def first_pause_s(peer: Peer, peers: PeerTable) -> float:
     """From a request to its first repetition.
 
     Args:
-        peer: Who is asked.
-        peers: All peers: the server by way of which it is asked is one of them.
+        peer: The peer that is asked.
+        peers: All peers, including the server through which it is asked.
 
     Returns:
         Seconds.
@@ -37,7 +37,7 @@ def first_pause_s(peer: Peer, peers: PeerTable) -> float:
     rtt_s = None if server is None else server.channel.srtt
     if rtt_s is None:
         return RETRY_INTERVAL_S
-    # On a way that is longer than that it would only double what is under way.
+    # On a longer path it would only double the datagrams in flight.
     return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
 
 

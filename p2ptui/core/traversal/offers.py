@@ -26,7 +26,7 @@ from p2ptui.wire.message import MessageType
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_ATTEMPTS: Final = 1024
-"""Nodes to which a path may be searched, or watched, at once."""
+"""Nodes to which a path may be searched for or watched at the same time."""
 
 LONGEST_ASK_S: Final = 0.4
 USUAL_ASK_S: Final = 0.2
@@ -45,13 +45,13 @@ LONGEST_SLOW_ASK_S: Final = 4.0
 """The longest pause, where all takes long."""
 
 USUAL_VARIATION: Final = 2
-"""A server that answers later than after so many round trips is busy."""
+"""A server that answers later than after this many round trips is busy."""
 
 SAME_ASK_S: Final = SHORTEST_ASK_S / 2
-"""An offer that comes again so soon after its answer left had not seen that yet."""
+"""An offer repeated this soon after its answer was sent had not received that yet."""
 
 ANSWERS: Final = 2
-"""An answer to which no check comes is repeated so many times."""
+"""How often an answer to which no check comes is repeated."""
 
 CONFIRMATIONS: Final = 3
 """The first offer is sent so often once more when it is answered, and no check shows that the other
@@ -79,9 +79,9 @@ class Offers:
             BoundedTable(lambda: MAX_ATTEMPTS, refuses=True, shares=state.tables.shares),
         )
         self.sealed = SealedOffers(state)
-        """Keeps offers from the servers between, where both sides have keys."""
+        """Hides offers from the servers between, if both sides have keys."""
         self.nodes = self._attempts.keys()
-        """Ids of the nodes that there are attempts for, as they are at any time."""
+        """A live view of the ids of nodes with attempts."""
         # One name for each of them.
         self._by_ufrag: BoundedTable[str, Attempt] = state.tables.add(
             "names_in_checks", BoundedTable(MAX_ATTEMPTS)
@@ -89,16 +89,16 @@ class Offers:
         self.asking: set[str] = set()
         """Nodes whose answer is awaited."""
         self.slowness = Slowness()
-        """How late this machine and the servers are."""
+        """How slow this machine and the servers are."""
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them, the best first."""
         self._own = OwnNetworks()
         self.on_networks_changed: Callable[[], None] = lambda: None
         """Called when this machine may be attached to other networks."""
         self.beside: tuple[Address, ...] = ()
-        """Where the socket of the other IP version is, that stands beside the node's own."""
+        """The address of the socket of the other IP version, beside the node's own."""
         self.facts = NatFacts()
-        """What is known of this node's NAT."""
+        """What is known about this node's NAT."""
         self.flow_limit: float | None = None
         """New flows a second that it lets pass; None: no limit was seen."""
 
@@ -129,7 +129,7 @@ class Offers:
         return list(self._attempts.values())
 
     def has_room_for_other(self, address: Address, most: int) -> bool:
-        """Whether a node at an address may cause one more attempt; of `most` it has its share."""
+        """Whether a node at an address may cause one more attempt, within its share of `most`."""
         return len(self) < most and self._attempts.crowd_at(address[0], most) is None
 
     def open(
@@ -141,14 +141,14 @@ class Offers:
         controlling: bool,
         address: Address | None = None,
     ) -> Attempt:
-        """The attempt to reach a node, a new one if need be.
+        """The attempt to reach a node, a new one if necessary.
 
         Args:
             server: The server between.
             node_id: The id of the node.
             now: The time, seconds.
             controlling: Whether this side leads.
-            address: Where the node is that causes it; None: this node wants it.
+            address: The address of the node that causes it; None: this node wants it.
 
         Raises:
             LocalError: There are too many.
@@ -187,7 +187,7 @@ class Offers:
 
     @property
     def own_addresses(self) -> tuple[Address, ...]:
-        """All that can be told of where this node is, the best first."""
+        """All known addresses of this node, the best first."""
         return (*self.beside, *self.hosts)
 
     def _described(
@@ -225,7 +225,7 @@ class Offers:
         self.repeat(attempt, now)
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
-        """Offer again, with what was learnt meanwhile."""
+        """Send a new offer with what was learnt meanwhile."""
         number = attempt.offer.round + 1
         described = self._described(
             attempt.offer, attempt.server, predicted, len(attempt.sockets), number
@@ -243,7 +243,7 @@ class Offers:
         self.send(attempt, now)
 
     def answer_claim(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
-        """Answer an offer that is not taken up yet: nothing of this side's search changes."""
+        """Answer an offer that is not accepted yet: nothing changes in this side's search."""
         answer = msgspec.structs.replace(attempt.offer, answer=True, round=offer.round)
         self._send(attempt, answer.naming(offer.ufrag), now)
 
@@ -304,7 +304,7 @@ class Offers:
             self.slowness.note(took_s - usual_s, now, server.address)
 
     def _take_keys(self, attempt: Attempt, now: float) -> None:
-        """The server has named a node whose keys are awaited, and may have told these."""
+        """The server has named a node whose keys are awaited, and may have stated them."""
         if self.sealed.keys_of(attempt.node_id) is None:
             self._state.counters.drop("offer_without_keys")
         elif self.send(attempt, now):
@@ -322,7 +322,7 @@ class Offers:
         self.slowness.note(now - when, now)
 
     def repeat(self, attempt: Attempt, now: float) -> None:
-        """Send an offer, again and again until the other side's of that round is here."""
+        """Send an offer repeatedly until the other side's offer of that round is here."""
         self._ask(attempt, attempt.offer, self._first_pause_s(attempt), 0, now)
 
     def _ask(
@@ -387,7 +387,7 @@ class Offers:
         return min(max(ASK_ROUND_TRIPS * rtt_s, SHORTEST_ASK_S), LONGEST_ASK_S)
 
     def send(self, attempt: Attempt, now: float) -> bool:
-        """Send this side's offer once; whether it left."""
+        """Send this side's offer once; returns whether it was sent."""
         if not attempt.server.is_authenticated:
             attempt.exchange.take_asked()
             return False

@@ -40,9 +40,9 @@ class Situation:
     round: int
     """The number of the other side's offer."""
     sockets: int
-    """Further ones of this side."""
+    """Further sockets of this side."""
     remote_sockets: int
-    """Those of the other side."""
+    """Further sockets of the other side."""
     flow_limit: float | None = None
     """New flows a second that the guessing side's NAT lets pass; None: no limit is known."""
     can_be_met: bool = False
@@ -77,7 +77,7 @@ class RoundPlan:
     """What is specific to a round; the rest is common to all."""
 
     method: Method
-    """How a path was won that it finds."""
+    """The method recorded for a path that it finds."""
     seconds: float
     """How long it lasts."""
     sockets_pause_s: float | None
@@ -87,7 +87,7 @@ class RoundPlan:
     """Whether the other side's outside addresses come before all others: whatever it will send to
     from outside is opened before it hears of it."""
     guesses: int | None = None
-    """Random ports that are tried from the own socket; None: none are."""
+    """Random ports tried from the node's own socket; None: none."""
     quick: int = 0
     """Of these at the beginning, as fast as the pace allows."""
 
@@ -96,7 +96,7 @@ Planner: TypeAlias = Callable[[Situation], RoundPlan]
 
 
 def plan_plain(here: Situation) -> RoundPlan:
-    """Each sends to where the other was seen."""
+    """Each side sends to where the other was seen."""
     seconds = here.at_most(PLAIN_S + 4 * here.server_rtt_s)
     return RoundPlan(Method.PLAIN, seconds, here.opener_pause_s, outside_first=here.opens)
 
@@ -108,7 +108,7 @@ def plan_predicted(here: Situation) -> RoundPlan:
 
 
 def plan_birthday(here: Situation) -> RoundPlan:
-    """Many sockets wait on the one side; the other guesses their ports."""
+    """Many sockets wait on one side; the other guesses their ports."""
     if not here.sockets and here.remote_sockets <= 1:
         return plan_plain(here)  # neither knew in time what it should prepare: no use in waiting
     seconds = here.at_most(_birthday_s(here))
@@ -139,4 +139,4 @@ PLANNERS: Final[Mapping[Technique, Planner]] = {
     Technique.RELAY: plan_plain,
     Technique.UNKNOWN: plan_plain,
 }
-"""Which planner a technique has: every one has one."""
+"""The planner of each technique."""
