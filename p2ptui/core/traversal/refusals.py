@@ -123,7 +123,7 @@ class Refusals:
         self._end_relayed(attempt, str(error), now)
 
     def _relayed(self, attempt: Attempt) -> Address:
-        """The tokens of calls that wait for the relayed session."""
+        """The address by which calls wait for the relayed session."""
         return self._state.peers.own_address(attempt.relayed_address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:

@@ -102,13 +102,14 @@ class SealedOffers:
         nat_type: str | None,
         now: float,
     ) -> tuple[Raw, bool]:
-        """The message to a server with an offer; returns whether the offer is in it.
+        """The message to a server with an offer, and whether the offer is in it.
 
         Args:
             server: The server.
             node_id: The id of the node that the offer is for.
             offer: The offer.
-            nat_type: Of this node's NAT, if it is known: told to servers that see all the rest.
+            nat_type: The type of this node's NAT, if known: told to servers that see everything
+                else.
             now: The time, seconds.
         """
         if not must_show_keys(server, node_id):
