@@ -16,7 +16,7 @@ RELAYED_RETRY_S: Final = 0.1
 RELAYED_ROUND_TRIPS: Final = 3
 RELAYED_GROWTH: Final = 1.5
 LONGEST_RELAYED_RETRY_S: Final = 0.25
-"""By way of a server it is known how far that is: the first repetition comes after so many round
+"""Through a server it is known how far that is: the first repetition comes after so many round
 trips to it, and not before; each further one so much later, up to the last of these, since what
 takes four ways is lost more often."""
 

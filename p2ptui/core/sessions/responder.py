@@ -377,7 +377,7 @@ class Responder:
 
 
 def _other_server(peer: Peer, address: Address) -> Address | None:
-    """Where a relayed node's request came from, if by way of another server than in its address:
+    """Where a relayed node's request came from, if through another server than in its address:
     it is the same node."""
     both = relayed_node(peer.address) and relayed_node(address)
     return address if both and address != peer.address else None

@@ -7,7 +7,7 @@ from p2ptui.nat.allowances import MAX_LEARNT
 from p2ptui.wire.address import Address
 
 MAX_EARLY: Final = MAX_LEARNT
-"""Addresses of checks that overtook the other side's offer, which went by way of the server: the
+"""Addresses of checks that overtook the other side's offer, which went through the server: the
 first check may be the only one that shows the address that its NAT uses towards this node. A round
 takes up as many."""
 
