@@ -68,7 +68,7 @@ class ReceiverRoom:
         self.probe_at = now + self._pause_s
 
     def open(self, room_bytes: int | None) -> None:
-        """There is room, for so many bytes."""
+        """There is room for this many bytes."""
         self.paused = False
         self.limit_bytes = room_bytes
         self.unanswered = 0

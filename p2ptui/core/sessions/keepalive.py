@@ -164,12 +164,10 @@ class Keepalives:
     # Timers.
 
     def _needs(self, peer: Peer) -> bool:
-        """Whether there is a NAT, or a firewall, between this node and a server.
-
-        There is none if the server sees this node at one of its own addresses, unless the
-        diagnosis found a firewall. Over IPv6, where hardly anything is translated and routers at
-        home let in answers only, there is one unless it found that there is none.
-        """
+        """Whether there is a NAT or a firewall between this node and a server. There is none if the
+        server sees this node at one of its own addresses, unless the diagnosis found a firewall.
+        Over IPv6, where addresses are hardly ever translated but home routers let in only
+        answers, there is one unless the diagnosis found none."""
         if not peer.is_joined_server:
             return False
         seen = peer.public_address
@@ -226,9 +224,9 @@ class Keepalives:
         return GRACE_S + 2 * (peer.channel.srtt or 0.0)
 
     def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
-        """In the open a heartbeat that is due soon does it as well, and wakes the server up once.
-        It has as long for its answer, and then a keepalive follows. Under seal the answer to a
-        keepalive shows as much as a Pong, and the heartbeat waits."""
+        """In the open, a heartbeat that is due soon serves as a keepalive, and wakes the server up
+        only once. It has the same time for its answer; otherwise a keepalive follows. Under seal
+        the answer to a keepalive proves as much as a Pong, and the heartbeat waits."""
         idle_s = now - binding.last_left
         may_beat = life.is_seen and not binding.peer.is_secured
         if not (may_beat and self.beat_early(binding.peer, now)):

@@ -31,10 +31,10 @@ UNDECIDED_S: Final = 5.0
 """How long after its first answer an asker may still choose another path."""
 
 MAX_OTHER_WAYS: Final = 256
-"""Ways besides the first one that are known at a time, of all askers."""
+"""Further paths remembered at a time, for all askers."""
 
 MAX_OTHER_WAYS_OF_ONE: Final = 8
-"""And of one, which asks no more addresses than this of a node."""
+"""The same for one asker, which asks no more addresses of a node than this."""
 
 
 class Told:

@@ -16,9 +16,9 @@ RELAYED_RETRY_S: Final = 0.1
 RELAYED_ROUND_TRIPS: Final = 3
 RELAYED_GROWTH: Final = 1.5
 LONGEST_RELAYED_RETRY_S: Final = 0.25
-"""Through a server it is known how far that is: the first repetition comes after so many round
-trips to it, and not before; each further one so much later, up to the last of these, since what
-takes four ways is lost more often."""
+"""Through a server, the distance is known: the first repetition follows after this many round trips
+to it, and not before; each further one later by this much, up to the last of these, since a
+request over four paths is lost more often."""
 
 
 def first_pause_s(peer: Peer, peers: PeerTable) -> float:

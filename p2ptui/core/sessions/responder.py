@@ -214,7 +214,7 @@ class Responder:
         if grant.has_room(len(told.response)):
             kind = MessageType.HANDSHAKE_RESPONSE
             self._delivery.transmit_from(grant, peer, told.response, kind, now)
-        peer.purse.keep_for_pings()  # who was restarted is asked as whoever is new
+        peer.purse.keep_for_pings()  # a restarted peer is pinged like a new one
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         if peer.session.may_greet(now):

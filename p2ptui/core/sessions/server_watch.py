@@ -20,13 +20,13 @@ SHORTEST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 1.0
 PAUSE_GROWTH: Final = 1.5
 PAUSE_JITTER: Final = 0.1
-"""Between two Pings. A server that comes back after a while is found within a second of that, by a
-small datagram a second for as long as its session lasts."""
+"""Between two Pings. A server that comes back after a while is found within a second, at the cost
+of one small datagram a second for as long as its session lasts."""
 
 SILENT_PINGS_HEARD: Final = 4
-"""A server that is heard meanwhile is called silent after so many unanswered Pings, two seconds,
-and not after two: where one datagram in ten is lost, both are lost by chance once in thirty looks.
-It is in the end, as it may hear nothing itself."""
+"""A server that is heard meanwhile is reported as silent after this many unanswered Pings, two
+seconds, and not after two: if one datagram in ten is lost, both are lost by chance once in
+thirty watches. It is reported in the end, since it may not hear this node."""
 
 
 @dataclass(slots=True, eq=False)

@@ -75,7 +75,7 @@ class _Settled:
     """Whether its owner was silent, and had not proved its address: who came in its place is asked
     within what it may be sent, until it has."""
     silent: Peer | None = None
-    """An owner that was silent, while none of those who came has shown that it is there."""
+    """A silent owner, while no newcomer has proved that it is there."""
     silent_at: float = 0.0
     shown_at: float = -PAUSE_S
     """When the owner was last found alive."""
@@ -139,11 +139,9 @@ class Takeover:
             self._settle(owner.node_id, dispute, now)
 
     def begin(self, claim: Claim, now: float) -> None:
-        """Ask the owner whether it is there, unless it proved so a short time ago.
-
-        A newcomer that names what only the owner can know of its session is the owner; a goodbye
-        that names it is believed as well.
-        """
+        """Ask the owner whether it is there, unless it proved so recently. A newcomer that names
+        something that only the owner can know about its session is the owner; a goodbye that
+        names it is believed, too."""
         owner = claim.owner
         if owner.is_authenticated and vouches(owner, claim.continues):
             self.grant_at_once(claim, now)

@@ -20,8 +20,8 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass
 
 MAX_COPIES: Final = 2
-"""Of one check so many are taken: a network may double it, and who saw it may send it again, from
-wherever it likes."""
+"""How many copies of one check are accepted: a network may duplicate it, and anyone who saw it may
+send it again, from any address."""
 
 MAX_REMEMBERED: Final = 4096
 """Checks that are recognised when they are repeated."""

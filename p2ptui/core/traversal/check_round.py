@@ -11,11 +11,9 @@ from p2ptui.wire.offer import MAX_PREDICTED
 
 
 def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
-    """Whether plain checks would only cost time, and take ports away that are predicted.
-
-    Known from what both sides say of their NATs. Behind one and the same outside address the
-    table does not count: there may be a network in common.
-    """
+    """Whether plain checks would only cost time, and use up ports that are predicted. Decided by
+    what both sides say about their NATs. Behind one and the same outside address the table does
+    not apply: there may be a common network."""
     if attempt.server.public_address is None or attempt.observed is None:
         return False
     if shared_outside(attempt) is not None:
@@ -46,7 +44,7 @@ def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
     if attempt.observed is None or shared_outside(attempt) is not None:
         return False
     sides = {own.side, attempt.remote_facts.side}
-    # Whoever lets in more than exact addresses would have been met plainly.
+    # A NAT that lets in more than exact addresses would have been passed by plain checks.
     return Side.UNKNOWN in sides and sides <= {Side.UNKNOWN, Side.PORT_FILTERED}
 
 

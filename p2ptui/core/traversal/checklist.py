@@ -147,7 +147,7 @@ def _chosen(
 def _targets(
     attempt: Attempt, observed: Address, candidates: list[Believed]
 ) -> tuple[Address, ...]:
-    """One address for each further socket: its NAT makes one new flow of each, in order."""
+    """One address for each further socket, whose NAT makes a new flow for each, in order."""
     predicted = next((c.remotes for c in candidates if c.kind is Kind.PREDICTED), ())
     if not predicted:
         return (observed,) * len(attempt.sockets)
@@ -162,7 +162,7 @@ def _targets(
 def _for_standing_sockets(
     attempt: Attempt, observed: Address, candidates: list[Believed]
 ) -> list[tuple[Kind, Address]]:
-    """What the sockets check that stand already; predicted ports are left to the further ones."""
+    """What the existing sockets check; predicted ports are left to the further ones."""
     known = [
         (candidate.kind, address)
         for candidate in candidates
@@ -193,14 +193,12 @@ def _guesses(
 
 
 def lead_s(attempt: Attempt, config: Config) -> float:
-    """How long the side that answers checks before it answers, seconds.
-
-    What it opens is open then: of checks that come earlier those to a strict NAT are lost, and
-    some NATs move their mapping.
-    """
+    """How long the answering side sends checks before it answers, seconds. What these open is open
+    then: checks that arrive earlier are lost at a strict NAT, and make some NATs change their
+    mapping."""
     if attempt.punching is None or not config.ice.opener_ttl:
         return 0.0
     if attempt.account.method is Method.BIRTHDAY:
-        return 0.0  # a guess that comes before its socket is open meets that one all the same
+        return 0.0  # a guess that comes before its socket is open still meets it
     first = sum(pair.kind is not Kind.HOST for pair in attempt.punching.pairs)
     return min(first * config.ice.pace_ms / 1000 + LEAD_MARGIN_S, LONGEST_LEAD_S)

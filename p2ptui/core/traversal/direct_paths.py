@@ -22,8 +22,8 @@ from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
 CONSENT_INTERVAL_S: Final = 5.0
-"""RFC 7675, section 5.1, with its jitter; it keeps mappings alive as well, which RFC 8445 asks of
-something every 15 s."""
+"""RFC 7675, section 5.1, with its jitter; this also keeps mappings alive, for which RFC 8445
+requires something every 15 s."""
 
 CONSENT_JITTER: Final = 0.2
 
@@ -38,8 +38,8 @@ SHORTEST_RETRY_S: Final = 0.02
 RETRY_ROUND_TRIPS: Final = 1.5
 RETRY_GROWTH: Final = 1.5
 MAX_GROWTHS: Final = 16
-"""A check without an answer is repeated soon after that was due, and each time later, up to the
-first of these."""
+"""An unanswered check is repeated soon after its answer was due, and then after growing pauses, up
+to the first of these."""
 
 UNANSWERED_LIMIT: Final = 5
 SILENCE_S: Final = 1.25
@@ -249,7 +249,7 @@ class DirectPaths:
             attempt.plan(self._state.timers, now, self._confirm)
 
     def doubt(self, attempt: Attempt, now: float) -> None:
-        """The other side uses the relay: so does this one until a check is answered again."""
+        """The other side uses the relay: so does this one, until a check is answered again."""
         direct = attempt.direct
         if direct is None or now <= direct.confirmed_at + RETRY_S:
             return
@@ -273,7 +273,7 @@ class DirectPaths:
         direct.unanswered += 1
         server = attempt.server
         if direct.unanswered == DOUBTFUL_CHECKS and now > server.last_received + SILENCE_S:
-            # What has ended the path may have moved this node for its server as well, which is
+            # What has ended the path may have moved this node for its server too, which is
             # needed next: it hears so in time.
             self._delivery.ping(server, now)
         check = attempt.punching.confirm(direct.pair, now)

@@ -33,16 +33,16 @@ USUAL_ASK_S: Final = 0.2
 SHORTEST_ASK_S: Final = 0.08
 ASK_ROUND_TRIPS: Final = 3
 ASK_GROWTH: Final = 1.5
-"""An offer is sent again after so long until it is answered, and each time later: the answer takes
-a round trip to the server, one from there to the other node, which may be further away, and what
-that one opens first. At 10 % loss on each of these four ways a third of the answers stays away."""
+"""An unanswered offer is repeated after growing pauses: the answer takes a round trip to the
+server, one from there to the other node, which may be further away, and the time for what that
+node opens first. At 10 % loss on each of these four paths a third of the answers is lost."""
 
 ASKS_S: Final = 3.2
 MIN_ASKS: Final = 4
-"""For so long, altogether; and so often, where all takes long."""
+"""For this long in total; and at least this often, if everything is slow."""
 
 LONGEST_SLOW_ASK_S: Final = 4.0
-"""The longest pause, where all takes long."""
+"""The longest pause, if everything is slow."""
 
 USUAL_VARIATION: Final = 2
 """A server that answers later than after this many round trips is busy."""
@@ -54,13 +54,13 @@ ANSWERS: Final = 2
 """How often an answer to which no check comes is repeated."""
 
 CONFIRMATIONS: Final = 3
-"""The first offer is sent so often once more when it is answered, and no check shows that the other
-side knows: it then names the answer, without which that side sends a few checks only."""
+"""How often the first offer is sent again once it is answered, while no check shows that the other
+side knows that: it then names the answer, without which that side sends only a few checks."""
 
 ASK_SHARE_S: Final = 0.06
 LONGEST_SHARED_ASK_S: Final = 1.2
-"""With many offers unanswered the answers come one after the other: for each of them the pause is
-so much longer, up to the second of these."""
+"""With many offers unanswered, the answers come one after the other: for each of them the pause is
+longer by this much, up to the second of these."""
 
 
 class Offers:
@@ -165,11 +165,9 @@ class Offers:
         return attempt
 
     def has_more(self, attempt: Attempt) -> bool:
-        """Whether a round can have addresses, of either side, that none of the search had yet.
-
-        What the other side tries of this one's is only known of its own kind: it tries them all,
-        or begins a search itself.
-        """
+        """Whether a round can have addresses, of either side, that no round of the search has had.
+        What the other side tries of this one's is only known for our own kind: it tries them
+        all, or begins a search itself."""
         told = told_at_once(self._state.config.ice.max_candidates) * (attempt.offer.round + 1)
         is_told = len(set(self.own_addresses)) <= told
         return not is_told or attempt.exchange.leaves_untried(attempt.remote)
@@ -210,7 +208,7 @@ class Offers:
         )
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Begin a search: another ufrag, so that rounds begin again on both sides."""
+        """Begin a search with a new ufrag, so that rounds begin again on both sides."""
         self._by_ufrag.pop(attempt.offer.ufrag, None)
         attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
         self._by_ufrag.put(attempt.offer.ufrag, attempt)
@@ -254,7 +252,7 @@ class Offers:
         self.send(attempt, now)
 
     def answer_soon(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
-        """Answer when what this side opens first is open, unless there is another offer by then."""
+        """Answer once what this side opens first is open, unless there is another offer by then."""
         remote = attempt.remote
         when = now + lead_s(attempt, self._state.config)
 
@@ -266,8 +264,8 @@ class Offers:
         self._state.timers.schedule(when, answer)
 
     def _repeat_answer(self, attempt: Attempt, left: int, now: float) -> None:
-        """Send an answer again if no check shows that it has come: the other side's offer, which
-        asks for it again, may be lost as well."""
+        """Send an answer again if no check shows that it has arrived: the other side's offer, which
+        would ask for it again, may also be lost."""
         offer = attempt.offer
         when = now + max(LONGEST_ASK_S, self._answer_s(attempt, now))
 
@@ -282,7 +280,7 @@ class Offers:
             self._state.timers.schedule(when, again)
 
     def answer_again(self, attempt: Attempt, now: float) -> None:
-        """The other side asks again for what it was sent: it, or the answer, was lost, or late."""
+        """The other side asks again for what it was sent: that, or the answer, was lost or late."""
         slow_s = self.slowness.delay_s(now, attempt.server.address)
         if now - attempt.exchange.sent_at >= max(SAME_ASK_S, slow_s):
             self.send(attempt, now)

@@ -36,10 +36,10 @@ LATE_MS: Final = 10_000
 """An offer written this much before another one that has arrived counts as a repetition."""
 
 LATE_S: Final = 60.0
-"""And any that was not written after it, so long after that one came."""
+"""So does any that was not written after it, this long after that one came."""
 
 AHEAD_MS: Final = 60_000
-"""So much the clock of a writer may be ahead for its offers not to count again once it is
+"""How far the clock of a writer may be ahead without its offers counting again once they are
 forgotten."""
 
 _LABEL: Final = b"p2ptui offer 1\0"
@@ -239,8 +239,8 @@ class SealedOffers:
 
     def _is_again(self, written_at: int, known: _Known, now: float) -> bool:
         """Whether an offer has come before: it is not the newest of its writer, and does not come
-        at the same time as that by other ways, or late. Of a writer that is not known any more,
-        none counts that may have come before it was forgotten."""
+        at the same time as that one on another path, or late. If the writer is no longer known,
+        an offer that may have come before it was forgotten does not count."""
         if not known.newest:
             return written_at <= self._floor
         is_late = written_at + LATE_MS < known.newest
