@@ -137,7 +137,7 @@ class Gate:
         self._free = math.inf
 
     def count_apart(self) -> None:
-        """Whoever answers the datagram that is being handled calls `draw` for each part of the
+        """The code that answers the datagram being handled calls `draw` for each part of the
         answer: what leaves is not counted a second time."""
         self._free = math.inf
 

@@ -21,8 +21,8 @@ RESERVED_S: Final = 2.0
 """How long room that was promised to a sender is reserved for it."""
 
 WINDOW_STEP: Final = 16
-"""A waiting sender is told of room once there is this fraction of the whole: notices about every
-few bytes would cost more than the bytes."""
+"""A waiting sender is told of room once this fraction of the whole is free: notices about every few
+bytes would cost more than the bytes."""
 
 MAX_WAITING: Final = 1024
 """Most senders in line; further ones learn of room when they ask again."""

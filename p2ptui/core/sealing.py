@@ -43,28 +43,28 @@ from p2ptui.wire.frames import Plain, Unfragmented
 from p2ptui.wire.message import Capability
 
 MAX_KEYS_EACH: Final = 4
-"""Session numbers of one peer: keys in use, of before and to come, and one more for a moment."""
+"""Session numbers of one peer: for previous, current and future keys, and briefly one more."""
 
 CROSSING_S: Final = 5.0
-"""So long after one exchange the other may end that crossed it."""
+"""How long after one exchange the other one may end that crossed it."""
 
 MAX_DEPARTED: Final = 256
-"""Secured sessions that have ended, and may go on at another address of the same node."""
+"""Ended secured sessions that may continue at another address of the same node."""
 
 SEAL_BYTES: Final = SECURED_OVERHEAD
-"""So much longer is each datagram to a secured peer."""
+"""How much longer the seal makes each datagram."""
 
 _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
 
 
 def must_show_keys(server: Peer | None, node_id: str) -> bool:
-    """Whether nothing of a node counts that comes in the open by way of a server: its id is made of
-    keys, and the server speaks under seal, so it is one that would pass on what shows them.
+    """Whether a node is never believed in the open through a server: its id is derived from keys,
+    and the server has a secured session, so it would forward what proves them.
 
     Args:
-        server: Who brings it; None if nobody does.
-        node_id: Whose it is, or is said to be.
+        server: The server that brings the message; None: none does.
+        node_id: The id of the node, or the claimed one.
     """
     return server is not None and server.seal is not None and is_made_of_keys(node_id)
 
@@ -73,7 +73,7 @@ class SealFrame(StrEnum):
     """The names of the seal's own frames in message traces."""
 
     FINISH = "KeyProof"
-    """The last message of a key exchange, which shows the keys of its sender."""
+    """The last message of a key exchange, which proves the keys of its sender."""
     UNKNOWN_SESSION = "UnknownSession"
     PATH_CHALLENGE = "PathChallenge"
     PATH_RESPONSE = "PathResponse"
@@ -86,13 +86,13 @@ class SealFrame(StrEnum):
 
 
 def goes_sealed(peer: Peer, data: bytes) -> bool:
-    """Whether a datagram that leaves for a peer leaves under its seal."""
+    """Whether datagrams to a peer are sealed."""
     return peer.is_secured and type(data) is not Plain
 
 
 def relays_sealed(server: Peer) -> bool:
-    """Whether a server passes on what is sealed: an older one would not. One that is secured can,
-    whatever it says of itself: it must not talk two nodes into an open session by a lie."""
+    """Whether a server forwards sealed frames: an older one would not. A secured one can, whatever
+    it claims: it must not talk two nodes into an open session with a lie."""
     return server.seal is not None or Capability.RELAY_SEALED in server.facts.capabilities
 
 
@@ -102,7 +102,7 @@ class Mode(StrEnum):
     OPEN = "open"
     """With anyone in its network."""
     PREFER = "prefer"
-    """With anyone, but not in the open with who was secured before."""
+    """With anyone, but not in the open with nodes that were secured before."""
     REQUIRE = "require"
     """With secured peers only."""
 
@@ -146,14 +146,14 @@ class OwnKeys:
     def fault_of(
         self, node_id: str, claims: Claims, now_wall: float, *, by_network_key: bool
     ) -> str:
-        """By which rule of `core.policy` a node is refused that has shown the keys of its id; empty
-        if by none.
+        """The rule of `core.policy` by which a node that has proved the keys of its id is refused;
+        empty if there is none.
 
         Args:
-            node_id: Who has come, or answered.
-            claims: What it says of its keys.
+            node_id: The id of the other node.
+            claims: What it says about its keys.
             now_wall: Unix time, seconds.
-            by_network_key: Whether the exchange is one that needs the network key.
+            by_network_key: Whether the exchange required the network key.
         """
         if not self.chooses(by_network_key=by_network_key):
             return ""
@@ -162,7 +162,7 @@ class OwnKeys:
         return NOT_ALLOWED if self.network_key is None else NETWORK_KEY_WANTED
 
     def chooses(self, *, by_network_key: bool) -> bool:
-        """Whether it depends on the id of a node with keys if it is let in."""
+        """Whether admission of a node with keys depends on its id."""
         if by_network_key:
             return False
         return self.network_key is not None or (
@@ -170,12 +170,12 @@ class OwnKeys:
         )
 
     def allows(self, node_id: str, claims: Claims, now_wall: float) -> bool:
-        """Whether a node that has shown its keys may come without the network key: by its own id,
-        or, as an ephemeral node, by that of its user, who has signed that it is his.
+        """Whether a node that has proved its keys may come without the network key: by its own id
+        or, if it is ephemeral, by that of its user, who has signed that it is theirs.
 
         Args:
             node_id: The id of the node.
-            claims: What it says of its keys.
+            claims: What it says about its keys.
             now_wall: Unix time, seconds.
         """
         if node_id in self.allowed_ids:
@@ -211,22 +211,22 @@ class Seals:
         counters: Counters,
         rng: random.Random,
     ) -> None:
-        load_primitives()  # here, and not in the first handshake
+        load_primitives()  # here rather than in the first handshake
         self.keys = keys
         self.static = keys.static
-        """Made once: what is made ready for its first use stays so."""
+        """Made once: it caches what it prepares at its first use."""
         self.boot: bytes = secrets.token_bytes(BOOT_BYTES)
         """Made anew each time the node starts."""
         self._peers = peers
         self._counters = counters
         self._rng = rng
         self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
-        """Asked of each node that has answered this one, before there is a session: where it is,
-        its id, and its keys if it has shown any. What speaks against it, in words for this node's
-        user; empty if nothing does."""
+        """Called for each node that has answered this one, before there is a session: with its
+        address, its id, and its keys if it has proved any. Returns what speaks against it, in
+        words for this node's user; empty if nothing does."""
         self.turn_away: Callable[[Address, str, PublicKeys | None], str] | None = None
-        """The same of each node that asks for a session, in words for that node; without it, what
-        `judge` says."""
+        """The same for each node that asks for a session, in words for that node; without it, the
+        result of `judge`."""
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
             full="session_keys_full",
@@ -234,7 +234,7 @@ class Seals:
             count=counters.drop,
         )
         self.peer_of: Callable[[int], Peer | None] = self._by_number.get
-        """Whose frames bear a session number."""
+        """The peer whose frames carry a session number."""
         self._departed: BoundedTable[str, Seal] = BoundedTable(
             MAX_DEPARTED,
             full="seal_forgotten",
@@ -247,20 +247,21 @@ class Seals:
         return len(self._by_number)
 
     def judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
-        """What speaks against a node that asks for a session, in words for it; empty if nothing.
+        """What speaks against a node that asks for a session, in words for it; empty if nothing
+        does.
 
         Args:
-            address: Where it is.
+            address: Its address.
             node_id: The id of the node.
-            keys: Its keys, if it has shown any.
+            keys: Its keys, if it has proved any.
         """
         return (self.turn_away or self.judge)(address, node_id, keys)
 
     def new_number(self, taken: Collection[int] = ()) -> int:
-        """A session number that is in use nowhere here.
+        """A session number that is not in use here.
 
         Args:
-            taken: Numbers of exchanges that are under way.
+            taken: Numbers of exchanges in progress.
         """
         while True:
             number = self._rng.getrandbits(32)
@@ -271,14 +272,14 @@ class Seals:
         """Read the key exchange that a request offers.
 
         Args:
-            request: What both ends hash of it.
-            exchange: Its value.
+            request: The part of the request that both ends hash.
+            exchange: The value of the exchange.
 
         Raises:
             SecureError: It is malformed, or none that this node takes part in.
         """
         keys = self.keys
-        # With the network key, XX is for those alone who may come without it.
+        # With a network key, XX is only for nodes that may come without it.
         accepts = PATTERNS if keys.network_key is not None and keys.allowed_ids else None
         return Responder(request, exchange, self.static, psk=keys.psk, accepts=accepts)
 
@@ -301,12 +302,12 @@ class Seals:
         return must_show_keys(self._peers.at(visible_address(address)), node_id)
 
     def enter(self, peer: Peer, proof: Proof, now: float) -> Seal:
-        """From now on a peer is spoken to by the keys of an exchange, or of a better one that it
+        """From now on a peer is spoken to with the keys of an exchange, or of a better one that it
         has crossed.
 
         Args:
             peer: The peer.
-            proof: What came of the exchange.
+            proof: The result of the exchange.
             now: The time, seconds.
         """
         node_id = proof.keys.id
@@ -331,12 +332,14 @@ class Seals:
         return seal
 
     def has_lost(self, seal: Seal, proof: Proof, now: float) -> bool:
-        """Whether an exchange has crossed a better one: two nodes that ask each other at once have
-        the keys of both exchanges, and seal with those that the node of the smaller id began.
+        """Whether an exchange has crossed a better one.
+
+        Two nodes that ask each other at once have the keys of both exchanges, and seal with those
+        of the exchange begun by the node with the smaller id.
 
         Args:
-            seal: Of the session that there is.
-            proof: What came of the other exchange.
+            seal: The seal of the current session.
+            proof: The result of the other exchange.
             now: The time, seconds.
         """
         current = seal.session.current
@@ -346,15 +349,15 @@ class Seals:
 
     @staticmethod
     def has_crossed(seal: Seal, proof: Proof, now: float) -> bool:
-        """Whether the other side has begun one exchange of two that end within a short time, and
-        this one the other; arguments as of `has_lost`."""
+        """Whether, of two exchanges that end within a short time, the other side has begun one and
+        this node the other; arguments as for `has_lost`."""
         current = seal.session.current
         is_other_way = current.is_initiator is not proof.transport.is_initiator
         return is_other_way and now <= current.began_at + CROSSING_S
 
     def note_numbers(self, peer: Peer) -> None:
-        """The keys of a peer's session have changed: its numbers are those of now."""
-        # Who has gone has none: its session may be that of the same node elsewhere by now.
+        """The keys of a peer's session have changed: register its current numbers."""
+        # A departed peer has none: its session may belong to the same node elsewhere by now.
         is_here = peer.seal is not None and self._peers.at(peer.address) is peer
         numbers = set(peer.seal.session.numbers()) if is_here and peer.seal else set()
         for number in self._by_number.of_peer(peer):
@@ -365,8 +368,8 @@ class Seals:
                 self._by_number.put(number, peer, peers=(peer,))
 
     def forget(self, peer: Peer, now: float) -> None:
-        """The peer has gone: nothing opens any more, unless it comes back by another way at once.
-        What is still said to it stays sealed."""
+        """The peer has left: nothing opens any more, unless it comes back at once on another path.
+        What is still sent to it stays sealed."""
         if peer.seal is not None:
             peer.seal.session.rest()
             self._departed.put(peer.seal.keys.id, peer.seal, now)
@@ -374,15 +377,15 @@ class Seals:
             del self._by_number[number]
 
     def seal(self, data: bytes, to: Address, peer: Peer | None = None) -> bytes:
-        """What leaves in the place of a datagram; empty where it must not leave.
+        """What is sent in place of a datagram; empty if it must not be sent.
 
         Args:
             data: The datagram.
             to: The destination.
-            peer: To whom, if that is known; else whoever is there.
+            peer: The receiver, if known; otherwise the peer at that address.
         """
         if peer is None:
-            # STUN, which strangers ask for, is told by its first byte: nobody need be looked up.
+            # STUN, which strangers use, is recognised by its first byte: no peer need be looked up.
             if data and data[0] <= _STUN_LAST:
                 return data
             peer = self._peers.at(to)
@@ -393,7 +396,7 @@ class Seals:
         return self.seal_for(peer, data)
 
     def seal_for(self, peer: Peer, data: bytes) -> bytes:
-        """A datagram sealed for a secured peer, wherever it goes; empty where that is refused."""
+        """A datagram sealed for a secured peer, wherever it is sent; empty if that is refused."""
         seal = peer.session.seal
         if seal is None:
             return b""

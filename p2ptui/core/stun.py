@@ -45,17 +45,17 @@ from p2ptui.wire.stun_partner import (
 )
 
 PARTNER_REPLIES_PER_SECOND: Final = 1000
-"""Sent for a partner, at most: what it forwards could be a flood that it failed to stop."""
+"""Most replies sent for a partner: what it forwards could be a flood that it failed to stop."""
 
 PARTNER_REPEAT_S: Final = 30.0
-"""A partner is told of the STUN sockets this often: it may have been restarted unnoticed."""
+"""How often a partner is told about the STUN sockets: it may have been restarted unnoticed."""
 
 FIRST_REPEAT_S: Final = 2.0
-"""Until it is told for the second time, as nothing says that it was the first time; then each pause
-is twice the one before."""
+"""Until it is told for the second time, since nothing confirms the first; then each pause is twice
+the one before."""
 
 PROOF_LOOK_S: Final = 0.2
-"""Until a partner has shown that it receives at its address, this is looked at so often."""
+"""How often to check whether a partner has proved that it receives at its address."""
 
 _OWN_PLACES: Final = {
     "primary": Place.PRIMARY,
@@ -90,9 +90,9 @@ class StunService:
         # Which of the partner's sockets stands for which of this server's places.
         self._partner_places: dict[Place, Place] = {}
         self._told_by: Peer | None = None
-        """The session that told of those sockets: they go with it, not with an older one."""
+        """The session that named those sockets: they are dropped with it, not with an older one."""
         self._early: tuple[Peer, StunPartnerPayload] | None = None
-        """What came before the proof of the address."""
+        """Messages that came before the proof of the address."""
         self._greeting: Timer | None = None
         self._in_work: BoundedTable[bytes, float] = state.tables.add(
             "stun_in_work",
@@ -126,10 +126,10 @@ class StunService:
         """Begin to serve.
 
         Args:
-            places: The sockets that exist, each with its address; where the host is a wildcard,
+            places: The sockets that exist, each with its address; if the host is a wildcard,
                 clients are told the address that they asked.
             partner: The address of the partner node, if one is configured.
-            others: Its further addresses, where its name has several: it is known by any of them.
+            others: Its further addresses, if its name has several: any of them identifies it.
         """
         self._ports = {place: address[1] for place, address in places.items()}
         self._server = StunServer(Abilities(places, software=self._options.software))
@@ -160,13 +160,13 @@ class StunService:
     def answer(
         self, data: bytes, source: Address, place: Place, peer: Peer | None, now: float
     ) -> None:
-        """The same of a datagram that is counted, and of whom it is known who sent it.
+        """The same for a datagram that has been counted and whose sender is known.
 
         Args:
             data: Its bytes.
             source: Where it came from.
             place: The socket that it came to.
-            peer: Who is there, if anybody is.
+            peer: The peer at that address, if any.
             now: The time, seconds.
         """
         counters = self._state.counters
@@ -198,7 +198,7 @@ class StunService:
     # The side that asks its partner.
 
     def _delegate(self, delegation: Delegation, now: float) -> bool:
-        """Have the partner send a reply; whether it is asked to."""
+        """Have the partner send a reply; returns whether it was asked to."""
         peer = self._partner()
         if peer is None:
             self._state.counters.drop("stun_partner_gone")
@@ -227,10 +227,8 @@ class StunService:
             self._state.counters.drop("stun_delegated_unasked")
 
     def handle_partner(self, peer: Peer, payload: StunPartnerPayload, _now: float) -> None:
-        """The partner tells of its STUN sockets.
-
-        Its two ports stand for this server's two: what differs from them cannot.
-        """
+        """The partner names its STUN sockets. Its two ports stand for this server's two; others
+        cannot."""
         if self._server is not None:
             self._take_places(self._server, peer, payload)
 

@@ -34,17 +34,16 @@ class Tables:
     def __init__(self, count: Callable[[str], None], shares: Shares | None = None) -> None:
         self._count = count
         self.shares = shares or Shares()
-        """For every table that strangers or peers fill; a test knows the others."""
+        """For every table that strangers or peers fill; a test lists the others."""
         self._gauges: list[tuple[str, Callable[[], int]]] = []
         self._measured: tuple[_Measured, ...] = ()
 
     def add(self, name: str, table: Bounded) -> Bounded:
-        """A part makes a table: it counts what it gives up, and its size is told.
-
-        A memory, which counts nothing and holds up nobody, need not be added.
+        """Register a new table: what it gives up is counted, and its size is reported. A memory,
+        which counts nothing and delays nobody, need not be added.
 
         Args:
-            name: What `sizes` calls it; tables of one name are told together.
+            name: Its name in `sizes`; tables with the same name are added up.
             table: The table.
 
         Returns:
@@ -55,11 +54,12 @@ class Tables:
         return table
 
     def gauge(self, name: str, measure: Callable[[], int]) -> None:
-        """Tell something else that grows with what others do, and has a limit elsewhere."""
+        """Report the size of something else that grows with what others do, and is limited
+        elsewhere."""
         self._gauges.append((name, measure))
 
     def watch(self, *parts: _Measured) -> None:
-        """Tell of parts that know by themselves how full they are, and of what."""
+        """Report parts that know by themselves how full they are."""
         self._measured += parts
 
     def sizes(self) -> dict[str, int]:

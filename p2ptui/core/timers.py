@@ -12,17 +12,17 @@ Action: TypeAlias = Callable[[float], None]
 """Called with the time, in seconds, at which it is run."""
 
 NEVER: Final = -math.inf
-"""A time before all others: one object for all who keep it."""
+"""A time before all others: one shared object."""
 
 DUE_S: Final = 0.002
-"""Of what is due, as much is run at a time, where the caller has others to serve: thousands of
-peers that fell silent together are given up together, and each takes a tenth of a millisecond."""
+"""How long due actions run at a time if the caller has other work: thousands of peers that fell
+silent together are given up together, at a tenth of a millisecond each."""
 
 LOOK: Final = 8
-"""Of this, as many are run before the next look at the clock."""
+"""How many of these run between two looks at the clock."""
 
 _COMPACT_ABOVE: Final = 64
-"""What was taken back is swept out once it is more than this and more than half."""
+"""Cancelled actions are swept out once there are more than this, and they are more than half."""
 
 
 class _Moment:
@@ -35,7 +35,7 @@ class _Moment:
         self.owner = owner
         self.planned: list[Timer] = []
         self.live = 0
-        """How many of them were not taken back."""
+        """How many of them were not cancelled."""
 
 
 class Timer:
@@ -49,7 +49,7 @@ class Timer:
         self._moment = moment
         self.action: Callable[..., None] | None = action
         self.subject = subject
-        """What it is about, which the action is called with first; None: about nothing."""
+        """The first argument of the action; None: it has none."""
 
     @property
     def when(self) -> float:
@@ -57,11 +57,11 @@ class Timer:
         return self._moment.when
 
     def move(self, moment: _Moment) -> None:
-        """It is due still, with others of the same time (called by `Timers`)."""
+        """It is still due, with others of the same time (called by `Timers`)."""
         self._moment = moment
 
     def cancel(self) -> None:
-        """Take the action back; harmless when it has run or was cancelled."""
+        """Cancel the action; harmless if it has run or was cancelled."""
         if self.action is not None:
             self.action = self.subject = None
             self._moment.owner.forget_one(self._moment)
@@ -81,9 +81,10 @@ class Timers:
         """The keys of `_moments`, and some for which nothing is planned any more."""
         self._moments: dict[float, _Moment] = {}
         self._running = math.nan
-        """What is planned for a time up to this waits for the next call of `run`; no time is."""
+        """Actions planned for a time up to this one wait for the next call of `run`; between calls
+        NaN, which no time is below."""
         self._later: dict[float, _Moment] = {}
-        """It waits here, until that which is under way ends."""
+        """Where they wait until the current call ends."""
         self._live = 0
         self._upkeep = 0
 
@@ -97,8 +98,8 @@ class Timers:
     def schedule_about(
         self, when: float, action: Callable[[SubjectT, float], None], subject: SubjectT
     ) -> Timer:
-        """The same of an action that is the same for many: it is called with what it is about,
-        and the time. That takes a third of the memory of a function of its own."""
+        """The same for an action shared by many: it is called with its subject and the time. That
+        takes a third of the memory of a function of its own."""
         return self._enter(when, action, subject)
 
     def _enter(self, when: float, action: Callable[..., None], subject: object) -> Timer:
@@ -109,7 +110,7 @@ class Timers:
         if moment.planned:
             moment.planned.append(timer)
         else:
-            moment.planned = [timer]  # often there is one: what grows takes room for four
+            moment.planned = [timer]  # often only one: a growing list takes four
         moment.live += 1
         self._live += 1
         return timer
@@ -124,7 +125,7 @@ class Timers:
         return moment
 
     def schedule_upkeep(self, when: float, action: Action) -> None:
-        """Plan what gives memory back: `sizes` tells of what others cause, and not of this."""
+        """Plan an action that frees memory: `sizes` counts what others cause, and not this."""
 
         def run(now: float) -> None:
             self._upkeep -= 1
@@ -141,14 +142,15 @@ class Timers:
         return heap[0] if heap else None
 
     def run(self, now: float, clock: Callable[[], float] | None = None) -> None:
-        """Run all that is due; what these actions plan for now or earlier waits for the next call.
+        """Run everything that is due; actions planned by these for now or earlier wait for the next
+        call.
 
         Actions run in the order of their times. If one raises, those after it are still due.
 
         Args:
             now: The time, seconds.
-            clock: Tells how long that takes: after `DUE_S` the others are left, and still due.
-                Without it nothing is left.
+            clock: Measures how long that takes: after `DUE_S` the remaining ones are left, and
+                still due. Without it none are left.
         """
         most = sys.maxsize if clock is None else LOOK
         end = 0.0 if clock is None else clock() + DUE_S
@@ -168,7 +170,7 @@ class Timers:
         try:
             for timer in remaining:
                 action, subject = timer.action, timer.subject
-                if action is not None:  # else it was taken back, perhaps by an earlier one
+                if action is not None:  # otherwise it was cancelled, perhaps by an earlier one
                     timer.action = timer.subject = None
                     self._live -= 1
                     if subject is None:
@@ -181,7 +183,7 @@ class Timers:
             raise
 
     def _enter_later(self) -> None:
-        """What was planned meanwhile is due after what is left of the same times."""
+        """Actions planned meanwhile are due after what is left of the same times."""
         if not self._later:
             return
         later, self._later = self._later, {}
@@ -194,8 +196,8 @@ class Timers:
                     timer.move(moment)
 
     def _take(self, now: float, most: int) -> list[Timer]:
-        """Those that are due, at most so many with those taken back, in their order; the others
-        stay as they are."""
+        """Take the due actions, at most this many including cancelled ones, in their order; the
+        others stay."""
         heap, moments, due = self._heap, self._moments, list[Timer]()
         while heap and heap[0] <= now and len(due) < most:
             moment = moments.get(heap[0])
@@ -206,11 +208,11 @@ class Timers:
                 moments.pop(heapq.heappop(heap), None)
             if moment is not None:
                 due += moment.planned
-                moment.planned.clear()  # they name it: no circle is left for the collector
+                moment.planned.clear()  # they refer to it: break the cycle
         return due
 
     def _split(self, moment: _Moment, count: int) -> _Moment:
-        """The first ones of what is planned for one time."""
+        """Split off the first actions planned for one time."""
         first = _Moment(moment.when, self)
         first.planned = moment.planned[:count]
         del moment.planned[:count]
@@ -221,7 +223,8 @@ class Timers:
         return first
 
     def _put_back(self, timers: Iterable[Timer]) -> None:
-        """Those were not run: they are due before what was planned meanwhile for the same times."""
+        """Put back actions that were not run: they are due before those planned meanwhile for the
+        same times."""
         earlier: dict[float, list[Timer]] = {}
         for timer in timers:
             if timer.action is not None:
@@ -234,7 +237,7 @@ class Timers:
                 timer.move(moment)
 
     def sizes(self) -> dict[str, int]:
-        """How many are planned for others."""
+        """How many are planned because of others."""
         return {"timers": len(self) - self._upkeep}
 
     def forget_one(self, moment: _Moment) -> None:

@@ -14,13 +14,13 @@ class Trust(enum.Enum):
     STRANGER = "stranger"
     """Nothing: an address is all that is known of it, and may be forged."""
     CLAIMED = "claimed"
-    """It has a session. A forged handshake may have begun that."""
+    """It has a session, which a forged handshake may have begun."""
     PROVED = "proved"
-    """Its address is its own: it has returned what was sent there."""
+    """Its address is proved: it has returned what was sent there."""
     VOUCHED = "vouched"
-    """It names a handshake message that this node sent: only who received that can know it."""
+    """It names a handshake message that this node sent: only its receiver can know that."""
     JOINED_SERVER = "joined server"
-    """It is a server whose session this node asked for itself."""
+    """It is a server whose session this node itself asked for."""
 
 
 def voucher(peer: Peer) -> str | None:
@@ -31,12 +31,12 @@ def voucher(peer: Peer) -> str | None:
 
 
 def vouches(peer: Peer, handshake: object) -> bool:
-    """Whether an id is that of a handshake message that went to a peer in its session."""
+    """Whether an id is that of a handshake message sent to a peer in its session."""
     return handshake in peer.handshake_said
 
 
 def whoever(_peer: Peer, _content: Any) -> bool:
-    """All that it takes is that there is a sender, or its session."""
+    """Nothing is required but a sender, or its session."""
     return True
 
 
@@ -54,5 +54,5 @@ _NUMBERED: Final = frozenset({Capability.RETRANSMIT, Capability.FRAGMENTS})
 
 
 def proves_at_once(peer: Peer) -> bool:
-    """Whether a peer is of the kind that answers a Ping by what only its receiver can know."""
+    """Whether a peer answers a Ping with something that only its receiver can know."""
     return not _NUMBERED.isdisjoint(peer.facts.capabilities)

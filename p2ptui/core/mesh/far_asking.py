@@ -40,7 +40,7 @@ LONGEST_RTO_S: Final = 4.0
 short."""
 
 TRIES_FOR_EACH: Final = 2
-"""Likewise: so many tries for each that a message has."""
+"""Likewise: tries for each try of a message."""
 
 REFUSALS: Final = 3
 """This many suffice, although anybody on the path can forge one: they could drop all messages just

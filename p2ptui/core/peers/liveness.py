@@ -70,7 +70,7 @@ class Signs(TimingProof):
         node."""
 
     def note_pong(self, now: float, *, is_answer: bool) -> None:
-        """A Pong arrived; returns whether it answers an outstanding Ping."""
+        """A Pong arrived, which may or may not answer an outstanding Ping."""
         self.pongs += 1
         self.ponged_at = (*self.ponged_at[1 - PONGS_REMEMBERED :], now)
         self.has_answered_ping |= is_answer

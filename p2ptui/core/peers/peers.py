@@ -316,8 +316,7 @@ class PeerTable:
         """Enter a peer by its address.
 
         Raises:
-            LocalError: The table takes no more. Whoever adds peers keeps to less, so this is a
-                mistake of the caller.
+            LocalError: The table is full. Callers keep below its limit, so this is a bug.
         """
         self._uncount(peer.address)
         by = None if peer.initiated else peer.address

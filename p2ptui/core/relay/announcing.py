@@ -8,7 +8,8 @@ from p2ptui.core.state import NodeState
 
 ANNOUNCEMENTS: Final = 6
 ANNOUNCEMENT_PAUSE_S: Final = 0.1
-"""A change is announced until the other end has answered, each time after twice the pause."""
+"""A change is announced until the other end has answered, each time after twice the previous
+pause."""
 
 
 class Announcing:
@@ -24,7 +25,7 @@ class Announcing:
         self._checks = checks
 
     def begin(self, session: RelayedSession, way: Way, now: float) -> None:
-        """A session goes by this way from now on."""
+        """A session uses this way from now on."""
         self._announce(session, way, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
 
     def _announce(

@@ -29,21 +29,21 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 
 MAX_DEPARTED_CLIENTS: Final = 4096
-"""Clients gone whose account is kept, so that a new session is no new rate; or as many as there may
-be peers."""
+"""Departed clients whose account is kept, so that a new session does not mean a new allowance; or
+as many as there may be peers."""
 
 MIN_WAITING_BYTES: Final = 64
-"""A waiting datagram counts as at least so many bytes of the buffer: it costs memory too."""
+"""A waiting datagram counts as at least this many bytes of the buffer: it costs memory too."""
 
 PUMP_INTERVAL_S: Final = 0.005
-"""Waiting datagrams leave in batches this far apart, not with a timer each."""
+"""Waiting datagrams leave in batches this far apart, rather than with a timer each."""
 
 REFUSALS_PER_SECOND: Final = 2
-"""How often a client is told that keeps sending datagrams although they are refused."""
+"""How often a client that keeps sending refused datagrams is told so."""
 
 LASTING_REFUSALS_PER_SECOND: Final = 50
-"""Likewise where it may not be so in a moment: each may be about another node, and until it is told
-a client asks again and again."""
+"""The same for refusals that will not change in a moment: each may be about another node, and until
+it is told, a client asks again and again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +76,7 @@ class RelayControl:
         self._options_read: TrafficForwardingOptions | None = None
         self._allowed = self._denied = frozenset[str]()
         self._chooses = False
-        """Whether either of them names anybody."""
+        """Whether either of them names any node."""
         self._accounts: BoundedTable[str, _Account] = state.tables.add(
             "relay_clients", BoundedTable(state.most_peers)
         )
@@ -101,7 +101,7 @@ class RelayControl:
         lifecycle.on_left.append(self._release)
 
     def _read_options(self) -> TrafficForwardingOptions:
-        """The options in force; what follows from them changes with them."""
+        """The current options; what follows from them changes with them."""
         options = self._state.config.traffic_forwarding
         if options is not self._options_read:
             self._options_read = options
@@ -148,7 +148,7 @@ class RelayControl:
     # One parcel.
 
     def submit(self, client: Peer, parcel: Parcel, now: float) -> None:
-        """Relay a parcel now or in a moment, or refuse it; its form hears of the end."""
+        """Relay a parcel now or shortly, or refuse it; its form is told the result."""
         account = self._account(client, now)
         target = self._judge(client, parcel, now)
         if isinstance(target, Refused):
@@ -159,12 +159,12 @@ class RelayControl:
             self._carry(account, client, target, parcel, now)
 
     def may_tell(self, client: Peer, now: float, *, lasting: bool = False) -> bool:
-        """Whether a client that asked for no answer is told of a refusal.
+        """Whether a client that asked for no answer is told about a refusal.
 
         Args:
             client: The client.
             now: The time, seconds.
-            lasting: Whether the same will be refused in a moment, too.
+            lasting: Whether the refusal will still apply in a moment.
         """
         account = self._account(client, now)
         return (account.lasting_refusals if lasting else account.refusals).take(now)
@@ -189,7 +189,8 @@ class RelayControl:
         return account
 
     def _judge(self, client: Peer, parcel: Parcel, now: float) -> Listed | Refused:
-        """Whom a parcel goes to, whatever the rate, by a relay that is open then; or why not."""
+        """The target of a parcel, regardless of the rate, with its relay open; or why it is
+        refused."""
         if not self._read_options().allow_symmetric_nat_relay:
             text = "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
             return Refused(Refusal.DISABLED, text)
@@ -222,19 +223,19 @@ class RelayControl:
     def _judge_unproved(
         self, client: Peer, target: Listed, parcel: Parcel, now: float
     ) -> Listed | Refused:
-        """The same where one of the two has not proved its address, but for its relay."""
+        """The same without opening a relay, if one of the two has not proved its address."""
         for node in (client, target):
             if isinstance(node, Peer):
                 self._delivery.challenge(node, now)
         if parcel.capability is not None:
             text = "one of the two nodes has not proved its address yet; try again in a second"
             return Refused(Refusal.UNPROVED, text)
-        # Deployed clients prove nothing unless they are asked. What reaches them counts against
-        # what they may be sent, and opens no relay: forged addresses must not use these up.
+        # Deployed clients prove nothing unless they are asked. What reaches them is charged to
+        # their allowance, and opens no relay: forged addresses must not use relays up.
         return target
 
     def _denial(self, *node_ids: str) -> str:
-        """What is said where one of two nodes is not relayed for; empty where both are."""
+        """What the client is told if one of two nodes is not relayed for; empty if both are."""
         for node_id in node_ids:
             if node_id in self._denied or (self._allowed and node_id not in self._allowed):
                 return f"this server does not relay for node {node_id}; ask its operator"
@@ -305,12 +306,12 @@ class RelayControl:
     def note_not_handed(
         self, client: Peer, target_id: str, why: NotHanded, now: float
     ) -> Refused | None:
-        """What was handed to another server has not arrived: count it as refused.
+        """A parcel handed to another server has not arrived: count it as refused.
 
         Args:
-            client: Whose it was.
-            target_id: Whom it was for.
-            why: What became of it.
+            client: The client that sent it.
+            target_id: The id of its target.
+            why: The outcome that the other server reported.
             now: The time, seconds.
 
         Returns:
@@ -329,8 +330,8 @@ class RelayControl:
         if self._relays.get(pair):
             self._relays.renew(pair, now)
         elif not self._relays.put(pair, True, now, peers=pair, address=client.address):
-            # It counts for the one who opens it: what others bring to a house takes nothing from
-            # those who live there.
+            # It counts for the node that opens it: what others bring to a host takes nothing from
+            # the nodes on that host.
             limit = self._read_options().max_concurrent_relays
             text = f"all {limit} relays of this server are in use (max_concurrent_relays)"
             if self._relays.has_room:

@@ -35,35 +35,36 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
 
 OVERDUE_S: Final = 0.25
-"""A message without an Ack means something when nothing has come from its receiver for so long, or
-for two round trips."""
+"""A message without an Ack means something if nothing has arrived from its receiver for this long,
+or for two round trips."""
 
 SHORTEST_ROUND_S: Final = 0.25
 LONGEST_ROUND_S: Final = 1.0
 ROUND_GROWTH: Final = 1.4
 EVEN_ROUNDS: Final = 3
-"""Between two rounds of checks: the first ones evenly, then growing."""
+"""Between two rounds of checks: evenly at first, then growing."""
 
 DECIDING_ROUNDS: Final = 2
-"""The way in use has so many checks to answer before it is left: one may be lost, at 10 % loss on
-each of four ways in a third of all cases."""
+"""How many checks the way in use has to answer before it is left: one may be lost; at 10 % loss on
+each of four paths that happens in a third of all cases."""
 
 IDLE_ROUNDS: Final = 4
-"""Rounds after which a session for which nothing waits is left alone."""
+"""Rounds after which a session with nothing queued is left alone."""
 
 PATIENCE_S: Final = 10.0
-"""A session whose server is gone ends after so long, unless another one brings it. If that server
-is back and only the other end has not joined it again, messages wait until the session expires
-(`connection_timeout`): an idle node learns by a heartbeat that its server was restarted."""
+"""A session whose server is gone ends after this time, unless another server carries it. If that
+server is back and only the other end has not joined it again, messages wait until the session
+expires (`connection_timeout`): an idle node learns from a heartbeat that its server was
+restarted."""
 
 REFUSED_S: Final = 2.5
-"""A refusal counts for so long: each check that the server does not bring draws the next one."""
+"""How long a refusal counts: each check that the server does not forward draws the next one."""
 
 REFUSAL_PAUSE_S: Final = 2.0
-"""What a server refuses means nothing so soon after an answer has come by way of it."""
+"""A server's refusal means nothing within this time after an answer has come through it."""
 
 SPREAD_S: Final = 0.2
-"""What many sessions do at the same time is spread over so long."""
+"""What many sessions would do at the same time is spread over this time."""
 
 
 class Failover:
@@ -132,7 +133,7 @@ class Failover:
         )
 
     def _welcome(self, server: Peer, session: RelayedSession, now: float) -> None:
-        """A server was joined, perhaps after it was restarted: does it bring this one?"""
+        """A server was joined, perhaps after a restart: does it carry this session?"""
         if self._checks.is_current(session) and self._checks.servers.get(server.address) is server:
             self._checks.check(session, self._checks.way(session, server), now)
 
@@ -153,7 +154,8 @@ class Failover:
                     self._frames.close(address)
 
     def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
-        """The server of a relayed node is gone; whether the session waits for another way."""
+        """The server of a relayed node is gone; returns whether the session waits for another
+        way."""
         session, parted = self._checks.sessions.get(peer), server.session.parted
         if session is None or self._state.closing or (parted and not self._checks.servers):
             return False
@@ -174,7 +176,7 @@ class Failover:
         if reason is None or not self._checks.is_current(session):
             return
         if peer.path is not None:
-            # It needs no server now; the next one that is joined is asked for it.
+            # It needs no server now; the next one that is joined is asked about it.
             session.find()
         elif self._is_back(session):
             self._wait(session, reason, now)  # for the other end: that is what expiry is for
@@ -182,15 +184,15 @@ class Failover:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def _is_back(self, session: RelayedSession) -> bool:
-        """Whether the server that was lost is joined again, where it was or elsewhere. Any other
-        that brings the other end has shown it by now."""
+        """Whether the lost server has been joined again, at the same address or another. Any other
+        server that carries the session has shown it by now."""
         servers = self._checks.servers
         is_there = visible_address(session.peer.home) in servers
         return is_there or any(one.node_id == session.lost_id for one in servers.values())
 
     def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
         if use and way.address != session.peer.home:
-            # Both have moved at once: one of them stays where it went.
+            # Both ends have moved at once: one of them stays where it went.
             if not (session.announced and leads(self._state, session)):
                 self._go(session, way, "the other side uses this server now", now)
         elif session.trouble is not None and now >= way.asked_at + SHORTEST_ROUND_S / 2:
@@ -200,7 +202,7 @@ class Failover:
         if nonce == session.announced:
             session.announced = ""
         peer, trouble = session.peer, session.trouble
-        way.server.liveness.note_answer(now)  # it took the question there, and the answer back
+        way.server.liveness.note_answer(now)  # it forwarded the check there, and the answer back
         if goes_plainly(peer):
             if trouble is not None:
                 self._judge_address(session, trouble, now)
@@ -231,17 +233,17 @@ class Failover:
         if (was_stranded or was_silent) and session.peer.path is None:
             self._delivery.hasten(session.peer, now)
 
-    # Whether anything leads to a node's own address is found out elsewhere: see `resumption`.
+    # Whether a node's own address can be reached is found out elsewhere: see `resumption`.
 
     def may_hold(self, peer: Peer) -> bool:
-        """Whether a server may bring on a session that began without one."""
+        """Whether a server may carry on a session that began without one."""
         return bool(self._checks.servers) and self._checks.may_adopt(peer)
 
     def hold(self, peer: Peer, reason: str, now: float) -> None:
-        """The node's own address may lead nowhere: keep what waits, and ask the servers.
+        """The node's own address may no longer work: keep what is queued, and ask the servers.
 
         Args:
-            peer: Whose session may be held.
+            peer: The peer whose session may be held.
             reason: Why, in one line.
             now: The time, seconds.
         """
@@ -257,7 +259,8 @@ class Failover:
         return session is not None and session.held is not None
 
     def let_go(self, peer: Peer, now: float) -> None:
-        """Nothing has come from its own address in time: messages wait no longer than any other."""
+        """Nothing has come from its own address in time: messages wait no longer than any
+        others."""
         session = self._checks.sessions.get(peer)
         if session is not None and session.held is not None:
             session.held = None
@@ -285,8 +288,8 @@ class Failover:
                 self._begin_trouble(session, now)
 
     def _doubt(self, peer: Peer, now: float) -> None:
-        """Look closely at a joined server, even at one whose own session may be rescued: others
-        may have to do without it."""
+        """Watch a joined server closely, even one whose own session may be rescued: others may have
+        to do without it."""
         if peer.is_joined_server:
             self._watch.doubt(peer, now)
 
@@ -304,12 +307,12 @@ class Failover:
                 self._soon(session, now, self._begin_trouble)
 
     def _handle_refusal(self, server: Peer, peer: Peer, now: float) -> None:
-        """A server does not bring a datagram to a node with which there is a session."""
+        """A server does not forward a datagram to a node with which there is a session."""
         session = self._checks.sessions.get(peer)
         if session is None or self._checks.servers.get(server.address) is not server:
             return
         way = self._checks.way(session, server)
-        # One who forges refusals must not have the way checked without end.
+        # Forged refusals must not have the way checked without end.
         if now < session.recovered_at + REFUSAL_PAUSE_S:
             return
         way.refused_at = now
@@ -335,7 +338,7 @@ class Failover:
         self._ask_all(session, trouble, now)
 
     def _judge_server(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
-        """The server in use has had its time; whether the session has left it."""
+        """The server in use has had its time; returns whether the session has left it."""
         if trouble.rounds < DECIDING_ROUNDS:
             return False
         best = session.best(trouble.began)
@@ -349,7 +352,7 @@ class Failover:
         return False
 
     def _judge_address(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
-        """Whether the node's own address has answered, or a server brings it there instead."""
+        """Whether the node's own address has answered, or a server carries the session instead."""
         peer = session.peer
         if peer.hears_at > trouble.began and session.held is None:
             if self._end_trouble(session):
@@ -381,7 +384,8 @@ class Failover:
         session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
 
     def _is_hopeless(self, session: RelayedSession, now: float) -> bool:
-        """Whether it is known why nothing comes back: the server is gone, or does not bring it."""
+        """Whether it is known why nothing comes back: the server is gone, or does not carry the
+        session."""
         peer = session.peer
         server = self._checks.server_in_use(peer)
         if server is None:
@@ -394,12 +398,12 @@ class Failover:
         peer = session.peer
         peer.reach.stranded = peer.path is None
         if peer.reach.stranded and relayed_node(peer.address) is None:
-            # Where the session began is a way as well: from now on that is asked, too.
+            # The address where the session began is a way too: from now on it is asked as well.
             session.lost = None
             self._state.peers.take_home(peer, peer.address)
 
     def _end_trouble(self, session: RelayedSession) -> bool:
-        """All is well; whether the session had been stranded."""
+        """All is well; returns whether the session had been stranded."""
         session.trouble = session.held = None
         session.stop(("timer",))
         was_stranded = session.peer.reach.find()
@@ -415,7 +419,7 @@ class Failover:
         self._switch(session, way, words, now)
 
     def _switch(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
-        """Go by way of another server, and tell the other end."""
+        """Switch to another server, and tell the other end."""
         self._go(session, way, reason, now)
         self._announcing.begin(session, way, now)
 
@@ -429,7 +433,7 @@ class Failover:
             note_relayed(peer, reason)
         self._state.peers.take_home(peer, way.address)
         if left is not None:
-            self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon
+            self._watch.doubt(left, now)  # if it is being restarted, it should be usable again soon
         session.note_switch(now)
         session.find()
         session.announced = ""
@@ -444,6 +448,6 @@ class Failover:
             self._delivery.hasten(peer, now)
 
     def note_restart(self, peer: Peer, address: Address, _now: float) -> None:
-        """A relayed node begins a new session, by way of the server of this address."""
+        """A relayed node begins a new session, through the server of this address."""
         if address == peer.address or address in self._state.peers.relayed.of(peer):
             self._state.peers.take_home(peer, address)

@@ -43,23 +43,24 @@ from p2ptui.wire.frames import (
 from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
 
 MAX_RELAYED_NODES: Final = 10_000
-"""Nodes that servers may bring here by themselves, or half of the peer table if that is less; while
-all of them are peers that proved themselves, or that this node asked, one more is not heard."""
+"""Nodes that servers may bring here unasked, or half of the peer table if that is less; while all
+of them are peers that proved themselves, or that this node asked, further ones are ignored."""
 
 MAX_UNSETTLED: Final = 256
-"""Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
+"""Relayed nodes that servers named and that are no peers; the least recently named one is
+evicted."""
 
 MOST_DRAWN: Final = 256
-"""Of a quarter of so many relayed nodes that proved nothing one makes room."""
+"""One of the oldest quarter of at most this many unproved relayed nodes makes room."""
 
 IDS_REMEMBERED: Final = 1024
-"""Node ids of which both forms are remembered, the latest used."""
+"""Node ids cached in both forms, the most recently used ones."""
 
 BURST_S: Final = 5.0
-"""Refusals that follow each other more closely are one burst, of which the user is told once."""
+"""Refusals that follow each other more closely are one burst, which the user is told about once."""
 
 REFUSED_CODE: Final = "relay_refused"
-"""The code of the ErrorReceived that tells of a burst."""
+"""The code of the ErrorReceived that reports a burst."""
 
 _WHOLE: Final = bytes((RELAY_WHOLE,))
 
@@ -102,12 +103,12 @@ class RelayFrames:
             BoundedTable(MAX_UNSETTLED, on_evicted=self._handle_unsettled),
         )
         self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
-        """Called when a server does not relay to a node, and will not in a moment either."""
+        """Called when a server does not relay to a node, and will not do so soon."""
         self.on_refused_in_use: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called when a server does not relay to a node with which there is a session."""
         self.keeps: Callable[[Peer, Peer, str, float], bool] = lambda *_: False
-        """Asked when the server by way of which a node is reached is gone: whether its session
-        goes on, with the reason with which it would end."""
+        """Called when the server through which a node is reached is gone, with the reason with
+        which its session would end; returns whether the session goes on."""
         lifecycle.on_removed.append(self._handle_removed)
 
     @property
@@ -117,7 +118,7 @@ class RelayFrames:
     # The client's part.
 
     def open(self, server: Peer, node_id: str) -> Address:
-        """Make a node reachable by way of a server; its address."""
+        """Make a node reachable through a server; its address."""
         address = relay_address(server.address, node_id)
         way = self._ways.get(address)
         if way is not None and way.server is server:
@@ -139,8 +140,8 @@ class RelayFrames:
         return address
 
     def send(self, server: Peer, node_id: str, data: bytes) -> bool:
-        """Send a datagram to a node by way of a server, whatever is known of the way; whether it
-        leaves."""
+        """Send a datagram to a node through a server, whatever is known about the way; returns
+        whether it leaves."""
         return self._hand_over(server, encode_relay(RELAY, node_id_bytes(node_id), data))
 
     def _hand_over(self, server: Peer, frame: bytes) -> bool:
@@ -148,8 +149,9 @@ class RelayFrames:
         return self._delivery.transmit_frame(server, frame, grant)
 
     def sharing(self, server: Peer, size_bytes: int) -> Iterator[tuple[Peer, int]]:
-        """Whose datagrams go the first part of their way to a peer, and the part of a datagram of
-        `size_bytes` there that is theirs: the peer itself, and those that it relays to."""
+        """The peers whose datagrams share the first part of the path to a peer, each with the part
+        of a datagram of `size_bytes` there that is its own: the peer itself, and those that it
+        relays to."""
         yield server, size_bytes
         for address in self._ways.of_peer(server):
             peer = self._state.peers.authenticated(relayed_node(address) or "")
@@ -157,7 +159,7 @@ class RelayFrames:
                 yield peer, size_bytes - RELAY_OVERHEAD
 
     def _settle(self, address: Address) -> bool:
-        """Close a way unless a peer is behind it; whether it was closed."""
+        """Close a way unless there is a peer behind it; returns whether it was closed."""
         self._unsettled.pop(address)
         if self._state.peers.at(address) is not None:
             return False
@@ -169,10 +171,10 @@ class RelayFrames:
         self._settle(address)
 
     def _make_room(self, now: float) -> bool:
-        """Close a way that may lead nowhere; whether there was one.
+        """Close a way that may lead nowhere; returns whether there was one.
 
-        Whoever writes in the server's name brings as many nodes as it likes, and each becomes a
-        peer. So the peer behind a way that never proved itself goes, too, one of the oldest.
+        Anyone who forges the server's address can bring any number of nodes, each of which becomes
+        a peer. So the peer behind a way that never proved itself makes room too, one of the oldest.
         """
         while self._unsettled:
             if self._settle(next(iter(self._unsettled))):
@@ -190,15 +192,15 @@ class RelayFrames:
                 self._lifecycle.evict(peer, now)
                 self.close(address)
                 return True
-            self._ways.prove(address)  # each is met once
+            self._ways.prove(address)  # each is visited once
         return False
 
     def is_open(self, server: Peer, node_id: str) -> bool:
-        """Whether a node is reachable by way of a server, as far as this node knows."""
+        """Whether a node is reachable through a server, as far as this node knows."""
         return relay_address(server.address, node_id) in self._ways
 
     def unwrap(self, server: Peer, data: bytes, now: float) -> tuple[bytes, Address] | None:
-        """What a joined server brings: the datagram, and the address that it comes from."""
+        """A frame from a joined server: the datagram in it, and the address that it comes from."""
         frame = decode_relay(data)
         if frame is None or not self._may_relay(server):
             self._state.counters.drop("relay_frame_refused")
@@ -216,8 +218,8 @@ class RelayFrames:
         return datagram, address
 
     def _take_answer(self, server: Peer, node_id: str, address: Address) -> None:
-        """A node that was asked by way of one server of the cluster may answer by another: each
-        node is answered by way of its home. Of a secured peer its seals tell, later on."""
+        """A node that was asked through one server of the cluster may answer through another: each
+        node is answered through its home. For a secured peer, its seals decide later on."""
         peers = self._state.peers
         if not peers.cluster.has(server):
             return
@@ -231,7 +233,7 @@ class RelayFrames:
 
     @staticmethod
     def _may_relay(server: Peer) -> bool:
-        # Before it proved itself its frames may be forged, and answers by a timer cost nobody.
+        # Before it proved itself its frames may be forged; answers sent by a timer cost nothing.
         is_server = server.purse.proved and server.is_joined_server
         return is_server and Capability.RELAY_FRAMES in server.facts.capabilities
 
@@ -260,7 +262,7 @@ class RelayFrames:
             self._state.emit(ErrorReceived(server.node_id, server.address, text, REFUSED_CODE))
 
     def close(self, address: Address) -> None:
-        """Forget how a node is reached by way of a server."""
+        """Forget the way to a node through a server."""
         way = self._ways.pop(address, None)
         if way is None:
             return
@@ -277,7 +279,8 @@ class RelayFrames:
             )
 
     def _end(self, server: Peer, addresses: tuple[Address, ...], reason: str, now: float) -> None:
-        """The server is gone, and with it whom it relayed, unless there is a direct path."""
+        """The server is gone, and with it the nodes that it relayed, unless there is a direct
+        path."""
         where = format_address(server.address)
         reason = f"the server at {where}, which relayed, is gone: {reason}"
         for address in addresses:
@@ -286,7 +289,7 @@ class RelayFrames:
                 continue  # it is back already
             self.close(address)
             if peer is None or peer.home != address:
-                continue  # it is reached by way of another
+                continue  # it is reached through another one
             if not self.keeps(peer, server, reason, now) and peer.path is None:
                 ended = PeerStatus.DISCONNECTED if peer.is_authenticated else PeerStatus.FAILED
                 self._lifecycle.remove(peer, ended, now, reason)
@@ -294,7 +297,7 @@ class RelayFrames:
     # The server's part.
 
     def forward(self, peer: Peer, data: bytes, now: float) -> None:
-        """Pass a client's datagram on to another client, or tell why not."""
+        """Pass a client's datagram on to another client, or say why not."""
         passed_on = pass_on_relay(data, _relayed_head(peer.node_id))
         if not passed_on or Capability.RELAY_FRAMES not in peer.facts.capabilities:
             self._state.counters.drop("relay_frame_refused")
@@ -305,25 +308,25 @@ class RelayFrames:
         self._control.submit(peer, parcel, now)
 
     def carry(self, target: Peer, parcel: Parcel, _now: float) -> bool:
-        """Send a datagram to its target; whether it leaves."""
+        """Send a datagram to its target; returns whether it leaves."""
         return self._delivery.transmit_frame(target, parcel.data)
 
     def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float) -> bool:
-        """Hand a datagram to the server of its target; whether it leaves."""
+        """Hand a datagram to the server of its target; returns whether it leaves."""
         body, kind = parcel.data, Handing.FRAME
         if type(body) is Unfragmented:
             body = _WHOLE + body[1:]
         return self._state.elsewhere.hand(target, client, kind, body, "", now)
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
-        """Of a refusal the client is told, now and then."""
+        """The client is told about a refusal, now and then."""
         if refused is None:
             return
         if self._control.may_tell(client, now, lasting=refused.kind not in TRANSIENT):
             self._tell(client, parcel.target_id, refused, now)
 
     def take_handed(self, target: Peer, handed: Handed, _now: float) -> NotHanded | None:
-        """Give a node here the datagram of one elsewhere."""
+        """Pass a datagram from a node elsewhere to a node here."""
         passed_on = pass_on_relay(handed.body, _relayed_head(handed.source_id))
         if not passed_on:
             raise MalformedError("a datagram that may not be relayed")
@@ -345,7 +348,7 @@ class RelayFrames:
         self._delivery.send(client, MessageType.RELAY_RESPONSE, payload, now)
 
 
-# For each datagram, and those of the same few nodes follow each other.
+# Called for each datagram, and the same few nodes follow each other.
 
 
 @lru_cache(IDS_REMEMBERED)

@@ -49,10 +49,10 @@ class RelayedBytes(NamedTuple):
     """A decoded RelayData."""
 
     node_id: str
-    """From whom."""
+    """The sender's id."""
     data: bytes
     comes_again: bool
-    """Whether its sender sends it until it is acknowledged."""
+    """Whether its sender repeats it until it is acknowledged."""
 
 
 def read_relayed(message: Envelope) -> RelayedBytes:
@@ -94,14 +94,14 @@ class Relay:
     # The server's part.
 
     def handle_request(self, peer: Peer, request: RelayedText, now: float) -> None:
-        """A peer wants bytes brought to another."""
+        """A peer asks for bytes to be relayed to another."""
         target_id = canonical_id(request.target_peer_id) or request.target_peer_id
         payload = relay_data_payload(peer.node_id, request.written)
         parcel = Parcel(self, target_id, len(payload), payload, request_id=request.request_id)
         self._control.submit(peer, parcel, now)
 
     def carry(self, target: Peer, parcel: Parcel, now: float) -> bool:
-        """Send the bytes to their target, if it may be sent them now: the answer says that."""
+        """Send the bytes to their target, if it may be sent them now, as the answer will say."""
         data = Raw(parcel.data)
         return self._delivery.send(target, MessageType.RELAY_DATA, data, now, waits=False)
 
@@ -116,12 +116,12 @@ class Relay:
         self._delivery.send(client, MessageType.RELAY_RESPONSE, encode_payload(response), now)
 
     def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float) -> bool:
-        """Hand the bytes to the server of their target; whether they leave."""
+        """Hand the bytes to the server of their target; returns whether they leave."""
         ref, kind = parcel.request_id or "", Handing.RELAY_DATA
         return self._state.elsewhere.hand(target, client, kind, parcel.data, ref, now)
 
     def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
-        """Give a node here the bytes of one elsewhere."""
+        """Pass bytes from a node elsewhere to a node here."""
         content = decode_payload(handed.body, RelayDataPayload)
         payload = encode_payload(RelayDataPayload(handed.source_id, content.data))
         kind = MessageType.RELAY_DATA
@@ -129,7 +129,7 @@ class Relay:
         return None if has_left else NotHanded.UNSENDABLE
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
-        """Bytes for a node elsewhere have not arrived, although the request was answered: one more
+        """Bytes for a node elsewhere have not arrived, although the request was answered: a further
         answer would be taken for that to another request."""
         refused = self._control.note_not_handed(source, handed.target_id, why, now)
         if refused is None:
@@ -168,7 +168,7 @@ class Relay:
         return call.token
 
     def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:
-        """A server tells whether it relayed."""
+        """A server says whether it relayed."""
         if response.target_id is not UNSET:
             self.on_refused(peer, response, now)
             return
@@ -185,17 +185,17 @@ class Relay:
         self._calls.end(call, SendResult(status, 1, None, call.detail.size_bytes, reason))
 
     def may_bring(self, server: Peer, content: RelayedBytes) -> bool:
-        """Whether a server may speak in a node's name: not in this node's, nor in that of a node
-        with a session here that goes by no relay of this server."""
+        """Whether a server may speak in a node's name: not in this node's own, nor in that of a
+        node with a session here that uses no relay of this server."""
         is_own = content.node_id == self._state.identity.id
         return not is_own and self._state.peers.may_be_brought(content.node_id, server)
 
     def admits_data(self, peer: Peer, content: RelayedBytes, now: float) -> bool:
-        """Whether there is room with those who read here; then it is kept for it."""
+        """Whether the readers have room; if so it is reserved."""
         return self._state.admits_data(peer.node_id, content.data, now)
 
     def refuse_data(self, _peer: Peer, content: RelayedBytes, _now: float) -> None:
-        """There was none: the reader hears of what will not come again."""
+        """There was none: the reader is told what will not be repeated."""
         if content.comes_again:
             self._state.counters.drop("reader_full")
         else:

@@ -16,8 +16,8 @@ from p2ptui.core.peers import Peer
 from p2ptui.wire.message import Capability
 
 SILENT_ROUNDS: Final = 4
-"""An address has so many Pings to answer, over a second, before it is left: at 10 % loss each way
-one in eight hundred stays silent by chance, and the way by a server is longer."""
+"""Pings that an address has to answer, within a second, before it is left: at 10 % loss each way
+one in eight hundred stays silent by chance, and the path through a server is longer."""
 
 
 def goes_plainly(peer: Peer) -> bool:
@@ -26,17 +26,15 @@ def goes_plainly(peer: Peer) -> bool:
 
 
 def may_be_rescued(peer: Peer) -> bool:
-    """Whether a server may bring a session on that began without one."""
+    """Whether a server may carry on a session that began without one."""
     is_known = peer.is_authenticated and peer.proved and not peer.session.parted
     is_known = is_known and relayed_node(peer.address) is None
     return is_known and Capability.RELAY_CHECK in peer.capabilities
 
 
 def note_relayed(peer: Peer, reason: str) -> None:
-    """Explain at a peer why it is relayed from now on.
-
-    One that was asked by its address may be a server, and is so by whatever way it is reached.
-    """
+    """Record at a peer why it is relayed from now on. One that was asked by its address may be a
+    server, and remains one on whatever path it is reached."""
     if not peer.is_joined_server:
         known = peer.connection or Connection(Method.RELAY)
         peer.reach.connection = replace(known, method=Method.RELAY, reason=reason)

@@ -12,36 +12,36 @@ from p2ptui.core.state import NodeState
 
 QUIET_S: Final = 0.5
 FLOW_DATAGRAMS: Final = 4
-"""So many datagrams and then none for so long are a flow that stopped: its receiver, which waits
-for nothing, would not notice otherwise that the server has forgotten it."""
+"""This many datagrams and then none for this long are a flow that stopped: its receiver, which
+waits for nothing, would not notice otherwise that the server has forgotten it."""
 
 FIRST_SURVEY_S: Final = 1.0
 SURVEY_S: Final = 30.0
 SURVEY_SPACING_S: Final = 0.15
 SURVEY_END_S: Final = 1.5
-"""A session in use is surveyed soon after its beginning and every so often: the checks are so far
-apart, and what was answered by the end counts."""
+"""A session in use is surveyed soon after its beginning and at intervals: this is the spacing of
+the checks, and answers until the end count."""
 
 SURVEY_AGAIN_S: Final = 5.0
-"""When the way in use seems to have become slow it is surveyed so often, at most."""
+"""How often it is surveyed, at most, when the way in use seems to have become slow."""
 
 TICK_S: Final = 2.0
 IN_USE_S: Final = 30.0
-"""A session with Data in the latter time is in use, and looked at so often."""
+"""A session with Data in the latter time is in use, and examined at the former interval."""
 
 ATTENTIVE_S: Final = 180.0
-"""For so long after its last Data, a server from which nothing has come for half a tick is pinged
-with each: it may have been restarted, and brings nothing to who has not joined it again. That is
-340 bytes each time; later keepalives and heartbeats must do."""
+"""For this long after its last Data, a server from which nothing has arrived for half a tick is
+pinged with each tick: it may have been restarted, and forwards nothing to nodes that have not
+joined it again. That costs 340 bytes each time; later, keepalives and heartbeats must suffice."""
 
 HOME_KNOWN_S: Final = 1.5
 SPREAD_S: Final = 1.0
-"""When this node has another home all that servers of its cluster bring is surveyed, once the home
-is known there: what is asked by way of another server is answered by way of the home."""
+"""When this node has a new home, all sessions through servers of its cluster are surveyed, once the
+home is known there: what is asked through another server is answered through the home."""
 
 SLOWER: Final = 2.0
 SLOWER_S: Final = 0.02
-"""One whose round trip has grown so much since the last survey is surveyed before its time."""
+"""A session whose round trip has grown this much since the last survey is surveyed early."""
 
 
 class Surveys:
@@ -71,7 +71,7 @@ class Surveys:
             self._look(session, now)
 
     def note_received(self, peer: Peer, now: float) -> None:
-        """A datagram of a peer came by way of a server."""
+        """A datagram from a peer came through a server."""
         session = self._checks.sessions.get(peer)
         if session is None:
             return
@@ -93,7 +93,7 @@ class Surveys:
             session.quiet = self._state.timers.schedule(when, partial(self._look_quiet, session))
             return
         was_flow, session.heard = session.heard >= FLOW_DATAGRAMS, 0
-        # What the server brought last was the end of this flow.
+        # The server's last datagram was the end of this flow.
         server = self._checks.server_in_use(session.peer)
         if was_flow and server is not None and server.last_received <= session.heard_at:
             self._watch.doubt(server, now)
@@ -120,7 +120,7 @@ class Surveys:
             self.survey(session, now)
 
     def note_home(self, now: float) -> None:
-        """Others reach this node by another server of its cluster from now on."""
+        """Others reach this node through another server of its cluster from now on."""
         for session in self._checks.sessions.values():
             when = now + HOME_KNOWN_S + self._state.rng.uniform(0.0, SPREAD_S)
             self._state.timers.schedule(when, partial(self._look_moved, session))
@@ -134,7 +134,7 @@ class Surveys:
             self.survey(session, now)
 
     def survey(self, session: RelayedSession, now: float) -> None:
-        """Measure all ways of a session, and take the quickest if it is worth it."""
+        """Measure all ways of a session, and switch to the quickest if that is worth it."""
         session.surveyed_at = now
         ways = self._checks.ways(session)
         if len(ways) < 2:
@@ -164,5 +164,5 @@ class Surveys:
 
 
 def leads(state: NodeState, session: RelayedSession) -> bool:
-    """Whether this end chooses for speed; the other one only when something fails."""
+    """Whether this end switches for speed; the other one switches only when something fails."""
     return state.identity.id < session.peer.node_id

@@ -16,23 +16,23 @@ class Refusal(enum.Enum):
     UNKNOWN = "unknown"
     """The target is no peer of the server."""
     INCAPABLE = "incapable"
-    """The target, or the client, does not know this form."""
+    """The target, or the client, does not support this form."""
     CHAINED = "chained"
     """One side is itself reached through a relay or a found path."""
     UNPROVED = "unproved"
-    """One side has not shown yet that it receives at its address."""
+    """One side has not proved yet that it receives at its address."""
     RELAYS = "relays"
     """`max_concurrent_relays` are open."""
     RATE = "rate"
     """Over `max_relay_rate_per_client`, and `buffer_size` is full."""
     UNSENDABLE = "unsendable"
-    """Too much waits for the target already, or it takes nothing so large."""
+    """Too much is queued for the target, or it accepts nothing this large."""
     GONE = "gone"
     """The client left while its datagrams waited."""
 
 
 TRANSIENT: Final = frozenset({Refusal.UNPROVED, Refusal.RATE, Refusal.UNSENDABLE})
-"""Refusals after which the same may pass in a moment: what is tried again needs no end."""
+"""Refusals after which the same datagram may pass in a moment: retrying is worthwhile."""
 
 
 class Refused(NamedTuple):
@@ -43,11 +43,11 @@ class Refused(NamedTuple):
 
 
 def refusal_of(why: NotHanded, target_id: str) -> Refused:
-    """What the client is told when another server could not give something to its node.
+    """What the client is told when another server could not deliver something to its node.
 
     Args:
-        why: What became of it.
-        target_id: The node.
+        why: The outcome that the other server reported.
+        target_id: The id of the target.
     """
     if why in (NotHanded.UNKNOWN, NotHanded.SERVER_GONE):
         return Refused(Refusal.UNKNOWN, f"node not found: {target_id[:64]}")
@@ -62,7 +62,7 @@ class Parcel:
     form: "Form"
     target_id: str
     size_bytes: int
-    """As it leaves the server."""
+    """Its size as it leaves the server."""
     data: bytes
     capability: str | None = None
     """What the target must have announced to understand it."""
@@ -73,10 +73,10 @@ class Form(Protocol):
     """A form of relayed bytes: how parcels are sent and handed over."""
 
     def carry(self, target: Peer, parcel: Parcel, now: float, /) -> bool:
-        """Send a parcel to its target; whether it has left."""
+        """Send a parcel to its target; returns whether it has left."""
 
     def hand(self, target: Foreign, client: Peer, parcel: Parcel, now: float, /) -> bool:
-        """Hand a parcel to the server of its target; whether it has left."""
+        """Hand a parcel to the server of its target; returns whether it has left."""
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """A parcel was sent, or refused."""
@@ -119,4 +119,4 @@ class RelayReport:
     pairs: tuple[Pair, ...]
     """The two nodes of each open relay, the most recently used first."""
     clients: tuple[RelayClient, ...]
-    """The clients, beginning with those that were relayed or refused last."""
+    """The clients, those that were relayed or refused most recently first."""

@@ -23,19 +23,19 @@ from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import Capability, Envelope, MessageType, RelayCheckPayload
 
 MAX_WAYS: Final = 8
-"""Servers that are asked for one node; of more, those that were joined first."""
+"""Servers that are asked about one node; if there are more, those that were joined first."""
 
 
 _RELAYING: Final = frozenset({Capability.RELAY, Capability.RELAY_FRAMES})
 
 
 def relays(peer: Peer) -> bool:
-    """Whether a peer is a joined server that brings datagrams to others."""
+    """Whether a peer is a joined server that relays datagrams."""
     return peer.is_joined_server and peer.facts.capabilities >= _RELAYING
 
 
 def is_relayed(peer: Peer) -> bool:
-    """Whether a server brings a session, and its other end understands checks."""
+    """Whether a server carries a session whose other end understands checks."""
     return relayed_node(peer.address) is not None and Capability.RELAY_CHECK in peer.capabilities
 
 
@@ -60,22 +60,22 @@ class WayChecks:
             "relayed_sessions", BoundedTable(state.most_peers)
         )
         """Sessions whose other end understands checks: relayed ones, and those that began at the
-        node's own address while that is silent, or once a server has brought the node."""
+        node's own address, while that is silent or once a server has brought the node."""
         self.on_question: Callable[[RelayedSession, Way, bool, float], None] = lambda *_: None
-        """Called when a question was answered, with whether the way is to be used from now on."""
+        """Called when a check was answered, with whether the way is to be used from now on."""
         self.on_answer: Callable[[RelayedSession, Way, str, float], None] = lambda *_: None
-        """Called with the nonce of a question that was answered."""
+        """Called with the nonce of a check that was answered."""
 
     def is_current(self, session: RelayedSession) -> bool:
-        """Whether there is this session still."""
+        """Whether this session still exists."""
         return self.sessions.get(session.peer) is session and not self._state.closing
 
     def adopt(self, peer: Peer, session: RelayedSession | None = None) -> RelayedSession | None:
-        """The session with a node at its own address, if it may go on by way of a server.
+        """Track the session with a node at its own address, if it may continue through a server.
 
         Args:
             peer: The node.
-            session: What is known of it already.
+            session: Its state if it is tracked already.
         """
         known = self.sessions.get(peer)
         if known is None and self.may_adopt(peer):
@@ -84,21 +84,21 @@ class WayChecks:
         return known
 
     def may_adopt(self, peer: Peer) -> bool:
-        """Whether a session that began without a server may go on by way of one."""
+        """Whether a session that began without a server may continue through one."""
         return may_be_rescued(peer) and self.servers.get(peer.address) is not peer
 
     def release(self, session: RelayedSession) -> None:
-        """Forget a session that has never gone by way of a server, and needs none."""
+        """Forget a session that has never used a server and needs none."""
         peer = session.peer
         if goes_plainly(peer) and not self._state.peers.relayed.of(peer):
             self.sessions.pop(peer, None)
 
     def server_in_use(self, peer: Peer) -> Peer | None:
-        """The server by way of which a node is reached, unless it is gone."""
+        """The server through which a node is reached, unless it is gone."""
         return self.servers.get(visible_address(peer.home))
 
     def way(self, session: RelayedSession, server: Peer) -> Way:
-        """The way of a session by a server."""
+        """The way of a session through a server."""
         address = relay_address(server.address, session.peer.node_id)
         way = session.ways.get(address)
         if way is None or way.server is not server:
@@ -106,7 +106,7 @@ class WayChecks:
         return way
 
     def ways(self, session: RelayedSession) -> list[Way]:
-        """The ways that may be tried, that in use first."""
+        """The ways that may be tried, the one in use first."""
         present = {relay_address(at, session.peer.node_id) for at in self.servers}
         for gone in session.ways.keys() - present:
             del session.ways[gone]
@@ -115,10 +115,8 @@ class WayChecks:
         return ways[:MAX_WAYS]
 
     def check(self, session: RelayedSession, way: Way, now: float, *, use: bool = False) -> str:
-        """Ask whether a server brings the two together; the nonce of the question.
-
-        `use` tells the other side to use it from now on.
-        """
+        """Ask whether a server connects the two ends; returns the nonce of the check. `use` tells
+        the other side to use this way from now on."""
         nonce = self._state.ids.nonce()
         check = RelayCheckPayload(nonce, session.peer.handshake_heard, use=use)
         way.note_asked(nonce, now)
@@ -130,7 +128,7 @@ class WayChecks:
     ) -> None:
         _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
         if self._state.seals is not None and session.peer.seal is not None:
-            # The way is not known as the peer's, and nobody would seal what goes there.
+            # The way is not registered as the peer's, so nothing else would seal what goes there.
             data = self._state.seals.seal_for(session.peer, data)
             if not data:
                 return
@@ -138,11 +136,11 @@ class WayChecks:
         self._frames.send(way.server, session.peer.node_id, data)
 
     def receive(self, address: Address, message: Envelope, _earned: Purse, now: float) -> bool:
-        """Take a check that came by way of a server, or the answer to one.
+        """Take a check that came through a server, or the answer to one.
 
         Args:
-            address: Of the node by way of that server.
-            message: What came.
+            address: The node's address through that server.
+            message: The check or answer.
             now: The time, seconds.
         """
         try:
@@ -166,7 +164,8 @@ class WayChecks:
         return True
 
     def admit(self, session: RelayedSession, way: Way) -> bool:
-        """What this server brings is the session's from now on; whether it may be."""
+        """Datagrams from this server belong to the session from now on; returns whether that was
+        accepted."""
         if not self._state.peers.add_relay(session.peer, way.address):
             self._state.counters.drop("relay_check_refused")
             return False

@@ -12,21 +12,21 @@ from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address
 
 MAX_ASKED: Final = 8
-"""Checks on one way whose answers are still known."""
+"""Checks on one way whose answers are still recognised."""
 
 SURVEY_CHECKS: Final = 3
 MIN_ANSWERS: Final = 2
-"""Checks of one survey on each way, and how many must be answered: a way that loses is no better,
-however quick it is. The least of the round trips counts, so that a queue at one moment does not."""
+"""Checks of one survey on each way, and how many must be answered: a lossy way is no better,
+however quick it is. The least round trip counts, so that a momentary queue does not."""
 
 BETTER_SHARE: Final = 0.75
 BETTER_S: Final = 0.005
-"""Another way must be so much quicker: what is nearly as good is not worth a change."""
+"""How much quicker another way must be: one that is nearly as good is not worth a change."""
 
 HOLD_S: Final = 30.0
 LONGEST_HOLD_S: Final = 600.0
-"""After a change no other is made for speed alone for so long, twice as long each time, so that
-two ways that take turns in being slow are not followed to and fro."""
+"""After a change, no other one is made merely for speed for this long at most, twice as long each
+time, so that the session does not alternate between two ways that take turns in being slow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,23 +35,23 @@ class Way:
 
     server: Peer
     address: Address
-    """Of the node by way of that server."""
+    """The node's address through that server."""
     asked: BoundedTable[str, float] = field(default_factory=lambda: BoundedTable(MAX_ASKED))
-    """The nonces of the latest checks, and when they left."""
+    """The nonces of the latest checks, and when they were sent."""
     rtts_s: deque[float] = field(default_factory=lambda: deque(maxlen=SURVEY_CHECKS))
-    """Of the answers since the survey began, seconds."""
+    """The round trips of answers since the survey began, seconds."""
     asked_at: float = -math.inf
     answered_at: float = -math.inf
     refused_at: float = -math.inf
-    """When the server last said that it does not bring it there."""
+    """When the server last said that it does not relay there."""
 
     def note_asked(self, nonce: str, now: float) -> None:
-        """A check leaves."""
+        """A check is sent."""
         self.asked_at = now
         self.asked.put(nonce, now)
 
     def take_answer(self, nonce: str, now: float) -> float | None:
-        """The answer to a check: the round trip, seconds; None if it was not asked."""
+        """The answer to a check: the round trip, seconds; None if it was not asked for."""
         sent_at = self.asked.pop(nonce, None)
         if sent_at is None:
             return None
@@ -81,30 +81,31 @@ class RelayedSession:
     ways: dict[Address, Way] = field(default_factory=dict)
     trouble: Trouble | None = None
     timer: Timer | None = None
-    """The next round of the trouble."""
+    """The next round of checks while there is trouble."""
     tick: Timer | None = None
-    """While it is in use: whether there is a quicker way."""
+    """While the session is in use, the next check for a quicker way."""
     quiet: Timer | None = None
-    """The end of what the other side sends, if it sends nothing for a moment."""
+    """The end of the other side's flow, if it sends nothing for a moment."""
     heard_at: float = -math.inf
     heard: int = 0
     """Datagrams since the last such end."""
     surveyed_at: float = -math.inf
     recovered_at: float = -math.inf
-    """When an answer last came by the way in use."""
+    """When an answer last came on the way in use."""
     switched_at: float = -math.inf
     hold_s: float = HOLD_S
     announced: str = ""
     """The nonce of this side's announcement of a change that the other side has not answered."""
     held: str | None = None
-    """Why the node's own address, where the session goes, may lead nowhere: messages wait until it
-    is known what does."""
+    """Why the node's own address, which the session uses, may no longer work: messages wait until a
+    working way is known."""
     lost: str | None = None
-    """Why the server in use is gone; the session ends with this if none brings it in time."""
+    """Why the server in use is gone; the session ends with this reason if none carries it in
+    time."""
     lost_id: str = ""
-    """Which server that is: it may be joined again at another address."""
+    """The id of that server: it may be joined again at another address."""
     patience: Timer | None = None
-    """The end of that time: of this loss, and of no earlier one."""
+    """The end of that time, for this loss and no earlier one."""
 
     def lose(self, reason: str, patience: Timer) -> None:
         """The server in use is gone.
@@ -117,18 +118,18 @@ class RelayedSession:
         self.lost, self.patience = reason, patience
 
     def find(self) -> None:
-        """A server brings the session, or it needs none."""
+        """A server carries the session, or it needs none."""
         self.lost = None
         self.stop(("patience",))
 
     def best(self, since: float) -> Way | None:
-        """Of the ways that answered since a time the quickest."""
+        """The quickest of the ways that have answered since a given time."""
         answered = [way for way in self.ways.values() if way.answered_at >= since and way.rtts_s]
         return min(answered, key=lambda way: way.rtts_s[-1], default=None)
 
     def quicker(self, now: float) -> Way | None:
-        """A way worth a change for speed alone, as the survey that has just ended shows, or because
-        nothing was answered by the one in use."""
+        """A way worth a change merely for speed, as shown by the survey that has just ended, or
+        because the one in use answered nothing."""
         home = self.ways.get(self.peer.home)
         best = min(self.ways.values(), key=lambda way: way.rtt_s, default=None)
         if home is None or best is None or best is home:
@@ -140,7 +141,8 @@ class RelayedSession:
 
     @staticmethod
     def is_quicker(way: Way, other: Way) -> bool:
-        """Whether the latest answer by a way took less than by another one, by a change's worth."""
+        """Whether the latest answer on one way was quicker than on another by enough for a
+        change."""
         return _is_better(way.rtts_s[-1], other.rtts_s[-1])
 
     def note_switch(self, now: float) -> None:
@@ -152,7 +154,7 @@ class RelayedSession:
         self.switched_at = now
 
     def stop(self, timers: Iterable[str] = ("timer", "tick", "quiet", "patience")) -> None:
-        """Nothing happens by itself any more."""
+        """Cancel all timers."""
         for name in timers:
             timer: Timer | None = getattr(self, name)
             if timer is not None:

@@ -30,15 +30,15 @@ _DUPLICATE: Final = Verdict.DUPLICATE
 _UNKNOWN: Final = Verdict.UNKNOWN
 
 Came: TypeAlias = tuple[RecentIds, RecentIds]
-"""The ids of what came: of what asked for an Ack, and of other messages."""
+"""The ids of received messages: of those that asked for an Ack, and of others."""
 
 WINDOWS: Final = 4
-"""Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
-must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
+"""Windows of numbers kept: a peer may come and go quickly, and a forged handshake must not make its
+owner's numbers unknown. A window in which nothing was ever received is evicted first."""
 
 
 _NOTHING_CAME: Final = RecentIds(0)
-"""Shared by all from whom nothing has come that is remembered, and never changed."""
+"""Shared by all peers that have sent nothing to remember, and never changed."""
 
 
 class _Terms(NamedTuple):
@@ -96,7 +96,7 @@ class Channel:
     ) -> None:
         # Made for the first sample, or for a sender.
         self._rtt: RttEstimator | None = None
-        # One of the two. Most of the time a peer is sent nothing that it must acknowledge.
+        # One of the two is set. Most of the time a peer is sent nothing that needs an Ack.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = NEW
         # The number before the first one, until there is more to be said of them.
@@ -106,15 +106,14 @@ class Channel:
         self._reassembly_budget = reassembly_budget
         self._config = config
         self.windows_told = 0
-        """How often the peer was told what the readers here have room for."""
+        """How often the peer was told how much room the readers here have."""
         self.busy_told_at = NEVER
-        """When it was last told that there is none."""
+        """When it was last told that there is no room."""
         self.skips_heard = 0
         """How often the peer has said that it skips numbers, in this session."""
         self.lost_track_at = NEVER
         """When the peer was last told that its numbers are unknown here."""
-        # Newest first; empty for a peer that does not number without holes, as the tuple that all
-        # of those share.
+        # Newest first; for a peer that does not number without gaps, the shared empty tuple.
         self._numbers: tuple[ReceivedNumbers, ...] = ()
         # Made for the first of them: of most peers at rest there are none.
         self._reliable_ids = _NOTHING_CAME
@@ -122,7 +121,7 @@ class Channel:
 
     @property
     def rtt(self) -> RttEstimator:
-        """How long the way is; who only asks takes `srtt`."""
+        """The round-trip estimator; to query it only, use `srtt`."""
         if self._rtt is None:
             self._rtt = RttEstimator(*_terms(self._config).rto_s)
         return self._rtt
@@ -134,7 +133,7 @@ class Channel:
 
     @property
     def sender(self) -> ReliableSender:
-        """The half that sends, at work: who only asks what rests takes the questions below."""
+        """The sending half, active; to query an idle one, use the properties below."""
         sender = self._sender
         return self._wake() if sender is None else sender
 
@@ -154,7 +153,7 @@ class Channel:
         return self._sender
 
     def rest(self, now: float) -> None:
-        """Give back what the half that sends takes, if it has nothing to do.
+        """Free the memory of the sending half if it has nothing to do.
 
         Args:
             now: The time, seconds.
@@ -166,7 +165,7 @@ class Channel:
 
     @property
     def rests(self) -> bool:
-        """Whether nothing waits to be sent, or to be acknowledged."""
+        """Whether nothing waits to be sent or acknowledged."""
         return self._sender is None
 
     @property
@@ -181,7 +180,7 @@ class Channel:
 
     @property
     def retransmissions(self) -> int:
-        """Datagrams that were sent again."""
+        """Retransmitted datagrams."""
         if self._resting is not None:
             return self._resting.retransmissions
         return self.sender.retransmissions
@@ -202,7 +201,7 @@ class Channel:
 
     @property
     def _path(self) -> PathMtu | None:
-        """None where nothing is known of it."""
+        """None if nothing is known about it."""
         resting = self._resting
         return self.sender.path if resting is None else resting.learnt.path
 
@@ -222,11 +221,11 @@ class Channel:
             self.numbering.begin_at(sequence)
 
     def agree(self, *, bounded: bool, grows: bool) -> None:
-        """The peer has told what it can do.
+        """The peer has said what it supports.
 
         Args:
-            bounded: As of `Numbering`.
-            grows: As of `PathMtu`.
+            bounded: See `Numbering`.
+            grows: See `PathMtu`.
         """
         if bounded or isinstance(self._numbering, Numbering):
             self.numbering.bounded = bounded
@@ -265,16 +264,14 @@ class Channel:
         return self._reassembly
 
     def renew(self, now: float) -> None:
-        """A new session with the same node begins: what waits for it is sent in that one."""
+        """A new session with the same node begins: queued messages are sent in it."""
         self.busy_told_at = NEVER
         self.sender.renew(now)
 
     def follow(self, earlier: "Channel") -> None:
-        """Know how long the way is that an earlier session took, and what came in it.
-
-        The ids only of a node of our kind, which never uses one twice: windows start afresh for
-        programs that do.
-        """
+        """Take over the round trip of an earlier session, and what was received in it. Ids are
+        taken over only from a node of our kind, which never reuses one; for other programs,
+        windows start afresh."""
         if earlier._rtt is not None:
             self.rtt.learn(earlier._rtt)
         if earlier._numbers:
@@ -282,7 +279,7 @@ class Channel:
 
     @property
     def came(self) -> Came:
-        """What is remembered of what came."""
+        """What is remembered of received messages."""
         return self._own_reliable_ids(), self._own_unreliable_ids()
 
     def _own_reliable_ids(self) -> RecentIds:
@@ -296,14 +293,14 @@ class Channel:
         return self._unreliable_ids
 
     def recall(self, earlier: Came) -> None:
-        """Know what came in an earlier session of the same node as well, wherever that was: both
-        remember the same from now on."""
+        """Also recognise what was received in an earlier session of the same node, wherever that
+        was: both share their memory from now on."""
         reliable, unreliable = earlier
         self._reliable_ids = self._reliable_ids.merged_into(reliable)
         self._unreliable_ids = self._unreliable_ids.merged_into(unreliable)
 
     def part(self) -> None:
-        """Remember for itself alone: who is there now may be another node."""
+        """Stop sharing that memory: there may be another node now."""
         self._reliable_ids = self._own_reliable_ids().copy()
         self._unreliable_ids = self._own_unreliable_ids().copy()
 
@@ -314,7 +311,7 @@ class Channel:
 
     @property
     def has_heard(self) -> bool:
-        """Whether anything came but the message with which a session began."""
+        """Whether anything was received besides the message with which a session began."""
         return len(self._reliable_ids) > 1 or bool(self._unreliable_ids)
 
     @property
@@ -324,7 +321,7 @@ class Channel:
         return len(numbers) > 0 and numbers[0].has_gaps
 
     def begin(self, sequence: int) -> None:
-        """The peer begins a session, with a message of this number."""
+        """The peer begins a session with a message of this number."""
         if self._numbers and self._numbers[0].highest == sequence:
             return
         self.skips_heard = 0
@@ -336,20 +333,20 @@ class Channel:
         self._numbers = (ReceivedNumbers(sequence, *_terms(self._config).gaps), *former)
 
     def covers(self, number: int) -> bool:
-        """Whether a number lies in a window, or the peer keeps to none."""
+        """Whether a number lies in a window, or the peer has none."""
         for window in self._numbers:
             if window.covers(number):
                 return True
         return not (self._numbers and self.numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
-        """What is known of a message that asks for an Ack.
+        """What is known about a message that asks for an Ack.
 
         Args:
             message: What was received.
-            numbered: Whether the peer numbers without holes what needs an Ack.
+            numbered: Whether the peer numbers messages that need an Ack without gaps.
         """
-        # Whoever alters what passes may have taken the wish for an Ack from a copy.
+        # An attacker on the path may have removed the request for an Ack from a copy.
         mark = hash(message.id)
         if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
             return _DUPLICATE
@@ -361,14 +358,15 @@ class Channel:
     def remember(
         self, message: Envelope, *, numbered: bool, now: float, is_odd: bool = False
     ) -> None:
-        """A message that asks for an Ack, and is new, was taken.
+        """A new message that asks for an Ack was accepted.
 
         Args:
             message: What was received.
             numbered: As for `judge`.
             now: The time, seconds.
-            is_odd: Whether it has no number though its peer numbers all such messages. Anybody can
-                write as many of these as he likes, and they make nothing of the peer's forgotten.
+            is_odd: Whether it has no number although its peer numbers all such messages. Anybody
+                can forge any number of these, and they must not make the peer's own messages
+                forgotten.
         """
         if is_odd:
             self._own_unreliable_ids().add(message.id)
@@ -385,18 +383,18 @@ class Channel:
                         others = [each for each in self._numbers if each is not window]
                         self._numbers = (window, *others)
                     return
-            if self._numbers:  # it went further than we would, and does not tell of skips
+            if self._numbers:  # it went further than we would, and does not announce skips
                 self._numbers[0].add(number, now)
 
     def is_repeated(self, message: Envelope) -> bool:
-        """Remember a message that asks for no Ack; whether it has come before."""
+        """Remember a message that asks for no Ack; returns whether it has been received before."""
         mark = hash(message.id)
         if mark in self._reliable_ids.marks or mark in self._unreliable_ids.marks:
             return True
         number = message.sequence_number
         if number is not None and any(window.covers(number) for window in self._numbers):
-            # Whoever numbers asks for an Ack: it was altered, and comes again as it was. The many
-            # messages without a number must not make it forgotten meanwhile.
+            # Numbered messages ask for an Ack: this one was altered, and its original will be
+            # repeated. The many messages without a number must not make it forgotten meanwhile.
             self._own_reliable_ids().add_mark(mark)
         else:
             self._own_unreliable_ids().add_mark(mark)
@@ -416,7 +414,7 @@ class Channel:
         return earliest(asking, self._reassembly.next_timeout())
 
     def forget_partial(self) -> None:
-        """Give back what partial messages hold: the session is over."""
+        """Free the memory of partial messages: the session is over."""
         if self._reassembly is not None:
             self._reassembly.clear()
 
@@ -440,9 +438,9 @@ class Channels:
         self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total, shares)
 
     def new(self) -> Channel:
-        """A channel with a random start of its numbering."""
+        """A channel with random first sequence number."""
         return Channel(self._config, self._rng.getrandbits(32), self._reassembly)
 
     def sizes(self) -> dict[str, int]:
-        """What partial messages of all peers hold."""
+        """How much memory the partial messages of all peers hold."""
         return {"reassembly_bytes": self._reassembly.used_bytes}

@@ -6,8 +6,9 @@ from typing import Final
 from p2ptui.core.reliability.rtt import RttEstimator
 
 MIN_WINDOW_DATAGRAMS: Final = 4
-"""After losses. RFC 9002 (section 7.2) keeps 2; with 4 a megabyte crosses a radio link that loses a
-fifth of everything in half the time, and no queue of the last decade overflows from it."""
+"""The window after losses. RFC 9002 (section 7.2) keeps 2; with 4 a megabyte crosses a radio link
+that loses a fifth of all datagrams in half the time, and no modern queue overflows because of
+it."""
 
 _BURST_DATAGRAMS: Final = 10
 """What may leave back to back (RFC 9002, section 7.7: the initial window)."""
@@ -53,24 +54,24 @@ class CongestionWindow:
         self._next_send = 0.0
         self._recovery_until = -math.inf
         self.window = float(self._initial)
-        """Bytes that may be under way."""
+        """Bytes that may be in flight."""
         self.in_flight = 0
-        """Bytes under way."""
+        """Bytes in flight."""
 
     def learnt(self) -> tuple[float, float]:
-        """The window and where its growth slows down, bytes; 0 for what a new one begins with.
-        Nothing else matters once nothing is under way."""
+        """The window and its slow-start threshold, bytes; 0 for the initial values. Nothing else
+        matters once nothing is in flight."""
         return (
             0.0 if self.window == self._initial else self.window,
             0.0 if self._threshold == self._maximum else self._threshold,
         )
 
     def resume(self, datagram_bytes: int, learnt: tuple[float, ...]) -> None:
-        """Go on where another one rested.
+        """Continue where another window left off.
 
         Args:
-            datagram_bytes: The unit by now.
-            learnt: What that one had learnt.
+            datagram_bytes: The current unit.
+            learnt: What that window had learnt.
         """
         self.resize(datagram_bytes)
         window, threshold = learnt
@@ -79,15 +80,15 @@ class CongestionWindow:
 
     @property
     def has_room(self) -> bool:
-        """Whether another datagram may go, as far as the window is concerned."""
+        """Whether the window allows another datagram."""
         return self.in_flight + self._datagram_bytes <= self.window or self.in_flight == 0
 
     def next_send(self, now: float) -> float:
-        """The earliest time at which the pace lets the next datagram go; `now` if at once."""
+        """The earliest time at which pacing allows the next datagram; `now` if at once."""
         return self._next_send if self._next_send > now + _PACING_GRAIN_S else now
 
     def handle_sent(self, size: int, now: float) -> None:
-        """Count a datagram of `size` bytes as under way."""
+        """Count a datagram of `size` bytes as in flight."""
         self.in_flight += size
         srtt = self._rtt.srtt
         if srtt:
@@ -118,18 +119,20 @@ class CongestionWindow:
         self.window = self._threshold
 
     def resize(self, datagram_bytes: int) -> None:
-        """Datagrams are larger or smaller from now on; what may be under way stays what it is."""
-        # Larger ones take no more room at the receiver than so many smaller ones would.
+        """Datagrams are larger or smaller from now on; the number of bytes in flight stays the
+        same."""
+        # Larger ones take no more room at the receiver than the same bytes in smaller ones.
         self._maximum = min(self._most_datagrams * datagram_bytes, self._most_bytes)
         self._datagram_bytes = datagram_bytes
         self.window = min(self.window, float(self._maximum))
 
     def restart(self, now: float) -> None:
-        """The path is another: what was lost on the last one says nothing of it."""
+        """The path is another one: losses on the previous one say nothing about it."""
         self.window = float(self._initial)
         self._threshold = float(self._maximum)
         self._recovery_until = now
 
     def release(self, size: int) -> None:
-        """Count `size` bytes as no longer under way, without a verdict: it was dropped."""
+        """Count `size` bytes as no longer in flight, neither acknowledged nor lost: the message was
+        dropped."""
         self.in_flight = max(self.in_flight - size, 0)

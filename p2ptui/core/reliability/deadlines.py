@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 from p2ptui.core.reliability.outgoing import OutgoingMessage
 
 _STALE: Final = 256
-"""Deadlines that were put off or need no care any more are swept out above this many."""
+"""Obsolete deadlines are swept out once there are more than this."""
 
 _Entry: TypeAlias = tuple[float, int, str, OutgoingMessage]
 
@@ -28,17 +28,17 @@ class Deadlines:
         return len(self._heap)
 
     def set(self, message: OutgoingMessage, timeout_s: float, now: float, count: int) -> None:
-        """Let a message have until `now + timeout_s`.
+        """Give a message until `now + timeout_s`.
 
         Args:
-            message: Which; this replaces its earlier deadline.
+            message: The message; this replaces its earlier deadline.
             timeout_s: Seconds.
             now: The time, seconds.
-            count: How many messages have deadlines, about.
+            count: How many messages have deadlines, approximately.
         """
         message.timeout_s = timeout_s
         message.deadline = now + timeout_s
-        # A number may stand here twice: see `Outbox.renumber`.
+        # A number may be here twice: see `Outbox.renumber`.
         entry = (message.deadline, message.sequence, message.message_id, message)
         heapq.heappush(self._heap, entry)
         if len(self._heap) > _STALE + 2 * count:
@@ -46,12 +46,12 @@ class Deadlines:
             heapq.heapify(self._heap)
 
     def next_due(self, now: float) -> OutgoingMessage | None:
-        """A message whose time is over, each once; None if there is none."""
+        """A message whose deadline has passed, each once; None if there is none."""
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             if _is_current(entry):
                 message = entry[3]
-                message.deadline = 0.0  # taken care of, even if it stands here twice
+                message.deadline = 0.0  # handled, even if it is here twice
                 return message
         return None
 
@@ -67,7 +67,7 @@ class Deadlines:
 
 
 def earliest(one: float | None, other: float | None) -> float | None:
-    """The first of two times, of which either may not be set."""
+    """The earlier of two times, either of which may be None."""
     if other is None:
         return one
     return other if one is None or other < one else one

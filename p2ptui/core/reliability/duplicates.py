@@ -12,15 +12,15 @@ from p2ptui.core.reliability.gaps import Gaps
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER
 
 SEQUENCE_WINDOW: Final = 1024
-"""How far numbers may lie apart. A sender of ours goes no further than this beyond the last
-number that was acknowledged, nor beyond the oldest that it still tries to deliver; a receiver
-takes nothing further ahead of the latest that it took, nor further behind."""
+"""How far numbers may lie apart. Our sender goes no further than this beyond the last acknowledged
+number, nor beyond the oldest message that it still tries to deliver; a receiver accepts nothing
+further ahead of the latest accepted number, nor further behind."""
 
 RELIABLE_IDS: Final = 2 * SEQUENCE_WINDOW
-"""Ids remembered of messages that asked for an Ack: as many as have numbers that are taken."""
+"""Ids remembered of messages that asked for an Ack: as many as there are acceptable numbers."""
 
 UNRELIABLE_IDS: Final = 256
-"""Ids remembered of other messages: only the network doubles those, and soon."""
+"""Ids remembered of other messages: only the network duplicates those, and soon."""
 
 _MODULUS: Final = MAX_SEQUENCE_NUMBER + 1
 _HALF: Final = _MODULUS // 2
@@ -36,10 +36,10 @@ class Verdict(enum.Enum):
 
     NEW = "new"
     DUPLICATE = "duplicate"
-    """It has come before: its id is remembered."""
+    """It has been received before: its id is remembered."""
     UNKNOWN = "unknown"
-    """Its number is of no session that is remembered, or of a part that is forgotten: it may
-    have come before or not."""
+    """Its number belongs to no remembered session, or to a forgotten part of one: it may have been
+    received before or not."""
 
 
 _FEW: Final = 4
@@ -52,8 +52,8 @@ class RecentIds:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Once there are as many as that, the oldest makes place. Before, nothing but `marks` is
-        # touched: of a peer that is one of many no other object is at hand.
+        # Once there are that many, the oldest is dropped. Until then only `marks` is touched:
+        # with many peers, no other object of this one is in the CPU's cache.
         self._ring: list[int] | None = None
         self._next = 0
         self.marks: dict[int, None] | tuple[int, ...] = ()
@@ -64,7 +64,7 @@ class RecentIds:
         return hash(key) in self.marks
 
     def add(self, key: str) -> bool:
-        """Remember `key`; whether it is new."""
+        """Remember `key`; returns whether it is new."""
         # The hash alone is kept, a fifth of the memory of the text; it is salted for
         # each process, so nobody can build two ids that collide.
         mark = hash(key)
@@ -93,7 +93,7 @@ class RecentIds:
         self._next = at + 1 if at + 1 < self._limit else 0
 
     def merged_into(self, earlier: "RecentIds") -> "RecentIds":
-        """One of the two, which knows what both did: a copy for each session of a node would add
+        """Merge two into one that knows what both did: a copy for each session of a node would add
         up."""
         if earlier is self:
             return self
@@ -108,7 +108,7 @@ class RecentIds:
         return self
 
     def copy(self) -> "RecentIds":
-        """Another one, which knows the same."""
+        """A copy that knows the same ids."""
         copied = RecentIds(self._limit)
         copied._next = self._next
         copied._ring = None if self._ring is None else list(self._ring)
@@ -137,13 +137,13 @@ class ReceivedNumbers:
     __slots__ = ("_gaps", "_highest", "_reorder_wait_s", "_requests", "is_used")
 
     def __init__(self, first: int, reorder_wait_s: float, requests: int) -> None:
-        # Not wrapped: it goes on counting, and its last 32 bits are the number on the wire.
+        # Not wrapped: it keeps counting, and its low 32 bits are the number on the wire.
         self._highest = first
         self.is_used = False
-        """Whether a message in it was taken: anybody can begin a session in a peer's name."""
+        """Whether a message in it was accepted: anybody can begin a session in a peer's name."""
         self._reorder_wait_s = reorder_wait_s
         self._requests = requests
-        # Made for the first of them: most numbers come in their order.
+        # Made for the first gap: most numbers arrive in order.
         self._gaps: Gaps | None = None
 
     @property
@@ -161,7 +161,7 @@ class ReceivedNumbers:
 
     @property
     def highest(self) -> int:
-        """The latest number taken, as on the wire."""
+        """The latest number accepted, as on the wire."""
         return self._highest % _MODULUS
 
     @property
@@ -179,8 +179,8 @@ class ReceivedNumbers:
         return -SEQUENCE_WINDOW <= ahead <= SEQUENCE_WINDOW
 
     def take(self, number: int, now: float) -> bool:
-        """A message with this number was taken; False, and nothing is changed, if the window does
-        not cover it."""
+        """Accept a message with this number; False, and no change, if the window does not cover
+        it."""
         ahead = (number - self._highest + _HALF) % _MODULUS - _HALF
         if ahead == 1 and not self.has_gaps:  # as nearly always
             self.is_used = True
@@ -192,7 +192,7 @@ class ReceivedNumbers:
         return True
 
     def add(self, number: int, now: float) -> None:
-        """A message with this number, which the window covers, was taken."""
+        """Accept a message with this number, which the window covers."""
         self.is_used = True
         ahead = self._ahead(number)
         if ahead <= 0:
@@ -207,23 +207,23 @@ class ReceivedNumbers:
             gaps.drop_below(self._highest - SEQUENCE_WINDOW)
 
     def skip_to(self, number: int) -> None:
-        """The peer, and nobody in its name, says that the next new message has this number."""
+        """The peer itself says that the next new message has this number."""
         self._highest += self._ahead(number) - 1
         if self._gaps is not None:
             self._gaps.clear()
 
     def give_up(self, number: int) -> None:
-        """The peer no longer has `number`: it is not asked for again."""
+        """The peer no longer has `number`: it is not requested again."""
         if self._gaps:
             self._gaps.close(self._highest + self._ahead(number))
 
     def postpone(self, number: int, until: float) -> None:
-        """The message `number` is arriving in fragments: it is not lost before `until`."""
+        """Message `number` is arriving in fragments: it does not count as lost before `until`."""
         if self._gaps:
             self._gaps.postpone(self._highest + self._ahead(number), until)
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
-        """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
+        """The missing numbers to request now; each again after `backoff_s`, doubled each time."""
         if not self._gaps:
             return []
         return [number % _MODULUS for number in self._gaps.to_request(now, backoff_s)]

@@ -11,7 +11,7 @@ from p2ptui.core.reliability.receiver_room import ReceiverRoom
 from p2ptui.core.reliability.transfers import Transfers
 
 MUCH_BYTES: Final = 128 * 1024
-"""With so much to send, a hundred datagrams, larger ones are worth a few probes."""
+"""With this much to send, a hundred datagrams, larger ones are worth a few probes."""
 
 
 class Fitting:
@@ -45,7 +45,7 @@ class Fitting:
         self._size = path.size_bytes
 
     def fit(self, now: float) -> list[int]:
-        """Follow the path.
+        """Follow the size of the path.
 
         Returns:
             Numbers of messages that the peer must forget the pieces of, before any new one: it
@@ -60,7 +60,7 @@ class Fitting:
         self._window.resize(size)
         if size > before:
             return []
-        self._window.restart(now)  # what was lost was no congestion
+        self._window.restart(now)  # the losses were not congestion
         return self._cut(size, now)
 
     def _cut(self, size: int, now: float) -> list[int]:

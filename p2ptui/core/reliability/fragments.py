@@ -12,8 +12,8 @@ from p2ptui.wire.frames import (
 )
 
 MAX_TRANSFERS: Final = 64
-"""Messages in fragments under way at once: one a little over a datagram need not take a round
-trip of its own."""
+"""Messages in flight in fragments at once: one slightly larger than a datagram need not take a
+round trip of its own."""
 
 
 class OutgoingTransfer:
@@ -54,25 +54,25 @@ class OutgoingTransfer:
         self._named = False
         self._deaf_until = -math.inf
         self.last_sent_at = -math.inf
-        """When any of its fragments left last."""
-        # Fragments under way only, in the order of their last transmission.
+        """When any of its fragments was last sent."""
+        # Only fragments in flight, in the order of their last transmission.
         self._sent_at: dict[int, float] = {}
         self._times_sent = bytearray(self.count)
 
     @property
     def has_left(self) -> bool:
-        """Whether every fragment was sent, be it that it has arrived."""
+        """Whether every fragment was sent or has arrived."""
         return 0 not in self._times_sent or self._next >= self.count
 
     def recut(self, datagram_bytes: int, *, named: bool, deaf_until: float) -> "OutgoingTransfer":
-        """The same message in smaller pieces: all are to be sent, unless the receiver says that
-        it has them.
+        """Cut the message into smaller pieces: all are to be sent, unless the receiver reports
+        them.
 
         Args:
-            datagram_bytes: Largest frame.
-            named: Whether the receiver names the cut of which it reports; else it forgets the one
-                before.
-            deaf_until: Until then reports may be of the cut before, if they do not name theirs.
+            datagram_bytes: The largest frame.
+            named: Whether the receiver names the cut that it reports on; otherwise it forgets the
+                previous one.
+            deaf_until: Until then, reports that name no cut may be about the previous one.
         """
         made = OutgoingTransfer(self.sequence, self._message, datagram_bytes)
         made._lost.extend(range(made.count))
@@ -82,13 +82,13 @@ class OutgoingTransfer:
         return made
 
     def afresh(self) -> "OutgoingTransfer":
-        """The same pieces, of which nothing has been sent: the receiver may still know some."""
+        """The same pieces, none of them sent: the receiver may still know some."""
         made = OutgoingTransfer(self.sequence, self._message, self._chunk + FRAGMENT_OVERHEAD)
         made._named = self._named
         return made
 
     def is_meant_by(self, ack: FragmentAck, now: float) -> bool:
-        """Whether a report is of the pieces that the message has now."""
+        """Whether a report is about the current pieces of the message."""
         if ack.chunk_bytes or self._named:
             return self._named and ack.chunk_bytes == self._chunk
         return now >= self._deaf_until
@@ -133,7 +133,7 @@ class OutgoingTransfer:
         return index
 
     def handle_ack(self, ack: FragmentAck) -> list[tuple[int, float, bool]]:
-        """Take a report; `arrived` tells whether it showed anything new.
+        """Take a report; `arrived` shows whether it contained anything new.
 
         Returns:
             What was under way and has arrived: index, time of the last transmission, and
@@ -147,13 +147,13 @@ class OutgoingTransfer:
             new &= new - 1
             sent_at = self._sent_at.pop(index, None)
             if sent_at is None:
-                self._lost.remove(index)  # given up too early: it needs not be sent again
+                self._lost.remove(index)  # given up too early: it need not be sent again
             else:
                 news.append((index, sent_at, self._times_sent[index] == 1))
         return news
 
     def _reported(self, ack: FragmentAck) -> int:
-        # Only what has been sent can have arrived, whatever the report claims.
+        # Only fragments that were sent can have arrived, whatever the report claims.
         below = min(ack.below, self.count)
         reported = (1 << below) - 1 | int.from_bytes(ack.bitmap, "little") << below
         return reported & (1 << self._next) - 1
@@ -164,7 +164,7 @@ class OutgoingTransfer:
         return self._arrived.bit_count()
 
     def detect_lost(self, newest_sent_at: float, reorder_s: float) -> list[tuple[int, float]]:
-        """Give up what was sent more than `reorder_s` before a fragment that has arrived.
+        """Give up fragments sent more than `reorder_s` before one that has arrived.
 
         Returns:
             Index and time of transmission of each; they will be sent again.
@@ -178,7 +178,7 @@ class OutgoingTransfer:
         return lost
 
     def detect_timeout(self, before: float) -> list[tuple[int, float]]:
-        """Give up what was sent before the time `before` (a retransmission timeout ago)."""
+        """Give up fragments sent before the time `before` (a retransmission timeout ago)."""
         lost = [(index, sent_at) for index, sent_at in self._sent_at.items() if sent_at <= before]
         self._give_up(lost)
         return lost
@@ -191,7 +191,7 @@ class OutgoingTransfer:
         return min(self._next, self.count - 1)
 
     def repeat_last(self) -> None:
-        """Let the last fragment be sent once more, to ask for the report of completion."""
+        """Send the last fragment once more, to ask for the report of completion."""
         self._lost.append(self.count - 1)
 
     def _give_up(self, lost: list[tuple[int, float]]) -> None:
@@ -201,10 +201,10 @@ class OutgoingTransfer:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether any fragment has been sent of which nothing is known."""
+        """Whether any sent fragment is unaccounted for."""
         return bool(self._sent_at)
 
     @property
     def bytes_in_flight(self) -> int:
-        """Bytes of all fragments under way."""
+        """Bytes of all fragments in flight."""
         return sum(self.size(index) for index in self._sent_at)

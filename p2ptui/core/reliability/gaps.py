@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_STRETCHES: Final = 128
-"""Stretches of missing numbers remembered; beyond it the oldest is not asked for any more. The
-sender sends again what is not acknowledged, asked or not."""
+"""Ranges of missing numbers remembered; beyond that, the oldest is no longer requested. The sender
+repeats unacknowledged messages anyway."""
 
 REQUESTS_AT_ONCE: Final = 64
-"""Requests of which nothing came yet, at most: each number that comes lets two more go. A gap
-that somebody invented costs no more, and after a blackout not everything is asked for at once."""
+"""Most unanswered requests: each number that arrives allows two more. An invented gap costs no more
+than this, and after a blackout not everything is requested at once."""
 
 
 @dataclass(slots=True)
@@ -48,19 +48,19 @@ class Gaps:
         self._reorder_wait_s = reorder_wait_s
         self._requests = requests
         self._stretches: list[_Stretch] = []
-        # Nothing is to be asked for before this time. It may be too early, when what was
-        # missing has come: to look at all stretches for each datagram would cost more.
+        # Nothing is due before this time. It may be too early if missing numbers have come
+        # meanwhile: examining all ranges for each datagram would cost more.
         self._ask_at: float | None = None
         self._credit = REQUESTS_AT_ONCE
         self.forgotten = 0
-        """Stretches given up for want of room."""
+        """Ranges given up for want of room."""
 
     def __bool__(self) -> bool:
         return bool(self._stretches)
 
     @property
     def are_there(self) -> bool:
-        """Whether any number is missing; quicker than to ask for the truth of the whole."""
+        """Whether any number is missing; quicker than the truth value of the object."""
         return len(self._stretches) > 0
 
     @property
@@ -71,7 +71,7 @@ class Gaps:
         )
 
     def open(self, first: int, last: int, now: float) -> None:
-        """The numbers from `first` to `last`, above all others, have not come."""
+        """The numbers from `first` to `last`, above all others, are missing."""
         if not self._requests:
             return
         ask_at = now + self._reorder_wait_s
@@ -80,7 +80,7 @@ class Gaps:
         self._ask_at = ask_at if self._ask_at is None else min(self._ask_at, ask_at)
 
     def close(self, number: int) -> None:
-        """`number` has come, or is not asked for any more."""
+        """`number` has arrived, or is no longer requested."""
         index = self._find(number)
         if index is None:
             return
@@ -102,7 +102,7 @@ class Gaps:
             self.forgotten += 1
 
     def postpone(self, number: int, until: float) -> None:
-        """`number` is arriving in fragments: it is not lost before the time `until`."""
+        """`number` is arriving in fragments: it does not count as lost before the time `until`."""
         index = self._find(number)
         if index is None:
             return
@@ -136,7 +136,7 @@ class Gaps:
         return index if index >= 0 and number <= self._stretches[index].last else None
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
-        """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
+        """The missing numbers to request now; each again after `backoff_s`, doubled each time."""
         wanted: list[int] = []
         kept: list[_Stretch] = []
         later: list[float] = []
@@ -149,7 +149,7 @@ class Gaps:
                 continue
             room = self._credit - len(wanted)
             if room <= 0:
-                continue  # something must come first
+                continue  # something must arrive first
             asked = stretch
             if stretch.last >= stretch.first + room:
                 kept[-1:] = [asked, stretch] = [

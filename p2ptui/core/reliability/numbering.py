@@ -17,9 +17,9 @@ class Numbering:
     def __init__(self, first: int) -> None:
         self._last = first
         self.acknowledged = first
-        """The latest number that the peer is known to have taken."""
+        """The latest number that the peer is known to have accepted."""
         self.bounded = False
-        """Whether the peer takes no number beyond the window, and can be told of a skip."""
+        """Whether the peer accepts no number beyond the window, and can be told about a skip."""
 
     @property
     def next(self) -> int:
@@ -32,7 +32,7 @@ class Numbering:
         return self._last
 
     def begin(self) -> int:
-        """Use up a number for a handshake message: whoever answers has taken it."""
+        """Use up a number for a handshake message: a peer that answers has accepted it."""
         self.acknowledged = self.take()
         return self.acknowledged
 
@@ -42,25 +42,25 @@ class Numbering:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the next number would be beyond what the peer takes."""
+        """Whether the next number would be beyond what the peer accepts."""
         return self.bounded and sequence_distance(self.next, self.acknowledged) > SEQUENCE_WINDOW
 
     def handle_acknowledged(self, number: int) -> None:
-        """The peer has taken `number`."""
+        """The peer has accepted `number`."""
         if sequence_distance(number, self.acknowledged) > 0:
             self.acknowledged = number
 
     def join(self) -> None:
-        """Where both numbers are the same, let them be one object."""
+        """Share one object where both numbers are the same."""
         if self.acknowledged == self._last:
             self.acknowledged = self._last
 
     def was_used(self, number: int) -> bool:
-        """Whether `number` is one that this side used a short time ago."""
+        """Whether this side recently used `number`."""
         return -2 * SEQUENCE_WINDOW <= sequence_distance(number, self._last) <= 0
 
     def is_near(self, number: int) -> bool:
-        """Whether a receiver that knows where this side is may ask for `number`."""
+        """Whether a receiver that knows this side's position may request `number`."""
         return not self.bounded or self.was_used(number) or number == self.next
 
     def skip_to(self, number: int) -> None:

@@ -13,10 +13,10 @@ from p2ptui.core.reliability.outgoing import OutgoingMessage, TransferQueue
 from p2ptui.errors import QueueFullError
 
 RESEND_KEPT_S: Final = 2.0
-"""So long an acknowledged message can be asked for: longer than its Ack is on its way."""
+"""How long an acknowledged message can be requested: longer than its Ack is in flight."""
 
 PARTS_KEPT: Final = 16
-"""Where there is no room for one more, one part in so many is forgotten."""
+"""If there is no room for one more, this fraction (one in so many) is forgotten."""
 
 
 _NONE_LARGE: Final = TransferQueue()
@@ -29,18 +29,18 @@ class Lane:
     __slots__ = ("_small", "_small_in_flight", "count", "large")
 
     def __init__(self) -> None:
-        # To be sent, for the first time or again. None while there are none: it takes three
-        # quarters of a kilobyte, and most peers are sent one message now and then.
+        # Messages to send, for the first time or again. None while there are none: it takes
+        # three quarters of a kilobyte, and most peers are sent one message now and then.
         self._small: deque[OutgoingMessage] | None = None
         self._small_in_flight = 0
         self.large = _NONE_LARGE
-        """Those that leave in fragments."""
+        """Messages that leave in fragments."""
         self.count = 0
-        """How many have not ended."""
+        """Unfinished messages."""
 
     @property
     def unacknowledged_bytes(self) -> int:
-        """Bytes that the receiver may have to keep: of all that is under way."""
+        """Bytes that the receiver may have to keep: everything in flight."""
         return self._small_in_flight + self.large.bytes_under_way
 
     def first_small(self) -> OutgoingMessage | None:
@@ -63,7 +63,7 @@ class Lane:
         return self.large
 
     def add(self, message: OutgoingMessage) -> None:
-        """A message waits."""
+        """Queue a message."""
         self.count += 1
         if message.is_large:
             self._own_large().append(message)
@@ -73,7 +73,7 @@ class Lane:
         self._small.append(message)
 
     def again(self, messages: list[OutgoingMessage]) -> None:
-        """Messages in one datagram are to be sent again, before all others."""
+        """Queue messages in one datagram again, ahead of all others."""
         if not messages:
             return
         if self._small is None:
@@ -81,7 +81,7 @@ class Lane:
         self._small.extendleft(reversed(messages))
 
     def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
-        """So much of a message in one datagram is under way: all, or nothing."""
+        """Record how much of a message in one datagram is in flight: all or nothing."""
         self._small_in_flight += size_bytes - message.in_flight
         message.in_flight = size_bytes
 
@@ -101,7 +101,7 @@ class Lane:
                 self._own_large().append(message)
 
     def remove(self, message: OutgoingMessage) -> None:
-        """A message has ended."""
+        """A message is finished."""
         self.count -= 1
         if message.is_large:
             self.large.discard(message)
@@ -109,7 +109,7 @@ class Lane:
             self._small.remove(message)
 
     def clear(self) -> None:
-        """All have ended."""
+        """All are finished."""
         self._small = None
         self.large = _NONE_LARGE
 
@@ -143,14 +143,15 @@ class Outbox:
         self._by_token: dict[int, OutgoingMessage] = {}
         self._begun: list[OutgoingMessage] = []
         self.queued_bytes = 0
-        """Bytes of all messages that wait or are under way."""
+        """Bytes of all messages queued or in flight."""
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     @property
     def may_have_more(self) -> bool:
-        """Whether anything may be to be sent; if not, nothing is, and nobody need look closer."""
+        """Whether there may be anything to send; if not, there is nothing, and no closer look is
+        needed."""
         readers, node = self.for_readers, self.for_node
         if readers._small or node._small:
             return True
@@ -163,22 +164,22 @@ class Outbox:
 
     @property
     def messages(self) -> list[OutgoingMessage]:
-        """All of them, in the order in which they came."""
+        """All messages, in the order in which they were queued."""
         return list(self._by_id.values())
 
     @property
     def left(self) -> Iterable[OutgoingMessage]:
-        """Those that have left and have not ended, oldest first."""
+        """Unfinished messages that have left, oldest first."""
         return self._by_sequence.values()
 
     @property
     def count_left(self) -> int:
-        """How many have left and have not ended."""
+        """How many messages have left and are unfinished."""
         return len(self._by_sequence)
 
     @property
     def oldest(self) -> OutgoingMessage | None:
-        """Of those that have left the one that still matters longest."""
+        """The oldest message that has left and still matters."""
         return next(iter(self._by_sequence.values()), None)
 
     @property
@@ -187,7 +188,7 @@ class Outbox:
         return next((each for each in self._by_sequence.values() if each.for_reader), None)
 
     def lane(self, message: OutgoingMessage) -> Lane:
-        """Where a message belongs."""
+        """The lane of a message."""
         return self.for_readers if message.for_reader else self.for_node
 
     def find(self, key: int | str) -> OutgoingMessage | None:
@@ -195,11 +196,11 @@ class Outbox:
         return self._by_sequence.get(key) if isinstance(key, int) else self._by_id.get(key)
 
     def with_token(self, token: int) -> OutgoingMessage | None:
-        """The message whose end is told by a token."""
+        """The message whose result is reported with a token."""
         return self._by_token.get(token)
 
     def check_room(self, size: int) -> None:
-        """Raise QueueFullError if `size` more bytes may not wait."""
+        """Raise QueueFullError if `size` more bytes may not be queued."""
         if self.queued_bytes + size > self._max_queued_bytes:
             raise QueueFullError(
                 f"{self.queued_bytes} bytes already wait for this peer"
@@ -207,7 +208,7 @@ class Outbox:
             )
 
     def add(self, message: OutgoingMessage) -> None:
-        """A message waits."""
+        """Queue a message."""
         self.queued_bytes += message.size_bytes
         self._by_id[message.message_id] = message
         if message.token is not None:
@@ -223,7 +224,7 @@ class Outbox:
         self._begun.append(message)
 
     def renumber(self, numbering: Numbering) -> None:
-        """Those that have left, and have not ended, are in another session from now on."""
+        """Unfinished messages that have left belong to another session from now on."""
         left = list(self._by_sequence.values())
         self._by_sequence.clear()
         for message in left:
@@ -235,14 +236,14 @@ class Outbox:
             lane.large.recount()
 
     def take_begun(self) -> list[OutgoingMessage]:
-        """The messages that have left for the first time since this was asked."""
+        """The messages that have left for the first time since the last call."""
         if not self._begun:
             return []
         begun, self._begun = self._begun, []
         return begun
 
     def again(self, messages: list[OutgoingMessage]) -> None:
-        """Messages in one datagram are to be sent again, before all others."""
+        """Queue messages in one datagram again, ahead of all others."""
         self.for_node.again([each for each in messages if not each.for_reader])
         self.for_readers.again([each for each in messages if each.for_reader])
 
@@ -260,7 +261,7 @@ class Outbox:
         self.for_readers.enlarge([each for each in messages if each.for_reader])
 
     def remove(self, message: OutgoingMessage) -> None:
-        """A message has ended."""
+        """A message is finished."""
         message.done = True
         del self._by_id[message.message_id]
         if message.token is not None:
@@ -270,12 +271,12 @@ class Outbox:
             del self._by_sequence[message.sequence]
         self.lane(message).remove(message)
         if not self._by_id:
-            # Nothing is left; but a dictionary keeps its size.
+            # Nothing is left, but a dictionary does not shrink.
             for each in (self._by_id, self._by_token, self._by_sequence):
                 each.clear()
 
     def clear(self) -> None:
-        """All have ended."""
+        """All are finished."""
         self.for_node.clear()
         self.for_readers.clear()
 
@@ -293,7 +294,7 @@ class ResendBuffer:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        # With when each is forgotten.
+        # Each with the time when it is forgotten.
         self._messages: dict[int, tuple[bytes, float]] = {}
         self._used_bytes = 0
         self.due: float | None = None
@@ -306,7 +307,7 @@ class ResendBuffer:
         self._messages[sequence] = data, now + RESEND_KEPT_S
         self._used_bytes += len(data)
         while self._used_bytes > self._limit_bytes:
-            # Several of many: to look for the first of a dict passes over all taken out of it.
+            # Several of many: finding the first key of a dict skips over all removed ones.
             count = max(1, len(self._messages) // PARTS_KEPT)
             for oldest in list(islice(self._messages, count)):
                 self._forget(oldest)

@@ -11,7 +11,7 @@ from p2ptui.wire.codec import decode_envelope, encode_envelope
 from p2ptui.wire.templates import Unnumbered
 
 MAX_TRANSFER_BYTES: Final = 1 << 20
-"""And their bytes together, so that a receiver has room to assemble them all."""
+"""The most bytes of these together, so that a receiver has room to assemble them all."""
 
 
 class OutgoingMessage:
@@ -78,16 +78,16 @@ class OutgoingMessage:
         self.data = b""
         self.transfer: OutgoingTransfer | None = None
         self.attempts = 0
-        """Transmissions; of a message in fragments 1, and 1 more for each stall."""
+        """Transmissions; for a message in fragments 1, and 1 more for each stall."""
         self.excused = 0
-        """Of these, those that tell nothing: they went by a way that is gone, or came when the
-        receiver had no room."""
+        """Transmissions that do not count: on a path that is gone, or while the receiver had no
+        room."""
         self.began_at = 0.0
         self.sent_at = 0.0
         self.timeout_s = 0.0
         self.deadline = 0.0
         self.in_flight = 0
-        """Bytes under way, for a message in one datagram."""
+        """Bytes in flight, for a message in one datagram."""
         self.stalled = 0
         """Timeouts of a message in fragments since its last progress."""
         self.refusals = 0
@@ -98,14 +98,14 @@ class OutgoingMessage:
 
     @property
     def has_left(self) -> bool:
-        """Whether all of it may have arrived: nothing says that it has not."""
+        """Whether all of it may have arrived."""
         if self.transfer is None or self.attempts > 1:
             return self.attempts > 0
         return self.transfer.has_left
 
     @property
     def tries(self) -> int:
-        """Transmissions that count: to a receiver with room, by the way in use."""
+        """Transmissions that count: to a receiver with room, on the path in use."""
         return self.attempts - self.excused
 
     @property
@@ -117,13 +117,13 @@ class OutgoingMessage:
 
     @property
     def silence_words(self) -> str:
-        """Why it is given up when its receiver says nothing."""
+        """Why it is given up if its receiver says nothing."""
         if self.transfer is not None:
             return "no fragment was acknowledged any more"
         return f"no acknowledgement after {counted(self.attempts, 'try', 'tries')}"
 
     def write(self, sequence: int) -> None:
-        """Give it its number, and with that its bytes."""
+        """Assign its number, which fixes its bytes."""
         assert self.draft is not None
         self.sequence = sequence
         self.data = self.draft.write(sequence)
@@ -131,7 +131,7 @@ class OutgoingMessage:
         self.draft = None
 
     def renumber(self, sequence: int) -> None:
-        """Give it another number: it has left, and belongs to another session from now on."""
+        """Assign another number: it has left, and belongs to another session from now on."""
         envelope = decode_envelope(self.data)
         self.sequence = envelope.sequence_number = sequence
         self.data = encode_envelope(envelope)
@@ -167,7 +167,7 @@ class Finished:
 
     @property
     def result(self) -> SendResult:
-        """What a call that has sent it is told; of most that are sent nobody asks."""
+        """The result for the call that sent it; most messages have none."""
         message = self.message
         return SendResult(
             self._status,
@@ -190,7 +190,7 @@ class TransferQueue:
         # By id: a number may change, see `Outbox.renumber`.
         self._under_way: OrderedDict[str, OutgoingMessage] = OrderedDict()
         self.bytes_under_way = 0
-        """Bytes of all messages of which a fragment has left."""
+        """Bytes of all messages with a fragment sent."""
         self.count = 0
         """How many there are; read for each datagram."""
 
@@ -206,7 +206,7 @@ class TransferQueue:
         self._note_count()
 
     def under_way(self) -> OutgoingMessage | None:
-        """The message under way of which a fragment leaves next, or None."""
+        """The message in flight whose fragment leaves next, or None."""
         for message in self._under_way.values():
             if message.transfer is not None and message.transfer.has_more:
                 return message
@@ -219,14 +219,14 @@ class TransferQueue:
         return self._waiting[0]
 
     def begin(self, message: OutgoingMessage) -> None:
-        """The one that waits first, and has its number, is under way from now on."""
+        """The first waiting one, which has its number, is in flight from now on."""
         del self._waiting[0]
         self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
         self._note_count()
 
     def adopt(self, message: OutgoingMessage) -> None:
-        """A message that left in one datagram goes on in fragments."""
+        """A message that left in one datagram continues in fragments."""
         self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
         self._note_count()
@@ -241,12 +241,12 @@ class TransferQueue:
 
     def _has_room(self, message: OutgoingMessage) -> bool:
         if not self._under_way:
-            return True  # however large it is, alone it may go
+            return True  # alone it may leave, however large it is
         within = self.bytes_under_way + message.size_bytes <= MAX_TRANSFER_BYTES
         return within and len(self._under_way) < MAX_TRANSFERS
 
     def discard(self, message: OutgoingMessage) -> None:
-        """A message is done with."""
+        """A message is finished."""
         if self._under_way.pop(message.message_id, None) is not None:
             self.bytes_under_way -= message.size_bytes
         elif message in self._waiting:

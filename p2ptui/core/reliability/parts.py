@@ -89,12 +89,12 @@ class SenderParts:
 
     @property
     def retransmissions(self) -> int:
-        """Datagrams that were sent again."""
+        """Retransmitted datagrams."""
         return self._retransmissions + self._transfers.retransmissions
 
     @property
     def _is_idle(self) -> bool:
-        """Whether nothing is to be done, however long one waits."""
+        """Whether there is nothing to do, however long one waits."""
         return not (
             len(self._outbox)
             or self._withdrawn
@@ -103,7 +103,7 @@ class SenderParts:
         )
 
     def _resting(self) -> Resting:
-        # No second Ack comes any more: what was acknowledged is kept longer than that takes.
+        # A second Ack is no longer expected: acknowledged messages are kept longer than it takes.
         path = self.path
         self.numbering.join()
         kept = Kept(

@@ -19,40 +19,40 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.reliability.rtt import RttEstimator
 
 FLOOR_BYTES: Final = 531
-"""Data is never cut to less: a packet of 576 bytes, which any IPv4 host takes (RFC 791), less the
-heads of IP and UDP (28), and of a relayed datagram (17)."""
+"""Datagrams are never made smaller: a packet of 576 bytes, which any IPv4 host accepts (RFC 791),
+less the headers of IP and UDP (28) and of a relayed datagram (17)."""
 
 SMALL_BYTES: Final = 256
-"""What is no larger passes wherever anything does: its loss says nothing of sizes."""
+"""A datagram this small passes wherever anything does: its loss says nothing about sizes."""
 
 MAX_PROBES: Final = 3
 """Probes of one size without an answer until it counts as too large (RFC 8899, section 5.1.2)."""
 
 RAISE_INTERVAL_S: Final = 600.0
-"""After a search no larger size is tried for so long (RFC 8899, section 5.1.1)."""
+"""How long no larger size is tried after a search (RFC 8899, section 5.1.1)."""
 
 SUSPICIOUS_LOSSES: Final = 2
-"""Large datagrams lost since one that large was last known to pass: then it is probed."""
+"""Large datagrams lost since one that large was last known to pass: then their size is probed."""
 
 STRIKES: Final = 5
-"""Pairs of which the small probe passed and the large one did not, without any that passed. With
-10 % loss each way a good path fails so once in 4,000 doubts; RFC 8899, section 5.1.2, has 3, for
-probes 15 s apart."""
+"""Pairs of which the small probe passed and the large one did not, without any whose large one
+passed. With 10 % loss each way a good path fails like this once in 4,000 doubts; RFC 8899,
+section 5.1.2, has 3, for probes 15 s apart."""
 
 MAX_BLANKS: Final = 6
-"""Pairs of which nothing came back; then it is no matter of size."""
+"""Pairs of which nothing came back; then size is not the cause."""
 
 ANSWERS_REMEMBERED: Final = 16
-"""Probes whose late answers are still known."""
+"""Probes whose late answers are still recognised."""
 
 CHECKED_BYTES: Final = 2048
-"""Where a datagram of this size passes, in pieces as a rule, any size does."""
+"""If a datagram of this size passes, normally in IP fragments, any size does."""
 
 _ETHERNET_BYTES: Final = 1472
 """A packet of 1,500 bytes over IPv4: what most paths carry."""
 
 _RUNGS: Final = (972, 1172, 1232, 1252, 1372, 1392, 1412, 1432, 1452, 1464, 1472, 4324, 8972)
-"""Sizes that paths have, tried upwards: packets of 1,000, 1,200, 1,280 (over IPv4 and less 20 for
+"""Common path sizes, tried upwards: packets of 1,000, 1,200, 1,280 (over IPv4 and less 20 for
 IPv6), 1,400 to 1,460 (tunnels), 1,480, 1,492 (PPPoE), 1,500, 4,352 and 9,000 bytes, less 28."""
 
 
@@ -63,7 +63,7 @@ class Probe(NamedTuple):
     """What its answer will name: 16 hexadecimal digits that nobody can guess."""
     size_bytes: int
     unfragmented: bool
-    """Whether it must not be cut on its way: larger than any datagram of data so far."""
+    """Whether it must not be fragmented on its way: larger than any datagram of data so far."""
 
 
 @dataclass(slots=True)
@@ -84,12 +84,12 @@ class _Search:
     high: int
     upward: bool
     sealed: int = 0
-    """Bytes that each datagram is longer on the wire."""
+    """Bytes that the seal adds to each datagram on the wire."""
     failures: int = 0
-    """Of the probes of `candidate` in a row."""
+    """Consecutive failed probes of `candidate`."""
 
     def candidate(self, base: int) -> int | None:
-        """What is tried next; None when all is known."""
+        """The size tried next; None when the result is known."""
         ethernet = _ETHERNET_BYTES - self.sealed
         if self.upward:
             usual_sizes = {*(rung - self.sealed for rung in _RUNGS), base}
@@ -157,17 +157,17 @@ class PathMtu:
         self._highest = max(ceiling_bytes, base_bytes)
         self._rtt = rtt
         self.floor_bytes = FLOOR_BYTES
-        """Data is never cut to less."""
+        """Datagrams are never made smaller than this."""
         self.sealed_bytes = 0
-        """So much longer is each datagram on the wire than what is counted here."""
+        """How much longer each datagram is on the wire than counted here."""
         self.grows = False
-        """Whether the peer answers probes, and takes messages that are cut anew."""
+        """Whether the peer answers probes, and accepts messages that are cut anew."""
         self.reset()
 
     def reset(self) -> None:
-        """The path is another one: it begins anew."""
+        """The path is another one: start from the beginning."""
         self.size_bytes = self._base
-        """What data may take of a datagram now."""
+        """The current size of datagrams."""
         self.limit_bytes: int | None = None
         """The largest size that passed, once larger datagrams are known to vanish."""
         self._told: tuple[int, int | None] = (self._base, None)
@@ -177,7 +177,7 @@ class PathMtu:
         self._search: _Search | None = None
         self._round: _Round | None = None
         self._wanted: tuple[int, ...] = ()
-        # Made for the first of them: to most peers no probe goes.
+        # Made for the first probe: most peers are sent none.
         self._sent: BoundedTable[str, tuple[int, float]] | None = None
         self._raise_at = -math.inf
         self._checked_bytes = 0
@@ -186,15 +186,15 @@ class PathMtu:
         """The largest datagram that has arrived, and when it left."""
 
     def resume(self, sealed_bytes: int, passed_bytes: int, *, grows: bool) -> None:
-        """Go on where another one of the same path rested: see `is_as_new`."""
+        """Continue where another one for the same path left off: see `is_as_new`."""
         self.seal(sealed_bytes)
         self.grows = grows
         self.passed_bytes = max(self.passed_bytes, passed_bytes)
 
     @property
     def is_as_new(self) -> bool:
-        """Whether one that `resume`s with what this one tells would do all that this one does,
-        where nothing is under way."""
+        """Whether another one that `resume`s with this one's values would behave the same, while
+        nothing is in flight."""
         return (
             self.is_settled
             and self.size_bytes == self._base == self._told[0]
@@ -206,18 +206,19 @@ class PathMtu:
         )
 
     def within(self, budget_bytes: int) -> int:
-        """What data may take of a datagram that is no longer than a budget on the wire."""
+        """How large a datagram may be that takes no more than a budget on the wire."""
         return min(budget_bytes - self.sealed_bytes, self.size_bytes)
 
     @property
     def on_wire(self) -> tuple[int, int | None]:
-        """Size and limit as datagrams have them on the wire, which is what people are told."""
+        """Size and limit of datagrams on the wire, which is what people are shown."""
         limit = self.limit_bytes
         longer = self.sealed_bytes
         return self.size_bytes + longer, None if limit is None else limit + longer
 
     def seal(self, overhead_bytes: int) -> None:
-        """From now on each datagram is so much longer on the wire: there it has the same limits."""
+        """From now on each datagram is this much longer on the wire, where its limits stay the
+        same."""
         longer = overhead_bytes - self.sealed_bytes
         if longer:
             self.sealed_bytes = overhead_bytes
@@ -233,7 +234,7 @@ class PathMtu:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is being found out."""
+        """Whether no search or doubt is in progress."""
         return self._doubt is None and self._search is None
 
     def vanishes(self, size_bytes: int) -> bool:
@@ -241,7 +242,7 @@ class PathMtu:
         return self.limit_bytes is not None and size_bytes > self.limit_bytes
 
     def why(self, size_bytes: int, where: str) -> str:
-        """What is to be added to a reason, if a datagram of this size does not pass to there."""
+        """What to add to a reason if datagrams of this size do not pass to there."""
         if not self.vanishes(size_bytes):
             return ""
         return f": datagrams above {self.on_wire[1]} bytes do not pass to {where}"
@@ -251,14 +252,14 @@ class PathMtu:
         return size_bytes <= self.passed_bytes
 
     def take_news(self) -> bool:
-        """Whether a search has ended with another result than the one asked for last."""
+        """Whether a search has ended with another result than the last one queried."""
         found = self.size_bytes, self.limit_bytes
         if found == self._told or not self.is_settled:
             return False
         self._told = found
         return True
 
-    # What becomes of data.
+    # The fate of data.
 
     def note_lost(self, size_bytes: int, sent_at: float, now: float) -> None:
         """A datagram that was sent at `sent_at` seems to be lost."""
@@ -290,7 +291,7 @@ class PathMtu:
             self._end_doubt()
 
     def note_unconfirmed(self, size_bytes: int, now: float) -> None:
-        """A datagram left for somebody who will not say whether it has arrived."""
+        """A datagram was sent to a peer that will not confirm its arrival."""
         size = min(size_bytes, CHECKED_BYTES)
         if self.is_settled and size > max(self.floor_bytes, self.passed_bytes, self._checked_bytes):
             self._checked_bytes = size
@@ -298,7 +299,7 @@ class PathMtu:
             self._want(size)
 
     def note_demand(self, now: float) -> None:
-        """Much waits to be sent: a larger size would pay."""
+        """Much is queued: a larger size would pay off."""
         if self.grows and self.is_settled and now >= self._raise_at and not self._losses:
             self._search = _Search(
                 self.size_bytes, self._ceiling, upward=True, sealed=self.sealed_bytes
@@ -306,7 +307,7 @@ class PathMtu:
             self._go_on(now)
 
     def note_refused(self, size_bytes: int, now: float) -> None:
-        """The own system does not send datagrams of this size: believed at once."""
+        """The local system does not send datagrams of this size: believed at once."""
         size_bytes -= self.sealed_bytes
         self._ceiling = max(min(self._ceiling, size_bytes - 1), self.floor_bytes)
         if self.size_bytes > self._ceiling:
@@ -322,7 +323,7 @@ class PathMtu:
     # Probes.
 
     def take(self, new_key: Callable[[], str], now: float) -> list[Probe]:
-        """The probes that are to leave now; each counts as sent.
+        """The probes to send now; each counts as sent.
 
         Args:
             new_key: Makes what an answer names.
@@ -344,7 +345,7 @@ class PathMtu:
         return self._search is not None and self._search.upward and size > self._base
 
     def _want(self, size: int) -> None:
-        # The large one first: who answers without saying which one is taken at its least.
+        # The large one first: an answer that does not name its probe counts for the smaller.
         self._round = None
         self._wanted = (size, 0) if self._doubt is not None else (size,)
 
@@ -376,7 +377,7 @@ class PathMtu:
             self.limit_bytes = max(self.limit_bytes or 0, size)
 
     def handle_timeout(self, now: float) -> None:
-        """Judge the probes whose time is over."""
+        """Judge the probes that have timed out."""
         if self._round is None or now < self._round.deadline:
             return
         small_passed = self._round.small_passed
@@ -407,14 +408,14 @@ class PathMtu:
         self._forget_losses()
 
     def _shrink(self, vanishing: int, now: float) -> None:
-        """Datagrams of this size do not pass any more."""
+        """Datagrams of this size no longer pass."""
         self._end_doubt()
         self._sent = None
         self.passed_bytes, self._passed_at = 0, -math.inf
         self._raise_at = now + RAISE_INTERVAL_S
         self._vanishing = vanishing
         if self.size_bytes >= vanishing:
-            # What was good before larger sizes were found is most likely still so.
+            # The size that worked before larger ones were found most likely still does.
             self.size_bytes = self._base if vanishing > self._base else self.floor_bytes
         low = self.floor_bytes if vanishing > self.floor_bytes else SMALL_BYTES
         self.limit_bytes = low

@@ -18,14 +18,14 @@ ACK_DELAY_S: Final = 0.01
 """How long a report may wait for a second fragment."""
 
 PARTIAL_MESSAGES_PER_PEER: Final = 2 * MAX_TRANSFERS
-"""Messages of one peer that may be in assembly at the same time: those that it has under way, and
-as many that it gave up."""
+"""Messages of one peer being assembled at the same time: those that it has in flight, and as many
+that it gave up."""
 
 MAX_PARTIAL_MESSAGES: Final = 65_536
 """Messages of all peers together that may be in assembly at the same time."""
 
 ABANDONED_S: Final = 3.0
-"""A message of which nothing came for so long makes room for another of the same peer."""
+"""A message without a new fragment for this long makes room for another of the same peer."""
 
 _AS_DIGITS: Final = bytes(48 + flag for flag in range(2)).ljust(256, b"0")
 """Flags as binary digits."""
@@ -35,7 +35,7 @@ MAX_RECUTS: Final = 8
 fragments."""
 
 COMPLETED_REMEMBERED: Final = 2 * MAX_TRANSFERS
-"""Finished messages that a receiver can still confirm: no sender asks for more."""
+"""Finished messages that a receiver can still confirm: no sender asks for older ones."""
 
 
 @dataclass(slots=True)
@@ -48,9 +48,9 @@ class _Partial:
     arrived: bytearray
     remaining: int
     held: int = -1
-    """What gives its memory back."""
+    """Gives its memory back."""
     deferred: bool = False
-    """Whether all but one fragment is there, and the reader has no room for the whole."""
+    """Whether all but one fragment has arrived, and the reader has no room for the message."""
     below: int = 0
     unreported: int = 0
     report_at: float | None = None
@@ -59,7 +59,7 @@ class _Partial:
     """Whether reports name the size of the pieces."""
 
     def is_recut_by(self, fragment: Fragment) -> bool:
-        """Whether a fragment shows that its sender cuts the message smaller now."""
+        """Whether a fragment shows that its sender now cuts the message smaller."""
         return (
             fragment.recut
             and fragment.total_bytes == self.total_bytes
@@ -68,11 +68,11 @@ class _Partial:
         )
 
     def recut(self, chunk_bytes: int) -> None:
-        """Count in smaller pieces from now on; what has arrived has."""
+        """Count in smaller pieces from now on, keeping what has arrived."""
         old = self.chunk_bytes
         count = -(-self.total_bytes // chunk_bytes)
         arrived = bytearray(count)
-        # Stretch by stretch, so that the work follows what has come, not what has been announced.
+        # Range by range, so that the work depends on what arrived, not on what was announced.
         start = self.arrived.find(1)
         while start >= 0:
             end = self.arrived.find(0, start)
@@ -103,7 +103,7 @@ class ReassemblyBudget:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that they hold."""
+        """Bytes in use."""
         return self._held.used_bytes
 
     def take(self, size_bytes: int, address: Address | None) -> int | None:
@@ -111,7 +111,7 @@ class ReassemblyBudget:
 
         Args:
             size_bytes: Its size.
-            address: Where it comes from; None: nobody's share is concerned.
+            address: Where it comes from; None: it counts to nobody's share.
 
         Returns:
             What gives it back; None if there is no room.
@@ -121,7 +121,7 @@ class ReassemblyBudget:
         return number if is_held else None
 
     def give_back(self, number: int) -> None:
-        """The message is whole, or given up."""
+        """The message is complete, or given up."""
         self._held.pop(number)
 
 
@@ -130,9 +130,9 @@ class Assembled:
     """The result of a fragment."""
 
     report: FragmentAck | None = None
-    """To be sent now."""
+    """The report to send now."""
     message: bytes | None = None
-    """The whole message, of which nothing is confirmed: see `Reassembly.accept`."""
+    """The complete message, still unconfirmed: see `Reassembly.accept`."""
     refused: bool = False
     progressed: bool = False
 
@@ -146,7 +146,7 @@ class _Completed:
     checksums: "array[int]"
 
     def holds(self, fragment: Fragment) -> bool:
-        """Whether a fragment is of this message, and not of another under its number."""
+        """Whether a fragment belongs to this message, and not to another one with its number."""
         return (
             (fragment.total_bytes, fragment.chunk_bytes) == (self.total_bytes, self.chunk_bytes)
         ) and zlib.crc32(fragment.data) == self.checksums[fragment.index]
@@ -182,11 +182,11 @@ class Reassembly:
         )
 
     def pause(self) -> None:
-        """The peer was told to wait: what is not whole is no fault of its, and stays."""
+        """The peer was told to wait: partial messages are kept, since they are not its fault."""
         self._paused = True
 
     def resume(self, now: float) -> None:
-        """The peer may go on."""
+        """The peer may continue."""
         self._paused = False
         for partial in self._partial.values():
             partial.expires = now + self.timeout_s
@@ -195,9 +195,9 @@ class Reassembly:
         """Take one fragment.
 
         Args:
-            fragment: What came.
+            fragment: The fragment.
             now: The time, seconds.
-            address: Where the peer is, whose share of the memory the message takes.
+            address: The peer's address, to whose share of the memory the message counts.
         """
         sequence = fragment.sequence
         completed = self._completed.get(sequence)
@@ -222,7 +222,8 @@ class Reassembly:
         return self._store(partial, fragment, now)
 
     def _take_room(self, total_bytes: int, address: Address | None, now: float) -> int | None:
-        """What gives the room back; what the peer has most likely given up goes for it."""
+        """Take room, if necessary from what the peer has most likely given up; returns what gives
+        it back."""
         while True:
             if self._partial.has_room_for(total_bytes):
                 held = self.budget.take(total_bytes, address)
@@ -238,8 +239,8 @@ class Reassembly:
             self._drop(silent[0])
 
     def _open(self, fragment: Fragment, held: int, now: float) -> _Partial:
-        # Its memory is counted in full from its first fragment, so that many
-        # beginnings cannot promise more than there is.
+        # Its memory is counted in full from its first fragment, so that many first
+        # fragments cannot claim more than there is.
         pieces = fragment.count
         partial = _Partial(
             total_bytes=fragment.total_bytes,
@@ -275,10 +276,8 @@ class Reassembly:
         return Assembled(progressed=True)
 
     def accept(self, fragment: Fragment) -> FragmentAck | None:
-        """Accept the message that `fragment` completed; returns the report that says so.
-
-        None where what the message said has ended its session, or given up its own number.
-        """
+        """Accept the message that `fragment` completed; returns the report that confirms it. None
+        if the message has ended its session, or gave up its own number."""
         partial = self._drop(fragment.sequence)
         if partial is None:
             return None
@@ -291,10 +290,8 @@ class Reassembly:
         return FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
 
     def defer(self, fragment: Fragment, now: float) -> FragmentAck | None:
-        """There is no room for the message that `fragment` made whole; the report of that.
-
-        All but this fragment is kept, which the sender sends again when there is room.
-        """
+        """There is no room for the message that `fragment` completed; returns the report of that.
+        Everything but this fragment is kept, which the sender repeats when there is room."""
         partial = self._partial.get(fragment.sequence)
         if partial is None:
             return None
@@ -308,11 +305,11 @@ class Reassembly:
         return FragmentAck(fragment.sequence, TransferStatus.BUSY, 0)
 
     def withdraw(self, sequence: int) -> None:
-        """The peer has given a message up."""
+        """The peer has given up a message."""
         self._drop(sequence)
 
     def discard(self, fragment: Fragment) -> None:
-        """What `fragment` made whole is no message; nothing of it is confirmed."""
+        """What `fragment` completed is not a valid message; none of it is confirmed."""
         self._drop(fragment.sequence)
 
     @staticmethod
@@ -336,7 +333,7 @@ class Reassembly:
         return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap, chunk)
 
     def handle_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
-        """Expire what has stalled, report what waits.
+        """Expire stalled messages, and send delayed reports.
 
         Returns:
             The reports to send, and how many partial messages expired.
@@ -368,7 +365,7 @@ class Reassembly:
         )
 
     def clear(self) -> None:
-        """Give everything back: the session is over."""
+        """Free everything: the session is over."""
         for sequence in list(self._partial):
             self._drop(sequence)
         self._completed.clear()

@@ -7,8 +7,8 @@ from p2ptui.core.reliability.rtt import RttEstimator
 
 FIRST_PROBE_S: Final = 0.2
 LONGEST_PROBE_S: Final = 3.0
-"""A receiver without room is asked again after this, at least and at most, doubled each time: the
-word that there is room again may be lost."""
+"""A receiver without room is asked again after the first of these, doubled each time up to the
+second: its notice that there is room again may be lost."""
 
 
 class ReceiverRoom:
@@ -33,17 +33,17 @@ class ReceiverRoom:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is known: a new session begins."""
+        """A new session begins: nothing is known."""
         self._last_told = 0
         self._pause_s = 0.0
         self.limit_bytes: int | None = None
-        """Bytes that may wait there unacknowledged; None without a limit."""
+        """Bytes that may be unacknowledged there; None: no limit."""
         self.paused = False
         """Whether the receiver has no room at all."""
         self.probe_at = 0.0
         """When it is asked again."""
         self.unanswered = 0
-        """How often it was asked since it last said anything."""
+        """How often it was asked since it last answered."""
 
     @property
     def is_as_new(self) -> bool:
@@ -51,11 +51,11 @@ class ReceiverRoom:
         return not (self._last_told or self.paused) and self.limit_bytes is None
 
     def is_news(self, number: int) -> bool:
-        """Whether an update with this number is later than all others."""
+        """Whether an update with this number is newer than all others."""
         return number > self._last_told
 
     def handle_update(self, number: int, room_bytes: int, now: float) -> None:
-        """The receiver says how many bytes it will take; 0 when it is busy."""
+        """The receiver says how many bytes it accepts; 0 when it is busy."""
         self._last_told = number
         self.unanswered = 0
         if room_bytes > 0:
@@ -68,13 +68,13 @@ class ReceiverRoom:
         self.probe_at = now + self._pause_s
 
     def open(self, room_bytes: int | None) -> None:
-        """There is room, for so many bytes."""
+        """There is room for this many bytes."""
         self.paused = False
         self.limit_bytes = room_bytes
         self.unanswered = 0
 
     def note_accepted(self, size_bytes: int) -> None:
-        """A message found room: there may be more than was said."""
+        """A message found room: there may be more than was announced."""
         if self.limit_bytes is not None:
             self.limit_bytes += size_bytes
 
@@ -85,7 +85,7 @@ class ReceiverRoom:
         self.probe_at = now + self._pause_s
 
     def admits(self, size_bytes: int, unacknowledged_bytes: int) -> bool:
-        """Whether a message of this size may begin; one alone may always."""
+        """Whether a message of this size may begin; a single one always may."""
         return (
             self.limit_bytes is None
             or not unacknowledged_bytes

@@ -38,7 +38,7 @@ class Kept:
 
 
 NEW_WINDOW: Final[tuple[float, ...]] = (0.0, 0.0)
-"""Of a congestion window that has learnt nothing."""
+"""The value of a congestion window that has learnt nothing."""
 
 NOTHING_KEPT: Final = Kept()
 
@@ -75,13 +75,13 @@ class Resting:
         self.learnt = learnt
 
     def agree(self, *, grows: bool) -> "Resting":
-        """The peer has told whether it answers probes; see `PathMtu`."""
+        """The peer has said whether it answers probes; see `PathMtu`."""
         if self.learnt.path is not None:
             self.learnt.path.grows = grows
         return self._with(grows, self.sealed_bytes, self.passed_bytes, self.retransmissions)
 
     def seal(self, overhead_bytes: int) -> "Resting":
-        """As `PathMtu.seal`: what is known to have arrived was of another length."""
+        """As `PathMtu.seal`: what is known to have arrived had another length."""
         if overhead_bytes == self.sealed_bytes:
             return self
         if self.learnt.path is not None:
@@ -89,7 +89,7 @@ class Resting:
         return self._with(self.grows, overhead_bytes, 0, self.retransmissions)
 
     def without_retransmissions(self) -> "Resting":
-        """The same, with `retransmissions` that count from 0 again."""
+        """The same, with `retransmissions` reset to 0."""
         return self._with(self.grows, self.sealed_bytes, self.passed_bytes, 0)
 
     def _with(
@@ -99,7 +99,7 @@ class Resting:
 
 
 NEW: Final = Resting()
-"""Of a sender that was never at work."""
+"""The value of a sender that was never active."""
 
 
 def resting(
@@ -110,7 +110,7 @@ def resting(
     retransmissions: int,
     learnt: Kept,
 ) -> Resting:
-    """A sender that rests; the one that there is for all that know the same, if it is little."""
+    """An idle sender; one object is shared by all with the same values, if these are few."""
     if retransmissions or not learnt.is_empty:
         return Resting(
             grows=grows,

@@ -5,7 +5,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 
 SECOND_ACKS: Final = 256
-"""Messages that were sent again and acknowledged, of which a second Ack may come."""
+"""Acknowledged retransmissions for which a second Ack may arrive."""
 
 _ALPHA: Final = 1 / 8
 _BETA: Final = 1 / 4
@@ -54,12 +54,12 @@ class RttEstimator:
         self.minimum: float | None = None
 
     def learn(self, other: "RttEstimator") -> None:
-        """Take over what another estimator knows of the same path."""
+        """Adopt what another estimator knows about the same path."""
         for name in _WHAT_IT_KNOWS:
             setattr(self, name, getattr(other, name))
 
     def suppose(self, rtt_s: float) -> None:
-        """Take something longer than a round trip, seconds, until there is a sample: a handshake
+        """Assume an upper bound of the round trip, seconds, until there is a sample: a handshake
         takes work on both sides."""
         if self.srtt is None:
             self.srtt = max(rtt_s, 0.0)
@@ -81,7 +81,7 @@ class RttEstimator:
             self.srtt = (1 - _ALPHA) * self.srtt + _ALPHA * rtt_s
 
     def restart(self) -> None:
-        """The path is another: what is known of the last one is a guess, and a wide one."""
+        """The path is another one: what is known about the previous one is only a rough guess."""
         self._held_rto_s = 0.0
         if self.srtt is not None:
             self.var = max(self.var, self.srtt / 2)
@@ -89,9 +89,9 @@ class RttEstimator:
     def hold(self, timeout_s: float) -> None:
         """Go no lower than this timeout until the next sample.
 
-        The other half of Karn's rule: what was acknowledged only after its timeout had
-        doubled gives no sample, so on a path slower than the timeout nothing else would
-        ever teach it (RFC 6298, section 5, at the end).
+        This is the other half of Karn's rule: a message acknowledged only after its timeout had
+        doubled gives no sample, so on a path slower than the timeout nothing else would ever
+        correct it (RFC 6298, section 5, at the end).
         """
         self._held_rto_s = max(self._held_rto_s, timeout_s)
 
@@ -114,17 +114,17 @@ class SecondAcks:
 
     def __init__(self, rtt: RttEstimator) -> None:
         self._rtt = rtt
-        # Made for the first of them: most peers acknowledge everything in time.
+        # Made when first needed: most peers acknowledge everything in time.
         self._expected: BoundedTable[int | str, float] | None = None
 
     def expect(self, key: int | str, timeout_s: float) -> None:
-        """A message that was sent again after `timeout_s` was acknowledged."""
+        """A message retransmitted after `timeout_s` was acknowledged."""
         if self._expected is None:
             self._expected = BoundedTable(SECOND_ACKS)
         self._expected.put(key, timeout_s)
 
     def handle(self, key: int | str) -> bool:
-        """An Ack of nothing that waits; whether it is the second one of a message."""
+        """An Ack that nothing waits for; returns whether it is the second one of a message."""
         timeout_s = None if self._expected is None else self._expected.pop(key)
         if timeout_s is None:
             return False

@@ -23,7 +23,7 @@ class ReliableSender(SenderParts):
         return len(self._outbox)
 
     def rest(self, now: float) -> Resting | None:
-        """What is left of it when it has nothing to do; None while it has.
+        """What remains of it when it has nothing to do; None while it has.
 
         Args:
             now: The time, seconds.
@@ -34,36 +34,36 @@ class ReliableSender(SenderParts):
         return self._resting() if self.path.is_settled else None
 
     def take_retransmissions(self) -> int:
-        """`retransmissions`, which count from 0 again."""
+        """Return and reset `retransmissions`."""
         count = self.retransmissions
         self._retransmissions = self._transfers.retransmissions = 0
         return count
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of all messages that wait or are under way."""
+        """Bytes of all messages queued or in flight."""
         return self._outbox.queued_bytes
 
     def take_begun(self) -> list[OutgoingMessage]:
-        """The messages that have left for the first time since this was asked."""
+        """The messages that have left for the first time since the last call."""
         return self._outbox.take_begun()
 
     def take_withdrawn(self) -> list[int]:
-        """Numbers of messages that were given up with fragments at the other end, each once."""
+        """Numbers of abandoned messages with fragments at the other end, each once."""
         withdrawn = self._withdrawn
         if withdrawn:
             self._withdrawn = []
         return withdrawn
 
     def check_room(self, size: int) -> None:
-        """Raise QueueFullError if `size` more bytes may not wait."""
+        """Raise QueueFullError if `size` more bytes may not be queued."""
         self._outbox.check_room(size)
 
     def submit(self, message: OutgoingMessage) -> None:
         """Queue a message; see `to_send`.
 
         Raises:
-            QueueFullError: `max_queued_bytes` are already waiting.
+            QueueFullError: `max_queued_bytes` are already queued.
         """
         self._outbox.check_room(message.size_bytes)
         message.is_large = message.size_bytes > self.path.size_bytes and not message.whole
@@ -75,7 +75,7 @@ class ReliableSender(SenderParts):
         self._withdrawn += self._fitting.fit(now)
 
     def to_send(self, now: float) -> Iterator[bytes]:
-        """The datagrams that window and pace let go now; each counts as sent when taken."""
+        """The datagrams that window and pacing allow now; each counts as sent when taken."""
         if (skip := self.skips.to_send(now)) is not None:
             yield skip
         if self._is_probe_due(now):
@@ -95,8 +95,8 @@ class ReliableSender(SenderParts):
 
     @property
     def needs_skip(self) -> bool:
-        """Whether the receiver must be told that numbers are passed over: see `skips`."""
-        # While one is under way, its Ack may make room.
+        """Whether the receiver must be told that numbers are skipped: see `skips`."""
+        # While one is in flight, its Ack may make room.
         return self.skips.is_needed(waiting=self._outbox.only_waits)
 
     def _begin(self, message: OutgoingMessage, now: float) -> None:
@@ -110,7 +110,7 @@ class ReliableSender(SenderParts):
     def _probe(self, now: float) -> Iterator[bytes]:
         """Ask a receiver that had no room, with the oldest message."""
         if self.room.unanswered >= self._options.max_tries:
-            self._reopen(now)  # it says nothing any more: from here on tries count
+            self._reopen(now)  # it no longer answers: from here on tries count
             return
         message = self._outbox.oldest_for_readers or self._begin_paused(now)
         self.room.note_probe(now)
@@ -172,12 +172,12 @@ class ReliableSender(SenderParts):
         return self._finish(message, SendStatus.DELIVERED, now)
 
     def awaits_report(self, sequence: int) -> bool:
-        """Whether fragments of this message are under way, so that its receiver may report."""
+        """Whether fragments of this message are in flight, so that its receiver may report."""
         message = self._outbox.find(sequence)
         return message is not None and message.transfer is not None and message.attempts > 0
 
     def handle_fragment_ack(self, ack: FragmentAck, now: float) -> Finished | None:
-        """A receiver reports on a transfer; the message if that ends it."""
+        """A receiver reports on a transfer; returns the message if that completes it."""
         message = self._outbox.find(ack.sequence)
         if message is None or message.transfer is None or message.attempts == 0:
             return None
@@ -196,10 +196,10 @@ class ReliableSender(SenderParts):
         return None
 
     def handle_receive_window(self, number: int, room_bytes: int, now: float) -> None:
-        """The receiver says how many bytes of this node's its readers have room for.
+        """The receiver says how much room its readers have for this node.
 
         Args:
-            number: Of the update; it counts up.
+            number: The number of the update; it counts up.
             room_bytes: 0 when there is none.
             now: The time, seconds.
         """
@@ -213,7 +213,7 @@ class ReliableSender(SenderParts):
             self._transfers.resume(now)
 
     def _pause(self, now: float) -> None:
-        """What is under way was refused, or will be: none of that is a lost try."""
+        """What is in flight was or will be refused: none of it counts as a failed try."""
         refused: list[OutgoingMessage] = []
         for message in self._outbox.left:
             if not message.for_reader:
@@ -229,14 +229,14 @@ class ReliableSender(SenderParts):
 
     def _note_answer(self, message: OutgoingMessage, now: float) -> None:
         if message.for_reader and self.room.paused and self.room.unanswered:
-            self._reopen(now)  # what it was asked with found room
+            self._reopen(now)  # the message that probed it found room
 
     def _reopen(self, now: float) -> None:
         self.room.open(None)
         self._transfers.resume(now)
 
     def renew(self, now: float) -> None:
-        """A new session with the same node begins: what it has not acknowledged is sent again."""
+        """A new session with the same node begins: unacknowledged messages are sent again."""
         self.room.reset()
         self.skips.reset()
         self.expire(now)
@@ -246,24 +246,21 @@ class ReliableSender(SenderParts):
                 self._transfers.restart(message)
 
     def begin_at(self, sequence: int) -> None:
-        """The session begins with a handshake message that has its number already.
-
-        Whoever has taken that knows no earlier numbers: what has left before, and goes on in this
-        session, is numbered anew.
-        """
+        """The session begins with a handshake message that already has its number. A peer that
+        accepted it knows no earlier numbers: messages that have left and continue in this
+        session are renumbered."""
         self.numbering.begin_at(sequence)
         self._outbox.renumber(self.numbering)
         for message in self._outbox.left:
             self._transfers.renumber(message)
 
     def leave_path(self, *, still_arrives: bool) -> None:
-        """Datagrams go another way from now on.
-
-        What was learnt of the last one is not held against the new one (RFC 9000, section 9.4).
+        """Datagrams take another path from now on, which starts without what was learnt about the
+        previous one (RFC 9000, section 9.4).
 
         Args:
-            still_arrives: Whether what is under way may be received yet; else it counts as overdue,
-                as by `expire`, at the next chance.
+            still_arrives: Whether what is in flight may still arrive; otherwise it counts as
+                overdue, as in `expire`, at the next opportunity.
         """
         self.path.reset()
         self._has_left_path = True
@@ -282,7 +279,7 @@ class ReliableSender(SenderParts):
         self.path.reset()
 
     def expire(self, now: float) -> None:
-        """Count everything that is under way as overdue: the way that it went is gone."""
+        """Count everything in flight as overdue: its path is gone."""
         self._begin_path(now)
         for message in self._outbox.left:
             message.excused = message.attempts - 1
@@ -291,12 +288,13 @@ class ReliableSender(SenderParts):
                 self._set_deadline(message, 0.0, now)
 
     def is_overdue(self, now: float) -> bool:
-        """Whether `handle_timeout` will find something that was not acknowledged in time."""
+        """Whether `handle_timeout` will find a message that was not acknowledged in time."""
         due = self._deadlines.earliest()
         return due is not None and due <= now
 
     def handle_timeout(self, now: float) -> list[Finished]:
-        """Give up what has had all its tries; let the others be sent again by `to_send`."""
+        """Give up messages that have had all their tries; have the others sent again by
+        `to_send`."""
         self._settle_path(now)
         self.path.handle_timeout(now)
         self._resend.expire(now)
@@ -317,7 +315,7 @@ class ReliableSender(SenderParts):
         return finished
 
     def _give_up_waiting(self, now: float) -> list[Finished]:
-        # They have no numbers, and can have none that the peer would take.
+        # They have no numbers, and cannot get any that the peer would accept.
         reason = "the peer no longer acknowledges anything"
         waiting = [message for message in self._outbox.messages if message.attempts == 0]
         return [self._finish(message, SendStatus.TIMED_OUT, now, reason) for message in waiting]
@@ -347,14 +345,14 @@ class ReliableSender(SenderParts):
         return message.data
 
     def cancel(self, token: int, now: float, reason: str) -> Finished | None:
-        """Stop trying to deliver the message of `token`."""
+        """Stop trying to deliver the message with `token`."""
         message = self._outbox.with_token(token)
         if message is None:
             return None
         return self._finish(message, SendStatus.TIMED_OUT, now, reason)
 
     def fail_all(self, reason: str, now: float) -> list[Finished]:
-        """Give everything up: the session is over."""
+        """Give up everything: the session is over."""
         finished = [
             self._finish(message, SendStatus.FAILED, now, reason)
             for message in self._outbox.messages

@@ -9,7 +9,7 @@ from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.rtt import RttEstimator
 
 PAUSE_S: Final = 1.0
-"""Between two announcements that somebody else's datagrams made necessary, at least."""
+"""The least time between two announcements that forged datagrams made necessary."""
 
 
 class Skips:
@@ -54,12 +54,12 @@ class Skips:
 
     @property
     def is_as_new(self) -> bool:
-        """Whether nothing was ever to be announced."""
+        """Whether there was never anything to announce."""
         return not (self._count or self._wanted)
 
     def handle_foreign_number(self, now: float) -> None:
-        """The receiver acknowledges a number that was never used: somebody forges messages of
-        this side, and the receiver's window has moved with them."""
+        """The receiver acknowledges a number that was never used: somebody forges this side's
+        messages, and the receiver's window has moved with them."""
         if self._numbering.bounded and now - self._last_began >= PAUSE_S:
             self._wanted = True
 
@@ -73,7 +73,7 @@ class Skips:
         return self._count + 1
 
     def begin(self, message_id: str, data: bytes, now: float) -> None:
-        """An announcement of the next number was written; it is due at once."""
+        """An announcement with the next number was written; it is due at once."""
         self._wanted = False
         self._count += 1
         self._message_id, self._data = message_id, data
@@ -98,7 +98,7 @@ class Skips:
         return True
 
     def has_failed(self, now: float) -> bool:
-        """Whether nobody acknowledged it, however often it was sent; asked once."""
+        """Whether no try of it was acknowledged; reported once."""
         failed = bool(self._message_id) and self._tries >= self._max_tries and self._due_at <= now
         if failed:
             self._message_id = ""

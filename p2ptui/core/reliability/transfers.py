@@ -13,13 +13,15 @@ from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.wire.frames import FragmentAck
 
 _REORDER_FRACTION: Final = 0.25
-"""Of a round trip: how much later a datagram may arrive than its successors (RFC 8985, 6.2)."""
+"""How much later a datagram may arrive than its successors, as a fraction of a round trip (RFC
+8985, section 6.2)."""
 
 _BUSY_PAUSE_S: Final = 1.0
-"""A message for which the receiver has no memory is tried again after this, at most."""
+"""A message that the receiver has no memory for is tried again after at most this time."""
 
 _TRIES_FACTOR: Final = 2
-"""A transfer without any progress gets this many times `max_tries` timeouts: much is at stake."""
+"""A transfer without any progress gets this many times `max_tries` timeouts, since more is lost
+with it."""
 
 
 class Transfers:
@@ -62,7 +64,7 @@ class Transfers:
         self.retransmissions = 0
 
     def open(self, message: OutgoingMessage) -> None:
-        """A large message that waits first, and has its number, is under way from now on."""
+        """The first waiting large message, which has its number, is in flight from now on."""
         message.transfer = self._new_transfer(message)
         self._outbox.lane(message).large.begin(message)
 
@@ -70,7 +72,7 @@ class Transfers:
         return OutgoingTransfer(message.sequence, message.data, self._path.size_bytes)
 
     def renumber(self, message: OutgoingMessage) -> None:
-        """A message under way has another number: it is cut anew."""
+        """A message in flight has another number: it is cut anew."""
         if message.transfer is not None:
             self._window.release(message.transfer.bytes_in_flight)
             message.transfer = self._new_transfer(message)
@@ -81,7 +83,7 @@ class Transfers:
             message.transfer = message.transfer.afresh()
 
     def fit(self, message: OutgoingMessage, now: float) -> None:
-        """A message under way is too large, or its fragments are: it goes on in smaller ones."""
+        """A message in flight or its fragments are too large: continue in smaller ones."""
         transfer = message.transfer
         if transfer is None:
             message.transfer = self._new_transfer(message)
@@ -90,7 +92,7 @@ class Transfers:
             message.transfer = transfer.recut(
                 self._path.size_bytes, named=self._path.grows, deaf_until=now + self._rtt.rto()
             )
-        # What was lost on the way says nothing of the new ones.
+        # Earlier losses say nothing about the new ones.
         message.excused, message.stalled = message.attempts, 0
         self._set_deadline(message, self._rtt.rto(), now)
 
@@ -126,7 +128,7 @@ class Transfers:
                 clean = True
                 self._rtt.observe(elapsed)
             if sent_once or elapsed >= (self._rtt.minimum or 0.0):
-                # Else the report is of an earlier transmission (RFC 8985, section 6.2, step 2).
+                # Otherwise it reports an earlier transmission (RFC 8985, section 6.2, step 2).
                 newest = max(newest, sent_at)
         if message.stalled and not clean:
             self._rtt.hold(message.timeout_s)
@@ -138,7 +140,7 @@ class Transfers:
 
     def handle_busy(self, message: OutgoingMessage, now: float) -> None:
         """The receiver has no memory to assemble a message in."""
-        # It answers, so no try has failed; but to ask at once would be in vain.
+        # It answers, so no try has failed; but asking again at once would be in vain.
         message.stalled = 0
         message.refusals += 1
         if message.refusals > 1:
@@ -148,7 +150,7 @@ class Transfers:
     def handle_stall(
         self, message: OutgoingMessage, transfer: OutgoingTransfer, now: float
     ) -> bool:
-        """Nothing was reported in time; whether the message is given up."""
+        """Nothing was reported in time; returns whether the message is given up."""
         if not transfer.is_under_way and transfer.has_more:
             return False  # small messages had the window; the next fragment sets a deadline
         message.stalled += 1
@@ -159,19 +161,19 @@ class Transfers:
             self.release(transfer, now)
         self._count_lost(transfer, transfer.detect_timeout(now - self._rtt.rto()), now)
         if transfer.is_complete:
-            # All has arrived but nobody said that the whole did: any fragment asks again.
+            # Everything has arrived, but completion was not reported: any fragment asks again.
             transfer.repeat_last()
             self.retransmissions += 1
         self._set_deadline(message, self._rtt.rto(message.stalled + 1), now)
         return False
 
     def release(self, transfer: OutgoingTransfer, now: float) -> None:
-        """What is under way was refused: it is to be sent again, and is no loss."""
+        """What is in flight was refused: it is sent again, and does not count as lost."""
         for index, _ in transfer.detect_timeout(now):
             self._window.release(transfer.size(index))
 
     def resume(self, now: float) -> None:
-        """There is room again: messages that have nothing to send ask for their last report."""
+        """There is room again: messages with nothing to send ask for their last report."""
         for message in self._outbox.left:
             if message.transfer is not None and not message.deadline:
                 if message.transfer.is_complete:

@@ -28,7 +28,7 @@ class Turns:
         self._numbering = numbering
         self._room = room
         self.overtaken = 0
-        """Small messages that have left since the last fragment did."""
+        """Small messages that have left since the last fragment."""
 
     @property
     def may_overtake(self) -> bool:
@@ -53,7 +53,7 @@ class Turns:
         return None
 
     def next_large(self) -> OutgoingMessage | None:
-        """The message of which a fragment may leave next, if there is one."""
+        """The message whose fragment may leave next, if there is one."""
         if not (self._outbox.for_readers.large.count or self._outbox.for_node.large.count):
             return None
         lanes = self._lanes()
@@ -73,8 +73,8 @@ class Turns:
         return self._room.admits(message.size_bytes, under_way)
 
     def may_begin(self) -> bool:
-        """Whether a message may leave that has not left yet."""
-        # Further ahead the receiver could not tell what is new.
+        """Whether a message that has not left yet may leave."""
+        # Further ahead the receiver could not recognise new messages.
         if self._numbering.is_exhausted:
             return False
         oldest = self._outbox.oldest

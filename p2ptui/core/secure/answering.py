@@ -35,11 +35,11 @@ MAX_PENDING: Final = 1024
 """Key exchanges that were answered and wait for their last message; the oldest makes room."""
 
 PENDING_S: Final = 10.0
-"""So long each may take."""
+"""How long each may take."""
 
 
 def _tell_nobody(_number: int) -> None:
-    """Nobody has asked to be told."""
+    """The default: does nothing."""
 
 
 class Answering:
@@ -55,7 +55,7 @@ class Answering:
         self._state = state
         self._seals = seals
         self.seating = Seating(state, sessions.lifecycle)
-        """Where who has shown its keys waits in a full house."""
+        """Where nodes that have proved their keys wait if the peer table is full."""
         self.on_forgotten: Callable[[int], None] = _tell_nobody
         """Called with the number of an exchange that leads to no session."""
         self._crossings = sessions.crossings
@@ -87,19 +87,19 @@ class Answering:
         earned: Purse,
         now: float,
     ) -> bool:
-        """A request for a handshake; whether it is dealt with here.
+        """A handshake request; returns whether it was handled here.
 
         Args:
             data: The datagram.
             address: Where it came from.
             message: The request.
-            peer: Who is there, if anybody is.
+            peer: The peer at that address, if any.
             earned: What it pays for.
             now: The time, seconds.
         """
         request = Request(data, address, message, earned)
         if peer is not None and message.id in peer.handshakes.requests:
-            # Who completes an exchange has its answer; who speaks in the open is answered again.
+            # A peer that completed an exchange has its answer; an open one is answered again.
             if peer.seal is not None:
                 self._state.counters.duplicates += 1
             return peer.seal is not None
@@ -117,7 +117,7 @@ class Answering:
         return True
 
     def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
-        """A request without an exchange changes nothing for who is secured."""
+        """A request without a key exchange changes nothing for a secured peer."""
         if peer is not None and peer.seal is not None:
             self._state.counters.drop("unsealed")
             return True
@@ -137,8 +137,8 @@ class Answering:
         return bool(words)
 
     def _is_crossed(self, peer: Peer | None, request: Request) -> bool:
-        """Whether this node asks the same node as well: of two requests that cross, that of the
-        smaller id makes the session."""
+        """Whether this node is asking the same node too: of two requests that cross, that of the
+        node with the smaller id makes the session."""
         if peer is None or not peer.initiated or peer.is_authenticated:
             return False
         return self._state.identity.id < request.claimed_id
@@ -184,13 +184,13 @@ class Answering:
         return True
 
     def _lack_of_room(self, request: Request, peer: Peer | None, now: float) -> str:
-        """Why there is no seat for who asks; empty if there may be one."""
+        """Why there is no place for the asking node; empty if there may be one."""
         is_known = peer is not None or self._state.peers.with_id(request.claimed_id)
         return "" if is_known else self.seating.lacks_room(request.address, now)
 
     def _number_for(self, request: Request) -> int:
-        """The number of an answer. Where this node asks the same one, it is that of its request:
-        then the other side's window is the same, whichever of the two makes the session."""
+        """The number of an answer. If this node is asking the same one, it is that of its request:
+        then the other side's window is the same whichever of the two makes the session."""
         state, address = self._state, request.address
         peer = state.peers.at(address)
         if peer is not None and peer.initiated and not peer.is_authenticated and not peer.resumes:
@@ -209,11 +209,11 @@ class Answering:
         note_answer(self._state, data, to, is_out=is_out)
 
     def awaits(self, number: int) -> bool:
-        """Whether an exchange is pending by that number: its frames may overtake message 3."""
+        """Whether an exchange with that number is pending: its frames may overtake message 3."""
         return number in self._pending
 
     def pending(self, number: int) -> Pending | None:
-        """The exchange that was answered by a session number."""
+        """The exchange that was answered with a session number."""
         return self._pending.get(number)
 
     def forget(self, number: int) -> None:

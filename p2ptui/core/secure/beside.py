@@ -20,17 +20,17 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.message import Envelope, MessageType
 
 ASKED_S: Final = 10.0
-"""So long a peer is asked for a new session, at most."""
+"""How long a peer is asked for a new session, at most."""
 
 
 @dataclass(slots=True, eq=False)
 class _Asked:
     opened: int
-    """How many frames had opened when the question came up."""
+    """How many frames had opened when the question arose."""
     deadline: float
     why: str
     joined_at: float
-    """When the session began that goes on meanwhile."""
+    """When the session that goes on meanwhile began."""
     greeting: Greeting | None = None
 
 
@@ -59,14 +59,14 @@ class Beside:
     def ask(
         self, peer: Peer, why: str, now: float, after_s: float = 0.0, *, is_overdue: bool = False
     ) -> bool:
-        """Ask a peer for a new session; whether there is room for that.
+        """Ask a peer for a new session; returns whether there is room for that.
 
         Args:
-            peer: Which; of a secured one nothing is asked once a sealed frame opens.
+            peer: The peer; a secured one is no longer asked once a sealed frame opens.
             why: What the user is told when the new session begins.
             now: The time, seconds.
-            after_s: So long a sealed frame is waited for first, seconds.
-            is_overdue: Whether it is asked though sealed frames open.
+            after_s: How long to wait for a sealed frame first, seconds.
+            is_overdue: Whether it is asked even if sealed frames open.
         """
         opened = 0 if peer.seal is None else peer.seal.session.current.opened
         if is_overdue:
@@ -84,7 +84,7 @@ class Beside:
         if self._asked.get(peer) is not asked or self._state.closing:
             return
         if peer.has_begun_anew(asked.joined_at) and now < asked.deadline:
-            # Until then it is known, so that its answer is not taken for another one.
+            # It is remembered until then, so that its answer is not taken for another one.
             self._state.timers.schedule(asked.deadline, lambda at: self._try(peer, asked, at))
             return
         has_opened = peer.seal is not None and peer.seal.session.current.opened > asked.opened
@@ -104,7 +104,7 @@ class Beside:
         self._state.timers.schedule(now + RETRY_INTERVAL_S, lambda at: self._try(peer, asked, at))
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """An answer in the clear from where a peer is; whether it was asked for here."""
+        """An answer in the clear from a peer's address; returns whether it was requested here."""
         asked = self._asked.get(peer)
         greeting = None if asked is None else asked.greeting
         if asked is None or greeting is None or message.ack_for is None:

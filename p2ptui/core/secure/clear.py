@@ -40,7 +40,8 @@ class Clear:
         self._lifecycle = sessions.lifecycle
         self._handshake = sessions.handshake
         self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
-        """Take answers to requests that left beside a session; whether it was one."""
+        """Handlers of answers to requests sent beside a session; each returns whether it was
+        one."""
 
     def takes(
         self,
@@ -52,15 +53,15 @@ class Clear:
         *,
         is_sealed: bool,
     ) -> bool:
-        """Whether a message is dealt with, and goes no further.
+        """Whether a message was handled, and goes no further.
 
         Args:
-            data: Its datagram.
+            data: The datagram.
             address: Where it came from.
             message: The message.
-            peer: Who is there, if anybody is.
+            peer: The peer at that address, if any.
             now: The time, seconds.
-            is_sealed: Whether it came under the seal of that one.
+            is_sealed: Whether it came under that peer's seal.
         """
         kind = message.message_type
         if is_sealed:
@@ -93,7 +94,7 @@ class Clear:
         return any(take(peer, message, now) for take in self.on_answer)
 
     def _is_refused(self, peer: Peer, message: Envelope, now: float) -> bool:
-        """Whether the other side refuses the last message of a key exchange, and nobody else."""
+        """Whether it is really the other side that refuses the last message of a key exchange."""
         seal = peer.seal
         if seal is None or not seal.refusal or seal.session.is_confirmed:
             return False

@@ -22,20 +22,20 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import as_received, decode_finish
 
 MAX_TRIES: Final = 1024
-"""Last messages that are read for one exchange. All but one are forged by somebody who has seen its
-answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
+"""Last messages that are examined for one exchange. All but one are forged by somebody who has seen
+its answer; one whose first half is genuine costs a key exchange, any other next to nothing."""
 DOUBTED_S: Final = 0.8
-"""So long after a last message that does not open a true one is waited for: somebody who sees it on
-the path can be quicker, with its end altered. By then it was sent three times."""
+"""How long a genuine last message is awaited after one that does not open: an attacker who sees it
+on the path can send an altered copy faster. By then it has been sent three times."""
 
 AskBefore: TypeAlias = Callable[
     [Peer, Callable[[float], None], Callable[[str, float], None], float], None
 ]
-"""Asks a peer whether it is there still; then lets somebody else in, or refuses that, at a time."""
+"""Asks a peer whether it is still there; then admits or refuses another node, at a given time."""
 
 
 def _tell_nobody(_number: int, _now: float) -> None:
-    """Nobody has asked to be told."""
+    """The default: does nothing."""
 
 
 class Completing:
@@ -69,9 +69,9 @@ class Completing:
         self._newcomers = sessions.newcomers
 
     def take_message_3(self, frame: bytes, address: Address, now: float) -> None:
-        """The last message of a key exchange, wherever it comes from: who sends it has read the
-        answer, where that went, and may have found a better way since. The session begins where
-        the answer went."""
+        """The last message of a key exchange, wherever it comes from: its sender has read the
+        answer at the address that it was sent to, and may have found a better path since. The
+        session begins at that address."""
         message = decode_message_3(frame)
         if message is None:
             self._state.counters.drop("malformed")
@@ -86,19 +86,19 @@ class Completing:
         elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
-            # Wherever it comes from, who has made it was sent the answer at that address: there
-            # the session begins, and follows if its other end is elsewhere by now.
+            # Wherever it comes from, its maker was sent the answer at that address: the session
+            # begins there, and follows if its other end is elsewhere by now.
             pending.tries += 1
             self._state.trace_from(address, "", SealFrame.FINISH, frame)
             pending.last = self._state.gate.earned_by(len(frame), address)
             if pending.refused:
-                # Its sender may have heard that, and has given up: no other answer is true now.
+                # Its sender may have been told so and given up: no other answer is right now.
                 self._refusals.refuse_end(pending, pending.refused, now)
             else:
                 self._complete(message.session, pending, message.message, now)
 
     def _take_again(self, number: int) -> None:
-        """One that was taken before: its sender has heard nothing yet."""
+        """A message that was handled before: its sender has heard nothing yet."""
         peer = self._seals.peer_of(number)
         if peer is None or peer.seal is None:
             self._state.counters.drop("exchange_unknown")
@@ -145,13 +145,15 @@ class Completing:
             self._seating.begin(number, address, pending.asked_at, settle, refuse, now)
 
     def _end_doubted(self, number: int, pending: Pending, reason: str, now: float) -> None:
-        """A last message did not open, and no true one has followed: it is by another key."""
+        """A last message did not open, and no genuine one has followed: it was made with another
+        key."""
         is_open = self._answering.pending(number) is pending
         if is_open and not (pending.is_held or pending.refused or self._state.closing):
             self._refusals.refuse_end(pending, reason, now)
 
     def _settle(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
-        """Let in who has a seat, or needs none; first asking who may have come to its address."""
+        """Admit a node that has a place, or needs none; first ask the peer that may be at its
+        address."""
         proof, before = arrival.proof, self._state.peers.at(arrival.address)
         seal = before.seal if before is not None and before.is_authenticated else None
         if before is None or seal is None or proof is None or seal.keys == proof.keys:
@@ -171,8 +173,8 @@ class Completing:
         self._refusals.refuse_end(pending, words, now)
 
     def _doubt(self, arrival: Arrival, now: float) -> str:
-        """What speaks against who has shown its keys, as the name of a rule or in words; empty if
-        nothing does."""
+        """What speaks against a node that has proved its keys, as the name of a rule or in words;
+        empty if nothing does."""
         node_id, proof = arrival.info.id, arrival.proof
         assert proof is not None
         unix, by_key = self._state.unix(now), proof.by_network_key
@@ -183,7 +185,7 @@ class Completing:
         state = self._state
         peer = state.peers.at(arrival.address)
         if peer is not None and relayed_node(arrival.address) and peer.address != arrival.address:
-            # A relayed node may come by another server than the one in its address.
+            # A relayed node may come through another server than the one in its address.
             arrival = replace(arrival, address=peer.address, came_by=arrival.address)
         owner = state.peers.with_id(arrival.info.id)
         if owner is not None and (
@@ -194,7 +196,7 @@ class Completing:
         self._newcomers.let_in(arrival, pending.told, now, is_proved=True)
 
     def _is_way_to(self, owner: Peer, arrival: Arrival, now: float) -> bool:
-        """Whether a node that has shown its keys has just begun a session by another way."""
+        """Whether a node that has proved its keys has just begun a session on another path."""
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False
@@ -207,9 +209,8 @@ class Completing:
         return peers.add_alias(owner, address, Standing.ANSWERED)
 
     def _have_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> bool:
-        """Whether a node has asked for a session where it has one, and did not know of that yet:
-        this node has asked for it, and the other one had asked before it said anything in it.
-        """
+        """Whether a node with a session has asked for one without knowing about it yet: this node
+        has asked for the session, and the other one had asked before it sent anything in it."""
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False
@@ -219,12 +220,13 @@ class Completing:
         return is_unknown and self._seals.has_crossed(seal, proof, now)
 
     def _join_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> None:
-        """Two nodes asked each other: one session, and both its keys open."""
+        """Two nodes asked each other: that makes one session, and the keys of both exchanges
+        open."""
         proof, number, told = arrival.proof, arrival.message.sequence_number, pending.told
         assert proof is not None
         assert owner.seal is not None
         if not self._seals.has_lost(owner.seal, proof, now):
-            # The other one may never hear of this node's own request: it knows its own, and the
+            # The other one may never receive this node's own request: it knows its own, and the
             # answer to that.
             owner.handshakes.hear(arrival.message.id)
             if told.sequence is not None:

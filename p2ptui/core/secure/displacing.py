@@ -20,8 +20,8 @@ from p2ptui.core.state import NodeState
 
 PINGS: Final = 6
 PAUSE_S: Final = 0.2
-"""Six Pings over 1.2 s: at 20 % loss each way one in 450 that is alive leaves all unanswered, at
-5 % none. Who asks waits for 2 s at least."""
+"""Six Pings over 1.2 s: at 20 % loss each way one live peer in 450 leaves all of them unanswered,
+at 5 % none. The asking node waits for at least 2 s."""
 
 WORDS: Final = "another node, which is still there, has a session from the same address"
 
@@ -58,16 +58,16 @@ class Displacing:
         refuse: Callable[[str, float], None],
         now: float,
     ) -> None:
-        """Somebody else would have the address of a secured peer.
+        """Another node claims the address of a secured peer.
 
         Args:
             before: The peer.
-            let_in: Lets the other one in, at a time: the peer has gone.
+            let_in: Admits the other node, at a given time: the peer has left.
             refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
         if before in self._asked:
-            refuse(WORDS, now)  # one at a time; who is let in is asked in its turn
+            refuse(WORDS, now)  # one at a time; the admitted one is asked in its turn
             return
         asked = _Asked(now, let_in, refuse)
         if self._asked.put(before, asked):
@@ -84,12 +84,12 @@ class Displacing:
             asked.let_in(now)
         else:
             asked.times += 1
-            # Bounded: one newcomer at a time, which has shown that it receives at this address.
+            # Bounded: one newcomer at a time, which has proved that it receives at this address.
             self._delivery.send_ping(before, Reason.OWNER_CHECK, now)
             self._state.timers.schedule(now + PAUSE_S, lambda at: self._ask(before, asked, at))
 
     def _handle_left(self, before: Peer, now: float) -> None:
         asked = self._asked.pop(before)
         if asked is not None and not self._state.closing:
-            # Not from within what ends the session before.
+            # Not from within the code that ends the previous session.
             self._state.timers.schedule(now, asked.let_in)

@@ -17,17 +17,18 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
 MAX_EARLY: Final = 256
-"""Key exchanges for whose end frames wait; the oldest makes room."""
+"""Key exchanges with waiting frames; the oldest makes room."""
 
 MAX_EARLY_OF_ONE: Final = 4
 """Frames that wait for one of them."""
 
 LONGEST_EARLY: Final = 1500
-"""Bytes of each: those of an Ethernet frame."""
+"""Most bytes of each: those of an Ethernet frame."""
 
 WAITS_S: Final = 0.2
-"""For so long a frame is worth an answer. The last message of an exchange that is later was lost:
-it is repeated after 0.25 s, and what waited for that would tell a round trip that is too long."""
+"""How long a frame is worth an answer. If the last message of an exchange is later than this, it
+was lost: it is repeated after 0.25 s, and a frame that waited for that would report too long a
+round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ class Early:
             BoundedTable(MAX_EARLY, full="early_frames_forgotten", shares=state.tables.shares),
         )
         self.take: Callable[[bytes, Address, float], None] = lambda *_: None
-        """Takes a sealed frame, with where it came from, that was counted and paid for before."""
+        """Handles a sealed frame, given its source, that was counted and paid for before."""
 
     def hold(self, number: int, frame: bytes, address: Address, now: float) -> bool:
-        """Keep a frame for a session that may begin; whether there is room.
+        """Keep a frame for a session that may begin; returns whether there is room.
 
         Args:
             number: The number of the session.
@@ -68,14 +69,15 @@ class Early:
         return self._held.put(number, (*held, _Held(bytes(frame), address, now)), address=address)
 
     def release(self, number: int, now: float) -> None:
-        """The session has begun: what waits for it is taken, in the order in which it came."""
+        """The session has begun: its waiting frames are handled in the order in which they
+        arrived."""
         for held in self._held.pop(number) or ():
             if now > held.came_at + WAITS_S:
                 self._state.counters.drop("seal_unknown_session")
                 continue
-            # Not from within what begins the session.
+            # Not from within the code that begins the session.
             self._state.timers.schedule(now, partial(self.take, held.frame, held.address))
 
     def forget(self, number: int) -> None:
-        """There will be no such session."""
+        """The session will not begin."""
         self._held.pop(number)

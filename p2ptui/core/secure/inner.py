@@ -25,13 +25,14 @@ MOVED: Final = 0xE9
 SEEN: Final = 0xEA
 
 OF_PATHS: Final = frozenset((PATH_CHALLENGE, PATH_RESPONSE, MOVED, SEEN))
-"""What is said of ways only: who passes this on need not carry anything else."""
+"""Frames that concern paths only: an attacker that forwards these need not forward anything
+else."""
 
 NONCE_BYTES: Final = 8
 
 MOVED_PADDING: Final = bytes(7)
 
 LONGEST_ADDRESS: Final = 47
-"""An IPv6 address in brackets with its port; one of an interface is told to nobody."""
+"""An IPv6 address in brackets with its port; one with an interface is never sent."""
 
 FIRST: Final = frozenset(range(PATH_CHALLENGE, SEEN + 1))

@@ -49,8 +49,8 @@ class Inside:
         """The newest frame of a peer came from another address than the one in use.
 
         Args:
-            inner: What was in it.
-            owner: Whose it is, beyond doubt.
+            inner: The content of the frame.
+            owner: The peer that sealed it, without doubt.
             address: Where it came from.
             earned: What the datagram pays for.
             now: The time, seconds.
@@ -61,7 +61,7 @@ class Inside:
         """A frame with a peer's number came a second time.
 
         Args:
-            owner: Whose number.
+            owner: The peer with that number.
             address: Where it came from.
             size: Its bytes.
             now: The time, seconds.
@@ -69,11 +69,11 @@ class Inside:
         self.roaming.note_copy(owner, address, size, now)
 
     def take(self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float) -> None:
-        """Take one of the frames in `inner`.
+        """Handle one of the frames in `inner`.
 
         Args:
             inner: The frame.
-            owner: Whose it is, beyond doubt.
+            owner: The peer that sealed it, without doubt.
             address: Where it came from.
             earned: What its datagram pays for.
             now: The time, seconds.

@@ -17,7 +17,8 @@ MAX_RATED: Final = 1024
 """Addresses whose key exchanges are counted under load; the oldest makes room."""
 
 RATED_S: Final = 10.0
-"""So long after its first one: by then an address has its whole share again, or is counted anew."""
+"""How long an address is counted after its first one: by then it has its whole share again, or is
+counted anew."""
 
 
 class Load:
@@ -37,8 +38,8 @@ class Load:
         )
 
     def admits(self, request: Request, exchange: str, now: float) -> bool:
-        """Whether a key is used for a request: under load only if it brings a token. Without one
-        whoever asks is told to come again with it.
+        """Whether a key is used for a request: under load only if it carries a token. Otherwise the
+        asking node is told to repeat it with one.
 
         Args:
             request: The request.
@@ -52,17 +53,17 @@ class Load:
         try:
             is_good = self._tokens.is_good(token, where, ephemeral_of(exchange), now)
         except SecureError:
-            return True  # it is refused as what it is
+            return True  # it is refused for what it is
         if not is_good:
             self._ask_again(request, exchange, now)
         elif self._has_share(request.address, now):
             return True
         else:
-            self._state.counters.drop("exchange_rate")  # who is there repeats it
+            self._state.counters.drop("exchange_rate")  # a live node repeats it
         return False
 
     def _has_share(self, address: Address, now: float) -> bool:
-        """Whether an address has not had its share of key exchanges."""
+        """Whether an address has not used up its share of key exchanges."""
         place = visible_address(address)
         owner: Hashable = owners_at(place[0])[0] or place
         self._rates.expire(now)
@@ -73,7 +74,7 @@ class Load:
         return rate.take(now)
 
     def _ask_again(self, request: Request, exchange: str, now: float) -> None:
-        """Have whoever asks come again with a token; see `admits`."""
+        """Have the asking node repeat its request with a token; see `admits`."""
         state, address = self._state, request.address
         state.counters.drop("exchange_postponed")
         token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)

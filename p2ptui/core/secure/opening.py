@@ -55,7 +55,7 @@ class Opening:
         """Takes frames that are sent under seal only."""
         self.early = early
         """Keeps frames whose session has not begun."""
-        self._note_in_use = inside.roaming.note_in_use  # of nearly each frame: saves a call
+        self._note_in_use = inside.roaming.note_in_use  # for nearly every frame: saves a call
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float
@@ -65,7 +65,7 @@ class Opening:
         Args:
             data: The datagram.
             address: Where it came from.
-            peer: Who is there, if anybody is.
+            peer: The peer at that address, if any.
             now: The time, seconds.
 
         Returns:
@@ -100,7 +100,7 @@ class Opening:
         if peer is not owner or address != owner.sends_to:
             earned = None
             if session.is_newest(data):
-                # One purse for all that this datagram draws.
+                # One purse for everything that this datagram causes to be sent.
                 earned = self._state.gate.earned_by(len(data), address)
                 self.inside.note_place(inner, owner, address, earned, now)
             return self._pass_on(inner, len(data), owner, address, earned, now)
@@ -112,7 +112,7 @@ class Opening:
         return self._pass_on(inner, len(data), owner, address, None, now)
 
     def _note_new_keys(self, owner: Peer, seal: Seal, before: Transport, now: float) -> None:
-        """The first frame by the keys that came last has opened."""
+        """The first frame with the newest keys has opened."""
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
         if seal.on_first is not None:
@@ -128,7 +128,8 @@ class Opening:
         earned: Purse | None,
         now: float,
     ) -> tuple[bytes, Peer] | None:
-        """Hand over what is sent under seal only; anything else is for the caller of `receive`."""
+        """Pass on frames that are sent only under seal; all others are for the caller of
+        `receive`."""
         if not inner or inner[0] not in INNER:
             return inner, owner
         if earned is None:
@@ -137,8 +138,8 @@ class Opening:
         return None
 
     def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
-        """Keep a frame for a session that is about to begin; otherwise tell whoever sent it that
-        this node does not know the session any more."""
+        """Keep a frame for a session that is about to begin; otherwise tell its sender that this
+        node no longer knows the session."""
         is_awaited = self._answering.awaits(number)
         if is_awaited and self.early.hold(number, data, address, now):
             return

@@ -18,16 +18,16 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, parse_ip_address
 
 TOLD_AT_ONCE: Final = 64
-"""Peers; a server with thousands tells the others after them."""
+"""Peers told at once; a server with thousands tells the others afterwards."""
 
 GROUP: Final = 32
 GROUP_PAUSE_S: Final = 0.02
-"""So many at a time, so long after each other."""
+"""The pause between groups of that size."""
 
 FIRST_PAUSE_S: Final = 0.1
 PAUSE_GROWTH: Final = 1.6
 TRIES: Final = 5
-"""Within a second; then there is as long again as between the last two."""
+"""Tries within a second; afterwards the pause is as long as between the last two."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,18 +55,18 @@ class OwnMoves:
         self.on_confirmed: list[Callable[[Peer, float], None]] = []
         """Called with each peer that answers, and the time."""
         self.on_unanswered: Callable[[Peer, float, str], None] = lambda *_: None
-        """Called with each peer that does not, the time, and why it was told."""
+        """Called with each peer that does not answer, the time, and why it was told."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def is_awaited(self, peer: Peer) -> bool:
-        """Whether a peer was told, and has not answered yet."""
+        """Whether a peer was told and has not answered yet."""
         return peer in self._told
 
     def begin(self, peers: Iterable[Peer], now: float, reason: str) -> None:
         """Tell peers, the first ones at once.
 
         Args:
-            peers: Those with a secured session, each at an address of its own.
+            peers: Peers with a secured session, each at an address of its own.
             now: The time, seconds.
             reason: Why, in one line.
         """
@@ -93,12 +93,13 @@ class OwnMoves:
         frame = bytes((MOVED,)) + told.nonce + MOVED_PADDING
         gate.send_to(peer, frame, gate.grant(Reason.OWN_PLAN, to, now, peer.purse))
         if told.tries == 1:
-            self._state.peers.note_own_move(peer)  # behind it: so it is known for what it is
+            self._state.peers.note_own_move(peer)  # after it: so it is recognised
         self._state.timers.schedule(now + told.pause_s, partial(self._tell, peer, told))
         told.pause_s *= PAUSE_GROWTH
 
     def take_answer(self, peer: Peer, inner: bytes, now: float) -> bool:
-        """An answer to a challenge came under a peer's seal; whether that was one of these.
+        """An answer to a challenge came under a peer's seal; returns whether the challenge was one
+        of these.
 
         Args:
             peer: The peer.
@@ -120,10 +121,10 @@ class OwnMoves:
         return True
 
     def take_seen(self, peer: Peer, inner: bytes, now: float) -> None:
-        """A peer says where it sees this node now, which has not moved by itself.
+        """A peer says where it now sees this node, which has not moved by itself.
 
         Args:
-            peer: Whose seal it came under.
+            peer: The peer under whose seal it came.
             inner: The frame.
             now: The time, seconds.
         """

@@ -36,17 +36,18 @@ from p2ptui.wire.message import (
 )
 
 LONGEST_ANSWER: Final = 1200
-"""Bytes of an answer, which is never cut into fragments: those that pass everywhere."""
+"""Most bytes of an answer, which is never sent in fragments: a size that passes everywhere."""
 
 BROUGHT_BYTES: Final = RELAY_OVERHEAD + SECURED_OVERHEAD
-"""So much longer is an answer that a server brings, with which this node is secured."""
+"""How much longer an answer is if it comes through a server with which this node has a secured
+session."""
 
 
 _EXCHANGE: Final = b'"exchange"'
 _NO_OFFER: Final = ExchangeKey()
 
 _NO_EXCHANGE: Final = b'"exchange":""'
-"""Of a response, where message 2 goes."""
+"""The placeholder for message 2 in a response."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,18 +64,19 @@ class Pending:
     asked_at: float
     """When the request came, seconds."""
     is_blind: bool
-    """Whether nothing had come in a session with who asks by then: it may not know of one."""
+    """Whether nothing had arrived in a session with the asking node by then: it may not know about
+    one."""
     last: Purse
-    """What the latest datagram has earned that came for it."""
+    """What the latest datagram for it has earned."""
     tries: int = 0
     refused: str = ""
-    """Why its end was refused: it comes again and again, and is refused again, whatever it is."""
+    """Why its last message was refused: it is repeated, and refused again, whatever it contains."""
     final: bytes = b""
-    """The last message, when it is complete."""
+    """The last message, once it has arrived."""
     is_held: bool = False
-    """Whether it is complete, and waits for the peer that has the address, or for a seat."""
+    """Whether it is complete, and waits for the peer at its address, or for a place."""
     is_doubted: bool = False
-    """Whether a last message came that did not open, as by another network key."""
+    """Whether a last message came that did not open, as if made with another network key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +84,7 @@ class Request:
     """A request being examined; its content is decoded once, on demand."""
 
     data: bytes
-    """As it came."""
+    """The datagram as it came."""
     address: Address
     message: Envelope
     earned: Purse
@@ -136,17 +138,17 @@ def write_answer(
 
     Args:
         state: The shared state.
-        account: Who this node is.
-        request: What is answered.
-        responder: Has read it.
-        number: Of the session, on frames for this node.
-        sequence: Of the answer.
+        account: This node's account.
+        request: The request.
+        responder: The exchange that has read it.
+        number: The number of the session, for frames to this node.
+        sequence: The number of the answer.
         refusal: What a refusal of message 3 would name.
         now: The time, seconds.
-        is_choosy: Whether it depends on who asks if there is a session.
+        is_choosy: Whether admission depends on which node asks.
 
     Raises:
-        SecureError: The key of who asks shares no secret.
+        SecureError: The key of the asking node shares no secret.
     """
     response_id = state.ids.uuid()
     is_seen = relayed_node(request.address) is None
@@ -178,17 +180,17 @@ def write_answer(
 
 
 def _text_length(inside: bytes) -> int:
-    """Of message 2, as the characters that it is written in."""
+    """The length of message 2 as text."""
     return -(-4 * (len(inside) + MESSAGE_2_OVERHEAD) // 3)
 
 
 def write_retry(state: NodeState, request: Request, token: str, now: float) -> bytes:
-    """Write to who asks under load that it must come again with a token.
+    """Tell an asking node, under load, to repeat its request with a token.
 
     Args:
         state: The shared state.
-        request: What is answered.
-        token: For its address and its exchange.
+        request: The request.
+        token: The token for its address and its exchange.
         now: The time, seconds.
     """
     words = "too many handshakes at once: try again"
@@ -202,12 +204,12 @@ def write_no(
     payload: RetryPayload | RefusedExchangePayload | RefusedOfferPayload,
     now: float,
 ) -> bytes:
-    """Write a response without success, which says no more of this node.
+    """Write a negative response, which says nothing else about this node.
 
     Args:
         state: The shared state.
-        request: What is answered.
-        payload: What is said.
+        request: The request.
+        payload: The payload.
         now: The time, seconds.
     """
     envelope = Envelope(
@@ -227,7 +229,7 @@ def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> 
         state: The shared state.
         data: The answer.
         to: The destination.
-        is_out: Whether it leaves.
+        is_out: Whether it was sent.
     """
     if is_out:
         state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
@@ -236,12 +238,13 @@ def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> 
 
 
 def without_payload(message: Envelope) -> Envelope:
-    """A request as it is kept until the exchange is complete: what counts comes with that."""
+    """A request as it is kept until the exchange is complete: the relevant content comes with
+    that."""
     return shortened(message, NULL)
 
 
 def _may_name(data: bytes, key: bytes) -> bool:
-    """Whether a key may stand in a message: as it is, or in escapes. What has neither need not be
+    """Whether a key may appear in a message, literally or escaped. If not, the message need not be
     decoded to know that."""
     return data.find(key) >= 0 or data.find(b"\\") >= 0
 

@@ -24,7 +24,7 @@ from p2ptui.wire.message import Envelope, RefusedExchangePayload, RefusedOfferPa
 
 TOLD_PER_S: Final = 1.0
 TOLD_AT_ONCE: Final = 5.0
-"""Anybody may ask, in any name: a flood of requests must not become one of lines."""
+"""Anybody may ask, in any name: a flood of requests must not become a flood of log lines."""
 
 
 class Refusals:
@@ -41,23 +41,23 @@ class Refusals:
         self._bucket = TokenBucket(TOLD_PER_S, 0.0, TOLD_AT_ONCE)
 
     def refuse(self, request: Request, words: str, now: float, rule: str = "other") -> None:
-        """A request is refused, for a reason that is told in words, and counted by its rule."""
+        """Refuse a request for a reason in words, counted by its rule."""
         self._answers.refuse(
             request.address, request.message, request.earned, words, now, rule=rule
         )
 
     def refuse_open(self, request: Request, now: float) -> None:
-        """A request is refused since there is no key exchange in it."""
+        """Refuse a request because there is no key exchange in it."""
         self._tell(request.address, OPEN, now)
         self.refuse(request, RULES[OPEN].told, now, OPEN)
 
     def refuse_stripped(self, request: Request, now: float) -> None:
-        """A request is refused since a server must have taken the key exchange out of it."""
+        """Refuse a request because a server must have removed the key exchange from it."""
         self._state.counters.drop("stripped_exchange")
         self.refuse_offer(request, STRIPPED, now)
 
     def refuse_offer(self, request: Request, rule: str, now: float) -> None:
-        """A key exchange is refused by a rule; by another name it is merely counted."""
+        """Refuse a key exchange by a rule; a name that is no rule is merely counted."""
         state, address = self._state, request.address
         if rule not in RULES:
             state.counters.drop(rule)
@@ -69,17 +69,17 @@ class Refusals:
         note_answer(state, data, address, is_out=is_out)
 
     def refuse_end(self, pending: Pending, why: str, now: float, node_id: str = "") -> None:
-        """The last message of a key exchange is refused.
+        """Refuse the last message of a key exchange.
 
         Args:
             pending: The exchange.
             why: The name of a rule, or words.
             now: The time, seconds.
-            node_id: Who has sent it, where it has shown that.
+            node_id: The id of its sender, if it has proved that.
         """
         state, to = self._state, pending.address
         state.counters.refuse(why if why in RULES else "other")
-        if not pending.refused:  # it comes again and again
+        if not pending.refused:  # it is repeated again and again
             pending.refused = why
             self._tell(to, why, now, node_id)
         data = _write_refusal(state, pending, why, now)
@@ -95,7 +95,7 @@ class Refusals:
         note_answer(state, data, to, is_out=is_out)
 
     def _tell(self, address: Address, why: str, now: float, node_id: str = "") -> None:
-        """Tell the user, if it is for a rule, which is for the user to change."""
+        """Tell the user, if a rule applies, which the user could change."""
         rule = RULES.get(why)
         if rule is None:
             return
@@ -106,7 +106,7 @@ class Refusals:
 
 
 def _write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> bytes:
-    """Write to who has come so far why it is no peer, in a way that nobody else can.
+    """Tell a node that has come this far why it is no peer, in a way that nobody else can.
 
     Args:
         state: The shared state.
@@ -126,7 +126,7 @@ def _write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> 
 
 
 def _write_refused_offer(state: NodeState, request: Envelope, rule: str, now: float) -> bytes:
-    """Write to who offers a key exchange by which rule it is refused.
+    """Tell a node that offers a key exchange which rule refuses it.
 
     Args:
         state: The shared state.

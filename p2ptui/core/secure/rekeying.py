@@ -27,27 +27,27 @@ from p2ptui.secure import Initiator, Responder, SecureError, Transport
 from p2ptui.secure.exchange import is_first_to_rekey
 
 REPEAT_S: Final = 1.0
-"""From one message of the exchange to its repetition, if nothing came back."""
+"""How long after a message of the exchange it is repeated if nothing came back."""
 
 TRIES: Final = 10
 """Repetitions of one message; then the exchange begins anew."""
 
 LOOKS_S: Final = 4.0
-"""While new keys are due, and not there, it is looked so often whether to begin anew."""
+"""How often to check, while new keys are due but not there, whether to begin anew."""
 
 TOGETHER_S: Final = 0.25
-"""Those that are due within this are looked at together: a time for each takes memory."""
+"""Sessions due within this time are checked together: a timer for each takes memory."""
 
 OVERDUE_S: Final = 42.0
-"""New keys that have been due for so long, and asked for, should be there: somebody may be keeping
-back what asks for them. A new session is asked for beside this one."""
+"""New keys that have been due and requested for this long should be there: somebody may be
+withholding the requests. A new session is asked for beside this one."""
 
 LATER_S: Final = 8.0
-"""So much later the side of the larger id asks: the requests of the two would cross."""
+"""How much later the side with the larger id asks, so that the requests of the two do not cross."""
 
 REJECT_S: Final = 60.0
-"""Where none have come by then, the keys are used no more: the session ends. They are 15 minutes
-old, unless the machine slept."""
+"""If there are no new ones by then, the keys are no longer used: the session ends. They are 15
+minutes old, unless the machine slept."""
 
 RENEWED: Final = "new keys did not come in time; it has shown its keys once more"
 TOO_OLD: Final = (
@@ -55,12 +55,12 @@ TOO_OLD: Final = (
 )
 
 PAUSE_S: Final = 5.0
-"""So soon after one request of a peer no other one is answered: each costs a key exchange. An
-honest peer asks anew after all its tries."""
+"""The time after one request of a peer in which no other one is answered, since each costs a key
+exchange. An honest peer asks anew only after all its tries."""
 
 ANSWERS_READ: Final = 8
-"""So many answers to one request are read. One by its true sender is right at once, unless it is
-late and answers an earlier one."""
+"""How many answers to one request are examined. A genuine one is right at once, unless it is late
+and answers an earlier request."""
 
 _NUMBER_BYTES: Final = 4
 
@@ -71,7 +71,7 @@ class _Begun:
 
     initiator: Initiator
     message: bytes
-    """What is sent until something comes back: the first, or the third message."""
+    """The message that is repeated until something comes back: the first or the third."""
     transport: Transport | None = None
     tries: int = 0
     read: int = 0
@@ -86,11 +86,11 @@ class _Answered:
     """When it came, seconds."""
     answer: bytes = b""
     responder: Responder | None = None
-    """None once it has ended, one way or the other."""
+    """None once it has ended, with or without success."""
     number: int = -1
 
     def end(self) -> None:
-        """Nothing more is to come of it."""
+        """Nothing more will come of it."""
         self.answer, self.responder, self.number = b"", None, -1
 
 
@@ -121,7 +121,7 @@ class Rekeying:
         self._looks: BoundedTable[Peer, Timer] = state.tables.add(
             "rekeys", BoundedTable(state.most_peers, refuses=True)
         )
-        """When each secured peer is looked at: heartbeats may be rarer than new keys."""
+        """When each secured peer is checked: heartbeats may be rarer than new keys."""
         lifecycle.on_joined.append(self._plan)
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
@@ -148,7 +148,7 @@ class Rekeying:
                 self._plan(peer, now)
 
     def check(self, peer: Peer, now: float) -> None:
-        """A heartbeat, or the time: are new keys due, and is the time of those before over?"""
+        """A heartbeat or timer: are new keys due, and have the previous ones expired?"""
         seal = peer.seal
         if seal is None or not peer.is_authenticated:
             return
@@ -216,7 +216,7 @@ class Rekeying:
         begun = self._begun.get(peer)
         if begun is not None and begun.transport is None:
             if is_first_to_rekey(keys.identity.x_public, seal.keys.x_public):
-                return  # both have begun: this node's goes on
+                return  # both have begun: this node's exchange goes on
             self._begun.pop(peer)
         if answered is None or answered.request != inner:
             if answered is not None and now < answered.at + PAUSE_S:
@@ -264,9 +264,9 @@ class Rekeying:
         responder = None if answered is None else answered.responder
         if answered is None or responder is None or answered.number != number:
             if seal.session.current.local_number == number:
-                self._state.gate.send_to(peer, b"")  # it was lost, what showed the new keys
+                self._state.gate.send_to(peer, b"")  # the frame with the new keys was lost
             return
-        # It came under seal, so nobody else has spoiled it: there is one try.
+        # It came under seal, so nobody else has altered it: there is one try.
         answered.end()
         completed = responder.complete(inner[1 + _NUMBER_BYTES :], now)
         if completed.remote_static != seal.keys.x_public:

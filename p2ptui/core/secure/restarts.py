@@ -15,7 +15,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure.frames import decode_unknown_session
 
 PATIENCE_S: Final = 0.4
-"""So long nothing may open from a peer that is said not to know the session."""
+"""How long nothing may open from a peer that is said not to know the session."""
 
 REASON: Final = "it was restarted, and has shown its keys"
 
@@ -36,7 +36,7 @@ class Restarts:
         """Asks for the new session."""
 
     def hear(self, frame: bytes, peer: Peer | None, now: float) -> None:
-        """Somebody says that a session is unknown where a frame of this node's went."""
+        """Somebody says that the session of a frame that this node sent is unknown."""
         unknown = decode_unknown_session(frame)
         if unknown is None or peer is None or peer.seal is None or not peer.is_authenticated:
             self._state.counters.drop("unknown_session")

@@ -39,32 +39,32 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
 
 AGAIN_S: Final = 0.2
-"""Between two challenges of one address: one of them, or its answer, may be lost."""
+"""Between two challenges to one address: one of them, or its answer, may be lost."""
 
 SHORTEST_WAIT_S: Final = 0.1
 USUAL_WAIT_S: Final = 0.3
 LONGEST_WAIT_S: Final = 0.8
 WAIT_ROUND_TRIPS: Final = 2.5
-"""So long the address in use has for its answer."""
+"""How long the address in use has to answer."""
 
 VALID_S: Final = 5.0
-"""An answer to a challenge counts for so long: somebody may have kept it back."""
+"""How long an answer to a challenge counts: somebody may have held it back."""
 
 CHALLENGE_BYTES: Final = 38
 MOST_PAID: Final = 256
-"""Bytes that copies from an address pay for, and what a challenge takes."""
+"""Most bytes that copies from an address pay for, and the size of a challenge."""
 
 ASKED_S: Final = 1.0
-"""So long an answer counts of an address that is asked since nothing is acknowledged."""
+"""How long an answer counts from an address that is probed since nothing is acknowledged."""
 
 SEEN_AFTER_S: Final[tuple[float, ...]] = (0.0, 0.4, 1.2)
-"""A peer is told so often where it is seen now: nobody answers that."""
+"""When a peer is told where it is now seen, repeatedly, since that is not answered."""
 
 MAX_MOVES: Final = 4096
-"""New addresses of peers that are being asked."""
+"""New addresses of peers that are being probed."""
 
 MOVES_EACH: Final = 4
-"""Of one peer; the oldest makes room."""
+"""The same for one peer; the oldest makes room."""
 
 
 _Step: TypeAlias = Callable[[Peer, Address, Move, float], None]
@@ -92,9 +92,9 @@ class Roaming:
             ),
         )
         self.is_unheard: Callable[[Peer, float], bool] = lambda *_: False
-        """Whether what is sent to a peer is not acknowledged; the time is in seconds."""
+        """Whether datagrams to a peer are not acknowledged; the time is in seconds."""
         self.on_left_unheard: Callable[[Peer, float], None] = lambda *_: None
-        """Called with a peer whose session has moved for that, and the time."""
+        """Called with a peer whose session has moved for that reason, and the time."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     # What shows that a peer is elsewhere.
@@ -103,8 +103,8 @@ class Roaming:
         """The newest frame of a peer came from another address than the one in use.
 
         Args:
-            peer: Whose frame it is, beyond doubt.
-            inner: What is in it: it may say that its sender has moved.
+            peer: The peer that sealed the frame, without doubt.
+            inner: The content of the frame: it may say that its sender has moved.
             address: Where it came from.
             earned: What the datagram pays for.
             now: The time, seconds.
@@ -128,13 +128,12 @@ class Roaming:
         self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, earned)
 
     def note_copy(self, peer: Peer, address: Address, size: int, now: float) -> None:
-        """A frame came a second time.
-
-        From the address in use it shows that this carries what the peer says, if later than
-        another one. Elsewhere the peer may be: it is asked if nothing else helps.
+        """A frame came a second time. If from the address in use, that carries the peer's own
+        frames too, only later than another one. If from elsewhere, the peer may be there: the
+        address is probed if nothing else helps.
 
         Args:
-            peer: Whose number is on it; it was not opened.
+            peer: The peer with the number on it; it was not opened.
             address: Where it came from.
             size: Its bytes.
             now: The time, seconds.
@@ -152,7 +151,7 @@ class Roaming:
         move.paid_bytes = min(move.paid_bytes + AMPLIFICATION_LIMIT * size, MOST_PAID)
 
     def note_in_use(self, peer: Peer) -> None:
-        """A frame of a peer came from the address in use, and was more than an answer."""
+        """A frame of a peer, other than an answer, came from the address in use."""
         if self._moves:
             for key in self._moves.of_peer(peer):
                 self._moves[key].led = 0
@@ -180,7 +179,7 @@ class Roaming:
         return not move.rests or (move.leads(now) and not move.is_answered)
 
     def _is_relayed(self, peer: Peer, address: Address) -> bool:
-        """By way of which server it comes is settled elsewhere; that it does, is known here."""
+        """Which server relays it is decided elsewhere; that it is relayed is known here."""
         if relayed_node(address) is None:
             return False
         if relayed_node(address) == peer.node_id and relayed_node(peer.address):
@@ -188,8 +187,8 @@ class Roaming:
         return True
 
     def _may_follow(self, peer: Peer, address: Address) -> bool:
-        """Whether that it comes from there is news: of paths that were searched, and of other known
-        ways to a relayed peer, the search has the say."""
+        """Whether it is news that it comes from there: paths that were searched for, and other
+        known paths to a relayed peer, are up to the search."""
         if not peer.is_authenticated or address == peer.sends_to:
             return False
         is_known = self._state.peers.at(address) is peer
@@ -232,7 +231,7 @@ class Roaming:
     # Challenges, and their answers.
 
     def answer(self, peer: Peer, inner: bytes, address: Address, earned: Purse) -> None:
-        """A challenge came under a peer's seal: it is answered to where it came from.
+        """A challenge came under a peer's seal: it is answered to its source.
 
         Args:
             peer: The peer.
@@ -260,8 +259,8 @@ class Roaming:
             move = self._moves[key]
             if now >= move.until:
                 continue
-            # Each went to one address and nowhere else, wherever its answer comes from (RFC 9000,
-            # section 8.2.3): a copy of that may be sooner than itself.
+            # Each was sent to one address only, wherever its answer comes from (RFC 9000,
+            # section 8.2.3): a copy of the answer may arrive before the answer itself.
             if move.nonce == nonce:
                 move.is_answered = move.is_proved = True
                 self._judge(peer, key[1], move, now)
@@ -287,7 +286,7 @@ class Roaming:
     def _go(
         self, peer: Peer, address: Address, move: Move, now: float, *, is_unheard: bool
     ) -> None:
-        """Move the session; where it was, and where else the peer may be, is remembered."""
+        """Move the session; remember where it was, and where else the peer may be."""
         before, carried = peer.sends_to, not (is_unheard or move.leads(now))
         for key in self._moves.of_peer(peer):
             other = self._moves[key]
@@ -299,16 +298,16 @@ class Roaming:
                 left = Move.resting(now, carries=carried, is_proved=True)
                 self._moves.put((peer, before), left, peers=(peer,))
 
-    # Where what is sent is not acknowledged.
+    # Addresses where nothing is acknowledged.
 
     def has_others(self, peer: Peer) -> bool:
-        """Whether it is known where else a peer may be."""
+        """Whether other possible addresses of a peer are known."""
         return bool(self._moves) and any(
             self._moves[key].carries for key in self._moves.of_peer(peer)
         )
 
     def ask_others(self, peer: Peer, now: float) -> None:
-        """Ask all other addresses where a peer may be; those that answer are judged.
+        """Probe all other possible addresses of a peer; those that answer are judged.
 
         Args:
             peer: The peer.
@@ -323,7 +322,7 @@ class Roaming:
             self._ask_unpaid(peer, address, move, now)
 
     def _ask_unpaid(self, peer: Peer, address: Address, move: Move, now: float) -> None:
-        """Ask an address from which no datagram has just come that pays for it."""
+        """Probe an address from which no datagram has just come that pays for it."""
         if not move.is_proved:
             if move.paid_bytes < CHALLENGE_BYTES:
                 return
@@ -337,7 +336,7 @@ class Roaming:
         self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, grant)
 
     def judge_others(self, peer: Peer, now: float) -> None:
-        """Move the session if another address has answered, and may have it.
+        """Move the session if another address has answered and is suitable.
 
         Args:
             peer: The peer.
@@ -359,20 +358,20 @@ class Roaming:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, inner, is_sealed=True)
 
     def _move(self, peer: Peer, address: Address, now: float) -> None:
-        """It is there: from now on the session goes there."""
+        """The peer is there: from now on the session goes there."""
         state = self._state
         if address == peer.sends_to:
             return
         owner = state.peers.at(address)
         if owner is not None and owner is not peer and owner.is_authenticated and owner.proved:
             if owner.seal is not None and state.peers.exchange(peer, owner):
-                # A router that was restarted gives one node the port of another. Who was there goes
-                # on from where this one was, if it has got that, or says where it is.
+                # A restarted router may give one node the port of another. The node that was there
+                # continues from where this one was, if it got that port, or says where it is.
                 for each in (peer, owner):
                     self._forget(each)
                     self._tell(each, now)
                 return
-            # Two sessions cannot be told apart there but by their seals; that of now stays.
+            # There, only their seals tell two sessions apart; the current one stays.
             if owner.seal is None or not owner.is_silent(now):
                 state.counters.drop("moved_to_another")
                 return
@@ -399,7 +398,7 @@ class Roaming:
 
 
 def _written(address: Address) -> bytes:
-    """Where somebody is seen, as that one is told; empty where it would mean nothing to it."""
+    """An address as its node is told it; empty if it would mean nothing to that node."""
     if relayed_node(address) is not None:
         return b""
     text = format_address(visible_address((address[0], address[1]))).encode()

@@ -16,19 +16,20 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
 MAX_WAITING_SEALED: Final = 256
-"""Complete key exchanges that wait for a seat; the oldest makes room."""
+"""Complete key exchanges that wait for a place; the oldest makes room."""
 
 WAITS_S: Final = 3.0
-"""So long one may wait: by then those who may have gone are found out."""
+"""How long one may wait: by then peers that may have left are found out."""
 
 HASTE_AFTER_S: Final = 0.5
-"""So long those who have never answered are given to do so; then the latest of them makes room."""
+"""How long peers that have never answered are given to do so; then the latest of them makes
+room."""
 
 LOOK_S: Final = 0.1
-"""Between two looks at all that wait."""
+"""Between two checks of all that wait."""
 
 LOOKED_AT: Final = 32
-"""Of them in one look."""
+"""How many are examined in one check."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,10 +62,10 @@ class Seating:
         self._looking = False
 
     def lacks_room(self, address: Address, now: float) -> str:
-        """Why no seat can be had, whatever somebody shows; empty if one may be.
+        """Why there can be no place, whatever a node proves; empty if there may be one.
 
         Args:
-            address: Where it asks.
+            address: The address of the asking node.
             now: The time, seconds.
         """
         seats = self._lifecycle.seats
@@ -83,13 +84,13 @@ class Seating:
         refuse: Callable[[str, float], None],
         now: float,
     ) -> None:
-        """Take a seat for who has shown its keys, or wait for one.
+        """Take a place for a node that has proved its keys, or wait for one.
 
         Args:
-            number: Of its exchange.
-            address: Where it is.
+            number: The number of its exchange.
+            address: Its address.
             asked_at: When it asked, seconds.
-            seat: Seats it, at a time.
+            seat: Gives it a place, at a given time.
             refuse: Tells it why not, at a given time.
             now: The time, seconds.
         """
@@ -104,7 +105,7 @@ class Seating:
             self._look_after(now)
 
     def show(self, number: int, now: float) -> None:
-        """Who waits has shown once more that it is there."""
+        """A waiting node has shown again that it is there."""
         waiting = self._waiting.get(number)
         if waiting is not None:
             waiting.shown_at = now
@@ -133,6 +134,6 @@ class Seating:
                 self._waiting.pop(number)
                 waiting.refuse(self._lifecycle.seats.words(waiting.address), now)
             else:
-                self._waiting.renew(number)  # the others have their turn
+                self._waiting.renew(number)  # the others get their turn
         if self._waiting and not self._state.closing:
             self._look_after(now)

@@ -18,7 +18,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
 
 FIRST_PAUSE_S: Final = 5.0
-"""Until a peer is asked, and again from the end of the first time that was vain to the next."""
+"""Until a peer is asked, and from the end of the first vain attempt to the next one."""
 
 PAUSE_GROWTH: Final = 2.0
 
@@ -71,8 +71,8 @@ class Securing:
         self._state.timers.schedule(entry.due, look)
 
     def check(self, peer: Peer, now: float) -> None:
-        """It is time to look, or a heartbeat of a peer: is it to be asked, and can it be? While a
-        server passes on nothing that is sealed, nothing is said, and no pause grows."""
+        """A timer or a heartbeat of a peer: is it due to be asked, and can it be? While a server
+        forwards nothing sealed, nothing is reported, and no pause grows."""
         entry = self._open.get(peer)
         if entry is None or now < entry.due or not peer.is_authenticated or self._state.closing:
             return

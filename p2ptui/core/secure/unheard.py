@@ -20,27 +20,28 @@ from p2ptui.core.state import NodeState
 
 ASKED_AFTER_S: Final[tuple[float, ...]] = (0.3, 0.55)
 LEFT_AFTER_S: Final = 0.8
-"""After the first time that something was not acknowledged in time, if nothing is until then."""
+"""How long after the first overdue message the address is left, if nothing is acknowledged until
+then."""
 
 LATE_S: Final = 1.0
-"""So much later an answer still moves the session."""
+"""How much later an answer still moves the session."""
 
 REPEATS: Final = 3
-"""So often a message comes again though it was acknowledged each time: no Ack arrives."""
+"""How often a message is repeated although it was acknowledged each time: then no Ack arrives."""
 
 REMEMBERED_S: Final = 8.0
-"""So long it is the same message that is counted."""
+"""How long the repetitions of the same message are counted."""
 
 MOST_MOVES: Final = 4
-"""From one address to another, until something is acknowledged."""
+"""Moves from one address to another until something is acknowledged."""
 
 
 @dataclass(slots=True, eq=False)
 class _Doubt:
     since: float = -math.inf
-    """When something was overdue and nothing has been acknowledged since."""
+    """When a message was overdue, if nothing has been acknowledged since."""
     message_id: str = ""
-    """Of the message that comes again."""
+    """The id of the repeated message."""
     repeats: int = 0
     began_at: float = 0.0
     repeated_at: float = -math.inf
@@ -73,8 +74,8 @@ class Unheard:
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def _doubt_of(self, peer: Peer) -> _Doubt | None:
-        """What is known against where a peer is; None if it may be nowhere else, or has moved too
-        often."""
+        """What speaks against a peer's current address; None if the peer can be nowhere else, or
+        has moved too often."""
         if not peer.is_secured or not self._roaming.has_others(peer):
             return None
         doubt = self._doubts.get(peer)
@@ -86,7 +87,7 @@ class Unheard:
         return doubt if doubt.moves < MOST_MOVES else None
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
-        """Something that was sent to a peer has not been acknowledged in time."""
+        """A message to a peer has not been acknowledged in time."""
         self._and_then(peer, now)
         doubt = self._doubt_of(peer)
         if doubt is None:
@@ -99,7 +100,7 @@ class Unheard:
         schedule(now + LEFT_AFTER_S, lambda at: self._conclude(peer, doubt, now, at))
 
     def _handle_repeated(self, peer: Peer, message_id: str, now: float) -> None:
-        """A message came again, and was acknowledged before."""
+        """A message was repeated that had been acknowledged before."""
         doubt = self._doubt_of(peer)
         if doubt is None:
             return

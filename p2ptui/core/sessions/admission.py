@@ -11,27 +11,28 @@ from p2ptui.core.tables import Tables
 from p2ptui.wire.address import Address
 
 MAX_TRACKED_HOSTS: Final = 2048
-"""Hosts with a rate limit of their own; the one not heard of for longest makes room."""
+"""Hosts with a rate limit of their own; the least recently heard one makes room."""
 
 MAX_TRACKED_ERRORS: Final = 1024
-"""Addresses that were told to shake hands; likewise. More are not told in `ERROR_INTERVAL_S`."""
+"""Addresses that were told to shake hands, likewise. Further ones are not told within
+`ERROR_INTERVAL_S`."""
 
 ERROR_INTERVAL_S: Final = 5.0
-"""A stranger is told to shake hands this often."""
+"""How often a stranger is told to shake hands."""
 
 BURST_S: Final = 1.0
-"""So much of its rate a host may use at once. One that was quiet for so long has all of it again:
-nothing need be remembered of it."""
+"""How much of its rate a host may use at once. After being quiet for this long it has all of it
+again, and need not be remembered."""
 
 FORGET_EVERY_S: Final = 2.0
-"""Until it is looked who need not be remembered any more, while there is anybody."""
+"""How often hosts that need not be remembered are forgotten, while there are any."""
 
 REFUSALS_PER_SECOND: Final = 200
-"""Answers to all strangers together, so that no flood makes this node a source of one."""
+"""Answers to all strangers together, so that no flood makes this node the source of another."""
 
 CLAIMS_AT_ONCE: Final = 16
 CLAIMS_PER_SECOND: Final = 2.0
-"""Newcomers of whom others are told before they have proved their addresses."""
+"""Newcomers that others are told about before they have proved their addresses."""
 
 
 class Admission:
@@ -57,7 +58,7 @@ class Admission:
         self._later = later
         self._is_looking = False
         shares = Shares() if tables is None else tables.shares
-        # A bucket for each, as one number: when it will be full again.
+        # A token bucket for each, stored as one number: when it will be full again.
         self._hosts: BoundedTable[Hashable, float] = BoundedTable(
             MAX_TRACKED_HOSTS, shares=shares, lifetime_s=BURST_S
         )
@@ -71,7 +72,7 @@ class Admission:
         self._news: TokenBucket | None = None
 
     def reload(self, options: SecurityOptions) -> None:
-        """Other limits hold from now on, for everybody."""
+        """Apply other limits from now on, to everybody."""
         if options != self._options:
             self._options = options
             self._hosts.clear()
@@ -80,7 +81,7 @@ class Admission:
         return len(self._hosts) + len(self._told)
 
     def admits(self, address: Address, now: float) -> bool:
-        """Whether a datagram from a stranger at `address` is looked at."""
+        """Whether a datagram from a stranger at `address` is examined."""
         options, hosts = self._options, self._hosts
         if not options.enable_rate_limiting:
             return True
@@ -100,7 +101,7 @@ class Admission:
         return True
 
     def _look_later(self, now: float) -> None:
-        """Somebody is remembered: who need not be is forgotten in time."""
+        """A host is remembered: schedule the check for hosts that need not be."""
         if self._later is not None and not self._is_looking:
             self._is_looking = True
             self._later(now + FORGET_EVERY_S, self._forget)
@@ -113,7 +114,8 @@ class Admission:
             self._look_later(now)
 
     def may_answer(self, answer_bytes: int, request_bytes: int, now: float) -> bool:
-        """Whether a stranger's datagram is answered: within three times its bytes, and in all."""
+        """Whether a stranger's datagram is answered: within three times its bytes, and within the
+        total."""
         if answer_bytes > AMPLIFICATION_LIMIT * request_bytes:
             return False
         if self._answers is None:
@@ -121,13 +123,13 @@ class Admission:
         return self._answers.take(now)
 
     def may_be_news(self, now: float) -> bool:
-        """Whether others are told of a newcomer that has not proved its address."""
+        """Whether others are told about a newcomer that has not proved its address."""
         if self._news is None:
             self._news = TokenBucket(CLAIMS_PER_SECOND, now, CLAIMS_AT_ONCE)
         return self._news.take(now)
 
     def was_told(self, address: Address, now: float) -> bool:
-        """Whether this address was told a short time ago that it must shake hands."""
+        """Whether this address was recently told that it must shake hands."""
         last = self._told.get(address)
         return last is not None and now - last < ERROR_INTERVAL_S
 
@@ -136,6 +138,6 @@ class Admission:
         return not self.was_told(address, now) and self.note_told(address, now)
 
     def note_told(self, address: Address, now: float) -> bool:
-        """This address is told; whether that is remembered."""
+        """This address is told; returns whether that is remembered."""
         self._look_later(now)
         return self._told.put(address, now, now, address=address)

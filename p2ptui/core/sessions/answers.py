@@ -21,7 +21,7 @@ from p2ptui.wire.frames import Plain
 from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
 
 WHO: Final = "shake hands again"
-"""To an address at which there may be another node than before."""
+"""The text for an address at which there may be a different node than before."""
 
 
 class Answers:
@@ -48,15 +48,15 @@ class Answers:
         *,
         rule: str = "other",
     ) -> None:
-        """A request is refused.
+        """Refuse a request.
 
         Args:
             address: Where it came from.
             message: The request.
             earned: What it pays for.
-            reason: Why, in one line; told where that is paid for.
+            reason: The reason, in one line; included if that is paid for.
             now: The time, seconds.
-            rule: By what it is counted.
+            rule: The counter of the refusal.
         """
         self._state.counters.refuse(rule)
         peer = self._state.peers.at(address)
@@ -82,13 +82,14 @@ class Answers:
             self._state.counters.drop("refusal_unsent")
 
     def send(self, arrival: Arrival, data: bytes, now: float, *, is_known: bool = False) -> bool:
-        """Answer where a request came from that begins no session there; whether it pays for that.
+        """Send an answer to an address where the request begins no session; returns whether it is
+        paid for.
 
         Args:
             arrival: The request.
             data: The answer.
             now: The time, seconds.
-            is_known: Whether it brings the id of a peer; see `Gate.refuse`.
+            is_known: Whether it carries the id of a peer; see `Gate.refuse`.
         """
         gate, to = self._state.gate, arrival.address
         is_out = gate.refuse(data, to, arrival.earned, now, is_known=is_known)
@@ -105,7 +106,7 @@ class Answers:
         now: float,
         kind: str = MessageType.HANDSHAKE_RESPONSE,
     ) -> bool:
-        """Answer a request that is held beside somebody, from what it has earned and no more.
+        """Answer a request that is held beside a peer, from what it has earned and no more.
 
         Args:
             arrival: The request.
@@ -117,7 +118,7 @@ class Answers:
             Whether it pays for that.
         """
         to, peer = arrival.came_by or arrival.address, self._state.peers.at(arrival.address)
-        # What the request has earned is in the purse of who is there, too: one of them pays.
+        # What the request has earned is also in the purse of the peer there: one of them pays.
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
         is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse, is_known=True)
@@ -132,7 +133,7 @@ class Answers:
         return is_out
 
     def ask_who(self, arrival: Arrival, now: float) -> bool:
-        """Have whoever is where a request came from say who it is: it shakes hands again.
+        """Have the node at a request's address say who it is: it shakes hands again.
 
         Args:
             arrival: The request.
@@ -158,12 +159,12 @@ class Answers:
         now: float,
         response_id: str = "",
     ) -> Told:
-        """Write the answer to a request that is accepted; it has not left yet.
+        """Write the answer to an accepted request; it has not been sent yet.
 
         Args:
             arrival: The request.
-            sequence: Of the answer, where that is numbered.
-            limit: Its bytes, at most.
+            sequence: The number of the answer, if it is numbered.
+            limit: Most bytes.
             now: The time, seconds.
             response_id: The id of the answer; empty for a new one.
         """
@@ -188,11 +189,11 @@ class Answers:
         return Told(told.response_id, told.sequence, self._write(told), told)
 
     def repeated(self, kept: bytes | ToldBefore) -> bytes:
-        """The bytes of an answer, as a peer keeps it."""
+        """The bytes of an answer, from what a peer keeps of it."""
         return self._write(kept) if isinstance(kept, ToldBefore) else kept
 
     def _write(self, told: ToldBefore, reason: str | None = None) -> bytes:
-        """An answer to a request, which is refused if there is a reason."""
+        """An answer to a request; a refusal if there is a reason."""
         sequence = told.sequence
         payload = response_payload(
             self._state.identity,
@@ -215,5 +216,5 @@ class Answers:
 
 
 def _named_by(request: Envelope) -> int | None:
-    """The request's number comes back, as proof to who asked; the reference writes null."""
+    """The request's number is returned, as proof to the asker; the reference writes null."""
     return None if request.speaks_reference else request.sequence_number

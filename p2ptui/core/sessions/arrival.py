@@ -37,7 +37,7 @@ class Legacy:
 
     channel: Channel | None = None
     former_ids: tuple[str, ...] = ()
-    """Of the requests that it made from there: copies may come late."""
+    """Ids of the requests that it made from there: copies may arrive late."""
 
 
 NOTHING: Final = Legacy()
@@ -50,22 +50,23 @@ class Arrival:
     address: Address
     message: Envelope
     node: NodeInfo | bytes
-    """Who asks; of a request that is kept as it is written, which takes a third of the memory."""
+    """The asking node; for a request that is kept, as text, which takes a third of the memory."""
     earned: Purse
     """What the request pays for."""
     legacy: Legacy
     continues: str | UnsetType
-    """What names the session that goes on, if one does."""
+    """What names the session that continues, if any."""
     came_by: Address | None
-    """Where its answer goes, if not to its address: a relayed node may come by another server."""
+    """Where its answer is sent, if not to its address: a relayed node may come through another
+    server."""
     has_seat: bool
-    """Whether there is room; if not, and it is a flood, it is answered all the same."""
+    """Whether there is room; if not, and there is a flood, it is answered all the same."""
     has_answered: bool
-    """Whether it answered a Ping while it waited for a seat."""
+    """Whether it answered a Ping while it waited for a place."""
     asked_at: float | None
     """When it first asked, if it has waited."""
     proof: Proof | None
-    """The keys that it has shown, and those of the session; None: it speaks in the open."""
+    """The keys that it has proved, and those of the session; None: it speaks in the open."""
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class Arrival:
 
     @property
     def info(self) -> NodeInfo:
-        """Who asks."""
+        """The asking node."""
         node = self.node
         return unpacked_node_info(node) if isinstance(node, bytes) else node
 
@@ -105,12 +106,12 @@ class Arrival:
         return acknowledges(self.info, dialect_of(self.message))
 
     def kept(self) -> "Arrival":
-        """The same, as small as can be: for who waits, and may be one of many."""
+        """The same, as small as possible: for a waiting request, of which there may be many."""
         node = self.node if isinstance(self.node, bytes) else packed_node_info(self.node)
         return replace(self, message=shortened(self.message, NULL), node=node)
 
     def read_again(self) -> "Arrival":
-        """The same, as it was before it was `kept`, but for the message."""
+        """The same, as it was before it was `kept`, except for the message."""
         return replace(self, node=self.info) if isinstance(self.node, bytes) else self
 
     def bringing(self, channel: Channel | None) -> "Arrival":
@@ -119,15 +120,16 @@ class Arrival:
 
 
 MAX_REQUEST_BYTES: Final = 4096
-"""Of the payload of a request: many are kept for a while, and what counts in them is short."""
+"""Most bytes of a request's payload: many are kept for a while, and the relevant content is
+short."""
 
 MAX_WAITING: Final = 64
-"""Requests that wait until it is known who makes room; when more come it is a flood, and there is
+"""Requests that wait until it is known which peer makes room; with more it is a flood, and there is
 no time to ask."""
 
 
 LOOKS: Final = 4
-"""How often it is looked at meanwhile."""
+"""How often they are checked meanwhile."""
 
 
 @dataclass(slots=True)
@@ -141,20 +143,21 @@ class _Waiting:
     asked_at: float
     """When it came."""
     kept_at: float = 0.0
-    """When it last had its turn and went on to wait."""
+    """When it last had its turn and continued to wait."""
     ghosts_until: float = 0.0
-    """So long it waits where one of its address may have gone, as long as that is not known."""
+    """How long it waits if a peer of its address may be gone, while that is not known."""
     acknowledges: bool = True
-    """Whether it shows by an Ack that it is there; any other is sent a Ping."""
+    """Whether it proves by an Ack that it is there; others are sent a Ping."""
     is_asked: bool = False
-    """Whether it has been asked to show that it is there."""
+    """Whether it has been asked to prove that it is there."""
     has_guessed: bool = False
-    """Whether it answered before: then it sends answers blindly, and none of them counts."""
+    """Whether it answered too early: then it sends answers blindly, and none of them counts."""
     has_answered: bool = False
 
 
 Refuse: TypeAlias = Callable[[Address, Envelope, Purse, str, float], None]
-"""Is told where a request came from, the request, what it pays for, why it is refused, and when."""
+"""Called with the address of a request, the request, what it pays for, why it is refused, and the
+time."""
 
 
 class Requests:
@@ -175,16 +178,17 @@ class Requests:
         )
         self._looking = False
         self.on_look: Callable[[float], bool] = lambda _: False
-        """Called each time that it is looked who waits; whether to look again, too."""
+        """Called at each check of waiting requests; returns whether to check again for its sake
+        too."""
         self.others_come_first: Callable[[float], bool] = lambda _: False
-        """Whether seats are for others who have done more than to ask, and still wait."""
+        """Whether places are reserved for others that have done more than ask, and still wait."""
         self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
         """Called with a request that has waited long enough: it is read anew."""
 
     def read(
         self, address: Address, message: Envelope, earned: Purse, legacy: Legacy, now: float
     ) -> Arrival | None:
-        """Check who asks; None where that is refused.
+        """Check the asking node; None if it is refused.
 
         Args:
             address: Where the request came from.
@@ -224,7 +228,7 @@ class Requests:
         return None
 
     def _is_seated_at_once(self, address: Address, info: NodeInfo) -> bool:
-        """Whether a request is of somebody new, and there is room: then nothing of it is kept."""
+        """Whether a request is from a new node, and there is room: then nothing of it is kept."""
         peers = self._state.peers
         is_new = peers.at(address) is None and peers.with_id(info.id) is None
         return (
@@ -232,7 +236,8 @@ class Requests:
         )
 
     def _finds_room(self, address: Address, info: NodeInfo, request: _Waiting, now: float) -> bool:
-        """Whether there is room; False while that is looked at, or cannot be for many do so."""
+        """Whether there is room; False while that is being checked, or cannot be because too many
+        wait."""
         peers, seats = self._state.peers, self._lifecycle.seats
         if peers.at(address) is not None or peers.with_id(info.id) is not None:
             return True
@@ -240,7 +245,7 @@ class Requests:
         if waiting is not None and waiting.message.id != request.message.id:
             waiting.asked_at = now  # somebody else may have asked before
         if waiting is not None and self._must_wait(address, waiting, now):
-            # It says the same again, or something else by now.
+            # It repeats itself, or says something else by now.
             waiting.message, waiting.earned, waiting.legacy = (
                 request.message,
                 request.earned,
@@ -262,9 +267,9 @@ class Requests:
             and is_ours
             and seats.ghosts.may_gain(address, waiting.asked_at, now)
         ):
-            return False  # it is answered, and shows by its Ack that it is there
+            return False  # it is answered, and proves by its Ack that it is there
         if waiting is not None and now < waiting.ghosts_until:
-            waiting.kept_at = now  # another one was quicker to take a place that was found
+            waiting.kept_at = now  # another one was quicker to take the free place
             self._waiting.put(address, waiting, address=address)
             return False
         if waiting is None and self._waiting.put(address, request, address=address):
@@ -273,7 +278,7 @@ class Requests:
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
-            # One that can show more than the peers who would go for it is answered for that.
+            # A node that can prove more than the peers that would make room is answered for that.
             may_show = is_ours and seats.who_goes(address, now, has_shown=True) is not None
             if not may_show:
                 raise RefusedError(seats.words(address))
@@ -288,11 +293,12 @@ class Requests:
         )
 
     def is_waiting(self, address: Address) -> bool:
-        """Whether a request from an address waits: its answer is the next that goes there."""
+        """Whether a request from an address waits: its answer is the next datagram sent there."""
         return address in self._waiting
 
     def take_pong(self, address: Address) -> bool:
-        """A Pong came from an address without a session; whether a request from there waits."""
+        """A Pong came from an address without a session; returns whether a request from there
+        waits."""
         waiting = self._waiting.get(address)
         if waiting is None:
             return False
@@ -301,7 +307,7 @@ class Requests:
         return True
 
     def _look_after(self, now: float) -> None:
-        # One timer for all that wait, so that a flood of them costs no more; nobody else knows when
+        # One timer for all waiting requests, so that a flood costs no more; nobody else knows when
         # it is due.
         self._looking = True
         pause = ANSWER_S / LOOKS * self._state.rng.uniform(0.5, 1.0)
@@ -313,7 +319,7 @@ class Requests:
         for address, waiting in list(self._waiting.items()):
             if not self._must_wait(address, waiting, now):
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
-                is_needed = True  # it may have been answered without a seat
+                is_needed = True  # it may have been answered without a place
                 if waiting.kept_at != now:
                     self._waiting.pop(address)
             elif not (waiting.acknowledges or waiting.is_asked):

@@ -39,7 +39,7 @@ class Greeting:
     """The key exchange in it."""
 
     def is_named_by(self, answer: Envelope) -> bool:
-        """Whether an answer belongs to it; the reference's names no request."""
+        """Whether an answer belongs to it; those of the reference name no request."""
         return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
 
 
@@ -49,17 +49,17 @@ class Answer:
 
     response: Response
     info: NodeInfo | None
-    """Who answers; None where that cannot be a peer."""
+    """The answering node; None if it cannot be a peer."""
     flaw: str = ""
-    """Why it cannot."""
+    """Why it cannot be."""
     dialect: Dialect = Dialect.SPEC
-    """Whose habits it shows."""
+    """Which dialect it speaks."""
     shown: Shown | None = None
-    """By what keys it is known who answers; None: in the open, by no more than its word."""
+    """The keys that prove who answers; None: in the open, unproved."""
 
     @property
     def public_address(self) -> Address | None:
-        """Where this node is, as whoever answers sees it."""
+        """Where this node is, as seen by the answering node."""
         if self.shown is not None:
             return self.shown.public_address
         return seen_address(self.response)
@@ -69,10 +69,11 @@ class Contestant(Protocol):
     """Asks several addresses of a node, and takes the first one that answers."""
 
     def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
-        """Whether the answer from an address is taken now; else it is asked for again later."""
+        """Whether the answer from an address is accepted now; otherwise it is requested again
+        later."""
 
     def wait_until(self, deadline: float) -> None:
-        """A handshake that it has begun or joined ends by then, seconds."""
+        """A handshake that it has begun or joined ends by this time, seconds."""
 
     def win(self, address: Address, result: ConnectResult, now: float) -> None:
         """The handshake with an address is complete."""
@@ -89,28 +90,28 @@ class Asking:
     greeting: Greeting
     deadline: float
     node_id: str = ""
-    """Who is there, if anything tells; empty where the answer will."""
+    """The id of the node there, if known; empty if the answer will tell."""
     contestants: list[Contestant] = field(default_factory=list)
     is_kept: bool = False
-    """Whether it goes on though nobody waits for it: a session is asked for anew."""
+    """Whether it continues without a waiting call: a session is being renewed."""
     why: str = ""
     """What made that necessary."""
     is_paused: bool = False
-    """Whether it waits to be made anew, and takes no answer meanwhile."""
+    """Whether it waits to be made anew, and accepts no answer meanwhile."""
     pause_s: float = RETRY_INTERVAL_S
     """Until the next repetition."""
     tries: int = 0
     hearing: Hearing = field(default_factory=Hearing)
-    """What has answered it and names no request."""
+    """Answers that name no request."""
     without_key: bool | None = None
-    """Whether the network key is left out of the exchange; None: as the peer had it before."""
+    """Whether the network key is left out of the exchange; None: as before with this peer."""
     refused: str = ""
-    """Why the first request was refused, where another one asks with, or without, the key."""
+    """Why the first request was refused, if another one asks with, or without, the key."""
     retries: int = 0
     """How often the other side has asked for a token."""
     is_acked: bool = False
     outcome: str = "failed"
-    """As what it is counted when it ends without a session."""
+    """The counter for its end without a session."""
     began_at: float = math.inf
     sent_at: float = 0.0
 
@@ -124,15 +125,15 @@ def greet(
     *,
     without_key: bool | None = None,
 ) -> Greeting:
-    """What a peer is sent to ask it for a session, noted at the peer.
+    """The request for a session with a peer, recorded at the peer.
 
     Args:
         state: The shared state.
         delivery: Builds it.
-        peer: Who is asked.
+        peer: The peer that is asked.
         now: The time, seconds.
-        greeting: What the node is sent at its other addresses; None for a new one.
-        without_key: Whether the network key is left out; None: as the peer had it before.
+        greeting: The request sent to the node's other addresses; None for a new one.
+        without_key: Whether the network key is left out; None: as before with this peer.
     """
     numbering = peer.channel.numbering
     if greeting is None:
@@ -167,7 +168,7 @@ def write_request(
         state: The shared state.
         delivery: Builds it.
         sequence: Its number.
-        continues: What names the session that goes on; empty if none does.
+        continues: What names the session that continues; empty if none does.
         now: The time, seconds.
         is_open: Whether it offers no key exchange, whatever keys this node has.
         without_key: Whether the network key is left out of the key exchange.
@@ -192,13 +193,13 @@ def write_request(
 def ask_again(
     state: NodeState, delivery: Delivery, peer: Peer, greeting: Greeting, retry: str, now: float
 ) -> Greeting:
-    """The same request with a token, as the other side has asked for under load.
+    """The same request with a token, as the other side has required under load.
 
     Args:
         state: The shared state.
         delivery: Builds it.
-        peer: Who is asked.
-        greeting: What it was sent.
+        peer: The peer that is asked.
+        greeting: The earlier request.
         retry: The token.
         now: The time, seconds.
     """
@@ -213,12 +214,12 @@ def ask_again(
 def read_answer(
     message: Envelope, own: NodeInfo, brought_for: str | None = None, offer: Offer | None = None
 ) -> Answer | None:
-    """Read a response; None if it is none.
+    """Read a response; None if it is malformed.
 
     Args:
         message: The response.
-        own: Who this node is.
-        brought_for: The id of the node whose datagrams a server says these are; None for any.
+        own: This node's identity.
+        brought_for: The id of the node whose datagrams a server says these are; None: any node.
         offer: The key exchange in the request, if there was one.
     """
     try:
@@ -240,7 +241,8 @@ def read_answer(
 
 
 def is_false(answer: Answer, message: Envelope) -> bool:
-    """Whether an answer that names no request says that it is from a node of ours, which would."""
+    """Whether an answer that names no request claims to be from a node of ours, which would name
+    it."""
     if message.ack_for is not None or answer.dialect is not Dialect.SPEC:
         return False
     received = answer.response.node_info or ReceivedNodeInfo()
@@ -248,28 +250,28 @@ def is_false(answer: Answer, message: Envelope) -> bool:
 
 
 def claimed_id(response: Response) -> str:
-    """Whose id an answer names, whoever wrote it; empty if it is none."""
+    """The id that an answer names, whoever wrote it; empty if it is malformed."""
     info = response.node_info or ReceivedNodeInfo()
     return canonical_id(info.id or info.node_id) or ""
 
 
 def seen_address(response: Response) -> Address | None:
-    """Where this node is, as whoever answered sees it."""
+    """Where this node is, as seen by the answering node."""
     return parse_ip_address(response.public_addr or "")
 
 
 def _continued(peer: Peer) -> str:
-    """What names the session that goes on, to a peer that understands it."""
+    """What names the session that continues, for a peer that understands it."""
     return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
 
 
 def came_without_key(peer: Peer) -> bool:
-    """Whether the keys of a peer's session come of an exchange without the network key."""
+    """Whether the keys of a peer's session come from an exchange without the network key."""
     return peer.seal is not None and not peer.seal.by_network_key
 
 
 def refusal(address: Address, words: str | None) -> str:
-    """What a call ends with where a handshake was refused."""
+    """The result of a call whose handshake was refused."""
     return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"
 
 
@@ -281,5 +283,5 @@ def taken(owner: Peer) -> str:
 
 
 def result_of(peer: Peer) -> ConnectResult:
-    """What a call ends with where there is a session."""
+    """The result of a call whose session exists."""
     return ConnectResult(peer.node_id, peer.address, peer.public_address)

@@ -24,8 +24,8 @@ from p2ptui.core.reliability.channel import Channel
 from p2ptui.wire.address import Address
 
 CROSSING_S: Final = 5.0
-"""So long after a session began a request may come that had left before, or whose answer was lost:
-as long as a request is repeated."""
+"""How long after a session began a request may arrive that was sent before, or whose answer was
+lost: as long as requests are repeated."""
 
 
 class Crossings:
@@ -38,8 +38,8 @@ class Crossings:
     def __init__(self, own_id: str) -> None:
         self._own_id = own_id
         self.has_path: Callable[[Address, str], bool] = lambda *_: False
-        """Whether an address is that of a node, by its id, at the server that introduces it, or
-        one where it has answered checks."""
+        """Whether an address belongs to a node, given its id: at the server that introduces it, or
+        where it has answered checks."""
         self._asked: dict[str, dict[Address, Peer]] = {}
 
     def __len__(self) -> int:
@@ -54,8 +54,8 @@ class Crossings:
         """A node is asked for a session.
 
         Args:
-            node_id: Which; empty if only the answer will tell.
-            peer: Where.
+            node_id: The id of the node; empty if only the answer will tell.
+            peer: The peer with that address.
         """
         if not node_id:
             return
@@ -69,33 +69,33 @@ class Crossings:
             self._asked.pop(node_id, None)
 
     def others(self, node_id: str, address: Address) -> list[Peer]:
-        """Where a node is asked, besides at an address."""
+        """The other addresses at which a node is asked."""
         asked = self._asked.get(node_id)
         if asked is None:
             return []
         return [peer for where, peer in asked.items() if where != address]
 
     def lost_to(self, winner: Peer) -> list[Peer]:
-        """Where a node is asked, besides where a session with it has begun."""
+        """Where a node is asked, other than where a session with it has begun."""
         others = self.others(winner.node_id, winner.address)
         if others and not self.leads_to(winner.address, winner.node_id):
-            return []  # anybody can say to be that node
+            return []  # anybody can claim to be that node
         return others
 
     def channel(self, node_id: str, address: Address) -> Channel | None:
-        """What a new session with a node at an address goes on with: the numbers of the request
-        by another way, if there is one and the address is the node's."""
+        """What a new session with a node at an address continues: the numbers of the request on
+        another path, if there is one and the address is the node's."""
         if node_id not in self._asked:
             return None
-        # In that of a session that is to go on messages wait, which must not end with this one.
+        # Messages wait in that of a session that is to go on, and must not end with this one.
         others = [peer for peer in self.others(node_id, address) if not peer.resumes]
         return others[0].channel if others and self.leads_to(address, node_id) else None
 
     def is_late(self, owner: Peer, address: Address, now: float) -> bool:
-        """Whether a request belongs to a session that has begun by another way a moment ago.
+        """Whether a request belongs to a session that has just begun on another path.
 
         Args:
-            owner: Whose session it is.
+            owner: The peer with the session.
             address: Where the request came from.
             now: The time, seconds.
         """
@@ -109,7 +109,7 @@ class Crossings:
 
         Args:
             address: Where the answer came from.
-            owner: Whose session it is.
+            owner: The peer with the session.
             now: The time, seconds.
         """
         node_id = owner.node_id

@@ -13,11 +13,11 @@ from p2ptui.wire.address import Address
 
 FEWEST_ANSWERED: Final = 3
 FEWEST_OF_FEW: Final = 2
-"""So many of the Pings must be answered equally late, and with no Pong besides; or so many where no
-more were paid for."""
+"""How many of the Pings must be answered equally late, and without other Pongs; fewer if no more
+were paid for."""
 
 EQUALLY_LATE_S: Final = 0.025
-"""Two answers are equally late if their round trips differ by no more."""
+"""Two answers are equally late if their round trips differ by at most this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Claim:
 
     owner: Peer
     address: Address
-    """Where the newcomer is."""
+    """The newcomer's address."""
     request_id: str
-    """Of the handshake message that claims it."""
+    """The id of the handshake message that claims it."""
     refuse: Callable[[float], None]
     """Called with the time if the owner is alive."""
     grant: LetIn
@@ -36,7 +36,7 @@ class Claim:
     continues: str | UnsetType = UNSET
     """What the newcomer names of the owner's session, if anything."""
     hold: Callable[[float], None] | None = None
-    """Answers the newcomer and waits until it shows that it is there; None for one that cannot."""
+    """Answers the newcomer and waits until it proves that it is there; None for one that cannot."""
     came_at: float = 0.0
     """When it came, seconds."""
 
@@ -58,19 +58,19 @@ class Dispute:
     began: float
     interval_s: float
     most: int
-    """Pings that the owner is asked."""
+    """Most Pings to the owner."""
     pongs: int
-    """That had come in its name before."""
+    """How many had come in its name before."""
     probes: int = 0
     asked_at: tuple[float, ...] = ()
-    """When Pings left for it, heartbeats among them; seconds."""
+    """When Pings were sent to it, including heartbeats, seconds."""
     newest: Claim | None = None
-    """What came from yet another address meanwhile: the owner may have moved twice."""
+    """A claim that came from yet another address meanwhile: the owner may have moved twice."""
     newest_at: float = 0.0
     is_second: bool = False
     """Whether it is about such a claim."""
     is_gentle: bool = False
-    """Whether the owner has not proved its address, and is asked within what it may be sent."""
+    """Whether the owner has not proved its address, and is pinged within its allowance."""
 
     def note_asked(self, at: float) -> None:
         """The latest Ping left for the owner at that time."""
@@ -79,7 +79,7 @@ class Dispute:
 
 
 def sign_of(owner: Peer, dispute: Dispute) -> Sign:
-    """What has come from an owner's address since it was asked."""
+    """What has arrived from an owner's address since it was asked."""
     liveness = owner.liveness
     if liveness.shown_at > dispute.began:
         return Sign.ALIVE
@@ -94,8 +94,8 @@ def sign_of(owner: Peer, dispute: Dispute) -> Sign:
 
 
 def _answers_all(dispute: Dispute, ponged_at: tuple[float, ...]) -> bool:
-    """Whether Pongs that name no Ping are answers to those of a dispute: whoever writes blindly
-    does not know when these leave."""
+    """Whether Pongs that name no Ping answer those of a dispute: a blind sender does not know when
+    these are sent."""
     asked_at, fewest = dispute.asked_at, FEWEST_ANSWERED
     if dispute.probes == dispute.most:
         fewest = max(FEWEST_OF_FEW, min(fewest, len(asked_at)))

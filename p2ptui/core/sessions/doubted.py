@@ -12,7 +12,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
 _Sure = tuple[Address, str]
-"""Where one is, and the id of the Ack of its answer."""
+"""An address, and the id of the Ack of its answer."""
 
 
 class Doubted:
@@ -47,17 +47,17 @@ class Doubted:
             ),
         )
         self.held_by = self._held.held_by
-        """How many there are for the place of a peer."""
+        """How many there are for the place of each peer."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def put(self, address: Address, newcomer: Newcomer, now: float) -> None:
-        """Hold one from now on by the id of its Ack.
+        """Hold a newcomer from now on by the id of its Ack.
 
         Args:
-            address: Where it is.
-            newcomer: Which; it is planned for no more.
+            address: Its address.
+            newcomer: The newcomer; its timers have been cancelled.
             now: The time, seconds.
         """
         before = newcomer.before
@@ -65,7 +65,7 @@ class Doubted:
         if len(others) >= self._limit_of_one:
             self._state.counters.drop("newcomer_forgotten")
             self._forget(draw_oldest(others, len(others), self._state.rng))
-        # Written again if it is needed: that is a kilobyte.
+        # Rebuilt if it is needed: it takes a kilobyte.
         told = newcomer.told
         newcomer.told = Told(told.response_id, told.sequence, b"", told.again)
         sure = address, id_of_ack(told.response_id)
@@ -76,14 +76,14 @@ class Doubted:
             )
 
     def at(self, address: Address, ack_id: str) -> Newcomer | None:
-        """Whose answer an Ack of that id acknowledges; the answer is written again."""
+        """The newcomer whose answer an Ack with that id acknowledges; the answer is rebuilt."""
         newcomer = self._held.get((address, ack_id))
         if newcomer is not None and newcomer.told.again is not None:
             newcomer.told = self._answers.again(newcomer.told.again)
         return newcomer
 
     def forget_all(self, before: Peer) -> None:
-        """The place of a peer is taken, or gone."""
+        """The place of a peer has been taken, or no longer exists."""
         for sure in self._held.of_peer(before):
             self._forget(sure)
 

@@ -15,11 +15,11 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
 MAX_DEPARTED: Final = 256
-"""Peers gone of whose last session is remembered what it received; or as many as there may be, for
-all may lose this node at once and come back."""
+"""Departed peers of which the messages received in their last session are remembered; or as many as
+there may be peers, since all may lose this node at once and come back."""
 
 _Sender: TypeAlias = tuple[str, bool]
-"""The id of a node, and whether it has shown the keys of that: who merely claims an id replaces
+"""The id of a node, and whether it has proved its keys: a node that merely claims an id replaces
 nothing that its owner has sent."""
 
 
@@ -40,17 +40,17 @@ class FormerSessions:
         self._of: BoundedTable[_Sender, Came] = BoundedTable(limit, shares=shares)
 
     def keep(self, peer: Peer) -> None:
-        """A peer has gone: what it sent may still arrive, or come again."""
+        """A peer has left: its messages may still arrive, or be repeated."""
         address = peer.address
         self._at.put(address, peer.channel, address=address, proved=peer.proved)
         self.keep_sent(peer, peer.channel)
 
     def keep_sent(self, peer: Peer, channel: Channel) -> None:
-        """A node goes on elsewhere, or another one has its place: what it sent may come again.
+        """A node continues elsewhere, or another has its place: its messages may be repeated.
 
         Args:
-            peer: As it was.
-            channel: What it had.
+            peer: The peer as it was.
+            channel: Its channel.
         """
         if not peer.node_id or channel.numbers is None:
             return  # other programs use an id twice, see `Channel.follow`
@@ -59,16 +59,17 @@ class FormerSessions:
             self._of.put(sender, channel.came, address=peer.address, proved=peer.proved)
 
     def recall_at(self, address: Address, channel: Channel) -> None:
-        """Somebody may be at an address again, and nobody knows who."""
+        """An address may be in use again, by an unknown node."""
         departed = self._at.get(address)
         if departed is not None:
             channel.follow(departed)
             channel.part()
 
     def recall(self, peer: Peer) -> None:
-        """A session begins, or its peer has proved its address: what that sent in others is known
-        in this one. Not before a proof: anybody may claim an id from anywhere."""
-        self._at.pop(peer.address, None)  # the session knows as much
+        """A session begins, or its peer has proved its address: the messages that it sent in other
+        sessions are recognised in this one. Not before a proof: anybody may claim an id from
+        anywhere."""
+        self._at.pop(peer.address, None)  # the session already knows them
         if not peer.proved:
             return
         node_id, is_shown = _sender(peer)

@@ -26,40 +26,40 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
 GONE_S: Final = 1.0
-"""So long it is asked, at least: at 20 % loss each way one in 160 that is alive leaves all that
+"""How long a peer is pinged, at least: at 20 % loss each way one live peer in 160 leaves all of it
 unanswered, at 5 % one in 100,000."""
 
 PINGS: Final = 5
 """Pings in that time."""
 
 ASKED_AT_ONCE: Final = 64
-"""Peers that are asked at a time; those that answer make room for the next."""
+"""Peers that are pinged at a time; those that answer make room for the next."""
 
 FOUND_S: Final = 1.6
-"""So long it is looked for one at most: clients give up after two seconds."""
+"""How long a dead session is searched for, at most: clients give up after two seconds."""
 
 PAUSE_S: Final = 0.19
 """Between two of them."""
 
 REST_S: Final = 2.0
-"""Who has answered something a shorter time ago is there, and is not asked."""
+"""A peer that has answered more recently than this is live, and is not pinged."""
 
 PROVED_GONE_S: Final = 1.8
-"""One that proved its address is asked for so long since the newcomer came: it goes before that one
-gives up."""
+"""How long a peer that proved its address is pinged after the newcomer came: it makes room before
+the newcomer gives up."""
 
 PROVED_PINGS: Final = 7
-"""Pings in that time: at 20 % loss each way one in 1,300 that is alive leaves all unanswered."""
+"""Pings in that time: at 20 % loss each way one live peer in 1,300 leaves all unanswered."""
 
 SHOWS_AFTER_S: Final = 1.3
-"""So long after it came a newcomer is made to show that it is there: by then the Pings have left,
-and there is time for its Ack."""
+"""How long after it came a newcomer is asked to prove that it is there: by then the Pings have been
+sent, and there is time for its Ack."""
 
 LOOK_S: Final = 0.04
-"""Those of one address are looked through this often, at most, however many newcomers ask."""
+"""How often the peers of one address are examined, at most, however many newcomers ask."""
 
 MAX_LOOKS: Final = 64
-"""Addresses of which it is known what that found."""
+"""Addresses for which the result is remembered."""
 
 
 @dataclass(slots=True)
@@ -68,11 +68,11 @@ class _Look:
 
     at: float
     are_any_open: bool
-    """Whether any may have gone."""
+    """Whether any may be gone."""
     silent: tuple[Address, ...]
-    """Those that may have, the longest silent first."""
+    """Those that may be, the longest silent first."""
     is_asked: bool = False
-    """Whether the others were asked since."""
+    """Whether the others were pinged since."""
 
 
 class Ghosts:
@@ -108,23 +108,24 @@ class Ghosts:
         return look
 
     def may_find(self, address: Address, now: float) -> bool:
-        """Whether any of the address of a newcomer may have gone; see `find`."""
+        """Whether any peer of a newcomer's address may be gone; see `find`."""
         return self._look(address, now).are_any_open
 
     def is_settled(self, address: Address, now: float, asked_at: float | None) -> bool:
-        """Whether it is known by now that one of the address of a newcomer has gone, or goes as
-        soon as that one shows that it is there, or that none has; see `find` and `may_gain`."""
+        """Whether it is known by now that a peer of a newcomer's address is gone, or makes room
+        once the newcomer proves that it is there, or that none is gone; see `find` and
+        `may_gain`."""
         if not self.may_find(address, now) or self.find(address, now) is not None:
             return True
         return asked_at is not None and self.may_gain(address, asked_at, now)
 
     def find(self, address: Address, now: float, shown: Shown | None = None) -> Peer | None:
-        """One that has gone, from the address of a newcomer; None if none is known to have.
+        """A dead peer of a newcomer's address; None if none is known.
 
         Args:
-            address: Where the newcomer is.
+            address: The newcomer's address.
             now: The time, seconds.
-            shown: When the newcomer has shown that it is there; None if it has not.
+            shown: When the newcomer proved that it is there; None if it has not.
         """
         for peer in self._silent(address, now):
             if not peer.purse.proved:
@@ -135,11 +136,11 @@ class Ghosts:
         return None
 
     def may_gain(self, address: Address, asked_at: float, now: float) -> bool:
-        """Whether one that proved its address has left so many Pings unanswered since a newcomer
-        asked that it is time for that one to show that it is there.
+        """Whether a peer that proved its address has left so many Pings unanswered since a newcomer
+        asked that it is time for the newcomer to prove that it is there.
 
         Args:
-            address: Where the newcomer is.
+            address: The newcomer's address.
             asked_at: When it first asked, seconds.
             now: The time, seconds.
         """
@@ -150,8 +151,8 @@ class Ghosts:
 
     @staticmethod
     def is_in_time(shown: Shown) -> bool:
-        """Whether a newcomer has shown that it is there after others could be asked; else it has
-        to show it again."""
+        """Whether a newcomer proved that it is there after others could be pinged; otherwise it has
+        to prove it again."""
         return shown.shown_at - shown.asked_at >= SHOWS_AFTER_S
 
     def _silent(self, address: Address, now: float) -> Iterator[Peer]:
@@ -161,10 +162,10 @@ class Ghosts:
                 yield peer
 
     def ask(self, address: Address, now: float) -> bool:
-        """Ask those that were silent longest; whether any of them may have gone.
+        """Ping the peers that were silent longest; returns whether any of them may be gone.
 
         Args:
-            address: Where the newcomer is.
+            address: The newcomer's address.
             now: The time, seconds.
         """
         look = self._look(address, now)
@@ -178,12 +179,12 @@ class Ghosts:
         return look.are_any_open
 
     def _may_ask(self, peer: Peer) -> bool:
-        # Anybody may have forged the request that this is for.
+        # The request that causes this may be forged.
         return not peer.purse.proved or self._state.gate.draw(peer.purse, PING_BYTES)
 
 
 def _is_to_ask(peer: Peer) -> bool:
-    # Of one that proved its address each newcomer counts the Pings since it came.
+    # For a peer that proved its address, each newcomer counts the Pings since it came.
     return peer.purse.proved or peer.liveness.unanswered < PINGS
 
 
@@ -195,7 +196,7 @@ def _is_silent(peer: Peer) -> bool:
 
 
 def _has_gone(peer: Peer, now: float) -> bool:
-    """Whether one has that never proved its address."""
+    """Whether a peer that never proved its address is gone."""
     asked_s = now - peer.pings.unanswered_since
     is_heard_out = now - peer.liveness.last_ping_sent >= PAUSE_S
     return is_heard_out and asked_s >= peer.liveness.patience_s(GONE_S, now)
@@ -206,7 +207,7 @@ def _is_silent_since(peer: Peer, began: float, until: float) -> bool:
 
 
 def _has_gone_for(peer: Peer, shown: Shown, now: float) -> bool:
-    """Whether one has that proved its address: the way was up while it was asked."""
+    """Whether a peer that proved its address is gone: the path was up while it was pinged."""
     began, last_at = shown.asked_at, now - PAUSE_S
     return (
         _is_silent_since(peer, began, shown.shown_at)

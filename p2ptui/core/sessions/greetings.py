@@ -23,7 +23,8 @@ from p2ptui.wire.message import (
 )
 
 REQUEST_PAYLOAD_BYTES: Final = 416
-"""A request is padded to this: the answer, its Ack and a first page fit three times the whole."""
+"""A request is padded to this size, so that three times the whole pays for the answer, its Ack and
+a first page."""
 
 PLAIN_CAPABILITIES: Final = (
     Capability.HANDSHAKE,
@@ -38,24 +39,24 @@ EXTENSIONS: Final = frozenset(
 """What only our own nodes understand."""
 
 OUR_EXTENSIONS: Final = frozenset(OWN_CAPABILITIES) - {*PLAIN_CAPABILITIES, Capability.ROUTING}
-"""What nobody but our own nodes announces; they name the request that they answer."""
+"""Announced only by our own nodes, which name the request that they answer."""
 
 _NETWORK_KEY: Final = "network_id"
 """Clients of version 0.2.0 look for the network in the metadata of the answer, and give up where it
 is missing."""
 
 RESPONSE_ENVELOPE_BYTES: Final = 256
-"""What the envelope and the observed address add to the payload of a response, at most."""
+"""The most that the envelope and the observed address add to the payload of a response."""
 
 
 def request_payload(own: NodeInfo, continues: str = "", exchange: str = "", retry: str = "") -> Raw:
     """The payload of a HandshakeRequest, padded.
 
     Args:
-        own: Who this node is.
-        continues: What the other side is known by in the session that goes on, if one does.
-        exchange: What offers a key exchange, if it does.
-        retry: The token that the other side has asked for, if it has.
+        own: This node's identity.
+        continues: What names this node to the other side in the session that continues, if any.
+        exchange: The offer of a key exchange, if any.
+        retry: The token that the other side has required, if any.
     """
     payload = HandshakeRequestPayload(
         **asdict(own),
@@ -75,15 +76,15 @@ def response_payloads(
     *,
     extended: bool = True,
 ) -> Iterator[Raw]:
-    """The payload of a HandshakeResponse: first as it should be, then as short as it can be.
+    """The payload of a HandshakeResponse: in full, then in its shortest form.
 
     Args:
-        own: Who this node is.
-        dialect: Of who asked.
+        own: This node's identity.
+        dialect: The dialect of the asker.
         address: Where the request came from.
         reason: Why it is refused, or None.
-        extended: Whether who asked knows any of our extensions. Who does not has no use for their
-            names, nor has a peer of the reference's kind; and often not the bytes to spare.
+        extended: Whether the asker knows any of our extensions. Other askers, including peers of
+            the reference's kind, have no use for their names, and often no bytes to spare.
     """
     yield response_payload(own, dialect, address, reason, extended=extended)
     yield response_payload(own, dialect, address, reason, is_short=True)
@@ -98,8 +99,8 @@ def response_payload(
     extended: bool = True,
     is_short: bool = False,
 ) -> Raw:
-    """One of `response_payloads`: as it should be, or as short as it can be."""
-    # Of a relayed node only the server is seen, and that is no address of the node.
+    """One of `response_payloads`: in full, or in its shortest form."""
+    # Only the server of a relayed node is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
     is_plain = dialect is Dialect.REFERENCE or not extended
@@ -146,7 +147,7 @@ def _head(told: NodeInfo) -> bytes:
 
 
 def shortest_response_bytes(own: NodeInfo) -> int:
-    """The length of a response in its short form, at most."""
+    """The most bytes of a response in its short form."""
     *_, shortest = response_payloads(own, Dialect.SPEC, ("", 0), None)
     return len(shortest) + RESPONSE_ENVELOPE_BYTES
 
@@ -157,13 +158,13 @@ def is_extended(info: NodeInfo) -> bool:
 
 
 def believed_capabilities(info: NodeInfo, dialect: Dialect) -> frozenset[str]:
-    """What a peer announced, less those of our extensions that its dialect belies."""
+    """What a peer announced, without those of our extensions that its dialect contradicts."""
     return _believed(info.capabilities, dialect)
 
 
 @lru_cache(LISTS_SHARED)
 def _believed(capabilities: tuple[str, ...], dialect: Dialect) -> frozenset[str]:
-    # Peers announce the same again and again: they share what that comes to.
+    # Peers announce the same again and again: they share the result.
     announced = frozenset(capabilities)
     return announced if dialect is Dialect.SPEC else announced - EXTENSIONS
 

@@ -59,7 +59,7 @@ class Handshake(Judging):
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
         """Called when a peer has answered, before its session begins: with the id of the node."""
         self.on_taken: Callable[[Peer, Greeting, float], None] = lambda *_: None
-        """Called likewise: with the request that was answered."""
+        """Called likewise, with the request that was answered."""
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
 
@@ -74,11 +74,11 @@ class Handshake(Judging):
         """Begin (or join) a handshake with `address`.
 
         Args:
-            address: Whom to ask.
+            address: The address to ask.
             now: The time, seconds.
             timeout_s: How long to try, seconds.
-            token: Of the call that this is a part of; without it, of a new one.
-            node_id: Who is there, if authentic checks have told it.
+            token: The token of the call that this is a part of; without it, a new call begins.
+            node_id: The id of the node there, if authentic checks have shown it.
 
         Returns:
             The token of the ConnectResult.
@@ -93,7 +93,7 @@ class Handshake(Judging):
             self._state.finish(token, result)
             return token
         address = self._state.peers.own_address(address)
-        # Before it is asked: what cannot be sent ends while it is begun.
+        # Before it is asked: a request that cannot be sent ends while it is begun.
         call = self._state.await_session(address, now, timeout_s, token)
         try:
             self._join(address, now, timeout_s, node_id=node_id)
@@ -110,14 +110,14 @@ class Handshake(Judging):
         timeout_s: float,
         greeting: Greeting | None,
     ) -> Greeting:
-        """Begin (or join) a handshake with one of several addresses that are asked.
+        """Begin (or join) a handshake with one of several addresses.
 
         Args:
-            address: Whom to ask: the own address of a peer without a session.
-            contestant: Is told of the end.
+            address: The address to ask: the own address of a peer without a session.
+            contestant: Informed of the result.
             now: The time, seconds.
             timeout_s: How long to try, seconds.
-            greeting: What the others are sent; None for the first of them.
+            greeting: The request sent to the others; None for the first of them.
 
         Returns:
             What it is sent.
@@ -155,7 +155,7 @@ class Handshake(Judging):
         return attempt
 
     def result_at(self, address: Address) -> ConnectResult | None:
-        """What a call ends with at once, as there is a session with an address."""
+        """The immediate result of a call if there is a session with an address."""
         peer = self._state.peers.at(address)
         if peer is None or not peer.is_authenticated:
             return None
@@ -164,7 +164,7 @@ class Handshake(Judging):
 
     def reconnect(self, peer: Peer, now: float, reason: str, node_id: str = "") -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it, or with
-        the node of an id that is in its place now."""
+        the node whose id has replaced it."""
         self._lifecycle.suspend(peer, now, reason)
         peer.purse.forget_proof()
         deadline = now + self._state.config.security.auth_timeout
@@ -174,7 +174,8 @@ class Handshake(Judging):
     def resume(
         self, peer: Peer, greeting: Greeting, answer: Envelope, now: float, reason: str
     ) -> None:
-        """Begin a new session with a peer by its answer to a request, which left in the old one."""
+        """Begin a new session with a peer by its answer to a request that was sent in the old
+        one."""
         self._lifecycle.suspend(peer, now, reason)
         peer.handshakes.ask(greeting.message_id, greeting.sequence)
         peer.channel.numbering.handle_acknowledged(greeting.sequence)
@@ -183,11 +184,11 @@ class Handshake(Judging):
         self.handle_response(peer.address, answer, now)
 
     def renew(self, address: Address, node_id: str, now: float) -> None:
-        """A node has shown that it receives at an address: another one's session there is over.
+        """A node has proved that it receives at an address: another node's session there is over.
 
         Args:
             address: Where it is.
-            node_id: Who it is; it is asked for itself.
+            node_id: Its id; it is asked for itself.
             now: The time, seconds.
         """
         peer = self._state.peers.at(address)
@@ -217,7 +218,7 @@ class Handshake(Judging):
     def _try(self, attempt: Asking, now: float) -> None:
         peer, session = attempt.peer, self._state.peers.authenticated(attempt.node_id)
         if session is not None and session.session.joined_at > attempt.began_at:
-            self._hand_over(session, now)  # by now it may be known that its address is the node's
+            self._hand_over(session, now)  # by now its address may be known to be the node's
             if self._attempts.get(peer.address) is not attempt:
                 return
         if now >= attempt.deadline:
@@ -236,19 +237,19 @@ class Handshake(Judging):
         self._plan(attempt, now + pause)
 
     def _hand_over(self, winner: Peer, now: float) -> None:
-        """A session with a node has begun: what asked for it by other ways has what it wants."""
+        """A session with a node has begun: requests for it on other paths have their result."""
         for loser in self._crossings.lost_to(winner):
             self._end_well(self._attempts[loser.address], winner, now)
             if self._crossings.leads_to(loser.address, winner.node_id):
                 self._state.peers.add_alias(winner, loser.address, Standing.ANSWERED)
 
     def _end_well(self, attempt: Asking, winner: Peer, now: float) -> None:
-        """End a handshake with a node with which there is a session, by another way."""
+        """End a handshake with a node that already has a session on another path."""
         loser, result = attempt.peer, result_of(winner)
         self._state.peers.set_initiated(winner)
         winner.handshakes.take_over(loser.handshakes)
         if loser.channel is winner.channel:
-            loser.channel = self._state.new_channel()  # what waits in it goes on
+            loser.channel = self._state.new_channel()  # its queued messages go on
         contestants, attempt.contestants = attempt.contestants, []
         for contestant in contestants:
             contestant.win(loser.address, result, now)
@@ -343,7 +344,7 @@ class Handshake(Judging):
         came_at: float | None,
         source: Address | None,
     ) -> None:
-        """Who has answered is a peer, and the session begins."""
+        """The answering node is a peer, and the session begins."""
         peer, info = attempt.peer, answer.info
         if self._attempts.get(peer.address) is not attempt or info is None:
             return
@@ -359,7 +360,7 @@ class Handshake(Judging):
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose((now if came_at is None else came_at) - attempt.sent_at)
         if message.requires_ack:
-            # First: the other side may wait for it before it takes anything of the session.
+            # First: the other side may wait for it before it accepts anything in the session.
             self._delivery.acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
         self._succeed(attempt, peer, now)
@@ -367,7 +368,7 @@ class Handshake(Judging):
     def _claim(
         self, attempt: Asking, owner: Peer, message: Envelope, answer: Answer, now: float
     ) -> None:
-        """Who has answered says to be a node with which there is a session elsewhere."""
+        """The answering node claims to be a node with which there is a session elsewhere."""
         address = attempt.peer.address
         if self._crossings.is_late(owner, address, now):
             self._end_well(attempt, owner, now)
@@ -379,7 +380,7 @@ class Handshake(Judging):
             refuse=lambda at: self._handle_taken(attempt, owner, at),
             grant=lambda at, _left: self._take_answer(attempt, message, answer, at),
         )
-        # One that is silent is asked long since, and anybody else's traffic would show it alive.
+        # A silent one has long been pinged, and forged traffic would make it look alive.
         is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
         if self._sealed is not None and answer.shown is not None:
             is_better = self._sealed.is_better(answer.shown, owner, now)
@@ -405,20 +406,20 @@ class Handshake(Judging):
             self._end_refused(attempt, response, now)
 
     def _settle(self, attempt: Asking, owner: Peer, now: float) -> None:
-        """The node that was asked has a session with this one, elsewhere."""
+        """The node that was asked has a session with this one elsewhere."""
         if attempt.node_id == owner.node_id:
             self._end_well(attempt, owner, now)
-        else:  # who asks for an address wants whoever is there
+        else:  # a call for an address wants whichever node is there
             self._fail(attempt, now, taken(owner))
 
     def handle_crossing(self, peer: Peer, now: float) -> None:
-        """The node at this address asked too, and was accepted: what was asked for is there."""
+        """The node at this address asked too, and was accepted: the request has its result."""
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
             self._succeed(attempt, peer, now)
 
     def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
-        """An Ack of a handshake message, in either role; whether it was one."""
+        """An Ack of a handshake message, in either role; returns whether it was one."""
         if key not in peer.handshakes.keys:
             return False
         peer.facts.note_ack()
@@ -429,7 +430,7 @@ class Handshake(Judging):
             self._note_ack(attempt, now)
         if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
             attempt.is_acked = True
-            # The answer left together with it: unless that is late, it was lost.
+            # The answer was sent together with it: if it is not merely late, it was lost.
             if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
                 self._plan(attempt, now + ANSWER_GRACE_S)
         return True

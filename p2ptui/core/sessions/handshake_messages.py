@@ -29,7 +29,7 @@ class HandshakeMessages:
     def refuse_response(
         self, _address: Address, _message: Envelope, _earned: Purse, _now: float
     ) -> bool:
-        """An answer from an address that was not asked, or not lately."""
+        """An answer from an address that was not asked, or not recently."""
         self._state.counters.drop("unsolicited_handshake_response")
         return True
 

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 VOUCHED_S: Final = 1.0
-"""So long an Ack of the request vouches for an answer after it, and for none before it."""
+"""How long an Ack of the request vouches for an answer after it; it vouches for none before it."""
 
 ALONE_S: Final = 1.0
-"""So long an answer waits for a better one."""
+"""How long an answer waits for a better one."""
 
 BEFORE_ACK_S: Final = 0.005
 AFTER_ACK_S: Final = 0.010
-"""An answer comes with the Ack if it comes so much before or after it: they leave together, and at
-twenty forged answers a second most Acks have no other one so near."""
+"""An answer comes with the Ack if it comes within this time before or after it: they are sent
+together, and at twenty forged answers a second most Acks have no other one this close."""
 
 ANEW_S: Final = 0.5
 LONGEST_ANEW_S: Final = 1.0
-"""Until a request that had contradicting answers is made anew, at first and at last; doubled."""
+"""The first and the last pause before a request with contradicting answers is made anew; doubled
+each time."""
 
 MAX_HEARD: Final = 16
 """Answers to one request that are remembered; more of them contradict each other in any case."""
@@ -39,11 +40,11 @@ class Unnamed:
     """An answer that names no request."""
 
     content: bytes
-    """What it says: the same from the same program."""
+    """Its content: equal from the same program."""
     came_at: float
-    """Seconds."""
+    """When it came, seconds."""
     take: Callable[[float], None]
-    """Believes it, at a time."""
+    """Believes it, at a given time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,41 +55,41 @@ class Hearing:
     """Until it is made anew, if it must be."""
     _heard: deque[Unnamed] = field(default_factory=lambda: deque(maxlen=MAX_HEARD))
     acked_at: float = -math.inf
-    """When an Ack came that names the request, the latest; seconds."""
+    """When the latest Ack came that names the request, seconds."""
     anew_at: float = -math.inf
     """When the request is made anew, if that is planned; seconds."""
 
     def add(self, answer: Unnamed) -> None:
-        """One more has come."""
+        """Another answer has come."""
         self._heard.append(answer)
 
     @property
     def answers(self) -> list[Unnamed]:
-        """Those that came, the oldest first."""
+        """The answers that came, oldest first."""
         return list(self._heard)
 
     def next_pause_s(self) -> float:
-        """Until the one that is made anew is made anew again, seconds."""
+        """The pause after the next one, seconds."""
         return min(2 * self.pause_s, LONGEST_ANEW_S)
 
     def is_contradicted(self, requests: int) -> bool:
-        """Whether some of the answers must be forged, and it is not known which.
+        """Whether some of the answers must be forged, without it being known which.
 
         Args:
-            requests: How often the request left: it has as many answers at most.
+            requests: How often the request was sent: it has at most that many answers.
         """
         kinds = {answer.content for answer in self.answers}
         return len(kinds) > 1 or len(self.answers) > requests
 
     def believed(self, requests: int, now: float) -> Unnamed | None:
-        """The answer that is believed now, if one is.
+        """The answer that is believed now, if any.
 
         Args:
-            requests: How often the request left.
+            requests: How often the request was sent.
             now: The time, seconds.
         """
         if now < self.acked_at + AFTER_ACK_S - _TINY_S:
-            # What follows the Ack so soon is the answer; what came before it may be, too.
+            # An answer this soon after the Ack is genuine; one before it may be, too.
             is_next = len(self.answers) == 1 and self.answers[0].came_at >= self.acked_at
             return self.answers[0] if is_next else None
         first, last = self.acked_at - BEFORE_ACK_S, self.acked_at + AFTER_ACK_S + _TINY_S
@@ -107,6 +108,6 @@ class Hearing:
         return answer.came_at if is_vouched else answer.came_at + ALONE_S
 
     def next_step_at(self) -> float:
-        """When it may be known which is believed, while nothing contradicts it; seconds."""
+        """When it may be known which answer is believed, while nothing contradicts it; seconds."""
         due = self._due(self.answers[0]) if self.answers else math.inf
         return max(due, self.acked_at + AFTER_ACK_S)

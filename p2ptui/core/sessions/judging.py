@@ -20,7 +20,7 @@ from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 __all__ = ["Judging", "Unnamed"]
 
 RETRIES: Final = 3
-"""So often a request is made with a token, at most: each may be forged."""
+"""How often a request is made with a token, at most: each may be forged."""
 
 UNOPENED: Final = (
     "answers that do not open came from there: they were altered on the way, or are of another"
@@ -55,11 +55,12 @@ class Judging:
         raise NotImplementedError
 
     def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
-        """A contestant has no use for a handshake any more; whether it ends, as others have none.
+        """A contestant no longer needs a handshake; returns whether the handshake ends, because
+        nobody else needs it.
 
         Args:
-            address: Whom it asked there.
-            contestant: Which; it is told nothing.
+            address: The address that it asked.
+            contestant: The contestant; it is told nothing.
             now: The time, seconds.
             reason: Why, in one line.
         """
@@ -74,7 +75,7 @@ class Judging:
         return True
 
     def withdraw_call(self, token: int, now: float, reason: str) -> None:
-        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
+        """A call of `connect` no longer needs its handshake, which ends if nobody else does."""
         for attempt in list(self._attempts.values()):
             tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
             if tokens == [token] and not (attempt.contestants or attempt.is_kept):
@@ -82,7 +83,7 @@ class Judging:
                 self._fail(attempt, now, reason)
 
     def _take_retry(self, attempt: Asking, retry: str, now: float) -> None:
-        """The other side has much to do, and wants to see first that this one is there."""
+        """The other side is under load, and first wants proof that this one is there."""
         if not is_token(retry):
             self._state.counters.drop("malformed")
             return
@@ -136,7 +137,7 @@ class Judging:
         return True
 
     def _is_asked_otherwise(self, attempt: Asking, answer: Answer, now: float) -> bool:
-        """Whether one is asked once more that answers in the open, and must not."""
+        """Whether a node that answers in the open, and must not, is asked once more."""
         return answer.shown is None and self.ask_otherwise(attempt.peer, OPEN, now)
 
     def _end_flawed(
@@ -191,7 +192,7 @@ class Judging:
         self._judge(attempt, now)
 
     def _judge(self, attempt: Asking, now: float) -> None:
-        """Is one of the answers believed that name no request?"""
+        """Decide whether one of the answers that name no request is believed."""
         if self._attempts.get(attempt.peer.address) is not attempt or attempt.is_paused:
             return
         hearing = attempt.hearing
@@ -208,7 +209,7 @@ class Judging:
             self._schedule(attempt, when, self._judge if when < attempt.deadline else self._try)
 
     def _ask_again(self, attempt: Asking, now: float) -> None:
-        """Make a request anew of whose answers some were forged; at the end of its time, fail."""
+        """Make a request anew if some of its answers were forged; if its time is up, fail."""
         if now < attempt.deadline:
             self._make_anew(attempt, now)
         else:
@@ -220,7 +221,7 @@ class Judging:
         self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
-        """The reference refuses a handshake by an Error; whether this was one."""
+        """The reference refuses a handshake with an Error; returns whether this was one."""
         attempt = self._attempts.get(address)
         if attempt is None or payload.code is not None:
             return False

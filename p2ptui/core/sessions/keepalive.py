@@ -33,28 +33,28 @@ from p2ptui.wire.frames import (
 from p2ptui.wire.message import Capability
 
 RETRY_S: Final = 0.2
-"""A keepalive that is not answered so long after two round trips is sent again: it was lost, or the
-way has changed. A server that does not know an address says so to a Ping, and only then."""
+"""A keepalive unanswered this long after two round trips is repeated: it was lost, or the path has
+changed. A server that does not know an address says so only in answer to a Ping."""
 TRIES: Final = 2
 
 GRACE_S: Final = 0.4
-"""A late answer may be later than asked for by so long, and by two round trips."""
+"""A late answer may be later than requested by this much, and by two round trips."""
 
 LATE_COPIES: Final = 2
 COPY_PAUSE_S: Final = 0.1
-"""A late answer is sent twice, one soon after the other: nobody repeats it if it is lost."""
+"""A late answer is sent twice, in short succession: nobody repeats it if it is lost."""
 
 MAX_LATE: Final = 4
-"""Late answers that one peer is owed; it asks for one at a time, others may ask in its name."""
+"""Late answers owed to one peer; it asks for one at a time, but others may ask in its name."""
 
 SETTLE_S: Final = 0.5
-"""After a heartbeat so long is waited before an idle time begins: its answer is under way."""
+"""How long to wait after a heartbeat before an idle time begins: its answer is in flight."""
 
 MAX_NETWORKS: Final = 16
-"""Networks of which it is remembered how long a way may be idle."""
+"""Networks for which it is remembered how long a path may be idle."""
 
 LONGEST_LATE_S: Final = 120.0
-"""Nobody is promised an answer later than this."""
+"""The latest answer that anybody is promised."""
 
 
 class Keepalives:
@@ -97,17 +97,18 @@ class Keepalives:
         self._lives: BoundedTable[str, MappingLife] = BoundedTable(MAX_NETWORKS)
         self._seen_at: BoundedTable[Address, Address] = BoundedTable(state.most_peers)
         self.recall: Callable[[str], float | None] = lambda _: None
-        """Called with an outside host; what was learnt there before, seconds."""
+        """Called with an outside host; returns what was learnt there before, seconds."""
         self.beat_early: Callable[[Peer, float], bool] = lambda *_: False
-        """Called with a server and the time; whether a heartbeat left, which was due soon."""
+        """Called with a server and the time; returns whether a heartbeat was sent that was due
+        soon."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
-        """Called with an outside host and for how long a way may be idle there, seconds."""
+        """Called with an outside host and how long a path may be idle there, seconds."""
         self.take_other_answer: Callable[[Peer, bytes, float], bool] = lambda *_: False
-        """Called with a peer, what its answer names, and the time, where nothing of this room is
-        answered; whether somebody else has asked."""
+        """Called with a peer, the nonce in its answer, and the time, if the inquiry is not from
+        here; returns whether another part has sent it."""
         state.find_longest_idle_s = self._shortest_s
         self.note_new_place = self._begin
-        """Called with a server that sees this node elsewhere than before, and the time."""
+        """Called with a server that sees this node at another address than before, and the time."""
         lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(self._pause)
         lifecycle.on_removed.append(self._forget)
@@ -130,14 +131,15 @@ class Keepalives:
         self._plan(binding, now + SETTLE_S)
 
     def _notice_new_mapping(self, binding: NatBinding) -> None:
-        """A session goes on at another port of the same NAT: it had forgotten the one before."""
+        """A session continues at another port of the same NAT, which had forgotten the previous
+        one."""
         before, after = self._seen_at.get(binding.peer.address), binding.peer.public_address
         if after is None:
             return
         self._seen_at.put(binding.peer.address, after)
         if before is not None and before != after and before[0] == after[0]:
             life = self._life(binding.peer)
-            if binding.idle_before_s > life.interval_s / 2:  # sooner, it was another cause
+            if binding.idle_before_s > life.interval_s / 2:  # any sooner, the cause was another one
                 self._note(binding.peer, life, life.note_new_port(binding.idle_before_s))
 
     def _pause(self, peer: Peer, _now: float) -> None:
@@ -153,21 +155,19 @@ class Keepalives:
         self._seen_at.pop(peer.address, None)
 
     def forget_idle(self) -> None:
-        """The machine moved: that its mappings are others says nothing of their lifetime."""
+        """The machine moved: new mappings then say nothing about their lifetime."""
         for binding in self._bindings.values():
             binding.seek_rest()
             binding.forget_misses()
         self._seen_at.clear()
 
-    # When it is time.
+    # Timers.
 
     def _needs(self, peer: Peer) -> bool:
-        """Whether there is a NAT, or a firewall, between this node and a server.
-
-        There is none if the server sees this node at one of its own addresses, unless the
-        diagnosis found a firewall. Over IPv6, where hardly anything is translated and routers at
-        home let in answers only, there is one unless it found that there is none.
-        """
+        """Whether there is a NAT or a firewall between this node and a server. There is none if the
+        server sees this node at one of its own addresses, unless the diagnosis found a firewall.
+        Over IPv6, where addresses are hardly ever translated but home routers let in only
+        answers, there is one unless the diagnosis found none."""
         if not peer.is_joined_server:
             return False
         seen = peer.public_address
@@ -208,7 +208,7 @@ class Keepalives:
         due = binding.last_left + life.pause_s
         behind_beat = binding.peer.session.next_step_at + SETTLE_S
         if not life.is_seen and behind_beat > now:
-            due = min(due, behind_beat)  # there a trial has room
+            due = min(due, behind_beat)  # there is room for a test
         return due
 
     def _is_undisturbed(self, binding: NatBinding, life: MappingLife, now: float) -> bool:
@@ -224,9 +224,9 @@ class Keepalives:
         return GRACE_S + 2 * (peer.channel.srtt or 0.0)
 
     def _keep(self, binding: NatBinding, life: MappingLife, now: float) -> None:
-        """In the open a heartbeat that is due soon does it as well, and wakes the server up once.
-        It has as long for its answer, and then a keepalive follows. Under seal the answer to a
-        keepalive shows as much as a Pong, and the heartbeat waits."""
+        """In the open, a heartbeat that is due soon serves as a keepalive, and wakes the server up
+        only once. It has the same time for its answer; otherwise a keepalive follows. Under seal
+        the answer to a keepalive proves as much as a Pong, and the heartbeat waits."""
         idle_s = now - binding.last_left
         may_beat = life.is_seen and not binding.peer.is_secured
         if not (may_beat and self.beat_early(binding.peer, now)):
@@ -236,12 +236,12 @@ class Keepalives:
         self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.srtt or 0.0))
 
     def _keep_plainly(self, binding: NatBinding, life: MappingLife, now: float) -> None:
-        """A Ping is what every program accepts."""
+        """Send a Ping, which every program accepts."""
         due = binding.last_left + life.pause_s
         if now >= due:
             binding.idle_before_s = now - binding.last_left
             self._delivery.ping(binding.peer, now)
-            due = now + life.pause_s  # whether it left or not
+            due = now + life.pause_s  # whether it was sent or not
         self._plan(binding, due)
 
     def note_heartbeat(self, peer: Peer, now: float) -> None:
@@ -329,11 +329,11 @@ class Keepalives:
             return
         if closed_s := binding.note_miss():
             self._learn(peer, closed_s=closed_s)
-        # The way may be closed: it is opened at once, and if there is time, tried again.
+        # The path may be closed: it is opened at once and, if there is time, tested again.
         is_tried = self._is_undisturbed(binding, self._life(peer), now)
         self._ask(binding, binding.trial_s if is_tried else 0.0, now)
 
-    # What was learnt.
+    # Results.
 
     def _life(self, peer: Peer) -> MappingLife:
         return self._life_in(_network_of(peer))
@@ -343,14 +343,14 @@ class Keepalives:
         if life is None:
             life = MappingLife(self.recall(network) if network else None)
             self._lives.put(network, life)
-        self._lives.touch(network)  # what is in use is not forgotten for what is not
+        self._lives.touch(network)  # entries in use are not evicted for others
         return life
 
     def _learn(self, peer: Peer, *, open_s: float = 0.0, closed_s: float = 0.0) -> None:
         life = self._life(peer)
         is_news = life.note_closed(closed_s) if closed_s else life.note_open(open_s)
         if closed_s:
-            for binding in self._bindings.values():  # what was counted was of longer times
+            for binding in self._bindings.values():  # the counted misses were at longer times
                 binding.forget_misses()
         self._note(peer, life, is_news)
 
@@ -359,7 +359,7 @@ class Keepalives:
             self.on_learnt(peer.public_address[0], life.bound_s)
 
     def note_measured(self, host: str, lifetime_s: float) -> None:
-        """How long mappings live was measured.
+        """The lifetime of mappings was measured.
 
         Args:
             host: The outside address of the network.
@@ -370,7 +370,7 @@ class Keepalives:
         self.on_learnt(host, life.bound_s)
 
     def _shortest_s(self) -> float:
-        """Of the networks that ways lead through now: a way may be idle for so long in all."""
+        """How long a path may be idle in every network that paths currently lead through."""
         networks = {_network_of(binding.peer) for binding in self._bindings.values()}
         return min((self._life_in(network).interval_s for network in networks), default=math.inf)
 
@@ -390,15 +390,16 @@ class Keepalives:
         self._send_answer(peer, KeptAlive(asked.nonce, is_late=False), now)
 
     def _forget_late(self, peer: Peer, asked: Keepalive) -> None:
-        """What a peer was promised before it asked again; others may ask in its name, but not
-        under seal: there an earlier answer would only disturb the trial that follows."""
+        """Forget the answers promised to a peer before it asked again: in the open only those to
+        the same inquiry, since others may ask in its name; under seal all of them, since they
+        would only disturb the next test."""
         for key in list(self._late.of_peer(peer)):
             if peer.is_secured or key[1] == asked.nonce:
                 self._late[key].cancel()
                 del self._late[key]
 
     def _makes_way(self, peer: Peer, now: float) -> bool:
-        """Whether a trial of a peer may begin; one of this node on the same way may have to end."""
+        """Whether a test by a peer may begin; one by this node on the same path may have to end."""
         binding = self._bindings.get(peer.address)
         if binding is None or not binding.is_tried:
             return True
@@ -409,7 +410,8 @@ class Keepalives:
         return True
 
     def _owe(self, peer: Peer, asked: Keepalive, copies: int, due: float) -> bool:
-        """Answer late, with so many copies from `due` on; whether there was room for that."""
+        """Send this many late copies of an answer from `due` on; returns whether there was room for
+        that."""
         timer = self._state.timers.schedule(
             due, lambda at: self._answer_late(peer, asked, copies, at)
         )
@@ -441,5 +443,5 @@ class Keepalives:
 
 
 def _network_of(peer: Peer) -> str:
-    """The outside address of the network that the way to a server leads through; "": unknown."""
+    """The outside address of the network on the path to a server; "": unknown."""
     return "" if peer.public_address is None else peer.public_address[0]

@@ -18,58 +18,61 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import NULL, Capability, DisconnectPayload, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
-"""Heartbeats drift apart by this share of their interval."""
+"""Heartbeats drift apart by this fraction of their interval."""
 
 MANY_PEERS: Final = 64
 TICKS_PER_S: Final = 16
 TICKS_A_BEAT: Final = 64
-"""With more peers than that, what is due for them waits for the next of so many ticks a second, or
-between two heartbeats, if those are more: the process wakes up for all of them together, and not
-for each by itself. That costs about as much as to ask a peer and to take its answer."""
+"""With more peers than this, their due actions wait for the next tick, of so many a second or
+between two heartbeats, whichever is more: the process wakes up for all of them together rather
+than for each. A wake-up costs about as much as pinging a peer and handling its answer."""
 SECRET_TICKS_PER_S: Final = 256
-"""Of these where the moment itself is what nobody may guess: 4 ms tell nothing, since answers may
-take `TOLERANCE_S` longer than others. In a rush there is something to be planned for each moment,
-and not for each newcomer by itself."""
+"""Ticks for actions whose moment nobody may guess: 4 ms reveal nothing, since answers may take
+`TOLERANCE_S` longer than others. In a rush every tick has something planned, so that newcomers
+need no timers of their own."""
 CROWD: Final = 1000
 TICKS_OF_CROWD: Final = 4
 THRONG: Final = 4000
 TICKS_OF_THRONG: Final = 2
-"""With so many peers a tick has many of them anyway, and the ticks are fewer."""
+"""With this many peers a tick has many of them anyway, and there are fewer ticks."""
 
 UNANSWERED_SHARE: Final = 0.2
-"""After a Ping that nothing followed the next comes after this share of the interval, from the
-first one on: silence to a single Ping must end no session, and with two to a timeout, at 20 % loss,
-one peer in three would be lost within a quarter of an hour."""
+"""After an unanswered Ping the next one follows after this fraction of the interval, from the first
+on: silence to a single Ping must not end a session, and with only two within a timeout, at 20 %
+loss, one peer in three would be lost within a quarter of an hour."""
 
 EARLY_SHARE: Final = 0.4
-"""A heartbeat that is due within this share of the interval keeps a way open in place of what would
-leave for that alone."""
+"""A heartbeat due within this fraction of the interval keeps a path open in place of a
+keepalive."""
 
 LATEST_SHARE: Final = 0.98
-"""Under seal a heartbeat comes no later than the interval, with all that it waits for others: of
-30 s one keepalive, in the middle, keeps the way open from one answered heartbeat to the next."""
+"""Under seal a heartbeat is sent no later than the interval, including all waiting for others: in
+30 s one keepalive, in the middle, keeps the path open from one answered heartbeat to the next."""
 
 ANSWERED_SHARE: Final = 1 - 2 * HEARTBEAT_JITTER
-"""A server that has answered anything under seal within this share of the interval, as it does a
-keepalive, is not asked: nobody else can have answered, so that it shows as much as a Pong."""
+"""A server that has answered anything under seal within this fraction of the interval, a keepalive
+for example, is not pinged: nobody else can have answered, so that proves as much as a Pong."""
 
 LAST_CHANCE_SHARE: Final = 0.2
 LAST_CHANCE_PINGS: Final = 8
-"""In this last share of the timeout so many Pings go to a peer that has answered before: where 2 %
-of all datagrams are lost, fewer than one session in a million is lost to that in a day. With the
-heartbeats alone, of which the last may come too late for an answer, it was one in two hundred."""
+"""In this last fraction of the timeout this many Pings are sent to a peer that has answered before:
+if 2 % of all datagrams are lost, fewer than one session in a million is lost to that in a day.
+With only the heartbeats, the last of which may come too late for an answer, it was one in two
+hundred."""
 
 SEVERAL_PINGS: Final = 2
-"""What a peer that never answered must have left unanswered, if it may be sent so many."""
+"""Pings that a peer that never answered must have left unanswered, if its allowance permits that
+many."""
 
 SUSPICION_PROBES: Final = 3
 SUSPICION_INTERVAL_S: Final = 0.3
-"""A suspected peer gets three Pings over 0.6 s, and is judged at 0.9 s."""
+"""A suspected peer is sent three Pings over 0.6 s, and is judged at 0.9 s."""
 
 CLOSER_PROBES: Final = 9
 CLOSER_INTERVAL_S: Final = 0.1
-"""One that has proved its address, in the same time, until it answers: where every fifth datagram
-is lost, one in ten thousand answers none of these, and one in twenty none of three."""
+"""One that has proved its address is pinged more often in the same time, until it answers: if every
+fifth datagram is lost, one in ten thousand answers none of these, and one in twenty none of
+three."""
 
 ALARMED_S: Final = 60.0
 ALARMED_PROBES: Final = 2 * CLOSER_PROBES
@@ -82,7 +85,8 @@ Where it pays for less than `SUSPICION_PROBES`, each doubt waits for a time unti
 goodbye pays for one Ping, and one that is lost says nothing."""
 
 LONGEST_DOUBT_S: Final = 2.9
-"""So long a doubt waits for its Pings: after an honest goodbye nothing comes that pays for them."""
+"""How long a suspicion waits for its Pings: after a genuine goodbye nothing arrives that pays for
+them."""
 
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
@@ -90,11 +94,11 @@ PROVING_INTERVAL_S: Final = 0.2
 forged, and there is no haste."""
 
 UNDER_WAY_S: Final = 0.25
-"""What comes so soon after a goodbye may have left before it; what comes later shows that it was
+"""A datagram this soon after a goodbye may have been sent before it; a later one shows that it was
 forged."""
 
 SUSPICION_PAUSE_S: Final = 1.0
-"""A peer that was there after all is not asked again so soon, whatever comes in its name."""
+"""A peer that was there after all is not suspected again this soon, whatever comes in its name."""
 
 REJOIN_JITTER_S: Final = 0.1
 """Many clients learn at the same time that their server was restarted."""
@@ -118,7 +122,7 @@ class Liveness:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
-        """Called when a peer that this node had asked for does not know it any more."""
+        """Called when a peer that this node had asked for no longer knows it."""
         self._heartbeat = self._beat  # one for all peers
         self.is_asked_anew: Callable[[Peer], bool] = lambda _: False
         """Whether a peer is asked for a new session while the old one goes on."""
@@ -127,21 +131,23 @@ class Liveness:
         self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
         """Called with each Ping of a peer."""
         self.tell_whither: Callable[[Peer], bytes] = lambda _: b""
-        """Called when this node says goodbye to a peer; where that may go instead, as JSON."""
+        """Called when this node says goodbye to a peer; returns where the peer may go instead, as
+        JSON."""
         self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
-        """Called when a peer has said a genuine goodbye; whether it goes on at another address."""
+        """Called when a peer has said a genuine goodbye; returns whether it goes on at another
+        address."""
         lifecycle.on_joined.append(self._begin)
         delivery.on_proved.append(self._handle_proved)
 
     @property
     def patience_s(self) -> float:
-        """A peer that was silent for so long is lost, seconds."""
+        """How long a peer may be silent before it counts as lost, seconds."""
         return self._state.config.server.connection_timeout
 
     def _begin(self, peer: Peer, now: float) -> None:
         self._spread(peer, now)
         if peer.initiated:
-            # Whoever asked for the session wants to know how far away the other is.
+            # The side that asked for the session wants to know how far away the other is.
             self._delivery.ping(peer, now)
 
     def _handle_proved(self, peer: Peer, now: float) -> None:
@@ -174,7 +180,7 @@ class Liveness:
         peer.session.schedule_about(self._state.timers, when, self._heartbeat, peer)
 
     def _plan_beat(self, peer: Peer) -> None:
-        """The last Ping was answered: the process need not wake up sooner than for the next one."""
+        """The last Ping was answered: the process need not wake up before the next one is due."""
         beat = peer.liveness.heartbeat_due
         if peer.is_authenticated and peer.session.next_step_at < beat:
             self._plan(peer, min(beat, self._last_chance(peer)))
@@ -193,7 +199,7 @@ class Liveness:
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
-        peer.rest(now)  # if something else than a message has put it to work
+        peer.rest(now)  # if something other than a message has activated it
         last_chance = self._last_chance(peer)
         if now >= last_chance:
             has_answered = peer.purse.proved or liveness.has_answered_ping
@@ -233,7 +239,7 @@ class Liveness:
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, self._last_chance(peer)))
 
     def beat_early(self, peer: Peer, now: float) -> bool:
-        """Something has to leave for a server: a heartbeat that is due soon, if there is one.
+        """Something must be sent to a server: send a heartbeat that is due soon, if there is one.
 
         Returns:
             Whether it left.
@@ -256,9 +262,10 @@ class Liveness:
         return self.patience_s * (1 - LAST_CHANCE_SHARE) > PAUSE_S + WINDOW_S
 
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
-        """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
+        """Send a heartbeat at a moment that nobody can guess; the next one soon, unless that is in
+        vain."""
         liveness = peer.liveness
-        # One that speaks and does not answer is there: its bytes are for what it asks.
+        # A peer that speaks but does not answer is there: its credit is for its own requests.
         is_vain = liveness.unanswered > 0 and not liveness.has_missed_ping
         is_spent = False
         if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
@@ -336,15 +343,13 @@ class Liveness:
             self._delivery.send(peer, kind, payload, now, waits=False)
 
     def handle_goodbye(self, peer: Peer, now: float, reason: str) -> None:
-        """A peer has said goodbye, which nobody has forged.
-
-        One that has tried several addresses of this machine leaves those that it does not need:
-        then it is asked whether it has gone.
+        """A peer has said a genuine goodbye. One that has tried several addresses of this machine
+        leaves those that it does not need: then it is asked whether it has left.
 
         Args:
             peer: The peer.
             now: The time, seconds.
-            reason: What is told of it.
+            reason: What is reported about it.
         """
         if peer.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason, is_vouched=True)
@@ -360,7 +365,7 @@ class Liveness:
         *,
         is_vouched: bool = False,
     ) -> None:
-        """Believe the worst of a peer unless it answers a Ping, as a rule within a second.
+        """Assume the worst about a peer unless it answers a Ping, normally within a second.
 
         Args:
             peer: The peer.
@@ -388,7 +393,7 @@ class Liveness:
     def _probe(
         self, peer: Peer, pace: _Pace, left: int, reason: str, began: float, now: float
     ) -> None:
-        # An answer ends a suspicion, and the next one has all its time again.
+        # An answer ends a suspicion, and the next one gets its full time again.
         if not (peer.liveness.is_suspected_since(began) and peer.is_authenticated):
             return
         liveness = peer.liveness
@@ -405,7 +410,7 @@ class Liveness:
         is_asked = self._delivery.ping(peer, now)
         is_enough = pace[0] - left >= SUSPICION_PROBES
         if is_asked or is_enough or not has_left:
-            left -= 1  # else it cannot pay for the Ping yet
+            left -= 1  # otherwise it cannot pay for the Ping yet
         self._state.timers.schedule(
             now + pace[1], lambda at: self._probe(peer, pace, left, reason, began, at)
         )
@@ -414,7 +419,7 @@ class Liveness:
         forgot = peer.liveness.judge() is Suspicion.FORGOT
         peer.purse.end_doubt()
         if not forgot and peer.acknowledges and (peer.path is not None or not peer.is_plain):
-            return  # its way is dead, and a server may bring the session on
+            return  # its path is dead, and a server may carry the session on
         if forgot and peer.initiated and self.on_forgotten is not None:
             self.on_forgotten(peer, now, reason)
         else:
@@ -434,7 +439,7 @@ def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> 
 
 
 def _ticks_of(peers: int) -> int:
-    """How often a second so many peers are looked at."""
+    """How many ticks a second there are for this many peers."""
     if peers < CROWD:
         return TICKS_PER_S
     return TICKS_OF_CROWD if peers < THRONG else TICKS_OF_THRONG

@@ -25,17 +25,17 @@ FRESH_SHARE: Final = 0.5
 the handshake. So a restart is noticed within two heartbeats, even one that comes just after it."""
 
 LISTS_WITHOUT: Final = 2
-"""So many lists in a row must not name this node: one could be forged, or made in between."""
+"""How many lists in a row must not name this node: one could be forged, or made in between."""
 
 ASK_AGAIN_S: Final = 2.0
 MOST_ASKED: Final = 6
-"""A question or its answer may be lost: it is asked again after this, and with one heartbeat so
-often at most."""
+"""A request or its answer may be lost: it is repeated after this time, and at most this often with
+one heartbeat."""
 
 
 PROBED_S: Final = 10.0
-"""A list is long, and anybody can write the request of a newcomer that makes this node ask for one:
-for all of them a server is asked once in this time."""
+"""A list is long, and anybody can forge a newcomer's request that makes this node ask for one: for
+all of them together, a server is asked once in this time."""
 
 MOST_PROBED: Final = 3
 PROBED_AGAIN_S: Final = 1.0
@@ -59,7 +59,7 @@ class _Question:
     without: int = 0
     """Lists that did not name this node."""
     asked: int = 0
-    """How often it was asked for."""
+    """How often it was requested."""
     began: float = 0.0
     timer: Timer | None = None
 
@@ -81,7 +81,7 @@ class Membership:
         )
         self._probes: BoundedTable[str, _Probe] = BoundedTable(state.most_peers)
         self.on_forgotten: Callable[[Peer, float, str], None] = lambda *_: None
-        """Called when a server does not know this node any more."""
+        """Called when a server no longer knows this node."""
         lifecycle.on_left.append(lambda peer, _: self._handle_left(peer))
 
     def check(self, peer: Peer, now: float) -> None:
@@ -98,10 +98,9 @@ class Membership:
         self._ask(question, now)
 
     def probe(self, peer: Peer, now: float) -> bool:
-        """Ask a server for its list, whatever that says: only a server has one.
-
-        Somebody else may have caused that. So one that has not proved its address pays for it, and
-        any is asked once in `PROBED_S` for all who cause it.
+        """Ask a server for its list, whatever it says: only a server has one. Somebody else may
+        have caused this. So one that has not proved its address pays for it, and each is asked
+        once in `PROBED_S` for all causes.
 
         Returns:
             Whether it was asked.
@@ -131,7 +130,7 @@ class Membership:
         )
 
     def handle_list(self, peer: Peer, payload: ListNodesPayload, now: float) -> bool:
-        """A node list came; whether it was asked for here."""
+        """A node list came; returns whether it was requested here."""
         probe = self._probes.get(peer.node_id)
         if probe is not None:
             probe.asked = MOST_PROBED

@@ -31,12 +31,12 @@ class Offer:
 
     initiator: Initiator
     number: int
-    """Of the session, on frames for this node."""
+    """The number of the session, for frames to this node."""
     read: int = 0
 
     @property
     def by_network_key(self) -> bool:
-        """Whether it is an exchange that needs the network key."""
+        """Whether the exchange requires the network key."""
         return self.initiator.by_network_key
 
 
@@ -47,16 +47,16 @@ class Shown:
     keys: PublicKeys
     info: NodeInfo
     public_address: Address | None
-    """Where this node is, as whoever answers sees it."""
+    """Where this node is, as seen by the answering node."""
     claims: Claims
     refusal: bytes
     """What a refusal of message 3 would name."""
     is_choosy: bool = False
-    """Whether it depends on who this node is if there is a session."""
+    """Whether admission depends on which node this is."""
 
 
 def make_offer(seals: Seals, *, without_key: bool = False) -> Offer:
-    """Begin a key exchange; with the network key, if there is one and nothing else is said."""
+    """Begin a key exchange; with the network key if there is one, unless told otherwise."""
     keys, number = seals.keys, seals.new_number()
     psk = None if without_key else keys.psk
     return Offer(Initiator(seals.static, number=number, psk=psk), number)
@@ -65,18 +65,18 @@ def make_offer(seals: Seals, *, without_key: bool = False) -> Offer:
 def read_inside(
     offer: Offer, message: Envelope, text: str, own: NodeInfo, brought_for: str | None
 ) -> Shown:
-    """Read what is inside an answer.
+    """Read the content of an answer.
 
     Args:
-        offer: What it answers.
+        offer: The offer that it answers.
         message: The response.
         text: Message 2 in it.
-        own: Who this node is.
+        own: This node's identity.
         brought_for: The id of the node whose datagrams a server says these are; None for any.
 
     Raises:
         MalformedError: It is cut short, altered, or answers another request.
-        RefusedError: Whoever answers cannot be a peer.
+        RefusedError: The answering node cannot be a peer.
     """
     if offer.read >= MAX_READ:
         raise MalformedError("too many answers to one key exchange")
@@ -99,22 +99,22 @@ def read_inside(
 def proof_of(
     transport: Transport, keys: PublicKeys, account: Account, *, by_network_key: bool
 ) -> Proof:
-    """What a node has shown that has completed a key exchange.
+    """What a node has proved by completing a key exchange.
 
     Args:
-        transport: What came of it.
+        transport: The result of the exchange.
         keys: Its keys.
-        account: What it says of itself.
-        by_network_key: Whether the exchange is one that needs the network key.
+        account: What it says about itself.
+        by_network_key: Whether the exchange required the network key.
     """
     return Proof(transport, keys, claims_of(account), by_network_key)
 
 
 def own_account(own: NodeInfo, seals: Seals, now_wall: float) -> Account:
-    """What this node says of itself inside.
+    """What this node says about itself inside the exchange.
 
     Args:
-        own: Who it is.
+        own: This node's identity.
         seals: Its keys, and what it made when it started.
         now_wall: Unix time, seconds.
     """
@@ -126,12 +126,12 @@ def own_account(own: NodeInfo, seals: Seals, now_wall: float) -> Account:
 
 
 def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Proof, bytes] | None:
-    """Say who this node is, to who has answered; None where another answer was read since.
+    """Tell the answering node who this node is; None if another answer was read since.
 
     Args:
-        offer: What was answered.
-        shown: By whom.
-        account: Who this node is.
+        offer: The offer that was answered.
+        shown: The answer.
+        account: This node's account.
         now: The time, seconds.
 
     Returns:

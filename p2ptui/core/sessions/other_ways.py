@@ -28,13 +28,13 @@ from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType
 
 UNDECIDED_S: Final = 5.0
-"""So long after its first answer an asker may still take another way."""
+"""How long after its first answer an asker may still choose another path."""
 
 MAX_OTHER_WAYS: Final = 256
-"""Ways besides the first one that are known at a time, of all askers."""
+"""Further paths remembered at a time, for all askers."""
 
 MAX_OTHER_WAYS_OF_ONE: Final = 8
-"""And of one, which asks no more addresses than this of a node."""
+"""The same for one asker, which asks no more addresses of a node than this."""
 
 
 class Told:
@@ -77,7 +77,7 @@ class AlternatePath:
     """An address that sent a request which had been accepted from another address."""
 
     owner: Peer
-    """Who asked, where it was accepted."""
+    """The peer of the asker, where it was accepted."""
     address: Address
     request_id: str
     told: Told
@@ -113,21 +113,19 @@ class AlternatePaths:
 
     @staticmethod
     def open(owner: Peer, now: float) -> None:
-        """A request was accepted; it may come another way as well."""
+        """A request was accepted; it may also come on another path."""
         owner.handshakes.leave_open(now + UNDECIDED_S)
 
     @staticmethod
     def is_same_attempt(owner: Peer, message: Envelope, now: float) -> bool:
-        """Whether a request from elsewhere is one that an owner of its id has made."""
+        """Whether a request from elsewhere was made by an owner of its id."""
         return owner.handshakes.is_undecided(message.id, now)
 
     @staticmethod
     def is_late_copy(owner: Peer, message: Envelope) -> bool:
-        """Whether a request from elsewhere is one whose answer its owner has taken already.
-
-        It was long on its way, or somebody repeats what he has seen. It claims nothing: the owner
-        is not even asked, and its id stays free to move at once.
-        """
+        """Whether a request from elsewhere is one whose answer its owner has already accepted. It
+        took long to arrive, or somebody replays it. It claims nothing: the owner is not even
+        asked, and its id stays free to move at once."""
         return owner.facts.acks and message.id in owner.handshakes.requests
 
     def at(self, address: Address, message: Envelope) -> AlternatePath | None:
@@ -153,7 +151,7 @@ class AlternatePaths:
             del self._ways[way.address]
 
     def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
-        """A message from a stranger; whether it decides between two ways."""
+        """A message from a stranger; returns whether it decides between two paths."""
         way, _ = self._ways.get(address, (None, None))
         if way is None:
             return self.on_newcomer(address, message, now)
@@ -175,7 +173,8 @@ class AlternatePaths:
         return False
 
     def handle_goodbye(self, owner: Peer, now: float) -> bool:
-        """An asker has closed the way by which it was accepted; whether it goes on by another."""
+        """An asker has closed the path on which it was accepted; returns whether it goes on by
+        another."""
         addresses = self._ways.of_peer(owner)
         if not addresses:
             return False

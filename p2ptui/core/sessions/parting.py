@@ -15,13 +15,13 @@ from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType
 def part(
     state: NodeState, delivery: Delivery, address: Address, answer: Envelope, why: str, now: float
 ) -> None:
-    """Say goodbye to who has let this node in, in a way that only this node can.
+    """Say goodbye to a node that has admitted this one, in a way that only this node can.
 
     Args:
         state: The shared state.
         delivery: Makes messages.
-        address: Where it was asked.
-        answer: The response by which it did.
+        address: The address that was asked.
+        answer: The response that admitted it.
         why: In a few words.
         now: The time, seconds.
     """

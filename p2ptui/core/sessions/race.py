@@ -30,14 +30,14 @@ from p2ptui.wire.message import (
 )
 
 STAGGER_S: Final = 0.25
-"""Between the beginnings of two attempts (RFC 8305, section 5); none waits once the last has
+"""Between the beginnings of two attempts (RFC 8305, section 5); none waits once the last one has
 failed."""
 
 MAX_RACE_ADDRESSES: Final = 8
 """Addresses of one node that are asked at most: the last of them within two seconds."""
 
 LATE_S: Final = 10.0
-"""So long after a race an address that lost it may still answer."""
+"""How long after a race an address that lost it may still answer."""
 
 MAX_LOSERS: Final = 256
 """Addresses of which that is remembered; the one that lost first makes room."""
@@ -119,7 +119,7 @@ class Races:
             self._state.session_calls.end(call, outcome)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
-        """Nobody waits for a call of `connect` any more."""
+        """No call of `connect` waits any more."""
         race = self._running.get(token)
         if race is None:
             self._handshake.withdraw_call(token, now, reason)
@@ -138,10 +138,8 @@ class Races:
         self._state.timers.schedule(now + LATE_S, forget)
 
     def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
-        """A message from a stranger; whether it lost a race a short time ago.
-
-        It is told nothing but goodbye: whoever is there may have taken up a session with this node.
-        """
+        """A message from a stranger; returns whether it recently lost a race. It is told nothing
+        but goodbye: the node there may have begun a session with this one."""
         loser = self._losers.get(address)
         if loser is None:
             return False
@@ -156,7 +154,7 @@ class Races:
     def _part(self, address: Address, loser: _Loser, message: Envelope, now: float) -> None:
         winner = self._state.peers.at(loser.winner)
         if winner is not None and winner.handshake_heard == message.id:
-            return  # the same answer, by another address of the same node
+            return  # the same answer, from another address of the same node
         try:
             response = decode_payload(message.payload, ReceivedHandshakeResponse)
         except MalformedError:
@@ -219,7 +217,7 @@ class Race:
             return
         address = self.state.peers.own_address(self.waiting.pop(0))
         if (result := self.handshake.result_at(address)) is not None:
-            self.win(address, result, now)  # it has come by itself meanwhile
+            self.win(address, result, now)  # it has connected by itself meanwhile
             return
         if address in self.asked:
             self._ask_next(now)  # two addresses of one peer
@@ -256,7 +254,7 @@ class Race:
             self.races.end(self, HandshakeError(self._summary()))
 
     def give_up(self, now: float, reason: str) -> None:
-        """Nobody waits for its end: no address is asked any more."""
+        """Nothing waits for its end: no further address is asked."""
         self._cancel()
         self.waiting.clear()
         for address in list(self.running):
@@ -265,7 +263,7 @@ class Race:
         self.races.end(self, HandshakeError(reason))
 
     def wait_until(self, deadline: float) -> None:
-        """One of its handshakes is older than the race, or lasts longer for somebody else."""
+        """One of its handshakes is older than the race, or lasts longer for another caller."""
         for call in self.state.session_calls.waiting(self):
             self.state.session_calls.extend(call, max(call.deadline, deadline + LAST_RESORT_S))
 
@@ -322,7 +320,7 @@ class Race:
 
 
 def _reason_at(address: Address, error: P2PError) -> str:
-    """Why an address led to no session; it is named in any case."""
+    """Why an address led to no session; always includes the address."""
     reason, where = str(error), address_words(address)
     return reason if where in reason else f"{where}: {reason}"
 

@@ -16,17 +16,17 @@ RELAYED_RETRY_S: Final = 0.1
 RELAYED_ROUND_TRIPS: Final = 3
 RELAYED_GROWTH: Final = 1.5
 LONGEST_RELAYED_RETRY_S: Final = 0.25
-"""By way of a server it is known how far that is: the first repetition comes after so many round
-trips to it, and not before; each further one so much later, up to the last of these, since what
-takes four ways is lost more often."""
+"""Through a server, the distance is known: the first repetition follows after this many round trips
+to it, and not before; each further one later by this much, up to the last of these, since a
+request over four paths is lost more often."""
 
 
 def first_pause_s(peer: Peer, peers: PeerTable) -> float:
     """From a request to its first repetition.
 
     Args:
-        peer: Who is asked.
-        peers: All peers: the server by way of which it is asked is one of them.
+        peer: The peer that is asked.
+        peers: All peers, including the server through which it is asked.
 
     Returns:
         Seconds.
@@ -37,7 +37,7 @@ def first_pause_s(peer: Peer, peers: PeerTable) -> float:
     rtt_s = None if server is None else server.channel.srtt
     if rtt_s is None:
         return RETRY_INTERVAL_S
-    # On a way that is longer than that it would only double what is under way.
+    # On a longer path it would only double the datagrams in flight.
     return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
 
 

@@ -67,19 +67,19 @@ class Responder:
         self._requests = requests
         requests.on_turn = self.handle_request
         self.on_unseated: Callable[[Arrival, float], None] = lambda *_: None
-        """Called with a request that is to be answered, and for which there is no room."""
+        """Called with a request that is to be answered although there is no room for it."""
         self._answers = answers
         self._ways = ways
         self._crossings = crossings
         self._newcomers = newcomers
         newcomers.accept = self._let_in
         self.on_answered_again: Callable[[Peer, float], None] = lambda *_: None
-        """Called when a peer was answered again that may have begun anew, and keeps its session."""
+        """Called when a peer that may have begun anew was answered again, and keeps its session."""
         self.on_restart: Callable[[Peer, Address, float], None] = lambda *_: None
         """Called when a relayed node begins a new session: with the address that it came from."""
 
     def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
-        """Somebody wants to be a peer; see `handle_request`."""
+        """A node asks for a session; see `handle_request`."""
         self.handle_request(address, message, earned, now)
         return True
 
@@ -91,14 +91,14 @@ class Responder:
         now: float,
         legacy: Legacy = NOTHING,
     ) -> None:
-        """Somebody wants to be a peer.
+        """A node asks for a session.
 
         Args:
             address: Where the request came from.
             message: The request.
             earned: What it pays for.
             now: The time, seconds.
-            legacy: What it had at its last address, where it was found silent.
+            legacy: What it had at its last address, which was found silent.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshakes.requests:
@@ -128,7 +128,7 @@ class Responder:
         is_late = self._crossings.is_late(owner, address, now)
         is_late = is_late and self._newcomers.is_known(owner, arrival)
         if is_late and self._state.peers.add_alias(owner, address, Standing.ANSWERED):
-            # One session by two ways: no claim, and no news either.
+            # One session on two paths: no claim, and no news either.
             self._accept(arrival, now)
             return
         if peer is None and self._ways.is_same_attempt(owner, message, now):
@@ -137,18 +137,18 @@ class Responder:
         self._claim(owner, arrival, now)
 
     def _needs_proof(self, arrival: Arrival) -> bool:
-        """Whether a request would end or move what a secured peer has, and shows no keys."""
+        """Whether a request would end or move a secured peer's session without proving keys."""
         peers = self._state.peers
         known = peers.at(arrival.address), peers.with_id(arrival.info.id)
         is_secured = any(peer is not None and peer.seal is not None for peer in known)
         return is_secured and arrival.proof is None
 
     def _is_beside(self, peer: Peer, owner: Peer | None, arrival: Arrival, now: float) -> bool:
-        """Whether a request from where somebody is ends nothing, at least for now.
+        """Whether a request from a peer's address ends nothing, at least for now.
 
         Args:
-            peer: Who is there.
-            owner: Who has the id that it brings, if anybody.
+            peer: The peer at that address.
+            owner: The peer with the id that it carries, if any.
             arrival: The request.
             now: The time, seconds.
         """
@@ -168,7 +168,7 @@ class Responder:
         return True
 
     def _at_home(self, arrival: Arrival, now: float) -> Arrival:
-        """The same, with the way back over the server that it came by, of whatever node that is."""
+        """The same, answered through the server that it came by, of whatever node that is."""
         came_by = arrival.came_by
         if came_by is None:
             return arrival
@@ -179,7 +179,7 @@ class Responder:
         return replace(arrival, earned=earned, came_by=None)
 
     def _let_in(self, arrival: Arrival, told: Told, now: float) -> None:
-        """A newcomer that was held has shown that it is there."""
+        """A newcomer that was held has proved that it is there."""
         owner = self._state.peers.with_id(arrival.info.id)
         if self._needs_proof(arrival):
             self._state.counters.drop("unsealed")
@@ -214,7 +214,7 @@ class Responder:
         if grant.has_room(len(told.response)):
             kind = MessageType.HANDSHAKE_RESPONSE
             self._delivery.transmit_from(grant, peer, told.response, kind, now)
-        peer.purse.keep_for_pings()  # who was restarted is asked as whoever is new
+        peer.purse.keep_for_pings()  # a restarted peer is pinged like a new one
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         if peer.session.may_greet(now):
@@ -224,13 +224,13 @@ class Responder:
             self._delivery.challenge(peer, now)
 
     def _claim(self, owner: Peer, arrival: Arrival, now: float) -> None:
-        """A newcomer brings the id of a peer at another address."""
+        """A newcomer claims the id of a peer at another address."""
         if self._ways.is_late_copy(owner, arrival.message):
             self._state.counters.drop("late_handshake")
             self._refuse_known(arrival, now)
             return
         address, message, earned = arrival.address, arrival.message, arrival.earned
-        # Much may have happened meanwhile: the request is looked at as if it came now.
+        # Much may have happened meanwhile: the request is handled as if it came now.
         claim = Claim(
             owner,
             address,
@@ -267,7 +267,7 @@ class Responder:
         way = self._ways.at(arrival.address, arrival.message)
         if way is None:
             is_numbered = any(type(key) is int for key in owner.handshake_keys[-1:])
-            # Its own, so that an Ack shows that this answer was received, and not the other one.
+            # Its own number, so that an Ack shows that this answer was received, not the other one.
             sequence = self._state.rng.getrandbits(32) if is_numbered else None
             told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
             way = AlternatePath(owner, arrival.address, arrival.message.id, told)
@@ -283,9 +283,9 @@ class Responder:
         """Make the newcomer a peer, or begin a new session with the peer at its address.
 
         Args:
-            arrival: Who it is.
+            arrival: The newcomer.
             now: The time, seconds.
-            told: What has answered it already.
+            told: The answer that it has already been sent.
         """
         message, info = arrival.message, arrival.info
         there = known = self._state.peers.at(arrival.address)
@@ -341,7 +341,7 @@ class Responder:
             self._delivery.owe_ack(peer, message, now)
 
     def _enter(self, arrival: Arrival, other: Peer | None, now: float) -> Peer:
-        """Enter a newcomer, in place of who was at its address."""
+        """Enter a newcomer, in place of the peer at its address."""
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
@@ -362,7 +362,7 @@ class Responder:
     def _transmit_response(
         self, peer: Peer, response: bytes, address: Address, earned: Purse, now: float
     ) -> None:
-        """Answer where the request came from, which need not be where the session goes."""
+        """Answer at the request's source, which need not be where the session goes."""
         kind = MessageType.HANDSHAKE_RESPONSE
         if address != peer.sends_to and self._crossings.leads_to(address, peer.node_id):
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
@@ -377,13 +377,13 @@ class Responder:
 
 
 def _other_server(peer: Peer, address: Address) -> Address | None:
-    """Where a relayed node's request came from, if by way of another server than in its address:
+    """Where a relayed node's request came from, if through another server than in its address:
     it is the same node."""
     both = relayed_node(peer.address) and relayed_node(address)
     return address if both and address != peer.address else None
 
 
 def _allowance(arrival: Arrival, known: Peer | None) -> float:
-    """Bytes that may be sent to where a request came from, to answer it."""
+    """Bytes that may be sent to the source of a request to answer it."""
     earned = arrival.earned.allowance
     return earned if known is None else max(earned, known.purse.allowance)

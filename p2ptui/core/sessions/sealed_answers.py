@@ -75,7 +75,8 @@ class SealedAnswers:
         return self._seals.must_show(peer.address) or self._seals.must_show(peer.sends_to)
 
     def flaw(self, attempt: Asking, answer: Answer, now: float) -> str:
-        """Why this node has no session with who answers; empty if nothing speaks against it."""
+        """Why this node has no session with the answering node; empty if nothing speaks against
+        it."""
         address, shown = attempt.peer.address, answer.shown
         where = address_words(address)
         assert answer.info is not None
@@ -121,7 +122,7 @@ class SealedAnswers:
         return True
 
     def is_crossed(self, owner: Peer, now: float) -> bool:
-        """Whether a node that answers has begun a session by itself a moment ago."""
+        """Whether an answering node has just begun a session by itself."""
         seal = owner.seal
         if seal is None or not owner.is_authenticated:
             return False
@@ -129,8 +130,9 @@ class SealedAnswers:
         return not current.is_initiator and now <= current.began_at + CROSSING_S
 
     def is_better(self, shown: Shown, owner: Peer, now: float) -> bool:
-        """Whether who has answered takes the place of the one that has its id elsewhere: at once if
-        that one has shown no keys, or is silent; of two requests that cross, the smaller id's."""
+        """Whether the answering node replaces the peer that has its id elsewhere: at once if that
+        peer has proved no keys, or is silent; of two requests that cross, that of the smaller id
+        wins."""
         if owner.seal is None or owner.is_silent(now) or owner.seal.keys != shown.keys:
             return True
         return self.is_crossed(owner, now) and self._seals.keys.identity.id < owner.node_id
@@ -138,13 +140,13 @@ class SealedAnswers:
     def begin(
         self, attempt: Asking, answer: Answer, now: float, conclude: Callable[[float], None]
     ) -> bool:
-        """Begin the secured session; whether the attempt ends now, by the caller.
+        """Begin the secured session; returns whether the attempt ends now, by the caller.
 
         Args:
-            attempt: What was asked.
-            answer: What was shown.
+            attempt: The request.
+            answer: The answer.
             now: The time, seconds.
-            conclude: Ends the attempt well, at a time, if that is later.
+            conclude: Ends the attempt successfully, at a given time, if that is later.
         """
         offer, shown, peer = attempt.greeting.offer, answer.shown, attempt.peer
         if offer is None or shown is None:

@@ -20,17 +20,17 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import NULL, MessageType
 
 ANSWER_S: Final = 0.4
-"""So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
+"""How long a Ping may be unanswered before its peer makes room: round trips are shorter."""
 
 ASKED_AT_ONCE: Final = 8
-"""Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
+"""Peers that are pinged for one newcomer: in a flood, at least one of these is forged."""
 
 LEFT_FOR_ANSWER: Final = 600
-"""Bytes that the question to a newcomer leaves for the answer to its request."""
+"""Bytes of credit that the Ping to a newcomer leaves for the answer to its request."""
 
 KNOWN_S: Final = 10.0
-"""So long it need not be asked again who answered for its seat: a short request pays for one Ping
-and its answer, and no more."""
+"""How long a peer that answered for its place need not be pinged again: a short request pays for
+one Ping and its answer, and no more."""
 
 ASKED_TWICE: Final = 2
 """A Ping, or its answer, may be lost."""
@@ -51,7 +51,7 @@ class Seats:
         self._state = state
         self._delivery = delivery
         self.ghosts = Ghosts(state, delivery)
-        """Finds those of a newcomer's address that nobody is behind any more."""
+        """Finds dead sessions at a newcomer's address."""
 
     @property
     def _all(self) -> int:
@@ -67,14 +67,15 @@ class Seats:
         return len(self._state.peers) >= self._all
 
     def is_free(self, address: Address | None) -> bool:
-        """Whether there is room for one more at an address, or by this node's own choice (None)."""
+        """Whether there is room for one more peer at an address, or by this node's own choice
+        (None)."""
         most = self._all
         if len(self._state.peers) >= most:
             return False
         return address is None or self._state.peers.crowd_at(address, most) is None
 
     def is_share_free(self, address: Address) -> bool:
-        """Whether there is room in the shares of an address, whether or not there is otherwise."""
+        """Whether there is room in the shares of an address, regardless of the rest."""
         return self._crowd(address) is None
 
     def _crowd(self, address: Address | None) -> Crowd[Address] | None:
@@ -89,18 +90,19 @@ class Seats:
         has_shown: bool = False,
         shown: Shown | None = None,
     ) -> Peer | None:
-        """Who makes room for one more, where there is none; None if nobody does.
+        """The peer that makes room for one more if there is none; None if no peer does.
 
         Args:
-            address: Where the newcomer is; None: this node wants it, and its share is no matter.
+            address: The newcomer's address; None: this node wants it, and its share does not
+                matter.
             now: The time, seconds.
             in_haste: Whether the newcomer has proved its address, and there is no time to ask: then
-                it is also the latest of those that have never answered; or, if there is none, of
-                those that have not since they have a seat.
+                the latest of the peers that have never answered may go too; or, if there is none,
+                of those that have not answered since they got their place.
             has_shown: Whether the newcomer has answered something, or this node itself wants it:
-                then it is also one that speaks and answers nothing.
-            shown: When it has shown that it is there, by what nobody else can know: then it is
-                also a ghost that proved its address.
+                then a peer that speaks but answers nothing may go too.
+            shown: When it proved that it is there, by something that nobody else can know: then a
+                ghost that proved its address may go too.
         """
         mute: Peer | None = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
@@ -116,12 +118,12 @@ class Seats:
         return mute if gone is None else gone
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
-        """Ask who might make room whether it is there; whether anybody may be found silent.
+        """Ping peers that might make room; returns whether any may be found silent.
 
         Args:
-            address: Where the newcomer is; None: this node wants it.
+            address: The newcomer's address; None: this node wants it.
             now: The time, seconds.
-            waiting: How many newcomers wait besides.
+            waiting: How many other newcomers wait.
         """
         asked = 0
         for peer in self._state.peers.doubtful(self._crowd(address)):
@@ -134,10 +136,10 @@ class Seats:
         return may_have_gone or asked > 0
 
     def ask_newcomer(self, address: Address, earned: Purse, now: float) -> bool:
-        """Let a newcomer without a seat show that it is there; whether it can.
+        """Let a newcomer without a place prove that it is there; returns whether it can.
 
         Args:
-            address: Where it is.
+            address: Its address.
             earned: What its request pays for.
             now: The time, seconds.
         """
@@ -146,11 +148,11 @@ class Seats:
         return leaves_enough and self._state.gate.send(ping, address, earned)
 
     def may_gain(self, address: Address, now: float) -> bool:
-        """Whether a newcomer that shows that it is there takes the place of one that speaks and
-        answers nothing, as far as that can be told by now: else it is not asked.
+        """Whether a newcomer that proves that it is there replaces a peer that speaks but answers
+        nothing, as far as known by now: otherwise it is not asked.
 
         Args:
-            address: Where it is.
+            address: Its address.
             now: The time, seconds.
         """
         # In half the time, so that the newcomer has the other half.
@@ -160,7 +162,7 @@ class Seats:
         )
 
     def is_crowded(self, address: Address) -> bool:
-        """Whether somebody is there who has said nothing yet: then others were quicker."""
+        """Whether there is a peer that has said nothing yet: then others were quicker."""
         doubtful = self._state.peers.doubtful(self._crowd(address))
         return any(
             peer.answered_at <= peer.session.joined_at
@@ -170,13 +172,13 @@ class Seats:
         )
 
     def greet(self, peer: Peer, now: float) -> None:
-        """A newcomer has its seat: in a full house it is asked at once, so that it can show soon
-        that somebody is there."""
+        """A newcomer has its place: if the table is full it is pinged at once, so that it can soon
+        show that it is live."""
         if not (peer.purse.proved or peer.initiated) and self._is_full:
             self._delivery.ping(peer, now)
 
     def words(self, address: Address | None) -> str:
-        """Which limit leaves no room, for who is turned away."""
+        """Which limit leaves no room, for the node that is turned away."""
         crowd = self._crowd(address)
         if crowd is None:
             return f"the server is full: {counted(self._all, 'peer')} (max_connections)"
@@ -187,8 +189,8 @@ class Seats:
 
 
 def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
-    """Whether a peer has left a Ping unanswered for its time, or a part of it, or has earned too
-    little to be asked."""
+    """Whether a peer has left a Ping unanswered for its full time, or a part of it, or has earned
+    too little to be pinged."""
     if peer.liveness.unanswered:
         return now - peer.pings.unanswered_since >= part * peer.liveness.patience_s(ANSWER_S, now)
     is_known = peer.liveness.answered_for_seat and now < peer.session.joined_at + KNOWN_S
@@ -196,14 +198,13 @@ def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
 
 
 def _is_more_doubtful(peer: Peer, other: Peer) -> bool:
-    """Of two that have answered nothing in their seats, whether the first should go."""
+    """Of two peers that have answered nothing since they got their places, whether the first should
+    go."""
     has, other_has = (each.liveness.answered_for_seat for each in (peer, other))
     return other_has if has is not other_has else peer.session.joined_at > other.session.joined_at
 
 
 def _speaks(peer: Peer) -> bool:
-    """Whether a peer has said something since it came.
-
-    It may be a program that answers no Ping, and makes room only for who has shown more.
-    """
+    """Whether a peer has said something since it came. It may be a program that answers no Ping,
+    and makes room only for newcomers that have proved more."""
     return peer.liveness.last_received > peer.session.joined_at

@@ -20,22 +20,22 @@ SHORTEST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 1.0
 PAUSE_GROWTH: Final = 1.5
 PAUSE_JITTER: Final = 0.1
-"""Between two Pings. A server that comes back after a while is found within a second of that, by a
-small datagram a second for as long as its session lasts."""
+"""Between two Pings. A server that comes back after a while is found within a second, at the cost
+of one small datagram a second for as long as its session lasts."""
 
 SILENT_PINGS_HEARD: Final = 4
-"""A server that is heard meanwhile is called silent after so many unanswered Pings, two seconds,
-and not after two: where one datagram in ten is lost, both are lost by chance once in thirty looks.
-It is in the end, as it may hear nothing itself."""
+"""A server that is heard meanwhile is reported as silent after this many unanswered Pings, two
+seconds, and not after two: if one datagram in ten is lost, both are lost by chance once in
+thirty watches. It is reported in the end, since it may not hear this node."""
 
 
 @dataclass(slots=True, eq=False)
 class _Look:
     began: float
     pings: int = 0
-    """Since it began; those before mean nothing, as one of them may have left just now."""
+    """Pings since it began; earlier ones mean nothing, as one of them may just have been sent."""
     is_told: bool = False
-    """Whether the server was called silent."""
+    """Whether the server was reported as silent."""
 
 
 class ServerWatch:
@@ -54,11 +54,11 @@ class ServerWatch:
             "servers_doubted", BoundedTable(state.most_peers)
         )
         self.on_silent: list[Callable[[Peer, float], None]] = []
-        """Called once in each look when the server has not answered several Pings."""
+        """Called once in each watch when the server has not answered several Pings."""
         lifecycle.on_left.append(lambda peer, _: self._end(peer))
 
     def doubt(self, server: Peer, now: float) -> None:
-        """Look whether a server is there, unless that is under way."""
+        """Check whether a server is live, unless that is already in progress."""
         if server.is_authenticated and server not in self._looks:
             look = _Look(now)
             if server.pings.unanswered_since <= server.hears_at:
@@ -67,7 +67,7 @@ class ServerWatch:
             self._go_on(server, look, SHORTEST_PAUSE_S, now)
 
     def is_called_silent(self, server: Peer) -> bool:
-        """Whether a server was called silent, and has not answered since."""
+        """Whether a server was reported as silent, and has not answered since."""
         look = self._looks.get(server)
         return look is not None and look.is_told
 

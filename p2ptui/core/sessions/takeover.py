@@ -40,31 +40,31 @@ UNEVEN: Final[tuple[float, ...]] = (0.3, 1.3)
 these."""
 
 SECOND_ANSWER_S: Final = 1.9
-"""A claim that came while another was looked at is answered after so long."""
+"""After what time a claim is answered that came while another was being examined."""
 
 CLOSER_PROBES: Final = 6
 CLOSER_INTERVAL_S: Final = 0.2
-"""As many of them for a node of our kind, of which nothing else counts."""
+"""The interval of as many Pings to a node of our kind, for which nothing else counts."""
 
 COOLDOWN_S: Final = 10.0
-"""Who was refused is refused again for so long, and nobody is asked; nor is a newcomer that has
-proved nothing beyond what it may be sent."""
+"""How long a refused newcomer is refused again without asking the owner; nor is a newcomer that has
+proved nothing pinged beyond its allowance."""
 
 PAUSE_S: Final = 0.5
-"""An owner that has just shown itself is asked so much later for the next claim."""
+"""How much later an owner that has just answered is asked about the next claim."""
 
 LAST_GRANT_S: Final = 0.5
-"""So long those who can show that they are there come before who cannot."""
+"""How long newcomers that can prove that they are there come before those that cannot."""
 
 MAX_CLAIMS: Final = 1024
-"""Claims of nodes of our kind that wait, in all; the oldest makes room, and is repeated."""
+"""Waiting claims of nodes of our kind, in total; the oldest makes room, and is repeated."""
 
 MAX_CLAIMS_TO_ONE: Final = 256
-"""And to one id."""
+"""The same for one id."""
 
 
 MAX_REFUSED: Final = 256
-"""Addresses that were refused one id, of which that is remembered."""
+"""Addresses remembered as refused one id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,14 +75,14 @@ class _Settled:
     """Whether its owner was silent, and had not proved its address: who came in its place is asked
     within what it may be sent, until it has."""
     silent: Peer | None = None
-    """An owner that was silent, while none of those who came has shown that it is there."""
+    """A silent owner, while no newcomer has proved that it is there."""
     silent_at: float = 0.0
     shown_at: float = -PAUSE_S
     """When the owner was last found alive."""
     doubted_until: float = 0.0
-    """Until then what anybody can send in its name does not count."""
+    """Until when datagrams that anybody can forge in its name do not count."""
     refused: BoundedTable[Address, float] = field(default_factory=lambda: BoundedTable(MAX_REFUSED))
-    """Who was refused, and until when; seconds."""
+    """The refused addresses, and until when, seconds."""
 
 
 class Takeover:
@@ -139,11 +139,9 @@ class Takeover:
             self._settle(owner.node_id, dispute, now)
 
     def begin(self, claim: Claim, now: float) -> None:
-        """Ask the owner whether it is there, unless it proved so a short time ago.
-
-        A newcomer that names what only the owner can know of its session is the owner; a goodbye
-        that names it is believed as well.
-        """
+        """Ask the owner whether it is there, unless it proved so recently. A newcomer that names
+        something that only the owner can know about its session is the owner; a goodbye that
+        names it is believed, too."""
         owner = claim.owner
         if owner.is_authenticated and vouches(owner, claim.continues):
             self.grant_at_once(claim, now)
@@ -186,7 +184,7 @@ class Takeover:
         is_gentle: bool,
         second_s: float | None = None,
     ) -> bool:
-        """Ask an owner, from `began` on; whether there is room for that."""
+        """Ask an owner, from `began` on; returns whether there is room for that."""
         owner = claim.owner
         interval_s, most = PROBE_INTERVAL_S, PROBES
         if second_s is not None:
@@ -316,7 +314,8 @@ class Takeover:
         claims: list[Claim],
         now: float,
     ) -> None:
-        """The owner is silent: the id is for who shows that it is there, or else for who came."""
+        """The owner is silent: the id goes to a newcomer that proves that it is there, or else to
+        the one that came."""
         owner = dispute.claim.owner
         settled.silent, settled.silent_at = owner, now
         if not owner.proved:
@@ -347,7 +346,7 @@ class Takeover:
         self._lifecycle.move(claim.owner, now, reason, claim.grant)
 
     def _note(self, node_id: str, now: float) -> _Settled:
-        """What is known of an id, for a while from now on."""
+        """What is known about an id, kept for a while from now on."""
         settled = self._settled.get(node_id)
         if settled is None:
             settled = _Settled()

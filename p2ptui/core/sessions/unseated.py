@@ -32,13 +32,13 @@ MAX_UNSEATED: Final = 512
 """Requests kept at a time: at a thousand a second for half a second, longer than a round trip."""
 
 UNSEATED_S: Final = 2.0
-"""So long at most: clients give up then."""
+"""How long they are kept at most: clients give up then."""
 
 MAX_WORD_BYTES: Final = 256
-"""Of the payload of what one says that waits for a seat; a longer message is lost."""
+"""Most payload bytes of a message from a node that waits for a place; longer ones are lost."""
 
 LOOKED_AT: Final = 64
-"""Of those that wait in full shares, at a time."""
+"""How many that wait in full shares are examined at a time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class _Unseated:
     arrival: Arrival
     told: ToldBefore
     word: Envelope | None = None
-    """What it has said since."""
+    """Its message since."""
     shown: Shown | None = None
     """When it has acknowledged its answer, if it has."""
     is_asked_again: bool = False
@@ -96,7 +96,7 @@ class Unseated:
         self._speaking: BoundedTable[Address, None] = state.tables.add(
             "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
         )
-        """Of these, those that wait for a seat."""
+        """The nodes among these that wait for a place."""
         self._in_shares: BoundedTable[Address, None] = state.tables.add(
             "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
         )
@@ -140,7 +140,7 @@ class Unseated:
         self._known.put(address, _Unseated(arrival.kept(), kept, word), now, address=address)
 
     def _seat(self, address: Address, message: Envelope, now: float) -> bool:
-        """Somebody speaks who was answered and has no seat; whether it has one now."""
+        """An answered node without a place says something; returns whether it has a place now."""
         known = self._known.get(address)
         kind = message.message_type
         if known is None:
@@ -150,7 +150,7 @@ class Unseated:
         told = known.told
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
         if known.is_proved and not is_proved:
-            return True  # it is told nothing: its seat comes soon
+            return True  # it is told nothing: its place comes soon
         if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
             # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
             return False
@@ -216,26 +216,27 @@ class Unseated:
             self._state.gate.send(told.response, address, known.arrival.earned)
 
     def _is_taken(self, known: _Unseated) -> bool:
-        """Whether somebody has the id by now."""
+        """Whether the id has an owner by now."""
         return self._state.peers.with_id(known.arrival.info.id) is not None
 
     def seat_next(self, now: float) -> bool:
-        """Give seats to those who have spoken, as far as there are any; whether some still wait."""
+        """Give places to nodes that have said something, while there are any; returns whether some
+        still wait."""
         while (address := next(iter(self._speaking), None)) is not None:
             if not self._seat_waiting(address, self._speaking, now):
                 return True
         return False
 
     def _seat_in_shares(self, now: float) -> None:
-        """The same for those whose share is full: they keep nobody else waiting."""
+        """The same for nodes whose share is full: they delay nobody else."""
         for address in list(islice(self._in_shares, LOOKED_AT)):
             if not self._seat_waiting(address, self._in_shares, now):
-                self._in_shares.renew(address)  # the others have their turn
+                self._in_shares.renew(address)  # the others get their turn
 
     def _seat_waiting(
         self, address: Address, waiting: BoundedTable[Address, None], now: float
     ) -> bool:
-        """Whether who has spoken does not wait any more."""
+        """Whether a node that has said something no longer waits."""
         known = self._known.get(address)
         is_peer = self._state.peers.at(address) is not None
         if known is None or not (known.word or known.is_proved) or is_peer or self._is_taken(known):
@@ -250,7 +251,7 @@ class Unseated:
         return True
 
     def expire(self, now: float) -> bool:
-        """Forget who has not gone on in time; whether anybody is left."""
+        """Forget nodes that have not gone on in time; returns whether any are left."""
         self._known.expire(now)
         self.seat_next(now)
         self._seat_in_shares(now)

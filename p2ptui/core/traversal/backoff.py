@@ -18,8 +18,8 @@ YOUNG_S: Final = 10.0
 
 SEARCHES: Final = 3
 SEARCHES_S: Final = 6.0
-"""The other side may begin so many searches in so long: each costs this one checks and sockets.
-Those whose offers show nothing, which may be anybody's, are counted by themselves."""
+"""Searches that the other side may begin in this time, since each costs this side checks and
+sockets. Searches whose offers prove nothing, and may be anybody's, are counted separately."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +29,7 @@ class Backoff:
     began: float
     """When the latest search did."""
     won_after_s: float | None = None
-    """From there to the latest path; None: there was none yet."""
+    """From there to the latest path; None: there has been none."""
     began_direct: bool = False
     """Whether the session began at the node's own address, which fell silent."""
     begins_again: bool = False
@@ -37,11 +37,11 @@ class Backoff:
     failures: int = 0
     """Searches in a row that found nothing; the pause before the next grows with it."""
     young_losses: int = 0
-    """Paths in a row that died young."""
+    """Paths in a row that died soon after they were found."""
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
     begun_for_anybody: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
-    """When somebody did who may be the other side or not."""
+    """When somebody began searches who may or may not be the other side."""
 
     def note_won(self, now: float) -> None:
         """A path was found."""
@@ -49,7 +49,7 @@ class Backoff:
         self.won_after_s = now - self.began
 
     def forget_failures(self) -> None:
-        """Something has changed: what was found before says little of the next search."""
+        """Something has changed: earlier results say little about the next search."""
         self.failures = 0
 
     def note_moved(self, *, waits: bool) -> None:
@@ -67,11 +67,11 @@ class Backoff:
         return begins_again
 
     def may_begin_for_other(self, now: float, *, is_shown: bool = True) -> bool:
-        """Whether the other side may begin a search, and note that it does.
+        """Whether the other side may begin a search; if so, it is counted.
 
         Args:
             now: The time, seconds.
-            is_shown: Whether something shows that it is the other side.
+            is_shown: Whether it is proved to be the other side.
         """
         begun = self.begun_for_other if is_shown else self.begun_for_anybody
         if len(begun) == SEARCHES and now - begun[0] < SEARCHES_S:
@@ -88,7 +88,7 @@ class Backoff:
         had_path = self.won_after_s is not None or self.began_direct
         if not had_path and is_heard:
             return LONGEST_REST_S
-        # What was not answered may have been lost.
+        # An unanswered offer may have been lost.
         longest = RETURN_REST_S if had_path else LONGEST_REST_S
         pause_s = min(FIRST_REST_S * 2.0**self.failures, longest)
         self.failures = min(self.failures + 1, 8)

@@ -41,7 +41,8 @@ class Believed:
 
 
 def told_at_once(limit: int) -> int:
-    """How many own addresses an offer tells, where `limit` (`ice.max_candidates`) is configured."""
+    """How many of this node's own addresses an offer contains, given `limit`
+    (`ice.max_candidates`)."""
     return min(limit, MAX_OWN)
 
 
@@ -56,10 +57,11 @@ def offered(
 
     Args:
         hosts: This node's own addresses, the best first.
-        reflexive: Where servers see it.
-        predicted: Where its further sockets will be seen.
-        limit: Own addresses, at most.
-        number: Of the round: where there are more, others are told in the next.
+        reflexive: Where servers see this node.
+        predicted: Where its further sockets are expected to be seen.
+        limit: Most own addresses.
+        number: The number of the round: if there are more addresses, others are offered in the
+            next.
     """
     own = turn(list(dict.fromkeys(hosts)), told_at_once(limit), number)
     seen = list(dict.fromkeys(reflexive))[: MAX_OTHERS - len(own)]
@@ -131,7 +133,7 @@ def claims_of(
     own_addresses: Iterable[Address] = (),
     versions: Collection[int] = (4, 6),
 ) -> dict[Kind, tuple[Address, ...]]:
-    """All of an offer that may be tried, over the rounds, the best first; see `believed`."""
+    """Everything in an offer that may be tried, over all rounds, the best first; see `believed`."""
     own = own or OwnNetworks()
     hosts, claimed, reflexive, predicted = [], [], [observed], []
     for kind, text in offer.candidates:
@@ -173,7 +175,7 @@ def _elsewhere(
 
 
 def claims_ipv6(offer: TraversalOffer) -> bool:
-    """Whether a side says that it has a global IPv6 address."""
+    """Whether a side claims to have a global IPv6 address."""
     addresses = [parse_ip_address(text) for kind, text in offer.candidates if kind == HOST]
     return any(address is not None and is_global_ipv6(address[0]) for address in addresses)
 

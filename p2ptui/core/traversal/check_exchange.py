@@ -20,11 +20,11 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass
 
 MAX_COPIES: Final = 2
-"""Of one check so many are taken: a network may double it, and who saw it may send it again, from
-wherever it likes."""
+"""How many copies of one check are accepted: a network may duplicate it, and anyone who saw it may
+send it again, from any address."""
 
 MAX_REMEMBERED: Final = 4096
-"""Checks that are known again."""
+"""Checks that are recognised when they are repeated."""
 
 
 class CheckExchange:
@@ -60,13 +60,14 @@ class CheckExchange:
         )
 
     def note_relayed(self, node_id: str, now: float) -> None:
-        """A datagram came by relay from a node to which there is a path: has that side left it?"""
+        """A datagram came by relay from a node to which there is a path: has that side left the
+        path?"""
         attempt = self._offers.get(node_id)
         if attempt is not None:
             self._paths.doubt(attempt, now)
 
     def receive(self, data: bytes, source: Address, socket: int, now: float) -> bool:
-        """Take a datagram; whether it was a check, or the answer to one.
+        """Take a datagram; returns whether it was a check or the answer to one.
 
         Args:
             data: Its bytes.
@@ -123,7 +124,7 @@ class CheckExchange:
         return True
 
     def _count(self, transaction_id: bytes, source: Address) -> int:
-        """How often this check came, with this time."""
+        """How often this check has come, including this time."""
         copies = self._copies.get(transaction_id, 0) + 1
         if copies > 1:
             self._copies.replace(transaction_id, copies)

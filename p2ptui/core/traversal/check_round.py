@@ -11,18 +11,16 @@ from p2ptui.wire.offer import MAX_PREDICTED
 
 
 def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
-    """Whether plain checks would only cost time, and take ports away that are predicted.
-
-    Known from what both sides say of their NATs. Behind one and the same outside address the
-    table does not count: there may be a network in common.
-    """
+    """Whether plain checks would only cost time, and use up ports that are predicted. Decided by
+    what both sides say about their NATs. Behind one and the same outside address the table does
+    not apply: there may be a common network."""
     if attempt.server.public_address is None or attempt.observed is None:
         return False
     if shared_outside(attempt) is not None:
         return False
     if attempt.remote is not None and claims_ipv6(attempt.offer) and claims_ipv6(attempt.remote):
-        return False  # where there is no NAT none is in the way
-    # What is not known yet may be loose.
+        return False  # without a NAT, none is in the way
+    # An unknown NAT may be a loose one.
     way = way_between(own.side, attempt.remote_facts.side)
     return way in (Technique.PREDICTED, Technique.BIRTHDAY)
 
@@ -46,19 +44,19 @@ def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
     if attempt.observed is None or shared_outside(attempt) is not None:
         return False
     sides = {own.side, attempt.remote_facts.side}
-    # Whoever lets in more than exact addresses would have been met plainly.
+    # A NAT that lets in more than exact addresses would have been passed by plain checks.
     return Side.UNKNOWN in sides and sides <= {Side.UNKNOWN, Side.PORT_FILTERED}
 
 
 def note_blind(attempt: Attempt, own: NatFacts) -> None:
-    """A round has failed: nothing is guessed a second time without a reason."""
+    """A round has failed: no further round of guesses without a reason."""
     if attempt.account.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
         is_asked_for = attempt.remote_facts.side is Side.UNPREDICTABLE
         attempt.account.guessed_blindly = attempt.account.guessed_blindly or not is_asked_for
 
 
 def switched_off(way: Technique, side: Side, config: Config) -> str | None:
-    """The option that keeps this side from what a way needs of it; None if there is none."""
+    """The option that keeps this side from doing its part of a technique; None if there is none."""
     if way is Technique.PREDICTED and side is Side.PREDICTABLE:
         return None if prediction_options(config).enable else "port_prediction.enable"
     if way is Technique.BIRTHDAY and side is Side.UNPREDICTABLE:
@@ -75,15 +73,15 @@ def is_exhausted(
     limited: bool,
     has_more: bool = False,
 ) -> bool:
-    """Whether another round would find no more than those before.
+    """Whether another round would find no more than the previous ones.
 
     Args:
-        attempt: What is known of the node.
-        way: What the two NATs ask for.
-        own: What is known of this side's.
-        config: Every option.
+        attempt: The attempt to reach the node.
+        way: The technique that the two NATs require.
+        own: What is known about this side's NAT.
+        config: All options.
         limited: Whether a NAT limits the flows of guesses.
-        has_more: Whether there are addresses that were not told, or tried, yet.
+        has_more: Whether there are addresses that were not offered, or tried, yet.
     """
     done = attempt.offer.round
     as_before = way is Technique.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
@@ -105,7 +103,7 @@ def _needs_only_what_is_off(
 def why_relayed(
     attempt: Attempt, own: NatFacts, config: Config, networks: OwnNetworks | None = None
 ) -> str:
-    """Why the two cannot come together, in one line; names the option that is the cause."""
+    """Why the two cannot connect directly, in one line; names the option that is the cause."""
     shared = shared_network(attempt, networks or OwnNetworks())
     if shared is not None:
         return (
@@ -135,7 +133,7 @@ def why_relayed(
 
 
 def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
-    """Whether what was predicted of this side's sockets is too old."""
+    """Whether the prediction of this side's ports is too old."""
     options = prediction_options(config)
     limit_s = options.prediction_timeout_ms / 1000
     is_predicted = any(kind == PREDICTED for kind, _ in attempt.offer.candidates)
@@ -145,12 +143,12 @@ def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
 def sockets_needed(
     way: Technique, side: Side, config: Config, *, preserves: bool = False
 ) -> tuple[int, int]:
-    """Further sockets that a side needs for a round, and ports that it has to predict.
+    """How many further sockets a side needs for a round, and how many ports it has to predict.
 
     Args:
-        way: What is tried.
-        side: This one.
-        config: Every option.
+        way: The technique.
+        side: This side.
+        config: All options.
         preserves: Whether the NAT keeps the port of a socket.
     """
     options = prediction_options(config)

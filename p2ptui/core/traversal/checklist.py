@@ -28,10 +28,10 @@ from p2ptui.wire.offer import TraversalOffer
 
 LEAD_MARGIN_S: Final = 0.002
 LONGEST_LEAD_S: Final = 0.6
-"""So long at most an answer waits for what its side opens first."""
+"""How long an answer waits, at most, for what its side opens first."""
 
 GUESSING_SHARE: Final = 0.9
-"""Of the time of a birthday round the guesses take this, so that the last ones are answered."""
+"""The guesses take this fraction of a birthday round, so that the last ones are answered."""
 
 
 def plan_round(
@@ -47,20 +47,20 @@ def plan_round(
     own: OwnNetworks | None = None,
     own_addresses: tuple[Address, ...] = (),
 ) -> Punching:
-    """Make a round ready to run.
+    """Prepare a round.
 
     Args:
-        attempt: What is known of the node.
+        attempt: The attempt to reach the node.
         remote: Its offer.
         observed: Where the server sees it.
-        way: What the two NATs ask for.
+        way: The technique that the two NATs require.
         state: The shared state.
         now: The time, seconds.
         flow_limit: New flows a second that the guessing side's NAT lets pass; None: no limit is
             known.
-        pace: Of this side's new flows.
+        pace: The pace of this side's new flows.
         own: The networks of this machine.
-        own_addresses: Of this node's sockets.
+        own_addresses: The addresses of this node's sockets.
     """
     here = Situation(
         state.config.ice,
@@ -130,7 +130,7 @@ def _chosen(
     own: OwnNetworks | None,
     own_addresses: tuple[Address, ...],
 ) -> list[Believed]:
-    """What of an offer this round tries: before all else what no round before it did."""
+    """The part of an offer that this round tries: first of all what no earlier round did."""
     versions = state.socket_of_version
     before = attempt.exchange.tried_before(remote.round)
     limit = state.config.ice.max_candidates
@@ -147,7 +147,7 @@ def _chosen(
 def _targets(
     attempt: Attempt, observed: Address, candidates: list[Believed]
 ) -> tuple[Address, ...]:
-    """One address for each further socket: its NAT makes one new flow of each, in order."""
+    """One address for each further socket, whose NAT makes a new flow for each, in order."""
     predicted = next((c.remotes for c in candidates if c.kind is Kind.PREDICTED), ())
     if not predicted:
         return (observed,) * len(attempt.sockets)
@@ -162,7 +162,7 @@ def _targets(
 def _for_standing_sockets(
     attempt: Attempt, observed: Address, candidates: list[Believed]
 ) -> list[tuple[Kind, Address]]:
-    """What the sockets check that stand already; predicted ports are left to the further ones."""
+    """What the existing sockets check; predicted ports are left to the further ones."""
     known = [
         (candidate.kind, address)
         for candidate in candidates
@@ -179,7 +179,7 @@ def _for_standing_sockets(
 def _guesses(
     observed: Address, count: int, plan: RoundPlan, state: NodeState, pace: FlowPace, now: float
 ) -> Guesses:
-    """The ports that are guessed in a round, at random."""
+    """The guessed ports of a round, at random."""
     options = prediction_options(state.config)
     return Guesses(
         observed[0],
@@ -193,14 +193,12 @@ def _guesses(
 
 
 def lead_s(attempt: Attempt, config: Config) -> float:
-    """How long the side that answers checks before it answers, seconds.
-
-    What it opens is open then: of checks that come earlier those to a strict NAT are lost, and
-    some NATs move their mapping.
-    """
+    """How long the answering side sends checks before it answers, seconds. What these open is open
+    then: checks that arrive earlier are lost at a strict NAT, and make some NATs change their
+    mapping."""
     if attempt.punching is None or not config.ice.opener_ttl:
         return 0.0
     if attempt.account.method is Method.BIRTHDAY:
-        return 0.0  # a guess that comes before its socket is open meets that one all the same
+        return 0.0  # a guess that comes before its socket is open still meets it
     first = sum(pair.kind is not Kind.HOST for pair in attempt.punching.pairs)
     return min(first * config.ice.pace_ms / 1000 + LEAD_MARGIN_S, LONGEST_LEAD_S)

@@ -36,13 +36,13 @@ class CheckMessage:
 
     @property
     def ufrag(self) -> str | None:
-        """Whom a request is for: the first half of its name."""
+        """The receiver of a request: the first half of its username."""
         name = self.message.username
         return None if name is None else name.partition(":")[0]
 
     @property
     def sender(self) -> str:
-        """Who sent a request: the second half of its name."""
+        """The sender of a request: the second half of its username."""
         return (self.message.username or "").partition(":")[2]
 
     @property
@@ -51,12 +51,12 @@ class CheckMessage:
         return any(kind == USE_CANDIDATE for kind, _ in self.message.others)
 
     def is_authentic(self, password: str) -> bool:
-        """Whether it was made by somebody who knows this password."""
+        """Whether its maker knows this password."""
         return verify_integrity(self.data, short_term_key(password))
 
 
 def read_check(data: bytes) -> CheckMessage | None:
-    """Read a datagram that begins like STUN; None if it is none, or has no part in a traversal."""
+    """Read a datagram that begins like STUN; None if it is malformed, or no part of a traversal."""
     try:
         message = decode(data)
     except StunError:
@@ -82,7 +82,7 @@ def build_check(
 
 
 def affordable_checks(own: TraversalOffer, other: TraversalOffer | None, size_bytes: int) -> int:
-    """How many requests have so many bytes: if all went to somebody who asked for none.
+    """How many requests have this many bytes: in case all went to somebody who asked for none.
 
     Args:
         own: This side's offer.
@@ -122,7 +122,7 @@ def send_from(
         data: The datagram.
         to: The destination.
         ttl: Hops that it may travel; None: all.
-        account: What pays for it; None for what this node's own search is granted.
+        account: What pays for it; None: the grant of this node's own search.
 
     Returns:
         Whether it leaves.
@@ -134,7 +134,7 @@ def send_from(
 
 def account_for(attempt: Attempt, gate: Gate, to: Address, now: float) -> Account | None:
     """What pays for a check of a search: this node's own plan, once there is a sign of the other
-    side; until then the other side's offer does; None if nothing does."""
+    side; until then the other side's offer; None if nothing does."""
     if attempt.is_signed:
         return gate.grant(Reason.OWN_SEARCH, to, now)
     return attempt.exchange.signs.order

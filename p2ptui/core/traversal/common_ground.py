@@ -9,17 +9,16 @@ from p2ptui.wire.address import Address, ip_version, parse_ip_address
 
 
 def shared_outside(attempt: Attempt) -> str | None:
-    """The outside address that both sides share: if they are behind a NAT, it is the same one."""
+    """The outside address of both sides, if they share one: if they are behind a NAT, it is the
+    same one."""
     here, there = attempt.server.public_address, attempt.observed
     return here[0] if here is not None and there is not None and here[0] == there[0] else None
 
 
 def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
-    """The network of this machine's in which the other node is, too; None where none is known.
-
-    Many networks have the same addresses: this one counts if a server sees both behind one outside
-    address, or both inside.
-    """
+    """The network of this machine that the other node is also in; None if none is known. Many
+    networks use the same addresses: this one counts if a server sees both nodes behind one
+    outside address, or both inside."""
     observed, here = attempt.observed, attempt.server.public_address
     if observed is None or attempt.remote is None:
         return None
@@ -34,7 +33,7 @@ def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
 
 
 def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
-    """Whether it matters what the two are behind: inside one network it does not."""
+    """Whether the NATs of the two matter: inside one network they do not."""
     observed = attempt.observed
     is_near = observed is not None and networks.is_near(observed[0])
     return not is_near and shared_outside(attempt) is None
@@ -43,11 +42,11 @@ def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
 def no_common_version(
     attempt: Attempt, own_addresses: Iterable[Address], sockets: Collection[int]
 ) -> str | None:
-    """Why no path can be there, if the two have no IP version in common; None if they have.
+    """Why there can be no path because the two have no IP version in common; None if they have one.
 
     Args:
-        attempt: With the other side's offer.
-        own_addresses: Of this node's sockets.
+        attempt: The attempt, with the other side's offer.
+        own_addresses: The addresses of this node's sockets.
         sockets: The IP versions that these reach.
     """
     remote, observed = attempt.remote, attempt.observed

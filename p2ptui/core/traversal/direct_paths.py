@@ -22,39 +22,39 @@ from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
 CONSENT_INTERVAL_S: Final = 5.0
-"""RFC 7675, section 5.1, with its jitter; it keeps mappings alive as well, which RFC 8445 asks of
-something every 15 s."""
+"""RFC 7675, section 5.1, with its jitter; this also keeps mappings alive, for which RFC 8445
+requires something every 15 s."""
 
 CONSENT_JITTER: Final = 0.2
 
 BUSY_INTERVAL_S: Final = 1.0
-"""While messages flow the path is asked this often, so that they fall into no deep hole."""
+"""How often the path is checked while messages flow, so that not many are lost if it dies."""
 
 BUSY_FOR_S: Final = 2.5
-"""A path counts as in use so long after the last datagram."""
+"""How long a path counts as in use after the last datagram."""
 
 RETRY_S: Final = 0.25
 SHORTEST_RETRY_S: Final = 0.02
 RETRY_ROUND_TRIPS: Final = 1.5
 RETRY_GROWTH: Final = 1.5
 MAX_GROWTHS: Final = 16
-"""A check without an answer is repeated soon after that was due, and each time later, up to the
-first of these."""
+"""An unanswered check is repeated soon after its answer was due, and then after growing pauses, up
+to the first of these."""
 
 UNANSWERED_LIMIT: Final = 5
 SILENCE_S: Final = 1.25
-"""After so many checks without an answer, and so long, a path is dead; by chance alone that
-happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
+"""After this many unanswered checks, and this long, a path is dead; by chance alone that happens
+once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
 
 DOUBTFUL_CHECKS: Final = 3
-"""After so many the server is asked, too."""
+"""After this many unanswered checks the server is checked, too."""
 
 MAX_ASKED: Final = 4 * MAX_OUTSTANDING
-"""Checks of all rounds whose answers are still known: several birthday rounds at once. Those on
-paths in use are known beside them, so that no search takes a path's answers away."""
+"""Checks of all rounds whose answers are still recognised: several birthday rounds at once. Those
+on paths in use are kept separately, so that no search displaces them."""
 
 MAX_CONSENTS: Final = 32
-"""Checks on one path whose answers are still known."""
+"""Checks on one path whose answers are still recognised."""
 
 
 class DirectPaths:
@@ -82,12 +82,12 @@ class DirectPaths:
             MAX_CONSENTS * MAX_ATTEMPTS, peer_share=Share(MAX_CONSENTS, makes_room=True)
         )
         self._homes: dict[Address, int] = {}
-        """Addresses of further sockets whose path was left, and the sockets' numbers."""
+        """Addresses of further sockets whose path was left, and the numbers of the sockets."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
         """Called when a path has died."""
 
     def adopt(self, attempt: Attempt, pair: Pair, now: float) -> Address:
-        """Use a path that works; the address by which the peer table knows it."""
+        """Use a working path; returns the address by which the peer table knows it."""
         address = socket_address(pair.socket, pair.remote)
         attempt.direct = DirectPath(pair, address, now)
         self._state.counters.paths_won[method_of(attempt).value] += 1
@@ -102,7 +102,7 @@ class DirectPaths:
             self._state.emit(SocketsDone(unused))
         attempt.sockets = tuple(number for number in attempt.sockets if number == pair.socket)
         self.attach(attempt, now)
-        # At once: the controlling side's confirmation tells the other what was chosen.
+        # At once: the controlling side's confirmation tells the other side which pair was chosen.
         self._confirm(attempt, now)
         return address
 
@@ -111,7 +111,7 @@ class DirectPaths:
         self._state.detours[address] = self._state.gate.detour_by(pair)
 
     def attach(self, attempt: Attempt, now: float) -> None:
-        """Let the session with the node, if there is one, take the direct path."""
+        """Let the session with the node, if there is one, use the direct path."""
         direct = attempt.direct
         if direct is None:
             return
@@ -122,7 +122,7 @@ class DirectPaths:
             self._delivery.hasten(peer, now)
 
     def _use(self, direct: DirectPath, peer: Peer, *, still_arrives: bool = False) -> bool:
-        """Let a session take a path; whether it may have it."""
+        """Let a session use a path; returns whether it may."""
         if self._state.peers.take_path(peer, direct.address, still_arrives=still_arrives):
             return True
         # Another session lives at that address. Only one node can be there, so that one falls
@@ -133,13 +133,14 @@ class DirectPaths:
     def expect_from(
         self, attempt: Attempt, remote: Address, socket: int, *, proved: bool = False
     ) -> None:
-        """What comes from there is from the attempt's node: an authentic check came from there.
+        """Datagrams from an address are from the attempt's node: an authentic check came from
+        there.
 
         Args:
             attempt: The attempt.
             remote: Where it came from.
             socket: The number of the socket that it came to.
-            proved: Whether a check to there was answered, too.
+            proved: Whether a check sent there was also answered.
         """
         standing = Standing.ANSWERED if proved else Standing.CLAIMED
         self._expect(attempt, socket_address(socket, remote), standing)
@@ -166,7 +167,8 @@ class DirectPaths:
             self._state.peers.add_alias(peer, address, standing)
 
     def drop_aliases(self, attempt: Attempt) -> None:
-        """Datagrams count as the node's from its session's own address only, and go there."""
+        """Datagrams count as the node's only if from its session's own address, and are sent
+        there."""
         peer = self._known(attempt)
         if peer is not None:
             self._state.peers.remove_aliases(peer)
@@ -196,12 +198,12 @@ class DirectPaths:
     def explain(
         self, attempt: Attempt, reason: str | None = None, *, ends_search: bool = False
     ) -> None:
-        """Note at the peer, if there is one, why it is relayed; or what was said of it before.
+        """Record at the peer, if there is one, why it is relayed; or repeat the earlier reason.
 
         Args:
             attempt: The attempt.
             reason: Why, in one line.
-            ends_search: Whether that is what a search found.
+            ends_search: Whether this is the result of a search.
         """
         attempt.account.reason = reason or attempt.reason
         peer = self._state.peers.authenticated(attempt.node_id)
@@ -209,7 +211,7 @@ class DirectPaths:
             self._tell(attempt, peer, ends_search=ends_search)
 
     def method_of_peer(self, attempt: Attempt) -> Method | None:
-        """How the node is reached, if its session takes a direct path that was searched."""
+        """How the node is reached, if its session uses a direct path that was searched for."""
         direct = attempt.direct
         peer = self._state.peers.authenticated(attempt.node_id)
         is_used = direct is not None and peer is not None and peer.sends_to == direct.address
@@ -239,7 +241,7 @@ class DirectPaths:
         attempt.plan(self._state.timers, when, self._confirm)
 
     def hurry(self, attempt: Attempt, now: float) -> None:
-        """Messages begin to flow: a path that was idle may have died unnoticed."""
+        """Messages begin to flow: an idle path may have died unnoticed."""
         direct, timer = attempt.direct, attempt.timer
         if direct is None or direct.unanswered or timer is None or timer.action is None:
             return
@@ -247,7 +249,7 @@ class DirectPaths:
             attempt.plan(self._state.timers, now, self._confirm)
 
     def doubt(self, attempt: Attempt, now: float) -> None:
-        """The other side uses the relay: so does this one until a check is answered again."""
+        """The other side uses the relay: so does this one, until a check is answered again."""
         direct = attempt.direct
         if direct is None or now <= direct.confirmed_at + RETRY_S:
             return
@@ -271,7 +273,7 @@ class DirectPaths:
         direct.unanswered += 1
         server = attempt.server
         if direct.unanswered == DOUBTFUL_CHECKS and now > server.last_received + SILENCE_S:
-            # What has ended the path may have moved this node for its server as well, which is
+            # What has ended the path may have moved this node for its server too, which is
             # needed next: it hears so in time.
             self._delivery.ping(server, now)
         check = attempt.punching.confirm(direct.pair, now)
@@ -279,7 +281,7 @@ class DirectPaths:
         self._plan_consent(attempt, now)
 
     def _is_unused(self, attempt: Attempt, now: float) -> bool:
-        """Whether a path was found, but no session came of it in time."""
+        """Whether a path was found, but no session used it in time."""
         won_at = attempt.backoff.began + (attempt.backoff.won_after_s or 0.0)
         patience_s = self._state.config.security.auth_timeout
         return self._state.peers.with_id(attempt.node_id) is None and now > won_at + patience_s
@@ -304,7 +306,7 @@ class DirectPaths:
             self._plan_consent(attempt, now)
 
     def _return(self, attempt: Attempt, direct: DirectPath, peer: Peer) -> None:
-        # The relay brings what it was given.
+        # The relay delivers what it was given.
         if self._use(direct, peer, still_arrives=True):
             self._tell_if_relayed(attempt, peer)
 
@@ -342,7 +344,7 @@ class DirectPaths:
         self._close_empty_homes()
 
     def _close_empty_homes(self) -> None:
-        """A further socket at whose address a session lives stays open as long as that does."""
+        """A further socket with a session at its address stays open as long as the session does."""
         for address, socket in list(self._homes.items()):
             peer = self._state.peers.at(address)
             if peer is None or peer.address != address or peer.info is None:
@@ -356,12 +358,12 @@ class DirectPaths:
         self._state.emit(SocketsDone((socket,)))
 
     def retire(self, socket: int, attempts: Iterable[Attempt], now: float) -> None:
-        """A socket is no longer shared: its paths go where there is another way, and it closes
-        when nobody uses it.
+        """A socket is no longer shared: its paths move if there is another way, and it closes when
+        unused.
 
         Args:
-            socket: Its number.
-            attempts: All.
+            socket: The number of the socket.
+            attempts: All attempts.
             now: The time, seconds.
         """
         for attempt in attempts:
@@ -371,7 +373,7 @@ class DirectPaths:
         self._close_unused(socket)
 
     def send_check(self, attempt: Attempt, check: Check, now: float) -> None:
-        """Put one check on the wire; what does not leave is counted nowhere."""
+        """Send one check; one that is not sent is not counted anywhere."""
         if attempt.remote is None:
             return
         data = build_check(
@@ -384,7 +386,7 @@ class DirectPaths:
         if attempt.direct is None:
             account = account_for(attempt, gate, to, now)
         else:
-            # What others make this node search must not use up what keeps a path.
+            # Searches that others cause must not use up the grant that keeps a path alive.
             account = gate.grant(Reason.CONSENT, to, now)
         if account and send_from(self._state, check.socket, data, to, check.ttl, account):
             attempt.account.note_check(len(data))
@@ -402,7 +404,7 @@ class DirectPaths:
         self._close_empty_homes()
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
-        """Whose check this was."""
+        """The attempt that a check belonged to."""
         return self._consents.pop(transaction_id, None) or self._asked.pop(transaction_id, None)
 
 
@@ -426,5 +428,5 @@ def _retry_s(direct: DirectPath) -> float:
     pause_s = max(RETRY_ROUND_TRIPS * rtt_s, SHORTEST_RETRY_S)
     # A path without a relay beside it may stay silent for long: the power must not overflow.
     pause_s *= RETRY_GROWTH ** min(direct.unanswered - 1, MAX_GROWTHS)
-    # A slow way is no dead one.
+    # A slow path is not a dead one.
     return max(min(pause_s, RETRY_S), rtt_s / 2)

@@ -7,7 +7,7 @@ from p2ptui.nat.allowances import MAX_LEARNT
 from p2ptui.wire.address import Address
 
 MAX_EARLY: Final = MAX_LEARNT
-"""Addresses of checks that overtook the other side's offer, which went by way of the server: the
+"""Addresses of checks that overtook the other side's offer, which went through the server: the
 first check may be the only one that shows the address that its NAT uses towards this node. A round
 takes up as many."""
 
@@ -24,13 +24,13 @@ class EarlyChecks:
         return len(self._checks)
 
     def add(self, source: Address, socket: int, spare_bytes: int, *, nominated: bool) -> bool:
-        """Keep one; a way that the other side chose takes the place of one that it did not.
+        """Keep a check; one on a pair that the other side chose replaces one that it did not.
 
         Args:
             source: Where it came from.
             socket: The number of the socket that it came to.
             spare_bytes: What may be sent back if the address is unknown.
-            nominated: Whether it says that this way was chosen.
+            nominated: Whether it says that this pair was chosen.
 
         Returns:
             False if it, or the one whose place it took, is not kept.
@@ -47,7 +47,7 @@ class EarlyChecks:
         return is_room
 
     def take(self) -> list[tuple[Address, int, bool, int]]:
-        """All of them: source, socket, whether it was chosen, and spare bytes; none are left."""
+        """Remove and return all: source, socket, whether it was chosen, and spare bytes."""
         taken = [(*key, *known) for key, known in self._checks.items()]
         self._checks.clear()
         return taken

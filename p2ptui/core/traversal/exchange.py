@@ -26,17 +26,17 @@ class Exchange:
     observed: Address | None = None
     """Where the server sees the other node."""
     signs: Signs = field(default_factory=Signs)
-    """What the other side has shown."""
+    """What the other side has proved."""
     offered_at: float = -math.inf
-    """When the other side's latest round was taken up."""
+    """When the other side's latest round was accepted."""
     sent_at: float = -math.inf
-    """When this side's offer left last."""
+    """When this side's offer was last sent."""
     asked: Asked | None = None
     """The latest ask to which the server has not named the node in return; None: it need not."""
     awaits_keys: bool = False
     """Whether this side's offer has not left so far: the keys that it is sealed to are not here."""
     asks_until: float = 0.0
-    """So long it is sent again and again."""
+    """Until when it is repeated."""
     claimed_in: tuple[str, int] | None = None
     """The latest offer, by name and round, for which addresses that nobody vouches for were sent
     checks."""
@@ -60,17 +60,17 @@ class Exchange:
         self.awaits_keys = not is_told
 
     def note_asked(self, now: float, resent: int) -> None:
-        """This side's offer left; see `Asked`."""
+        """This side's offer was sent; see `Asked`."""
         self.asked = Asked(now, resent)
 
     def note_round(self, number: int, claimed: Iterable[Address], tried: Iterable[Address]) -> None:
-        """A round was made ready, of what the other side told."""
+        """A round was prepared from what the other side has offered."""
         for known, addresses in ((self.claimed_since, claimed), (self.tried, tried)):
             for address in addresses:
                 known.setdefault(address, number)
 
     def tried_before(self, number: int) -> set[Address]:
-        """What rounds before that one tried."""
+        """What earlier rounds tried."""
         return {address for address, first in self.tried.items() if first < number}
 
     def leaves_untried(self, remote: TraversalOffer | None) -> bool:
@@ -89,6 +89,6 @@ class Exchange:
         return is_first
 
     def forget_rounds(self) -> None:
-        """A search begins anew."""
+        """A new search begins."""
         self.claimed_since.clear()
         self.tried.clear()

@@ -17,7 +17,7 @@ from p2ptui.nat.flow_pace import FlowPace
 
 PROBE_ROUND_TRIPS: Final = 3
 SHORTEST_PATIENCE_S: Final = 0.1
-"""What comes of a new flow is awaited so long."""
+"""How long the result of a new flow is awaited, at least."""
 
 
 class FlowFeedback:
@@ -34,7 +34,7 @@ class FlowFeedback:
         self.on_progress: Callable[[Attempt, float], None] = lambda *_: None
         """Called when an attempt may send or decide something."""
         self.pace = self._new_pace()
-        """Of the new flows of all attempts: they share the NAT."""
+        """The pace of new flows of all attempts: they share the NAT."""
 
     def _new_pace(self) -> FlowPace:
         ice = self._state.config.ice
@@ -53,7 +53,7 @@ class FlowFeedback:
         return attempt.remote.flows or None if attempt.remote is not None else None
 
     def want_probes(self, attempt: Attempt) -> None:
-        """Ask for the probes that are due among an attempt's guesses."""
+        """Request the probes that are due among an attempt's guesses."""
         punching = attempt.punching
         if punching is None or punching.guesses is None:
             return
@@ -62,10 +62,10 @@ class FlowFeedback:
             self._state.emit(FlowProbeWanted(attempt.node_id, patience_s))
 
     def take_probe(self, node_id: str, *, fresh: bool, old: bool, now: float) -> None:
-        """What came of a probe.
+        """The result of a probe.
 
         Args:
-            node_id: For the attempt to reach which node it was.
+            node_id: The id of the node that the attempt is to reach.
             fresh: Whether the new flow was answered.
             old: Whether the old one was.
             now: The time, seconds.
@@ -81,7 +81,8 @@ class FlowFeedback:
         self.take_news(attempt, now)
 
     def take_news(self, attempt: Attempt, now: float) -> None:
-        """A limit may have become known while a round runs: that ends as if it was known before."""
+        """A limit may have become known during a round: the round then ends as if it had been known
+        before."""
         if attempt.punching is None:
             return
         if attempt.controlling and self.limit(attempt) is not None:

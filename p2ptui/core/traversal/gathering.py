@@ -48,7 +48,7 @@ class Gathering:
         """Called when a round that the other side leads can begin."""
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Get what the next round needs of this side, and then offer it, or answer."""
+        """Collect what the next round needs from this side, then send the offer or the answer."""
         if attempt.direct is not None:
             return
         facts = self._offers.facts
@@ -86,7 +86,7 @@ class Gathering:
         return check_round.way_now(attempt, self._offers.facts)
 
     def want_facts(self, attempt: Attempt) -> None:
-        """Learn of what kind the own NAT is, if it matters: the other side will ask for it."""
+        """Learn the type of this node's NAT, if it matters: the other side will ask for it."""
         if self._wants_facts(attempt):
             self._state.emit(NatFactsWanted())
 
@@ -95,13 +95,13 @@ class Gathering:
         self._offers.facts = facts
         for attempt in self._offers.all():
             if attempt.gathered.take("facts"):
-                # What could not be found out now is not asked for again at once.
+                # Facts that could not be found out now are not requested again at once.
                 (self.begin if facts.is_known else self._go_without)(attempt, now)
 
     def sockets_ready(
         self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
     ) -> None:
-        """Further sockets are open; with the outside addresses that they will probably have."""
+        """Further sockets are open, with the outside addresses that they will probably have."""
         attempt = self._offers.get(node_id)
         if attempt is None or not attempt.gathered.take("sockets"):
             self._state.emit(SocketsDone(sockets))

@@ -27,7 +27,7 @@ LONGEST_SHARE: Final = 0.5
 time for each other one, up to this share of what the call has."""
 
 SLOW_ANSWERS: Final = 3
-"""And where all takes long, it is the time of so many answers."""
+"""If everything is slow, the head start is the time of this many answers."""
 
 SHORTEST_HANDSHAKE_S: Final = 0.1
 
@@ -50,7 +50,7 @@ class HeadStart:
         self._offers = offers
         self._relay = relay
         self.listed_address: Callable[[str, float], Address | None] = lambda *_: None
-        """Tells where a server lists a node."""
+        """Returns where a server lists a node."""
 
     def is_due(self, server: Peer, node_id: str, now: float) -> bool:
         """Whether the node seems to be on this node's LAN: behind the same outside address, or in
@@ -61,7 +61,7 @@ class HeadStart:
         return (here is not None and there[0] == here[0]) or self._offers.own.is_near(there[0])
 
     def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
-        """Let a call wait for the direct path first; its token."""
+        """Let a call first wait for the direct path; its token."""
         others = len(self._offers.asking - {attempt.node_id})
         longer_s = LONGER_EACH_S * others
         pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
@@ -96,13 +96,14 @@ class HeadStart:
             self.check(attempt, now)
 
     def check(self, attempt: Attempt, now: float) -> None:
-        """No round runs: the relay begins if its time has come."""
+        """No round is running: the relay begins if its time has come."""
         until = attempt.waiting.holds_relay_until
         if until is not None and now >= until and attempt.direct is None:
             self.end(attempt, now)
 
     def end(self, attempt: Attempt, now: float) -> bool:
-        """There is no direct path yet: whoever waits for it is relayed; whether anybody is."""
+        """There is no direct path yet: calls that wait for it are relayed; returns whether there
+        are any."""
         if attempt.waiting.holds_relay_until is None or not attempt.server.is_authenticated:
             return False
         attempt.waiting.holds_relay_until = None

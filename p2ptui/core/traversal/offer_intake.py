@@ -14,7 +14,7 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_UNASKED: Final = MAX_ATTEMPTS // 2
-"""Attempts that others may cause: the user of this node finds room at any time."""
+"""Attempts that others may cause: this node's user finds room at any time."""
 
 SHORTEST_ROUND_S: Final = 0.3
 """A round that follows the first one sooner is taken up later, when its offer is repeated."""
@@ -24,10 +24,10 @@ SEARCHES_PER_SECOND: Final = 20
 offer is true, so that nobody who forges offers uses those up."""
 
 SEARCHES_AT_ONCE: Final = 100
-"""Of these at once: a node that joins a LAN is asked by everybody there."""
+"""How many of these at once: a node that joins a LAN is asked by every node there."""
 
 UNUSED_S: Final = 5.0
-"""An attempt that an offer opened is closed after so long, unless something else was planned."""
+"""An attempt that an offer opened is closed after this time, unless something else was planned."""
 
 
 class OfferIntake:
@@ -63,7 +63,7 @@ class OfferIntake:
         self._begun: TokenBucket | None = None
         self._begun_shown: TokenBucket | None = None
         self.close: Callable[[Attempt], None] = offers.close
-        """Ends an attempt for good; set by who knows all that belongs to one."""
+        """Ends an attempt for good; set by the code that knows everything that belongs to one."""
 
     def handle_introduction(
         self,
@@ -80,10 +80,10 @@ class OfferIntake:
         Args:
             server: The server.
             node_id: The id of the node.
-            observed: Where it is.
+            observed: The node's address.
             offer: Its offer.
             now: The time, seconds.
-            is_genuine: Whether the server has shown that it says so.
+            is_genuine: Whether the server has proved that it says so.
         """
         if not self._state.config.ice.enable:
             return
@@ -119,7 +119,7 @@ class OfferIntake:
         known = attempt.remote
         is_signed = offer.names == attempt.offer.ufrag
         if offer.names is not None and not is_signed:
-            return False  # it was meant for a search that is over
+            return False  # it belongs to a search that is over
         if known is not None and offer.ufrag == known.ufrag:
             return offer.round <= known.round or _may_go_on(attempt, offer, now)
         if known is None and attempt.controlling and offer.round and not offer.answer:
@@ -183,10 +183,10 @@ class OfferIntake:
             self._go_on(attempt, now)
 
     def note_check(self, attempt: Attempt, ufrag: str, now: float) -> None:
-        """An authentic check came: who made it has this side's offer.
+        """An authentic check came: its maker has this side's offer.
 
         Args:
-            attempt: Which it was for.
+            attempt: The attempt that it belongs to.
             ufrag: The other side's offer, as the check names it.
             now: The time, seconds.
         """
@@ -199,7 +199,7 @@ class OfferIntake:
     def _take_again(
         self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
     ) -> None:
-        """An offer came that is here already, perhaps with news of the other side's NAT."""
+        """An offer came that is known already, perhaps with news about the other side's NAT."""
         if offer.answer and not known.answer and offer.round == known.round:
             attempt.remote = (
                 offer  # this side's offer is answered, by the side whose own it crossed
@@ -248,7 +248,7 @@ class OfferIntake:
     def _may_begin(
         self, attempt: Attempt, offer: TraversalOffer, now: float, *, is_shown: bool
     ) -> bool:
-        """Whether an offer with another ufrag is taken up."""
+        """Whether an offer with another ufrag is accepted."""
         if offer.answer:
             # A signed answer takes the place of one that may be forged.
             is_signed = offer.names == attempt.offer.ufrag
@@ -268,7 +268,7 @@ class OfferIntake:
 
 
 def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
-    """Whether a further round of a search is taken up: each may cost hundreds of sockets."""
+    """Whether a further round of a search is accepted: each may cost hundreds of sockets."""
     if offer.answer:
         return attempt.controlling
     is_late_enough = offer.round <= 1 or now >= attempt.exchange.offered_at + SHORTEST_ROUND_S

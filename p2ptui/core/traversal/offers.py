@@ -26,41 +26,41 @@ from p2ptui.wire.message import MessageType
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_ATTEMPTS: Final = 1024
-"""Nodes to which a path may be searched, or watched, at once."""
+"""Nodes to which a path may be searched for or watched at the same time."""
 
 LONGEST_ASK_S: Final = 0.4
 USUAL_ASK_S: Final = 0.2
 SHORTEST_ASK_S: Final = 0.08
 ASK_ROUND_TRIPS: Final = 3
 ASK_GROWTH: Final = 1.5
-"""An offer is sent again after so long until it is answered, and each time later: the answer takes
-a round trip to the server, one from there to the other node, which may be further away, and what
-that one opens first. At 10 % loss on each of these four ways a third of the answers stays away."""
+"""An unanswered offer is repeated after growing pauses: the answer takes a round trip to the
+server, one from there to the other node, which may be further away, and the time for what that
+node opens first. At 10 % loss on each of these four paths a third of the answers is lost."""
 
 ASKS_S: Final = 3.2
 MIN_ASKS: Final = 4
-"""For so long, altogether; and so often, where all takes long."""
+"""For this long in total; and at least this often, if everything is slow."""
 
 LONGEST_SLOW_ASK_S: Final = 4.0
-"""The longest pause, where all takes long."""
+"""The longest pause, if everything is slow."""
 
 USUAL_VARIATION: Final = 2
-"""A server that answers later than after so many round trips is busy."""
+"""A server that answers later than after this many round trips is busy."""
 
 SAME_ASK_S: Final = SHORTEST_ASK_S / 2
-"""An offer that comes again so soon after its answer left had not seen that yet."""
+"""An offer repeated this soon after its answer was sent had not received that yet."""
 
 ANSWERS: Final = 2
-"""An answer to which no check comes is repeated so many times."""
+"""How often an answer to which no check comes is repeated."""
 
 CONFIRMATIONS: Final = 3
-"""The first offer is sent so often once more when it is answered, and no check shows that the other
-side knows: it then names the answer, without which that side sends a few checks only."""
+"""How often the first offer is sent again once it is answered, while no check shows that the other
+side knows that: it then names the answer, without which that side sends only a few checks."""
 
 ASK_SHARE_S: Final = 0.06
 LONGEST_SHARED_ASK_S: Final = 1.2
-"""With many offers unanswered the answers come one after the other: for each of them the pause is
-so much longer, up to the second of these."""
+"""With many offers unanswered, the answers come one after the other: for each of them the pause is
+longer by this much, up to the second of these."""
 
 
 class Offers:
@@ -79,9 +79,9 @@ class Offers:
             BoundedTable(lambda: MAX_ATTEMPTS, refuses=True, shares=state.tables.shares),
         )
         self.sealed = SealedOffers(state)
-        """Keeps offers from the servers between, where both sides have keys."""
+        """Hides offers from the servers between, if both sides have keys."""
         self.nodes = self._attempts.keys()
-        """Ids of the nodes that there are attempts for, as they are at any time."""
+        """A live view of the ids of nodes with attempts."""
         # One name for each of them.
         self._by_ufrag: BoundedTable[str, Attempt] = state.tables.add(
             "names_in_checks", BoundedTable(MAX_ATTEMPTS)
@@ -89,16 +89,16 @@ class Offers:
         self.asking: set[str] = set()
         """Nodes whose answer is awaited."""
         self.slowness = Slowness()
-        """How late this machine and the servers are."""
+        """How slow this machine and the servers are."""
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them, the best first."""
         self._own = OwnNetworks()
         self.on_networks_changed: Callable[[], None] = lambda: None
         """Called when this machine may be attached to other networks."""
         self.beside: tuple[Address, ...] = ()
-        """Where the socket of the other IP version is, that stands beside the node's own."""
+        """The address of the socket of the other IP version, beside the node's own."""
         self.facts = NatFacts()
-        """What is known of this node's NAT."""
+        """What is known about this node's NAT."""
         self.flow_limit: float | None = None
         """New flows a second that it lets pass; None: no limit was seen."""
 
@@ -129,7 +129,7 @@ class Offers:
         return list(self._attempts.values())
 
     def has_room_for_other(self, address: Address, most: int) -> bool:
-        """Whether a node at an address may cause one more attempt; of `most` it has its share."""
+        """Whether a node at an address may cause one more attempt, within its share of `most`."""
         return len(self) < most and self._attempts.crowd_at(address[0], most) is None
 
     def open(
@@ -141,14 +141,14 @@ class Offers:
         controlling: bool,
         address: Address | None = None,
     ) -> Attempt:
-        """The attempt to reach a node, a new one if need be.
+        """The attempt to reach a node, a new one if necessary.
 
         Args:
             server: The server between.
             node_id: The id of the node.
             now: The time, seconds.
             controlling: Whether this side leads.
-            address: Where the node is that causes it; None: this node wants it.
+            address: The address of the node that causes it; None: this node wants it.
 
         Raises:
             LocalError: There are too many.
@@ -165,11 +165,9 @@ class Offers:
         return attempt
 
     def has_more(self, attempt: Attempt) -> bool:
-        """Whether a round can have addresses, of either side, that none of the search had yet.
-
-        What the other side tries of this one's is only known of its own kind: it tries them all,
-        or begins a search itself.
-        """
+        """Whether a round can have addresses, of either side, that no round of the search has had.
+        What the other side tries of this one's is only known for our own kind: it tries them
+        all, or begins a search itself."""
         told = told_at_once(self._state.config.ice.max_candidates) * (attempt.offer.round + 1)
         is_told = len(set(self.own_addresses)) <= told
         return not is_told or attempt.exchange.leaves_untried(attempt.remote)
@@ -187,7 +185,7 @@ class Offers:
 
     @property
     def own_addresses(self) -> tuple[Address, ...]:
-        """All that can be told of where this node is, the best first."""
+        """All known addresses of this node, the best first."""
         return (*self.beside, *self.hosts)
 
     def _described(
@@ -210,7 +208,7 @@ class Offers:
         )
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Begin a search: another ufrag, so that rounds begin again on both sides."""
+        """Begin a search with a new ufrag, so that rounds begin again on both sides."""
         self._by_ufrag.pop(attempt.offer.ufrag, None)
         attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
         self._by_ufrag.put(attempt.offer.ufrag, attempt)
@@ -225,7 +223,7 @@ class Offers:
         self.repeat(attempt, now)
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
-        """Offer again, with what was learnt meanwhile."""
+        """Send a new offer with what was learnt meanwhile."""
         number = attempt.offer.round + 1
         described = self._described(
             attempt.offer, attempt.server, predicted, len(attempt.sockets), number
@@ -243,7 +241,7 @@ class Offers:
         self.send(attempt, now)
 
     def answer_claim(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
-        """Answer an offer that is not taken up yet: nothing of this side's search changes."""
+        """Answer an offer that is not accepted yet: nothing changes in this side's search."""
         answer = msgspec.structs.replace(attempt.offer, answer=True, round=offer.round)
         self._send(attempt, answer.naming(offer.ufrag), now)
 
@@ -254,7 +252,7 @@ class Offers:
         self.send(attempt, now)
 
     def answer_soon(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
-        """Answer when what this side opens first is open, unless there is another offer by then."""
+        """Answer once what this side opens first is open, unless there is another offer by then."""
         remote = attempt.remote
         when = now + lead_s(attempt, self._state.config)
 
@@ -266,8 +264,8 @@ class Offers:
         self._state.timers.schedule(when, answer)
 
     def _repeat_answer(self, attempt: Attempt, left: int, now: float) -> None:
-        """Send an answer again if no check shows that it has come: the other side's offer, which
-        asks for it again, may be lost as well."""
+        """Send an answer again if no check shows that it has arrived: the other side's offer, which
+        would ask for it again, may also be lost."""
         offer = attempt.offer
         when = now + max(LONGEST_ASK_S, self._answer_s(attempt, now))
 
@@ -282,7 +280,7 @@ class Offers:
             self._state.timers.schedule(when, again)
 
     def answer_again(self, attempt: Attempt, now: float) -> None:
-        """The other side asks again for what it was sent: it, or the answer, was lost, or late."""
+        """The other side asks again for what it was sent: that, or the answer, was lost or late."""
         slow_s = self.slowness.delay_s(now, attempt.server.address)
         if now - attempt.exchange.sent_at >= max(SAME_ASK_S, slow_s):
             self.send(attempt, now)
@@ -304,7 +302,7 @@ class Offers:
             self.slowness.note(took_s - usual_s, now, server.address)
 
     def _take_keys(self, attempt: Attempt, now: float) -> None:
-        """The server has named a node whose keys are awaited, and may have told these."""
+        """The server has named a node whose keys are awaited, and may have stated them."""
         if self.sealed.keys_of(attempt.node_id) is None:
             self._state.counters.drop("offer_without_keys")
         elif self.send(attempt, now):
@@ -322,7 +320,7 @@ class Offers:
         self.slowness.note(now - when, now)
 
     def repeat(self, attempt: Attempt, now: float) -> None:
-        """Send an offer, again and again until the other side's of that round is here."""
+        """Send an offer repeatedly until the other side's offer of that round is here."""
         self._ask(attempt, attempt.offer, self._first_pause_s(attempt), 0, now)
 
     def _ask(
@@ -387,7 +385,7 @@ class Offers:
         return min(max(ASK_ROUND_TRIPS * rtt_s, SHORTEST_ASK_S), LONGEST_ASK_S)
 
     def send(self, attempt: Attempt, now: float) -> bool:
-        """Send this side's offer once; whether it left."""
+        """Send this side's offer once; returns whether it was sent."""
         if not attempt.server.is_authenticated:
             attempt.exchange.take_asked()
             return False

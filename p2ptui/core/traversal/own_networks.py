@@ -18,12 +18,12 @@ class Link(IntEnum):
     """The kind of link between this machine and a network, in order of preference."""
 
     FACING = 0
-    """The interface by which the server, or the internet, is reached."""
+    """The interface through which the server, or the Internet, is reached."""
     PHYSICAL = 1
     ELSEWHERE = 2
-    """No network of this machine's: whoever is there is reached through a router."""
+    """No network of this machine: reached through a router."""
     BRIDGE = 3
-    """Containers and virtual machines of this machine: others have the same addresses."""
+    """Containers and virtual machines on this machine: other machines use the same addresses."""
     TUNNEL = 4
 
 
@@ -51,7 +51,7 @@ class OwnNetworks:
         return len(self.attached)
 
     def in_order(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
-        """This machine's addresses, the best first; those that are not known here, last."""
+        """This machine's addresses, the best first; unknown ones last."""
         last = len(self.attached)
         return tuple(sorted(addresses, key=lambda address: self._places.get(address[0], last)))
 
@@ -67,7 +67,7 @@ class OwnNetworks:
         return tuple(one for one in found if ip_version(one[0]) in spoken) or found
 
     def holds(self, host: str) -> bool:
-        """Whether an address is this machine's own: what is sent there goes nowhere else."""
+        """Whether an address is this machine's own: datagrams to it never leave the machine."""
         return host in self._places
 
     def link_to(self, host: str) -> Link:

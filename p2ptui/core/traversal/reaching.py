@@ -90,7 +90,7 @@ class Reaching:
         return address == attempt.relayed_address or address in attempt.heard.answers_at
 
     def take(self, attempt: Attempt, pair: Pair, now: float) -> None:
-        """A round has found a path: it is used, and what waited for it goes that way."""
+        """A round has found a path: it is used, and waiting calls take it."""
         # What was asked for meanwhile is no longer needed, and must not end this path.
         attempt.gathered.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)

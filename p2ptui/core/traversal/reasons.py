@@ -19,7 +19,7 @@ from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.wire.address import Address
 
 ELSEWHERE: Final = "one of the two has changed networks; searching for a direct path again"
-"""Where a reason was withdrawn."""
+"""The text where a reason was withdrawn."""
 
 IPV6_NETWORK_BITS: Final = 64
 """Of an IPv6 address, what names the network (RFC 4291, section 2.5.4)."""
@@ -33,12 +33,13 @@ class _Whereabouts:
     """Where two nodes were when a reason was found; None: unknown."""
 
     server: Address
-    """Which saw them: another one may see them elsewhere, as one in the same network does."""
+    """The server that saw them: another one may see them elsewhere, for example one in the same
+    network."""
     here: str | None
-    """Where it saw this one."""
+    """Where it saw this node."""
     there: str | None
     shared: str | None
-    """The network in which both were; empty if in none."""
+    """The network in which both were; empty if none."""
     networks: frozenset[Network]
     """Those of this machine that others share: its own bridges come and go. Empty: not known."""
 
@@ -100,12 +101,12 @@ class Reasons:
         return why_relayed(attempt, offers.facts, self._state.config, offers.own)
 
     def tell(self, attempt: Attempt, reason: str) -> None:
-        """Tell what a search found."""
+        """Report the result of a search."""
         self._found_at.put(attempt, self._whereabouts(attempt, is_found=True))
         self._paths.explain(attempt, reason, ends_search=True)
 
     def check(self, attempt: Attempt) -> None:
-        """Something may be different from when a reason was found: if so, withdraw it."""
+        """Something may have changed since a reason was found: if so, withdraw it."""
         found_at = self._found_at.get(attempt)
         if found_at is None:
             return
@@ -119,7 +120,7 @@ class Reasons:
             self._found_at.replace(attempt, found_at.with_news(now))
 
     def withdraw(self, attempt: Attempt) -> None:
-        """One of the two has moved: what was found no longer holds."""
+        """One of the two has moved: the reason no longer holds."""
         if self._found_at.pop(attempt, None) is not None and attempt.direct is None:
             self._paths.explain(attempt, ELSEWHERE)
 

@@ -57,7 +57,7 @@ class Refusals:
         self._rest = rest
 
     def handle_unknown(self, server: Peer, node_id: str, now: float) -> None:
-        """A server does not know a node, or not any more."""
+        """A server does not know a node, or no longer does."""
         attempt = self._offers.get(node_id)
         if attempt is None or attempt.server is not server or attempt.direct is not None:
             return
@@ -72,7 +72,7 @@ class Refusals:
             self._give_up(attempt, error, now)
 
     def handle_incapable(self, server: Peer, node_id: str, now: float) -> None:
-        """A server names a node that is no program of this kind: it can answer no offer."""
+        """A server names a node that is no program of our kind: it can answer no offer."""
         attempt = self._offers.get(node_id)
         if attempt is None or attempt.server is not server or attempt.direct is not None:
             return
@@ -108,7 +108,7 @@ class Refusals:
         self._end_relayed(attempt, words, now)
 
     def _go_direct(self, attempt: Attempt, address: Address, reason: str, now: float) -> None:
-        """A path was found while the relayed session was still to come: it begins there."""
+        """A path was found before the relayed session began: the session begins there."""
         calls, node_id = self._state.session_calls, attempt.node_id
         for call in calls.waiting(self._relayed(attempt)):
             calls.move(call, node_id, call.deadline)
@@ -123,7 +123,7 @@ class Refusals:
         self._end_relayed(attempt, str(error), now)
 
     def _relayed(self, attempt: Attempt) -> Address:
-        """By what calls wait for the relayed session."""
+        """The address by which calls wait for the relayed session."""
         return self._state.peers.own_address(attempt.relayed_address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:

@@ -26,8 +26,8 @@ met: what went to the other NAT before that one's host sent there could move its
 that they reach out themselves: what was guessed too early, or lost, is open there."""
 
 LIMITED_ROUND_S: Final = 0.7
-"""A birthday round where the guessing side's NAT limits new flows. Sockets that stay would meet
-few guesses; fresh ones are tried by all that came before."""
+"""The length of a birthday round if the guessing side's NAT limits new flows. Sockets that stay
+would meet few guesses; fresh ones are reached by all earlier guesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,14 @@ class Situation:
     round: int
     """The number of the other side's offer."""
     sockets: int
-    """Further ones of this side."""
+    """Further sockets of this side."""
     remote_sockets: int
-    """Those of the other side."""
+    """Further sockets of the other side."""
     flow_limit: float | None = None
     """New flows a second that the guessing side's NAT lets pass; None: no limit is known."""
     can_be_met: bool = False
-    """Whether this side's NAT may send to everybody from the port that the other side knows of."""
+    """Whether this side's NAT sends to every destination from the port that the other side
+    knows."""
 
     @property
     def opens(self) -> bool:
@@ -57,13 +58,14 @@ class Situation:
 
     @property
     def opener_pause_s(self) -> float | None:
-        """From such a datagram to one that goes all the way, seconds; None: the first one does."""
+        """From such a datagram to one that travels all the way, seconds; None: the first one
+        does."""
         margin_s = MET_MARGIN_S if self.can_be_met else OPENER_MARGIN_S
         return 2 * self.server_rtt_s + margin_s if self.opens else None
 
     @property
     def repeats(self) -> int:
-        """Rounds that did not find what should have worked: they met a NAT that limits new flows,
+        """Rounds that did not find what should have worked: because of a NAT that limits new flows,
         or loss."""
         return max(self.round - 1, 0) if self.ice.adapt_pace else 0
 
@@ -77,7 +79,7 @@ class RoundPlan:
     """What is specific to a round; the rest is common to all."""
 
     method: Method
-    """How a path was won that it finds."""
+    """The method recorded for a path that it finds."""
     seconds: float
     """How long it lasts."""
     sockets_pause_s: float | None
@@ -87,30 +89,30 @@ class RoundPlan:
     """Whether the other side's outside addresses come before all others: whatever it will send to
     from outside is opened before it hears of it."""
     guesses: int | None = None
-    """Random ports that are tried from the own socket; None: none are."""
+    """Random ports tried from the node's own socket; None: none."""
     quick: int = 0
-    """Of these at the beginning, as fast as the pace allows."""
+    """How many of these are sent first, as fast as the pace allows."""
 
 
 Planner: TypeAlias = Callable[[Situation], RoundPlan]
 
 
 def plan_plain(here: Situation) -> RoundPlan:
-    """Each sends to where the other was seen."""
+    """Each side sends to where the other was seen."""
     seconds = here.at_most(PLAIN_S + 4 * here.server_rtt_s)
     return RoundPlan(Method.PLAIN, seconds, here.opener_pause_s, outside_first=here.opens)
 
 
 def plan_predicted(here: Situation) -> RoundPlan:
-    """Predicted ports are tried in their order: a flow to elsewhere would take one of them."""
+    """Predicted ports are tried in order: a flow to elsewhere would take one of them."""
     seconds = here.at_most(PLAIN_S + 4 * here.server_rtt_s)
     return RoundPlan(Method.PREDICTED, seconds, here.opener_pause_s)
 
 
 def plan_birthday(here: Situation) -> RoundPlan:
-    """Many sockets wait on the one side; the other guesses their ports."""
+    """Many sockets wait on one side; the other guesses their ports."""
     if not here.sockets and here.remote_sockets <= 1:
-        return plan_plain(here)  # neither knew in time what it should prepare: no use in waiting
+        return plan_plain(here)  # neither knew in time what to prepare: waiting is of no use
     seconds = here.at_most(_birthday_s(here))
     only_opens = here.round <= 1 and here.ice.opener_ttl > 0
     pause_s = OPENED_SHARE * seconds if only_opens else None
@@ -135,8 +137,8 @@ PLANNERS: Final[Mapping[Technique, Planner]] = {
     Technique.PLAIN: plan_plain,
     Technique.PREDICTED: plan_predicted,
     Technique.BIRTHDAY: plan_birthday,
-    # The other side may know better, and leads: it is met half way.
+    # The other side may know better, and leads: follow its plan halfway.
     Technique.RELAY: plan_plain,
     Technique.UNKNOWN: plan_plain,
 }
-"""Which planner a technique has: every one has one."""
+"""The planner of each technique."""

@@ -61,7 +61,7 @@ class Rounds:
         flows.on_progress = self.tick
 
     def take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
-        """The other side's offer of a new round is here."""
+        """The other side's offer of a new round has arrived."""
         if attempt.direct is not None:
             return  # it was sent before that side knew
         apart = no_common_version(
@@ -94,7 +94,7 @@ class Rounds:
             self._offers.answer_soon(attempt, (), now)
 
     def _take_unsigned(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
-        """It may be forged: answer it, by the server, and send what it has paid for."""
+        """It may be forged: answer it through the server, and send what it has paid for."""
         if not attempt.controlling:
             attempt.punching = None
             self._searches.close_sockets(attempt)
@@ -106,7 +106,7 @@ class Rounds:
             self._offers.answer_soon(attempt, (), now)
 
     def go_on(self, attempt: Attempt, now: float) -> None:
-        """There is a sign of the other side: its round may do what it was planned for."""
+        """There is a sign of the other side: its round may do what was planned."""
         remote = attempt.remote
         if remote is None or attempt.direct is not None or attempt.gathered.wanted:
             return
@@ -146,7 +146,7 @@ class Rounds:
         self.tick(attempt, now)
 
     def tick(self, attempt: Attempt, now: float) -> None:
-        """Send what is due, take what was found, or end."""
+        """Send what is due, adopt what was found, or end."""
         punching = attempt.punching
         if punching is None or attempt.direct is not None:
             return

@@ -30,16 +30,16 @@ MAX_KNOWN: Final = 1024
 """Nodes whose keys are known for their next offer."""
 
 KNOWN_S: Final = 3600.0
-"""So long it is believed that a node does, or does not, use the network key."""
+"""How long it is believed that a node does, or does not, use the network key."""
 
 LATE_MS: Final = 10_000
-"""An offer that was written so much before another one that came is one that comes again."""
+"""An offer written this much before another one that has arrived counts as a repetition."""
 
 LATE_S: Final = 60.0
-"""And any that was not written after it, so long after that one came."""
+"""So does any that was not written after it, this long after that one came."""
 
 AHEAD_MS: Final = 60_000
-"""So much the clock of a writer may be ahead for its offers not to count again once it is
+"""How far the clock of a writer may be ahead without its offers counting again once they are
 forgotten."""
 
 _LABEL: Final = b"p2ptui offer 1\0"
@@ -52,9 +52,9 @@ class _Inside(Struct, array_like=True):
     while that runs."""
     offer: TraversalOffer
     reader_boot: bytes = b""
-    """For which run of its receiver it is."""
+    """The run of its receiver that it is for."""
     boot: Annotated[bytes, Meta(max_length=BOOT_BYTES)] = b""
-    """Of the writer."""
+    """The run of the writer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,13 +102,14 @@ class SealedOffers:
         nat_type: str | None,
         now: float,
     ) -> tuple[Raw, bool]:
-        """What a server is sent with an offer; whether that is in it.
+        """The message to a server with an offer, and whether the offer is in it.
 
         Args:
             server: The server.
-            node_id: Whom the offer is for.
-            offer: What it says.
-            nat_type: Of this node's NAT, if it is known: told to servers that see all the rest.
+            node_id: The id of the node that the offer is for.
+            offer: The offer.
+            nat_type: The type of this node's NAT, if known: told to servers that see everything
+                else.
             now: The time, seconds.
         """
         if not must_show_keys(server, node_id):
@@ -124,7 +125,7 @@ class SealedOffers:
         return None if reader is None else reader[0]
 
     def _reader(self, node_id: str) -> tuple[PublicKeys, bytes] | None:
-        """The keys of a node, and for which run of it an offer is."""
+        """The keys of a node, and the run that an offer is for."""
         known = self._known.get(node_id)
         if known is not None and known.boot:
             return known.keys, known.boot
@@ -134,7 +135,7 @@ class SealedOffers:
         return peer.seal.keys, peer.seal.claims.boot
 
     def _seal(self, node_id: str, offer: TraversalOffer, now: float) -> str | None:
-        """An offer that a node alone can read; None where its keys are not known."""
+        """An offer that only a given node can read; None if its keys are not known."""
         reader, seals = self._reader(node_id), self._state.seals
         if reader is None or seals is None:
             return None
@@ -156,13 +157,13 @@ class SealedOffers:
     def take(
         self, server: Peer, node_id: str, payload: P2PConnectPayload, address: Address, now: float
     ) -> TraversalOffer | None:
-        """The offer of a node that a server names; None if it brings none that counts.
+        """The offer of a node that a server names; None if there is no valid one.
 
         Args:
             server: The server.
-            node_id: Who is named.
-            payload: What the server says.
-            address: Where the node is.
+            node_id: The id of the named node.
+            payload: The server's message.
+            address: The address of the node.
             now: The time, seconds.
         """
         if payload.peer_keys is not None and self._state.seals is not None:
@@ -238,15 +239,15 @@ class SealedOffers:
 
     def _is_again(self, written_at: int, known: _Known, now: float) -> bool:
         """Whether an offer has come before: it is not the newest of its writer, and does not come
-        at the same time as that by other ways, or late. Of a writer that is not known any more,
-        none counts that may have come before it was forgotten."""
+        at the same time as that one on another path, or late. If the writer is no longer known,
+        an offer that may have come before it was forgotten does not count."""
         if not known.newest:
             return written_at <= self._floor
         is_late = written_at + LATE_MS < known.newest
         return is_late or (written_at <= known.newest and now > known.taken_at + LATE_S)
 
     def _psk_for(self, node_id: str, own: OwnKeys, now: float) -> bytes | None:
-        """The network key, unless the receiver may come without it, and does."""
+        """The network key, unless the receiver may and does come without it."""
         psk, known = own.psk, self._known.get(node_id)
         if psk is None or node_id not in own.allowed_ids:
             return psk

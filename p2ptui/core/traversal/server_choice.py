@@ -12,7 +12,7 @@ NO_SERVER_REST_S: Final = 5.0
 
 
 def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
-    """Let an attempt use another server if its own is of no use; whether it has one.
+    """Let an attempt use another server if its own is of no use; returns whether it has one.
 
     Args:
         state: The shared state.

@@ -90,13 +90,13 @@ class SessionFollower:
         self._state.peers.leave_path(peer)
 
     def follow(self, peer: Peer, server: Peer, _now: float) -> None:
-        """A node is relayed by another server from now on: that one brings the offers, too."""
+        """A node is relayed by another server from now on, which then brings the offers, too."""
         attempt = self._offers.get(peer.node_id)
         if attempt is not None:
             attempt.use(server)
 
     def _reopen(self, server: Peer, now: float) -> None:
-        """A server is back, or new: what it relayed, it relays again."""
+        """A server is back, or new: it relays again what it relayed before."""
         for attempt in self._offers.all():
             if attempt.server.address == server.address:
                 attempt.use(server)

@@ -24,7 +24,7 @@ class Signs:
     _shown: tuple[str, Address] | None = None
 
     def note(self, offer: TraversalOffer, observed: Address) -> bool:
-        """The other side has shown that this offer is its own, and came with this address.
+        """The other side has proved that this offer is its own, and came with this address.
 
         Returns:
             Whether that is news.
@@ -38,6 +38,6 @@ class Signs:
         return offer is not None and self._shown == (offer.ufrag, observed)
 
     def forget(self) -> None:
-        """A search begins: what was shown is of no use for it."""
+        """A new search begins: earlier proofs are of no use for it."""
         self._shown = self.order = None
         self.confirmations = 0

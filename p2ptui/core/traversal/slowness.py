@@ -16,10 +16,10 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.wire.address import Address
 
 HALF_LIFE_S: Final = 4.0
-"""What was seen counts half after so long."""
+"""After this time, an observation counts half."""
 
 LONGEST_SLOWNESS_S: Final = 3.0
-"""What took longer is no slowness: a machine that stood still for an hour is not slow."""
+"""Longer delays are not slowness: a machine that was suspended for an hour is not slow."""
 
 TURNS: Final = 2
 """An answer takes this many times as long: it waits for its turn at others, too."""
@@ -46,7 +46,7 @@ class _Delay:
 
 
 SERVERS_REMEMBERED: Final = 64
-"""Servers of which it is known how late they are; the one that was late first makes room."""
+"""Servers whose delays are remembered; the one whose delay is oldest makes room."""
 
 
 class Slowness:
@@ -60,12 +60,12 @@ class Slowness:
         return len(self._servers)
 
     def note(self, delay_s: float, now: float, server: Address | None = None) -> None:
-        """A delay was seen.
+        """A delay was observed.
 
         Args:
-            delay_s: How long, seconds; what is no slowness is left out.
+            delay_s: Its length, seconds; delays that are not slowness are ignored.
             now: The time, seconds.
-            server: Which answered late; None: this program itself had its turn late.
+            server: The server that answered late; None: this program itself was late.
         """
         if 0 < delay_s <= LONGEST_SLOWNESS_S:
             delay = self._machine if server is None else self._of(server)
@@ -79,11 +79,11 @@ class Slowness:
         return delay
 
     def forget(self, server: Address) -> None:
-        """A server is gone, or begins anew."""
+        """A server has left, or begins anew."""
         self._servers.pop(server, None)
 
     def delay_s(self, now: float, server: Address | None = None) -> float:
-        """What to expect, seconds: of this machine, and of a server if one is named."""
+        """The delay to expect, seconds: of this machine, and of a server if one is given."""
         here_s = self._machine.expected_s(now)
         there = None if server is None else self._servers.get(server)
         return here_s if there is None else max(here_s, there.expected_s(now))

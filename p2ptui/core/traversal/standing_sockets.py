@@ -22,7 +22,7 @@ class StandingSockets:
         self._paths = paths
 
     def reach(self, *versions: int) -> None:
-        """Which IP versions the node's own socket reaches; both until this is said."""
+        """Which IP versions the node's own socket reaches; both until this is called."""
         self._state.socket_of_version = dict.fromkeys(versions, 0)
 
     def way(self, way: Technique, observed: Address | None) -> Technique:
