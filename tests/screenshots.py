@@ -16,13 +16,14 @@ import itertools
 import math
 import os
 import random
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from textual.pilot import Pilot
 
@@ -255,7 +256,28 @@ class Photographer:
         """Store what is on the screen."""
         width, height = self._app.size
         svg = self._app.export_screenshot(title=f"p2ptui, {width}x{height}", simplify=True)
-        (self._folder / f"{name}.svg").write_text(svg.rstrip("\n") + "\n", "utf-8", newline="\n")
+        svg = _RUN.sub(_without_outer_spaces, svg).rstrip("\n") + "\n"
+        (self._folder / f"{name}.svg").write_text(svg, "utf-8", newline="\n")
+
+
+_SPACE: Final = "&#160;"
+_CELL: Final = 12.2
+"""The width of a character cell on a picture, in its units."""
+
+_RUN: Final = re.compile(r'x="([\d.]+)"( y="[\d.]+") textLength="([\d.]+)"([^>]*)>([^<]*)</text>')
+
+
+def _without_outer_spaces(run: re.Match[str]) -> str:
+    """A run of text begins where its first letter stands: some viewers leave out spaces before."""
+    x, y, length, rest, text = run.groups()
+    spaced = text.replace(_SPACE, " ")
+    begun, bare = spaced.lstrip(" "), spaced.strip(" ")
+    if not bare:
+        return run[0]
+    begin = float(x) + (len(spaced) - len(begun)) * _CELL
+    wide = float(length) - (len(spaced) - len(bare)) * _CELL
+    text = bare.replace(" ", _SPACE)
+    return f'x="{begin:.1f}"{y} textLength="{wide:.1f}"{rest}>{text}</text>'
 
 
 _KEYS = {
