@@ -393,8 +393,10 @@ class Acquaintances:
         # By way of others all is sealed from end to end for an id that is made from keys.
         met = Met(node_id, None, name)
         has_keys = self._endpoint.far_seals.is_needed(node_id)
-        judgement = Judgement(Trust.NEW) if has_keys else self.book.judge(met)
-        return against(self.book.known, ref, Judged(met, judgement), has_keys=has_keys)
+        known = self.book.known
+        listed = known.judge_listed(node_id, name) or Judgement(Trust.NEW)
+        judgement = listed if has_keys else known.judge(met)
+        return against(known, ref, Judged(met, judgement), has_keys=has_keys)
 
     # What the user says.
 

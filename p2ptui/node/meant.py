@@ -47,7 +47,7 @@ def against(known: KnownNodes, ref: str, judged: Judged, *, has_keys: bool) -> s
         return ""
     # However short: who is found by the beginning of an id is not the only one that it fits. And
     # the id goes before names, which anybody may take.
-    meant = known.beginning(ref, 1 if is_by_id else SHORTEST_PREFIX) or known.named(ref)
+    meant = known.beginning(ref, 1 if is_by_id else SHORTEST_PREFIX) or known.owners(ref)
     if not meant or any(node.id == met.lasting_id for node in meant):
         return ""
     return (
