@@ -330,10 +330,12 @@ class KnownNodes:
 
     def claimed_of_named(self, met: Met) -> str:
         """The id of a node that the user named or verified, of which one that has changed has the
-        id or the name; empty if there is none."""
-        for node_id in (met.id, *sorted(self._owners_of(met.name))):
+        id, the name or the address; empty if there is none. It is none by what it is itself."""
+        own_id = "" if met.keys is None else met.lasting_id
+        at = self.at(met.joined) if met.joined is not None else None
+        for node_id in (met.id, at or "", *sorted(self._owners_of(met.name))):
             known = self._nodes.get(node_id)
-            if known is not None and known.named:
+            if known is not None and known.named and node_id != own_id:
                 return node_id
         return ""
 
@@ -595,7 +597,7 @@ class KnownNodes:
         # Those that came under another's name first: they are of the least worth.
         for node_id in islice(self._disputed, LOOKED_AT):
             node = self._nodes[node_id]
-            if not self._is_kept(node) and not self._strangers.is_here(node_id):
+            if not self._is_kept(node):
                 self._drop(node)
                 return True
         for node_id in self._strangers.longest_unseen():
@@ -615,7 +617,7 @@ class KnownNodes:
         return has_gone and not self._strangers.is_here(node_id)
 
     def _drop_oldest(self) -> bool:
-        """Of those that the user has named the one seen longest ago goes."""
+        """Of those that the user has named the one seen longest ago goes, if it is not here."""
         for _ in range(2):
             while self._going:
                 node = self._going.pop()
@@ -628,7 +630,7 @@ class KnownNodes:
         return False
 
     def _is_kept(self, node: KnownNode) -> bool:
-        return node.verified or node.id in self._joined
+        return node.verified or node.id in self._joined or self._strangers.is_here(node.id)
 
     @property
     def _joined(self) -> dict[str, None]:

@@ -109,6 +109,36 @@ def test_who_is_connected_stays_and_is_seen():
     assert (knows(known, 1), knows(known, 2)) == (True, False), "a day long it was here"
 
 
+def test_whom_the_user_names_takes_no_place_of_who_is_connected(monkeypatch):
+    monkeypatch.setattr(known_nodes, "MAX_KNOWN_NODES", 64)
+    known = KnownNodes()
+    known.note(stranger(1, "alice"), NOW)
+    known.note(stranger(2, "bob").as_named(), NOW)
+    known.heed({keys(1).id, keys(2).id}.__contains__)
+    for number in range(10_000, 10_200):
+        known.note(stranger(number).as_named(), NOW + number)
+    assert (knows(known, 1), knows(known, 2)) == (True, True)
+    assert known.judge(stranger(3, "alice")).trust is Trust.CHANGED
+    assert len(known) == 64
+    known.heed(lambda _: True)
+    assert not known.note(stranger(3).as_named(), NOW + 1e6), "all are here"
+
+
+def test_a_warning_has_the_place_of_whose_place_one_takes_and_not_its_own():
+    known = KnownNodes()
+    alice, own = stranger(1, "alice").as_named(), stranger(2, "bob").as_named()
+    at = Met(keys(3).id, keys(3), "carol", "h:1")
+    for one in (alice, own, at):
+        known.note(one, NOW)
+    assert known.claimed_of_named(own) == ""
+    assert known.claimed_of_named(Met(own.id, None, "bob")) == own.id
+    for name, joined, whose in (("alice", None, alice), ("dave", "h:1", at)):
+        other = Met(keys(4).id, keys(4), name, joined)
+        for _ in range(2):
+            assert known.claimed_of_named(other) == whose.id
+            known.note(other, NOW)
+
+
 def test_patient_strangers_take_no_regulars_place_and_leave_room_for_others():
     known = KnownNodes()
     known.note(stranger(1), NOW - DAY)
