@@ -671,12 +671,15 @@ class KnownNodes:
         return known
 
     def _read_nodes(self, nodes: list[KnownNode]) -> None:
-        """Keep those of the file, in its order; strangers as they were seen, regulars first."""
+        """Keep those of the file, in its order; strangers as they were seen. Who settled is not
+        written: regulars first, and then who was there before, as when they came."""
         for node in {node.id: node for node in nodes}.values():
             named = node.named or node.id in self._joined
             self._list(node if named == node.named else replace(node, named=named))
         strangers = [node for node in self if not node.named]
-        for node in sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen)):
+        settling = sorted(strangers, key=lambda node: (not node.is_regular, node.first_seen))
+        seen = sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen))
+        for node in (*settling, *seen):  # once settled it is, and the order is of the last time
             self._strangers.put(node.id, "", is_regular=node.is_regular)
 
 

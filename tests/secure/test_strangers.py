@@ -193,6 +193,33 @@ def test_a_copy_and_the_file_know_the_same_strangers():
     assert knows(known, 2)
 
 
+@pytest.mark.parametrize("how", ["another command writes", "restart", "at hand"])
+def test_who_was_there_before_stays_however_often_the_file_is_read(tmp_path, how):
+    path, now = tmp_path / "known.json", [NOW]
+    node, other = (KnownNodesStore(lambda: now[0], path) for _ in range(2))
+    alice = stranger(1, "alice")
+    node.note_all([alice])
+    now[0] += 60
+    places = (f"203.0.{number}.9" for number in range(4))
+    for place in places:
+        first = 10_000 + 1_000 * int(place.split(".")[2])
+        node.note_all([stranger(first + number, host=place) for number in range(512)])
+        now[0] += 60
+    now[0] += 2.5 * SEEN_STEP_S
+    node.note_all([alice])
+    if how == "another command writes":
+        other.trust("", stranger(2, "bob"))
+    elif how == "restart":
+        node = KnownNodesStore(lambda: now[0], path)
+    for number in range(1_200):
+        now[0] += 1
+        node.known.note(
+            stranger(20_000 + number, host=f"{20 + number // 250}.{number % 250}.0.1"), now[0]
+        )
+    assert knows(node.known, 1)
+    assert node.known.judge(stranger(3, "alice")).trust is Trust.CHANGED
+
+
 def test_the_file_is_that_of_earlier_versions_with_a_field_more():
     known = KnownNodes()
     known.note(stranger(1, "alice"), NOW)
