@@ -67,7 +67,7 @@ class Acquaintances:
         self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
         """How the user named each address that this node has asked."""
         self._led_to: BoundedTable[Address, str] = BoundedTable(MAX_KNOWN_ADDRESSES)
-        """Whom asking each address led to first: that one alone counts as named by the address."""
+        """Whom joining at each address led to first: that one alone is named by the address."""
         self.kept_pin: Callable[[Address], str] = lambda _: ""
         """The id in a configured join that has led to an address; empty without one."""
         self.is_kept: Callable[[JoinedAddress], bool] = lambda _: False
@@ -274,9 +274,11 @@ class Acquaintances:
         return peer.initiated and peer.address in self._asked
 
     def _is_named(self, peer: Peer) -> bool:
-        """Whether the user has named a node by its address: one for each, however often that is
-        asked again, and nobody who comes from there by itself."""
-        if not self._is_asked(peer):
+        """Whether the user has named a node by the address in a configured join: one for each,
+        however often that is asked again, and nobody who comes from there by itself. Whom the user
+        connects to is named then; see `note_named`."""
+        asked = self._asked.get(peer.address) if peer.initiated else None
+        if asked is None or not self.is_kept(asked):
             return False
         if peer.address not in self._led_to:
             self._led_to.put(peer.address, peer.node_id)

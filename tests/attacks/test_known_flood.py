@@ -135,6 +135,11 @@ def test_an_address_that_was_asked_once_stands_for_nobody_who_comes_from_there(
         assert {one.id for one in known if one.named} == {alice.id, first_id}
         # None of them has a warning's place of its own.
         assert 0 < sum("is not the" in line for line in caplog.messages) <= 3
+        # Nor has the user named whom this node asks by itself, as a server that others suggest.
+        told = await street.start("suggested")
+        await victim._runtime.connector.connect_any([told.address], 5.0)
+        assert victim.peer(told.id).initiated
+        assert {one.id for one in known if one.named} == {alice.id, first_id}
         # Whom the user asks for there again is named again.
         again = await street.start("carol", address=where)
         peer = await victim.connect(where)
