@@ -66,6 +66,8 @@ class Acquaintances:
         self._tell = tell
         self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
         """How the user named each address that this node has asked."""
+        self._led_to: BoundedTable[Address, str] = BoundedTable(MAX_KNOWN_ADDRESSES)
+        """Whom joining at each address led to first: that one alone is named by the address."""
         self.kept_pin: Callable[[Address], str] = lambda _: ""
         """The id in a configured join that has led to an address; empty without one."""
         self.is_kept: Callable[[JoinedAddress], bool] = lambda _: False
@@ -258,7 +260,7 @@ class Acquaintances:
         if asked is not None and asked.pin not in ("", peer.node_id):
             self._give_up_pin(peer.address)  # it has come itself, after an attempt that was left
         joined = asked.given if asked is not None else None
-        came_from = visible_address(peer.address)[0] if asked is None else None
+        came_from = None if self._is_named(peer) else visible_address(peer.address)[0]
         if seal is None:
             asks = not peer.initiated
             return Met(peer.node_id, None, peer.name, joined, asks=asks, came_from=came_from)
@@ -266,6 +268,21 @@ class Acquaintances:
         return Met(
             peer.node_id, seal.keys, peer.name, joined, ephemeral, signer, came_from=came_from
         )
+
+    def _is_asked(self, peer: Peer) -> bool:
+        """Whether there is this session because this node asked an address for one."""
+        return peer.initiated and peer.address in self._asked
+
+    def _is_named(self, peer: Peer) -> bool:
+        """Whether the user has named a node by the address in a configured join: one for each,
+        however often that is asked again, and nobody who comes from there by itself. Whom the user
+        connects to is named then; see `note_named`."""
+        asked = self._asked.get(peer.address) if peer.initiated else None
+        if asked is None or not self.is_kept(asked):
+            return False
+        if peer.address not in self._led_to:
+            self._led_to.put(peer.address, peer.node_id)
+        return self._led_to.get(peer.address) == peer.node_id
 
     def note_named(self, node_id: str) -> None:
         """The user has named a node to connect to it, and there is a session with it."""
@@ -341,7 +358,7 @@ class Acquaintances:
             self._warnings.changed(
                 address_words(peer.address),
                 judgement.advice,
-                is_asked=met.came_from is None,
+                is_asked=self._is_asked(peer),
                 named=self.book.known.claimed_of_named(met),
             )
         signer_id = met.signer.id if met.signer is not None else ""
@@ -393,8 +410,10 @@ class Acquaintances:
         # By way of others all is sealed from end to end for an id that is made from keys.
         met = Met(node_id, None, name)
         has_keys = self._endpoint.far_seals.is_needed(node_id)
-        judgement = Judgement(Trust.NEW) if has_keys else self.book.judge(met)
-        return against(self.book.known, ref, Judged(met, judgement), has_keys=has_keys)
+        known = self.book.known
+        listed = known.judge_listed(node_id, name) or Judgement(Trust.NEW)
+        judgement = listed if has_keys else known.judge(met)
+        return against(known, ref, Judged(met, judgement), has_keys=has_keys)
 
     # What the user says.
 

@@ -210,7 +210,7 @@ class FileReceiver:
         lasting_id = judged.met.lasting_id
         signer_id = lasting_id if lasting_id != node_id else ""
         is_trusted = judged.judgement.trust is Trust.VERIFIED
-        signer_name = acquaintances.book.known.name_of(signer_id) if signer_id else ""
+        signer_name = acquaintances.book.known.own_name_of(signer_id) if signer_id else ""
         return _Sender(node_id, name, signer_id, signer_name, is_trusted)
 
     def _against(self, sender: "_Sender") -> str:

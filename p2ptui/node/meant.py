@@ -49,7 +49,7 @@ def against(known: KnownNodes, ref: str, judged: Judged, *, has_keys: bool) -> s
         return ""
     # However short the text: the node found by an id prefix is not the only one that it fits. And
     # an id takes precedence over names, which anyone can take.
-    meant = known.beginning(ref, 1 if is_by_id else SHORTEST_PREFIX) or known.named(ref)
+    meant = known.beginning(ref, 1 if is_by_id else SHORTEST_PREFIX) or known.owners(ref)
     if not meant or any(node.id == met.lasting_id for node in meant):
         return ""
     return (

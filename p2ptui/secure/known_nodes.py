@@ -183,6 +183,12 @@ class KnownNodes:
         known = self._nodes.get(node_id)
         return known.name if known is not None else ""
 
+    def own_name_of(self, node_id: str) -> str:
+        """The same, if it is the node that is meant by that name; empty if another one is."""
+        known = self._nodes.get(node_id)
+        is_its = known is not None and node_id in self._owners_of(known.name)
+        return known.name if known is not None and is_its else ""
+
     def at(self, joined: str) -> str | None:
         """The id that belongs to an address as it was typed."""
         known = self._addresses.get(_address_key(joined))
@@ -288,15 +294,19 @@ class KnownNodes:
 
     def _changed_name(self, met: Met) -> str:
         """What to say where this name was another's before; nothing if that is not so."""
-        if not self._owners or (met.keys is not None and met.ephemeral):
+        if not self._owners:
             return ""
+        if met.keys is not None and met.ephemeral:
+            signer = self._nodes.get(met.lasting_id)  # it is as good as whose it is
+            if signer is None or not signer.disputed:
+                return ""
+            return self._changed_name(Met(signer.id, signer.keys, signer.name))
         known = self._nodes.get(met.id)
         if known is not None and (
             known.verified or (not known.disputed and _name_key(known.name) == _name_key(met.name))
         ):
             return ""
-        key = _name_key(met.name)
-        others = self._owners.get(key, set()) - {met.id} if key else set()
+        others = self._owners_of(met.name) - {met.id}
         if not others:
             return ""
         name = printable(met.name, MAX_KNOWN_NAME)
@@ -311,13 +321,21 @@ class KnownNodes:
             f" was {before}; if so: p2ptui trust {met.id}"
         )
 
+    def _owners_of(self, name: str) -> set[str]:
+        """Ids of those that are meant by a name: none that is in dispute, and where the user has
+        verified any, those alone."""
+        key = _name_key(name)
+        owners = self._owners.get(key, set()) if key else set()
+        return {one for one in owners if self._nodes[one].verified} or owners
+
     def claimed_of_named(self, met: Met) -> str:
         """The id of a node that the user named or verified, of which one that has changed has the
-        id or the name; empty if there is none."""
-        key = _name_key(met.name)
-        for node_id in (met.id, *sorted(self._owners.get(key, ()) if key else ())):
+        id, the name or the address; empty if there is none. It is none by what it is itself."""
+        own_id = "" if met.keys is None else met.lasting_id
+        at = self.at(met.joined) if met.joined is not None else None
+        for node_id in (met.id, at or "", *sorted(self._owners_of(met.name))):
             known = self._nodes.get(node_id)
-            if known is not None and known.named:
+            if known is not None and known.named and node_id != own_id:
                 return node_id
         return ""
 
@@ -361,8 +379,9 @@ class KnownNodes:
             )
             is_news = self._put(known, host)
         else:
-            # A name in dispute is not taken over: the next time it would be its own.
-            name = known.name if disputed else name
+            # Another's name is not taken over: the next time it would be its own.
+            owners = self._owners_of(name)
+            name = known.name if owners and met.id not in owners else name
             disputed, named = known.disputed and disputed, known.named or named
             seen = replace(known, name=name, disputed=disputed, named=named)
             is_news = seen != known or now_wall - known.last_seen >= SEEN_STEP_S
@@ -508,6 +527,10 @@ class KnownNodes:
             raise UnknownPeerError(f"{shown!r} could be any of several nodes: {named}; give the id")
         return fitting[0]
 
+    def owners(self, name: str) -> list[KnownNode]:
+        """Those that are meant by a name: who came under another's does not own it."""
+        return [self._nodes[one] for one in self._owners_of(name)]
+
     def named(self, name: str) -> list[KnownNode]:
         """All of this name, those as well that came under another's."""
         return [self._nodes[one] for one in self._ids_by_name.get(_name_key(name), ())]
@@ -574,7 +597,7 @@ class KnownNodes:
         # Those that came under another's name first: they are of the least worth.
         for node_id in islice(self._disputed, LOOKED_AT):
             node = self._nodes[node_id]
-            if not self._is_kept(node) and not self._strangers.is_here(node_id):
+            if not self._is_kept(node):
                 self._drop(node)
                 return True
         for node_id in self._strangers.longest_unseen():
@@ -594,7 +617,7 @@ class KnownNodes:
         return has_gone and not self._strangers.is_here(node_id)
 
     def _drop_oldest(self) -> bool:
-        """Of those that the user has named the one seen longest ago goes."""
+        """Of those that the user has named the one seen longest ago goes, if it is not here."""
         for _ in range(2):
             while self._going:
                 node = self._going.pop()
@@ -607,7 +630,7 @@ class KnownNodes:
         return False
 
     def _is_kept(self, node: KnownNode) -> bool:
-        return node.verified or node.id in self._joined
+        return node.verified or node.id in self._joined or self._strangers.is_here(node.id)
 
     @property
     def _joined(self) -> dict[str, None]:
@@ -648,12 +671,15 @@ class KnownNodes:
         return known
 
     def _read_nodes(self, nodes: list[KnownNode]) -> None:
-        """Keep those of the file, in its order; strangers as they were seen, regulars first."""
+        """Keep those of the file, in its order; strangers as they were seen. Who settled is not
+        written: regulars first, and then who was there before, as when they came."""
         for node in {node.id: node for node in nodes}.values():
             named = node.named or node.id in self._joined
             self._list(node if named == node.named else replace(node, named=named))
         strangers = [node for node in self if not node.named]
-        for node in sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen)):
+        settling = sorted(strangers, key=lambda node: (not node.is_regular, node.first_seen))
+        seen = sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen))
+        for node in (*settling, *seen):  # once settled it is, and the order is of the last time
             self._strangers.put(node.id, "", is_regular=node.is_regular)
 
 

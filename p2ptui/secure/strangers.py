@@ -7,7 +7,7 @@ a regular, for whom one that came once makes room.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable, Shares
@@ -105,10 +105,8 @@ class Strangers:
 
     def weakest(self) -> str | None:
         """Who makes room for one that the user has named; None if there is nobody."""
-        for each in (self._stays.unproved(), self._others, self._stays):
-            for node_id in each:
-                return node_id
-        return None
+        each = chain(self._stays.unproved(), self._others, self._stays)
+        return next((node_id for node_id in each if not self.is_here(node_id)), None)
 
     def longest_unseen(self) -> Iterator[str]:
         """The regular that was seen longest ago, and of the other settled the one that was."""

@@ -12,6 +12,7 @@ import pytest
 
 from p2ptui import Node
 from p2ptui.errors import HandshakeError
+from p2ptui.node import peer_warnings
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.secure.known_nodes import MAX_KNOWN_NODES, Met, Trust
@@ -107,6 +108,61 @@ def test_who_is_connected_counts_as_seen(tmp_path: Path) -> None:
             before.first_seen,
             pytest.approx(before.first_seen + 3_900, abs=310),
         )
+
+    on_street(story, tmp_path)
+
+
+def test_an_address_that_was_asked_once_stands_for_nobody_who_comes_from_there(
+    tmp_path: Path, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_warnings, "LINES_PER_SECOND", 1 / 60)
+
+    async def story(street: Street) -> None:
+        victim, alice = await street.start("victim"), await street.start("alice")
+        await alice.connect(victim.address)
+        await asyncio.sleep(1)
+        await victim.connect(alice.id)
+        first = await street.start("mallory")
+        first_id, where = first.id, first.address
+        await victim.connect(where)
+        await leave(first)
+        for number in range(20):
+            visitor = await street.start(f"m{number}", name="alice", address=where)
+            await visitor.connect(victim.address)
+            await asyncio.sleep(0.01)
+            await leave(visitor)
+        known = victim._runtime.acquaintances.book.known
+        assert {one.id for one in known if one.named} == {alice.id, first_id}
+        # None of them has a warning's place of its own.
+        assert 0 < sum("is not the" in line for line in caplog.messages) <= 3
+        # Nor has the user named whom this node asks by itself, as a server that others suggest.
+        told = await street.start("suggested")
+        await victim._runtime.connector.connect_any([told.address], 5.0)
+        assert victim.peer(told.id).initiated
+        assert {one.id for one in known if one.named} == {alice.id, first_id}
+        # Whom the user asks for there again is named again.
+        again = await street.start("carol", address=where)
+        peer = await victim.connect(where)
+        assert peer.trust is Trust.CHANGED
+        assert {one.id for one in known if one.named} == {alice.id, first_id, again.id}
+
+    on_street(story, tmp_path)
+
+
+def test_a_joined_server_that_turns_bad_is_named_once(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        server = await street.start("server")
+        server_id, where = server.id, server.address
+        client = await street.start("client", join=[format_address(where)])
+        await asyncio.sleep(3)
+        for number in range(5):
+            await leave(server)
+            server = await street.start(f"x{number}", address=where)
+            await asyncio.sleep(120)
+            assert client.peer(server.id).initiated
+        known = client._runtime.acquaintances.book.known
+        assert len(known) == 6
+        assert {one.id for one in known if one.named} == {server_id}
 
     on_street(story, tmp_path)
 

@@ -13,6 +13,7 @@ from p2ptui.core.events import DataReceived
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from tests.cli.test_commands import Said
 from tests.cli.test_trust_told import SERVER, WALL_S, Lasting
+from tests.node.test_acquaintances import Street
 from tests.town import Town, taken
 
 WHO = "10.0.0.3:8080"
@@ -74,6 +75,12 @@ async def bob_for_once(_place: Place, town: Town) -> Node:
     return await town.start("bob", security={"ephemeral": True})
 
 
+async def beside_mallory(place: Place, town: Town) -> Node:
+    """Another node of the user who came as bob before."""
+    place.key("mallory")
+    return await Street(town, place.file.parent).start("mallory", name="bob", beside=True)
+
+
 async def mallory_as_bob(place: Place, town: Town) -> Node:
     return await town.start("bob", security={"identity": place.key("mallory")})
 
@@ -111,6 +118,24 @@ def test_who_takes_the_name_of_a_known_node_gets_nothing(
     place.make = bob
     assert place.run("send", "bob", *given, "--join", SERVER).code == 0
     assert len(place.came) == 1
+
+
+@pytest.mark.parametrize("impostor", [mallory_as_bob, beside_mallory])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_who_came_once_under_a_known_name_gets_nothing_sent_to_it(
+    place: Place, impostor: Making, is_cut: bool
+) -> None:
+    bob_id = place.meet_bob()
+    place.make = mallory_as_bob
+    said = place.run("ping", "bob", "--join", SERVER, "-n", "1")
+    assert "bob is not the bob of before" in said.errors
+    place.make = impostor
+    place.cut = [("10.0.0.250", "10.0.0.3")] if is_cut else []
+    for ref in ("bob", place.id_of("mallory") if impostor is mallory_as_bob else "bob"):
+        assert bob_id in place.refused("send", ref, "x", "--join", SERVER).errors
+    if not is_cut:
+        said = place.run("ping", "bob", "--join", SERVER, "-n", "1")
+        assert "bob is not the bob of before" in said.errors
 
 
 def test_who_is_reached_by_way_of_others_only_is_the_node_that_is_meant(place: Place) -> None:

@@ -1,5 +1,6 @@
 """Whom a running node's user means by a name or an id: of whom files are taken, who is trusted."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,41 @@ def test_files_are_taken_of_the_node_that_is_known_by_a_name(tmp_path: Path, imp
         # Who is beside him by his own word is him.
         beside = await street.start("bob", name="bob", beside=True)
         assert (await sent_by(beside, keeper)).path is not None
+
+    on_street(story, tmp_path)
+
+
+@pytest.mark.parametrize("by", ["itself", "its command", "a node of its name beside it"])
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_who_came_once_under_a_known_name_gives_no_files_in_it(
+    tmp_path: Path, by: str, is_verified: bool
+) -> None:
+    async def story(street: Street) -> None:
+        into = {"receive_into": str(tmp_path), "receive_from": "bob"}
+        keeper = await street.start("keeper", files=into)
+        bob = await street.start("bob")
+        assert (await sent_by(bob, keeper)).path is not None
+        if is_verified:
+            await keeper.trust(bob.id)
+        mallory = sender = await street.start("mallory", name="bob")
+        await mallory.connect(keeper.address)
+        await asyncio.sleep(1)
+        name = "p2ptui-1" if by == "its command" else "bob"
+        if by != "itself":
+            sender = await street.start("mallory", name=name, beside=True)
+        told = await sent_by(sender, keeper)
+        assert told.path is None
+        assert keeper.peer(sender.id).trust is Trust.CHANGED
+        assert f"p2ptui trust {mallory.id}" in keeper.peer(sender.id).advice
+        assert told.signer_name == ""
+        assert files.sender_words(told) == f"{name} ({sender.id[:8]})"
+        assert keeper.against("bob", sender.id, name)
+        assert not keeper.against("bob", bob.id, "bob")
+        # The user may say that they are right.
+        await keeper.trust(mallory.id)
+        told = await sent_by(sender, keeper)
+        assert told.path is not None
+        assert told.signer_name == ("" if by == "itself" else "bob")
 
     on_street(story, tmp_path)
 

@@ -94,6 +94,30 @@ def test_who_came_under_the_name_of_another_owns_no_name(known):
     assert known.judge(met(1, "alice")).trust is Trust.CHANGED
 
 
+def test_a_name_means_those_who_own_it_and_first_whom_the_user_verified(known):
+    def meant() -> set[str]:
+        return {node.id for node in known.owners("alice")}
+
+    def second(number: int) -> Met:
+        return met(20 + number, "shot", ephemeral=True, signer=keys(number))
+
+    known.note(met(3, "alice"), NOW)
+    assert meant() == {keys(1).id}
+    assert known.judge(second(1)).trust is Trust.KNOWN
+    assert known.judge(second(3)).trust is Trust.CHANGED
+    assert (known.own_name_of(keys(1).id), known.own_name_of(keys(3).id)) == ("alice", "")
+    # Who was there first may be the wrong one.
+    known.trust(keys(3).id)
+    assert meant() == {keys(3).id}
+    assert known.judge(second(3)).trust is Trust.VERIFIED
+    assert (known.own_name_of(keys(1).id), known.own_name_of(keys(3).id)) == ("", "alice")
+    # Whom the user verified under one name does not own another's by calling itself so.
+    known.trust("bob")
+    known.note(met(2, "alice"), NOW)
+    assert meant() == {keys(3).id}
+    assert known.get(keys(2).id).name == "bob"
+
+
 def test_who_is_listed_is_judged_as_in_a_session(known):
     def listed(number: int, name: str):
         judgement = known.judge_listed(keys(number).id, name)

@@ -109,6 +109,36 @@ def test_who_is_connected_stays_and_is_seen():
     assert (knows(known, 1), knows(known, 2)) == (True, False), "a day long it was here"
 
 
+def test_whom_the_user_names_takes_no_place_of_who_is_connected(monkeypatch):
+    monkeypatch.setattr(known_nodes, "MAX_KNOWN_NODES", 64)
+    known = KnownNodes()
+    known.note(stranger(1, "alice"), NOW)
+    known.note(stranger(2, "bob").as_named(), NOW)
+    known.heed({keys(1).id, keys(2).id}.__contains__)
+    for number in range(10_000, 10_200):
+        known.note(stranger(number).as_named(), NOW + number)
+    assert (knows(known, 1), knows(known, 2)) == (True, True)
+    assert known.judge(stranger(3, "alice")).trust is Trust.CHANGED
+    assert len(known) == 64
+    known.heed(lambda _: True)
+    assert not known.note(stranger(3).as_named(), NOW + 1e6), "all are here"
+
+
+def test_a_warning_has_the_place_of_whose_place_one_takes_and_not_its_own():
+    known = KnownNodes()
+    alice, own = stranger(1, "alice").as_named(), stranger(2, "bob").as_named()
+    at = Met(keys(3).id, keys(3), "carol", "h:1")
+    for one in (alice, own, at):
+        known.note(one, NOW)
+    assert known.claimed_of_named(own) == ""
+    assert known.claimed_of_named(Met(own.id, None, "bob")) == own.id
+    for name, joined, whose in (("alice", None, alice), ("dave", "h:1", at)):
+        other = Met(keys(4).id, keys(4), name, joined)
+        for _ in range(2):
+            assert known.claimed_of_named(other) == whose.id
+            known.note(other, NOW)
+
+
 def test_patient_strangers_take_no_regulars_place_and_leave_room_for_others():
     known = KnownNodes()
     known.note(stranger(1), NOW - DAY)
@@ -161,6 +191,33 @@ def test_a_copy_and_the_file_know_the_same_strangers():
         flood(again)
         assert [knows(again, number) for number in (1, 2, 3)] == [True, False, True]
     assert knows(known, 2)
+
+
+@pytest.mark.parametrize("how", ["another command writes", "restart", "at hand"])
+def test_who_was_there_before_stays_however_often_the_file_is_read(tmp_path, how):
+    path, now = tmp_path / "known.json", [NOW]
+    node, other = (KnownNodesStore(lambda: now[0], path) for _ in range(2))
+    alice = stranger(1, "alice")
+    node.note_all([alice])
+    now[0] += 60
+    places = (f"203.0.{number}.9" for number in range(4))
+    for place in places:
+        first = 10_000 + 1_000 * int(place.split(".")[2])
+        node.note_all([stranger(first + number, host=place) for number in range(512)])
+        now[0] += 60
+    now[0] += 2.5 * SEEN_STEP_S
+    node.note_all([alice])
+    if how == "another command writes":
+        other.trust("", stranger(2, "bob"))
+    elif how == "restart":
+        node = KnownNodesStore(lambda: now[0], path)
+    for number in range(1_200):
+        now[0] += 1
+        node.known.note(
+            stranger(20_000 + number, host=f"{20 + number // 250}.{number % 250}.0.1"), now[0]
+        )
+    assert knows(node.known, 1)
+    assert node.known.judge(stranger(3, "alice")).trust is Trust.CHANGED
 
 
 def test_the_file_is_that_of_earlier_versions_with_a_field_more():
