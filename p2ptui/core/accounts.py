@@ -22,8 +22,7 @@ DATAGRAMS_EACH: Final = 3
 """And datagrams sent for each one received, so that small answers cost no more than large ones."""
 
 DATAGRAMS_OF_HANDSHAKE: Final = 6
-"""Further datagrams for each handshake: the answer, the first list, Acks, and Pings that may be
-lost."""
+"""Further datagrams for each handshake: the answer, the first list, Acks, and lost Pings."""
 
 PING_BYTES: Final = 168
 """The most bytes of a Ping with `null`."""
@@ -67,8 +66,7 @@ class Purse:
         """The purse of a peer in which the same datagram is counted, if it came from a peer's
         address: it earns only once."""
         self.proved = False
-        """Whether the address has proved that somebody receives there: then nothing is charged any
-        more."""
+        """Whether the address has proved that somebody receives there: then nothing is charged."""
         self.credit = 0
         """Bytes that it may still be sent before that. Negative if its request paid for an answer
         that the purse could not pay for."""
@@ -83,8 +81,7 @@ class Purse:
         self.bytes_in = 0
         self.bytes_out = 0
         self.unvouched: TokenBucket | None = None
-        """What may still be sent, once the address is proved, for requests that nothing vouches
-        for."""
+        """What a proved address may still be sent for requests that nothing vouches for."""
 
     def earn_bytes(self, size: int) -> None:
         """A datagram of `size` bytes has come from the address, which earns until it is proved."""
@@ -94,8 +91,7 @@ class Purse:
             self.datagrams += DATAGRAMS_EACH
 
     def earn_handshake(self) -> None:
-        """A handshake with the address is complete, and the first messages of the session
-        follow."""
+        """A handshake with the address is complete, and the session's first messages follow."""
         self.datagrams += DATAGRAMS_OF_HANDSHAKE
 
     def absorb(self, other: "Purse") -> None:

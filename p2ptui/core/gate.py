@@ -84,11 +84,9 @@ class Gate:
         self.now = 0.0
         """The time of the current action, seconds."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda _, __, ___: False
-        """Whether strangers in total may be sent this many more bytes, to answer this many from
-        one."""
+        """Whether all strangers may be sent this many bytes more, to answer this many of one."""
         self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
-        """Whether a proved peer may be sent this many bytes for a request that anybody may have
-        forged."""
+        """Whether a proved peer may be sent this many bytes for a request that may be forged."""
         self._grants = {
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
@@ -142,8 +140,7 @@ class Gate:
         self._free = math.inf
 
     def set_apart(self, free: float = math.inf) -> float:
-        """From here on, nothing counts as an answer to a datagram; or, given what this returned,
-        something does again."""
+        """Answer no datagram from here on; or, given what this returned, that one again."""
         before, self._free = self._free, free
         return before
 
@@ -447,8 +444,7 @@ class Gate:
         return True
 
     def take(self) -> list[tuple[bytes, Address]]:
-        """All datagrams that wait for the node's own socket, oldest first; none waits
-        afterwards."""
+        """Take all datagrams that wait for the node's own socket, oldest first."""
         taken = list(self.outgoing)
         self.outgoing.clear()
         return taken

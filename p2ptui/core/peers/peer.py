@@ -119,8 +119,7 @@ class Peer:
         return self.is_secured and self.session.joined_at != joined_at
 
     def owe_ack(self, data: bytes) -> None:
-        """An Ack waits until its address is proved; if there are too many, the oldest is
-        dropped."""
+        """An Ack waits until its address is proved; of too many, the oldest is dropped."""
         self.acks_owed = (*self.acks_owed[1 - MAX_ACKS_OWED :], data)
 
     def take_ack_owed(self) -> bytes:
@@ -251,8 +250,7 @@ class Peer:
 
     @property
     def connection(self) -> Connection | None:
-        """How its path was found, or why there is none; None for a peer that was addressed
-        directly."""
+        """How its path was found, or why there is none; None if it was addressed directly."""
         return None if self._reach is None else self._reach.connection
 
     @property
@@ -328,8 +326,7 @@ class Peer:
             self.reach.former = former
 
     def hears_former(self, address: Address) -> bool:
-        """Whether the datagram from `address` went to where this peer was known to hear this
-        node."""
+        """Whether the datagram from `address` went to where this peer knows this node."""
         former = self.former
         return former is not None and address == former and own_host(address) == own_host(former)
 

@@ -154,8 +154,7 @@ class Failover:
                     self._frames.close(address)
 
     def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
-        """The server of a relayed node is gone; returns whether the session waits for another
-        way."""
+        """The server of a relayed node is gone; returns whether its session waits."""
         session, parted = self._checks.sessions.get(peer), server.session.parted
         if session is None or self._state.closing or (parted and not self._checks.servers):
             return False
@@ -259,8 +258,7 @@ class Failover:
         return session is not None and session.held is not None
 
     def let_go(self, peer: Peer, now: float) -> None:
-        """Nothing has come from its own address in time: messages wait no longer than any
-        others."""
+        """Nothing has come from its own address in time: messages wait no longer."""
         session = self._checks.sessions.get(peer)
         if session is not None and session.held is not None:
             session.held = None
@@ -384,8 +382,7 @@ class Failover:
         session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
 
     def _is_hopeless(self, session: RelayedSession, now: float) -> bool:
-        """Whether it is known why nothing comes back: the server is gone, or does not carry the
-        session."""
+        """Whether the reason of the silence is known: the server is gone, or does not carry it."""
         peer = session.peer
         server = self._checks.server_in_use(peer)
         if server is None:

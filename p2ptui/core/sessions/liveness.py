@@ -42,8 +42,7 @@ on: silence to a single Ping must not end a session, and with only two within a 
 loss, one peer in three would be lost within a quarter of an hour."""
 
 EARLY_SHARE: Final = 0.4
-"""A heartbeat due within this fraction of the interval keeps a path open in place of a
-keepalive."""
+"""A heartbeat due within this fraction of the interval replaces a keepalive."""
 
 LATEST_SHARE: Final = 0.98
 """Under seal a heartbeat is sent no later than the interval, including all waiting for others: in
@@ -61,8 +60,7 @@ With only the heartbeats, the last of which may come too late for an answer, it 
 hundred."""
 
 SEVERAL_PINGS: Final = 2
-"""Pings that a peer that never answered must have left unanswered, if its allowance permits that
-many."""
+"""Pings that a peer that never answered must miss, if its allowance permits that many."""
 
 SUSPICION_PROBES: Final = 3
 SUSPICION_INTERVAL_S: Final = 0.3
@@ -85,8 +83,7 @@ Where it pays for less than `SUSPICION_PROBES`, each doubt waits for a time unti
 goodbye pays for one Ping, and one that is lost says nothing."""
 
 LONGEST_DOUBT_S: Final = 2.9
-"""How long a suspicion waits for its Pings: after a genuine goodbye nothing arrives that pays for
-them."""
+"""How long a suspicion waits: after a genuine goodbye nothing arrives that pays for Pings."""
 
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
