@@ -1,4 +1,8 @@
-"""Messages that wait until their receivers have proved their addresses."""
+"""Messages that wait until their receivers may be sent them.
+
+A receiver has first to prove its address, or to pay for more by what it sends, or to show that no
+other node is at its address by now.
+"""
 
 from typing import Final
 
@@ -9,24 +13,33 @@ from p2ptui.core.state import NodeState
 
 MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
-"""Messages that wait for one unproved peer to prove itself, and their bytes."""
+"""Messages that wait for one peer, and their bytes."""
 
 MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
-"""Of those that wait for all unproved peers together, with what keeping them takes."""
+"""Bytes of those that wait for all peers together, with what keeping them takes."""
 
 HELD_BYTES: Final = 1200
 """What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
 told if it is lost."""
 
-
 SHORT_BYTES: Final = 1200
-"""A message of so many bytes fits one datagram nearly everywhere."""
+"""A message of so many bytes fits into one datagram nearly everywhere."""
 
 PAID_WITHIN_S: Final = 60.0
-"""A message of more than that is refused if its peer would not pay for it within this time."""
+"""A longer message is refused if an unproved peer would not pay for it within this time."""
 
 SEEN_S: Final = 5.0
 """A peer that has been there for so long shows how much it will pay for."""
+
+ENVELOPE_BYTES: Final = 200
+"""What a message takes besides its payload, about."""
+
+NO_ROOM_TEXT: Final = (
+    "messages wait already for a node that has not shown that it is there; try again later"
+)
+TOO_DEAR_TEXT: Final = (
+    "it is too large for a node that has not shown that it is there; write less, or try again later"
+)
 
 
 class Deferred:
@@ -58,7 +71,7 @@ class Deferred:
             held: The message.
             now: The time, seconds.
         """
-        if self._is_hopeless(peer, len(held.data), now):
+        if is_too_dear(peer, len(held.data), now):
             self._state.counters.drop("unproved_budget")
             return False
         self._so_far += 1
@@ -97,15 +110,6 @@ class Deferred:
         peer.deferred = tuple(other for other in peer.deferred if other is not held)
         self._all.pop(held.number)
 
-    def _is_hopeless(self, peer: Peer, size: int, now: float) -> bool:
-        """Whether a peer would not pay for so much in time if it goes on as it did: a third of
-        what its bytes pay for answers them."""
-        age_s = now - peer.session.joined_at
-        if size <= SHORT_BYTES or age_s < SEEN_S:
-            return False
-        earned = (AMPLIFICATION_LIMIT - 1) * peer.purse.bytes_in / age_s
-        return size > earned * PAID_WITHIN_S
-
     def _lose(self, number: int, peer: Peer) -> None:
         """Others need the room of a message: of each peer the oldest goes first."""
         lost = next((held for held in peer.deferred if held.number == number), None)
@@ -116,3 +120,26 @@ class Deferred:
             reason = "too many wait for nodes that have not shown that they are there"
             on_lost = lost.on_lost  # later: whoever writes is answered by itself
             self._state.timers.schedule(self._state.gate.now, lambda now: on_lost(reason, now))
+
+
+def is_too_dear(peer: Peer, size: int, now: float) -> bool:
+    """Whether a peer would not pay for so much in time if it goes on as it did: a third of what its
+    bytes pay for answers them. One that has proved its address pays for nothing."""
+    age_s = now - peer.session.joined_at
+    if peer.purse.proved or size <= SHORT_BYTES or age_s < SEEN_S:
+        return False
+    earned = (AMPLIFICATION_LIMIT - 1) * peer.purse.bytes_in / age_s
+    return size > earned * PAID_WITHIN_S
+
+
+def why_not_kept(peer: Peer, payload_bytes: int, now: float) -> str:
+    """Why a message may not wait for a peer, in words for whoever wrote it.
+
+    Args:
+        peer: For whom.
+        payload_bytes: The size of its payload.
+        now: The time, seconds.
+    """
+    if is_too_dear(peer, payload_bytes + ENVELOPE_BYTES, now):
+        return TOO_DEAR_TEXT
+    return NO_ROOM_TEXT
