@@ -27,6 +27,8 @@ LOOK_S: Final = 5.0
 """A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom: one
 that has not may be a forged handshake."""
 
+_FULL: Final = "cluster_unproved_full"
+
 
 class UnprovedHere:
     """Which of this server's peers the others are told of without a proof.
@@ -44,7 +46,7 @@ class UnprovedHere:
             BoundedTable(
                 MAX_UNPROVED,
                 refuses=True,
-                full="cluster_unproved_full",
+                full=_FULL,
                 shares=state.tables.shares,
             ),
         )
@@ -87,7 +89,7 @@ class UnprovedElsewhere:
             BoundedTable(
                 MAX_UNPROVED_ELSEWHERE,
                 refuses=True,
-                full="cluster_unproved_full",
+                full=_FULL,
                 peer_share=Share(MAX_UNPROVED),
             ),
         )
@@ -98,12 +100,21 @@ class UnprovedElsewhere:
     def __iter__(self) -> Iterator[str]:
         return iter(self._runs)
 
-    def admits(self, node_id: str, run: Run, *, is_proved: bool) -> bool:
-        """Whether there is room for what a server tells of a node; that counts from now on."""
+    def has_room_for(self, node_id: str, run: Run) -> bool:
+        """Whether a server may tell of a node that has not proved its address; nothing changes yet,
+        but a refusal is counted."""
+        holder = self._runs.get(node_id)
+        if holder is not run and self._runs.held_by(run) >= MAX_UNPROVED:
+            self._runs.count(_FULL)
+            return False
+        return holder is not None or self._runs.admit()
+
+    def note(self, node_id: str, run: Run, *, is_proved: bool) -> None:
+        """What a server tells of a node is believed from now on; `has_room_for` has let it in."""
         if is_proved:
             self._runs.pop(node_id)
-            return True
-        return self._runs.put(node_id, run, peers=(run,))
+        else:
+            self._runs.put(node_id, run, peers=(run,))
 
     def forget(self, node_id: str) -> None:
         """No server tells of it any more."""
