@@ -77,6 +77,27 @@ def test_forged_ones_fill_a_small_share_and_displace_nobody() -> None:
     assert other.holder(real) is None
 
 
+def test_one_without_room_is_counted_once_and_told_of_when_another_leaves() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    nodes = [rooms.node() for _ in range(MAX_UNPROVED + 10)]
+    peers = [silent(rooms, one, node) for node in nodes]
+    rooms.run_for(0.5)
+    for _ in range(60):
+        speak(rooms, *peers)
+        rooms.run_for(1)
+    assert one.drops["cluster_unproved_full"] == 10
+    waiting = [node for node in nodes if other.holder(node) is None]
+    assert waiting == nodes[-10:]
+    one.leave(nodes[0])
+    one.delivery.trust_address(peers[1], rooms.now)
+    one.leave(waiting[0])
+    rooms.run_for(2)
+
+    assert [node for node in waiting if other.holder(node) == one.id] == waiting[1:3]
+    assert one.drops["cluster_unproved_full"] == 10
+
+
 def test_of_two_silent_ones_the_first_stays() -> None:
     rooms = Rooms(2)
     one, other = rooms.servers
