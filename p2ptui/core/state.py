@@ -47,6 +47,10 @@ MAX_SESSION_CALLS: Final = 16_384
 """Calls that wait for a session, with whomever."""
 
 
+def _nobody() -> Iterator[Foreign]:
+    return iter(())
+
+
 class NodeState:
     """The ground that the parts of the core stand on.
 
@@ -82,10 +86,10 @@ class NodeState:
             self.counters.drop, lambda: 2 * self.config.server.max_connections, shares
         )
         self.elsewhere: Elsewhere = ALONE
-        self.claims_elsewhere: Callable[[], Iterator[Foreign]] = ALONE.nodes
-        """Those nodes elsewhere that have shown no server that they are there: `Elsewhere.nodes`
-        has them not."""
         """The other servers of the network."""
+        self.claims_elsewhere: Callable[[], Iterator[Foreign]] = _nobody
+        """The nodes of other servers that have not proved their addresses to these, and may be
+        made up: `Elsewhere.nodes` leaves them out."""
         self.taker: Taker = NO_TAKER
         """Who gives the peers of this server what others hand over for them."""
         self.timers = Timers()
@@ -135,6 +139,19 @@ class NodeState:
     def _search_pace(self) -> tuple[int, float]:
         ice = self.config.ice
         return ice.max_checks, ice.pace_ms / 1000
+
+    def join_cluster(self, elsewhere: Elsewhere, claims: Callable[[], Iterator[Foreign]]) -> None:
+        """There are other servers from now on.
+
+        Args:
+            elsewhere: Answers what this one asks of them.
+            claims: See `claims_elsewhere`.
+        """
+        self.elsewhere, self.claims_elsewhere = elsewhere, claims
+
+    def leave_cluster(self) -> None:
+        """There are none any more."""
+        self.join_cluster(ALONE, _nobody)
 
     @property
     def longest_idle_s(self) -> float:

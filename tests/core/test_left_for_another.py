@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from p2ptui.core.events import DataReceived
+from p2ptui.core.sessions.newcomer import LATE_LIFETIME_S
 from tests.simulation import Host, Puppet, World
 
 
@@ -155,3 +156,44 @@ def test_what_a_client_would_not_pay_for_in_time_is_refused_at_once(world: World
 
     (text,) = errors(writer.take())
     assert "try again later" in text
+    assert "too large for a node that has not shown that it is there" in text
+
+
+def test_nothing_is_too_large_for_a_client_that_was_proved(world: World) -> None:
+    server = world.host()
+    writer, client = joined(world, server, answers=True), joined(world, server, answers=True)
+    peer = server.peer(client)
+    assert peer is not None
+    world.run_until(lambda: peer.proved, within=120)
+    for _ in range(12):
+        beat(world, server, 5, writer)
+    writer.take()
+    forger = Puppet(world, client.address, world.node_id())
+    forger.send(forger.handshake_request(), server)
+    world.run_for(0.01)
+    route(world, writer, client.id, 0, server, text="x" * 3000)
+    world.run_for(0.5)
+
+    assert len(peer.deferred) == 1
+    assert errors(writer.take()) == []
+
+
+def test_what_has_waited_leaves_when_nobody_else_claims_the_address_any_more(world: World) -> None:
+    server = world.host()
+    writer, client = joined(world, server, answers=True), joined(world, server, answers=True)
+    peer = server.peer(client)
+    assert peer is not None
+    world.run_until(lambda: peer.proved, within=120)
+    forger = Puppet(world, client.address, world.node_id())
+    forger.send(forger.handshake_request(), server)
+    world.run_for(0.01)
+    for number in range(3):
+        route(world, writer, client.id, number, server)
+    world.run_for(1)
+    client.take()
+    assert len(peer.deferred) == 3
+    world.run_until(lambda: peer.facts.contested_at is None, within=LATE_LIFETIME_S)
+    world.run_for(0.1)  # the client says nothing meanwhile
+
+    assert numbers(client.take()) == [0, 1, 2]
+    assert peer.deferred == ()

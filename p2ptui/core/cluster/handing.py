@@ -5,6 +5,7 @@ bound and a time; what did not arrive is told to whoever sent it, as far as anyb
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -238,27 +239,24 @@ class HandOvers:
             self._view.note_passing(source_id, over.about, run, now)
         target = self._state.peers.authenticated(target_id)
         why: NotHanded | None = NotHanded.UNKNOWN
-
-        def give_back(why: NotHanded) -> None:
-            head = self._own.head
-            back = Undelivered(*head, over.kind, why, over.source, over.target, over.ref)
-            self._send(run.server_id, back)
-
         if target is not None and target.is_plain:
-            handed = Handed(
-                kind,
-                run.server_id,
-                source_id,
-                target_id,
-                over.body,
-                over.ref,
-                lambda _why, _now: give_back(NotHanded.UNKNOWN),
-            )
+            on_lost = None
+            if kind is not Handing.FRAME:  # that never waits
+                back = self._undelivered(over, NotHanded.UNKNOWN)
+                on_lost = partial(self._tell_lost, run.server_id, back)
+            handed = Handed(kind, run.server_id, source_id, target_id, over.body, over.ref, on_lost)
             why = self._taker.take_handed(target, handed, now)
         if why is None:
             self.taken += 1
         else:
-            give_back(why)
+            self._send(run.server_id, self._undelivered(over, why))
+
+    def _undelivered(self, over: HandOver, why: NotHanded) -> Undelivered:
+        return Undelivered(*self._own.head, over.kind, why, over.source, over.target, over.ref)
+
+    def _tell_lost(self, server_id: str, back: Undelivered, _why: str, _now: float) -> None:
+        """What was taken for a peer has waited, and will not be sent."""
+        self._send(server_id, back)
 
     def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:
         """What this server handed over did not arrive."""

@@ -158,7 +158,7 @@ class OwnPresence:
     def note(self, peer: Peer, now: float) -> None:
         """Something of a peer may have changed."""
         if peer.proved:
-            self._unproved.forget(peer.node_id)
+            self._unproved.forget(peer.node_id, now)
         if self._is_told(peer):
             self._enter(peer.node_id, now)
         elif peer.is_claim and peer.is_plain and now <= peer.session.joined_at:
@@ -169,7 +169,7 @@ class OwnPresence:
         node_id = peer.node_id
         self._claims.forget(node_id)
         self._statements.forget(node_id, now)
-        self._unproved.forget(node_id)
+        self._unproved.forget(node_id, now)
         if node_id in self._mine:
             self._mark(node_id, now)
         self._view.handle_left_here(node_id, now)

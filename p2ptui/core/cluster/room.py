@@ -15,7 +15,7 @@ from p2ptui.core.cluster.presence import OwnPresence
 from p2ptui.core.cluster.statements import Statements
 from p2ptui.core.cluster.view import HEARTBEAT_S, MAX_NODES, View
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import ALONE, Foreign, Handing, Peer, Taker
+from p2ptui.core.peers import Foreign, Handing, Peer, Taker
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import Identity
@@ -159,7 +159,7 @@ class Cluster:
         lifecycle.on_moved.append(mine.note)
         lifecycle.on_left.append(mine.handle_left)
         self._delivery.on_proved.append(mine.note)
-        self._state.elsewhere, self._state.claims_elsewhere = self, self._claimed
+        self._state.join_cluster(self, self._claimed)
         self._others.begin(now)
 
     def drain(self, now: float) -> None:
@@ -185,7 +185,7 @@ class Cluster:
             for order in mine.all_deleted():
                 self._order(order)
         self._own.is_open = False
-        self._state.elsewhere, self._state.claims_elsewhere = ALONE, ALONE.nodes
+        self._state.leave_cluster()
 
     # What other rooms ask: `Elsewhere`.
 

@@ -8,9 +8,10 @@ take a node from no server that holds it, and no name from anybody.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import LOOKED_AT, BoundedTable, Share
 from p2ptui.core.cluster.runs import Run
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -24,8 +25,10 @@ MAX_UNPROVED_ELSEWHERE: Final = 8_192
 
 FIRST_LOOK_S: Final = 1.0
 LOOK_S: Final = 5.0
-"""A newcomer is looked at so soon, whether it has gone on speaking, and then ever more seldom: one
-that has not may be a forged handshake."""
+"""A newcomer is looked at so soon, to see whether it has gone on speaking. One that has not may be
+a forged handshake: it is looked at less often then, at last every `LOOK_S`, until it ends."""
+
+_FULL: Final = "cluster_unproved_full"
 
 
 class UnprovedHere:
@@ -44,10 +47,14 @@ class UnprovedHere:
             BoundedTable(
                 MAX_UNPROVED,
                 refuses=True,
-                full="cluster_unproved_full",
+                full=_FULL,
                 shares=state.tables.shares,
             ),
         )
+        self._refused: BoundedTable[str, Peer] = BoundedTable(
+            lambda: 2 * state.config.server.max_connections, shares=state.tables.shares
+        )
+        """Those for which there was no room: the longest first."""
 
     def watch(self, peer: Peer, now: float) -> None:
         """A peer has joined, and proved nothing: look whether it goes on speaking."""
@@ -57,21 +64,45 @@ class UnprovedHere:
         """Whether the others are told of a peer that has not proved its address."""
         return self._told.get(peer.node_id) is peer
 
-    def forget(self, node_id: str) -> None:
-        """It has proved its address, or is gone."""
-        self._told.pop(node_id)
+    def forget(self, node_id: str, now: float) -> None:
+        """It has proved its address, or is gone: another one may have its place."""
+        self._refused.pop(node_id)
+        if self._told.pop(node_id) is not None and len(self._refused):
+            self._state.timers.schedule(now, self._fill)
+
+    def _is_claim(self, peer: Peer) -> bool:
+        is_here = self._state.peers.authenticated(peer.node_id) is peer and peer.is_claim
+        return is_here and not peer.is_secured
 
     def _look(self, peer: Peer, now: float) -> None:
-        is_here = self._state.peers.authenticated(peer.node_id) is peer and peer.is_claim
-        if not is_here or peer.is_secured or self.holds(peer):
+        if not self._is_claim(peer) or self.holds(peer):
             return
-        has_gone_on = peer.liveness.last_received > peer.session.joined_at
-        if has_gone_on and self._told.put(peer.node_id, peer, now, address=peer.address):
-            self._tell(peer, now)
-        else:
-            age_s = now - peer.session.joined_at
-            pause_s = min(max(age_s, FIRST_LOOK_S), LOOK_S)
+        joined_at = peer.session.joined_at
+        if peer.liveness.last_received <= joined_at:
+            pause_s = min(max(now - joined_at, FIRST_LOOK_S), LOOK_S)
             self._state.timers.schedule_about(now + pause_s, self._look, peer)
+        elif not self._enter(peer, now):
+            self._refused.put(peer.node_id, peer, now, address=peer.address)
+
+    def _enter(self, peer: Peer, now: float) -> bool:
+        """Tell of a peer, if there is room for it; whether there is."""
+        has_room = self._told.put(peer.node_id, peer, now, address=peer.address)
+        if has_room:
+            self._tell(peer, now)
+        return has_room
+
+    def _fill(self, now: float) -> None:
+        """There is room again: whoever has waited longest, and whose share lets it in, has it."""
+        for node_id, peer in list(islice(self._refused.items(), LOOKED_AT)):
+            if not self._told.has_room:
+                return
+            if not self._is_claim(peer):
+                self._refused.pop(node_id)
+            elif self._told.crowd_at(peer.address[0], MAX_UNPROVED) is None:
+                self._refused.pop(node_id)
+                self._enter(peer, now)
+            else:
+                self._refused.touch(node_id)
 
 
 class UnprovedElsewhere:
@@ -87,7 +118,7 @@ class UnprovedElsewhere:
             BoundedTable(
                 MAX_UNPROVED_ELSEWHERE,
                 refuses=True,
-                full="cluster_unproved_full",
+                full=_FULL,
                 peer_share=Share(MAX_UNPROVED),
             ),
         )
@@ -98,12 +129,21 @@ class UnprovedElsewhere:
     def __iter__(self) -> Iterator[str]:
         return iter(self._runs)
 
-    def admits(self, node_id: str, run: Run, *, is_proved: bool) -> bool:
-        """Whether there is room for what a server tells of a node; that counts from now on."""
+    def has_room_for(self, node_id: str, run: Run) -> bool:
+        """Whether a server may tell of a node that has not proved its address; nothing changes yet,
+        but a refusal is counted."""
+        holder = self._runs.get(node_id)
+        if holder is not run and self._runs.held_by(run) >= MAX_UNPROVED:
+            self._runs.count(_FULL)
+            return False
+        return holder is not None or self._runs.admit()
+
+    def note(self, node_id: str, run: Run, *, is_proved: bool) -> None:
+        """What a server tells of a node is believed from now on; `has_room_for` has let it in."""
         if is_proved:
             self._runs.pop(node_id)
-            return True
-        return self._runs.put(node_id, run, peers=(run,))
+        else:
+            self._runs.put(node_id, run, peers=(run,))
 
     def forget(self, node_id: str) -> None:
         """No server tells of it any more."""

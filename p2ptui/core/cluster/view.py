@@ -287,7 +287,7 @@ class View:
             return
         known = self._entries.get(node_id)
         is_full = len(run.node_ids) >= self._most_of_one and known is None
-        if is_full or not self.unproved.admits(node_id, run, is_proved=about.proved):
+        if is_full or not (about.proved or self.unproved.has_room_for(node_id, run)):
             self._refuse(node_id, revision, "cluster_nodes_full", now)
             return
         signed_here, _ = self._statements.of(node_id)
@@ -309,7 +309,8 @@ class View:
         else:
             # Of one that nobody else holds, or held, no statement is needed: it may be there.
             verified = latest if is_postponed else max(counter, latest)
-            self._enter(node_id, presence, known, verified, revision, run, now)
+            entry = Entry(bytes(presence.node), verified, now, revision, run)
+            self._enter(node_id, known, entry, now, is_proved=about.proved)
         if is_postponed:
             size_bytes = len(bytes(presence.node)) + KEPT_BYTES
             self._unverified.put(node_id, (presence, about, revision), size_bytes=size_bytes)
@@ -356,24 +357,18 @@ class View:
             self._drop(node_id, now)  # it was believed for want of time
 
     def _enter(
-        self,
-        node_id: str,
-        presence: Presence,
-        known: Entry | None,
-        counter: int,
-        revision: int,
-        run: Run,
-        now: float,
+        self, node_id: str, known: Entry | None, entry: Entry, now: float, *, is_proved: bool
     ) -> None:
-        about = bytes(presence.node)
-        is_changed = known is None or known.run is not run or known.about != about
+        run = entry.run
+        is_changed = known is None or known.run is not run or known.about != entry.about
         if known is not None:
             known.run.node_ids.pop(node_id, None)
-            about = known.about if known.about == about else about
+            entry.about = known.about if known.about == entry.about else entry.about
         self._note_told(node_id)
-        if not self._entries.put(node_id, Entry(about, counter, now, revision, run)):
-            self._odd.put(node_id, revision)  # whoever comes to hold the node replaces it
+        if not self._entries.put(node_id, entry):
+            self._odd.put(node_id, entry.revision)  # whoever comes to hold the node replaces it
             return
+        self.unproved.note(node_id, run, is_proved=is_proved)
         run.node_ids[node_id] = None
         self._passing.forget(node_id)
         self._in_use.pop(node_id)

@@ -9,6 +9,7 @@ from p2ptui.core.delivery.deferred import (
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
     MAX_DEFERRED_OF_ALL_BYTES,
+    why_not_kept,
 )
 from p2ptui.core.delivery.delivery import INSISTENCE_S, Delivery
 from p2ptui.core.delivery.outlet import not_sent
@@ -24,4 +25,5 @@ __all__ = [
     "Delivery",
     "PathProbes",
     "not_sent",
+    "why_not_kept",
 ]

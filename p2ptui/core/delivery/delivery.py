@@ -54,7 +54,11 @@ class Delivery(Outlet):
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
         state.peers.on_rerouted = self._handle_rerouted
-        self._deferred = Deferred(state)
+        self._deferred = deferred = Deferred(state, self.transmit_frame)
+        self.take_deferred = deferred.take_all
+        """What waits for a peer; nothing waits any more."""
+        self.end_contest = deferred.end_contest
+        """No other node may be at a peer's address any more."""
 
     def send(
         self,
@@ -280,10 +284,6 @@ class Delivery(Outlet):
             self.challenge(peer, now)
         return True
 
-    def take_deferred(self, peer: Peer) -> list[Held]:
-        """What waits for a peer; nothing waits any more."""
-        return self._deferred.take_all(peer)
-
     def _insist(self, peer: Peer, end: float, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
         if now < end == peer.pings.insists_until and peer.deferred:
@@ -294,8 +294,7 @@ class Delivery(Outlet):
 
     def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
-        while (held := None if self.is_contested(peer) else self._deferred.take(peer)) is not None:
-            self.transmit_frame(peer, held.data)
+        self._deferred.release(peer, now)
         if peer.untold:
             self.on_room(peer, now)
         if not peer.deferred and not peer.untold:

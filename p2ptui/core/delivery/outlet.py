@@ -226,6 +226,20 @@ class Outlet:
         self._note_ping(peer, nonce, data, now, is_bare=is_bare, is_secret=is_secret)
         return True
 
+    def ask(self, peer: Peer, kind: str, now: float) -> bool:
+        """Ask a peer something that shows who is there, if it pays for that; whether it is asked.
+
+        It need not wait until nobody else can be at the peer's address: that is what the answer
+        tells, and the question tells nothing.
+
+        Args:
+            peer: Whom.
+            kind: The `message_type` of the question, which has no payload.
+            now: The time, seconds.
+        """
+        data = self.write(kind, NULL, now)
+        return peer.has_room(len(data)) and self._put(peer, data, kind, now)
+
     def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing | None:
         """Send a Ping whose Pong can be recognised, for a reason of this node's own.
 

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.bounded import BoundedTable, TokenBucket
-from p2ptui.core.delivery import Delivery
+from p2ptui.core.delivery import Delivery, why_not_kept
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
 from p2ptui.core.mesh.evidence import Evidence
@@ -48,8 +48,6 @@ MAX_MET: Final = 1024
 
 MAX_ADDRESS_TEXT: Final = 64
 """Characters kept of an address in a list: one with a full IPv6 address and a port has 47."""
-
-NO_ROOM_TEXT: Final = "messages wait already for a node that has not shown that it is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +401,7 @@ class Routing:
         except QueueFullError as full:
             self._state.counters.drop("queue_full")
             return Refusal(ErrorCode.NO_ROOM, str(full))
-        return Refusal(ErrorCode.NO_ROOM, f"{NO_ROOM_TEXT}; try again later")
+        return Refusal(ErrorCode.NO_ROOM, why_not_kept(peer, len(bytes(payload)), now))
 
     def _has_other(self, silent: Peer, now: float) -> bool:
         """Whether there is a server beside one that has fallen silent."""

@@ -111,7 +111,7 @@ class Membership:
             self._probes.put(peer.node_id, probe)
         if probe.asked >= MOST_PROBED or now < probe.asked_at + PROBED_AGAIN_S:
             return False
-        if not self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, waits=False):
+        if not self._delivery.ask(peer, MessageType.LIST_NODES_REQUEST, now):
             return False
         probe.asked += 1
         probe.asked_at = now

@@ -446,4 +446,4 @@ class Newcomers:
         others = self._held.held_by(before) or self._doubted.held_by(before)
         before.session.note_challenge(is_held=bool(others))
         if not others:
-            before.facts.note_contested(None)
+            self._delivery.end_contest(before)

@@ -4,7 +4,9 @@ import pytest
 
 from p2ptui.core.cluster.unproved import MAX_UNPROVED
 from p2ptui.core.peers import Peer
-from tests.core.cluster_rooms import FakeNode, Rooms, Server
+from p2ptui.wire.cluster import About, Beacon, Presence, encode_about, encode_presence
+from p2ptui.wire.frames import node_id_bytes
+from tests.core.cluster_rooms import FakeNode, Rooms, Server, server_keys, signed
 
 
 def silent(rooms: Rooms, server: Server, node: FakeNode) -> Peer:
@@ -75,6 +77,27 @@ def test_forged_ones_fill_a_small_share_and_displace_nobody() -> None:
     assert other.holder(real) is None
 
 
+def test_one_without_room_is_counted_once_and_told_of_when_another_leaves() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    nodes = [rooms.node() for _ in range(MAX_UNPROVED + 10)]
+    peers = [silent(rooms, one, node) for node in nodes]
+    rooms.run_for(0.5)
+    for _ in range(60):
+        speak(rooms, *peers)
+        rooms.run_for(1)
+    assert one.drops["cluster_unproved_full"] == 10
+    waiting = [node for node in nodes if other.holder(node) is None]
+    assert waiting == nodes[-10:]
+    one.leave(nodes[0])
+    one.delivery.trust_address(peers[1], rooms.now)
+    one.leave(waiting[0])
+    rooms.run_for(2)
+
+    assert [node for node in waiting if other.holder(node) == one.id] == waiting[1:3]
+    assert one.drops["cluster_unproved_full"] == 10
+
+
 def test_of_two_silent_ones_the_first_stays() -> None:
     rooms = Rooms(2)
     one, other = rooms.servers
@@ -96,6 +119,33 @@ def test_of_two_silent_ones_the_first_stays() -> None:
         speak(rooms, second)
         rooms.run_for(1)
     assert one.holder(node) == other.id
+
+
+def test_a_server_without_room_takes_no_node_from_the_one_that_holds_it() -> None:
+    rooms = Rooms(2)
+    one, other = rooms.servers
+    node = rooms.node()
+    peer = silent(rooms, one, node)
+    for _ in range(3):
+        speak(rooms, peer)
+        rooms.run_for(1)
+    keys = server_keys(1_000_000)
+    forger = node_id_bytes(keys.id)
+    beacon = Beacon(rooms.network, forger, b"instance", "forger", "", 0, False, 1, 1)
+    rooms.broker.publish("servers", signed(keys, beacon, rooms.now), rooms.now)
+    rooms.run_for(0.1)
+    about = encode_about(About("192.0.2.7", 4000, False, "forged", "1.0"))
+    forged = Presence(rooms.network, forger, b"instance", 0, b"", about)
+    for _ in range(MAX_UNPROVED):
+        rooms.broker.put(rooms.node().node_id, encode_presence(forged), rooms.now)
+    rooms.run_for(0.5)
+    assert len(list(other.state.claims_elsewhere())) == MAX_UNPROVED + 1
+    rooms.broker.put(node.node_id, encode_presence(forged), rooms.now)
+    rooms.run_for(0.1)
+
+    assert other.drops["cluster_unproved_full"] == 1
+    assert other.holder(node) == one.id
+    assert node.node_id in [claim.node_id for claim in other.state.claims_elsewhere()]
 
 
 @pytest.mark.parametrize("answers", [True, False])
