@@ -103,7 +103,8 @@ def _let_go(stream: TextIO | None) -> None:
 
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
-    with Answer(json_wanted(arguments)) as parser.answer:
+    parser.answer = Answer(json_wanted(arguments))
+    with parser.answer:
         options = read_node_options(parser, arguments)
     from p2ptui.hangups import survive, survive_hangups
 
