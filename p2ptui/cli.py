@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE
-from p2ptui.commands.answer import Answer, json_wanted
+from p2ptui.commands.answer import Answer, error_words, json_wanted
 from p2ptui.commands.node_options import ALL_COMMANDS, COMMANDS, node_overrides, read_node_options
 from p2ptui.commands.node_options import node_parser as _node_parser
 from p2ptui.errors import ConfigError, P2PError
@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         return complain(str(error), EXIT_USAGE)
     except P2PError as error:
-        return complain(str(error), EXIT_FAILED)
+        return complain(error_words(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -103,7 +103,8 @@ def _let_go(stream: TextIO | None) -> None:
 
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
-    with Answer(json_wanted(arguments)) as parser.answer:
+    parser.answer = Answer(json_wanted(arguments))
+    with parser.answer:
         options = read_node_options(parser, arguments)
     from p2ptui.hangups import survive, survive_hangups
 

@@ -57,6 +57,15 @@ class HandshakeError(RemoteError):
     """The other side refused the handshake or never answered."""
 
 
+class NetworkMismatchError(HandshakeError):
+    """The other side refused: it takes part in another network."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"{said}; both nodes need the same network_id")
+        self.said = said
+        """The same without what to do about it."""
+
+
 class ImpostorError(RemoteError):
     """Another node answered than the intended one, or the node has changed."""
 

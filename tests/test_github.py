@@ -86,10 +86,12 @@ def test_no_test_is_skipped_there_for_want_of_a_program() -> None:
     assert set(own.split()) <= wanted
 
 
-def test_the_container_image_is_built_there() -> None:
-    jobs = yaml(GITHUB / "workflows" / "tests.yml")["jobs"]
-    assert jobs["container"]["steps"][-1]["run"] == "python3 .ci/build_container.py"
-    assert (ROOT / ".ci" / "build_container.py").is_file()
+def test_the_scripts_that_the_workflows_run_exist() -> None:
+    """Nothing but GitHub runs these lines: a script that was renamed would be missed there only."""
+    run = "".join(path.read_text("utf-8") for path in WORKFLOWS)
+    named = set(re.findall(r"python3? (\.ci/\S+)", run))
+    assert ".ci/build_container.py" in named  # the image is built nowhere else
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_an_action_is_of_one_version_everywhere() -> None:
@@ -163,12 +165,12 @@ def test_the_notes_of_a_release_are_those_of_its_version(monkeypatch: pytest.Mon
         notes_of("1.3", "## 1.3\n\n## 1.2\n\n- old\n")
 
 
-def test_an_executable_is_compiled_where_that_has_been_tried() -> None:
+def test_an_executable_is_compiled_where_the_page_says() -> None:
     jobs = yaml(GITHUB / "workflows" / "wheels.yml")["jobs"]
     (step,) = (step for step in jobs["executable"]["steps"] if "run" in step)
-    assert step["env"]["P2PTUI_COMPILE"] == "${{ runner.os == 'Linux' && '1' || '0' }}"
+    (system,) = re.findall(r"runner.os == '(\w+)' && '1'", step["env"]["P2PTUI_COMPILE"])
     page = (ROOT / "docs" / "releases.md").read_text("utf-8")
-    assert "compiled on Linux" in page
+    assert f"compiled on {system} " in page  # as a user is told
 
 
 def test_a_tag_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import sys
 from p2ptui import Config, Node
 from p2ptui.errors import P2PError
 from p2ptui.text import printable
-from p2ptui.wire.joined import parse_joined
 
 
 async def main(server: str) -> None:
@@ -18,7 +17,7 @@ async def main(server: str) -> None:
         address="0.0.0.0:0", enable_discovery=False, ephemeral=True, name="simple client"
     )
     async with Node(options) as node:
-        peer = await node.connect(parse_joined(server), heed_refusals=True)
+        peer = await node.connect(server, heed_refusals=True)
         print(f"connected to {printable(peer.name)} ({peer.node_id})")
 
         result = await node.send(peer, {"text": "hello"})
@@ -26,6 +25,7 @@ async def main(server: str) -> None:
 
         pong = await node.ping(peer)
         print(f"round trip: {pong.rtt_s * 1000:.3f} ms ({pong.path.value})")
+
         await node.disconnect(peer, "done")
         print("disconnected")
 
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     parser.add_argument("server", metavar="HOST:PORT", help="the node to talk to")
     try:
         asyncio.run(main(parser.parse_args().server))
-    except (P2PError, ValueError) as error:
+    except P2PError as error:
         sys.exit(str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
-from p2ptui.manual.arguments import FILE, FOLDER
+from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
 from p2ptui.text import printable, typed
@@ -24,7 +24,7 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 
 LONGEST_S: Final = 1e6
 
-_NUMBERS: Final[Mapping[Any, str]] = {int: "whole number", float: "number"}
+_NUMBERS: Final[Mapping[Any, str]] = {int: "a whole number", float: "a number"}
 """What argparse calls by the names of types."""
 
 
@@ -49,16 +49,15 @@ class CommandParser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        # Files keep the names that the system has for them.
-        is_file = action.metavar in (*FILE, *FOLDER)
+        is_file = action.type in (Path, file_name)
         try:
             return super()._get_value(action, arg_string if is_file else typed(arg_string))
         except argparse.ArgumentError as error:
-            if action.type not in _NUMBERS:
+            wanted = _NUMBERS.get(action.type) or getattr(action.type, "wanted", "")
+            # A type that complains in its own words has said what it wants.
+            if not wanted or isinstance(error.__context__, argparse.ArgumentTypeError):
                 raise
-            raise argparse.ArgumentError(
-                action, f"{error.message}; write a {_NUMBERS[action.type]}"
-            ) from None
+            raise argparse.ArgumentError(action, f"{error.message}; write {wanted}") from None
 
 
 def add_config_arguments(parser: CommandParser) -> None:
@@ -203,8 +202,18 @@ def command_parser(name: str, parser: CommandParser | None = None) -> CommandPar
     if _runs_a_node(module):
         add = parser.add_argument
         add("--network-id", metavar="ID", help="the network to join")
-        add("--identity", metavar="FILE", help="use this identity (default: a new one)")
-        add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
+        add(
+            "--identity",
+            type=file_name,
+            metavar="FILE",
+            help="use this identity (default: a new one)",
+        )
+        add(
+            "--network-key-file",
+            type=file_name,
+            metavar="FILE",
+            help="the key that the network's nodes share",
+        )
     module.add_arguments(parser)
     return parser
 
@@ -253,3 +262,38 @@ def positive_seconds(text: str) -> float:
         which = "; it must be more than 0" if value == 0 else ""
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1,000,000 seconds{which}")
     return value
+
+
+def file_name(text: str) -> str:
+    """Read the name of a file or folder, which stays as the system has it; for argparse."""
+    return text
+
+
+class OptionNumber:
+    """Reads a whole number that a configuration option takes; for argparse.
+
+    Args:
+        path: Of the option: `files.max_files`.
+    """
+
+    __name__ = "int"  # so argparse calls what it cannot read
+
+    def __init__(self, path: str) -> None:
+        from p2ptui.config import OPTIONS  # not before a command needs it
+        from p2ptui.config.option import Option
+
+        option = OPTIONS.by_path[path]
+        assert isinstance(option, Option)
+        self._option = option
+        self.wanted = option.bounds
+        """What to write instead of what cannot be read."""
+
+    def __call__(self, text: str) -> int:
+        """See the class."""
+        value = int(text)
+        try:
+            self._option.accept(value, self._option.path)
+        except ConfigError:
+            words = f"{printable(text, 40)!r} is not {self.wanted}"
+            raise argparse.ArgumentTypeError(words) from None
+        return value

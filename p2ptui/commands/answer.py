@@ -6,13 +6,20 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from p2ptui.errors import P2PError
+from p2ptui.errors import NetworkMismatchError, P2PError
 from p2ptui.text import printable
 
 ERROR: Final = "error"
 """The key of the error message, as on standard error; an object without it means success."""
 
 LONGEST_ERROR: Final = 1000
+
+
+def error_words(error: P2PError) -> str:
+    """An error in one line, for whoever can answer it with an option."""
+    if isinstance(error, NetworkMismatchError):
+        return f"{error.said}; both nodes need the same --network-id"
+    return str(error)
 
 
 def json_wanted(arguments: Sequence[str]) -> bool:
@@ -72,7 +79,7 @@ class Answer:
         if not self.wanted:
             return
         if isinstance(error, P2PError):
-            self.fail(str(error))
+            self.fail(error_words(error))
         elif isinstance(error, KeyboardInterrupt):
             self.interrupt()
         elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):

@@ -1,6 +1,7 @@
 """What `p2ptui receive` prints of each file that comes, and of the servers that it comes by."""
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ from p2ptui.wire.address import Address, format_address
 WARNINGS_PER_SECOND: Final = 5
 """Warnings of nodes that are others than before: anybody may come in any name."""
 
+TOLD_LATER_S: Final = 1.0
+"""How long after a warning was left out it is said that some were."""
+
 
 class FileTeller:
     """Tells each file as it comes.
@@ -57,6 +61,7 @@ class FileTeller:
         self._lost: set[Address] = set()
         self._warnings = FairBucket(WARNINGS_PER_SECOND, time.monotonic())
         self._unwarned = 0
+        self._later: asyncio.TimerHandle | None = None
         self.files = 0
         self.bytes = 0
 
@@ -66,12 +71,18 @@ class FileTeller:
         Returns:
             Whether that is because the one file came that was wanted.
         """
-        async for event in events:
-            self._line.clear()
-            self._tell(event)
-            if self._once and self.files:
-                return True
-        return False
+        try:
+            async for event in events:
+                self._line.clear()
+                self._tell(event)
+                if self._once and self.files:
+                    return True
+                if self._unwarned and self._later is None:
+                    loop = asyncio.get_running_loop()
+                    self._later = loop.call_later(TOLD_LATER_S, self._tell_late)
+            return False
+        finally:
+            self._tell_late()
 
     def _tell(self, event: Event) -> None:
         match event:
@@ -112,12 +123,23 @@ class FileTeller:
         if not self._warnings.take(*sources_at(event.address), time.monotonic()):
             self._unwarned += 1
             return
+        self._tell_unwarned()
+        where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
+        self._complain(printable(where + event.advice, 1000))
+
+    def _tell_late(self) -> None:
+        self._line.clear()
+        self._tell_unwarned()
+
+    def _tell_unwarned(self) -> None:
+        """Say how many warnings were left out, if any were."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._unwarned:
             more = counted(self._unwarned, "more warning was", "more warnings were")
             self._complain(f"{more} left out")
             self._unwarned = 0
-        where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
-        self._complain(printable(where + event.advice, 1000))
 
     def _trust_in(self, node_id: str) -> Trust | None:
         """What is known of who has sent a file; None where it has no session any more."""

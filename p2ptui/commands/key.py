@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import CommandParser, Work
+from p2ptui.commands import CommandParser, Work, file_name
 from p2ptui.config import Config
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import LocalError
@@ -24,8 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui key` takes."""
     add = parser.add_argument
     add("what", choices=("show", "new"), metavar="show|new", help="this node's id, or a new key")
-    add("--identity", metavar="FILE", help="show the node with this identity file")
-    add("--output", metavar="FILE", help="write the new key there instead of printing it")
+    add("--identity", type=file_name, metavar="FILE", help="show the node with this identity file")
+    add(
+        "--output",
+        type=file_name,
+        metavar="FILE",
+        help="write the new key there instead of printing it",
+    )
     add("--json", action="store_true", help="print one JSON object")
 
 

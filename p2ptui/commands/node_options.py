@@ -8,6 +8,7 @@ from typing import Final
 from p2ptui.commands import (
     CommandParser,
     add_config_arguments,
+    file_name,
     mistyped_option,
     refuse_key_on_line,
 )
@@ -127,12 +128,23 @@ def node_parser() -> CommandParser:
         help="share the network with other servers through this NATS broker, nats://HOST:PORT or"
         " tls://HOST:PORT; may be given several times",
     )
-    add("--identity", metavar="FILE", help="use this identity file; created if missing")
+    add(
+        "--identity",
+        type=file_name,
+        metavar="FILE",
+        help="use this identity file; created if missing",
+    )
     add("--ephemeral", action="store_true", help="use a new identity until this node ends")
     add("--security-mode", metavar="open|prefer|require", help="which nodes this node talks to")
-    add("--network-key-file", metavar="FILE", help="the key that all nodes of the network share")
+    add(
+        "--network-key-file",
+        type=file_name,
+        metavar="FILE",
+        help="the key that all nodes of the network share",
+    )
     add(
         "--key-log",
+        type=file_name,
         metavar="FILE",
         help="append the keys of all sessions to this file, for debugging: anybody who has the"
         " file can decrypt them",

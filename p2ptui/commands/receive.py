@@ -6,11 +6,11 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
+from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, OptionNumber, Work, file_name
 from p2ptui.commands.file_teller import FileTeller
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
@@ -23,9 +23,8 @@ from p2ptui.commands.session import (
     tell_unsigned,
 )
 from p2ptui.commands.target import Deadline, tell_changes
-from p2ptui.config import OPTIONS, Config
-from p2ptui.config.option import Option
-from p2ptui.errors import ConfigError, P2PError
+from p2ptui.config import Config
+from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import ENDING, EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
@@ -40,7 +39,7 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui receive` takes."""
     add = parser.add_argument
-    add("--into", metavar="DIR", help="where to keep files (the current directory)")
+    add("--into", type=file_name, metavar="DIR", help="where to keep files (the current directory)")
     add(
         "--from",
         dest="sender",
@@ -50,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--once", action="store_true", help="end after one file")
     add(
         "--max-files",
-        type=_number_of("files.max_files"),
+        type=OptionNumber("files.max_files"),
         metavar="N",
         help="files to keep, at most (1,000)",
     )
     add(
         "--max-bytes",
-        type=_number_of("files.max_bytes"),
+        type=OptionNumber("files.max_bytes"),
         metavar="N",
         help="bytes to keep, at most (1 GiB)",
     )
@@ -74,28 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--name", metavar="NAME", help="the name of the receiving node")
     add("--json", action="store_true", help="print one JSON object per file")
-
-
-def _number_of(path: str) -> Callable[[str], int]:
-    """Reads an option's number, so that what is wrong with it is said of the argument."""
-    option = OPTIONS.by_path[path]
-    assert isinstance(option, Option)
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"invalid int value: {printable(text, 40)!r}; write {option.bounds}"
-            ) from None
-        try:
-            option.accept(value, path)
-        except ConfigError:
-            shown = printable(text, 40)
-            raise argparse.ArgumentTypeError(f"{shown!r} is not {option.bounds}") from None
-        return value
-
-    return read
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
-from p2ptui.commands import CommandParser, Work, positive_seconds
+from p2ptui.commands import CommandParser, Work, file_name, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     TargetSpec,
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
     )
-    parser.add_argument("--file", metavar="F", help="send a file instead")
+    parser.add_argument("--file", type=file_name, metavar="F", help="send a file instead")
     parser.add_argument("--name", metavar="NAME", help="the name of the sending node")
     parser.add_argument(
         "--timeout",

@@ -60,10 +60,10 @@ def try_place(path: Path) -> None:
 
 
 def write_trouble(path: Path, error: Exception) -> str:
-    """Why a file could not be written; where that is its folder, which is missing, that first."""
-    said = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.ENOENT)
+    """Why a file could not be written: if its folder is missing, that comes first."""
+    is_about_place = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.ENOENT)
     try:
-        is_missing = said and not path.parent.exists()
+        is_missing = is_about_place and not path.parent.exists()
     except OSError:
         is_missing = False
     if not is_missing:

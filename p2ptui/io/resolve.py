@@ -34,6 +34,19 @@ _SILENT = frozenset(
 """The resolver's errors when it could not ask anyone."""
 
 
+class NotResolvedError(LocalError):
+    """A host name has no address.
+
+    Args:
+        said: What happened.
+        do: What to do about it.
+    """
+
+    def __init__(self, said: str, do: str) -> None:
+        super().__init__(f"{said}; {do}")
+        self.said = said
+
+
 async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_UNSPEC) -> Address:
     """Turn a host that may be a name into a literal IP address, for example to bind it.
 
@@ -45,7 +58,7 @@ async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_
             system's first choice.
 
     Raises:
-        LocalError: The name has no address; the text names the host and the reason.
+        NotResolvedError: The name has no address; the text names the host and the reason.
     """
     found = await resolve_all(address)
     wanted = [one for one in found if family == _family_of(one[0])]
@@ -65,7 +78,7 @@ async def resolve_all(address: Address) -> list[Address]:
         At least one and at most `MAX_RACE_ADDRESSES`; a `fe80::` address has its scope.
 
     Raises:
-        LocalError: The name has no address; the text names the host and the reason.
+        NotResolvedError: The name has no address; the text names the host and the reason.
     """
     host, port = address
     if is_literal(host):
@@ -203,5 +216,5 @@ def _interface_index(scope: str) -> int:
     return index
 
 
-def _cannot_resolve(host: str, reason: str, hint: str = _CHECK_NAME) -> LocalError:
-    return LocalError(f"cannot resolve host {host!r}: {reason}; {hint}")
+def _cannot_resolve(host: str, reason: str, hint: str = _CHECK_NAME) -> NotResolvedError:
+    return NotResolvedError(f"cannot resolve host {host!r}: {reason}", hint)

@@ -7,7 +7,7 @@ A server may be broken, or mean harm, and some tests of a diagnosis send to what
 from ipaddress import ip_network
 from typing import Final
 
-from p2ptui.wire.address import LIMITED_BROADCAST, Address, IpAddress, bare_ip
+from p2ptui.wire.address import LIMITED_BROADCAST, Address, IpAddress, bare_ip, format_address
 
 _NOBODYS_OWN: Final = tuple(
     ip_network(network)
@@ -22,6 +22,12 @@ _NOBODYS_OWN: Final = tuple(
 )
 """IPv6 networks whose addresses stand for an IPv4 address, which may be a private one, or are
 obsolete: a gateway would forward what is sent there, and no server sees a client there."""
+
+
+_PRIVATE_NETWORKS: Final = tuple(
+    ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+"""RFC 1918 and RFC 4193."""
 
 
 def is_plausible_mapped(address: Address, server: Address) -> bool:
@@ -53,6 +59,27 @@ def is_sendable(address: Address, server: Address) -> bool:
     if ip is None or server_ip is None or not is_plausible_mapped(address, server):
         return False
     return _reach(ip) >= _reach(server_ip)
+
+
+def why_not_sendable(address: Address, server: Address) -> str:
+    """What is wrong with an address that `is_sendable` refuses, as words after it.
+
+    Args:
+        address: What the server says.
+        server: Whence the answer came.
+    """
+    ip, who = _ip(address[0]), format_address(server)
+    if ip is not None and ip.is_loopback:
+        return f"is on this machine, and {who} is not"
+    if ip is None or not is_plausible_mapped(address, server):
+        return f"is no address at which {who} can have seen this machine"
+    if any(ip in network for network in _PRIVATE_NETWORKS if network.version == ip.version):
+        return f"is in a private network, and {who} is not"
+    if ip.is_link_local:
+        return f"is a link-local address, and {who} is not"
+    if _reach(ip) == _SHARED:
+        return f"is in a provider's own network, and {who} is not"
+    return "is an address for special use, which belongs to no single machine"
 
 
 def is_plausible_other(address: Address, server: Address) -> bool:

@@ -7,12 +7,12 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult
-from p2ptui.core.identity import NETWORK_MISMATCH
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import (
     HandshakeError,
     LocalError,
+    NetworkMismatchError,
     NotIntroducedError,
     NotKnownThereError,
     P2PError,
@@ -23,6 +23,7 @@ from p2ptui.io.refusal import Refusal
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.acquaintances import Acquaintances
 from p2ptui.node.arguments import single_host
+from p2ptui.node.mismatch import in_other_words, says_mismatch
 from p2ptui.node.presence import PAUSE_S, SENDS
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, format_address, ip_version
@@ -119,7 +120,7 @@ class Connector:
         except HandshakeError as error:
             if is_literal(address[0]):
                 raise
-            raise HandshakeError(f"{address[0]}: {error}") from None
+            raise in_other_words(error, before=f"{address[0]}: ") from None
 
     async def connect_elsewhere(
         self, address: Address, timeout_s: float, but: Address
@@ -216,14 +217,11 @@ class Connector:
                 self._flush()
             raise
         except HandshakeError as error:
-            more = []
-            if NETWORK_MISMATCH in str(error):
-                more.append("both nodes need the same --network-id")
-            if left_out := [one for one in addresses if one not in reached]:
-                more.append(self._out_of_reach(left_out))
-            if not more:
-                raise
-            raise HandshakeError("; ".join([str(error), *more])) from None
+            if says_mismatch(error, reached):
+                error = NetworkMismatchError(str(error))
+            left_out = [one for one in addresses if one not in reached]
+            more = f"; {self._out_of_reach(left_out)}" if left_out else ""
+            raise in_other_words(error, after=more) from None
         finally:
             over.set()
         return result

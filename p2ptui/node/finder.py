@@ -86,7 +86,7 @@ class Finder:
         except SeveralFitError:
             raise
         except UnknownPeerError as error:
-            if isinstance(ref, str) and _may_mean(ref, own):
+            if isinstance(ref, str) and may_mean(ref, own):
                 raise UnknownPeerError(ITSELF) from None
             if in_vain:
                 raise UnknownPeerError(f"{error}; {NONE_JOINED}") from None
@@ -190,7 +190,7 @@ class Finder:
         await asyncio.gather(*map(self._call, tokens), return_exceptions=True)
 
 
-def _may_mean(text: str, node: NodeInfo) -> bool:
+def may_mean(text: str, node: NodeInfo) -> bool:
     """Whether a node could be meant by a name or an id prefix."""
     try:
         find_named(text, [node])

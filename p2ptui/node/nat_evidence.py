@@ -23,7 +23,7 @@ from p2ptui.nat.feasibility import (
     not_asked_words,
 )
 from p2ptui.nat.findings import Finding, advice_with, meaning_with
-from p2ptui.nat.plausible import is_sendable
+from p2ptui.nat.plausible import is_sendable, why_not_sendable
 from p2ptui.nat.report import NatReport
 from p2ptui.node.behavior_tests import Results
 from p2ptui.node.nat_tests import Ground
@@ -73,7 +73,7 @@ def tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]
 
 
 def hairpin_line(
-    translated: bool, hairpin: bool | None, outside: Address, server: Address
+    translated: bool, hairpin: bool | None, *, outside: Address, server: Address
 ) -> tuple[str, ...]:
     """The evidence behind hairpin.
 
@@ -86,8 +86,8 @@ def hairpin_line(
     if not translated:
         return ()
     if not is_sendable(outside, server):
-        where, who = format_address(outside), format_address(server)
-        return (f"hairpin: not tested: {where} is in a private network, and {who} is not",)
+        where = f"{format_address(outside)} {why_not_sendable(outside, server)}"
+        return (f"hairpin: not tested: {where}",)
     if hairpin is None:
         return ()
     words = "arrived" if hairpin else "did not arrive"

@@ -143,7 +143,9 @@ def report_of(
             *spared_lines(spared, depended),
             *finding_lines,
             *allocation.evidence,
-            *hairpin_line(is_translated, results.hairpin, ground.mapped, ground.server),
+            *hairpin_line(
+                is_translated, results.hairpin, outside=ground.mapped, server=ground.server
+            ),
             *mtu_line(results.mtu, ground.server),
             *alg_line,
         ),

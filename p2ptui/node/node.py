@@ -17,6 +17,7 @@ from p2ptui.core.events import (
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.errors import (
+    LocalError,
     NotKnownThereError,
     NotMetError,
     PeerGoneError,
@@ -31,7 +32,7 @@ from p2ptui.node.arguments import (
     read_node_id,
     read_seconds,
 )
-from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
+from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder, may_mean
 from p2ptui.node.lookup import (
     OtherServerError,
     PeerRef,
@@ -113,6 +114,7 @@ class Node(RunningNode):
     async def _connect_to_node(self, ref: str, deadline: float) -> PeerView:
         node_id = canonical_id(ref)
         if node_id is None:
+            self._require_somebody(ref)
             found = await self._finder.find(ref, max(deadline - self._clock(), SHORTEST_WAIT_S))
             node_id = found.node_id
         await self._finder.wait_for_introducer(
@@ -129,6 +131,20 @@ class Node(RunningNode):
         except NotKnownThereError as error:
             raise await self._runtime.network.explain(error, node_id) from None
         return self._connected_to(result)
+
+    def _require_somebody(self, ref: str) -> None:
+        """Where there is no peer and no server to join, a name means nobody, and was probably to be
+        an address.
+
+        Raises:
+            UnknownPeerError: It says how an address is written.
+        """
+        if self._config.server.join or any(self._endpoint.peers) or may_mean(ref, self.info):
+            return
+        try:
+            read_address(ref)
+        except LocalError as error:
+            raise UnknownPeerError(str(error)) from None
 
     async def connect_any(
         self,

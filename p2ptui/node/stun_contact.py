@@ -24,6 +24,7 @@ from p2ptui.node.stun_servers import (
     Resolve,
     beyond_nat,
     look_up,
+    unfound,
 )
 from p2ptui.wire.address import Address, ip_version
 
@@ -129,7 +130,7 @@ class FirstContact:
         return [
             server
             for text, _ in self._targets
-            for server in self._known[text] or [KnownServer(text, error=_SLOW)]
+            for server in self._known[text] or [unfound(text, _SLOW)]
         ]
 
     def of_version(self, version: int) -> list[KnownServer]:
@@ -210,7 +211,7 @@ class FirstContact:
             async with asyncio.timeout(RESOLVE_S):
                 found = await look_up(text, address, self._resolve)
         except TimeoutError:
-            found = [KnownServer(text, error=_SLOW)]
+            found = [unfound(text, _SLOW)]
         by_version = [[s for s in found if _version(s) == version] for version in (4, 6, None)]
         async with asyncio.TaskGroup() as group:
             for servers in by_version:
@@ -244,7 +245,7 @@ class FirstContact:
                     self._clients[version] = error
         client = self._clients[version]
         if isinstance(client, BindError):
-            server.error = f"this machine has no socket for IPv{version}"
+            server.give_up(f"this machine has no socket for IPv{version}")
         else:
             self._start(server, client, CONTACT)
 

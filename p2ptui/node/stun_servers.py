@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import LocalError
 from p2ptui.io.advice import Advice
+from p2ptui.io.resolve import NotResolvedError
 from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction
 from p2ptui.nat.behavior import near_among
 from p2ptui.nat.feasibility import CHECK_NAMES, OTHER_VERSION
@@ -55,6 +56,9 @@ class KnownServer:
     text: str
     address: Address | None = None
     error: str | None = None
+    """Why it is of no use, in one line."""
+    unasked: Advice | None = None
+    """Why it was never asked, and what to do."""
     contacts: list[Contact] = field(default_factory=list)
     announced: tuple[Address, ...] = ()
     """Where it announced STUN in its handshake, if it is a joined node."""
@@ -165,12 +169,15 @@ class KnownServer:
         if self.sent:
             return None
         contact = self.contact
-        if contact is not None:
-            return contact.transaction.trouble
-        if self.error is None:
-            return None
-        said = self.error.partition("; ")[0]
-        return Advice(said, CHECK_NAMES if self.address is None else OTHER_VERSION)
+        return self.unasked if contact is None else contact.transaction.trouble
+
+    def give_up(self, said: str) -> None:
+        """It cannot be asked: this machine has no socket that reaches it.
+
+        Args:
+            said: What is missing.
+        """
+        self.error, self.unasked = said, Advice(said, OTHER_VERSION)
 
     def report(self) -> ServerReport:
         """What it was good for."""
@@ -210,12 +217,25 @@ def read_servers(servers: Sequence[str]) -> tuple[list[tuple[str, Address]], lis
     return addresses, texts[MAX_SERVERS:]
 
 
+def unfound(text: str, said: str, error: str = "") -> KnownServer:
+    """A server whose address is not known.
+
+    Args:
+        text: How it was given.
+        said: Why.
+        error: The same with what is advised for this name alone, if anything is.
+    """
+    return KnownServer(text, error=error or said, unasked=Advice(said, CHECK_NAMES))
+
+
 async def look_up(text: str, address: Address, resolve: Resolve) -> list[KnownServer]:
     """A server at each of its addresses, in the order in which they are asked."""
     try:
         found = await resolve(address)
+    except NotResolvedError as error:
+        return [unfound(text, error.said, str(error))]
     except LocalError as error:
-        return [KnownServer(text, error=str(error))]
+        return [unfound(text, str(error))]
     return [KnownServer(text, one) for one in found]
 
 

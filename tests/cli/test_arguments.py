@@ -14,9 +14,12 @@ import pytest
 
 from p2ptui import Config, cli, headless
 from p2ptui.cli import main
+from p2ptui.commands import command_parser, file_name
+from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
 from p2ptui.config.load import load_config
 from p2ptui.core.data import encode_data
 from p2ptui.errors import BindError
+from p2ptui.manual.arguments import FILE, FOLDER
 from p2ptui.tui import run as tui
 from p2ptui.version import VERSION, described
 from p2ptui.wire.files import file_payload
@@ -620,3 +623,15 @@ def test_a_hangup_ends_nothing_while_a_node_is_only_starting(started, monkeypatc
         assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN, "it is handed on"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+# --- names of files
+
+
+@pytest.mark.parametrize("command", ["", *ALL_COMMANDS])
+def test_what_is_written_as_a_file_keeps_the_name_that_the_system_has(command):
+    """A name of bytes that are not of the locale would be another file."""
+    parser = command_parser(command) if command else node_parser()
+    for action in parser._actions:
+        is_shown_as_file = action.metavar in (*FILE, *FOLDER) and action.nargs != 0
+        assert is_shown_as_file == (action.type in (Path, file_name)), action.dest

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
-from p2ptui.commands.file_teller import FileTeller
-from p2ptui.core.events import FileReceived, FilesNotTold, TrustChanged
+from p2ptui.commands.file_teller import TOLD_LATER_S, FileTeller
+from p2ptui.core.events import Event, FileReceived, FilesNotTold, TrustChanged
 from p2ptui.errors import UnknownPeerError
 from p2ptui.io.key_files import create_key_file, read_key_file
 from p2ptui.io.memory import MemorySocket
@@ -25,6 +26,7 @@ from p2ptui.secure.known_nodes import KnownNodes, Trust
 from p2ptui.secure.secret import KeyKind, Secret
 from tests.cli.test_commands import COMMAND_HOST, World
 from tests.town import Town
+from tests.virtual_loop import run_virtual
 
 SERVER = "10.0.0.2:8080"
 ALICE = "10.0.0.3:8080"
@@ -236,6 +238,38 @@ def test_receive_warns_of_a_few_of_those_who_come_in_another_name(
     left_out = [int(line.split()[1]) for line in lines if line.endswith(" left out")]
     assert sum(left_out) + len(lines) - len(left_out) == 301
     assert len(lines) < 45
+
+
+def test_receive_says_what_it_left_out_when_a_flood_ends_and_when_it_ends_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Line:
+        def clear(self) -> None: ...
+
+    event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, "not the one of before")
+    counts: list[int] = []
+
+    async def flood() -> AsyncIterator[Event]:
+        for pause_s in (2 * TOLD_LATER_S, 0.0):
+            for _ in range(100):
+                yield event
+            await asyncio.sleep(pause_s)
+            counts.append(told())
+
+    def told() -> int:
+        """How many warnings were told, or said to be left out, since the last call."""
+        lines = capsys.readouterr().err.splitlines()
+        return sum(int(x.split()[1]) if x.endswith(" left out") else 1 for x in lines)
+
+    async def story() -> None:
+        options = argparse.Namespace(once=False, json=False)
+        teller = FileTeller(options, [], Line(), None)  # type: ignore[arg-type]
+        await teller.tell_all(flood())  # type: ignore[arg-type]
+
+    run_virtual(story())
+    assert counts[0] == 100
+    assert counts[1] < 100
+    assert counts[1] + told() == 100
 
 
 def test_receive_says_whose_files_are_taken_and_by_whose_command_one_came(

@@ -340,8 +340,12 @@ def test_the_container_names_what_exists() -> None:
     extras = re.findall(r"'\.\[(.*)\]'", CONTAINER)[0].split(",")
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert all(f"\n{extra} = [" in project for extra in extras)
-    assert "USER 10001" in CONTAINER
-    assert "groupadd --gid 10001" in CONTAINER
+    (user,) = re.findall(r"^USER (\S+)$", CONTAINER, re.MULTILINE)
+    made = re.search(r"groupadd --gid (\d+) .*\n.*useradd --uid (\d+) --gid (\d+) ", CONTAINER)
+    assert made is not None
+    group, own, of_user = made.groups()
+    assert user == f"{own}:{group}"
+    assert (of_user, own != "0") == (group, True)  # it is not root
 
 
 def test_podman_is_told_to_keep_the_health_check_wherever_it_builds() -> None:

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.nat.plausible import is_plausible_mapped, is_plausible_other, is_sendable
+from p2ptui.nat.plausible import (
+    is_plausible_mapped,
+    is_plausible_other,
+    is_sendable,
+    why_not_sendable,
+)
 
 SERVER, SERVER_V6 = ("8.8.8.8", 3478), ("2001:4860::1", 3478)
 PRIVATE = ("192.168.1.1", 3478)
@@ -64,6 +69,26 @@ def test_a_server_may_see_a_private_address_and_have_none():
 )
 def test_a_server_names_nobody_nearer_than_itself_to_send_to(address, server, is_allowed):
     assert is_sendable((address, 5000), (server, 3478)) is is_allowed
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("10.9.8.7", "in a private network"),
+        ("fd00::7", "in a private network"),
+        ("100.64.3.4", "in a provider's own network"),
+        ("169.254.1.1", "a link-local address"),
+        ("127.0.0.1", "on this machine"),
+        ("198.18.0.1", "for special use"),
+        ("64:ff9b::10.9.8.7", "for special use"),
+        ("224.0.0.1", "no address at which"),
+        ("nowhere", "no address at which"),
+    ],
+)
+def test_why_an_address_is_not_sent_to(address, says):
+    server = ("2620:fe::fe" if ":" in address else "8.8.8.8", 3478)
+    assert not is_sendable((address, 5000), server)
+    assert says in why_not_sendable((address, 5000), server)
 
 
 def test_on_loopback_all_is_loopback():
