@@ -174,9 +174,9 @@ class FileReceiver:
         finally:
             self._end_work()
         file = outcome.file
-        if outcome.path is None and not self._told.take(
-            *sources_at(event.address), self._runtime.now
-        ):
+        has_proved = self._runtime.endpoint.peers.has_proved(event.carrier_id or event.node_id)
+        sources = sources_at(event.address, is_claim=not has_proved)
+        if outcome.path is None and not self._told.take(*sources, self._runtime.now):
             self._leave_untold()
             return
         self._runtime.tell(
