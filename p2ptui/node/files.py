@@ -232,7 +232,7 @@ class FileReceiver:
             return None
         lasting_id, host = sender.signer_id or sender.node_id, visible_address(event.address)[0]
         if event.carrier_id or relayed_node(event.address) is not None:
-            return FileSender(lasting_id, carrier=event.carrier_id or host)
+            return FileSender(lasting_id, host, carrier=event.carrier_id or host)
         return FileSender(lasting_id, host)
 
     def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
