@@ -5,10 +5,39 @@ async with Node(Config().with_options(address="127.0.0.1:0")) as node:
     result = await node.send(peer, {"text": "hello"})
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+# These two are loaded already whenever Python runs a module: nobody's file is.
+import os
+import sys
 
-from p2ptui.version import VERSION
+
+def _leave_current_folder() -> None:
+    """Import nothing more from the current folder, where a file of somebody else may lie: `-m` puts
+    it before all others, `-P` does not. Where p2ptui itself is in it, as in a checkout, it
+    stays."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        return
+    if sys.path[:1] == [here] and os.path.dirname(__path__[0]) != here:
+        del sys.path[0]
+
+
+def _is_run() -> bool:
+    """Whether this is `python -m p2ptui`, which looks for `__main__` here now."""
+    arguments = getattr(sys, "argv", [])
+    if arguments[:1] != ["-m"]:
+        return False
+    module = sys.orig_argv[-len(arguments)]  # right before what is left for it
+    return module.removeprefix("-m").partition(".")[0] == __name__
+
+
+if _is_run():
+    _leave_current_folder()
+
+import importlib  # noqa: E402 - only now from where nobody else writes
+from typing import TYPE_CHECKING, Any, Final  # noqa: E402
+
+from p2ptui.version import VERSION  # noqa: E402
 
 __version__ = VERSION
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final, TypeAlias, TypeGuard
 
 from p2ptui.bounded import BoundedTable, FairBucket
@@ -33,7 +34,8 @@ log = logging.getLogger("p2ptui.headless")
 PEER_LINES_PER_SECOND: Final = 20
 """Lines about peers that come and go: a flood of handshakes must not become one of the log. Errors,
 files that nobody keeps, changes of trust, and peers that are trusted have as many each, so that
-none of them takes the place of another."""
+none of them takes the place of another; and in each kind those have as many who have proved
+nothing, since handshakes can be forged from any address."""
 
 MAX_BEGUN: Final = 4_096
 """Sessions of which it was told that they have begun: so it is when they end."""
@@ -41,7 +43,7 @@ MAX_BEGUN: Final = 4_096
 
 async def log_events(node: Node, reloading: Reloading, *, keeps_files: bool) -> None:
     """Tell what happens, until the node ends."""
-    lines = Lines(keeps_files=keeps_files)
+    lines = Lines(keeps_files=keeps_files, has_proved=node.has_proved)
     readers = deque([_Reader(node, lines)])
     renewing = asyncio.ensure_future(_renew(readers, reloading))
     try:
@@ -101,10 +103,13 @@ class Lines:
 
     Args:
         keeps_files: Whether files are kept, of which other lines tell then.
+        has_proved: Whether the peer with an id has proved that it is there.
     """
 
-    def __init__(self, *, keeps_files: bool) -> None:
-        self._keeps_files = keeps_files
+    def __init__(
+        self, *, keeps_files: bool, has_proved: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        self._keeps_files, self._has_proved = keeps_files, has_proved
         self._peers, self._files = _LimitedLines("changes of peers"), _LimitedLines("files")
         self._trusted = _LimitedLines("changes of trusted peers")
         self._errors = _LimitedLines("errors of peers")
@@ -130,9 +135,9 @@ class Lines:
             return False  # it is warned of already
         match event:
             case ErrorReceived():
-                return self._errors.take(event.address)
+                return self._errors.take(event.address, is_claim=event.is_claim)
             case TrustChanged():
-                return self._trust.take(event.address)
+                return self._trust.take(event.address, is_claim=event.is_claim)
             case PeerStatusChanged() | PeerIntroduced() | PathChanged() | PathMtuChanged():
                 return self._wants_peer(event)
             case _:
@@ -144,10 +149,12 @@ class Lines:
             # Whose coming is in the log, its going is: strangers cannot hide it.
             has_begun = node_id in self._begun
             self._begun.pop(node_id)
-            return has_begun or self._peers.take(event.address)
+            return has_begun or self._peers.take(event.address, is_claim=event.is_claim)
         begins = isinstance(event, PeerStatusChanged) and event.status is PeerStatus.AUTHENTICATED
         is_trusted = isinstance(event, PeerStatusChanged) and event.trust == Trust.VERIFIED.value
-        has_room = (self._trusted if is_trusted else self._peers).take(event.address)
+        is_claim = isinstance(event, PeerStatusChanged) and event.is_claim
+        lines = self._trusted if is_trusted else self._peers
+        has_room = lines.take(event.address, is_claim=is_claim)
         if has_room and begins:
             self._begun.put(node_id, None)
         return has_room
@@ -155,7 +162,8 @@ class Lines:
     def log(self, event: Event) -> None:
         """Tell of an event that is wanted."""
         if _is_file(event):
-            if not self._keeps_files and self._files.take(event.address):
+            is_claim = not self._has_proved(event.carrier_id or event.node_id)
+            if not self._keeps_files and self._files.take(event.address, is_claim=is_claim):
                 log_unkept(event)
         elif isinstance(event, FileReceived):
             log_file(event)
@@ -183,27 +191,30 @@ class _LimitedLines:
         self._about = about
         self._loop = asyncio.get_running_loop()
         self._bucket = FairBucket(PEER_LINES_PER_SECOND, self._loop.time())
-        self._untold = 0
+        self._untold = {False: 0, True: 0}
+        """How many lines were left out; of claims, apart: they hide no others among them."""
 
-    def take(self, address: Address) -> bool:
+    def take(self, address: Address, *, is_claim: bool) -> bool:
         """Take the place of one more line, if there is room now; a line without is counted, and
         told of.
 
         Args:
             address: Whoever is there has caused it.
+            is_claim: Whether nothing shows that anybody is there.
         """
-        if self._bucket.take(*sources_at(address), self._loop.time()):
+        if self._bucket.take(*sources_at(address, is_claim=is_claim), self._loop.time()):
             return True
-        if not self._untold:
-            self._loop.call_later(1.0, self._tell)
-        self._untold += 1
+        if not self._untold[is_claim]:
+            self._loop.call_later(1.0, self._tell, is_claim)
+        self._untold[is_claim] += 1
         return False
 
-    def _tell(self) -> None:
+    def _tell(self, is_claim: bool) -> None:
+        count, self._untold[is_claim] = self._untold[is_claim], 0
+        about = f"{self._about} (unproved)" if is_claim else self._about
         log.info(
             "%d more %s were not logged",
-            self._untold,
-            self._about,
-            extra=tagged("lines_left_out", count=self._untold, about=self._about),
+            count,
+            about,
+            extra=tagged("lines_left_out", count=count, about=about),
         )
-        self._untold = 0

@@ -30,9 +30,11 @@ from p2ptui.core.events import (
 from p2ptui.errors import P2PError
 from p2ptui.event_log import level_of
 from p2ptui.headless import PEER_LINES_PER_SECOND
+from p2ptui.io.memory_socket import MemorySocket
 from p2ptui.logs import TRACE
 from p2ptui.node import files
 from p2ptui.wire.files import file_payload
+from tests.attacks.flood import deployed_handshakes
 from tests.town import Town
 from tests.virtual_loop import run_virtual
 
@@ -225,6 +227,58 @@ def test_who_comes_and_goes_without_end_hides_nobody_else(caplog):
     assert sum(missing) + len(told) - len(missing) == 3 * 9000 + 18
 
 
+def test_who_has_proved_nothing_hides_nobody_who_has(caplog):
+    """Handshakes and Errors with forged addresses, that of the honest one among them, and six
+    that prove to be there between them."""
+
+    def at(host: str, status: PeerStatus, node_id: str, is_claim: bool) -> PeerStatusChanged:
+        at = (host, 80)
+        return PeerStatusChanged(node_id, at, node_id, status, None, "it left", is_claim=is_claim)
+
+    junk, good = file_payload("junk", b"x"), file_payload("good", b"x")
+
+    async def flood():
+        lines = headless._Lines(keeps_files=False, has_proved=lambda id_: id_.startswith("10."))
+
+        def happen(*events):
+            for event in events:
+                if lines.wants(event):
+                    lines.log(event)
+
+        for number in range(1200):
+            forged = f"198.51.{number % 200}.{number // 200}" if number % 2 else "10.0.0.1"
+            name, where = f"forged-{number}", (forged, 80)
+            happen(
+                at(forged, PeerStatus.AUTHENTICATED, name, True),
+                ErrorReceived(name, where, "x", is_claim=True),
+                DataReceived(name, where, junk, "id", Path.DIRECT, False),
+            )
+            if number % 200 == 150:
+                honest, where = "10.0.0.1", ("10.0.0.1", 80)
+                happen(
+                    at(honest, PeerStatus.AUTHENTICATED, honest, False),
+                    ErrorReceived(honest, where, "no room"),
+                    DataReceived(honest, where, good, "id", Path.DIRECT, False),
+                    at(honest, PeerStatus.DISCONNECTED, honest, False),
+                )
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2)
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        run_virtual(flood())
+    told = [record.getMessage() for record in caplog.records]
+    for kind in ("connected: 10.0.0.1", "disconnected: 10.0.0.1", "10.0.0.1:80 reports: no room"):
+        assert sum(line.startswith(kind) for line in told) == 6, kind
+    assert sum(line.startswith("file good from 10.") for line in told) == 6
+    missing = [line for line in told if "were not logged" in line]
+    assert {line.partition(" more ")[2] for line in missing} == {
+        "changes of peers (unproved) were not logged",
+        "errors of peers (unproved) were not logged",
+        "files (unproved) were not logged",
+    }
+    assert sum(int(line.split()[0]) for line in missing) + len(told) - len(missing) == 3600 + 24
+
+
 # --- whole runs, on virtual time
 
 
@@ -298,6 +352,35 @@ def test_a_crowd_that_comes_and_goes_is_counted_not_listed(monkeypatch, caplog):
     told = [line for line in lines if line.startswith("connected: ")]
     assert len(told) == PEER_LINES_PER_SECOND
     assert f"{60 - PEER_LINES_PER_SECOND} more changes of peers were not logged" in lines
+
+
+@needs_signals
+def test_forged_handshakes_do_not_hide_who_comes(monkeypatch, caplog):
+    """Handshakes of older programs, each from another address that never hears an answer."""
+    honest = 3
+
+    async def story(town, serving):
+        async def forge():
+            for number in range(400):
+                where = (f"203.0.{number % 100}.{number // 100}", 4000)
+                socket = await MemorySocket.open(town.network, where)
+                socket.send(deployed_handshakes(number, 0), ("10.0.0.100", 8080))
+                socket.close()
+                await asyncio.sleep(0.01)
+
+        forging = asyncio.ensure_future(forge())
+        for number in range(honest):
+            await asyncio.sleep(1)
+            client = await town.start(f"honest-{number}")
+            await client.connect("10.0.0.100:8080")
+            await client.close()
+        await forging
+        interrupt()
+
+    lines = serve(monkeypatch, caplog, story)
+    for kind in ("connected", "disconnected"):
+        assert sum(line.startswith(f"{kind}: honest-") for line in lines) == honest, lines
+    assert any("changes of peers (unproved) were not logged" in line for line in lines)
 
 
 @needs_signals

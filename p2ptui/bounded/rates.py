@@ -65,28 +65,31 @@ class FairBucket:
     """A rate for all together, of which one source, and one site, has but a part in the long run.
 
     A source that was silent may take all of a second's worth at once; one that goes on and on
-    leaves the rest to others.
+    leaves the rest to others. What comes from nobody, since its source may be forged, has as much
+    again: it takes nothing away from anybody.
 
     Args:
         rate: A second, of all together; as much at once.
         now: The time, seconds.
     """
 
-    __slots__ = ("_all", "_each", "_rate")
+    __slots__ = ("_all", "_each", "_rate", "_unshown")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._all = TokenBucket(rate, now)
+        self._all, self._unshown = TokenBucket(rate, now), TokenBucket(rate, now)
         self._each: BoundedTable[Hashable, TokenBucket] = BoundedTable(MAX_SOURCES)
 
-    def take(self, source: Hashable, site: Hashable | None, now: float) -> bool:
+    def take(self, source: Hashable | None, site: Hashable | None, now: float) -> bool:
         """Whether one more may pass now; if so it is used up.
 
         Args:
-            source: Who has caused it.
+            source: Who has caused it; None if nothing shows that anybody is there.
             site: Where many sources may be one's; None if it is not known, or of no account.
             now: The time, seconds.
         """
+        if source is None:
+            return self._unshown.take(now)
         return (
             self._take_of(("source", source), ONE_OF_ALL, now)
             and (site is None or self._take_of(("site", site), SITE_OF_ALL, now))

@@ -120,7 +120,8 @@ class FileTeller:
         print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
 
     def _warn(self, event: TrustChanged) -> None:
-        if not self._warnings.take(*sources_at(event.address), time.monotonic()):
+        sources = sources_at(event.address, is_claim=event.is_claim)
+        if not self._warnings.take(*sources, time.monotonic()):
             self._unwarned += 1
             return
         self._tell_unwarned()

@@ -40,3 +40,5 @@ class TrustChanged:
     """Whether it was refused a session because of this."""
     signer_id: str = ""
     """For an ephemeral node that has proved its owner: the id of that user's lasting identity."""
+    is_claim: bool = False
+    """Whether the peer has proved nothing; see `PeerStatusChanged`."""

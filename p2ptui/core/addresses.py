@@ -62,12 +62,17 @@ def visible_address(address: Address) -> Address:
     return host, port
 
 
-def sources_at(address: Address) -> tuple[Hashable, Hashable | None]:
+def sources_at(
+    address: Address, *, is_claim: bool = False
+) -> tuple[Hashable | None, Hashable | None]:
     """Who causes what comes from an address, for a rate: the machine, and the site that it is in.
 
     A relayed node is one by itself, and its server is its site. Unlike in `owners_at`, a loopback
-    address counts as well: a rate takes nothing away from who keeps to it.
+    address counts as well: a rate takes nothing away from who keeps to it. A claim comes from
+    nobody: its address may be forged.
     """
+    if is_claim:
+        return None, None
     host = visible_address(address)[0]
     if relayed_node(address) is not None:
         return address[0], host

@@ -287,6 +287,8 @@ class ErrorReceived:
     """Its words. Remote text: neutralise it to show it."""
     code: str | None = None
     """The kind of error, one of `p2ptui.wire.message.ErrorCode`, if the peer tells."""
+    is_claim: bool = False
+    """Whether the peer has proved nothing; see `PeerStatusChanged`."""
 
     @property
     def words(self) -> str:

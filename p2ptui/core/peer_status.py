@@ -48,6 +48,9 @@ class PeerStatusChanged:
     """Why, in one line; may contain remote text."""
     trust: Final[str | None]
     """When its session begins, how far its identity is known; see `PeerView.trust`."""
+    is_claim: Final[bool]
+    """Whether this node did not ask for the session, and its address has proved nothing: whoever
+    began it may have forged the address."""
 
     # Written out, like every class instantiated for each newcomer: see docs/compiling.md.
     def __init__(
@@ -59,6 +62,7 @@ class PeerStatusChanged:
         previous: PeerStatus | None,
         reason: str | None = None,
         trust: str | None = None,
+        is_claim: bool = False,
     ) -> None:
         self.node_id = node_id
         self.address = address
@@ -67,6 +71,7 @@ class PeerStatusChanged:
         self.previous = previous
         self.reason = reason
         self.trust = trust
+        self.is_claim = is_claim
 
     @property
     def is_expected(self) -> bool:
@@ -76,5 +81,12 @@ class PeerStatusChanged:
     def judged(self, trust: str) -> "PeerStatusChanged":
         """A copy that also says how far its identity is known."""
         return PeerStatusChanged(
-            self.node_id, self.address, self.name, self.status, self.previous, self.reason, trust
+            self.node_id,
+            self.address,
+            self.name,
+            self.status,
+            self.previous,
+            self.reason,
+            trust,
+            self.is_claim,
         )

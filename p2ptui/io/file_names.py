@@ -26,6 +26,7 @@ _LOOKED_AT: Final = 600
 
 _SEPARATORS: Final = re.compile(r"[/\\]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
+_NUMBER: Final = re.compile(r"(?<=.) \((?:[2-9]|[1-9][0-9]{1,2})\)\Z")
 _FORBIDDEN: Final = frozenset('<>:"|?*')
 """Forbidden on Windows, besides the separators and invisible characters (Naming Files, Paths, and
 Namespaces).
@@ -75,6 +76,13 @@ def harmless_name(name: str) -> str:
 def numbered_name(name: str, number: int) -> str:
     """`notes (2).txt`: another name for a harmless one that is taken."""
     return _fitted(name, f" ({number})")
+
+
+def bare_name(name: str) -> str:
+    """`notes.txt` for `notes (2).txt`: the name of which a harmless one has, or may have, a
+    number."""
+    stem, suffix = _split(name)
+    return f"{_NUMBER.sub('', stem)}{suffix}" if stem.endswith(")") else name
 
 
 def _harmless(character: str) -> str:

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from p2ptui.bounded import BoundedTable, Share, Shares, owners_at
-from p2ptui.bounded.shares import LEAST_SHARE
+from p2ptui.io.file_names import bare_name
 
 MAX_NUMBER: Final = 999
 """Files of one name: `notes (999).txt` is the last."""
 
 STRANGERS_SHARE: Final = 0.75
-"""Of all who are not trusted together, and of all who come by way of one node: the rest stays free
-for those whom this node's user trusts."""
+"""Of all who are not trusted together: the rest stays free for those whom this node's user trusts.
+The shares of strangers are parts of this one, so that none of them has all of it."""
+
+CARRIER_SHARE: Final = 0.25
+"""Of that what comes by way of one node: it and its own address together leave some to others."""
 
 LOOKED_AT: Final = 256
 """Files of which it is looked, when there is no room, whether they are still there."""
@@ -25,7 +28,7 @@ class FileSender(NamedTuple):
     node_id: str
     """The lasting id, where one is shown."""
     host: str = ""
-    """Where it is, as `owners_at` takes it; empty if it has no address here."""
+    """Where its datagrams come from, as `owners_at` takes it: it, or the node that brings them."""
     carrier: str = ""
     """By way of which node it came; empty if it came by itself."""
 
@@ -43,10 +46,12 @@ class _Owner(NamedTuple):
 
 class _Kept(NamedTuple):
     name: str
-    """The name that it was to have, of which it may have a number."""
+    """The name of which it has a number, be it that its sender chose it; empty if it has none."""
     size_bytes: int
     owners: tuple[_Owner, ...]
 
+
+_STRANGERS: Final = "all who are not trusted"
 
 T = TypeVar("T")
 
@@ -63,16 +68,17 @@ class FileRoom:
         directory: Where.
         max_files: Files, at most.
         max_bytes: Bytes of all together, at most.
-        shares: What one address, and one prefix, may have of both. One node has what an address
-            has.
+        shares: What one address may have of both, and one prefix of the part that all strangers
+            have. One node has what an address has, and no address has more than its prefix.
     """
 
     def __init__(self, directory: Path, max_files: int, max_bytes: int, shares: Shares) -> None:
         self._directory = directory
         self._max_files, self._max_bytes = max_files, max_bytes
-        self._address = Share(shares.address, least=LEAST_SHARE)
-        self._prefix = Share(shares.prefix, least=LEAST_SHARE)
-        self._strangers = Share(STRANGERS_SHARE, least=LEAST_SHARE)
+        self._strangers = Share(STRANGERS_SHARE)
+        self._prefix = Share(lambda: STRANGERS_SHARE * shares.prefix())
+        self._address = Share(lambda: min(shares.address(), STRANGERS_SHARE * shares.prefix()))
+        self._carrier = Share(STRANGERS_SHARE * CARRIER_SHARE)
         self._kept: BoundedTable[str, _Kept] = BoundedTable(max_files, refuses=True)
         self._bytes = 0
         # Each file counts for five owners at most, once for all files and once for its name.
@@ -115,7 +121,8 @@ class FileRoom:
             sender: Whose it is; None if it counts for no share.
         """
         self._forget(path.name)
-        kept = _Kept(name if path.name != name else "", size_bytes, self._owners(sender))
+        bare = bare_name(name)
+        kept = _Kept(bare if path.name != bare else "", size_bytes, self._owners(sender))
         if self._kept.put(path.name, kept):
             self._count(kept, 1)
 
@@ -127,10 +134,11 @@ class FileRoom:
         address, prefix = owners_at(sender.host) if sender.host else (None, None)
         found = (
             ("sender", sender.node_id, self._address),
-            ("address", address, self._address),
+            # Of a loopback address as well: whoever is there can take a new id for each file.
+            ("address", address or sender.host or None, self._address),
             ("network", prefix, self._prefix),
-            ("node that brings files of others", sender.carrier or None, self._strangers),
-            ("all who are not trusted", "", self._strangers),
+            ("node that brings files of others", sender.carrier or None, self._carrier),
+            (_STRANGERS, "", self._strangers),
         )
         return tuple(_Owner(*each) for each in found if each[1] is not None)
 
@@ -148,6 +156,7 @@ class FileRoom:
     def _require_one_more(self, owners: _Owners, name: str) -> None:
         if len(self._kept) >= self._max_files:
             raise NoRoomError(f"the limit of {self._max_files} files is reached (max_files)")
+        name = bare_name(name)
         for kind, owner, share in owners:
             most = share.limit(self._max_files)
             if (self._files_of.get((kind, owner, "")) or 0) >= most:
@@ -159,8 +168,9 @@ class FileRoom:
 
     def _bytes_left(self, owner: _Owner) -> int:
         used = self._bytes_of.get((owner.kind, owner.name, ""))
-        # As in all tables, whoever has nothing may have one of any size.
-        return self._max_bytes if not used else owner.share.limit(self._max_bytes) - used
+        if not used and owner.kind != _STRANGERS:
+            return self._max_bytes  # as in all tables, whoever has nothing may have one of any size
+        return owner.share.limit(self._max_bytes) - (used or 0)
 
     def _require_bytes(self, owners: _Owners, size_bytes: int) -> None:
         if size_bytes > self._max_bytes - self._bytes:

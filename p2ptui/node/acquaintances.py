@@ -211,7 +211,18 @@ class Acquaintances:
             return
         name, where = self.book.known.name_of(node_id), visible_address(address)
         self._warnings.warn(f"{address_words(address)} is refused: {words}")
-        self._tell(TrustChanged(node_id, where, name, Trust.CHANGED, None, words, is_refused=True))
+        self._tell(
+            TrustChanged(
+                node_id,
+                where,
+                name,
+                Trust.CHANGED,
+                None,
+                words,
+                is_refused=True,
+                is_claim=not is_asked,
+            )
+        )
 
     # Who has come.
 
@@ -371,6 +382,7 @@ class Acquaintances:
                 previous,
                 judgement.advice,
                 signer_id=signer_id,
+                is_claim=peer.is_claim,
             )
         )
 

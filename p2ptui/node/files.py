@@ -174,9 +174,9 @@ class FileReceiver:
         finally:
             self._end_work()
         file = outcome.file
-        if outcome.path is None and not self._told.take(
-            *sources_at(event.address), self._runtime.now
-        ):
+        has_proved = self._runtime.endpoint.peers.has_proved(event.carrier_id or event.node_id)
+        sources = sources_at(event.address, is_claim=not has_proved)
+        if outcome.path is None and not self._told.take(*sources, self._runtime.now):
             self._leave_untold()
             return
         self._runtime.tell(
@@ -232,7 +232,7 @@ class FileReceiver:
             return None
         lasting_id, host = sender.signer_id or sender.node_id, visible_address(event.address)[0]
         if event.carrier_id or relayed_node(event.address) is not None:
-            return FileSender(lasting_id, carrier=event.carrier_id or host)
+            return FileSender(lasting_id, host, carrier=event.carrier_id or host)
         return FileSender(lasting_id, host)
 
     def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:

@@ -133,6 +133,15 @@ class RunningNode(NodeLife):
         """
         return self._runtime.acquaintances.book.known.judge_listed(node_id, name)
 
+    def has_proved(self, node_id: str) -> bool:
+        """Whether a node has a session that cannot be forged: this node asked for it, or the other
+        one's address has shown that somebody receives there.
+
+        Args:
+            node_id: Its id.
+        """
+        return self._endpoint.peers.has_proved(node_id)
+
     def seals_for(self, node_id: str) -> bool:
         """Whether a message to a node would be sealed now, in its session or from end to end
         through others. Otherwise it goes in the open: anyone on the path can read and alter it.

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ MODULES = ("queue.py", "json.py", "uvloop.py", "asyncio.py", "ssl.py")
 ROOT = Path(p2ptui.__file__).parents[1]
 
 
-def module(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def module(
+    folder: Path, *arguments: str, flags: Sequence[str] = ("-m", "p2ptui")
+) -> "subprocess.CompletedProcess[str]":
     """Run `python -m p2ptui` in a folder."""
     return subprocess.run(
-        [sys.executable, "-m", "p2ptui", *arguments],
+        [sys.executable, *flags, *arguments],
         cwd=folder,
         env=environment({"PYTHONPATH": str(ROOT)}),
         stdin=subprocess.DEVNULL,
@@ -45,6 +48,28 @@ def test_python_m_runs_nothing_that_lies_in_the_current_folder(tmp_path):
     assert said.returncode == 1
     assert said.stderr.startswith("p2ptui: 127.0.0.1:9")
     assert {path.name for path in tmp_path.iterdir()} == {*MODULES}
+
+
+@pytest.mark.parametrize("flags", [["-m", "p2ptui"], ["-mp2ptui"], ["-um", "p2ptui"]])
+def test_python_m_runs_nothing_of_it_to_begin_with(tmp_path, flags):
+    """Not one module of the standard library, but for those that Python itself imports for `-m`."""
+    said = module(tmp_path, flags=["-c", "import runpy, sys; print(*sys.modules)"])
+    names = {f"{name}.py" for name in sys.stdlib_module_names - set(said.stdout.split())}
+    assert "typing.py" in names
+    for name in names:
+        (tmp_path / name).write_text("open('ran', 'w').write(__file__)\n")
+    said = module(tmp_path, "--version", flags=flags)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("program", ["import p2ptui, mine", "import mine, p2ptui"])
+def test_a_program_that_imports_p2ptui_keeps_its_folder(tmp_path, program):
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "program.py").write_text(f"{program}\nprint('done')\n")
+    for flags in (["-m", "program"], ["-c", f"{program}; print('done')"], ["program.py"]):
+        said = module(tmp_path, "p2ptui", flags=flags)
+        assert (said.returncode, said.stdout) == (0, "done\n"), said.stderr
 
 
 def test_the_command_runs_nothing_either(tmp_path):

@@ -46,23 +46,65 @@ def test_one_sender_has_half_and_the_rest_is_for_others(tmp_path: Path) -> None:
     assert keeper.keep("of-bob", [b"x"], at("127.0.0.78", "bob")).exists()
 
 
-def test_an_address_with_many_names_has_half_and_a_site_three_quarters(tmp_path: Path) -> None:
+def test_an_address_with_many_names_has_half_and_a_site_little_more(tmp_path: Path) -> None:
     keeper = FileStore(tmp_path, 20, 10_000)
     assert kept(keeper, [at("203.0.113.1", str(n)) for n in range(20)]) == 10
     assert "one address" in refusal(keeper, "x", b"", at("203.0.113.1", "new"))
-    assert kept(keeper, [at(f"203.0.113.{n}") for n in range(2, 20)]) == 5
-    assert "one network, 15 of 20" in refusal(keeper, "x", b"", at("203.0.113.99"))
+    assert kept(keeper, [at(f"203.0.113.{n}") for n in range(2, 20)]) == 1
+    assert "one network, 11 of 20" in refusal(keeper, "x", b"", at("203.0.113.99"))
+    assert keeper.keep("of-bob", [b"x"], at("198.51.100.1")).exists()
 
 
-def test_who_comes_by_way_of_one_node_and_all_strangers_leave_room_for_the_trusted(
-    tmp_path: Path,
-) -> None:
+def test_all_strangers_leave_room_for_the_trusted(tmp_path: Path) -> None:
     keeper = FileStore(tmp_path, 20, 10_000)
-    assert kept(keeper, [FileSender(str(n), carrier="server") for n in range(20)]) == 15
-    assert "one node that brings" in refusal(keeper, "x", b"", FileSender("new", carrier="server"))
+    assert kept(keeper, [at(f"198.51.{n}.1") for n in range(20)]) == 15
     assert "all who are not trusted" in refusal(keeper, "x", b"", at("198.51.100.1"))
     assert kept(keeper, [None] * 20) == 5
     assert "the limit of 20 files" in refusal(keeper, "x", b"", None)
+
+
+def brought(carrier: str, carrier_host: str, count: int = 100) -> list[FileSender | None]:
+    """Files, each of another id, that a node brings."""
+    return [FileSender(f"{carrier} {n}", carrier_host, carrier) for n in range(count)]
+
+
+def test_one_stranger_leaves_room_for_others_by_whatever_way_it_comes(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 100, 10_000)
+    assert kept(keeper, brought("server", "192.0.2.1")) == 18
+    assert "one node that brings" in refusal(keeper, "x", b"", brought("server", "192.0.2.1")[0])
+    # Itself, and by way of nodes of its own at its address.
+    assert kept(keeper, [at("203.0.113.1", str(n)) for n in range(20)]) == 20
+    assert [kept(keeper, brought(f"own {n}", "203.0.113.1")) for n in range(3)] == [18, 12, 0]
+    assert "one address, 50 of 100" in refusal(keeper, "x", b"", brought("new", "203.0.113.1")[0])
+    assert kept(keeper, [at("198.51.100.1", "bob")] * 7) == 7
+
+
+def test_many_ids_at_loopback_are_one_address(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 10_000)
+    assert kept(keeper, [at("127.0.0.75", str(n)) for n in range(20)]) == 10
+    assert keeper.keep("of-bob", [b"x"], at("127.0.0.78", "bob")).exists()
+
+
+def test_no_share_that_is_configured_is_more_than_that_of_all_strangers(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 100, 10_000, Shares(lambda: 0.9, lambda: 0.8))
+    assert kept(keeper, [at("203.0.113.1")] * 100) == 60
+    assert keeper.keep("of-bob", [b"x"], at("198.51.100.1", "bob")).exists()
+
+
+@pytest.mark.parametrize("files", range(2, 8))
+def test_a_small_folder_has_room_for_the_trusted_too(tmp_path: Path, files: int) -> None:
+    keeper = FileStore(tmp_path, files, 10_000)
+    kept(keeper, [at(f"198.51.{n}.1") for n in range(20)])
+    assert keeper.keep("mine", [b"x"]).exists()
+
+
+def test_the_first_file_of_a_stranger_leaves_the_bytes_of_the_trusted(tmp_path: Path) -> None:
+    keeper = FileStore(tmp_path, 20, 100)
+    assert refusal(keeper, "a", b"x" * 76, at("198.51.100.1")) == (
+        "the share of all who are not trusted, 75 of 100 bytes, is used up (max_bytes)"
+    )
+    keeper.keep("a", [b"x" * 75], at("198.51.100.1"))
+    assert keeper.keep("mine", [b"x" * 25]).exists()
 
 
 def test_bytes_are_shared_and_one_file_of_any_size_is_allowed(tmp_path: Path) -> None:
@@ -95,6 +137,21 @@ def test_numbers_of_one_name_are_shared(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert keeper.keep("other.txt", [b""], mallory).exists()
     assert keeper.keep("notes.txt", [b""], at("127.0.0.78", "bob")).name == "notes (12).txt"
+
+
+def test_numbers_that_a_sender_chooses_are_counted_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_room, "MAX_NUMBER", 20)
+    keeper = FileStore(tmp_path, 1000, 10_000)
+    mallory = at("203.0.113.1", "mallory")
+    for number in range(2, 12):
+        keeper.keep(f"notes ({number}).txt", [b""], mallory)
+    for name in ("notes (12).txt", "notes.txt"):
+        assert "10 files of one name" in refusal(keeper, name, b"", mallory)
+    for name in ("notes (1).txt", "notes (1000).txt", "notes(2).txt", " (2).txt"):
+        assert keeper.keep(name, [b""], mallory).exists(), name
+    assert keeper.keep("notes.txt", [b""], at("198.51.100.1", "bob")).name == "notes.txt"
 
 
 def test_what_was_taken_out_gives_room_back(tmp_path: Path) -> None:

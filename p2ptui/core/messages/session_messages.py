@@ -81,7 +81,10 @@ class SessionMessages:
             return
         self._data.handle_error(peer, content, now)
         self._rendezvous.handle_error(peer, content, now)
-        self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
+        text, code = content.error, content.code
+        self._state.emit(
+            ErrorReceived(peer.node_id, peer.address, text, code, is_claim=peer.is_claim)
+        )
 
     def handle_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
         """A peer says goodbye."""

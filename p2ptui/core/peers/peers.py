@@ -276,6 +276,11 @@ class PeerTable:
         is_ready = peer is not None and peer.status is PeerStatus.AUTHENTICATED
         return peer if is_ready else None
 
+    def has_proved(self, node_id: str) -> bool:
+        """Whether there is a session with this id that is no mere claim."""
+        peer = self.authenticated(node_id)
+        return peer is not None and not peer.is_claim
+
     def recent(self) -> Iterator[Peer]:
         """All peers, the most recently heard first."""
         return self._recent.newest_first()

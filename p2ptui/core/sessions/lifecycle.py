@@ -306,7 +306,13 @@ class Lifecycle:
         self._state.peers.set_status(peer, status)
         self._state.emit(
             PeerStatusChanged(
-                peer.node_id or None, peer.address, peer.name, status, previous, reason
+                peer.node_id or None,
+                peer.address,
+                peer.name,
+                status,
+                previous,
+                reason,
+                is_claim=peer.is_claim,
             )
         )
 
