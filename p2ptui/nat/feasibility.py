@@ -175,7 +175,7 @@ def not_asked_words(
     said = [printable(one, 200) for one in dict.fromkeys(one for one, _ in known) if one]
     todo = [one for one in dict.fromkeys(do for _, do in known) if one] or [CHECK_NAMES]
     reasons = f" Why: {'; '.join(said[:_MANY_REASONS])}." if said else ""
-    steps = (f"{one[0].upper()}{one[1:]}." for one in todo[:_MANY_REASONS])
+    steps = [f"{one[0].upper()}{one[1:]}." for one in todo[:_MANY_REASONS]]
     return f"{_NONE_FURTHER_AWAY if is_heard else _NOT_ASKED}{reasons}", " ".join(steps)
 
 
