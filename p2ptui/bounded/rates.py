@@ -90,17 +90,21 @@ class FairBucket:
         """
         if source is None:
             return self._unshown.take(now)
-        return (
-            self._take_of(("source", source), ONE_OF_ALL, now)
-            and (site is None or self._take_of(("site", site), SITE_OF_ALL, now))
-            and self._all.take(now)
-        )
+        asked = [self._all, self._bucket_of(("source", source), ONE_OF_ALL, now)]
+        if site is not None:
+            asked.append(self._bucket_of(("site", site), SITE_OF_ALL, now))
+        for bucket in asked:
+            if bucket.wait_s(now, 1.0):
+                return False  # nobody has used up anything
+        for bucket in asked:
+            bucket.use(1.0)
+        return True
 
-    def _take_of(self, owner: Hashable, part: float, now: float) -> bool:
+    def _bucket_of(self, owner: Hashable, part: float, now: float) -> TokenBucket:
         bucket = self._each.get(owner)
         if bucket is None:
             bucket = TokenBucket(part * self._rate, now, self._rate)
             self._each.put(owner, bucket)
         else:
             self._each.touch(owner)
-        return bucket.take(now)
+        return bucket
