@@ -156,7 +156,7 @@ class Lines:
         lines = self._trusted if is_trusted else self._peers
         has_room = lines.take(event.address, is_claim=is_claim)
         if has_room and begins:
-            self._begun.put(node_id, None)
+            self._begun.put(node_id, None, proved=is_trusted)
         return has_room
 
     def log(self, event: Event) -> None:

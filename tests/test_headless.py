@@ -28,11 +28,13 @@ from p2ptui.core.events import (
     RelayDataReceived,
 )
 from p2ptui.errors import P2PError
+from p2ptui.event_lines import MAX_BEGUN
 from p2ptui.event_log import level_of
 from p2ptui.headless import PEER_LINES_PER_SECOND
 from p2ptui.io.memory_socket import MemorySocket
 from p2ptui.logs import TRACE
 from p2ptui.node import files
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.files import file_payload
 from tests.attacks.flood import deployed_handshakes
 from tests.town import Town
@@ -179,6 +181,25 @@ def test_a_line_that_is_not_logged_takes_no_place_of_another(caplog):
     told = [record.getMessage() for record in caplog.records]
     assert sum(line.startswith("connected: ") for line in told) == PEER_LINES_PER_SECOND
     assert told[-1] == "10 more changes of peers were not logged"
+
+
+def test_the_going_of_a_trusted_peer_is_told_however_many_have_come_since(caplog):
+    def change(host: str, status: PeerStatus, trust: str | None = None) -> PeerStatusChanged:
+        return PeerStatusChanged(host, (host, 80), host, status, None, "it left", trust=trust)
+
+    async def crowd():
+        lines = headless._Lines(keeps_files=True)
+        friend = change("10.0.0.1", PeerStatus.AUTHENTICATED, Trust.VERIFIED.value)
+        assert lines.wants(friend)
+        for number in range(2 * MAX_BEGUN):
+            lines.wants(change(f"20.{number >> 8}.{number & 255}.1", PeerStatus.AUTHENTICATED))
+            await asyncio.sleep(0.1)
+        for number in range(100):
+            lines.wants(change(f"30.0.{number}.1", PeerStatus.DISCONNECTED))
+        assert lines.wants(change("10.0.0.1", PeerStatus.DISCONNECTED))
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        run_virtual(crowd())
 
 
 def test_who_comes_and_goes_without_end_hides_nobody_else(caplog):
