@@ -213,8 +213,9 @@ class _LimitedLines:
         count, self._untold[is_claim] = self._untold[is_claim], 0
         about = f"{self._about} (unproved)" if is_claim else self._about
         log.info(
-            "%d more %s were not logged",
+            "%d more %s were not logged%s",
             count,
-            about,
+            self._about,
+            " (unproved)" if is_claim else "",
             extra=tagged("lines_left_out", count=count, about=about),
         )

@@ -67,7 +67,7 @@ _BIND: Final = {
         "choose one of its own with --address, or 0.0.0.0 for all of them",
     ),
     errno.EAFNOSUPPORT: Advice(
-        "this machine does not support this kind of address",
+        "this machine has no such address family",
         "choose an IPv4 address with --address",
     ),
     errno.EINVAL: Advice(

@@ -51,8 +51,11 @@ class UnprovedHere:
                 shares=state.tables.shares,
             ),
         )
-        self._refused: BoundedTable[str, Peer] = BoundedTable(
-            lambda: 2 * state.config.server.max_connections, shares=state.tables.shares
+        self._refused: BoundedTable[str, Peer] = state.tables.add(
+            "cluster_unproved_waiting",
+            BoundedTable(
+                lambda: 2 * state.config.server.max_connections, shares=state.tables.shares
+            ),
         )
         """Those for which there was no room: the longest first."""
 
