@@ -213,6 +213,7 @@ INTERPRETED_ONLY: Final[dict[str, dict[str, str]]] = {
     },
     "tests/secure/test_strangers.py": {
         "test_whatever_comes_it_stays_consistent_and_within_its_limit": _CONSTANT,
+        "test_whom_the_user_names_takes_no_place_of_who_is_connected": _CONSTANT,
     },
     "tests/test_compiled.py": {
         WHOLE: _CHECKOUT,
