@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias, TypeGuard
 
-from p2ptui.bounded import BoundedTable, FairBucket
+from p2ptui.bounded import BoundedTable, FairBucket, LeftOut
 from p2ptui.core.addresses import sources_at
 from p2ptui.core.events import (
     DataReceived,
@@ -191,8 +192,10 @@ class _LimitedLines:
         self._about = about
         self._loop = asyncio.get_running_loop()
         self._bucket = FairBucket(PEER_LINES_PER_SECOND, self._loop.time())
-        self._untold = {False: 0, True: 0}
-        """How many lines were left out; of claims, apart: they hide no others among them."""
+        later = partial(self._loop.call_later, 1.0)
+        self._left_out = LeftOut(partial(self._tell, ""), later)
+        self._left_out_claims = LeftOut(partial(self._tell, " (unproved)"), later)
+        """Apart: they hide no others among them."""
 
     def take(self, address: Address, *, is_claim: bool) -> bool:
         """Take the place of one more line, if there is room now; a line without is counted, and
@@ -204,18 +207,9 @@ class _LimitedLines:
         """
         if self._bucket.take(*sources_at(address, is_claim=is_claim), self._loop.time()):
             return True
-        if not self._untold[is_claim]:
-            self._loop.call_later(1.0, self._tell, is_claim)
-        self._untold[is_claim] += 1
+        (self._left_out_claims if is_claim else self._left_out).add()
         return False
 
-    def _tell(self, is_claim: bool) -> None:
-        count, self._untold[is_claim] = self._untold[is_claim], 0
-        about = f"{self._about} (unproved)" if is_claim else self._about
-        log.info(
-            "%d more %s were not logged%s",
-            count,
-            self._about,
-            " (unproved)" if is_claim else "",
-            extra=tagged("lines_left_out", count=count, about=about),
-        )
+    def _tell(self, whose: str, count: int) -> None:
+        fields = tagged("lines_left_out", count=count, about=f"{self._about}{whose}")
+        log.info("%d more %s were not logged%s", count, self._about, whose, extra=fields)

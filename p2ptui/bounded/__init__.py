@@ -1,8 +1,10 @@
 """Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it;
-rates, for what others may ask for; and one place for what was made last."""
+rates, for what others may ask for, and the number of what was left out; and one place for what was
+made last."""
 
 from p2ptui.bounded.drawing import draw_oldest
 from p2ptui.bounded.last_made import LastMade
+from p2ptui.bounded.left_out import LeftOut
 from p2ptui.bounded.queue import BoundedQueue
 from p2ptui.bounded.rates import FairBucket, TokenBucket
 from p2ptui.bounded.recency import Recency
@@ -17,6 +19,7 @@ __all__ = [
     "Crowd",
     "FairBucket",
     "LastMade",
+    "LeftOut",
     "Limit",
     "Recency",
     "Share",

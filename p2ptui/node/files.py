@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from p2ptui.bounded import BoundedTable, FairBucket, Shares
+from p2ptui.bounded import BoundedTable, FairBucket, LeftOut, Shares
 from p2ptui.config import Config
 from p2ptui.core.addresses import relayed_node, sources_at, visible_address
 from p2ptui.core.events import (
@@ -105,7 +105,10 @@ class FileReceiver:
         """Of the peers, at the moment of the event that is read: who sent a file and left at once
         is in no table any more."""
         self._told = FairBucket(REFUSED_PER_SECOND, runtime.now)
-        self._untold = 0
+        self._untold = LeftOut(
+            lambda count: runtime.tell(FilesNotTold(count)),
+            lambda tell: runtime.later(TOLD_LATER_S, lambda _: tell()),
+        )
         """Files that were not kept, and not told of."""
         self._receipts: Counter[str] = Counter()
         self._work = 0
@@ -177,7 +180,7 @@ class FileReceiver:
         has_proved = self._runtime.endpoint.peers.has_proved(event.carrier_id or event.node_id)
         sources = sources_at(event.address, is_claim=not has_proved)
         if outcome.path is None and not self._told.take(*sources, self._runtime.now):
-            self._leave_untold()
+            self._untold.add()
             return
         self._runtime.tell(
             FileReceived(
@@ -192,15 +195,6 @@ class FileReceiver:
                 sender.signer_name,
             )
         )
-
-    def _leave_untold(self) -> None:
-        if not self._untold:
-            self._runtime.later(TOLD_LATER_S, self._tell_number)
-        self._untold += 1
-
-    def _tell_number(self, _now: float) -> None:
-        count, self._untold = self._untold, 0
-        self._runtime.tell(FilesNotTold(count))
 
     def _sender_of(self, node_id: str) -> "_Sender":
         acquaintances = self._runtime.acquaintances

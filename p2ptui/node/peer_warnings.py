@@ -7,9 +7,10 @@ verified. Warnings without room are counted, and one line says how many there we
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.bounded import BoundedTable, LeftOut, TokenBucket
 from p2ptui.tagged import tagged
 from p2ptui.text import about, printable
 from p2ptui.wire.address import Address
@@ -49,7 +50,7 @@ class PeerWarnings:
         self._lines_come = TokenBucket(LINES_PER_SECOND, now)
         self._refusals_asked = TokenBucket(REFUSED_PER_S, now, REFUSED_AT_ONCE)
         self._refusals_come = TokenBucket(REFUSED_PER_S, now, REFUSED_AT_ONCE)
-        self._untold = 0
+        self._left_out = LeftOut(_tell_left_out, partial(self._loop.call_later, UNTOLD_EACH_S))
 
     def changed(self, where: str, words: str, *, is_asked: bool, named: str) -> None:
         """Warn once of a peer that is not the one of before.
@@ -69,7 +70,7 @@ class PeerWarnings:
             self._told.put(words, None)
             self.warn(about(where, words))
         else:
-            self._leave_out()
+            self._left_out.add()
 
     def _is_first_of(self, named: str, now: float) -> bool:
         """Whether there was no warning lately about a node that the user named or verified."""
@@ -93,7 +94,7 @@ class PeerWarnings:
             return None
         bucket = self._refusals_asked if is_asked else self._refusals_come
         if not bucket.take(self._loop.time()):
-            self._leave_out()
+            self._left_out.add()
             return False
         self._refused.put((address, cause), None)
         return True
@@ -103,15 +104,12 @@ class PeerWarnings:
         # An event tells the same to who reads those.
         log.warning("%s", printable(line, 1000), extra={"is_event": True, "event": "peer_warning"})
 
-    def _leave_out(self) -> None:
-        if not self._untold:
-            self._loop.call_later(UNTOLD_EACH_S, self.tell_untold)
-        self._untold += 1
-
     def tell_untold(self) -> None:
         """Say how many there was no room for, if there were any."""
-        count, self._untold = self._untold, 0
-        if count:
-            about = "warnings about peers"
-            extra = tagged("lines_left_out", count=count, about=about)
-            log.warning("%d more %s were not logged", count, about, extra=extra)
+        self._left_out.tell()
+
+
+def _tell_left_out(count: int) -> None:
+    whose = "warnings about peers"
+    extra = tagged("lines_left_out", count=count, about=whose)
+    log.warning("%d more %s were not logged", count, whose, extra=extra)
