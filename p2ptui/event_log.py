@@ -26,7 +26,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import short_id
 from p2ptui.logs import TRACE
-from p2ptui.node.files import sender_words
+from p2ptui.node.files import not_told_words, sender_words
 from p2ptui.tagged import tagged
 from p2ptui.text import about, printable
 from p2ptui.wire.address import format_address
@@ -108,8 +108,7 @@ def _log_missing(event: EventsDropped | FilesNotTold) -> None:
         log.warning("%d events were not logged: there were too many", event.count, extra=fields)
         return
     fields = tagged("lines_left_out", count=event.count, about="files that were not kept")
-    words = "%d more files were not kept: there were too many to name them"
-    log.warning(words, event.count, extra=fields)
+    log.warning("%s", not_told_words(event), extra=fields)
 
 
 def _log_data(event: DataReceived) -> None:

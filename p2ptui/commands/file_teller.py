@@ -22,7 +22,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.errors import P2PError
 from p2ptui.node import Node
-from p2ptui.node.files import NOT_TAKEN, sender_words
+from p2ptui.node.files import NOT_TAKEN, not_told_words, sender_words
 from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import counted, printable
@@ -89,8 +89,7 @@ class FileTeller:
             case FileReceived():
                 self._tell_file(event)
             case FilesNotTold():
-                more = counted(event.count, "more file was", "more files were")
-                self._complain(f"{more} not kept: there were too many to name them")
+                self._complain(not_told_words(event))
             case EventsDropped():
                 missing = counted(event.count, "event is", "events are")
                 self._complain(f"{missing} missing, and maybe files among them")

@@ -198,7 +198,7 @@ class FileRoom:
 
     def _gives_back(self) -> bool:
         """Look at some files, in turn; whether any of them is there no more."""
-        changed_at = self._changed_at()
+        changed_at = changed(self._directory)
         if changed_at == self._looked_at:
             return False
         if not self._to_look_at:
@@ -211,11 +211,13 @@ class FileRoom:
             self._forget(name)
         return bool(gone)
 
-    def _changed_at(self) -> int:
-        try:
-            return self._directory.stat().st_mtime_ns
-        except OSError:
-            return -1
+
+def changed(directory: Path) -> int:
+    """When something in a directory changed last, nanoseconds; -1 if that cannot be told."""
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return -1
 
 
 def _add(table: BoundedTable[_Key, int], key: _Key, change: int) -> None:

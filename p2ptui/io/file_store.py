@@ -13,7 +13,7 @@ from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.errors import LocalError
 from p2ptui.io.file_names import harmless_name, numbered_name
 from p2ptui.io.file_room import MAX_NUMBER as MAX_NUMBER
-from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError
+from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError, changed
 from p2ptui.text import cause
 
 MAX_REMEMBERED: Final = 256
@@ -116,7 +116,7 @@ class FileStore:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
             if name in self._used_up:
-                self._used_up.replace(name, self._changed_at())
+                self._used_up.replace(name, changed(self.directory))
         if path is None:
             raise FileNotKeptError(_USED_UP)
         self._room.note(path, name, size, sender)
@@ -160,16 +160,10 @@ class FileStore:
     def _is_used_up(self, name: str) -> bool:
         """Whether no number was free, and nothing in the directory has changed since."""
         changed_at = self._used_up.get(name)
-        if changed_at is None or changed_at == self._changed_at():
+        if changed_at is None or changed_at == changed(self.directory):
             return changed_at is not None
         del self._used_up[name]
         return False
-
-    def _changed_at(self) -> int:
-        try:
-            return self.directory.stat().st_mtime_ns
-        except OSError:
-            return 0
 
 
 def _is_run_from(directory: Path) -> bool:

@@ -28,7 +28,7 @@ from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.tagged import tagged
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.wire.files import (
     FILE,
     SHA256,
@@ -324,6 +324,12 @@ def is_meant(wanted: str, node_id: str, name: str) -> bool:
     """
     begins = len(wanted) >= LEAST_OF_AN_ID and node_id.startswith(wanted.lower())
     return not wanted or name == wanted or begins
+
+
+def not_told_words(event: FilesNotTold) -> str:
+    """How many files were not kept, beyond those that were named."""
+    more = counted(event.count, "more file was", "more files were")
+    return f"{more} not kept: there were too many to name them"
 
 
 def sender_words(event: FileReceived) -> str:

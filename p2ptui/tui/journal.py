@@ -28,6 +28,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import canonical_id, short_id
 from p2ptui.core.sealing import SealFrame
+from p2ptui.node.files import not_told_words
 from p2ptui.text import counted, printable
 from p2ptui.tui.records import (
     IN,
@@ -309,8 +310,7 @@ def _missing_words(event: EventsDropped | FilesNotTold) -> str:
     if isinstance(event, EventsDropped):
         missing = counted(event.count, "event is", "events are")
         return f"{missing} missing: there were too many"
-    more = counted(event.count, "more file was", "more files were")
-    return f"{more} not kept: there were too many to name them"
+    return not_told_words(event)
 
 
 def _tell_path(event: PathChanged) -> tuple[str, Address, str, str]:
