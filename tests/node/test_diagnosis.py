@@ -542,21 +542,27 @@ def test_a_server_that_refuses_shows_that_udp_passes(code: int) -> None:
     assert report.duration_s < 0.5
 
 
+def destinations(street: Street) -> set[Address]:
+    """Where the client sends to, from now on."""
+    sent_to = set[Address]()
+    translate = street.nats.translate
+
+    def watch(data: bytes, source: Address, to: Address, now: float) -> Any:
+        if source[0] == CLIENT[0]:
+            sent_to.add(to)
+        return translate(data, source, to, now)
+
+    street.network.translate = watch
+    return sent_to
+
+
 @pytest.mark.parametrize(
     "false", [("127.0.0.1", 9), ("224.0.0.1", 9), ("255.255.255.255", 9), ("203.0.113.9", 0)]
 )
 def test_an_address_that_cannot_be_true_is_not_sent_to(false: Address) -> None:
     async def story() -> None:
         async with Street(KINDS["full-cone"]) as street:
-            sent_to = set()
-            translate = street.nats.translate
-
-            def watch(data: bytes, source: Address, to: Address, now: float) -> Any:
-                if source[0] == CLIENT[0]:
-                    sent_to.add(to)
-                return translate(data, source, to, now)
-
-            street.network.translate = watch
+            sent_to = destinations(street)
 
             def lie(request: StunMessage, source: Address) -> StunMessage:
                 return success(request, source, xor_mapped=false, other_address=false)
@@ -577,15 +583,7 @@ def test_no_server_points_into_a_private_network() -> None:
 
     async def story() -> None:
         async with Street(KINDS["full-cone"]) as street:
-            sent_to = set()
-            translate = street.nats.translate
-
-            def watch(data: bytes, source: Address, to: Address, now: float) -> Any:
-                if source[0] == CLIENT[0]:
-                    sent_to.add(to)
-                return translate(data, source, to, now)
-
-            street.network.translate = watch
+            sent_to = destinations(street)
 
             def point(request: StunMessage, source: Address) -> StunMessage:
                 return success(request, source, xor_mapped=victim, other_address=victim)
