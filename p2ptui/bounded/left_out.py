@@ -1,6 +1,13 @@
 """What there is no room to tell one by one: its number is told instead."""
 
 from collections.abc import Callable
+from typing import Protocol
+
+
+class _Planned(Protocol):
+    """An action that is planned, as by a loop."""
+
+    def cancel(self) -> None: ...
 
 
 class LeftOut:
@@ -8,26 +15,30 @@ class LeftOut:
 
     Args:
         tell: Is told the number, if there is anything to tell.
-        later: Calls an action after that while.
+        later: Plans an action for after that while.
     """
 
-    __slots__ = ("_count", "_later", "_tell")
+    __slots__ = ("_count", "_later", "_planned", "_tell")
 
     def __init__(
-        self, tell: Callable[[int], None], later: Callable[[Callable[[], None]], object]
+        self, tell: Callable[[int], None], later: Callable[[Callable[[], None]], _Planned]
     ) -> None:
         self._tell = tell
         self._later = later
+        self._planned: _Planned | None = None
         self._count = 0
 
     def add(self) -> None:
         """One more was left out."""
-        if not self._count:
-            self._later(self.tell)
+        if self._planned is None:
+            self._planned = self._later(self.tell)
         self._count += 1
 
     def tell(self) -> None:
         """Tell the number now, and begin to count anew."""
+        if self._planned is None:
+            return  # nothing was left out
+        self._planned.cancel()
+        self._planned = None
         count, self._count = self._count, 0
-        if count:
-            self._tell(count)
+        self._tell(count)

@@ -4,10 +4,10 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from p2ptui.bounded import FairBucket
+from p2ptui.bounded import FairBucket, LeftOut
 from p2ptui.commands.answer import print_json
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.core.addresses import address_words, sources_at
@@ -60,8 +60,7 @@ class FileTeller:
         self._line = line
         self._lost: set[Address] = set()
         self._warnings = FairBucket(WARNINGS_PER_SECOND, time.monotonic())
-        self._unwarned = 0
-        self._later: asyncio.TimerHandle | None = None
+        self._left_out = LeftOut(self._tell_left_out, _later)
         self.files = 0
         self.bytes = 0
 
@@ -77,12 +76,9 @@ class FileTeller:
                 self._tell(event)
                 if self._once and self.files:
                     return True
-                if self._unwarned and self._later is None:
-                    loop = asyncio.get_running_loop()
-                    self._later = loop.call_later(TOLD_LATER_S, self._tell_late)
             return False
         finally:
-            self._tell_late()
+            self._left_out.tell()
 
     def _tell(self, event: Event) -> None:
         match event:
@@ -121,25 +117,16 @@ class FileTeller:
     def _warn(self, event: TrustChanged) -> None:
         sources = sources_at(event.address, is_claim=event.is_claim)
         if not self._warnings.take(*sources, time.monotonic()):
-            self._unwarned += 1
+            self._left_out.add()
             return
-        self._tell_unwarned()
+        self._left_out.tell()
         where = f"{address_words(event.address)} is refused: " if event.is_refused else ""
         self._complain(printable(where + event.advice, 1000))
 
-    def _tell_late(self) -> None:
+    def _tell_left_out(self, count: int) -> None:
         self._line.clear()
-        self._tell_unwarned()
-
-    def _tell_unwarned(self) -> None:
-        """Say how many warnings were left out, if any were."""
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self._unwarned:
-            more = counted(self._unwarned, "more warning was", "more warnings were")
-            self._complain(f"{more} left out")
-            self._unwarned = 0
+        more = counted(count, "more warning was", "more warnings were")
+        self._complain(f"{more} left out")
 
     def _trust_in(self, node_id: str) -> Trust | None:
         """What is known of who has sent a file; None where it has no session any more."""
@@ -160,6 +147,10 @@ class FileTeller:
 
     def _complain(self, text: str) -> None:
         print(f"p2ptui: {text}", file=sys.stderr, flush=True)
+
+
+def _later(action: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(TOLD_LATER_S, action)
 
 
 def _report(event: FileReceived, trust: Trust | None) -> dict[str, Any]:

@@ -211,8 +211,14 @@ def test_whom_a_command_met_is_remembered(world: Lasting) -> None:
     assert world.known().at(SERVER) == known.id
 
 
+class Line:
+    """A line of progress that shows nothing."""
+
+    def clear(self) -> None: ...
+
+
 def test_receive_says_who_was_refused_and_where(capsys: pytest.CaptureFixture[str]) -> None:
-    teller = FileTeller(argparse.Namespace(once=False, json=False), [], None, None)  # type: ignore[arg-type]
+    teller = FileTeller(argparse.Namespace(once=False, json=False), [], Line(), None)  # type: ignore[arg-type]
     words = "it asks as node A, and you have said that node B is at this address"
     event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, words)
     teller._tell(event)
@@ -227,12 +233,17 @@ def test_receive_warns_of_a_few_of_those_who_come_in_another_name(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr("p2ptui.commands.file_teller.time.monotonic", lambda: now[0])
-    teller = FileTeller(argparse.Namespace(once=False, json=False), [], None, None)  # type: ignore[arg-type]
     event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, "not the one of before")
-    for _ in range(300):
-        now[0] += 0.1
-        teller._tell(event)
-    teller._tell(replace(event, address=("10.0.0.4", 8080), advice="another"))
+
+    async def story() -> None:
+        options = argparse.Namespace(once=False, json=False)
+        teller = FileTeller(options, [], Line(), None)  # type: ignore[arg-type]
+        for _ in range(300):
+            now[0] += 0.1
+            teller._tell(event)
+        teller._tell(replace(event, address=("10.0.0.4", 8080), advice="another"))
+
+    asyncio.run(story())
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "p2ptui: another"
     left_out = [int(line.split()[1]) for line in lines if line.endswith(" left out")]
@@ -243,9 +254,6 @@ def test_receive_warns_of_a_few_of_those_who_come_in_another_name(
 def test_receive_says_what_it_left_out_when_a_flood_ends_and_when_it_ends_itself(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    class Line:
-        def clear(self) -> None: ...
-
     event = TrustChanged("A", ("10.0.0.3", 8080), "", Trust.CHANGED, None, "not the one of before")
     counts: list[int] = []
 
@@ -275,9 +283,6 @@ def test_receive_says_what_it_left_out_when_a_flood_ends_and_when_it_ends_itself
 def test_receive_says_whose_files_are_taken_and_by_whose_command_one_came(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    class Line:
-        def clear(self) -> None: ...
-
     class Strangers:
         def peer(self, _: str) -> None:
             raise UnknownPeerError("none")
