@@ -248,9 +248,8 @@ class Acquaintances:
         that has gone by now."""
         if self._seals is None:
             return Trust.OPEN
-        judged = peer.facts.judged if peer is not None and peer.is_authenticated else None
-        is_its = judged is not None and peer is not None and judged.met.id == peer.node_id
-        return judged.judgement.trust if judged is not None and is_its else None
+        judged = peer.facts.judged_now if peer is not None and peer.is_authenticated else None
+        return judged.judgement.trust if judged is not None else None
 
     def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
         """Look at who has a session now; None where that has been done, and it only moves."""
@@ -298,9 +297,8 @@ class Acquaintances:
     def note_named(self, node_id: str) -> None:
         """The user has named a node to connect to it, and there is a session with it."""
         peer = self._endpoint.peers.authenticated(node_id)
-        judged = peer.facts.judged if peer is not None else None
-        is_its = judged is not None and judged.met.id == node_id
-        if is_its and judged is not None and self._seals is not None:
+        judged = peer.facts.judged_now if peer is not None else None
+        if judged is not None and self._seals is not None:
             self.book.note(judged.met.as_named())
 
     def _signer_of(self, peer: Peer) -> PublicKeys | None:
@@ -402,9 +400,8 @@ class Acquaintances:
         """Who has a session, or has had one, under an id, and what is made of that; None if that is
         not known."""
         peer = self._endpoint.peers.authenticated(node_id)
-        judged = peer.facts.judged if peer is not None else None
-        is_its = judged is not None and judged.met.id == node_id
-        return judged if is_its else self._met_here.get(node_id)
+        judged = peer.facts.judged_now if peer is not None else None
+        return judged or self._met_here.get(node_id)
 
     def against(self, ref: str, node_id: str, name: str) -> str:
         """What speaks against giving something to a node, or taking it for its, in a line for the

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from p2ptui.core.acquaintance import Judged
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
@@ -78,17 +77,9 @@ class PeerView:
     """For an ephemeral node that has proved whose it is: the id of that user's lasting identity."""
 
 
-def judged_now(peer: Peer) -> Judged | None:
-    """What is known about who a peer is; None until its handshake has told."""
-    judged = peer.facts.judged
-    if judged is not None and judged.met.id != peer.node_id:
-        return None  # this was about another node at its address
-    return judged
-
-
 def trust_in(peer: Peer) -> Trust | None:
     """The trust in a peer as a word, without a snapshot."""
-    judged = judged_now(peer)
+    judged = peer.facts.judged_now
     return judged.judgement.trust if judged is not None else None
 
 
@@ -100,7 +91,7 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
     info = peer.info
     datagram_bytes, datagram_limit = peer.channel.size_on_wire
     relayed = path_at(peer.sends_to) is Path.RELAY
-    judged = judged_now(peer)
+    judged = peer.facts.judged_now
     met = judged.met if judged is not None else None
     server = peers.at(visible_address(peer.sends_to)) if relayed and peers is not None else None
     return PeerView(

@@ -80,6 +80,13 @@ class Facts:
         self.used = NOTHING
         self.vouches_lists = False
 
+    @property
+    def judged_now(self) -> Judged | None:
+        """What is known about its identity; None if that was about another node at its address."""
+        judged, info = self.judged, self.info
+        is_its = judged is not None and info is not None and judged.met.id == info.id
+        return judged if is_its else None
+
     def note_judged(self, judged: Judged) -> None:
         """Its identity was judged."""
         self.judged = judged
