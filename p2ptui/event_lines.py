@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeAlias, TypeGuard
+from typing import Final, TypeGuard
 
 from p2ptui.bounded import BoundedTable, FairBucket, LeftOut
 from p2ptui.core.addresses import sources_at
@@ -96,8 +96,6 @@ async def _renew(readers: deque[_Reader], reloading: Reloading) -> None:
 
 _ENDS: Final = frozenset({PeerStatus.DISCONNECTED, PeerStatus.FAILED})
 
-_AboutPeer: TypeAlias = PeerStatusChanged | PeerIntroduced | PathChanged | PathMtuChanged
-
 
 class Lines:
     """The lines about what happens. What has none is known when it is told, and waits nowhere.
@@ -139,24 +137,24 @@ class Lines:
                 return self._errors.take(event.address, is_claim=event.is_claim)
             case TrustChanged():
                 return self._trust.take(event.address, is_claim=event.is_claim)
-            case PeerStatusChanged() | PeerIntroduced() | PathChanged() | PathMtuChanged():
-                return self._wants_peer(event)
+            case PeerStatusChanged():
+                return self._wants_status(event)
+            case PeerIntroduced() | PathChanged() | PathMtuChanged():
+                return self._peers.take(event.address, is_claim=False)
             case _:
                 return True  # of files that are not kept, their keeper tells few
 
-    def _wants_peer(self, event: _AboutPeer) -> bool:
+    def _wants_status(self, event: PeerStatusChanged) -> bool:
         node_id = event.node_id or ""
-        if isinstance(event, PeerStatusChanged) and event.status in _ENDS:
+        if event.status in _ENDS:
             # Whose coming is in the log, its going is: strangers cannot hide it.
             has_begun = node_id in self._begun
             self._begun.pop(node_id)
             return has_begun or self._peers.take(event.address, is_claim=event.is_claim)
-        begins = isinstance(event, PeerStatusChanged) and event.status is PeerStatus.AUTHENTICATED
-        is_trusted = isinstance(event, PeerStatusChanged) and event.trust == Trust.VERIFIED.value
-        is_claim = isinstance(event, PeerStatusChanged) and event.is_claim
+        is_trusted = event.trust == Trust.VERIFIED.value
         lines = self._trusted if is_trusted else self._peers
-        has_room = lines.take(event.address, is_claim=is_claim)
-        if has_room and begins:
+        has_room = lines.take(event.address, is_claim=event.is_claim)
+        if has_room and event.status is PeerStatus.AUTHENTICATED:
             self._begun.put(node_id, None, proved=is_trusted)
         return has_room
 
