@@ -29,6 +29,20 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     return min(near, key=lambda found: found[0])[1] if near else None
 
 
+def suggestion(word: str, choices: Iterable[str], *, is_quoted: bool = True) -> str:
+    """Which choice was probably meant, as the end of a complaint; empty if none is near.
+
+    Args:
+        word: The word as written.
+        choices: The valid words.
+        is_quoted: Whether the choice is shown in quotes.
+    """
+    near = nearest(word, choices)
+    if not near:
+        return ""
+    return f"; did you mean {near!r}?" if is_quoted else f"; did you mean {near}?"
+
+
 def _may_be_near(word: str, name: str) -> bool:
     longer = max(len(word), len(name))
     return longer <= MAX_COMPARED and abs(len(word) - len(name)) * _SHARE <= longer

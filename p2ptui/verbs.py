@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from p2ptui.errors import LocalError
 from p2ptui.manual.topics import TOPICS
-from p2ptui.nearest import nearest
+from p2ptui.nearest import nearest, suggestion
 from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
@@ -239,8 +239,7 @@ def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Comm
         raise UsageError(f"{first!r}: the port is missing; write {portless}")
     if after:
         # Never guessed: what was meant for one who has just left must not reach another.
-        near = nearest(first, peer_names)
-        hint = f"; did you mean {near}?" if near else ";"
+        hint = suggestion(first, peer_names, is_quoted=False) or ";"
         raise UnknownWordError(
             f"{first!r} is not a peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one",
             first,
@@ -434,6 +433,5 @@ def _read_verb(word: str) -> str:
     """A command or a topic: both are explained by the help."""
     if word.lower() in VERBS or word.lower() in TOPICS:
         return word.lower()
-    near = nearest(word.lower(), (*VERBS, *TOPICS))
-    hint = f"; did you mean {near}?" if near else ""
+    hint = suggestion(word.lower(), (*VERBS, *TOPICS), is_quoted=False)
     raise UsageError(f"there is no command {word!r}{hint}")

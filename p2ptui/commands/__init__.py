@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
 from p2ptui.errors import ConfigError
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.secure.secret import looks_like_key
 from p2ptui.text import printable, typed
 
@@ -234,8 +234,7 @@ def _about_unknown(
 def mistyped_option(parser: CommandParser, word: str) -> str:
     """Which option was probably meant, as the end of a complaint; empty where none is near."""
     options = [name for action in parser._actions for name in action.option_strings]
-    near = nearest(word.partition("=")[0], options)
-    return f"; did you mean {near}?" if near else ""
+    return suggestion(word.partition("=")[0], options, is_quoted=False)
 
 
 def _runs_a_node(module: Any) -> bool:

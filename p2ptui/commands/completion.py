@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Final
 
 from p2ptui.commands import CommandParser, Work
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 
 RUNS_A_NODE: Final = False
 READS_FILES: Final = False
@@ -42,9 +42,9 @@ def prepare(
     """Check the arguments; the result prints the script."""
     shell: str = options.shell
     if shell not in SHELLS:
-        near = nearest(shell, SHELLS)
-        hint = f"did you mean {near}?" if near else f"choose one of {', '.join(SHELLS)}"
-        parser.error(f"no completion for {shell!r}; {hint}")
+        near = suggestion(shell, SHELLS, is_quoted=False)
+        hint = near or f"; choose one of {', '.join(SHELLS)}"
+        parser.error(f"no completion for {shell!r}{hint}")
     return lambda: _run(options, shell)
 
 

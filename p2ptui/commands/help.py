@@ -8,7 +8,7 @@ from p2ptui.commands import CommandParser, Work, command_parser
 from p2ptui.commands.node_options import ALL_COMMANDS, node_parser
 from p2ptui.manual.roff import manual_page
 from p2ptui.manual.topics import TOPICS
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.version import VERSION
 
 RUNS_A_NODE: Final = False
@@ -42,15 +42,13 @@ def prepare(
         parser.error("--man is the whole page: it takes no topic")
     known = topics()
     if topic is not None and topic not in known:
-        near = nearest(topic.lower(), known)
-        parser.error(f"unknown topic {topic!r}" + (f"; did you mean {near!r}?" if near else ""))
+        parser.error(f"unknown topic {topic!r}{suggestion(topic.lower(), known)}")
     return lambda: _run(options, topic)
 
 
 def about_unknown(options: argparse.Namespace, word: str) -> str:
     """`help exit codes` means the topic `exit-codes`."""
-    near = nearest(f"{options.topic}-{word}".lower(), TOPICS)
-    return f"; did you mean {near!r}?" if near else ""
+    return suggestion(f"{options.topic}-{word}".lower(), TOPICS)
 
 
 async def _run(options: argparse.Namespace, topic: str | None) -> int:

@@ -12,7 +12,7 @@ from p2ptui.commands import (
     mistyped_option,
     refuse_key_on_line,
 )
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.verbs import LEVELS, VERBS
 from p2ptui.version import described
 
@@ -203,8 +203,7 @@ def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argpar
 def _about_unknown(command: str) -> str:
     if command in VERBS:
         return f"{command!r} is a command of the screen: run p2ptui and type it there"
-    near = nearest(command, ALL_COMMANDS)
-    return f"unknown command {command!r}" + (f"; did you mean {near!r}?" if near else "")
+    return f"unknown command {command!r}{suggestion(command, ALL_COMMANDS)}"
 
 
 def _refuse_unknown(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from p2ptui.bounded import LOOKED_AT
 from p2ptui.errors import NotMetError, UnknownPeerError
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.secure.identity import PublicKeys, is_made_of_keys
 from p2ptui.secure.met import (
     MAX_KNOWN_NAME,
@@ -518,8 +518,7 @@ class KnownNodes:
         fitting = self.named(ref) or self.beginning(ref)
         shown = printable(ref, 80)
         if not fitting:
-            near = nearest(ref, [node.name for node in self])
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = suggestion(ref, [node.name for node in self])
             raise NotMetError(f"no known node is called {shown!r}{hint}")
         if len(fitting) > 1:
             newest = sorted(fitting, key=lambda node: node.last_seen, reverse=True)

@@ -6,7 +6,7 @@ from time import thread_time
 from typing import Final, TypeAlias
 
 from p2ptui.errors import LocalError
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.tui.pattern import PatternError, compile_pattern, found_in
 from p2ptui.tui.records import IN, NOTE, OUT, Record
 from p2ptui.verbs import LEVELS
@@ -162,7 +162,6 @@ def _condition(word: str) -> Test:
 
 def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
-        near = nearest(value, choices)
-        hint = f"; did you mean {near}?" if near else f"; one of {', '.join(choices)}"
+        hint = suggestion(value, choices, is_quoted=False) or f"; one of {', '.join(choices)}"
         raise FilterError(f"{value!r} is not a {what}{hint}")
     return value

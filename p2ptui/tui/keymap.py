@@ -10,7 +10,7 @@ from textual.theme import BUILTIN_THEMES
 
 from p2ptui.config import UiOptions
 from p2ptui.errors import ConfigError
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.tui.command_bar import CommandInput
 from p2ptui.tui.detail import TextScreen
 from p2ptui.tui.message_log import MessageLog
@@ -66,8 +66,7 @@ def check_keys(keys: Mapping[str, str]) -> dict[str, str]:
     known = [binding.id for binding in all_bindings() if binding.id is not None]
     unknown = sorted(set(keys) - set(known))
     if unknown:
-        near = nearest(unknown[0], known)
-        hint = f"; did you mean {near!r}?" if near else "; help lists the ids"
+        hint = suggestion(unknown[0], known) or "; help lists the ids"
         names = ", ".join(map(repr, unknown))
         raise ConfigError(f"ui.keys: nothing has the id {names}{hint}")
     for name, text in keys.items():
@@ -97,6 +96,5 @@ def check_ui_options(options: UiOptions) -> None:
     """
     check_keys(options.keys)
     if options.theme and options.theme not in BUILTIN_THEMES:
-        near = nearest(options.theme, BUILTIN_THEMES)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = suggestion(options.theme, BUILTIN_THEMES)
         raise ConfigError(f"ui.theme = {options.theme!r}: there is no such theme{hint}")

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from p2ptui.errors import LocalError
-from p2ptui.nearest import nearest
+from p2ptui.nearest import suggestion
 from p2ptui.node import PeerView, own_address, way_words
 from p2ptui.text import counted, printable
 from p2ptui.tui.detail import LiveScreen, PageScreen
@@ -258,8 +258,8 @@ class ScreenVerbs:
     def _choose_theme(self, name: str) -> str:
         themes = self._app.available_themes
         if name not in themes:
-            near = nearest(name, themes)
-            hint = f"did you mean {near}?" if near else f"one of {', '.join(sorted(themes))}"
-            raise LocalError(f"there is no theme {printable(name, 40)!r}; {hint}")
+            near = suggestion(name, themes, is_quoted=False)
+            hint = near or f"; one of {', '.join(sorted(themes))}"
+            raise LocalError(f"there is no theme {printable(name, 40)!r}{hint}")
         self._app.theme = name
         return f"the theme is {name}"
