@@ -40,28 +40,25 @@ class Roll:
             if (one := authenticated(node_id)) is not None and one.is_claim
         ]
         elsewhere = self._state.claims_elsewhere()
-        far = [node for node in elsewhere if not isinstance(self._here(node.node_id), Peer)]
-        taken = Taken(self._state, chain(self._claims(claims), far))
+        far: list[Listed] = [
+            node for node in elsewhere if not isinstance(self._here(node.node_id), Peer)
+        ]
+        taken = Taken(self._state, [*filter(is_claim, self._still_here(claims)), *far])
         taken.note_servers(now)
         for node in self._known(here, now):
             taken.note(node)
             yield node, True
-        for node_id in claims:
-            peer = self._here(node_id)
-            if isinstance(peer, Peer):  # who is elsewhere has been told of
-                is_named = taken.naming(peer) if peer.is_claim else True  # it may be proved by now
-                if is_named is not None:
-                    yield peer, is_named
-        for node in far:
+        for node in chain(self._still_here(claims), far):  # some may be proved by now
             is_named = taken.naming(node)
             if is_named is not None:
                 yield node, is_named
 
-    def _claims(self, node_ids: list[str]) -> Iterator[Peer]:
-        """Of some nodes those that still are mere claims, and nowhere else."""
+    def _still_here(self, node_ids: list[str]) -> Iterator[Listed]:
+        """Of some nodes those that are here, one after the other; who is elsewhere is told of
+        there."""
         for node_id in node_ids:
             found = self._here(node_id)
-            if isinstance(found, Peer) and found.is_claim:
+            if isinstance(found, Peer):
                 yield found
 
     def _known(self, here: list[str], began: float) -> Iterator[Listed]:

@@ -44,12 +44,14 @@ class Taken:
     def _note(self, node_id: str, name: str) -> None:
         self._taken |= self._wanted & _words(node_id, name)
 
-    def naming(self, claim: Listed) -> bool | None:
-        """Whether a claim is told of by its name; None: it is not told of."""
-        node_id = claim.node_id
-        if not self._taken.isdisjoint(_words(node_id, "")):
+    def naming(self, node: Listed) -> bool | None:
+        """Whether a node is told of by its name, as is whoever is no claim; None: it is not told
+        of."""
+        if not is_claim(node):
+            return True
+        if not self._taken.isdisjoint(_words(node.node_id, "")):
             return None
-        return self._taken.isdisjoint(_words(node_id, claim.name))
+        return self._taken.isdisjoint(_words(node.node_id, node.name))
 
 
 def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
@@ -75,7 +77,7 @@ def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple
             taken.note(known)
     told = list[tuple[Listed, bool]]()
     for node in found:
-        is_named = taken.naming(node) if is_claim(node) else True
+        is_named = taken.naming(node)
         if is_named is not None:
             told.append((node, is_named))
     return told
