@@ -82,16 +82,6 @@ def why_not_sendable(address: Address, server: Address) -> str:
     return "is an address for special use, which belongs to no single machine"
 
 
-def is_plausible_other(address: Address, server: Address) -> bool:
-    """Whether a server can have an OTHER-ADDRESS, which is always sent to.
-
-    Args:
-        address: What the server says of itself.
-        server: Where it was asked.
-    """
-    return is_sendable(address, server)
-
-
 _LOOPBACK, _PRIVATE, _SHARED, _GLOBAL = range(4)
 
 

@@ -14,7 +14,7 @@ from p2ptui.io.resolve import NotResolvedError
 from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction
 from p2ptui.nat.behavior import near_among
 from p2ptui.nat.feasibility import CHECK_NAMES, OTHER_VERSION
-from p2ptui.nat.plausible import is_plausible_other
+from p2ptui.nat.plausible import is_sendable
 from p2ptui.nat.report import ServerReport
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.wire.address import Address, format_address, parse_target
@@ -111,7 +111,7 @@ class KnownServer:
         other = answer.message.other_address
         if other is None or other[0] == self.address[0]:
             return None
-        return other if is_plausible_other(other, self.address) else None
+        return other if is_sendable(other, self.address) else None
 
     @property
     def other_addresses(self) -> list[Address]:

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from p2ptui.nat.plausible import (
     is_plausible_mapped,
-    is_plausible_other,
     is_sendable,
     why_not_sendable,
 )
@@ -29,7 +28,7 @@ PRIVATE = ("192.168.1.1", 3478)
 )
 def test_what_nobody_can_have_is_not_believed(address):
     assert not is_plausible_mapped(address, SERVER)
-    assert not is_plausible_other(address, SERVER)
+    assert not is_sendable(address, SERVER)
 
 
 @pytest.mark.parametrize("address", [("::", 5000), ("ff02::1", 5000), ("9.9.9.9", 5000)])
@@ -39,8 +38,8 @@ def test_nor_in_ipv6(address):
 
 def test_a_server_may_see_a_private_address_and_have_none():
     assert is_plausible_mapped(PRIVATE, SERVER)
-    assert not is_plausible_other(PRIVATE, SERVER)
-    assert is_plausible_other(PRIVATE, ("10.0.0.1", 3478))
+    assert not is_sendable(PRIVATE, SERVER)
+    assert is_sendable(PRIVATE, ("10.0.0.1", 3478))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_why_an_address_is_not_sent_to(address, says):
 
 def test_on_loopback_all_is_loopback():
     assert is_plausible_mapped(("127.0.0.1", 5000), ("127.0.0.1", 3478))
-    assert is_plausible_other(("127.0.0.2", 5000), ("127.0.0.1", 3478))
+    assert is_sendable(("127.0.0.2", 5000), ("127.0.0.1", 3478))
 
 
 def test_the_scope_of_a_link_local_address_does_not_matter():
@@ -103,7 +102,7 @@ def test_the_scope_of_a_link_local_address_does_not_matter():
 @given(st.ip_addresses(), st.integers(0, 65_535), st.ip_addresses())
 def test_another_address_is_one_that_could_be_seen(ip, port, server):
     address, at = (str(ip), port), (str(server), 3478)
-    if is_plausible_other(address, at):
+    if is_sendable(address, at):
         assert is_plausible_mapped(address, at)
     if is_plausible_mapped(address, at):
         assert port > 0
