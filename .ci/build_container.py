@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from steps import ROOT, run
+
 IMAGE: Final = "p2ptui"
 BASE: Final = "localhost/p2ptui-base"
 SUITE: Final = "trixie"
@@ -39,16 +40,6 @@ def engine() -> str:
         if shutil.which(name):
             return name
     raise SystemExit("there is neither podman nor docker here: install one of them")
-
-
-def run(*command: str) -> str:
-    """Run a step; its output is shown only if it fails."""
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\nended with {done.returncode}")
-    return done.stdout
 
 
 def make_base() -> str:

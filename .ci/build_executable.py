@@ -20,7 +20,8 @@ import venv
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from steps import ROOT, run
+
 PYINSTALLER: Final = "pyinstaller==6.22.3"
 
 NOT_FOR_USERS: Final = {"fuzz", "test"}
@@ -55,23 +56,6 @@ def extras() -> str:
     """The extras that users need, in pip's form."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return ",".join(sorted(project["optional-dependencies"].keys() - NOT_FOR_USERS))
-
-
-def run(*command: str, cwd: Path) -> None:
-    """Run a step; its output is shown only if it fails."""
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\nended with {done.returncode}")
 
 
 def build(work: Path) -> Path:
