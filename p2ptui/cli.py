@@ -145,5 +145,5 @@ def _run_node(arguments: Sequence[str]) -> int:
     from p2ptui.headless import run_headless
     from p2ptui.reloading import read_again_with
 
-    read_again_with(read)
-    return run_headless(config, **beside)
+    with read_again_with(read):
+        return run_headless(config, **beside)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from msgspec.structs import asdict
@@ -17,13 +19,17 @@ from p2ptui.tagged import tagged
 log = logging.getLogger("p2ptui.headless")
 
 
-_readers: list[Callable[[], Config]] = []
-"""The function that rereads this process's configuration; the command line sets it at the start."""
+_read: ContextVar[Callable[[], Config] | None] = ContextVar("_read", default=None)
 
 
-def read_again_with(read: Callable[[], Config]) -> None:
-    """From now on, use this function to reread the configuration of this process."""
-    _readers[:] = [read]
+@contextmanager
+def read_again_with(read: Callable[[], Config]) -> Iterator[None]:
+    """A node that is run within this rereads its configuration with this function."""
+    before = _read.set(read)
+    try:
+        yield
+    finally:
+        _read.reset(before)
 
 
 @dataclass
@@ -32,8 +38,8 @@ class Reloading:
 
     Args:
         config: The configuration at the start.
-        read: Rereads it; by default the function given to `read_again_with`, and without one it
-            stays the same.
+        read: Rereads it; by default the function of the `read_again_with` around it, and without
+            one it stays the same.
     """
 
     config: Config
@@ -41,8 +47,8 @@ class Reloading:
 
     def __post_init__(self) -> None:
         self._changed = asyncio.Event()
-        if self.read is None and _readers:
-            self.read = _readers[0]
+        if self.read is None:
+            self.read = _read.get()
 
     async def pause(self, seconds: float | None) -> bool:
         """Wait this long (None: without limit), or until something has changed; return whether it

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -134,6 +134,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return distribution.LongestFirst(config, log)
 
 
+_LOST: list[str] = []
+"""Of test processes that ended before their tests had: how they did, a line each."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Of a process that ends before its tests have: how it did, which xdist does not say."""
@@ -143,7 +147,13 @@ def pytest_testnodedown(node: Any, error: object) -> None:
             ended = f"ended with {process.wait(ENDED_S)}"  # a signal is negative
         except subprocess.TimeoutExpired:
             ended = "still runs"
-        print(f"\n{node.gateway.id} is lost ({error}): process {process.pid} {ended}", flush=True)
+        _LOST.append(f"{node.gateway.id} is lost ({error}): process {process.pid} {ended}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """At the end, where it is read also by who sees the end only."""
+    for line in _LOST:
+        terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -203,6 +213,24 @@ def nothing_is_unpaid(
         )
         or not unpaid
     )
+
+
+SIGNALS: Final = [
+    getattr(signal, name)
+    for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1")
+    if hasattr(signal, name)
+]
+"""What programs that are tested handle."""
+
+
+@pytest.fixture(autouse=True)
+def signals_are_as_before() -> Iterator[None]:
+    """By a handler that a test leaves, the next one would miss a signal, or die of it."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -250,6 +250,53 @@ def test_every_public_thing_has_a_docstring(path: Path) -> None:
     assert not bare
 
 
+SHARED = {
+    "p2ptui/logs.py": {"_handlers"},  # of the loggers, which a process has once
+    "p2ptui/wire/codec.py": {"_decoders"},  # of types, each made when it is first needed
+}
+"""What the nodes of a process share that changes while they run."""
+
+MAKE_CHANGEABLE = {"list", "dict", "set", "deque", "defaultdict", "Counter", "BoundedTable"}
+
+
+def changeable(source: str) -> set[str]:
+    """The names of a module that hold what code can change, and that are not constants."""
+    found = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        holds = isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp)
+        makes = isinstance(value, ast.Call) and ast.unparse(value.func) in MAKE_CHANGEABLE
+        if (holds or makes) and not name.strip("_").isupper() and name != "__all__":
+            found.add(name)
+    return found | {
+        name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Global)
+        for name in node.names
+    }
+
+
+def test_nodes_of_one_process_share_nothing_that_changes() -> None:
+    """What one leaves behind, the next one would find: it has been what a signal runs."""
+    shared = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in MODULES
+        if (names := changeable(path.read_text("utf-8")))
+    }
+    assert shared == SHARED
+
+
+def test_what_is_shared_is_found() -> None:
+    source = "_a: list[int] = []\nb = deque()\nC = {1: 2}\n_d = (1, 2)\ndef f():\n    global e"
+    assert changeable(source) == {"_a", "b", "e"}
+
+
 def test_no_background_task_is_without_an_owner() -> None:
     owners = {
         "p2ptui/commands/ping.py",

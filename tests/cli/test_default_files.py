@@ -4,15 +4,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from p2ptui import headless, places, reloading
+from p2ptui import headless, places
 from p2ptui.cli import main
 from p2ptui.commands import read_command
 from p2ptui.config import Config
 from p2ptui.config.load import files_to_read, load_config
 from p2ptui.errors import ConfigError
+from p2ptui.reloading import Reloading
 
 
 @pytest.fixture
@@ -37,11 +39,15 @@ def of_user(monkeypatch, tmp_path) -> Path:
 def started(monkeypatch):
     """Run `p2ptui`; the configuration with which a node would have run."""
 
-    def start(*arguments: str) -> Config:
+    def start(*arguments: str, run=lambda _: None) -> Config:
         configs: list[Config] = []
-        monkeypatch.setattr(
-            headless, "run_headless", lambda config, **_: configs.append(config) or 0
-        )
+
+        def run_headless(config: Config, **_: Any) -> int:
+            configs.append(config)
+            run(config)
+            return 0
+
+        monkeypatch.setattr(headless, "run_headless", run_headless)
         assert main(["--no-ui", *arguments]) == 0
         return configs[0]
 
@@ -193,13 +199,15 @@ def test_each_time_they_are_read_anew(of_user):
 
 
 @pytest.fixture
-def read_again(started, monkeypatch):
+def read_again(started):
     """Start a node; what it does then to read its configuration at a SIGHUP."""
-    monkeypatch.setattr(reloading, "_readers", [])
 
     def start(*arguments: str) -> Callable[[], Config]:
-        started(*arguments)
-        return reloading._readers[0]
+        nodes: list[Reloading] = []
+        started(*arguments, run=lambda config: nodes.append(Reloading(config)))
+        assert nodes[0].read is not None
+        assert Reloading(Config()).read is None, "it is of that node, and of no other"
+        return nodes[0].read
 
     return start
 
