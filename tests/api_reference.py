@@ -58,8 +58,8 @@ CHAPTERS: Final = (
         (
             *("core.events.SendResult", "core.events.SendStatus", "core.events.PingResult"),
             *("core.events.Path", "core.connection.Connection", "core.connection.Method"),
-            *("core.peer_status.PeerStatus", "secure.known_nodes.Trust"),
-            *("secure.known_nodes.KnownNode", "secure.known_nodes.Judgement"),
+            *("core.peer_status.PeerStatus", "secure.known_node.Trust"),
+            *("secure.known_node.KnownNode", "secure.known_node.Judgement"),
             *("node.others.OtherNode", "node.own_identity.NodeIdentity"),
             *("core.listed.NodeList", "core.listed.ServerList", "wire.message.NodeInfo"),
             *("wire.message.ListedServer", "wire.message.RouteEntry", "nat.report.NatReport"),

@@ -9,11 +9,14 @@ before and to come; `replay` takes each datagram once; `frames` is what they loo
 `retry` asks for a token under load, before any key is used. `errors`: what can be refused, and why.
 `one_way` is a message to a node whose keys are known, before there is a session.
 
-`identity`: a node's keys and id, made from one seed, and statements that it signs. `known_nodes`:
-whom this user's nodes have met before, and what to make of who comes back; `met`: who is met;
-`strangers`: which of those that came by themselves are remembered. `secret`: a value that is never
-shown, and how one is written for people. `presence`: what a node signs to say which server holds
-it.
+`identity`: a node's keys and id, made from one seed, and statements that it signs. `secret`: a
+value that is never shown, and how one is written for people. `presence`: what a node signs to say
+which server holds it.
+
+`known_nodes`: whom this user's nodes have met before, and who of them is remembered; `judging`:
+what to make of who comes back. `met` is who is there now, `known_node` what is known of one of
+before; `node_index` finds these by id and name, `known_addresses` by where they answered;
+`strangers` came by themselves. `known_nodes_json`: all of it in writing.
 """
 
 from p2ptui.secure.errors import Reason, SecureError

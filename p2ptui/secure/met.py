@@ -1,12 +1,9 @@
-"""Who is on the other side of a session, or answers at an address; and keys in writing."""
+"""Who is on the other side of a session, or answers at an address."""
 
-import base64
-import binascii
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from p2ptui.errors import LocalError
-from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.secure.identity import PublicKeys
 from p2ptui.text import printable
 
 MAX_KNOWN_NAME: Final = 64
@@ -71,65 +68,3 @@ class Met:
     def lasting_id(self) -> str:
         """The id to know it by: that of its user's identity, where it is an ephemeral node."""
         return self.signer.id if self.ephemeral and self.signer is not None else self.id
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAddress:
-    """Who answers at an address that the user joined.
-
-    Args:
-        id: The node that did first, or that the user trusts.
-        claimed_by: Another one that has answered there since; empty if there was none.
-        passing_keys: Those of the node, where they lasted no longer than it ran: any other with
-            keys may come in its place.
-    """
-
-    id: str
-    claimed_by: str = ""
-    passing_keys: PublicKeys | None = None
-
-
-class DamagedError(LocalError):
-    """Known nodes that cannot be read; the text says what is wrong, without the file's name."""
-
-
-def written_address(known: KnownAddress) -> dict[str, Any]:
-    """Who answers at an address, as JSON takes it."""
-    written = {"id": known.id, "claimed_by": known.claimed_by}
-    if known.passing_keys is not None:
-        written |= written_keys(known.passing_keys)
-    return written
-
-
-def read_address(entry: Any) -> KnownAddress:
-    """Read what `written_address` wrote; any error of what is no such thing."""
-    keys = None
-    if "x25519" in entry:
-        keys = read_keys(entry)
-        if keys.id != entry["id"]:
-            raise ValueError
-    return KnownAddress(str(entry["id"]), str(entry["claimed_by"]), keys)
-
-
-def written_keys(keys: PublicKeys) -> dict[str, str]:
-    """Keys as JSON takes them."""
-    return {"x25519": _key_text(keys.x_public), "ed25519": _key_text(keys.ed_public)}
-
-
-def read_keys(entry: Any) -> PublicKeys:
-    """Read what `written_keys` wrote; any error of what is no such thing."""
-    return PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
-
-
-def _key_text(key: bytes) -> str:
-    return base64.b64encode(key).decode("ascii")
-
-
-def _key_bytes(text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError from None
-    if len(key) != KEY_BYTES:
-        raise ValueError
-    return key

@@ -297,9 +297,9 @@ def test_whatever_comes_it_stays_consistent_and_within_its_limit(done, here):
             strangers = known._strangers
             assert len(known) <= 12
             assert set(strangers) == {one.id for one in known if not one.named}
-            assert known._named == len(known) - len(strangers)
+            assert known._nodes.named_by_user == len(known) - len(strangers)
             settled = {*strangers._regulars, *strangers._others}
             assert settled == set(strangers) - set(strangers._stays.unproved())
-            assert set(known._disputed) == {one.id for one in known if one.disputed}
+            assert set(known._nodes.disputed) == {one.id for one in known if one.disputed}
             for again in (known.copy(), KnownNodes.from_dict(known.to_dict())):
                 assert {one.id for one in again} == {one.id for one in known}
