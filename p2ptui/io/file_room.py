@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from p2ptui.bounded import BoundedTable, Share, Shares, owners_at
+from p2ptui.io.directory_change import DirectoryChange, Moment
 from p2ptui.io.file_names import bare_name
 
 MAX_NUMBER: Final = 999
@@ -70,10 +71,18 @@ class FileRoom:
         max_bytes: Bytes of all together, at most.
         shares: What one address may have of both, and one prefix of the part that all strangers
             have. One node has what an address has, and no address has more than its prefix.
+        change: When something in the directory changed.
     """
 
-    def __init__(self, directory: Path, max_files: int, max_bytes: int, shares: Shares) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        max_files: int,
+        max_bytes: int,
+        shares: Shares,
+        change: DirectoryChange,
+    ) -> None:
+        self._directory, self._change = directory, change
         self._max_files, self._max_bytes = max_files, max_bytes
         self._strangers = Share(STRANGERS_SHARE)
         self._prefix = Share(lambda: STRANGERS_SHARE * shares.prefix())
@@ -84,9 +93,9 @@ class FileRoom:
         # Each file counts for five owners at most, once for all files and once for its name.
         self._files_of: BoundedTable[_Key, int] = BoundedTable(10 * max_files, refuses=True)
         self._bytes_of: BoundedTable[_Key, int] = BoundedTable(5 * max_files, refuses=True)
-        self._looked_at = self._began_at = -1
-        """When the directory had last changed, the last time that all files were looked at, and
-        when it was begun to look at those that are left to look at."""
+        self._looked_at: Moment | None = None
+        """When all files were looked at last, and when it was begun with those that are left."""
+        self._began_at = change.now()
         self._to_look_at = list(self._kept)
 
     def bytes_for(self, sender: FileSender | None, name: str) -> int:
@@ -198,11 +207,10 @@ class FileRoom:
 
     def _gives_back(self) -> bool:
         """Look at some files, in turn; whether any of them is there no more."""
-        changed_at = changed(self._directory)
-        if changed_at == self._looked_at:
+        if self._looked_at is not None and not self._change.is_since(self._looked_at):
             return False
         if not self._to_look_at:
-            self._to_look_at, self._began_at = list(self._kept), changed_at
+            self._began_at, self._to_look_at = self._change.now(), list(self._kept)
         at_once, self._to_look_at = self._to_look_at[:LOOKED_AT], self._to_look_at[LOOKED_AT:]
         if not self._to_look_at:
             self._looked_at = self._began_at
@@ -210,14 +218,6 @@ class FileRoom:
         for name in gone:
             self._forget(name)
         return bool(gone)
-
-
-def changed(directory: Path) -> int:
-    """When something in a directory changed last, nanoseconds; -1 if that cannot be told."""
-    try:
-        return directory.stat().st_mtime_ns
-    except OSError:
-        return -1
 
 
 def _add(table: BoundedTable[_Key, int], key: _Key, change: int) -> None:

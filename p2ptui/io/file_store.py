@@ -5,15 +5,17 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.errors import LocalError
+from p2ptui.io.directory_change import DirectoryChange, Moment
 from p2ptui.io.file_names import harmless_name, numbered_name
 from p2ptui.io.file_room import MAX_NUMBER as MAX_NUMBER
-from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError, changed
+from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError
 from p2ptui.text import cause
 
 MAX_REMEMBERED: Final = 256
@@ -53,6 +55,7 @@ class FileStore:
         max_files: Files, at most.
         max_bytes: Bytes of all files together, at most.
         shares: What each address and prefix may have of both.
+        clock: Seconds that only grow.
 
     Raises:
         LocalError: The directory is none, nothing can be written into it, or what is written there
@@ -60,14 +63,20 @@ class FileStore:
     """
 
     def __init__(
-        self, directory: Path, max_files: int, max_bytes: int, shares: Shares | None = None
+        self,
+        directory: Path,
+        max_files: int,
+        max_bytes: int,
+        shares: Shares | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.directory = directory
-        self._room = FileRoom(directory, max_files, max_bytes, shares or Shares())
+        self._change = DirectoryChange(directory, clock)
+        self._room = FileRoom(directory, max_files, max_bytes, shares or Shares(), self._change)
         self._numbers: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
         """The last number that was given to a name."""
-        self._used_up: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
-        """Names of which no number was free, and when the directory had last changed by then."""
+        self._used_up: BoundedTable[str, Moment] = BoundedTable(MAX_REMEMBERED)
+        """Names of which no number was free, and when that was."""
         if _is_run_from(directory):
             raise LocalError(
                 f"cannot receive files into {directory}: Python runs modules from there, and so"
@@ -116,7 +125,7 @@ class FileStore:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
             if name in self._used_up:
-                self._used_up.replace(name, changed(self.directory))
+                self._used_up.replace(name, self._change.now())
         if path is None:
             raise FileNotKeptError(_USED_UP)
         self._room.note(path, name, size, sender)
@@ -154,14 +163,14 @@ class FileStore:
                 self._numbers.put(name, number if number > 1 else last)
                 return path
         self._numbers.put(name, last)
-        self._used_up.put(name, 0)
+        self._used_up.put(name, self._change.now())
         return None
 
     def _is_used_up(self, name: str) -> bool:
         """Whether no number was free, and nothing in the directory has changed since."""
-        changed_at = self._used_up.get(name)
-        if changed_at is None or changed_at == changed(self.directory):
-            return changed_at is not None
+        moment = self._used_up.get(name)
+        if moment is None or not self._change.is_since(moment):
+            return moment is not None
         del self._used_up[name]
         return False
 

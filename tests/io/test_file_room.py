@@ -11,6 +11,7 @@ import p2ptui.io
 from p2ptui.bounded import Shares
 from p2ptui.errors import LocalError
 from p2ptui.io import file_room
+from p2ptui.io.directory_change import COARSEST_S
 from p2ptui.io.file_room import FileSender
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 
@@ -30,6 +31,15 @@ def kept(keeper: FileStore, senders: Iterator[FileSender | None] | list[FileSend
         except FileNotKeptError:
             return number
     return len(list(senders))
+
+
+class Clock:
+    """One that goes on when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def at(host: str, node_id: str = "") -> FileSender:
@@ -155,13 +165,15 @@ def test_numbers_that_a_sender_chooses_are_counted_as_well(
 
 
 def test_what_was_taken_out_gives_room_back(tmp_path: Path) -> None:
-    keeper = FileStore(tmp_path, 20, 1_000)
+    clock = Clock()
+    keeper = FileStore(tmp_path, 20, 1_000, clock=clock)
     alice = at("10.0.0.1", "alice")
     for number in range(10):
         keeper.keep(str(number), [b"x" * 10], alice)
     assert "share" in refusal(keeper, "x", b"", alice)
     (tmp_path / "3").unlink()
     (tmp_path / "4").rename(tmp_path.parent / "elsewhere")
+    clock.now += COARSEST_S  # the directory may have the time that it had at the refusal
     assert kept(keeper, [alice] * 9) == 2
     for path in tmp_path.iterdir():
         path.unlink()
@@ -174,7 +186,8 @@ def test_to_look_for_what_has_gone_costs_the_same_however_much_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_room, "LOOKED_AT", 4)
-    keeper = FileStore(tmp_path, 20, 10_000)
+    clock = Clock()
+    keeper = FileStore(tmp_path, 20, 10_000, clock=clock)
     for number in range(20):
         keeper.keep(str(number), [b"x"])
     looked = []
@@ -184,6 +197,7 @@ def test_to_look_for_what_has_gone_costs_the_same_however_much_there_is(
         refusal(keeper, "x", b"", None)
     assert len(looked) == 20, "nothing has changed since all were looked at"
     (tmp_path / "19").unlink()
+    clock.now += COARSEST_S
     refused = 0
     while True:
         before = len(looked)
