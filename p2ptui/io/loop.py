@@ -8,13 +8,13 @@ has a thread that nobody waits for.
 import asyncio
 import contextlib
 import gc
-import inspect
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -83,28 +83,40 @@ def _garbage_collected_seldom() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _eager_tasks_fit_uvloop() -> bool:
-    """Whether uvloop can start tasks eagerly, as Textual has it do.
-
-    From Python 3.13 on, uvloop passes the factory an argument that it knows from 3.13.2 on only.
-    """
-    if sys.version_info < (3, 13):
-        return True
-    return "eager_start" in inspect.signature(asyncio.eager_task_factory).parameters
-
-
 def _loop_class(*, fast: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     base: Any = asyncio.SelectorEventLoop
     if sys.platform == "win32":
         base = asyncio.ProactorEventLoop
-    if fast and _eager_tasks_fit_uvloop():
+    own: dict[str, Any] = {"getaddrinfo": _getaddrinfo}
+    if fast:
         with contextlib.suppress(ImportError):
             import uvloop
 
             base = uvloop.Loop
-    loop_class: Callable[[], asyncio.AbstractEventLoop]
-    loop_class = type("ProgramLoop", (base,), {"getaddrinfo": _getaddrinfo})
+            own |= _task_factories(base)
+    loop_class: Callable[[], asyncio.AbstractEventLoop] = type("ProgramLoop", (base,), own)
     return loop_class
+
+
+def _task_factories(uvloop_class: Any) -> dict[str, Any]:
+    """What has uvloop give a task factory only what was asked for, as asyncio does.
+
+    It also gives it None for `eager_start`: that is one argument too many for the eager factory of
+    Python 3.13, which Textual sets, and tells that of 3.14 not to be eager.
+    """
+
+    def set_task_factory(loop: Any, factory: Any) -> None:
+        uvloop_class.set_task_factory(loop, factory and partial(_make_task, factory))
+
+    def get_task_factory(loop: Any) -> Any:
+        made = uvloop_class.get_task_factory(loop)
+        return made and made.args[0]
+
+    return {"set_task_factory": set_task_factory, "get_task_factory": get_task_factory}
+
+
+def _make_task(factory: Any, *of_what: Any, **options: Any) -> Any:
+    return factory(*of_what, **{name: one for name, one in options.items() if one is not None})
 
 
 async def _getaddrinfo(

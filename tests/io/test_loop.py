@@ -21,8 +21,7 @@ def test_it_runs_a_coroutine_to_its_end(fast):
 
     if fast:
         pytest.importorskip("uvloop")
-    uvloop = fast and not (3, 13) <= sys.version_info < (3, 13, 2)
-    assert run(program(), fast=fast) == ("uvloop" if uvloop else "asyncio")
+    assert run(program(), fast=fast) == ("uvloop" if fast else "asyncio")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
@@ -39,7 +38,9 @@ def test_tasks_can_start_eagerly_as_textual_has_them(fast):
         task = asyncio.create_task(work())
         assert began == ["at once"]
         await task
+        assert loop.get_task_factory() is asyncio.eager_task_factory
         loop.set_task_factory(None)
+        assert loop.get_task_factory() is None
 
     run(program(), fast=fast)
 
