@@ -36,6 +36,7 @@ class OutgoingTransfer:
         "_message",
         "_named",
         "_next",
+        "_reached",
         "_sent_at",
         "_times_sent",
         "count",
@@ -51,6 +52,8 @@ class OutgoingTransfer:
         self._arrived = 0  # bit k stands for fragment k
         self._lost: deque[int] = deque()
         self._next = 0
+        self._reached = 0
+        """Bytes of the message that have left, in whatever cut: each begins with the first one."""
         self._named = False
         self._deaf_until = -math.inf
         self.last_sent_at = -math.inf
@@ -61,8 +64,8 @@ class OutgoingTransfer:
 
     @property
     def has_left(self) -> bool:
-        """Whether every fragment was sent or has arrived."""
-        return 0 not in self._times_sent or self._next >= self.count
+        """Whether every byte of the message was sent at least once."""
+        return self._reached >= len(self._message)
 
     def recut(self, datagram_bytes: int, *, named: bool, deaf_until: float) -> "OutgoingTransfer":
         """Cut the message into smaller pieces: all are to be sent, unless the receiver reports
@@ -77,6 +80,7 @@ class OutgoingTransfer:
         made = OutgoingTransfer(self.sequence, self._message, datagram_bytes)
         made._lost.extend(range(made.count))
         made._next = made.count
+        made._reached = self._reached
         made._named = named
         made._deaf_until = deaf_until
         return made
@@ -84,6 +88,7 @@ class OutgoingTransfer:
     def afresh(self) -> "OutgoingTransfer":
         """The same pieces, none of them sent: the receiver may still know some."""
         made = OutgoingTransfer(self.sequence, self._message, self._chunk + FRAGMENT_OVERHEAD)
+        made._reached = self._reached
         made._named = self._named
         return made
 
@@ -130,7 +135,24 @@ class OutgoingTransfer:
             self._next += 1
         self._sent_at[index] = self.last_sent_at = now
         self._times_sent[index] = min(self._times_sent[index] + 1, 255)
+        self._note_left(index)
         return index
+
+    def probe(self) -> bytes:
+        """The datagram that asks a receiver without room; it counts as no transmission."""
+        index = self.probe_index
+        self._note_left(index)
+        return self.frame(index)
+
+    @property
+    def probe_index(self) -> int:
+        """A fragment that the receiver has not reported, or the last one."""
+        if self._lost:
+            return self._lost[0]
+        return min(self._next, self.count - 1)
+
+    def _note_left(self, index: int) -> None:
+        self._reached = max(self._reached, min((index + 1) * self._chunk, len(self._message)))
 
     def handle_ack(self, ack: FragmentAck) -> list[tuple[int, float, bool]]:
         """Take a report; `arrived` shows whether it contained anything new.
@@ -182,13 +204,6 @@ class OutgoingTransfer:
         lost = [(index, sent_at) for index, sent_at in self._sent_at.items() if sent_at <= before]
         self._give_up(lost)
         return lost
-
-    @property
-    def probe_index(self) -> int:
-        """A fragment that the receiver has not reported, or the last one."""
-        if self._lost:
-            return self._lost[0]
-        return min(self._next, self.count - 1)
 
     def repeat_last(self) -> None:
         """Send the last fragment once more, to ask for the report of completion."""

@@ -44,6 +44,7 @@ class OutgoingMessage:
         "in_flight",
         "is_large",
         "kind",
+        "left_before",
         "message_id",
         "refusals",
         "sent_at",
@@ -94,14 +95,21 @@ class OutgoingMessage:
         """How often the receiver had no memory for it since its last progress."""
         self.is_large = False
         """Whether it leaves in fragments."""
+        self.left_before = False
+        """Whether all of it has left in another form: in one datagram, or under another number."""
         self.done = False
 
     @property
     def has_left(self) -> bool:
         """Whether all of it may have arrived."""
-        if self.transfer is None or self.attempts > 1:
-            return self.attempts > 0
-        return self.transfer.has_left
+        if self.left_before:
+            return True
+        return self.attempts > 0 if self.transfer is None else self.transfer.has_left
+
+    def recut(self, transfer: OutgoingTransfer) -> None:
+        """From now on it leaves in these fragments, of which none has left, and not as before."""
+        self.left_before = self.has_left
+        self.transfer = transfer
 
     @property
     def tries(self) -> int:

@@ -117,7 +117,7 @@ class ReliableSender(SenderParts):
         if message is not None:
             self._retransmissions += 1
             transfer = message.transfer
-            yield message.data if transfer is None else transfer.frame(transfer.probe_index)
+            yield message.data if transfer is None else transfer.probe()
 
     def _begin_paused(self, now: float) -> OutgoingMessage | None:
         lane = self._outbox.for_readers

@@ -75,7 +75,7 @@ class Transfers:
         """A message in flight has another number: it is cut anew."""
         if message.transfer is not None:
             self._window.release(message.transfer.bytes_in_flight)
-            message.transfer = self._new_transfer(message)
+            message.recut(self._new_transfer(message))
 
     def restart(self, message: OutgoingMessage) -> None:
         """Send a message from its first fragment on: what had arrived may be forgotten there."""
@@ -86,7 +86,7 @@ class Transfers:
         """A message in flight or its fragments are too large: continue in smaller ones."""
         transfer = message.transfer
         if transfer is None:
-            message.transfer = self._new_transfer(message)
+            message.recut(self._new_transfer(message))
         else:
             self._window.release(transfer.bytes_in_flight)
             message.transfer = transfer.recut(
