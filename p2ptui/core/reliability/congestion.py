@@ -53,8 +53,9 @@ class CongestionWindow:
         self._threshold = float(self._maximum)
         self._next_send = 0.0
         self._recovery_until = -math.inf
-        self.window = float(self._initial)
+        self.window = 0.0
         """Bytes that may be in flight."""
+        self._open(self._initial)
         self.in_flight = 0
         """Bytes in flight."""
 
@@ -75,7 +76,7 @@ class CongestionWindow:
         """
         self.resize(datagram_bytes)
         window, threshold = learnt
-        self.window = window or self.window
+        self._open(window or self.window)
         self._threshold = threshold or float(self._maximum)
 
     @property
@@ -104,19 +105,22 @@ class CongestionWindow:
         if not in_use:
             return
         if self.window < self._threshold:
-            self.window += size
+            self._open(self.window + size)
         else:
-            self.window += self._datagram_bytes * size / self.window
-        self.window = min(self.window, float(self._maximum))
+            self._open(self.window + self._datagram_bytes * size / self.window)
+
+    def _open(self, window: float) -> None:
+        self.window = min(window, float(self._maximum))
 
     def handle_lost(self, size: int, sent_at: float, now: float) -> None:
-        """Count `size` bytes, sent at `sent_at`, as lost; the window halves once a round trip."""
+        """Count `size` bytes, sent at `sent_at`, as lost; once a round trip the window halves, but
+        not below `MIN_WINDOW_DATAGRAMS` where the maximum allows these."""
         self.in_flight = max(self.in_flight - size, 0)
         if sent_at <= self._recovery_until:
             return
         self._recovery_until = now
         self._threshold = max(self.window / 2, MIN_WINDOW_DATAGRAMS * self._datagram_bytes)
-        self.window = self._threshold
+        self._open(self._threshold)
 
     def resize(self, datagram_bytes: int) -> None:
         """Datagrams are larger or smaller from now on; the number of bytes in flight stays the
@@ -124,11 +128,11 @@ class CongestionWindow:
         # Larger ones take no more room at the receiver than the same bytes in smaller ones.
         self._maximum = min(self._most_datagrams * datagram_bytes, self._most_bytes)
         self._datagram_bytes = datagram_bytes
-        self.window = min(self.window, float(self._maximum))
+        self._open(self.window)
 
     def restart(self, now: float) -> None:
         """The path is another one: losses on the previous one say nothing about it."""
-        self.window = float(self._initial)
+        self._open(self._initial)
         self._threshold = float(self._maximum)
         self._recovery_until = now
 

@@ -170,3 +170,27 @@ def test_a_window_of_less_than_a_larger_datagram_grows_again(has_lost: bool) -> 
         fill(window)
         ack_all(window)
     assert window.window >= 30 * DATAGRAM
+
+
+@given(
+    maximum=st.integers(1, 8),
+    steps=st.lists(st.sampled_from(["ack", "lose", "restart", "larger", "smaller", "resume"])),
+)
+def test_it_is_never_larger_than_the_option_says(maximum: int, steps: list[str]) -> None:
+    window = window_of(min(4, maximum), maximum)
+    for now, step in enumerate(steps):
+        fill(window, float(now))
+        match step:
+            case "ack":
+                ack_all(window)
+            case "lose":
+                window.handle_lost(DATAGRAM, float(now), float(now))
+            case "restart":
+                window.restart(float(now))
+            case "larger":
+                window.resize(9 * DATAGRAM)
+            case "smaller":
+                window.resize(DATAGRAM)
+            case _:
+                window.resume(DATAGRAM, (1e9, 1e9))
+        assert window.window <= maximum * DATAGRAM
