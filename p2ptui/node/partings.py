@@ -54,8 +54,9 @@ class Partings:
         """Return when a server may be joined; the result is whether the user had said goodbye to
         it.
         """
-        wanted = self._wanted.get(address)
-        if wanted is None:
-            return False
-        await wanted.wait()
-        return True
+        was_parted = False
+        # Once more after each wait: it may be unwanted again before this task runs.
+        while (wanted := self._wanted.get(address)) is not None:
+            was_parted = True
+            await wanted.wait()
+        return was_parted
