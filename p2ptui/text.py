@@ -127,6 +127,27 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """Whatever a program passed, for an error message: its `repr`, in one line of output."""
+    try:
+        text = repr(value)
+    except Exception:  # a class may do anything in there, and a huge number has no digits to show
+        text = "of a kind that cannot be shown"
+    return printable(text, limit)
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The number that a text is, 0 to `most`, in ASCII digits; None if it is anything else.
+
+    `int` also takes signs, spaces, underscores and the digits of other scripts, and raises
+    `ValueError` for thousands of digits, also of those for which `str.isdigit` is True.
+    """
+    if len(text) > len(str(most)) or not (text.isascii() and text.isdigit()):
+        return None
+    number = int(text)
+    return number if number <= most else None
+
+
 def seconds_words(seconds: float) -> str:
     """A time for people, `9.97335` as `10 s`: two digits, more only of whole seconds.
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from p2ptui.errors import LocalError
 from p2ptui.manual.topics import TOPICS
 from p2ptui.nearest import nearest, suggestion
+from p2ptui.text import printable, whole_number
 from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
@@ -25,6 +26,8 @@ from p2ptui.wire.exact import AmbiguousJsonError, read_json
 from p2ptui.wire.joined import parse_joined
 
 COMMON_PING_COUNT: Final = 4
+MAX_COUNT: Final = 10_000
+"""Pings of one command."""
 
 FILTER_WITH: Final = "--filter-with"
 
@@ -391,9 +394,11 @@ def _begins_option(word: str, option: str) -> bool:
 
 
 def _read_count(verb: Verb, word: str) -> int:
-    if not (word.isascii() and word.isdigit() and 0 < int(word) <= 10_000):
-        raise UsageError(f"{word!r}: the count must be 1 to 10,000; usage: {verb.usage}")
-    return int(word)
+    count = whole_number(word, MAX_COUNT)
+    if not count:
+        shown = printable(word, 40)
+        raise UsageError(f"{shown!r}: the count must be 1 to {MAX_COUNT:,}; usage: {verb.usage}")
+    return count
 
 
 def _read_server(verb: Verb, word: str) -> str:

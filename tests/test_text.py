@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import p2ptui
-from p2ptui.text import counted, printable, seconds_words, typed
+from p2ptui.text import counted, printable, seconds_words, shown, typed, whole_number
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,25 @@ def test_what_was_typed_in_utf_8_is_the_same_in_every_locale(monkeypatch, encodi
     lone = b"\xff".decode(encoding, "surrogateescape")
     assert typed(lone) == lone
     assert typed("\ud800") == "\ud800"
+
+
+@pytest.mark.parametrize("text", ["0", "7", "007", "65535"])
+def test_a_whole_number_is_read(text) -> None:
+    assert whole_number(text, 65_535) == int(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "65536", "000007", "-1", "+1", " 1", "1_0", "1.0", "²", "٣", "1" * 4_301, "\x1b"]
+)
+def test_what_is_no_whole_number_is_none(text) -> None:
+    assert whole_number(text, 65_535) is None
+
+
+def test_whatever_a_program_passed_can_be_shown() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert shown("\x1b[31m") == "'\\x1b[31m'"
+    assert shown(10**5000) == shown(Odd()) == "of a kind that cannot be shown"
+    assert shown("x" * 1000, 10) == "'xxxxxxxx…"

@@ -166,6 +166,8 @@ def test_nat_writes_a_server_as_its_answers_come():
         ("ping bob 0", "'0': the count must be 1 to 10,000"),
         ("ping bob 99999999999999999999", "the count must be 1 to 10,000"),
         ("ping bob -n", "-n needs a value; usage: ping"),
+        (f"ping bob {'1' * 4_301}", "1…': the count must be 1 to 10,000"),
+        ("ping bob ²", "'²': the count must be 1 to 10,000"),
         ("ping -n x bob", "'x': the count must be 1 to 10,000"),
         ("ping -n 2 -n 3 bob", "one count is enough"),
         ("ping bob 2 -n 3", "one count is enough"),

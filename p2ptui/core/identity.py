@@ -14,6 +14,7 @@ from p2ptui.bounded import LastMade
 from p2ptui.config import Config
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
+from p2ptui.text import whole_number
 from p2ptui.wire.address import MAX_PORT
 from p2ptui.wire.codec import decode_payload, encode_payload
 from p2ptui.wire.message import (
@@ -130,9 +131,8 @@ def stun_ports(info: NodeInfo | None) -> tuple[int, ...]:
     """Further ports at which a node says that it serves STUN."""
     if info is None:
         return ()
-    texts = [info.metadata.get(key, "") for key in _STUN_PORTS]
-    ports = [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 5]
-    return tuple(port for port in ports if 0 < port <= MAX_PORT)
+    ports = [whole_number(info.metadata.get(key, ""), MAX_PORT) for key in _STUN_PORTS]
+    return tuple(port for port in ports if port)
 
 
 def own_node_info(

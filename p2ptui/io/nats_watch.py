@@ -14,6 +14,7 @@ from nats.js import JetStreamContext, api
 
 from p2ptui.io.nats_names import Names
 from p2ptui.io.nats_trouble import BrokerError, StoodStillError
+from p2ptui.text import whole_number
 
 PULL: Final = 256
 """Entries asked for at a time."""
@@ -26,6 +27,9 @@ FIRST_S: Final = 0.5
 
 LATE_S: Final = 2.0
 """How late after that it may say that there are none."""
+
+_MAX_REQUEST: Final = 10**18
+"""Far more requests than there ever are."""
 
 HOW_MUCH: Final = "much"
 """Where answers about the remaining number go; entries go to numbers."""
@@ -232,5 +236,4 @@ class Watch:
 
 def answered(subject: str) -> int:
     """The number of the request that an answer is for; 0: not one of ours."""
-    text = subject.rpartition(".")[2]
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else 0
+    return whole_number(subject.rpartition(".")[2], _MAX_REQUEST) or 0

@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import Final
 
 from p2ptui.tagged import tagged
+from p2ptui.text import whole_number
 
 log = logging.getLogger("p2ptui.service")
 
-_MAX_DIGITS: Final = 20
+_MAX_USEC: Final = 2**64 - 1
 """Of a number of microseconds: systemd counts them in 64 bits."""
 
 _PART_OF_TIMEOUT: Final = 3
@@ -118,8 +119,8 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     text = environ.get("WATCHDOG_USEC", "")
     if not text or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    if len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit() and int(text):
-        return int(text) / 1e6
+    if microseconds := whole_number(text, _MAX_USEC):
+        return microseconds / 1e6
     log.warning(
         "the watchdog is off: WATCHDOG_USEC is not a number of microseconds: %s",
         text,

@@ -7,7 +7,7 @@ from typing import Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
-from p2ptui.text import printable, seconds_words
+from p2ptui.text import printable, seconds_words, shown
 from p2ptui.wire.address import Address, format_address, require_interface
 from p2ptui.wire.address import single_host as address_of_one
 from p2ptui.wire.joined import parse_joined
@@ -23,10 +23,11 @@ def read_seconds(value: float) -> float:
     Raises:
         LocalError: It is not a time that can be waited for.
     """
-    if not (math.isfinite(value) and 0 < value <= LONGEST_TIMEOUT_S):
-        raise LocalError(
-            f"timeout_s = {value!r}: must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
-        )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # In this order: a whole number may be too large for any fraction.
+    if not is_number or not 0 < value <= LONGEST_TIMEOUT_S or not math.isfinite(value):
+        words = f"must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
+        raise LocalError(f"timeout_s = {shown(value)}: {words}")
     return value
 
 
@@ -36,8 +37,8 @@ def read_hops(value: int) -> int:
     Raises:
         LocalError: It is not a valid limit.
     """
-    if not 1 <= value <= MAX_HOPS:
-        raise LocalError(f"max_hops = {value!r}: must be 1 to {MAX_HOPS}")
+    if type(value) is not int or not 1 <= value <= MAX_HOPS:
+        raise LocalError(f"max_hops = {shown(value)}: must be a whole number, 1 to {MAX_HOPS}")
     return value
 
 
@@ -49,7 +50,7 @@ def read_node_id(text: str) -> str:
     """
     node_id = canonical_id(text)
     if node_id is None:
-        raise LocalError(f"{printable(text, 80)!r} is not a node id: a UUID is needed here")
+        raise LocalError(f"{shown(text)} is not a node id: a UUID is needed here")
     return node_id
 
 
@@ -64,6 +65,18 @@ def read_bytes(data: bytes) -> bytes:
     return bytes(data)
 
 
+def require_pair(address: Address) -> Address:
+    """An address that is no text: a host and a port.
+
+    Raises:
+        LocalError: It is something else.
+    """
+    is_pair = isinstance(address, tuple) and [type(each) for each in address] == [str, int]
+    if not is_pair:
+        raise LocalError(f"{shown(address)} is no address: give a host and a port, or HOST:PORT")
+    return address
+
+
 def read_address(target: str | Address) -> Address:
     """Where to connect: `host:port`, `host:port#id`, or an address.
 
@@ -71,7 +84,7 @@ def read_address(target: str | Address) -> Address:
         LocalError: It is none of these.
     """
     try:
-        address = parse_joined(target) if isinstance(target, str) else target
+        address = parse_joined(target) if isinstance(target, str) else require_pair(target)
         require_interface(address)
     except ValueError as error:
         raise LocalError(printable(str(error))) from None
@@ -93,4 +106,4 @@ def single_host(address: Address) -> Address:
         require_interface(address)
         return address_of_one(address)
     except ValueError as error:
-        raise LocalError(str(error)) from None
+        raise LocalError(printable(str(error))) from None

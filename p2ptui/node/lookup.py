@@ -13,7 +13,7 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import SHORT_ID, canonical_id, told_name
 from p2ptui.core.peers import Peer
 from p2ptui.errors import LocalError, UnknownPeerError
-from p2ptui.node.arguments import single_host
+from p2ptui.node.arguments import require_pair, single_host
 from p2ptui.node.others import OtherNode, find_others
 from p2ptui.node.view import PeerView
 from p2ptui.node.ways import way_words
@@ -160,7 +160,7 @@ def _address_in(ref: PeerRef) -> Address | None:
     if isinstance(ref, PeerView | OtherNode):
         return ref.address
     if not isinstance(ref, str):
-        return _canonical(ref)
+        return _canonical(require_pair(ref))
     try:
         return _canonical(parse_address(ref))
     except ValueError:

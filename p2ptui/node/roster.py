@@ -18,7 +18,8 @@ from p2ptui.node.refused import Refused, rank_of, view_of
 from p2ptui.node.view import PeerView, trust_in, view
 from p2ptui.node.ways import shell_target
 from p2ptui.secure.known_nodes import Trust
-from p2ptui.wire.address import Address, format_address
+from p2ptui.text import whole_number
+from p2ptui.wire.address import MAX_PORT, Address, format_address
 
 _STATUSES: Final = list(PeerStatus)
 _FAR: Final = math.inf
@@ -163,8 +164,9 @@ class Roster:
         if key in self._others:
             return self._others[key]
         host, _, port = key.rpartition(":")
-        if port.isdigit():
-            peer = self._endpoint.peers.at((host.strip("[]"), int(port)))
+        number = whole_number(port, MAX_PORT)
+        if number is not None:
+            peer = self._endpoint.peers.at((host.strip("[]"), number))
         return self._view(peer) if peer is not None else None
 
     def rtt_ms(self, key: str) -> float | None:

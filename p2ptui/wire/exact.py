@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any, Final, NoReturn
 
+from p2ptui.text import shown
+
 LEAST_INTEGER: Final = -(2**63)
 GREATEST_INTEGER: Final = 2**64 - 1
 """Most JSON readers do not read integers beyond 64 bits as integers (RFC 8259, section 6)."""
@@ -157,10 +159,7 @@ def _with_article(kind: type) -> str:
 
 
 def _shown(key: Any) -> str:
-    try:
-        text = json.dumps(key) if type(key) is str else repr(key)
-    except Exception:  # a class may do anything in there, and a huge number has no digits to show
-        text = "of a kind that cannot be shown"
+    text = json.dumps(key) if type(key) is str else shown(key, _MAX_KEY)
     return text if len(text) <= _MAX_KEY else f"{text[: _MAX_KEY - 1]}…"
 
 

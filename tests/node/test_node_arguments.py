@@ -12,6 +12,7 @@ from p2ptui.node.arguments import (
     read_hops,
     read_node_id,
     read_seconds,
+    require_pair,
     single_host,
 )
 
@@ -21,7 +22,10 @@ def test_a_time(value):
     assert read_seconds(value) == value
 
 
-@pytest.mark.parametrize("value", [0, -0.0, -1, math.nan, math.inf, -math.inf, 1e8])
+@pytest.mark.parametrize(
+    "value",
+    [0, -0.0, -1, math.nan, math.inf, -math.inf, 1e8, 10**400, True, "1", None],
+)
 def test_no_time(value):
     with pytest.raises(LocalError, match="timeout_s = "):
         read_seconds(value)
@@ -32,10 +36,16 @@ def test_hops(value):
     assert read_hops(value) == value
 
 
-@pytest.mark.parametrize("value", [0, -1, 256])
+@pytest.mark.parametrize("value", [0, -1, 256, 1.5, True, "3", None, 10**400])
 def test_no_hops(value):
-    with pytest.raises(LocalError, match="must be 1 to 255"):
+    with pytest.raises(LocalError, match=r"must be a whole number, 1 to 255"):
         read_hops(value)
+
+
+def test_what_cannot_be_shown_is_refused_all_the_same():
+    for read in (read_seconds, read_hops, read_node_id, read_address):
+        with pytest.raises(LocalError, match="of a kind that cannot be shown"):
+            read(10**5000)
 
 
 def test_a_node_id_in_any_of_its_forms():
@@ -53,6 +63,18 @@ def test_an_error_is_one_line_whatever_was_passed(text):
         except LocalError as error:
             said += str(error)
     assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    "target", [None, 5, b"h:1", (), ("h",), ("h", "80"), ("h", 80, 0, 0), ["h", 80], ("\x1b", None)]
+)
+def test_what_is_no_address_at_all_is_shown(target):
+    for read in (read_address, require_pair):
+        with pytest.raises(LocalError, match="is no address: give a host and a port") as refused:
+            read(target)
+        assert str(refused.value).isprintable()
+    with pytest.raises(LocalError, match="is not a node id"):
+        read_node_id(target)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:80", "[2001:db8::1]:80", "127.0.0.1:80"])
