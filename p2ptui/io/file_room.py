@@ -110,7 +110,7 @@ class FileRoom:
         """
         owners = self._owners(sender)
         self._try_again(self._require_one_more, owners, name)
-        return min([self._max_bytes - self._bytes, *map(self._bytes_left, owners)])
+        return max(0, min([self._max_bytes - self._bytes, *map(self._bytes_left, owners)]))
 
     def require_bytes(self, sender: FileSender | None, size_bytes: int) -> None:
         """Whether a file is as small as it must be.

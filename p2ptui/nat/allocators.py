@@ -225,11 +225,16 @@ class Stepped(Allocator):
         traffic: The prior for other hosts' new flows: `IDLE` or `BUSY`.
         ports: The ports that are possible.
         parity: Ports are skipped until one has the local port's parity.
+
+    Raises:
+        ValueError: With an even step no port ever has the other parity.
     """
 
     def __init__(
         self, step: int, traffic: tuple[float, ...], ports: PortRange, *, parity: bool = False
     ) -> None:
+        if parity and step % 2 == 0:
+            raise ValueError(f"no port of the other parity follows in steps of {step}")
         kind = STEP if traffic == IDLE else GAPS
         super().__init__(kind, f"{kind} {step}{' parity' if parity else ''}", ports)
         self.step = step
