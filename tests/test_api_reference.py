@@ -12,8 +12,8 @@ NAMES = [name for chapter in api_reference.CHAPTERS for name in chapter.names]
 
 
 def test_the_page_is_what_the_docstrings_say():
-    """If not: python -m tests.api_reference docs/api.md"""
-    assert api_reference.render(PACKAGE) == PAGE.read_text("utf-8")
+    is_fresh = api_reference.render(PACKAGE) == PAGE.read_text("utf-8")
+    assert is_fresh, "run: python -m tests.api_reference docs/api.md"
 
 
 def test_every_public_name_of_the_package_is_in_it():

@@ -166,15 +166,20 @@ def _toml_character(character: str) -> str:
 def main(paths: Sequence[str]) -> None:
     """Bring files up to date: a .toml becomes the example, tables go into any other, in the
     language of the texts that lie beside it."""
-    from p2ptui.config.translation import translation_beside  # of a checkout, no node's
+    # Of a checkout, and no node's.
+    from p2ptui.config.translation import MissingTranslationError, translation_beside
 
+    texts: dict[Path, str] = {}
     for path in map(Path, paths):
-        is_example = path.suffix == ".toml"
-        if is_example:
-            text = render_config(Config())
-        else:
-            say = translation_beside(path) or in_english
-            text = with_tables(path.read_text("utf-8"), say)
+        if path.suffix == ".toml":
+            texts[path] = render_config(Config())
+            continue
+        say = translation_beside(path) or in_english
+        try:
+            texts[path] = with_tables(path.read_text("utf-8"), say)
+        except MissingTranslationError as error:
+            raise SystemExit(str(error)) from None
+    for path, text in texts.items():  # all or none: they are compared with each other
         path.write_text(text, "utf-8", newline="\n")
 
 

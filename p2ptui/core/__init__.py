@@ -33,5 +33,6 @@ pays for a datagram, with `debts` and the hourly limits of a host (`hours`); `ta
 others can fill; `handed`, what other servers hand to nodes of this one; `timers`, `counters` and
 `ids`. Two depend on peers: `identity`, who a node is and which dialect it speaks, and `trust`, what
 a sender must have proved. `services` names the parts of the rooms that handle messages; only the
-way in, and the module that makes it, depend on it.
+way in, and the module that makes it, depend on it. `service_parts` makes those that serve peers and
+belong to no room.
 """

@@ -146,7 +146,7 @@ class Endpoint(Parts):
 
     def handle_read(self, now: float) -> None:
         """A reader has read something, and senders wait for room."""
-        self._windows.handle_read(now)
+        self._serving.windows.handle_read(now)
 
     def next_event(self) -> Event | None:
         """The oldest unreported event, or None."""

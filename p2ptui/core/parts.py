@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from p2ptui.core.data import DataService, ReceiveWindows
-from p2ptui.core.delivery import Delivery, PathProbes
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
-from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.parts import MeshParts
 from p2ptui.core.messages import EXTENSIONS, FOLLOWING, SessionMessages
 from p2ptui.core.messages.parts import MessageParts
 from p2ptui.core.mobility.parts import MobilityParts
 from p2ptui.core.relay.parts import RelayParts
+from p2ptui.core.service_parts import ServiceParts
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.room import Traversal
 
 if TYPE_CHECKING:
@@ -64,13 +62,11 @@ class Parts:
         """The server of a cluster that this node is at, and the nodes that are at this one."""
         self.moving = mobility.moving
         """Handles a machine that has moved or slept."""
-        self.stun = StunService(state, delivery, sessions.lifecycle, sessions.admission)
-        """STUN on this socket and others; closed until it is opened."""
-        self.probes = FilterProbes(state, delivery)
-        """Probes by peers, for nodes that want to know what their NAT filters."""
-        self.path_probes = PathProbes(state, delivery)
+        self._serving = serving = ServiceParts(state, delivery, sessions, mesh)
+        self.stun, self.probes = serving.stun, serving.probes
+        """STUN, and probes for nodes that want to know what their NAT filters."""
+        self.path_probes = serving.path_probes
         """Finds out how large a datagram to each peer may be."""
-        self._windows = ReceiveWindows(state, delivery, sessions.lifecycle)
         self._messages = messages = MessageParts(
             state, delivery, sessions, mesh, relays.failover, self._services()
         )
@@ -92,8 +88,8 @@ class Parts:
 
     def _services(self) -> Services:
         """The handlers of messages from peers."""
-        state, delivery, sessions, mesh = self._state, self._delivery, self._sessions, self._mesh
-        data = DataService(state, delivery, mesh.routing, mesh.pager)
+        sessions, mesh, serving = self._sessions, self._mesh, self._serving
+        goodbye = self.home.note_goodbye
         return Services(
             sessions.handshake,
             sessions.liveness,
@@ -101,14 +97,19 @@ class Parts:
             mesh.queries,
             mesh.rendezvous,
             self._relay,
-            self.stun,
-            self.probes,
-            data,
-            self._windows,
-            self.path_probes,
+            serving.stun,
+            serving.probes,
+            serving.data,
+            serving.windows,
+            serving.path_probes,
             self._mobility.resumptions,
             SessionMessages(
-                state, delivery, sessions.liveness, data, mesh.rendezvous, self.home.note_goodbye
+                self._state,
+                self._delivery,
+                sessions.liveness,
+                serving.data,
+                mesh.rendezvous,
+                goodbye,
             ),
             self.home,
             self.guests,

@@ -58,6 +58,7 @@ def test_each_command_says_that_it_has_it(command):
 
 @pytest.mark.parametrize("command", ALL_COMMANDS)
 def test_a_mistake_is_one_object(capsys, command):
+    assert command in MISTAKEN, f"say in MISTAKEN what {command} cannot do"
     assert main([command, *MISTAKEN[command], "--json"]) != 0
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()

@@ -37,12 +37,19 @@ print(server.endpoint.counters.drops["distrusted"])
 
 
 ANNOUNCED_BY = "p2ptui/core/identity.py"
-DOCUMENTS = {"docs/protocol.md", "docs/from-the-rust-server.md"}
+DOCUMENTS = {"docs/protocol.md", "docs/zh-CN/protocol.md", "docs/from-the-rust-server.md"}
 
 COMPARED = (
     "tests/core/test_budgets.py",
     "tests/core/test_deployed_clients.py",
     "tests/core/test_messages.py",
+    *(
+        f"tests/test_languages.py::test_{what}[docs/zh-CN/protocol.md]"
+        for what in (
+            "tables_are_of_the_same_size",
+            "the_same_options_commands_and_messages_are_named",
+        )
+    ),
     "tests/test_docs.py::test_the_protocol_names_everything_that_is_on_the_wire",
     "tests/test_docs.py::test_those_who_come_from_rust_find_every_message",
     *(
@@ -84,7 +91,7 @@ def hunks() -> list[Hunk]:
     return found
 
 
-def test_a_type_takes_three_files_and_one_for_its_capability_and_two_documents() -> None:
+def test_a_type_takes_three_files_and_one_for_its_capability_and_three_documents() -> None:
     touched = {hunk.path for hunk in hunks()}
     assert len(touched - DOCUMENTS - {ANNOUNCED_BY}) <= 3
     assert touched - DOCUMENTS == {path for path in touched if path.startswith("p2ptui/")}

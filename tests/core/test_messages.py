@@ -68,6 +68,7 @@ def rows_of(kind: str) -> list[Row]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_type_has_a_row_and_the_documents_say_the_same(kind: str) -> None:
     rows = rows_of(kind)
+    assert kind in documented(), f"docs/protocol.md has no row for {kind} in Types"
     payload, _, trust, cost = documented()[kind]
 
     assert {row.trust.value for row in rows} == set(trust.split(", "))
