@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -420,12 +420,18 @@ def _parts(value: Any) -> Collection[Any]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _shortened(value: object) -> str:
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # an integer of more digits than Python cares to print
-        return "a huge number"
+class _Short(reprlib.Repr):
+    """Values in error messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Of thousands of digits Python prints none: it raises, or from 3.14 on says so."""
+        return "a huge number" if x.bit_length() > _HUGE_BITS else super().repr_int(x, level)
 
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 80
+_HUGE_BITS: Final = 10_000
+
+_shortened = _Short().repr

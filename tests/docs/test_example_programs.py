@@ -356,8 +356,9 @@ async def test_the_status_page_is_for_no_other_site(metrics):
         for host in ("localhost:80", "127.0.0.1", "[::1]:80"):
             await asyncio.to_thread(read, Request(page, headers={"Host": host}))
         for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example"):
-            with pytest.raises(HTTPError, match="421"):
+            with pytest.raises(HTTPError, match="421") as refused:
                 await asyncio.to_thread(read, Request(page, headers={"Host": host}))
+            refused.value.close()
 
 
 @needs_signals
