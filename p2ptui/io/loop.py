@@ -1,21 +1,20 @@
 """The event loop of a whole program: the fastest there is, and no slow name server holds it up.
 
-A look-up of the system cannot be taken back. Left to the loop it runs in a thread that the
-loop, when it ends, waits for: half a minute, while the name server is out of reach. Here it
-has a thread that nobody waits for.
+Left to the loop, a look-up runs in a thread that the loop, when it ends, waits for: half a minute,
+while the name server is out of reach. Here it has a thread that nobody waits for (`lookups`).
 """
 
 import asyncio
 import contextlib
 import gc
 import os
-import socket
 import sys
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, TypeVar
+
+from p2ptui.io.lookups import Lookups
 
 T = TypeVar("T")
 
@@ -87,7 +86,10 @@ def _loop_class(*, fast: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     base: Any = asyncio.SelectorEventLoop
     if sys.platform == "win32":
         base = asyncio.ProactorEventLoop
-    own: dict[str, Any] = {"getaddrinfo": _getaddrinfo}
+    own: dict[str, Any] = {
+        "getaddrinfo": _getaddrinfo,
+        "lookups": cached_property(lambda _: Lookups()),
+    }
     if fast:
         with contextlib.suppress(ImportError):
             import uvloop
@@ -119,30 +121,7 @@ def _make_task(factory: Any, *of_what: Any, **options: Any) -> Any:
     return factory(*of_what, **{name: one for name, one in options.items() if one is not None})
 
 
-async def _getaddrinfo(
-    loop: asyncio.AbstractEventLoop, host: Any, port: Any, **options: Any
-) -> list[Any]:
-    """Look a host up in a thread of its own; `socket.getaddrinfo` has the arguments."""
-    found: asyncio.Future[list[Any]] = loop.create_future()
-
-    def settle(answer: list[Any], error: Exception | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(answer)
-        else:
-            found.set_exception(error)
-
-    def look_up() -> None:
-        answer: list[Any] = []
-        error: Exception | None = None
-        try:
-            answer = socket.getaddrinfo(host, port, **options)
-        except Exception as failed:
-            error = failed
-        # RuntimeError: the loop is closed, and nobody asks any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, answer, error)
-
-    threading.Thread(target=look_up, name=f"look up {host}", daemon=True).start()
-    return await found
+async def _getaddrinfo(loop: Any, host: Any, port: Any, **options: Any) -> list[Any]:
+    """Look a host up; see `Lookups.get`."""
+    lookups: Lookups = loop.lookups
+    return await lookups.get(host, port, **options)

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from p2ptui.core.sessions.race import MAX_RACE_ADDRESSES
 from p2ptui.errors import LocalError
 from p2ptui.io.interfaces import interface_name
+from p2ptui.io.threads import NoThreadError
 from p2ptui.wire.address import MAX_PORT, Address, unmapped
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
@@ -88,6 +89,8 @@ async def resolve_all(address: Address) -> list[Address]:
     except socket.gaierror as error:
         hint = _NO_RESOLVER if error.errno in _SILENT else _CHECK_NAME
         raise _cannot_resolve(host, error.strerror or str(error), hint) from error
+    except NoThreadError as error:
+        raise _cannot_resolve(host, error.strerror or "", "raise that limit, or use an IP address") from error
     except (OSError, ValueError) as error:
         # A name with an empty or overlong label fails in the idna codec, before any look-up.
         raise _cannot_resolve(host, "not a host name") from error

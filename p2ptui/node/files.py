@@ -24,11 +24,12 @@ from p2ptui.core.identity import short_id
 from p2ptui.errors import P2PError
 from p2ptui.io.file_room import FileSender
 from p2ptui.io.file_store import FileNotKeptError, FileStore
+from p2ptui.io.threads import NoThreadError, off_loop
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.tagged import tagged
-from p2ptui.text import counted, printable
+from p2ptui.text import cause, counted, printable
 from p2ptui.wire.files import (
     FILE,
     SHA256,
@@ -67,9 +68,6 @@ REFUSED_PER_SECOND: Final = 20
 
 TOLD_LATER_S: Final = 1.0
 """When those are told by their number of which was not told one by one."""
-
-off_loop: Final = asyncio.to_thread
-"""Where files are decoded and written: a disk may take its time."""
 
 
 def open_store(config: Config) -> FileStore | None:
@@ -171,7 +169,7 @@ class FileReceiver:
                 outcome = Outcome(reason=NOT_TAKEN)
             else:
                 whose = self._whose(event, sender)
-                outcome = await off_loop(keep_file, self._store, payload, whose)
+                outcome = await self._keep(payload, whose)
             # The receipt is on its way before anybody is told, who may end the node.
             self._answer(event.node_id, payload, outcome)
         finally:
@@ -195,6 +193,13 @@ class FileReceiver:
                 sender.signer_name,
             )
         )
+
+    async def _keep(self, payload: Mapping[str, Any], whose: FileSender | None) -> "Outcome":
+        """A file is decoded and written in a thread: a disk may take its time."""
+        try:
+            return await off_loop(keep_file, self._store, payload, whose)
+        except NoThreadError as error:
+            return Outcome(reason=cause(error))
 
     def _sender_of(self, node_id: str) -> "_Sender":
         acquaintances = self._runtime.acquaintances

@@ -9,9 +9,10 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.io.threads import NoThreadError, in_thread
 from p2ptui.node.known_nodes_store import KnownNodesStore, NotWrittenError
 from p2ptui.secure.known_nodes import Judgement, KnownNode, KnownNodes, Met
 
@@ -54,7 +55,7 @@ class KnownNodesBook:
         self._in_thread = in_thread
         self._alone = threading.Lock()
         """Who has it may use the store."""
-        self._under_way: set[asyncio.Future[None]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
         """Threads that use the store."""
         self._unwritten: BoundedTable[tuple[str, str | None, bool], Met] = BoundedTable(
             MAX_UNWRITTEN
@@ -191,30 +192,20 @@ class KnownNodesBook:
         """Do something that may take long, in a thread: one that hangs keeps nobody from ending."""
         if not self._in_thread:
             return work()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        done: asyncio.Future[None] = loop.create_future()
-        self._under_way.add(done)
-        done.add_done_callback(self._under_way.discard)
+        try:
+            future = in_thread(work, "known nodes")
+        except NoThreadError as error:
+            raise NotWrittenError(
+                f"the known nodes: {error.strerror}",
+                "whom this node meets is remembered only until it ends",
+                "let more threads be started",
+            ) from None
+        self._under_way.add(future)
+        future.add_done_callback(self._end)
+        # Whoever waits may be cancelled; the thread goes on, and is waited for by `close`.
+        return await asyncio.shield(future)
 
-        def end(result: T | None, error: BaseException | None) -> None:
-            done.set_result(None)
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        def run() -> None:
-            result: T | None = None
-            error: BaseException | None = None
-            try:
-                result = work()
-            except BaseException as raised:
-                error = raised
-            with suppress(RuntimeError):  # nobody waits any more
-                loop.call_soon_threadsafe(end, result, error)
-
-        threading.Thread(target=run, name="known nodes", daemon=True).start()
-        return await future
+    def _end(self, future: "asyncio.Future[Any]") -> None:
+        self._under_way.discard(future)
+        if not future.cancelled():
+            future.exception()  # perhaps nobody waits for it any more
