@@ -90,7 +90,9 @@ async def resolve_all(address: Address) -> list[Address]:
         hint = _NO_RESOLVER if error.errno in _SILENT else _CHECK_NAME
         raise _cannot_resolve(host, error.strerror or str(error), hint) from error
     except NoThreadError as error:
-        raise _cannot_resolve(host, error.strerror or "", "raise that limit, or use an IP address") from error
+        raise _cannot_resolve(
+            host, error.strerror or "", "raise that limit, or use an IP address"
+        ) from error
     except (OSError, ValueError) as error:
         # A name with an empty or overlong label fails in the idna codec, before any look-up.
         raise _cannot_resolve(host, "not a host name") from error

@@ -7,7 +7,7 @@ by keeping one. Through a server with which this node has a secured session, no 
 id derived from keys is sent in the open: a server gains nothing by withholding the keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 import msgspec
@@ -42,13 +42,18 @@ AHEAD_MS: Final = 60_000
 """How far the clock of a writer may be ahead without its offers counting again once they are
 forgotten."""
 
+MAX_RUNS: Final = 4
+"""Runs of one writer of which the latest offer is remembered. So often it may be restarted with its
+clock set back: none is forgotten for another that has proved nothing, as its offers would count
+again."""
+
 _LABEL: Final = b"p2ptui offer 1\0"
 
 
 class _Inside(Struct, array_like=True):
     ed_public: Key
     written_at: Annotated[int, Meta(ge=0, le=2**62)]
-    """On the clock of the writer, in milliseconds: compared with its own ones, and does not go back
+    """On the clock of the writer, in milliseconds: compared with its own ones, and always later
     while that runs."""
     offer: TraversalOffer
     reader_boot: bytes = b""
@@ -58,14 +63,22 @@ class _Inside(Struct, array_like=True):
 
 
 @dataclass(slots=True, eq=False)
+class _Run:
+    newest: int = 0
+    """When the latest offer of a run was written."""
+    taken_at: float = 0.0
+    """When that one came, seconds."""
+
+
+@dataclass(slots=True, eq=False)
 class _Known:
     keys: PublicKeys
     boot: bytes = b""
     """Of the run that offers are for; empty: not known."""
     newest: int = 0
-    """When the latest of its offers was written."""
-    taken_at: float = 0.0
-    """When that one came, seconds."""
+    """When the latest of its offers was written, in whatever run."""
+    runs: dict[bytes, _Run] = field(default_factory=dict)
+    """The latest of each run."""
     takes_psk: bool | None = None
     """Whether it uses the network key; None: it has shown nothing so far."""
     shown_at: float = 0.0
@@ -140,7 +153,9 @@ class SealedOffers:
         if reader is None or seals is None:
             return None
         own = seals.keys.identity
-        (keys, boot), self._written_at = reader, max(self._wall_ms(now), self._written_at)
+        keys, boot = reader
+        # A clock that is set back must not make it look repeated.
+        self._written_at = max(self._wall_ms(now), self._written_at + 1)
         inside = _Inside(own.ed_public, self._written_at, offer, boot, seals.boot)
         try:
             return seal_once(
@@ -228,23 +243,46 @@ class SealedOffers:
             self._state.counters.drop("offer_of_another_run")
             return None
         known = self._keep(node_id, keys, address, now)
-        if known is None or self._is_again(inside.written_at, known, now):
+        if known is None or not self._is_new(node_id, inside, known, now):
             self._state.counters.drop("offer_replayed")
             return None
-        if inside.written_at > known.newest:
-            known.newest, known.taken_at = inside.written_at, now
         known.boot = inside.boot or known.boot
         known.takes_psk, known.shown_at = text.startswith("Xpsk1"), now
         return inside.offer
 
-    def _is_again(self, written_at: int, known: _Known, now: float) -> bool:
-        """Whether an offer has come before: it is not the newest of its writer, and does not come
-        at the same time as that one on another path, or late. If the writer is no longer known,
-        an offer that may have come before it was forgotten does not count."""
+    def _is_new(self, node_id: str, inside: _Inside, known: _Known, now: float) -> bool:
+        """Whether an offer has not come before; if so, it is noted."""
+        run, written_at = known.runs.get(inside.boot), inside.written_at
+        if run is None:
+            if not self._may_begin(node_id, inside, known):
+                return False
+            if len(known.runs) >= MAX_RUNS:
+                # Its offers stay repetitions: they are older than the newest, and there is no room.
+                del known.runs[min(known.runs, key=lambda boot: known.runs[boot].newest)]
+            run = known.runs[inside.boot] = _Run()
+        elif _is_again(written_at, run, now):
+            return False
+        if written_at > run.newest:
+            run.newest, run.taken_at = written_at, now
+            known.newest = max(known.newest, written_at)
+        return True
+
+    def _may_begin(self, node_id: str, inside: _Inside, known: _Known) -> bool:
+        """Whether an offer may be the first of a run of its writer.
+
+        Mostly it is newer than all before it. The clock may have been set back in between, though:
+        then a session with that run proves it, and otherwise there must be room for one more run.
+        If the writer is no longer known, an offer that may have come before it was forgotten does
+        not count.
+        """
         if not known.newest:
-            return written_at <= self._floor
-        is_late = written_at + LATE_MS < known.newest
-        return is_late or (written_at <= known.newest and now > known.taken_at + LATE_S)
+            return inside.written_at > self._floor
+        if inside.written_at > known.newest or len(known.runs) < MAX_RUNS:
+            return True
+        peer = self._state.peers.with_id(node_id)
+        if peer is None or not peer.is_authenticated or peer.seal is None or not inside.boot:
+            return False
+        return peer.seal.claims.boot == inside.boot
 
     def _psk_for(self, node_id: str, own: OwnKeys, now: float) -> bytes | None:
         """The network key, unless the receiver may and does come without it."""
@@ -264,6 +302,13 @@ class SealedOffers:
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Inside)
+
+
+def _is_again(written_at: int, run: _Run, now: float) -> bool:
+    """Whether an offer of a run has come before: it is not the newest, and does not come at the
+    same time as that one on another path, or late."""
+    is_late = written_at + LATE_MS < run.newest
+    return is_late or (written_at <= run.newest and now > run.taken_at + LATE_S)
 
 
 def _boot_in(text: str) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.sealing import Mode, OwnKeys
+from p2ptui.core.traversal.sealed_offers import MAX_RUNS
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import Secret
 from p2ptui.wire.message import P2PConnectPayload
@@ -260,6 +261,59 @@ def test_a_server_that_keeps_an_offer_gains_nothing_by_it(later_s: float, with_n
     assert not box.brings(text, later_s)
     assert box.other.endpoint.counters.drops["offer_replayed"] == 1
     assert box.brings(box.write(later_s), later_s)
+
+
+def restarted(box: Mailbox, number: int) -> None:
+    """The first node runs anew; its session with the second is of the run before."""
+    seals = box.one.endpoint._state.seals
+    assert seals is not None
+    seals.boot = bytes([number]) * 8
+
+
+def test_a_clock_that_is_set_back_denies_no_offer() -> None:
+    box = Mailbox()
+    assert box.brings(box.write(DAY_S), 0.0)
+    for later_s in (0.0, 66.0, 1_000.0):
+        assert box.brings(box.write(later_s), later_s), "in the same run"
+    restarted(box, 1)
+    sealed = box.one.endpoint.traversal.offers.sealed
+    sealed._written_at = 0
+    assert box.brings(box.write(1_002.0), 1_002.0), "nor in the next one"
+    assert box.brings(box.write(1_100.0), 1_100.0)
+
+
+def test_what_came_in_an_earlier_run_with_another_clock_is_not_taken_again() -> None:
+    box = Mailbox()
+    sealed = box.one.endpoint.traversal.offers.sealed
+    texts = []
+    for number in range(MAX_RUNS):
+        restarted(box, number)
+        sealed._written_at = 0
+        texts.append(box.write(DAY_S * (MAX_RUNS - number)))  # each with a clock further behind
+        assert box.brings(texts[-1], 100.0 * number)
+    for text in texts:
+        assert not box.brings(text, 100.0 * MAX_RUNS)
+    restarted(box, MAX_RUNS)
+    sealed._written_at = 0
+    assert not box.brings(box.write(), 1_000.0), "too many: nobody can tell it from an old one"
+    text = box.write(DAY_S * (MAX_RUNS + 1))
+    assert box.brings(text, 1_001.0), "but for one that is newer than all"
+    for old in texts:
+        assert not box.brings(old, 1_100.0)
+
+
+def test_a_session_proves_the_run_of_an_offer() -> None:
+    box = Mailbox()
+    sealed = box.one.endpoint.traversal.offers.sealed
+    for number in range(MAX_RUNS):
+        restarted(box, number)
+        sealed._written_at = 0
+        assert box.brings(box.write(DAY_S * (MAX_RUNS - number)), 100.0 * number)
+    restarted(box, 99)
+    sealed._written_at = 0
+    box.one.outcome(box.one.connect(box.other))
+    box.world.run_for(1)
+    assert box.brings(box.write(), 1.0)
 
 
 def test_an_offer_for_an_earlier_run_is_not_taken_and_one_for_the_new_run_is() -> None:
