@@ -236,7 +236,7 @@ class _PrettyFormatter(logging.Formatter):
         clock = ""
         if self._clock:
             clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-            clock += f".{int(record.msecs):03} "
+            clock += f".{math.floor(record.created * 1000) % 1000:03} "  # also before 1970
         level = _level_name(record)
         padded = f"{level:<5}"
         if self._colours:

@@ -107,8 +107,9 @@ class FileTeller:
         sender = sender_words(event)
         if event.path is None:
             name, why = printable(event.name, 255), printable(event.reason or "", 400)
-            if self._wanted and event.reason == NOT_TAKEN:
-                why = f"files are taken from {printable(self._wanted, 64)} only (--from)"
+            if self._wanted and why.startswith(NOT_TAKEN):
+                only = f"files are taken from {printable(self._wanted, 64)} only (--from)"
+                why = only + why.removeprefix(NOT_TAKEN)
             self._complain(f"file {name} from {sender} is not kept: {why}")
             return
         path = printable(event.path, 2000)

@@ -301,13 +301,26 @@ class Acquaintances:
         if judged is not None and self._seals is not None:
             self.book.note(judged.met.as_named())
 
+    def statement_trouble(self, node_id: str) -> str:
+        """Why it is not known whose an ephemeral node is that says so; empty if it is, or if it
+        does not say it."""
+        peer = self._endpoint.peers.authenticated(node_id)
+        try:
+            self._read_signer(peer)
+        except StatementError as error:
+            return str(error)
+        return ""
+
+    def _read_signer(self, peer: Peer | None) -> PublicKeys | None:
+        claims = peer.seal.claims if peer is not None and peer.seal is not None else None
+        if peer is None or claims is None or not claims.ephemeral or not claims.statement:
+            return None
+        return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
+
     def _signer_of(self, peer: Peer) -> PublicKeys | None:
         """Whose an ephemeral node is, if that is shown."""
-        claims = peer.seal.claims if peer.seal is not None else None
-        if claims is None or not claims.ephemeral or not claims.statement:
-            return None
         try:
-            return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
+            return self._read_signer(peer)
         except StatementError as error:
             log.info(
                 "%s: %s: its user is not known",

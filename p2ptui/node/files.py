@@ -166,7 +166,8 @@ class FileReceiver:
         try:
             against = self._against(sender)
             if against:
-                outcome = Outcome(reason=NOT_TAKEN)
+                is_other = against.startswith(NOT_TAKEN)  # the rest is this node's own affair
+                outcome = Outcome(reason=against if is_other else NOT_TAKEN)
             else:
                 whose = self._whose(event, sender)
                 outcome = await self._keep(payload, whose)
@@ -221,7 +222,9 @@ class FileReceiver:
             wanted, sender.signer_id, sender.signer_name
         )
         if not is_signers and not is_meant(wanted, sender.node_id, sender.name):
-            return NOT_TAKEN
+            trouble = self._runtime.acquaintances.statement_trouble(sender.node_id)
+            more = f"; whose this one is cannot be told: {trouble}" if trouble else ""
+            return NOT_TAKEN + more
         return self._runtime.acquaintances.against(wanted, sender.node_id, sender.name)
 
     def _whose(self, event: DataReceived, sender: "_Sender") -> FileSender | None:

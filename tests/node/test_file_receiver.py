@@ -144,6 +144,23 @@ def test_a_file_that_contradicts_itself_is_not_written(
     run_virtual(story())
 
 
+def test_a_statement_that_does_not_hold_is_named_where_a_file_is_refused(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path, receive_from="bob")
+            why = "the statement has expired, or the clocks of the two nodes differ"
+            keeper._runtime.acquaintances.statement_trouble = {alice.id: why}.__getitem__
+            at_keeper, at_alice = keeper.events(), alice.events()
+            await alice.send(keeper.id, TEXT)
+            for reason in (
+                (await next_of(at_keeper, FileReceived)).reason,
+                (await receipt_of(at_alice)).reason,
+            ):
+                assert reason == f"{NOT_TAKEN}; whose this one is cannot be told: {why}"
+
+    run_virtual(story())
+
+
 def test_files_of_others_are_refused_and_their_sender_is_told(tmp_path: Path) -> None:
     async def story() -> None:
         async with Town() as town:
