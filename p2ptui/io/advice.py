@@ -97,11 +97,31 @@ _SEND: Final = {
 }
 
 
-def bind_advice(error: OSError) -> Advice:
-    """Why an address cannot be bound."""
+def bind_advice(error: OSError, do: str = "") -> Advice:
+    """Why an address cannot be bound.
+
+    Args:
+        error: What the system raised.
+        do: What to do about an address that is not the node's own. No other one helps where this
+            machine lacks something.
+    """
     known = _BIND.get(error.errno or 0)
     said = (error.strerror or str(error)).lower()
-    return known or Advice(said, "choose another address with --address")
+    advice = known or Advice(said, "choose another address with --address")
+    is_shortage = advice in (_TOO_MANY_FILES, _NO_MEMORY)
+    return advice if is_shortage or not do else Advice(advice.said, do)
+
+
+def read_advice(error: OSError, do: str) -> Advice:
+    """Why a file cannot be read.
+
+    Args:
+        error: What the system raised.
+        do: What to do about this file, unless it is this machine that lacks something.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return _TOO_MANY_FILES
+    return Advice(error.strerror or str(error), do)
 
 
 def send_advice(error: OSError, destination: Address, local: Address) -> Advice:

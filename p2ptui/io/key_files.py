@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import ConfigError
+from p2ptui.io.advice import read_advice
 from p2ptui.io.own_file import (
     OTHERS,
     OWN_MODE,
@@ -179,9 +180,9 @@ def _open(path: Path, kind: KeyKind) -> int:
             raise KeyFileError(
                 f"{where}: cannot be read: it is a link that leads back to itself; remove it"
             ) from None
-        raise KeyFileError(
-            f"{where}: cannot be read: {cause(error)}; name another file, or repair this one"
-        ) from None
+        do = "name another file, or repair this one"
+        why = read_advice(error, do) if isinstance(error, OSError) else f"{error}; {do}"
+        raise KeyFileError(f"{where}: cannot be read: {why}") from None
 
 
 def _read(number: int, path: Path, kind: KeyKind) -> Secret:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from p2ptui.config.nat_sections import StunServerOptions, stun_address
 from p2ptui.errors import BindError, LocalError
+from p2ptui.io.advice import bind_advice
 from p2ptui.io.exits import carry_out
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
@@ -150,8 +151,11 @@ def require_other_node(partner: Address, local: Address) -> None:
 
 def _refusal(place: Place, at: str, error: BindError) -> str:
     # A socket's advice is meant for the node's own address.
+    do = f"change {_KEYS[place]} in [stun_server]"
+    if isinstance(error.__cause__, OSError):
+        return f"STUN is not served at {at}: {bind_advice(error.__cause__, do)}"
     reason = str(error).removeprefix(f"cannot bind {at}: ").partition("; ")[0]
-    return f"STUN is not served at {at}: {reason}; change {_KEYS[place]} in [stun_server]"
+    return f"STUN is not served at {at}: {reason}; {do}"
 
 
 def _single_host(host: str, alternate: str) -> str:

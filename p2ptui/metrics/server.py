@@ -117,7 +117,7 @@ class MetricsServer(AbstractAsyncContextManager["MetricsServer"]):
         except P2PError as error:
             return str(error)
         except OSError as error:
-            return f"{bind_advice(error).said}; choose another address with --metrics"
+            return str(bind_advice(error, "choose another address with --metrics"))
         where = format_address(self.address)
         log.info(
             "metrics at http://%s/metrics, /healthz and /readyz",

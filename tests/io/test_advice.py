@@ -7,7 +7,14 @@ import re
 import pytest
 
 from p2ptui.io import advice
-from p2ptui.io.advice import barrier, bind_advice, program_advice, refusal_words, send_advice
+from p2ptui.io.advice import (
+    barrier,
+    bind_advice,
+    program_advice,
+    read_advice,
+    refusal_words,
+    send_advice,
+)
 from p2ptui.io.bind import bind_error
 from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.resolve import sockaddr_of
@@ -211,3 +218,15 @@ def test_a_handshake_that_is_too_long_is_not_blamed_on_an_option() -> None:
         " machine's interfaces"
     )
     assert "datagram_budget" in str(large)
+
+
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
+def test_another_place_is_advised_only_where_another_place_would_help(name: str) -> None:
+    lacking = OSError(getattr(errno, name), "Too many open files")
+    for advice in (bind_advice(lacking, "choose another"), read_advice(lacking, "choose another")):
+        assert str(advice) == str(bind_advice(lacking))
+        assert "ulimit -n" in advice.do
+    taken = OSError(errno.EADDRINUSE, "taken")
+    assert str(bind_advice(taken, "choose another")) == "address already in use; choose another"
+    broken = OSError(errno.EIO, "Input/output error")
+    assert str(read_advice(broken, "repair it")) == "Input/output error; repair it"
