@@ -134,6 +134,11 @@ class P2PApp(CommandApp):
             self._exception_event.set()
         self.exit(1, 1, _one_line("the screen failed", error))
 
+    def panic(self, *renderables: Any) -> None:
+        """End as after any other failure: a thread of the terminal has failed."""
+        words = "; ".join(map(_in_words, renderables))
+        self.exit(1, 1, Text(printable(f"p2ptui: the screen failed: {words}", 1000)))
+
     # Requests of the panes.
 
     def on_nat_pane_asked(self, event: NatPane.Asked) -> None:
@@ -262,6 +267,14 @@ class P2PApp(CommandApp):
         if target is not None:
             self.screen.set_focus(target)
         await self.run_action(action, target or self)
+
+
+def _in_words(shown: Any) -> str:
+    """What Textual would show of a failure, mostly rich's form of a traceback."""
+    trace = getattr(shown, "trace", None)
+    if trace is None or not trace.stacks:
+        return str(shown)
+    return f"{trace.stacks[0].exc_type}: {trace.stacks[0].exc_value}"
 
 
 def _one_line(what: str, error: Exception) -> Text:

@@ -82,7 +82,8 @@ async def _run(config: Config, key_log: str | None, warnings: Sequence[str]) -> 
             await app.run_async()
         finally:
             logger.removeHandler(handler)
-        return app.return_code or 0
+        # Without one it was not left: it failed in a way that nothing foresaw.
+        return 1 if app.return_code is None else app.return_code
 
 
 def _leave_when_asked(app: P2PApp) -> None:

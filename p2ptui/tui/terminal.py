@@ -40,8 +40,14 @@ STALLED_S: Final = 1.0
 """At the end, a terminal that takes nothing for this long is left as it is."""
 
 
+MAX_COLUMNS: Final = 2_000
+MAX_ROWS: Final = 1_000
+"""The largest screen that a terminal may report: each cell takes memory, and time to draw."""
+
+
 class GuardedParser(XTermParser):
-    """Textual's parser of keys and mouse, which never sees a paste.
+    """Textual's parser of keys and mouse, which never sees a paste, and survives what no terminal
+    sends.
 
     Args:
         debug: As in Textual.
@@ -50,7 +56,7 @@ class GuardedParser(XTermParser):
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(debug)
-        self._clock = clock
+        self._is_debug, self._clock = debug, clock
         self._guard = PasteGuard()
 
     @property
@@ -67,19 +73,34 @@ class GuardedParser(XTermParser):
 
     def tick(self) -> Iterable[Message]:
         """Return what has been decided by time."""
-        yield from super().tick()
+        yield from self._sound(super().tick())
         yield from self._messages(self._guard.tick(self._clock()))
+
+    def _sound(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Of what was parsed, what makes sense."""
+        try:
+            for message in messages:
+                if not (isinstance(message, events.Resize) and _is_too_large(message)):
+                    yield message
+        except (ValueError, OverflowError):  # a key code beyond Unicode
+            pixels = self.mouse_pixels, self.terminal_size, self.terminal_pixel_size
+            super().__init__(self._is_debug)  # a generator that has raised does not go on
+            self.mouse_pixels, self.terminal_size, self.terminal_pixel_size = pixels
 
     def _messages(self, inputs: Iterable[Input]) -> Iterator[Message]:
         for entry in inputs:
             if not isinstance(entry, Keys):
                 yield events.Paste(entry.text)
                 continue
-            yield from super().feed(entry.text)
+            yield from self._sound(super().feed(entry.text))
             if entry.complete and self._timeout_time is not None:
                 # The guard has already waited long enough for both.
                 self._timeout_time = 0.0
-                yield from super().tick()
+                yield from self._sound(super().tick())
+
+
+def _is_too_large(resize: events.Resize) -> bool:
+    return resize.size.width > MAX_COLUMNS or resize.size.height > MAX_ROWS
 
 
 class TerminalFile:

@@ -228,6 +228,29 @@ def test_escape_is_a_key_and_an_arrow_is_one_key():
     assert [event.key for event in parsed("a\x1b")] == ["a", "escape"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "\x1b[1114112u",  # a key code beyond Unicode
+        "\x1b[97;1;99999999999u",
+        f"\x1b[{'9' * 20}u",
+        "\x1b[48;99999999;99999999;0;0t",  # a screen of more cells than there is memory
+        "\x1b[48;1001;80;0;0t",
+    ],
+)
+def test_what_no_terminal_sends_is_passed_over_and_the_next_key_is_read(odd):
+    for reads in ((f"a{odd}", "b"), ("a", odd, "b"), ("a", odd, odd, "b")):
+        told = parsed(*reads)
+        assert [event.key for event in told if isinstance(event, events.Key)] == ["a", "b"]
+        assert not [event for event in told if isinstance(event, events.Resize)]
+
+
+def test_a_size_that_a_terminal_can_have_is_told():
+    (resize,) = parsed("\x1b[48;1000;2000;0;0t")
+    assert isinstance(resize, events.Resize)
+    assert resize.size == (2000, 1000)
+
+
 def test_other_drivers_are_left_as_they_are():
     class Other:
         pass
