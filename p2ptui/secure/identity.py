@@ -274,7 +274,9 @@ def read_statement(text: str, subject: str, now_wall: float) -> Statement:
     if now_wall > expires_at:
         raise StatementError("the statement has expired, or the clocks of the two nodes differ")
     if expires_at > now_wall + STATEMENT_LIFE_S + STATEMENT_SKEW_S:
-        raise StatementError("the statement holds for too long, or the clocks differ")
+        raise StatementError(
+            "the statement is valid for too long, or the clocks of the two nodes differ"
+        )
     signature = raw[_CLAIM.size :]
     if not verify(ed_public, signature, _STATEMENT_LABEL + raw[: _CLAIM.size]):
         raise StatementError("the statement is not signed by the key that it names")

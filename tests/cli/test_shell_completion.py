@@ -20,7 +20,9 @@ PROMPT = b"READY> "
 
 
 def needs(shell: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"there is no {shell} here")
+    return pytest.mark.skipif(
+        not (shutil.which(shell) and shutil.which("setsid")), reason=f"no {shell} here"
+    )
 
 
 @pytest.fixture
@@ -37,10 +39,17 @@ class Terminal:
     def __init__(self, arguments: list[str], folder: Path) -> None:
         import pty
 
-        self._process, self._terminal = pty.fork()
-        if not self._process:
-            os.chdir(folder)
-            os.execvpe(arguments[0], arguments, {**os.environ, "TERM": "dumb"})
+        self._terminal, other_end = pty.openpty()
+        # It has its terminal from `setsid`: to fork, as `pty.fork` does, is unsafe among threads.
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *arguments],
+            stdin=other_end,
+            stdout=other_end,
+            stderr=other_end,
+            cwd=folder,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        os.close(other_end)
 
     def type(self, text: str, until: bytes) -> str:
         """Type this, and read until that is there."""
@@ -57,7 +66,7 @@ class Terminal:
 
     def close(self) -> None:
         os.close(self._terminal)
-        os.waitpid(self._process, 0)
+        self._process.wait()
 
 
 @pytest.fixture(params=[pytest.param(shell, marks=needs(shell)) for shell in ("bash", "zsh")])
