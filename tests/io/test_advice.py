@@ -223,9 +223,9 @@ def test_a_handshake_that_is_too_long_is_not_blamed_on_an_option() -> None:
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
 def test_another_place_is_advised_only_where_another_place_would_help(name: str) -> None:
     lacking = OSError(getattr(errno, name), "Too many open files")
-    for advice in (bind_advice(lacking, "choose another"), read_advice(lacking, "choose another")):
-        assert str(advice) == str(bind_advice(lacking))
-        assert "ulimit -n" in advice.do
+    for told in (bind_advice(lacking, "choose another"), read_advice(lacking, "choose another")):
+        assert str(told) == str(bind_advice(lacking))
+        assert "ulimit -n" in told.do
     taken = OSError(errno.EADDRINUSE, "taken")
     assert str(bind_advice(taken, "choose another")) == "address already in use; choose another"
     broken = OSError(errno.EIO, "Input/output error")
