@@ -1,6 +1,7 @@
-"""Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it;
-rates, for what others may ask for, and the number of what was left out; and one place for what was
-made last."""
+"""Tables and queues that others fill, for all floors: each has a limit and cannot outgrow it.
+
+Also rates for what others may request, a count of what was left out, and a one-entry cache.
+"""
 
 from p2ptui.bounded.drawing import draw_oldest
 from p2ptui.bounded.last_made import LastMade

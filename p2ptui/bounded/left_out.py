@@ -1,21 +1,21 @@
-"""What there is no room to tell one by one: its number is told instead."""
+"""Reports a number in place of what there is no room to report one by one."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class _Planned(Protocol):
-    """An action that is planned, as by a loop."""
+    """A planned action, such as an event loop's timer handle."""
 
     def cancel(self) -> None: ...
 
 
 class LeftOut:
-    """Counts what was left out, and has the number told a while after the first.
+    """Counts what was left out, and reports the number a while after the first.
 
     Args:
-        tell: Is told the number, if there is anything to tell.
-        later: Plans an action for after that while.
+        tell: Called with the number, if anything was left out.
+        later: Plans an action for the end of that while.
     """
 
     __slots__ = ("_count", "_later", "_planned", "_tell")
@@ -35,7 +35,7 @@ class LeftOut:
         self._count += 1
 
     def tell(self) -> None:
-        """Tell the number now, and begin to count anew."""
+        """Report the number now, and start counting anew."""
         if self._planned is None:
             return  # nothing was left out
         self._planned.cancel()

@@ -1,4 +1,4 @@
-"""Rates: how much of something may pass in a second, and at once; of all, and of each source."""
+"""Rates: how much may pass in a second and at once, in total and for each source."""
 
 from collections.abc import Hashable
 from typing import Final
@@ -6,22 +6,22 @@ from typing import Final
 from p2ptui.bounded.table import BoundedTable
 
 MAX_SOURCES: Final = 1_024
-"""Sources with a rate of their own; the one not heard for longest is forgotten: it begins anew."""
+"""Sources with a rate of their own; the least recently used one is forgotten, and begins anew."""
 
 ONE_OF_ALL: Final = 0.1
-"""Of the rate of all what one source has, in the long run."""
+"""The part of the total rate that one source has in the long run."""
 
 SITE_OF_ALL: Final = 0.25
-"""And what all sources of one site have together."""
+"""The part that all sources of one site have together."""
 
 
 class TokenBucket:
     """A rate with a burst of one second's worth, or of another size.
 
     Args:
-        rate: A second.
+        rate: Amount per second.
         now: The time, seconds.
-        burst: At once; None: one second's worth.
+        burst: Most at once; None: one second's worth.
     """
 
     __slots__ = ("_burst", "_rate", "_tokens", "_updated")
@@ -43,7 +43,8 @@ class TokenBucket:
         return True
 
     def wait_s(self, now: float, amount: float) -> float:
-        """Seconds until `amount` may pass; what is larger than a burst passes after one."""
+        """Seconds until `amount` may pass; more than a burst may pass once a full burst has
+        gathered."""
         tokens = self._tokens + (now - self._updated) * self._rate
         if tokens > self._burst:
             tokens = self._burst
@@ -53,23 +54,23 @@ class TokenBucket:
         return missing / self._rate if missing > 1e-6 else 0.0
 
     def use(self, amount: float) -> None:
-        """It passes, whatever is left: see `wait_s`."""
+        """Use up `amount`, whatever is left; see `wait_s`."""
         self._tokens -= amount
 
     def set_rate(self, rate: float) -> None:
-        """Another rate holds from now on, with a burst of one second's worth."""
+        """Change the rate; the burst is one second's worth of it."""
         self._rate = self._burst = rate
 
 
 class FairBucket:
-    """A rate for all together, of which one source, and one site, has but a part in the long run.
+    """A total rate, of which one source or one site may use only a part in the long run.
 
-    A source that was silent may take all of a second's worth at once; one that goes on and on
-    leaves the rest to others. What comes from nobody, since its source may be forged, has as much
-    again: it takes nothing away from anybody.
+    A source that was silent may use a whole second's worth at once; a persistent one leaves the
+    rest to others. What has no known source, since its address may be forged, has a rate of the
+    same size for itself and takes nothing from anyone.
 
     Args:
-        rate: A second, of all together; as much at once.
+        rate: Per second, in total; also the burst.
         now: The time, seconds.
     """
 
@@ -84,8 +85,9 @@ class FairBucket:
         """Whether one more may pass now; if so it is used up.
 
         Args:
-            source: Who has caused it; None if nothing shows that anybody is there.
-            site: Where many sources may be one's; None if it is not known, or of no account.
+            source: Who caused it; None if its address may be forged.
+            site: The site, where many sources may have one owner; None if it is unknown or does not
+                matter.
             now: The time, seconds.
         """
         if source is None:
@@ -95,7 +97,7 @@ class FairBucket:
             asked.append(self._bucket_of(("site", site), SITE_OF_ALL, now))
         for bucket in asked:
             if bucket.wait_s(now, 1.0):
-                return False  # nobody has used up anything
+                return False  # nothing is used up
         for bucket in asked:
             bucket.use(1.0)
         return True

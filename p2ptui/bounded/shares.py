@@ -109,14 +109,14 @@ class Ranks:
 
     @property
     def first(self) -> Hashable:
-        """An owner that has most; None if no owner has anything."""
+        """The owner that holds most; None if none holds anything."""
         return next(iter(self._at[self.most].values())) if self.most else None
 
     def note(self, name: Hashable, owner: Hashable, before: int, count: int) -> None:
         """Note that an owner has one more, or one fewer.
 
         Args:
-            name: By which it is told from others.
+            name: What tells it apart from others.
             owner: The owner.
             before: How much it had.
             count: How much it has now.
@@ -410,7 +410,7 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     """The owners to which an entry at a host counts: an address and a prefix.
 
     Loopback addresses have no share. Private addresses have one each, but not for their prefix: all
-    of them are in this node's own site. An IPv6 address counts as its /64. None where there is no
+    of them are in this node's own site. An IPv6 address counts as its /64. None if there is no
     share.
 
     Args:

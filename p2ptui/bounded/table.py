@@ -70,11 +70,11 @@ class BoundedTable(Generic[K, V]):
             apart.
         shares: The shares of the addresses and prefixes passed to `put`, for every table that
             strangers or peers fill. `put` must then be told the owner of each entry.
-        address_share: The share of each address, where it differs from that of all tables.
+        address_share: The share of each address, if it differs from that of all tables.
         prefix_share: The share of each prefix, besides that of its addresses, likewise.
         lifetime_s: How long an entry is valid after `put` or `renew`, seconds; None: for ever.
         expired: The counter of entries that expired; empty: not counted.
-        in_use: Whether an entry must stay, whoever needs room.
+        in_use: Whether an entry must stay even if room is needed.
         holds: Whether an evicted entry was still valid at a given time; if not, it is not counted.
         on_evicted: Called with each entry that was evicted or expired, once it has been removed.
         count: Increments a counter; set by `Tables.add`.
@@ -145,7 +145,6 @@ class BoundedTable(Generic[K, V]):
         """Called with the cause when an entry is evicted, refused or expired."""
         self.used_bytes = 0
         """Bytes of all entries, if they are counted."""
-        # Where nothing makes room, and nothing comes to its end, nobody asks for the oldest again
         # If nothing is evicted and nothing expires, the oldest entry is not asked for again and
         # again: a plain dict keeps the order too, and takes half the memory.
         self._ordered: OrderedDict[K, V] | None = (
@@ -312,8 +311,8 @@ class BoundedTable(Generic[K, V]):
             value: The value.
             now: The time, seconds.
             peers: Its owners, for `peer_share`: any of them.
-            address: Where the one is that caused it, for the shares of addresses and prefixes;
-                None: this node itself did, and it counts for no share.
+            address: The address that caused it, for the shares of addresses and prefixes; None:
+                this node itself caused it, and it counts for no share.
             size_bytes: Its size, for `limit_bytes`.
             proved: Whether its owner has proved its address. Unproved entries make room first, and
                 never replace proved ones.
@@ -435,7 +434,7 @@ class BoundedTable(Generic[K, V]):
         """Check that there is room for an entry of a call by this node's user.
 
         Args:
-            words: What so many entries do, as a clause without the number: "paths are searched
+            words: What that many entries do, as a clause without the number: "paths are searched
                 already".
 
         Raises:
@@ -638,7 +637,7 @@ class BoundedTable(Generic[K, V]):
         return None
 
     def _oldest_idle_in(self, order: "OrderedDict[K, Any]") -> K | None:
-        """The same, where the order is that of expiry and must not change."""
+        """The same, if the order is that of expiry and must not change."""
         assert self._in_use is not None
         for key, _ in zip(order, range(LOOKED_AT), strict=False):
             if not self._in_use(self._values[key]):

@@ -237,7 +237,7 @@ class Payee(Protocol):
         """Where its datagrams go at present."""
 
     def has_room(self, size: int) -> bool:
-        """Whether its purse pays for so many bytes: the gate will decide the same."""
+        """Whether its purse pays for this many bytes: the gate will decide the same."""
 
 
 class Reason(Enum):

@@ -1,7 +1,7 @@
-"""Addresses of nodes that the node's own socket does not reach: relayed, or from another socket.
+"""Addresses of nodes not reached from the node's own socket: relayed, or through another socket.
 
-The peer table knows a node by one address. That of a relayed node names it and its server; that
-of one that is reached from a further socket has the number of the socket behind the host.
+The peer table knows each node by one address. A relayed node's address names the node and its
+server; the address of one reached through a further socket has that socket's number after the host.
 """
 
 from collections.abc import Hashable
@@ -11,13 +11,13 @@ from p2ptui.bounded import owners_at
 from p2ptui.core.events import Path
 from p2ptui.wire.address import Address, bare_ip, format_address, like
 
-# A member of an enum is looked up in Python.
+# Bound here, since looking up an enum member runs Python code.
 _DIRECT: Final = Path.DIRECT
 _RELAY: Final = Path.RELAY
 
 
 class Route(Protocol):
-    """A way by a further socket."""
+    """A path through a further socket."""
 
     @property
     def socket(self) -> int:
@@ -29,23 +29,23 @@ class Route(Protocol):
 
 
 def relay_address(server: Address, node_id: str) -> Address:
-    """Where a node is that is reached by way of the server at an address."""
+    """The address of a node that the server at an address relays to."""
     return f"{node_id}@{server[0]}", server[1]
 
 
 def relayed_node(address: Address) -> str | None:
-    """Whom the address of a relayed node means; None for any other."""
+    """The id of the node that a relayed node's address names; None for any other address."""
     node_id, at, _ = address[0].partition("@")
     return node_id if at else None
 
 
 def socket_address(socket: int, remote: Address) -> Address:
-    """An address as it is reached from one of the node's sockets; 0 is its own."""
+    """An address as reached from one of the node's sockets; 0 is its own."""
     return remote if socket == 0 else like(remote, f"{remote[0]}#{socket}", remote[1])
 
 
 def socket_number(address: Address) -> int:
-    """From which of the node's sockets an address is reached; 0 is its own."""
+    """The number of the socket from which an address is reached; 0 is the node's own."""
     return int(address[0].partition("#")[2] or 0)
 
 
@@ -55,7 +55,7 @@ def path_at(address: Address) -> Path:
 
 
 def visible_address(address: Address) -> Address:
-    """An address as others know it: of a relayed node the server's."""
+    """An address as others know it: for a relayed node, its server's."""
     host, port = address
     if "@" in host or "#" in host:
         host = host.rpartition("@")[2].partition("#")[0]
@@ -65,11 +65,11 @@ def visible_address(address: Address) -> Address:
 def sources_at(
     address: Address, *, is_claim: bool = False
 ) -> tuple[Hashable | None, Hashable | None]:
-    """Who causes what comes from an address, for a rate: the machine, and the site that it is in.
+    """The machine, and its site, that a rate charges for what comes from an address.
 
-    A relayed node is one by itself, and its server is its site. Unlike in `owners_at`, a loopback
-    address counts as well: a rate takes nothing away from who keeps to it. A claim comes from
-    nobody: its address may be forged.
+    A relayed node counts as a machine, and its server as its site. Unlike in `owners_at`, a
+    loopback address counts too: a rate takes nothing from those who stay below it. A claim is
+    charged to nobody: its address may be forged.
     """
     if is_claim:
         return None, None
@@ -83,19 +83,19 @@ def sources_at(
 def is_one_place(address: Address) -> bool:
     """Whether an address means the same machine wherever this one is.
 
-    In another network of the same numbers somebody else has it, and would be told what proves to
-    the node that was meant that this one speaks.
+    In another network with the same prefix, another machine has the address, and would be sent what
+    proves this node's identity to the intended one.
     """
     return bare_ip(visible_address(address)[0]).is_global
 
 
 def shown_address(address: Address) -> str:
-    """An address for a table or a log: a relayed node's is never shown as if it were its own."""
+    """An address for a table or a log: a server's is never shown as the relayed node's own."""
     where = format_address(visible_address(address))
     return where if relayed_node(address) is None else f"by way of {where}"
 
 
 def address_words(address: Address) -> str:
-    """An address for people, without what only this node understands."""
+    """An address for people, without this node's internal notation."""
     node_id, where = relayed_node(address), format_address(visible_address(address))
     return where if node_id is None else f"node {node_id} by way of the server at {where}"

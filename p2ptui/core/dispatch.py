@@ -92,7 +92,7 @@ class Dispatch:
         purse = None
         if peer is not None:
             purse = peer.purse
-            if address is not peer.address:  # as it is of nearly all
+            if address is not peer.address:  # for nearly all it is
                 peer.note_asked_in_the_open(address)
         first = data[0] if size else -1
         if first == JSON_START:

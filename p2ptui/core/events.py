@@ -1,4 +1,4 @@
-"""What the core tells the outside: frozen values, one docstring a field where it says more."""
+"""What the core tells the outside: frozen values, with docstrings for fields that need them."""
 
 import enum
 from dataclasses import dataclass, field
@@ -115,7 +115,7 @@ class ProbeReport:
     sent: int
     """How many it has sent."""
     helper: Address | None = field(default=None, compare=False)
-    """Where the server sees that peer; None where it does not tell."""
+    """Where the server sees that peer; None if it does not say."""
 
 
 Outcome: TypeAlias = (
@@ -214,8 +214,8 @@ class FileReceived:
     reason: str | None = None
     """Why it was not kept."""
     signer_id: str = ""
-    """For an ephemeral node, as a command's, that has proved whose it is: the id of that user's
-    lasting identity."""
+    """For an ephemeral node, such as a command's, that has proved whose it is: the id of that
+    user's lasting identity."""
     signer_name: str = ""
     """What the node with that id is called, as far as is known. Remote text: neutralise it to show
     it."""
@@ -223,10 +223,10 @@ class FileReceived:
 
 @dataclass(frozen=True, slots=True)
 class FilesNotTold:
-    """Files were not kept, of which no FileReceived told: there were too many."""
+    """Files were not kept; there were too many to report each in a FileReceived."""
 
     count: int
-    """How many, since the last one of these events."""
+    """How many since the previous event of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +368,7 @@ class FlowProbeWanted:
 
     node_id: str
     patience_s: float
-    """Answers are awaited for so long."""
+    """How long answers are awaited, seconds."""
 
 
 @dataclass(frozen=True, slots=True)

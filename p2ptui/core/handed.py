@@ -1,9 +1,9 @@
-"""What other servers hand over is judged in one place, before the room of its kind gives it away.
+"""What other servers hand over is judged here, before the room of its kind delivers it.
 
-A server of the cluster is believed as one that this node has joined: in the name of nodes that
-have no session here it says what it likes, whoever holds them. What is answered goes to the holder.
-In the name of a node with a session here it says nothing, unless that node has signed that another
-server holds it: then it acts by any of them, and what it sends is under seal from end to end.
+A server of the cluster is believed like a joined server: it may speak for any node without a
+session here, whichever server holds that node. Answers go to the holder. For a node whose session
+here is more than a claim it may not speak, unless that node has signed that another server holds
+it: then the node may act through any of them, and what it sends is sealed end to end.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from p2ptui.wire.codec import MalformedError, read_payload
 
 
 class HandedOver:
-    """The `Taker` of whatever is handed over.
+    """The `Taker` of everything that is handed over.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         delivery: Asks for the proof of addresses.
         takers: The rooms, one for each kind.
     """
@@ -32,7 +32,7 @@ class HandedOver:
         self._takers = takers
 
     def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
-        """Give something to a peer; why it has not left, or None."""
+        """Give something to a peer; returns why it was not sent, or None."""
         drop = self._state.counters.drop
         if not self._may_speak(handed, target):
             drop("handed_false_source")
@@ -54,13 +54,14 @@ class HandedOver:
 
     @staticmethod
     def _may_wait(handed: Handed, target: Peer) -> bool:
-        """Whether something is for a peer that may answer no Ping at all: its own bytes pay for
-        that, as for what comes from nodes of this server. One of our kind is asked first."""
+        """Whether an unproved peer is given something although it may never answer a Ping: its own
+        bytes pay for that, as for what nodes of this server send. A p2ptui peer must prove itself
+        first."""
         return handed.kind is not Handing.FRAME and target.proves_by_timing
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
-        """Tell a peer that something has not arrived: this server says so by itself, or the one
-        that holds the target, if that is known."""
+        """Tell a peer that something has not arrived. If the server that holds the target is known,
+        only that server or this one may say so."""
         known = self._state.elsewhere.holder(handed.target_id)
         own_id = self._state.identity.id
         if known is not None and handed.server_id not in (known.server_id, own_id):

@@ -1,4 +1,4 @@
-"""Who a node is: what it says of itself, and what is accepted of what others say."""
+"""Who a node is: what it says about itself, and what is accepted of what others say."""
 
 import re
 import uuid
@@ -30,44 +30,45 @@ MAX_NODE_INFO_BYTES: Final = 900
 """A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
 
 _FILLED_IN_BYTES: Final = 300
-"""What this node adds at most to an account that leaves out all that may be left out: the keys, an
-id twice, and a few words."""
+"""The most that this node adds to an account without optional fields: their names, an id twice, and
+a few words."""
 _SURELY_FITS_BYTES: Final = MAX_NODE_INFO_BYTES - _FILLED_IN_BYTES
-"""An account that came as so much JSON need not be written to see that it fits: nobody writes it
-shorter than this node's encoder does."""
+"""An account of at most this much JSON need not be encoded to see that it fits: no encoder writes
+it shorter than this node's."""
 
 NETWORK_MISMATCH: Final = "network mismatch"
-"""How a refusal begins, this node's or another's, where the two take part in different networks."""
+"""How a refusal begins, by this node or another, if the two are in different networks."""
 
 MAX_TOLD_NAME: Final = 64
 MAX_TOLD_NAME_BYTES: Final = 2 * MAX_TOLD_NAME + 2
-"""Of a name in a list, as JSON: many nodes share a datagram, and no name crowds them out."""
+"""The most bytes of a name in a list, as JSON: many nodes share a datagram, and no name crowds them
+out."""
 
 MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
-"""Of what others tell of a node: how many capabilities are kept, and characters of each."""
+"""How many capabilities are kept of those that others report of a node, and characters of each."""
 
 LISTS_SHARED: Final = 256
-"""Lists of capabilities, metadata, and what else nodes say alike, of which there is one for all
-peers; never changed."""
+"""How many capability lists, metadata and versions, which many nodes have in common, are kept once
+for all peers; never changed."""
 
 _FEW_WORDS: Final = MAX_CAPABILITIES
 _SHORT_WORD: Final = MAX_CAPABILITY
-"""Of what is shared, at most: what is kept for others must be worth its memory."""
+"""The most names, and characters of each, that are shared: the cache must be worth its memory."""
 
 NO_METADATA: Final[dict[str, str]] = {}
-"""Of all nodes that tell none; never changed."""
+"""The metadata of all nodes that send none; never changed."""
 
 _USUAL_CAPABILITIES: Final = {name: name for name in OWN_CAPABILITIES}
 
 SHORT_ID: Final = 8
-"""Characters of an id that stand for it on the screen and in logs: no name takes their place."""
+"""Characters of an id that represent it on the screen and in logs: no name replaces them."""
 
 
 _CANONICAL_ID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-# A member of an enum is looked up in Python.
+# Bound here, since looking up an enum member runs Python code.
 _SPEC: Final = Dialect.SPEC
 _REFERENCE: Final = Dialect.REFERENCE
 
@@ -81,7 +82,7 @@ def canonical_id(text: object) -> str | None:
     if not isinstance(text, str) or len(text) > 64:
         return None
     if _CANONICAL_ID.fullmatch(text):
-        return text  # as nearly all write it
+        return text  # the usual form
     try:
         return str(uuid.UUID(text))
     except ValueError:
@@ -94,11 +95,11 @@ def short_id(node_id: str) -> str:
 
 
 def own_capabilities(config: Config, *, has_keys: bool = False) -> tuple[str, ...]:
-    """What this node announces, by what it is configured to serve.
+    """The capabilities that this node announces, given its configuration.
 
     Args:
-        config: Every option.
-        has_keys: Whether it speaks under seal.
+        config: All options.
+        has_keys: Whether it has keys for secured sessions.
     """
     capabilities = list(OWN_CAPABILITIES)
     if config.server.echo != "all":
@@ -115,11 +116,11 @@ def own_capabilities(config: Config, *, has_keys: bool = False) -> tuple[str, ..
 
 
 _STUN_PORTS: Final = ("stun_port", "stun_alternate_port")
-"""Keys of the metadata of a node that serves STUN; free keys, which others pass over."""
+"""Metadata keys of a node that serves STUN; other programs ignore them."""
 
 
 def own_metadata(config: Config) -> dict[str, str]:
-    """What this node tells of its STUN ports: a server with one address has no other way."""
+    """What this node says about its STUN ports: a server with one address has no other way."""
     options = config.stun_server
     if not options.enable:
         return {}
@@ -144,7 +145,7 @@ def own_node_info(
     capabilities: tuple[str, ...] = OWN_CAPABILITIES,
     metadata: dict[str, str] | None = None,
 ) -> NodeInfo:
-    """What this node says of itself."""
+    """What this node says about itself."""
     return NodeInfo(
         id=node_id,
         node_id=node_id,
@@ -162,14 +163,14 @@ def _account_in(payload: Raw) -> ReceivedNodeInfo:
 
 
 _accounts: Final = LastMade(_account_in)
-"""Of one request several rooms ask who sends it."""
+"""Several rooms ask who sent the same request."""
 
 
 def read_account(payload: Raw) -> ReceivedNodeInfo:
-    """What the payload of a request says of who sends it, which nobody changes.
+    """What a request's payload says about its sender; callers must not change it.
 
     Raises:
-        MalformedError: It is no account.
+        MalformedError: It is not an account.
     """
     return _accounts.of(payload)
 
@@ -184,9 +185,9 @@ def accept_node_info(
 
     Args:
         received: Its account, in the spec's or the reference's form.
-        own: This node's, for the network and against itself.
-        brought_for: The id of the node whose datagrams a server says these are; None for any.
-        received_bytes: How long it is as JSON, at most.
+        own: This node's account: the network must be the same, and the id another.
+        brought_for: The id of the node that the relaying server names as the sender; None: any.
+        received_bytes: The most bytes that it may take as JSON.
 
     Raises:
         RefusedError: It cannot be a peer of this node.
@@ -225,12 +226,12 @@ def accept_node_info(
 
 
 def packed_node_info(info: NodeInfo) -> bytes:
-    """What a node says of itself, as small as it can be kept."""
+    """A node's account in its most compact form."""
     return bytes(encode_payload(info))
 
 
 def unpacked_node_info(packed: bytes) -> NodeInfo:
-    """What `packed_node_info` made small."""
+    """The account that `packed_node_info` has packed."""
     info = decode_payload(packed, NodeInfo)
     return replace(
         info,
@@ -240,12 +241,12 @@ def unpacked_node_info(packed: bytes) -> NodeInfo:
 
 
 def dialect_of(message: Envelope) -> Dialect:
-    """The habits of whoever sent a handshake: only the reference writes `sender_addr`."""
+    """The dialect of a handshake's sender: only the reference writes `sender_addr`."""
     return _SPEC if message.sender_addr is UNSET else _REFERENCE
 
 
 def told_name(name: object) -> str:
-    """A name as lists carry it: what fits them of it, and nothing for what is no name."""
+    """A name as lists carry it: cut to what fits; empty if it is not a valid string."""
     if not isinstance(name, str):
         return ""
     name = name[:MAX_TOLD_NAME]
@@ -255,17 +256,17 @@ def told_name(name: object) -> str:
         while len(encode_payload(name)) > MAX_TOLD_NAME_BYTES:
             name = name[:-1]
     except ValueError:
-        return ""  # half a surrogate pair
+        return ""  # a lone surrogate
     return name
 
 
 def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
-    """What a third node is said to announce, as much of it as is worth the memory."""
+    """The capabilities that others report of a node, as far as they are worth the memory."""
     return _shared([name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES)])
 
 
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
-    """The same names, of which the usual ones are in memory only once, and equal lists too."""
+    """The same names; the usual ones, and equal lists, are in memory only once."""
     names = tuple(capabilities)
     return _once(names) if len(names) <= _FEW_WORDS and _is_short(names) else _usual(names)
 
@@ -284,10 +285,10 @@ def _once(capabilities: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shared_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    """The same, of which there is one for all that tell the same, as those of one program do."""
+    """The same metadata, kept once for all nodes that send the same, as those of one program do."""
     if not metadata:
         return NO_METADATA
-    # No more is kept for others than a peer may tell.
+    # The cache keeps no more than a peer may send.
     size = sum([len(key) + len(value) for key, value in metadata.items()])
     return _metadata_once(tuple(metadata.items())) if size <= MAX_NODE_INFO_BYTES else metadata
 
@@ -306,7 +307,7 @@ def shortened(message: Envelope, payload: Raw) -> Envelope:
     """A message as it is kept: without the datagram that it came in, and with its dialect.
 
     Args:
-        message: Which.
+        message: The message.
         payload: What is kept of its payload.
     """
     sender = "" if isinstance(message.sender_addr, str) else message.sender_addr

@@ -14,7 +14,7 @@ from p2ptui.wire.address import Address
 NETWORK_KEY_MISSING: Final = "network_key_missing"
 NETWORK_KEY_WANTED: Final = "network_key_wanted"
 NETWORK_KEY_DIFFERS: Final = "network_key_differs"
-"""These three are those of `secure.errors`, which explains each."""
+"""`secure.errors` has the same three, and explains each."""
 
 OPEN: Final = "open"
 """It speaks in the open, which is not allowed."""

@@ -46,7 +46,7 @@ MAX_KEYS_EACH: Final = 4
 """Session numbers of one peer: for previous, current and future keys, and briefly one more."""
 
 CROSSING_S: Final = 5.0
-"""How long after one exchange the other one may end that crossed it."""
+"""How long after one exchange another one that crossed it may end."""
 
 MAX_DEPARTED: Final = 256
 """Ended secured sessions that may continue at another address of the same node."""

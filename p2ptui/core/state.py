@@ -33,18 +33,19 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
 MAX_EVENTS: Final = 50_000
-"""News that may wait for `next_event`; the driver empties the queue after every batch. The ends of
-calls, changes of status and what the machinery must do are never left out, nor is Data, which is
+"""News that may wait for `next_event`; the driver empties the queue after every batch. Results of
+calls, changes of status and tasks for the node's machinery are never dropped, nor is Data, which is
 admitted only while there is room."""
 
 MAX_PONGS: Final = 16_384
-"""Calls that wait for the Pong of a Ping, to whatever address."""
+"""Calls that wait for the Pong of a Ping, over all addresses."""
 
 LAST_RESORT_S: Final = 5.0
-"""A call for a session ends so long after its time whatever has become of what it waited for."""
+"""How long after its timeout a call for a session ends in any case, whatever became of what it
+waited for."""
 
 MAX_SESSION_CALLS: Final = 16_384
-"""Calls that wait for a session, with whomever."""
+"""Calls that wait for a session, over all nodes."""
 
 
 def _nobody() -> Iterator[Foreign]:
@@ -52,14 +53,14 @@ def _nobody() -> Iterator[Foreign]:
 
 
 class NodeState:
-    """The ground that the parts of the core stand on.
+    """The state that all parts of the core share.
 
     Args:
-        config: Every option.
+        config: All options.
         identity: Who this node is.
-        rng: The only randomness; `random.SystemRandom` in a real node.
+        rng: The only source of randomness; `random.SystemRandom` in a real node.
         unix_offset: Unix time minus the clock that `now` comes from, seconds.
-        keys: What makes it one that speaks under seal; None: it speaks in the open.
+        keys: Its keys for secured sessions; None: it speaks only in the open.
     """
 
     def __init__(
@@ -88,36 +89,37 @@ class NodeState:
         self.elsewhere: Elsewhere = ALONE
         """The other servers of the network."""
         self.claims_elsewhere: Callable[[], Iterator[Foreign]] = _nobody
-        """The nodes of other servers that have not proved their addresses to these, and may be
-        made up: `Elsewhere.nodes` leaves them out."""
+        """Nodes of other servers that have not proved their addresses there, and may be invented:
+        `Elsewhere.nodes` leaves them out."""
         self.taker: Taker = NO_TAKER
-        """Who gives the peers of this server what others hand over for them."""
+        """Gives this server's peers what other servers hand over for them."""
         self.timers = Timers()
         self.closing = False
-        """Whether the node is saying goodbye: it answers nobody any more."""
+        """Whether the node is saying goodbye: it no longer answers anybody."""
         self.tracing = False
         """Whether a MessageTraced is wanted for each message."""
         self.readers = Readers()
-        """Who reads Data here, and has room for how much."""
+        """The local readers of Data, and how much room each has."""
         self._channels = Channels(config, rng, shares)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
         self.gate = gate = Gate(self.counters, self.emit, self._search_pace, shares)
-        """The one way out."""
+        """The only way out."""
         self.seals: Seals | None = None
-        """The secured sessions; None where this node speaks in the open only."""
+        """The secured sessions; None if this node speaks only in the open."""
         if keys is not None:
             self.seals = seals = Seals(keys, self.peers, self.counters, rng)
             gate.sealer = seals.seal
             self.tables.gauge("session_keys", seals.__len__)
         self.detours = gate.detours
-        """Addresses that the socket does not reach itself, and what brings a datagram there."""
-        self._outgoing = gate.outgoing  # only to be looked at
+        """Addresses that the socket does not reach itself, and functions that take datagrams
+        there."""
+        self._outgoing = gate.outgoing  # read only
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
-        """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
-        or one that stands beside it."""
+        """For each IP version, the number of the socket that reaches its addresses: 0, the node's
+        own, or a permanent one beside it."""
         self.find_longest_idle_s: Callable[[], float] = lambda: math.inf
-        """Set by who knows it; see `longest_idle_s`."""
+        """Set by the code that knows it; see `longest_idle_s`."""
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
         self.pongs = Pongs(self.open_room("pings_awaited", "Pings", limit=MAX_PONGS, limit_each=1))
@@ -133,7 +135,7 @@ class NodeState:
 
     @property
     def source(self) -> Address | None:
-        """Where the datagram came from that is being handled."""
+        """Where the datagram being handled came from."""
         return self.gate.source
 
     def _search_pace(self) -> tuple[int, float]:
@@ -141,36 +143,37 @@ class NodeState:
         return ice.max_checks, ice.pace_ms / 1000
 
     def join_cluster(self, elsewhere: Elsewhere, claims: Callable[[], Iterator[Foreign]]) -> None:
-        """There are other servers from now on.
+        """From now on this server is one of a cluster.
 
         Args:
-            elsewhere: Answers what this one asks of them.
+            elsewhere: Answers this server's questions about the others.
             claims: See `claims_elsewhere`.
         """
         self.elsewhere, self.claims_elsewhere = elsewhere, claims
 
     def leave_cluster(self) -> None:
-        """There are none any more."""
+        """This server is alone again."""
         self.join_cluster(ALONE, _nobody)
 
     @property
     def longest_idle_s(self) -> float:
-        """How long the ways through this node's NAT may be idle, as far as that is known."""
+        """How long a path through this node's NAT may be idle, as far as is known."""
         return self.find_longest_idle_s()
 
     @property
     def datagram_bytes(self) -> int:
-        """What a message may take that goes to many in one datagram, sealed for some of them."""
+        """The most bytes of a message that goes to many peers in one datagram each, sealed for
+        some."""
         budget = self.config.server.datagram_budget
         return budget if self.seals is None else budget - SEAL_BYTES
 
     def find(self, node_id: str) -> Listed | None:
         """A node with a session here, or with another server of the network. A session here that
-        may be a mere claim takes nobody's place elsewhere, nor does one that was left to another
+        may be a mere claim does not displace one elsewhere, nor does one that was ceded to another
         server.
 
         Args:
-            node_id: In canonical text.
+            node_id: Its id, in canonical text.
         """
         peer = self.peers.authenticated(node_id)
         is_sure = peer is not None and (peer.purse.proved or not peer.is_claim)
@@ -178,7 +181,7 @@ class NodeState:
             return peer
         other = self.elsewhere.holder(node_id)
         if peer is not None and other is not None and not (other.proved or peer.liveness.is_ceded):
-            return peer  # of two claims its own
+            return peer  # of two claims, this server's own
         return other or peer
 
     def is_here(self, node_id: str) -> bool:
@@ -188,7 +191,7 @@ class NodeState:
         return peer is not None and peer.is_plain
 
     def most_peers(self) -> int:
-        """As many entries as there may be peers: the limit of what is known of each of them."""
+        """How many peers there may be: the limit of tables with an entry for each."""
         return max(self.config.server.max_connections, len(self.peers))
 
     def unix(self, now: float) -> int:
@@ -200,11 +203,11 @@ class NodeState:
         return max(0, int((now + self.unix_offset) * 1000))
 
     def is_standing(self, socket: int) -> bool:
-        """Whether a socket is there for all attempts, and not opened for one."""
+        """Whether a socket serves all attempts, rather than being opened for one."""
         return socket == 0 or socket in self.socket_of_version.values()
 
     def new_token(self) -> int:
-        """A name for a call whose end will be told by a CallFinished."""
+        """A token for a call whose result a CallFinished will report."""
         return next(self._tokens)
 
     def open_room(self, name: str, words: str, *, limit: int, limit_each: int) -> Calls[Any]:
@@ -213,8 +216,8 @@ class NodeState:
         Args:
             name: What `Tables.sizes` calls it.
             words: What is awaited, for an error.
-            limit: Calls that may wait in it.
-            limit_each: And for one key.
+            limit: Most calls waiting.
+            limit_each: Most calls with one key.
         """
         room: Calls[Any] = Calls(
             self.timers,
@@ -235,8 +238,8 @@ class NodeState:
         Args:
             key: See `session_calls`.
             now: The time, seconds.
-            timeout_s: How long that takes at most, seconds.
-            token: Of the call, if it has one already.
+            timeout_s: How long it waits at most, seconds.
+            token: The token of the call, if it already has one.
 
         Raises:
             LocalError: Too many wait already.
@@ -249,19 +252,20 @@ class NodeState:
         return forgotten(call)
 
     def answered(self, outcome: Outcome) -> int:
-        """A name for a call whose end is known at once."""
+        """A token for a call whose result is already known."""
         token = self.new_token()
         self.finish(token, outcome)
         return token
 
     def new_channel(self) -> Channel:
-        """A channel with a random start of its numbering."""
+        """A channel whose numbering starts at random."""
         return self._channels.new()
 
     def put_datagram(self, data: bytes, address: Address) -> None:
-        """Send what the peer at an address pays for; nothing where there is none.
+        """Send a datagram if the peer at its destination pays for it; without a peer nothing is
+        sent.
 
-        For who has a datagram and no part of the core that sends it.
+        For callers that have a datagram but use no part of the core to send it.
         """
         peer = self.peers.at(address)
         if peer is not None and peer.sends_to == address:
@@ -280,7 +284,7 @@ class NodeState:
         self._events.append(event)
 
     def admits_data(self, node_id: str, data: bytes, now: float) -> bool:
-        """Whether there is room for a message with all who read it; then it is held for them.
+        """Whether all readers of a message have room for it; if so, the room is taken.
 
         Args:
             node_id: Its sender.
@@ -290,17 +294,17 @@ class NodeState:
         readers = self.readers
         if not readers.reads(data):
             readers.leave_line(node_id)
-            return True  # no event of it needs room
-        # Of what was admitted the event must find room, too.
+            return True  # it causes no event
+        # The event of an admitted message needs room, too.
         return len(self._events) < MAX_EVENTS and readers.admit(node_id, len(data), now, data)
 
     def drop_data(self, node_id: str) -> None:
-        """Data that nobody waits to see acknowledged found no room: count it, and tell so."""
+        """Data that requests no Ack found no room: count and report it."""
         self.counters.drop("reader_full")
         self.emit(DataDropped(node_id, 1))
 
     def finish(self, token: int | None, outcome: Outcome) -> None:
-        """Tell the end of a call; nothing for calls that nobody waits for."""
+        """Report the result of a call; does nothing without a token, when nobody waits for it."""
         if token is None:
             return
         watcher = self._watched.pop(token, None)
@@ -310,18 +314,18 @@ class NodeState:
             self._events.append(CallFinished(token, outcome))
 
     def watch(self, on_end: Callable[[Outcome], None]) -> int:
-        """A name for a call whose end a part of the core waits for: it is told to `on_end` only."""
+        """A token for a call that a part of the core waits for: only `on_end` gets its result."""
         token = self.new_token()
         self._watched[token] = on_end
         return token
 
     def unwatch(self, token: int) -> None:
-        """Nobody is interested in the end of that call any more: it is not told."""
+        """The result of that call no longer matters, and is not reported."""
         if token in self._watched:
             self._watched[token] = lambda _: None
 
     def forget_watch(self, token: int) -> None:
-        """That call has never begun: there is no end to wait for."""
+        """That call has never begun: there is no result to wait for."""
         self._watched.pop(token, None)
 
     def next_event(self) -> Event | None:
@@ -350,7 +354,7 @@ class NodeState:
             address: The address of the other side.
             node_id: Its id; empty if that is not known.
             kind: The message type.
-            data: What was inside.
+            data: Its content.
             is_sealed: Whether it travelled under seal.
         """
         if self.tracing:
@@ -361,10 +365,10 @@ class NodeState:
     def trace_from(
         self, address: Address, node_id: str, kind: str, data: bytes, *, is_sealed: bool = False
     ) -> None:
-        """Report one message, or frame, that came, if somebody traces them; see `trace`."""
+        """Report one received message or frame, if somebody traces them; see `trace`."""
         self.trace(Direction.IN, address, node_id, kind, data, is_sealed=is_sealed)
 
     def trace_to(self, peer: Peer, to: Address, kind: str, data: bytes) -> None:
-        """Report one message that goes to a peer, at an address, if somebody traces them."""
+        """Report one message sent to a peer at an address, if somebody traces them."""
         sealed = goes_sealed(peer, data)
         self.trace(Direction.OUT, to, peer.node_id, kind, data, is_sealed=sealed)

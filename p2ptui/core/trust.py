@@ -47,8 +47,8 @@ TRUSTS: Final[Mapping[Trust, Callable[[Peer, Any], bool]]] = {
     Trust.VOUCHED: lambda peer, content: vouches(peer, content.handshake),
     Trust.JOINED_SERVER: lambda peer, _content: peer.is_joined_server,
 }
-"""Whether a sender has shown it: the session that the message came in, and its payload, decoded;
-with `handshake` where it is to vouch."""
+"""Whether a sender has proved it, given the session that the message came in and its decoded
+payload, with `handshake` if it is to vouch."""
 
 _NUMBERED: Final = frozenset({Capability.RETRANSMIT, Capability.FRAGMENTS})
 

@@ -1,7 +1,7 @@
 """What the operating system says about sockets, as advice: what happened, and what to do.
 
-The one table of it: for an address that cannot be bound, a datagram that cannot be sent, and a
-machine that refuses. The system's own words ("Invalid argument") tell a person nothing.
+This is the only table of it: for an address that cannot be bound, a datagram that cannot be sent,
+and a machine that refuses. The system's own words ("Invalid argument") tell a person nothing.
 """
 
 import errno
@@ -37,8 +37,8 @@ class Advice(NamedTuple):
 
 
 NEEDED_BYTES: Final = 720
-"""What is never cut: the two messages of a handshake have so many bytes at most, for a node with a
-name of usual length. Larger datagrams have the size that `datagram_budget` says."""
+"""What is never cut: each message of a handshake has at most this many bytes, for a node with a
+name of usual length. `datagram_budget` sets the size of larger datagrams."""
 
 _CHECK_HOST: Final = "check the address, and that it is switched on"
 _NETWORK_DOWN: Final = "check the network connection of this machine"
@@ -129,7 +129,7 @@ def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
 
     Args:
         error: What the system, or `sockaddr_of`, raised.
-        destination: Whom it was for, a literal IP and a port.
+        destination: Where it was sent, a literal IP and a port.
         local: Where the socket is bound.
     """
     blocked = barrier(destination, local)
@@ -147,7 +147,7 @@ def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
             f"nodes need {NEEDED_BYTES}: check the MTU of this machine's interfaces",
         )
     known = _SEND.get(number)
-    # What is raised here and not by the system is in words already.
+    # What our own code raises already has a clear text.
     return known or Advice(error.strerror or str(error), "")
 
 
@@ -165,7 +165,7 @@ def barrier(destination: Address, local: Address) -> Advice | None:
         here = bare_ip(local[0])
         there = bare_ip(destination[0])
     except ValueError:
-        return None  # no literal: whoever sends says so
+        return None  # not a literal: sending reports that
     there = unmapped(there)
     both = f"--address '{format_address(('::', local[1]))}'"
     is_for_all = isinstance(here, ipaddress.IPv6Address) and here.is_unspecified
@@ -197,11 +197,11 @@ def _no_network(destination: Address) -> Advice:
 
 
 def _without(version: int, others: Sequence[str]) -> str:
-    """What to do where a version of IP leads nowhere.
+    """What to do if a version of IP leads nowhere.
 
     Args:
-        version: Which, 4 or 6.
-        others: This machine's addresses, but for loopback.
+        version: The version, 4 or 6.
+        others: This machine's addresses, except for loopback.
     """
     versions = {ip_version(host) for host in others if not bare_ip(host).is_link_local}
     if version == 4 and versions == {6}:
@@ -230,7 +230,7 @@ def _no_source(destination: Address, local: Address) -> Advice:
 
 
 def _denied(destination: Address) -> Advice:
-    # On Linux this is said of broadcast addresses, and of routes that are marked as prohibited.
+    # Linux reports this for broadcast addresses, and for routes that are marked as prohibited.
     if destination[0] == LIMITED_BROADCAST or destination[0].endswith(".255"):
         return Advice("it is a broadcast address", "connect to the address of a single node")
     return Advice(
@@ -264,9 +264,9 @@ def refusal_words(address: Address, by: str) -> str:
     """One line: an address is refused, or not reached.
 
     Args:
-        address: Which.
-        by: The IP address of who says so, best as a `Refusal`: the machine itself, or one on the
-            way.
+        address: The address.
+        by: The IP address that says so, preferably as a `Refusal`: the machine itself, or one on
+            the path.
     """
     where = format_address(address)
     kind = by.kind if isinstance(by, Refusal) else PORT
@@ -280,7 +280,7 @@ def refusal_words(address: Address, by: str) -> str:
 
 
 def refusal_reason(by: str, kind: Kind) -> str:
-    """Who says that no datagram gets there, and in which words of ICMP."""
+    """Which host says that no datagram gets there, and in which words of ICMP."""
     if not kind.is_passing:
         return f"a firewall at {by} refuses ({kind.words})"
     if by in local_addresses():
@@ -290,7 +290,7 @@ def refusal_reason(by: str, kind: Kind) -> str:
 
 
 def program_advice(error: OSError) -> str:
-    """One line for what ends the program, and nobody expected."""
+    """One line for an unexpected error that ends the program."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return str(_TOO_MANY_FILES)
     return f"the system refused: {error}"

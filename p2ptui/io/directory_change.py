@@ -1,4 +1,4 @@
-"""Whether something in a directory has changed, by the time that its file system keeps of that."""
+"""Whether something in a directory has changed, by the time that its file system records."""
 
 import time
 from collections.abc import Callable
@@ -6,42 +6,42 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 COARSEST_S: Final = 2.0
-"""Changes so close together may have the same time: two seconds on FAT, some milliseconds where the
-kernel takes the time of its last tick, as Linux does."""
+"""Changes this close together may have the same time: two seconds on FAT, some milliseconds if the
+kernel uses the time of its last tick, as Linux does."""
 
 
 class Moment(NamedTuple):
-    """What was read of a directory once."""
+    """One reading of a directory's time."""
 
     changed_ns: int
-    """When it had last changed, nanoseconds; -1 if that could not be told."""
+    """When it had last changed, nanoseconds; -1 if that is unknown."""
     is_sure: bool
-    """Whether every change before it was read is in it."""
+    """Whether it covers every change before it was read."""
 
 
 class DirectoryChange:
     """Reads when a directory changed.
 
     Args:
-        directory: Which.
-        clock: Seconds that only grow.
+        directory: The directory.
+        clock: A monotonic clock, seconds.
     """
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory, self._clock = directory, clock
         self._last_ns, self._last_seen_at = -1, clock()
-        """The time that was read last, and when it was read for the first time."""
+        """The time that was read last, and when it was first read."""
 
     def now(self) -> Moment:
-        """To be read before one looks into the directory."""
+        """A reading; take it before you look into the directory."""
         changed_ns = self._read()
         return Moment(changed_ns, self._clock() - self._last_seen_at >= COARSEST_S)
 
     def is_since(self, moment: Moment) -> bool:
-        """Whether something may have changed since then, so that it is worth a look.
+        """Whether something may have changed since a reading, so that it is worth a look.
 
-        Of a moment that is not sure it is said once more when it would be: what changed right after
-        it is not missed for ever.
+        If the reading is not sure, this also holds once it would be: a change right after it is not
+        missed for ever.
         """
         if self._read() != moment.changed_ns:
             return True

@@ -61,7 +61,7 @@ class Standing(IntEnum):
 
 
 Owner: TypeAlias = tuple[Standing, Hashable]
-"""Whose share a datagram uses up, and of which kind it is."""
+"""The kind of the owner whose share a datagram uses up, and that owner."""
 
 TURNS: Final = (
     Standing.PROVED,

@@ -19,7 +19,7 @@ NAMELESS: Final = "file"
 """The name of a file if nothing of its own name is left."""
 
 MAX_SUFFIX_BYTES: Final = 40
-"""What follows the last dot and is longer does not count as a suffix."""
+"""The last dot and what follows it, if longer than this, do not count as a suffix."""
 
 _LOOKED_AT: Final = 600
 """Characters of a name that can matter; a name may have a megabyte."""
@@ -79,8 +79,8 @@ def numbered_name(name: str, number: int) -> str:
 
 
 def bare_name(name: str) -> str:
-    """`notes.txt` for `notes (2).txt`: the name of which a harmless one has, or may have, a
-    number."""
+    """`notes.txt` for `notes (2).txt`: a harmless name without the number that it has, or may
+    have."""
     stem, suffix = _split(name)
     return f"{_NUMBER.sub('', stem)}{suffix}" if stem.endswith(")") else name
 

@@ -1,4 +1,4 @@
-"""Room for the files of others: how many of them, and how many bytes, all and each may keep."""
+"""Room for others' files: how many files and bytes all senders, and each of them, may keep here."""
 
 import os
 from collections.abc import Callable
@@ -10,44 +10,46 @@ from p2ptui.io.directory_change import DirectoryChange, Moment
 from p2ptui.io.file_names import bare_name
 
 MAX_NUMBER: Final = 999
-"""Files of one name: `notes (999).txt` is the last."""
+"""Most files with one name: `notes (999).txt` is the last."""
 
 STRANGERS_SHARE: Final = 0.75
-"""Of all who are not trusted together: the rest stays free for those whom this node's user trusts.
-The shares of strangers are parts of this one, so that none of them has all of it."""
+"""The share of all untrusted senders together: the rest stays free for those that this node's user
+trusts. The shares of strangers are parts of this one, so none of them has all of it."""
 
 CARRIER_SHARE: Final = 0.25
-"""Of that what comes by way of one node: it and its own address together leave some to others."""
+"""The part of that for files that come through one node: with its own address's share, it still
+leaves some to others."""
 
 LOOKED_AT: Final = 256
-"""Files of which it is looked, when there is no room, whether they are still there."""
+"""How many files are checked at a time, when there is no room, for whether they still exist."""
 
 
 class FileSender(NamedTuple):
-    """Whose a file is, where it counts for a share."""
+    """The sender of a file that counts for shares."""
 
     node_id: str
-    """The lasting id, where one is shown."""
+    """Its id: the lasting one, if it has proved that."""
     host: str = ""
-    """Where its datagrams come from, as `owners_at` takes it: it, or the node that brings them."""
+    """The host that its datagrams come from, as for `owners_at`: its own, or that of the node that
+    brings them."""
     carrier: str = ""
-    """By way of which node it came; empty if it came by itself."""
+    """The node through which the file came; empty if it came directly."""
 
 
 class NoRoomError(Exception):
-    """One more file, or one of this size, would be too much; the text says of what."""
+    """One more file, or one of this size, would exceed a limit; the text says which."""
 
 
 class _Owner(NamedTuple):
     kind: str
-    """In a word, for people."""
+    """In words, for people."""
     name: object
     share: Share
 
 
 class _Kept(NamedTuple):
     name: str
-    """The name of which it has a number, be it that its sender chose it; empty if it has none."""
+    """Its name without its number, even if the sender chose the number; empty if it has none."""
     size_bytes: int
     owners: tuple[_Owner, ...]
 
@@ -66,12 +68,12 @@ class FileRoom:
     """Counts the files that were kept and are still there.
 
     Args:
-        directory: Where.
-        max_files: Files, at most.
-        max_bytes: Bytes of all together, at most.
-        shares: What one address may have of both, and one prefix of the part that all strangers
-            have. One node has what an address has, and no address has more than its prefix.
-        change: When something in the directory changed.
+        directory: The directory.
+        max_files: Most files.
+        max_bytes: Most bytes of all files together.
+        shares: The part of both for one address, and for one prefix of what all strangers have. One
+            node has the same part as an address, and no address has more than its prefix.
+        change: Tells when something in the directory changed.
     """
 
     def __init__(
@@ -94,26 +96,27 @@ class FileRoom:
         self._files_of: BoundedTable[_Key, int] = BoundedTable(10 * max_files, refuses=True)
         self._bytes_of: BoundedTable[_Key, int] = BoundedTable(5 * max_files, refuses=True)
         self._looked_at: Moment | None = None
-        """When all files were looked at last, and when it was begun with those that are left."""
+        """When all files were last checked; `_began_at` is when the check of those that are left
+        began."""
         self._began_at = change.now()
         self._to_look_at = list(self._kept)
 
     def bytes_for(self, sender: FileSender | None, name: str) -> int:
-        """How large one more file may be.
+        """The most bytes that one more file may have.
 
         Args:
-            sender: Whose it is; None if it counts for no share.
-            name: How it is to be called.
+            sender: Its sender; None if it counts for no share.
+            name: The name that it is to have.
 
         Raises:
-            NoRoomError: It may not be there at all.
+            NoRoomError: It may not be kept at all.
         """
         owners = self._owners(sender)
         self._try_again(self._require_one_more, owners, name)
         return max(0, min([self._max_bytes - self._bytes, *map(self._bytes_left, owners)]))
 
     def require_bytes(self, sender: FileSender | None, size_bytes: int) -> None:
-        """Whether a file is as small as it must be.
+        """Check that a file is small enough.
 
         Raises:
             NoRoomError: It is not.
@@ -121,13 +124,13 @@ class FileRoom:
         self._try_again(self._require_bytes, self._owners(sender), size_bytes)
 
     def note(self, path: Path, name: str, size_bytes: int, sender: FileSender | None) -> None:
-        """A file is kept.
+        """A file was kept.
 
         Args:
-            path: As this one.
-            name: How it was to be called.
-            size_bytes: What it has.
-            sender: Whose it is; None if it counts for no share.
+            path: Its path.
+            name: The name that it was to have.
+            size_bytes: Its size.
+            sender: Its sender; None if it counts for no share.
         """
         self._forget(path.name)
         bare = bare_name(name)
@@ -135,7 +138,7 @@ class FileRoom:
         if self._kept.put(path.name, kept):
             self._count(kept, 1)
 
-    # Whose.
+    # Owners.
 
     def _owners(self, sender: FileSender | None) -> _Owners:
         if sender is None:
@@ -143,7 +146,7 @@ class FileRoom:
         address, prefix = owners_at(sender.host) if sender.host else (None, None)
         found = (
             ("sender", sender.node_id, self._address),
-            # Of a loopback address as well: whoever is there can take a new id for each file.
+            # Loopback addresses count too: a program there can use a new id for each file.
             ("address", address or sender.host or None, self._address),
             ("network", prefix, self._prefix),
             ("node that brings files of others", sender.carrier or None, self._carrier),
@@ -151,10 +154,10 @@ class FileRoom:
         )
         return tuple(_Owner(*each) for each in found if each[1] is not None)
 
-    # What they have.
+    # What owners hold.
 
     def _try_again(self, require: Callable[[_Owners, T], None], owners: _Owners, what: T) -> None:
-        """Require something; where it fails, once more if something has gone meanwhile."""
+        """Require something; if that fails, try again if files have gone meanwhile."""
         try:
             require(owners, what)
         except NoRoomError:
@@ -178,7 +181,7 @@ class FileRoom:
     def _bytes_left(self, owner: _Owner) -> int:
         used = self._bytes_of.get((owner.kind, owner.name, ""))
         if not used and owner.kind != _STRANGERS:
-            return self._max_bytes  # as in all tables, whoever has nothing may have one of any size
+            return self._max_bytes  # as in all tables, an owner's first may have any size
         return owner.share.limit(self._max_bytes) - (used or 0)
 
     def _require_bytes(self, owners: _Owners, size_bytes: int) -> None:
@@ -206,7 +209,7 @@ class FileRoom:
             self._count(kept, -1)
 
     def _gives_back(self) -> bool:
-        """Look at some files, in turn; whether any of them is there no more."""
+        """Check some files, in turn; returns whether any of them is gone."""
         if self._looked_at is not None and not self._change.is_since(self._looked_at):
             return False
         if not self._to_look_at:

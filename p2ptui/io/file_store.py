@@ -1,4 +1,4 @@
-"""A directory into which files of others go: whole or not at all, and never over another one."""
+"""A directory for others' files: each is written whole or not at all, and never over another."""
 
 import contextlib
 import errno
@@ -19,12 +19,12 @@ from p2ptui.io.file_room import FileRoom, FileSender, NoRoomError
 from p2ptui.text import cause
 
 MAX_REMEMBERED: Final = 256
-"""Names of which is remembered how far their numbers go; the one not used for longest is forgotten,
-and searched for from the beginning."""
+"""Names whose last number is remembered; the least recently used one is forgotten, and its number
+searched for from the beginning."""
 
 PART_PREFIX: Final = ".p2ptui-"
 PART_SUFFIX: Final = ".part"
-"""A file on its way has a name of this form; one that a crash left may be deleted."""
+"""A file that is being written has a name of this form; one that a crash left may be deleted."""
 
 _USED_UP: Final = f"{MAX_NUMBER} files have this name already"
 
@@ -48,17 +48,17 @@ class FileNotKeptError(LocalError):
 
 
 class FileStore:
-    """Keeps files, within limits for what this object has kept and is still there.
+    """Keeps files, within limits on those that this object has kept and that still exist.
 
     Args:
-        directory: Where; it must be there.
-        max_files: Files, at most.
-        max_bytes: Bytes of all files together, at most.
-        shares: What each address and prefix may have of both.
-        clock: Seconds that only grow.
+        directory: The directory; it must exist.
+        max_files: Most files.
+        max_bytes: Most bytes of all files together.
+        shares: The part of both for each address and prefix.
+        clock: A monotonic clock, seconds.
 
     Raises:
-        LocalError: The directory is none, nothing can be written into it, or what is written there
+        LocalError: It is not a directory, nothing can be written into it, or what is written there
             would be run.
     """
 
@@ -74,9 +74,9 @@ class FileStore:
         self._change = DirectoryChange(directory, clock)
         self._room = FileRoom(directory, max_files, max_bytes, shares or Shares(), self._change)
         self._numbers: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
-        """The last number that was given to a name."""
+        """The last number that was given to each name."""
         self._used_up: BoundedTable[str, Moment] = BoundedTable(MAX_REMEMBERED)
-        """Names of which no number was free, and when that was."""
+        """Names for which no number was free, and when that was."""
         if _is_run_from(directory):
             raise LocalError(
                 f"cannot receive files into {directory}: Python runs modules from there, and so"
@@ -84,7 +84,7 @@ class FileStore:
                 " files.receive_into)"
             )
         try:
-            # Whether files can be made there is known by making one.
+            # Only creating a file shows whether files can be created there.
             part, number = self._create()
             os.close(number)
             part.unlink()
@@ -97,12 +97,13 @@ class FileStore:
         Blocks while it writes; for one thread at a time.
 
         Args:
-            name: As its sender wrote it.
+            name: The name that its sender wrote.
             chunks: Its content.
-            sender: Whose it is; None if it counts for no share.
+            sender: Its sender; None if it counts for no share.
 
         Raises:
-            FileNotKeptError: It would pass a limit, or the system refuses; nothing is left of it.
+            FileNotKeptError: It would exceed a limit, or the system refuses it; nothing is left of
+                it.
         """
         name = harmless_name(name)
         try:
@@ -146,14 +147,14 @@ class FileStore:
                     self._room.require_bytes(sender, size)
                 file.write(chunk)
             file.flush()
-            # Some file systems find only now that there is no room; and "kept" is kept.
+            # Some file systems notice only now that they are full; and "kept" must outlive a crash.
             os.fsync(file.fileno())
         return size
 
     def _claim(self, part: Path, name: str) -> Path | None:
-        """Give a written file a name of its kind that nothing has; None if there is none.
+        """Give a written file a free name, numbered if necessary; None if there is none.
 
-        The bare name is tried first, then the numbers from the last one that was given.
+        The bare name is tried first, then the numbers after the last one that was given.
         """
         last = self._numbers.pop(name) or 1
         for number in (1, *range(last + 1, MAX_NUMBER + 1), *range(2, last + 1)):
@@ -176,13 +177,13 @@ class FileStore:
 
 
 def _is_run_from(directory: Path) -> bool:
-    """Whether this Python imports what lies in a directory: one of its search path, the current one
+    """Whether this Python imports modules from a directory: one on its search path, the current one
     after `python -m`, or that of a package."""
     try:
         there = directory.stat()
     except (OSError, ValueError):
         return False
-    # What was searched is remembered there, also if it was taken off the path since.
+    # The cache also holds directories that were searched and have left the path since.
     for entry in {*sys.path, *sys.path_importer_cache}:
         with contextlib.suppress(OSError, ValueError):
             if os.path.samestat(Path(entry).stat(), there):  # an empty one is the current directory
@@ -194,7 +195,7 @@ def _move_to_free_name(part: Path, path: Path) -> None:
     """Rename, but never over anything, and through no symbolic link.
 
     Raises:
-        FileExistsError: Something has the name, be it a link to nowhere.
+        FileExistsError: Something has the name, even if only a link to nowhere.
         OSError: What the system refuses.
     """
     if os.name == "nt":
@@ -207,7 +208,7 @@ def _move_to_free_name(part: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # An empty file takes the name, as only one can; it is ours to overwrite.
+        # Creating an empty file claims the name for us alone; then we may overwrite it.
         os.close(os.open(path, _CREATE, 0o666))
         try:
             part.replace(path)

@@ -1,7 +1,7 @@
-"""Returns memory that the allocator keeps to the system.
+"""Returns to the system the memory that the allocator keeps.
 
-Each datagram is read into a buffer for the largest, and cut. With glibc what stays of it keeps the
-pages around it from the system, so the process would grow to several times what it holds.
+Each datagram is read into a buffer for the largest, and cut. With glibc, what remains of it keeps
+the pages around it from being returned, so the process would grow to several times what it holds.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Files that hold a key: for their user alone, written whole or not at all, and never over another.
+"""Files that hold a key: for their user alone, written whole or not at all, never over another.
 
-Whatever is wrong with one is said in a line, and nothing is changed.
+Any problem with a file is reported in one line, and nothing is changed.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from p2ptui.text import cause, shown_path
 
 _READ: Final = (
     os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep who opens it waiting
+    | getattr(os, "O_NONBLOCK", 0)  # so that opening a pipe does not block
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
@@ -37,7 +37,7 @@ _CREATE: Final = (
 )
 
 _LOCKED_BYTE: Final = 1 << 30
-"""On Windows a locked byte cannot be read, so that one is locked where there is none."""
+"""On Windows a locked byte cannot be read, so one beyond the end of the file is locked."""
 
 _REMEDIES: Final = {
     KeyKind.SEED: "restore it from a copy, or move it away for a new one",
@@ -54,18 +54,18 @@ class NoKeyFileError(KeyFileError):
 
 
 class KeyFileExistsError(KeyFileError):
-    """There is one already, and it is not overwritten."""
+    """The file already exists, and is not overwritten."""
 
 
 class KeyFile:
-    """An open file with a key, of which a program may be the only user.
+    """An open key file, which a program may reserve for itself.
 
     Args:
-        path: Where it is.
-        kind: What must be in it.
+        path: Its path.
+        kind: The kind of key that it must hold.
 
     Raises:
-        NoKeyFileError: It is not there.
+        NoKeyFileError: It does not exist.
         KeyFileError: It cannot be read, others can read it, or something else is in it.
     """
 
@@ -79,13 +79,13 @@ class KeyFile:
             raise
 
     def lock(self) -> bool:
-        """Become its only user, until `close`; False if another program, or object, is."""
+        """Become its only user, until `close`; False if another program or object already is."""
         return self._number is not None and _lock(self._number)
 
     def close(self) -> None:
-        """Let others use it. Twice is fine."""
+        """Let others use it; calling it again is harmless."""
         if self._number is not None:
-            os.close(self._number)  # which gives the lock back
+            os.close(self._number)  # which also releases the lock
             self._number = None
 
 
@@ -93,7 +93,7 @@ def read_key_file(path: Path, kind: KeyKind) -> Secret:
     """The key in a file.
 
     Raises:
-        NoKeyFileError: It is not there.
+        NoKeyFileError: It does not exist.
         KeyFileError: It cannot be read, others can read it, or something else is in it.
     """
     file = KeyFile(path, kind)
@@ -136,7 +136,7 @@ def require_place(path: Path) -> None:
     """Refuse a place where `create_key_file` could not write; nothing is left there.
 
     Raises:
-        KeyFileError: As it would.
+        KeyFileError: As `create_key_file` would.
     """
     try:
         try_place(path)
@@ -147,13 +147,13 @@ def require_place(path: Path) -> None:
 
 
 def _give_name(fresh: Path, path: Path) -> None:
-    """Name a whole file so, unless something has the name already."""
+    """Give a complete file its name, unless something already has it."""
     try:
         os.link(fresh, path)
     except FileExistsError:
         raise
     except OSError:
-        # No hard links there: the name is taken first, which nobody else can do then.
+        # No hard links there: the name is claimed first, so nobody else can take it.
         os.close(os.open(path, _CREATE, OWN_MODE))
         os.replace(fresh, path)
 
@@ -170,7 +170,7 @@ def _open(path: Path, kind: KeyKind) -> int:
             ) from None
         raise NoKeyFileError(f"{where}: there is no such file") from None
     except PermissionError:
-        if os.path.isdir(path):  # as Windows says it; Path.is_dir fails where a folder is closed
+        if os.path.isdir(path):  # so Windows reports a folder; Path.is_dir may raise here
             raise KeyFileError(_is_folder(where, kind)) from None
         raise KeyFileError(
             f"{where}: cannot be read: permission denied; let this user read it, and nobody else"
@@ -230,6 +230,7 @@ def _lock(number: int) -> bool:
 
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # A file system without locks cannot tell: better two of one identity than none at all.
+        # A file system without locks cannot tell: better two nodes with one identity than none at
+        # all.
         return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
     return True

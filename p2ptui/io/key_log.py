@@ -1,17 +1,17 @@
-"""The keys of secured sessions, written to a file for whoever debugs captures of the own node.
+"""Writes the keys of secured sessions to a file, for debugging captures of this node's traffic.
 
-Whoever has the file reads these sessions, so only the user can read it, and there is no other way
-to get keys out: not by the environment, and not by a file of options, which may be a shared one.
-Neither the identity's keys nor the network's are ever written: with the file nobody can speak as
-this node, or join its network.
+Anybody with the file can read these sessions. So only the user can read it, and there is no other
+way to get keys out: no environment variable, and no option in a file, which may be shared. The keys
+of the identity and the network are never written: nobody can use the file to speak as this node, or
+to join its network.
 
 One line for each pair of keys, as it is made; a session has a new pair every 15 minutes:
 
     P2PTUI_SESSION <own number> <other's number> <own id> <other's id> <sent by> <received by>
 
-All but the ids are hex. A secured datagram (E0, number, counter, what is sealed, tag) bears the
-number of who receives it, so it was sealed by `sent by` if it bears the other's, and by
-`received by` if it bears the own one: ChaCha20-Poly1305 (RFC 8439), the nonce four zeros and the
+All but the ids are hex. A secured datagram (E0, number, counter, ciphertext, tag) carries its
+receiver's number: it was sealed with `sent by` if that is the other's, and with `received by` if it
+is this node's. The cipher is ChaCha20-Poly1305 (RFC 8439); the nonce is four zero bytes and the
 counter as 8 bytes, little-endian; the first 13 bytes are the associated data.
 """
 
@@ -38,10 +38,10 @@ LABEL: Final = "P2PTUI_SESSION"
 _HEAD: Final = b"# keys of p2ptui sessions: whoever has this file can read them\n"
 
 _FLAGS: Final = (
-    os.O_RDWR  # what is there is looked at first
+    os.O_RDWR  # existing content is checked first
     | os.O_CREAT
     | os.O_APPEND
-    | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep who opens it waiting
+    | getattr(os, "O_NONBLOCK", 0)  # so that opening a pipe does not block
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
@@ -49,7 +49,7 @@ _FLAGS: Final = (
 
 
 def key_log_words(path: Path) -> str:
-    """What the user is told, as long as keys are written."""
+    """The warning to the user while keys are written."""
     return (
         f"the keys of all sessions are written to {shown_path(path)}: whoever has that file can"
         " read them; delete it when you are done"
@@ -64,18 +64,18 @@ class KeyLog:
     """An open file to which session keys are appended.
 
     Args:
-        path: Where; made if there is none.
-        key_files: Files with keys that the node itself uses: it is none of these.
+        path: Its path; it is created if it does not exist.
+        key_files: The files with the node's own keys, none of which it may be.
 
     Raises:
-        KeyLogError: It cannot be written, others can read it, it is no regular file, or there is
-            something else in it than session keys, which stays as it is.
+        KeyLogError: It cannot be written, others can read it, it is no regular file, or it holds
+            anything other than session keys; then it is not changed.
     """
 
     def __init__(self, path: Path, key_files: Sequence[Path] = ()) -> None:
         self.path = path
         self._file: FileIO | None = None
-        self._require_no_key(key_files)  # first: a missing one is not made either
+        self._require_no_key(key_files)  # first: then a missing one is not created
         try:
             self._file = FileIO(os.open(path, _FLAGS, OWN_MODE), "ab+")
             self._require_own(self._file)
@@ -111,7 +111,7 @@ class KeyLog:
             )
 
     def _require_log(self, file: FileIO) -> None:
-        """What is appended to another file than a log would damage that."""
+        """Appending to a file other than a key log would damage it."""
         file.seek(0)
         if file.read(len(_HEAD)) not in (b"", _HEAD):
             raise KeyLogError(
@@ -120,11 +120,12 @@ class KeyLog:
             )
 
     def note(self, own_id: str, other_id: str, transport: Transport) -> None:
-        """Append the keys of a session. If that fails, it is told once, and no more are written.
+        """Append the keys of a session. If that fails, it is reported once, and no more are
+        written.
 
         Args:
-            own_id: This node.
-            other_id: The other end.
+            own_id: This node's id.
+            other_id: The id of the other end.
             transport: The keys, and the numbers of the session.
         """
         if self._file is None:
@@ -153,14 +154,14 @@ class KeyLog:
             raise OSError("only a part of a line was written")
 
     def close(self) -> None:
-        """Write no more. Twice is fine."""
+        """Write no more; calling it again is harmless."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are one file, by whatever names, or would be."""
+    """Whether both paths lead to the same file, or would if it existed."""
     try:
         return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Look-ups of host names: each in a thread, few at a time, and none twice at once.
 
-The system's look-up cannot be taken back, and where no name server answers, it may take minutes.
-Whoever asks gives up sooner, and asks again.
+The system's look-up cannot be cancelled, and may take minutes if no name server answers. Callers
+give up sooner, and ask again.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from typing import Any, Final
 from p2ptui.io.threads import in_thread
 
 MAX_LOOKUPS: Final = 32
-"""Threads for look-ups at once: half of what the unit of systemd allows (`TasksMax`)."""
+"""Threads for look-ups at once: half of what the systemd unit allows (`TasksMax`)."""
 
 FRESH_S: Final = 30.0
-"""A look-up that began longer ago may ask a network that this machine has left: another begins."""
+"""After this time another look-up begins: the first may ask a network that this machine has
+left."""
 
 _Answer = list[Any]
 

@@ -1,7 +1,7 @@
-"""The event loop of a whole program: the fastest there is, and no slow name server holds it up.
+"""The event loop of a whole program: the fastest available, and no slow name server holds it up.
 
-Left to the loop, a look-up runs in a thread that the loop, when it ends, waits for: half a minute,
-while the name server is out of reach. Here it has a thread that nobody waits for (`lookups`).
+Left to the loop, a look-up runs in a thread that the loop waits for when it ends: for half a minute
+if the name server cannot be reached. Here it has a thread that nobody waits for (`lookups`).
 """
 
 import asyncio
@@ -19,15 +19,16 @@ from p2ptui.io.lookups import Lookups
 T = TypeVar("T")
 
 LOOP_FILES: Final = 10
-"""Descriptors that uvloop needs to begin, with some to spare. If it lacks one half way (6 to 9 of
+"""Descriptors that uvloop needs to begin, with some to spare. If it runs out half way (at 6 to 9 of
 them), it neither runs nor can be closed."""
 
 YOUNG_OBJECTS: Final = 10_000
-"""More objects made than freed, until the collector looks at them: some 2 MB, and a millisecond.
-Five times as many hold the loop for eight while a crowd arrives. Python has 700."""
+"""How many more objects must be made than freed before the collector runs: some 2 MB, and a
+millisecond. Five times as many hold up the loop for eight while a crowd arrives. Python has 700."""
 
 _OLDER_COLLECTIONS: Final = (100, 50)
-"""Collections of one age until the next older one: full ones after 50 million new objects."""
+"""Collections of one generation before one of the next older: full ones after 50 million new
+objects."""
 
 
 def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
@@ -35,15 +36,15 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 
     Args:
         work: The program.
-        fast: Take uvloop where it is installed, and collect garbage seldom. The first makes a
-            datagram a third cheaper, and costs 30 ms at start: too much for a short command.
+        fast: Use uvloop if it is installed, and collect garbage rarely. uvloop makes a datagram a
+            third cheaper, but costs 30 ms at start: too much for a short command.
 
     Raises:
         KeyboardInterrupt: SIGINT came, and `work` was cancelled for it.
-        OSError: The loop cannot be made; `work` has not begun.
+        OSError: The loop cannot be created; `work` has not begun.
     """
     with ExitStack() as stack:
-        stack.callback(work.close)  # else it is complained of where it never begins
+        stack.callback(work.close)  # otherwise Python warns if it never begins
         if fast:
             _require_files(LOOP_FILES)
             stack.enter_context(_garbage_collected_seldom())
@@ -52,7 +53,7 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
 
 
 def _require_files(count: int) -> None:
-    """Find out whether so many files can be opened: raises `OSError` if not."""
+    """Check that this many files can be opened; raises `OSError` if not."""
     opened: list[int] = []
     try:
         for _ in range(count):
@@ -64,12 +65,12 @@ def _require_files(count: int) -> None:
 
 @contextlib.contextmanager
 def _garbage_collected_seldom() -> Iterator[None]:
-    """Have the garbage collector run seldom, and not look at what stays for ever.
+    """Have the garbage collector run rarely, and skip what stays for ever.
 
-    Records of a log, messages under way and timers live long enough to count as long-lived: at
-    1,000 messages a second Python looks at every object that there is each few seconds, and with
-    10,000 peers holds the loop for 0.2 s (docs/screen-performance.md). Nearly all is freed without
-    the collector, which is there for what refers to itself.
+    Log records, messages in flight and timers live long enough to count as long-lived: at 1,000
+    messages a second Python examines every object every few seconds, and with 10,000 peers holds up
+    the loop for 0.2 s (docs/screen-performance.md). Nearly everything is freed without the
+    collector, which is needed only for reference cycles.
     """
     before = gc.get_threshold()
     gc.collect()
@@ -101,10 +102,10 @@ def _loop_class(*, fast: bool) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _task_factories(uvloop_class: Any) -> dict[str, Any]:
-    """What has uvloop give a task factory only what was asked for, as asyncio does.
+    """Methods that make uvloop pass a task factory only the given options, as asyncio does.
 
-    It also gives it None for `eager_start`: that is one argument too many for the eager factory of
-    Python 3.13, which Textual sets, and tells that of 3.14 not to be eager.
+    uvloop itself also passes None for `eager_start`: that is one argument too many for the eager
+    factory of Python 3.13, which Textual sets, and tells that of 3.14 not to be eager.
     """
 
     def set_task_factory(loop: Any, factory: Any) -> None:

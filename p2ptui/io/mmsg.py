@@ -102,11 +102,11 @@ def words(memory: mmap.mmap) -> "memoryview[int]":
 
 
 class OfThread(threading.local, Generic[Made]):
-    """What each thread has for itself: a call is made without the interpreter's lock, so that two
-    threads must never share the memory of one.
+    """Objects of which each thread has its own: a call runs without the interpreter's lock, so two
+    threads must never share its memory.
 
     Args:
-        make: Makes it for a family, and what else tells kinds of sockets apart.
+        make: Makes one for a family, and whatever else tells kinds of sockets apart.
     """
 
     def __init__(self, make: Callable[..., Made]) -> None:
@@ -114,7 +114,7 @@ class OfThread(threading.local, Generic[Made]):
         self._kinds: dict[tuple[int, ...], Made] = {}
 
     def get(self, *kind: int) -> Made:
-        """This thread's, for sockets of a kind."""
+        """This thread's object for a kind of socket."""
         made = self._kinds.get(kind)
         if made is None:
             made = self._kinds[kind] = self._make(*kind)

@@ -12,7 +12,7 @@ from p2ptui.text import seconds_words
 from p2ptui.wire.cluster import MAX_PRESENCE_BYTES
 
 MAX_ENTRY_BYTES: Final = MAX_PRESENCE_BYTES + 512
-"""Of a message that sets an entry, including its headers."""
+"""Most bytes of a message that sets an entry, including its headers."""
 
 ENTRY_BYTES: Final = 1024
 """Average disk space per node at the broker."""

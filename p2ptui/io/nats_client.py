@@ -28,16 +28,18 @@ CONNECT_S: Final = 2
 """Limit for a connection, and for each step of its handshake; there are two attempts."""
 
 MAX_UNSENT_BYTES: Final = 1 << 20
-"""Of data written but not sent yet; beyond this, writers wait. It is lost with the connection."""
+"""Most bytes written but not sent yet; beyond this, writers wait. It is lost with the
+connection."""
 
 MAX_TAKEN_BYTES: Final = 2 << 20
-"""Of one message from the broker, and of data received but not read yet."""
+"""Most bytes of one message from the broker, and of data received but not read yet."""
 
 MAX_CREDENTIALS_BYTES: Final = 65_536
-"""Of a credentials file."""
+"""Most bytes of a credentials file."""
 
 MAX_CERTIFICATES_BYTES: Final = 1 << 22
-"""Of a file with certificates or their key: a system's CAs take a quarter of a million bytes."""
+"""Most bytes of a file with certificates or their key: a system's CAs take a quarter of a million
+bytes."""
 
 # The library logs exceptions in handlers or from the broker's messages, with tracebacks.
 logging.getLogger("nats").addHandler(logging.NullHandler())

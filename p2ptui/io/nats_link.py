@@ -60,10 +60,10 @@ its place has to name it.
 """
 
 MAX_QUEUED_BYTES: Final = 8 << 20
-"""Of data waiting to be written while the broker reads too slowly."""
+"""Most bytes that wait to be written while the broker reads too slowly."""
 
 MAX_HEARD_BYTES: Final = 8 << 20
-"""Of messages received on one subject and not processed yet."""
+"""Most bytes of messages received on one subject and not processed yet."""
 
 MAX_HEARD: Final = 16_384
 """Their number."""

@@ -23,7 +23,8 @@ PULL_S: Final = 5.0
 """How long the broker waits for them."""
 
 FIRST_S: Final = 0.5
-"""The first time: the existing entries may all have expired meanwhile, and then none comes."""
+"""The same the first time: the existing entries may all have expired meanwhile, and then none
+comes."""
 
 LATE_S: Final = 2.0
 """How late after that it may say that there are none."""
@@ -91,7 +92,7 @@ class Watch:
         self._until = 0.0
         self._consumer = ""
         self._revision = 0
-        """Of the last entry that came."""
+        """The revision of the last entry that came."""
         self._misses = asyncio.Event()
         self.is_read = False
         """Whether all entries that existed at the start have been reported."""
@@ -161,8 +162,8 @@ class Watch:
             BrokerError: An earlier one is missing (`MissedError`), or it makes no sense.
         """
         try:
-            # $JS.ACK.stream.consumer.deliveries.revision.number.time.pending, and before the
-            # stream, where the broker has domains, the domain and the account, and more behind.
+            # $JS.ACK.stream.consumer.deliveries.revision.number.time.pending. If the broker has
+            # domains, the domain and the account precede the stream, and more follows at the end.
             words = message.reply.split(".")
             start = 4 if len(words) == 9 else 6
             revision, number, _, pending = map(int, words[start + 1 : start + 5])

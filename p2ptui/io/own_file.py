@@ -1,4 +1,4 @@
-"""Files of their user alone: what others may do with one, and one that is believed."""
+"""Files for their user alone: what others may do with one, and reading one that can be trusted."""
 
 import errno
 import os
@@ -14,24 +14,25 @@ from p2ptui.text import cause, shown_path
 _WRITERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 OWN_MODE: Final = 0o600
-"""Of a file that its user alone reads and writes."""
+"""The mode of a file that only its user reads and writes."""
 
 OTHERS: Final = 0o077
 """What nobody else may do with such a file."""
 
 
 def credential_rights(path: Path) -> int:
-    """Rights that a file shows to others and that let nobody else in.
+    """Rights that a file seems to give to others, but that let nobody else in.
 
-    systemd gives a service a credential as a file of root in a folder that the service's user alone
-    can enter. An access control list lets that user read it, which shows as a right of the group.
+    systemd gives a service a credential as a file owned by root, in a folder that only the
+    service's user can enter. An access control list lets that user read it, which shows as a right
+    of the group.
     """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return stat.S_IRGRP if folder and path.parent == Path(folder) else 0
 
 
 def is_for_others(about: os.stat_result, rights: int = OTHERS) -> bool:
-    """Whether others than its user have any of these rights to a file; not known on Windows."""
+    """Whether users other than its own have any of these rights to a file; False on Windows."""
     return sys.platform != "win32" and bool(about.st_mode & rights)
 
 
@@ -43,13 +44,13 @@ def other_owner(about: os.stat_result) -> int | None:
 
 
 def try_place(path: Path) -> None:
-    """Find out whether a file could be made there, together with the folders that are missing.
+    """Check that a file could be created at a path, together with any missing folders.
 
-    Only making one tells: rights are not all that counts. Nothing is left behind.
+    Only creating one shows that: rights are not all that counts. Nothing is left behind.
 
     Raises:
         OSError: It could not.
-        ValueError: It is no path.
+        ValueError: It is not a valid path.
     """
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
@@ -73,15 +74,15 @@ def write_trouble(path: Path, error: Exception) -> str:
 
 
 def read_own_file(path: Path, limit: int) -> bytes:
-    """What is in a file, if no other user can have put it there.
+    """The content of a file, if no other user can have written it.
 
     Args:
-        path: Where it is.
-        limit: Bytes to read, at most.
+        path: Its path.
+        limit: Most bytes to read.
 
     Raises:
-        OSError: It cannot be read, or is no ordinary file; or others can change it, and it is not
-            looked at (POSIX).
+        OSError: It cannot be read, or is no ordinary file; or others can change it (POSIX), and
+            nothing is read.
     """
     with open_ordinary(path) as file:
         about = os.fstat(file.fileno())

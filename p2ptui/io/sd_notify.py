@@ -21,7 +21,7 @@ from p2ptui.text import whole_number
 log = logging.getLogger("p2ptui.service")
 
 _MAX_USEC: Final = 2**64 - 1
-"""Of a number of microseconds: systemd counts them in 64 bits."""
+"""The most microseconds: systemd counts them in 64 bits."""
 
 _PART_OF_TIMEOUT: Final = 3
 """How often the watchdog is fed within its timeout; systemd advises twice."""

@@ -1,8 +1,8 @@
-"""STUN transactions over one socket: sent again until answered, and no answer taken on trust.
+"""STUN transactions over one socket: retransmitted until answered, and no answer taken on trust.
 
-Each transmission has an id of its own (the last byte counts them), where RFC 8489, section
-6.2.1, would repeat the same bytes: an answer then tells which transmission it answers, so
-that the round trip is exact also after a loss, and the share of losses is known.
+Each transmission has its own id (the last byte counts them), whereas RFC 8489, section 6.2.1,
+repeats the same bytes. So an answer tells which transmission it answers, the round trip is exact
+even after a loss, and the share of losses is known.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _TOO_MANY: Final = Advice("too many questions were sent there", "ask again in te
 
 _ANSWERS: Final = (MessageClass.SUCCESS, MessageClass.ERROR)
 PREFIX_BYTES: Final = TRANSACTION_ID_BYTES - 1
-"""Of a transaction id; the twelfth byte counts transmissions."""
+"""Bytes of a transaction id that stay the same; the twelfth byte counts transmissions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +46,29 @@ class Schedule:
 
 
 CONTACT: Final = Schedule((0.0, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.0), 2.5)
-"""For a server of which nothing is known. RFC 8489 begins with 500 ms and gives up after 39.5 s; a
-person who waits for "blocked" should wait less than three. At 10 % loss each way the first five
-all fail once in 4,000 times: what comes after them must not begin too late."""
+"""For a server about which nothing is known. RFC 8489 begins with 500 ms and gives up after 39.5 s;
+nobody should wait longer than three seconds for "blocked". At 10 % loss each way the first five all
+fail once in 4,000 times: the later ones must not begin too late."""
 
 AGAIN: Final = Schedule((0.0, 0.2, 0.4, 0.6, 0.8, 1.2), 1.7)
-"""From a second socket, where the first one has met nothing but silence for 0.8 s: both end
-at the same time."""
+"""From a second socket, if the first one has met only silence for 0.8 s: both end at the same
+time."""
 
 LONGEST_PAUSE_S: Final = 0.15
-"""Also where the round trip is longer than twice that: several transmissions are then on their
-way at once, which costs a server nothing. Losses are independent so far apart, and a silence of
-seven is known after 0.9 s and two round trips: in a report within 2 s up to a round trip of 0.36 s.
-A pause that grew with the round trip would be over that from 0.33 s on."""
+"""Even if the round trip is longer than twice that: several transmissions are then in flight at
+once, which costs a server nothing. Losses this far apart are independent, and seven unanswered ones
+are known after 0.9 s and two round trips: in time for a report within 2 s, up to a round trip of
+0.36 s. With a pause that grew with the round trip, it would be too late from 0.33 s on."""
 
 
 def steady_schedule(rtt_s: float, sends: int, shortest_s: float = 0.1) -> Schedule:
-    """For a server whose round trip is known: evenly spaced, so that silence is believed soon.
+    """A schedule for a server whose round trip is known: evenly spaced, so that silence is soon
+    certain.
 
     Args:
         rtt_s: The measured round trip, seconds.
-        sends: How often it is sent at most.
-        shortest_s: Seconds between two, at least.
+        sends: Most transmissions.
+        shortest_s: Least seconds between two.
     """
     pause = min(max(shortest_s, rtt_s / 2), LONGEST_PAUSE_S)
     last = pause * (sends - 1)
@@ -84,7 +85,7 @@ class StunAnswer:
     source: Address
     rtt_s: float
     transmission: int
-    """Which one was answered, from 0."""
+    """Which one was answered, counted from 0."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +113,7 @@ class Transaction:
 
     @property
     def error(self) -> str | None:
-        """The same in one line."""
+        """`trouble` in one line; None if there is none."""
         return str(self.trouble) if self.trouble is not None else None
 
     @property
@@ -136,8 +137,8 @@ class StunClient:
 
     Args:
         sock: The socket.
-        rng: Where transaction ids come from.
-        gate: Grants what is asked; None for one of its own.
+        rng: The source of transaction ids.
+        gate: Grants the requests; None makes a new one.
     """
 
     def __init__(self, sock: DatagramSocket, rng: random.Random, gate: Gate | None = None) -> None:
@@ -145,9 +146,10 @@ class StunClient:
         self._exit = Exit(sock, gate)
         self._rng = rng
         self.on_stray: Callable[[StunMessage, Address], None] | None = None
-        """Called with what arrives here and answers nothing that was asked from here."""
+        """Called with each message that answers no request from here, and its source."""
         self.tag = rng.randbytes(TRANSACTION_ID_BYTES)
-        """The id of the indications from here, by which they are known where they arrive."""
+        """The transaction id of this client's indications, by which their receiver recognises
+        them."""
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[bytes, Transaction] = {}
         self._reader = self._loop.create_task(self._read(), name="stun client")
@@ -189,7 +191,7 @@ class StunClient:
         return transaction
 
     def indicate(self, address: Address) -> bool:
-        """Send a Binding indication, which nobody answers, with the id `tag`; whether it is
+        """Send a Binding indication, which nobody answers, with the id `tag`; returns whether it is
         granted."""
         message = StunMessage(message_class=MessageClass.INDICATION, transaction_id=self.tag)
         return self._exit.ask(encode(message), address)
@@ -200,7 +202,7 @@ class StunClient:
             self._finish(transaction)
         self._socket.close()
         self._reader.cancel()
-        # Awaiting the task itself would hide that who closes is cancelled meanwhile.
+        # Awaiting the task itself would hide a cancellation of the caller meanwhile.
         await asyncio.wait({self._reader})
         if not self._reader.cancelled() and (error := self._reader.exception()) is not None:
             raise error
@@ -223,13 +225,13 @@ class StunClient:
                 is_failed = True
         transaction.failed += is_failed
         if not transaction.sent:
-            # No way there, or too large: the next one would fare the same.
+            # Unreachable, or too large: the next one would fare the same.
             self._finish(transaction)
             return
         more = number + 1 < len(times)
         due = times[number + 1] if more else transaction.schedule.give_up_s
-        # From now, and not from the beginning: a process that was held up would send all at
-        # once, and take it for silence that no answer was there at the same moment.
+        # From now, not from the start: a process that was held up would send all at once, and take
+        # it for silence that no answer came at the same moment.
         transaction.timer = self._loop.call_later(
             due - times[number], self._transmit if more else self._finish, transaction
         )

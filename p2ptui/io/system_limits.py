@@ -12,8 +12,8 @@ BYTES_FOR_EACH: Final = 2048
 """Buffer bytes per peer: one full datagram from each may come at the same time."""
 
 SOCKETS_FOR_EACH: Final = 4
-"""Per peer to which a direct path may be searched; searches that guess ports take more, but are few
-at a time.
+"""Per peer to which a direct path may be searched for; searches that guess ports take more, but are
+few at a time.
 """
 
 OWN_FILES: Final = 64

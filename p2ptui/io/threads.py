@@ -20,17 +20,18 @@ class NoThreadError(OSError):
 def in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
     """Begin work in a thread.
 
-    A thread cannot be ended. Whoever stops waiting for the result leaves it running.
+    A thread cannot be stopped: it keeps running when nobody waits for its result any more.
 
     Args:
-        work: What blocks.
-        name: The thread's.
+        work: The function that blocks.
+        name: The thread's name.
 
     Returns:
         The result; cancelling it does not end the work.
 
     Raises:
-        NoThreadError: Python would raise `RuntimeError`, as for a mistake in the program.
+        NoThreadError: In place of Python's `RuntimeError`, which also means a mistake in the
+            program.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -3,10 +3,10 @@
 By itself, asyncio-dgram queues received datagrams without a limit, and raises the error of one send
 at the next, which may be to another destination. Here its stream only wakes the reader: datagrams
 are then read from the same non-blocking socket, and sent with its own `sendto`, which costs half as
-much and says at once which destination failed. Where the system has calls for many datagrams, they
-are used: `batch_reader` and `batch_writer`.
+much and says at once which destination failed. If the system has calls for many datagrams, they are
+used: `batch_reader` and `batch_writer`.
 
-A socket on every address of the machine must also know which one was asked: where the system tells,
+A socket on every address of the machine must also know which one was asked: if the system tells,
 `pktinfo` reads and sends for it; elsewhere, `own_sockets` has one socket for each address.
 """
 

@@ -37,21 +37,22 @@ from p2ptui.wire.message import (
 )
 
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
-"""A member of an enum is looked up in Python."""
+"""Bound here, since looking up an enum member runs Python code."""
 
 FIRST_PAGE_ENTRIES: Final = 8
-"""Looked at for the list that a newcomer is sent: more do not fit a datagram."""
+"""Entries considered for a newcomer's first list: more do not fit in a datagram."""
 
 MAX_RECIPIENTS: Final = 256
-"""Peers told of a change: all while they are no more than this, else a random sample. The others
-ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
+"""Peers told about a change: all if they are no more than this, else a random sample. The others
+ask, or find out in their own searches; the cost of a join must not grow with the number of
+peers."""
 
 DRAWN_FOR_EACH: Final = 2
-"""So many peers are drawn for each that may be told."""
+"""How many peers are drawn for each that may be told."""
 
 MAX_CHANGES: Final = 1024
-"""Joins, and likewise leaves, that may wait for the next update, or as many as there may be peers;
-the oldest are left out."""
+"""Joins, and likewise departures, that may wait for the next update, or as many as there may be
+peers; the oldest are dropped."""
 
 TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
@@ -62,10 +63,10 @@ FIRST_QUESTION_S: Final = 1.0
 had to be cut."""
 
 MAX_UNTOLD: Final = 64
-"""Nodes of which an unproved peer may still have to be told; it can ask for the others."""
+"""Nodes that an unproved peer may still have to be told about; it can ask for the others."""
 
 MAX_LISTED: Final = 1024
-"""Entries of a received list that are looked at."""
+"""Entries of a received list that are read."""
 
 
 def frame_list(joined: bytes, _number: int, _more: bool) -> bytes:
@@ -76,7 +77,7 @@ def frame_list(joined: bytes, _number: int, _more: bool) -> bytes:
 _AROUND_LIST_BYTES: Final = (
     PLAIN_ENVELOPE_BYTES + len(MessageType.DISCOVERY_RESPONSE) + len(frame_list(b"", 0, False))
 )
-"""What a message that tells of nodes takes besides their entries, at most."""
+"""The most bytes of a message with a list besides its entries."""
 
 
 def _ids_of(peers: list[Listed]) -> list[str]:
@@ -100,25 +101,26 @@ class Discovery:
         self._delivery = delivery
         self._pager = pager
         self._roll = Roll(state)
-        # One that is left out is news to some: the oldest is.
+        # If one must be dropped, it is the oldest, although it is news to some.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
         self._on_question = self._ask  # one for all peers
         self._told: BoundedTable[str, bool] = BoundedTable(state.most_peers, refuses=True)
-        """Peers whose joining was news, and whether with their names."""
+        """Peers whose join was announced, and whether with their names."""
         self._due = self._latest = 0.0
-        """When the next update leaves, and when at the latest; seconds."""
+        """When the next update leaves, and the latest time for it; seconds."""
         self._is_planned = False
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
-        """What is still to be told to whom; no payload to those that are told what there is room
-        for."""
+        """The messages still to be sent, with their peers; without a payload for a peer that is
+        told as much as it may be sent."""
         self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float, Evidence], None]] = []
-        """Called with what a peer lists, and what stands behind that."""
+        """Called with the nodes that a peer lists, and how well the list is supported."""
         self.admits_claim: Callable[[float], bool] = lambda _: True
-        """Whether a newcomer is news that has not proved its address. A forged request costs
-        little, and the news of it goes to all: others are news with their proof."""
+        """Whether a newcomer that has not proved its address is announced. A forged request costs
+        little, and its announcement goes to all: the others are announced once they have proved
+        theirs."""
         self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
-        """Called with who left, as a peer tells it."""
+        """Called with the nodes that have left, according to a peer."""
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
         lifecycle.on_moved.append(self._handle_moved)
@@ -136,8 +138,8 @@ class Discovery:
     # What others ask.
 
     def handle_request(self, peer: Peer, _content: object, now: float) -> None:
-        """Send the whole peer list, without the one who asks."""
-        peer.untold = ()  # what it asks for holds that too
+        """Send the whole peer list, without the asking peer."""
+        peer.untold = ()  # the answer includes them
         entries = self._entries(peer, now)
         self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
 
@@ -151,8 +153,8 @@ class Discovery:
     def handle_list_nodes(
         self, peer: Peer, content: ListNodesRequestPayload | None, now: float
     ) -> None:
-        """Send who is here, or elsewhere, with names, each at the address that its server sees; or
-        which servers there are."""
+        """Send the nodes here and elsewhere, with names, each at the address that its server sees;
+        or the list of servers."""
         kind, start = MessageType.LIST_NODES_RESPONSE, self._pager.start
         if content is not None and content.servers is True:
             servers = iter(self._state.elsewhere.servers_told(now))
@@ -176,14 +178,14 @@ class Discovery:
         self._take(peer, DiscoveryUpdatePayload(joined=told.content), told, now)
 
     def handle_update(self, peer: Peer, told: Told, now: float) -> None:
-        """A peer tells who came and who left."""
+        """A peer reports nodes that came and left."""
         self._take(peer, told.content, told, now)
 
     def _take(self, peer: Peer, update: DiscoveryUpdatePayload, told: Told, now: float) -> None:
         own_id = self._state.identity.id
         note_list(peer, told)
         evidence, is_doubted = of_list(peer, told)
-        # Programs of the reference's kind list no names: who writes one there is somebody else.
+        # Programs of the reference's kind list no names: a list with names is somebody else's.
         names = peer.dialect is Dialect.SPEC
         joined = tuple(
             read
@@ -201,7 +203,7 @@ class Discovery:
             unlisted(peer, left, now)
         self._state.emit(PeersDiscovered(peer.node_id, joined, left))
 
-    # What this node tells by itself.
+    # What this node sends without being asked.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if not peer.is_claim or self.admits_claim(now):
@@ -220,7 +222,7 @@ class Discovery:
         self._note_change(now)
 
     def note_joined_elsewhere(self, foreign: Foreign, now: float) -> None:
-        """A node has come to another server, or is seen elsewhere by it."""
+        """A node has joined another server, or is seen by it at another address."""
         node = self._state.find(foreign.node_id)
         if isinstance(node, Foreign) and (node.proved or self.admits_claim(now)):
             self._note_joined(foreign.node_id, now)
@@ -233,12 +235,12 @@ class Discovery:
             self._note_change(now)
 
     def _handle_moved(self, peer: Peer, now: float) -> None:
-        """The others are told where it is now, as of one that has joined."""
+        """The others are told where a peer is now, as if it had just joined."""
         self._joined.put(peer.node_id, None)
         self._note_change(now)
 
     def push(self, peer: Peer, now: float) -> None:
-        """Send a newcomer the first page of the list: those heard of last."""
+        """Send a newcomer the first page of the list: the most recently heard nodes."""
         unix = self._state.unix(now)
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
         others = self._most_recent(peer)
@@ -247,8 +249,8 @@ class Discovery:
                 peer.untold = tuple(dict.fromkeys((*peer.untold, *_ids_of(others))))
                 others = self._known(peer)
             self._tell(peer, others, now)
-            # A list that was cut takes all that the address may be sent but for two Pings, and
-            # these are for somebody who has had time to become ready for them.
+            # A list that was cut uses up what the address may be sent, except for two Pings. These
+            # are sent once the peer has had time to become ready for them.
             peer.session.plan_question(
                 self._state.timers, now + FIRST_QUESTION_S, self._on_question, peer
             )
@@ -264,7 +266,7 @@ class Discovery:
             self._delivery.send(peer, kind, payload, now)
 
     def _most_recent(self, peer: Peer) -> list[Listed]:
-        """Those heard of last, besides a peer: as many as may fit a page."""
+        """The most recently heard nodes other than a peer: as many as may fit on a page."""
         listed: list[Listed] = [
             other
             for other in islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
@@ -278,11 +280,12 @@ class Discovery:
         return listed
 
     def _is_told_by_name(self, peer: Listed) -> bool:
-        """Whether it is no claim, or one that was news, and shares its name with nobody."""
+        """Whether a node is no claim, or was announced with its name, which nobody else has."""
         return not is_claim(peer) or self._told.get(peer.node_id) is True
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
-        """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
+        """Tell a peer about the nodes that it has not heard of, and ask it for a proof if
+        necessary."""
         self._tell_room(peer, now)
         self._ask(peer, now)
 
@@ -292,12 +295,12 @@ class Discovery:
             self._delivery.challenge(peer, now)
 
     def _tell_room(self, peer: Peer, now: float) -> None:
-        """Tell a peer of as many nodes as it may be sent, the oldest news first."""
+        """Tell a peer about as many nodes as it may be sent, the oldest news first."""
         if peer.untold:
             self._tell(peer, self._known(peer), now)
 
     def _known(self, peer: Peer) -> list[Listed]:
-        """Those that a peer is still to be told of, as far as they are there."""
+        """The nodes that a peer must still be told about, as far as they are still there."""
         find = self._state.find
         return [
             other
@@ -307,9 +310,9 @@ class Discovery:
         ]
 
     def _tell(self, peer: Peer, untold: list[Listed], now: float) -> None:
-        """Tell a peer of as many nodes as it may be sent, the first ones first.
+        """Tell a peer about as many nodes as it may be sent, in their order.
 
-        One that has not proved its address hears of the others when it speaks or proves it.
+        A peer that has not proved its address hears of the others when it speaks or proves it.
         """
         kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
         budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
@@ -333,7 +336,7 @@ class Discovery:
         self._joined.pop(peer.node_id, None)
         if peer.node_id in self._told:
             del self._told[peer.node_id]
-            # Who is with another server by now has not left: the others are told where it is.
+            # A node that is at another server by now has not left: the others are told where it is.
             is_gone = self._state.elsewhere.holder(peer.node_id) is None
             (self._left if is_gone else self._joined).put(peer.node_id, None)
             self._note_change(now)
@@ -376,8 +379,8 @@ class Discovery:
     def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
         told = list(self._state.peers)
         if len(told) > MAX_RECIPIENTS:
-            # Some may have no session. Only those that are drawn are looked at, not all for each
-            # change that is told.
+            # Some may have no session. Only those that are drawn are checked, not all for each
+            # change.
             told = self._state.rng.sample(told, min(DRAWN_FOR_EACH * MAX_RECIPIENTS, len(told)))
         recipients = [peer.node_id for peer in told if peer.is_authenticated][:MAX_RECIPIENTS]
         news = News(joined, left, self._state.datagram_bytes - ENVELOPE_BYTES)
@@ -402,7 +405,8 @@ class Discovery:
                 yield peer, MessageType.DISCOVERY_RESPONSE, None
 
     def _note_untold(self, peer: Peer, joined: Sequence[PeerInfo]) -> bool:
-        """Note whom a peer is to be told of; whether it is anybody but itself."""
+        """Note the nodes that a peer must be told about; returns whether there are any but
+        itself."""
         untold = dict.fromkeys(peer.untold)
         is_any = False
         for entry in joined:

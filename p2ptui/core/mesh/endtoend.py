@@ -216,7 +216,7 @@ class EndToEnd:
                 pending.stop()
                 pending.hops = ()
                 if is_restart:
-                    # None of its tries may have met keys there, and the way works.
+                    # None of its tries may have met keys there, and the path works.
                     pending.excused = pending.attempts
                 self._go_on(call, now)
 

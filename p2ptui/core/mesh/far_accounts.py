@@ -59,7 +59,8 @@ def accept_account(
 
 
 def told_from(writer: Writer) -> Address | None:
-    """Whose share of a table an entry takes; None: that of a server that this node chose."""
+    """The address whose share of a table an entry uses; None, for no share, if a server that this
+    node chose brings it."""
     hop = writer.origin.peer
     return None if hop is not None and hop.is_joined_server else writer.origin.address
 

@@ -71,7 +71,7 @@ class FarMessages:
 
     def require_allowed(self, node_id: str) -> None:
         """Raises:
-        LocalError: A node without keys, and this one speaks under seal only.
+        LocalError: The node has no keys, and this one speaks only under seal.
         """
         words = self.seals.refusal_to(node_id)
         if words:
@@ -95,7 +95,7 @@ class FarMessages:
     def wrap(
         self, node_id: str, message: bytes, max_hops: int, hops: Sequence[Peer], now: float
     ) -> RoutedPayload | None:
-        """Put an inner message into the routed form, sealed where it must be.
+        """Put an inner message into the routed form, sealed if it must be.
 
         Keys that are getting old are renewed at the same time.
 
@@ -107,7 +107,7 @@ class FarMessages:
             now: The time, seconds.
 
         Returns:
-            None where it must be sealed, and there are no keys for that.
+            The routed form; None if it must be sealed, and there are no keys for that.
         """
         if not self.is_needed(node_id, hops):
             return self._routing.wrap(node_id, message, max_hops)
@@ -163,8 +163,8 @@ class FarMessages:
         """The message from the writer of a routed message.
 
         Returns:
-            The message itself, and its writer as one who has shown its keys where they sealed it;
-            None where there is nothing more to be done about it.
+            The message itself, and its writer, marked if its keys sealed the message; None if
+            nothing more is to be done.
 
         Raises:
             MalformedError: It makes no sense.

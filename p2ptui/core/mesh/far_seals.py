@@ -85,7 +85,7 @@ class FarSeals:
         """Whether messages to a node must be sealed for it.
 
         Args:
-            node_id: The node's.
+            node_id: The node's id.
             hops: The next hops: in its own secured session everything is sealed already.
         """
         if self._state.seals is None or not is_made_of_keys(node_id):

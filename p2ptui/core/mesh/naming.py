@@ -1,7 +1,7 @@
 """The names of nodes behind servers: listed by our own kind, asked for elsewhere.
 
 Programs of the reference's kind list ids and addresses only; they give names only in the answer to
-a ListNodesRequest, which is the whole list. So these are asked seldom: when a person names a node
+a ListNodesRequest, which is the whole list. So these are asked rarely: when a person names a node
 that nobody here knows, and, while a person watches, once in a while when nodes without a name have
 turned up.
 """

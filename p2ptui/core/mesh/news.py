@@ -102,7 +102,7 @@ class News:
         """The payloads of the DiscoveryResponses for another program.
 
         Args:
-            node_id: Of whom.
+            node_id: The id of the node.
             rng: Chooses the pages if there are many.
         """
         if self._bare is None:

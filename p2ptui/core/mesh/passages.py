@@ -1,7 +1,7 @@
 """Routed messages between the nodes of two servers: one hop, from one server to the other.
 
-The server of the receiver gives it to that alone. Nothing is handed over twice or flooded on, so
-that no message goes round in a circle, whatever the servers believe of who is where.
+The receiver's server gives it to the receiver alone. Nothing is handed over twice or flooded
+further, so no message loops, whatever the servers believe about where nodes are.
 """
 
 from typing import Final
@@ -18,10 +18,10 @@ _GONE: Final = frozenset({NotHanded.UNKNOWN, NotHanded.SERVER_GONE})
 
 
 class Passages:
-    """Takes routed messages of other servers; `Routing` hands them over.
+    """Takes routed messages from other servers; `Routing` hands over those for them.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         routing: Sends them, and refuses them.
     """
 
@@ -30,7 +30,7 @@ class Passages:
         self._routing = routing
 
     def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
-        """Give a node here a message of one elsewhere, or of one behind that."""
+        """Give a node here a message from a node elsewhere, or from one behind it."""
         counters, routing = self._state.counters, self._routing
         routed = decode_payload(handed.body, ReceivedRoutedPayload)
         source = source_named(routed)
@@ -45,7 +45,7 @@ class Passages:
         if source != handed.source_id and not self._may_speak(source):
             counters.drop("routed_false_source")
             return NotHanded.UNKNOWN
-        # It counts for who brings it, as of a peer.
+        # It counts for the share of the node that brings it, as with a peer.
         by = self._state.elsewhere.holder(handed.source_id)
         if not routing.seen.is_first(source, routed.route_id, by.address if by else None, now):
             counters.drop("routed_seen")
@@ -68,7 +68,7 @@ class Passages:
         return NotHanded.TOO_LARGE if refusal.code == ErrorCode.TOO_LARGE else NotHanded.UNSENDABLE
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
-        """A message for a node elsewhere has not arrived: who wrote it is told, if that is the peer
+        """A message for a node elsewhere has not arrived: its writer is told, if that is the peer
         that it came from."""
         if not handed.ref:
             return
@@ -88,12 +88,12 @@ class Passages:
         return target.is_routing and destination != own_id and self._state.find(destination) is None
 
     def _learn(self, source: str, handed: Handed, hops: int, now: float) -> None:
-        """What came from behind a node elsewhere shows the way back there, as a server says."""
+        """A message from behind a node elsewhere shows the route back, on the word of a server."""
         if source != handed.source_id and self._state.find(source) is None:
             self._routing.table.learn(
                 source, handed.source_id, hops + 1, now, evidence=Evidence.LISTED
             )
 
     def _may_speak(self, source: str) -> bool:
-        """Whether a node elsewhere may bring what another one wrote that is behind it."""
+        """Whether a node elsewhere may bring a message written by a node behind it."""
         return source != self._state.identity.id and not self._routing.sources.has_session(source)

@@ -12,7 +12,7 @@ from p2ptui.errors import QueueFullError
 
 PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
-"""Pings that open this node's NAT for the other side; full traversal is a matter of its own."""
+"""Pings that open this node's NAT for the other side; full traversal is separate."""
 
 
 class Punches:

@@ -105,7 +105,7 @@ class Queries:
         )
         self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float, Evidence], None]
         self.on_nodes = lambda *_: None
-        """Called with each page that a peer sent because it was asked, and what stands behind."""
+        """Called with each page that a peer was asked for, and how well it is supported."""
         self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
         """Called with each list; returns whether something else had asked for it."""
 

@@ -1,8 +1,7 @@
 """Two peers of one server learn each other's address: asked for, granted, and acted upon.
 
-An introduced address may do little: its Pings are answered, and routed
-messages of the node it belongs to are taken. Two of our own nodes go on to a
-handshake over the way that the Pings have opened.
+An introduced address may do little: its Pings are answered, and routed messages from its node are
+accepted. Two p2ptui nodes go on to a handshake on the path that the Pings have opened.
 """
 
 from collections.abc import Callable
@@ -40,15 +39,16 @@ from p2ptui.wire.message import (
 )
 
 MAX_PAIRS: Final = 1024
-"""Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
+"""Pairs of nodes, one of which was named to the other, that are remembered; the oldest makes
+room."""
 
 MAX_UNPAID: Final = 256
 UNPAID_S: Final = 60.0
 """Introductions that wait for the proof of their asker's address, and for how long, seconds."""
 
 COMMITTED: Final = (576, 3)
-"""Bytes and datagrams that a node sends to where it was told, by word of mouth, that another is:
-three Pings with a nonce."""
+"""Bytes and datagrams that a node sends to another's address on hearsay: three Pings with a
+nonce."""
 
 MAX_NAME: Final = 128
 """Characters kept of an introduced node's name."""
@@ -58,11 +58,11 @@ class Rendezvous:
     """Introduces peers to each other, and acts on introductions.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        introductions: Those that hold.
+        state: The shared state.
+        delivery: Sends messages.
+        introductions: The valid introductions.
         punches: Open this node's NAT for introduced nodes.
-        calls: Those that wait for an introduction.
+        calls: Calls that wait for an introduction.
         routing: Takes routed messages from introduced addresses.
     """
 
@@ -79,10 +79,10 @@ class Rendezvous:
         self._delivery = delivery
         self._routing = routing
         self.introductions = introductions
-        """Those that hold."""
+        """The valid introductions."""
         self._punches = punches
         self.calls = calls
-        """Those that wait for an introduction."""
+        """Calls that wait for an introduction."""
         self._pairs: BoundedTable[tuple[str, str], Repeats] = state.tables.add(
             "introduced_pairs",
             BoundedTable(
@@ -92,19 +92,20 @@ class Rendezvous:
                 holds=Repeats.holds,
             ),
         )
-        """Who was named to whom, where the one told cannot search."""
+        """Pairs of nodes: the first was named to the second, which cannot search."""
         self._unpaid: BoundedTable[tuple[str, str], P2PConnectPayload] = state.tables.add(
             "introductions_unpaid",
             BoundedTable(
                 MAX_UNPAID, shares=state.tables.shares, peer_share=INDEXED, lifetime_s=UNPAID_S
             ),
         )
-        """Who is to be named to whom, and what is said of it, once its address is proved."""
+        """Pairs of nodes: the first is named to the second once its address is proved; and what is
+        said about it."""
         delivery.on_proved.append(self._handle_proved)
         self.read_offer: ReadOffer = offer_in_the_open
-        """What a node offers of which a server speaks: it may be sealed."""
+        """Extracts the offer of a node that a server names: it may be sealed."""
         self.on_introduced: OnIntroduced = lambda *_, **__: None
-        """Called when a server names a node of our kind: a direct path may be searched."""
+        """Called when a server names a node of our kind: a direct path may be searched for."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
         """Called when an address has been introduced: something from it may wait for that."""
         self.on_contradicted: Callable[[Peer, float], None] = lambda *_: None
@@ -132,8 +133,8 @@ class Rendezvous:
         )
         has_offer = payload.offer is not None or payload.sealed_offer is not None
         if has_offer and target.is_ours:
-            # An offer is longer than what an address may be sent that has not proved itself, and
-            # has its receiver send checks to where the asker seems to be.
+            # An offer is longer than an unproved address may be sent, and makes its receiver send
+            # checks to the asker's apparent address.
             if target.proved and peer.proved:
                 about.peer_offer = payload.offer
                 about.peer_sealed_offer = payload.sealed_offer
@@ -148,10 +149,10 @@ class Rendezvous:
         self._delivery.send(asker, MessageType.ERROR, encode_payload(error), now)
 
     def _name(self, target: Listed, asker: Peer, about: P2PConnectPayload, now: float) -> None:
-        """Tell a node who asks for it, once that has paid for what the node sends there, or has
-        proved that it is there."""
+        """Tell a node which node asks for it, once the asker has paid for what will be sent to it,
+        or has proved its address."""
         if not isinstance(target, Peer):
-            # What an asker has paid is known here only.
+            # Only this server knows what the asker has paid.
             if asker.proved:
                 self._hand(target, asker, about, now)
                 return
@@ -187,11 +188,12 @@ class Rendezvous:
     def _tell(
         self, receiver: Peer, about: P2PConnectPayload, now: float, *, is_proved: bool
     ) -> bool:
-        """Name a node to another, with what that may be told of it; whether it leaves."""
+        """Name a node to another, with what the other may be told about it; returns whether it
+        leaves."""
         # Only our own nodes read these, and an unproved address has no bytes to spare.
         if not (receiver.proved or receiver.is_ours):
             about.peer_name = about.peer_capabilities = None
-        # Who names that is believed, and more is sent to where the other one is.
+        # With it the receiver believes the introduction, and sends more to the other node.
         if receiver.proved and receiver.is_ours and is_proved:
             about.handshake = receiver.handshake_heard
         if not receiver.proved or receiver.seal is None:
@@ -202,7 +204,7 @@ class Rendezvous:
     # Between servers.
 
     def _hand(self, target: Foreign, asker: Peer, about: P2PConnectPayload, now: float) -> None:
-        """Have the server of a node tell it who asks for it."""
+        """Have a node's server tell it which node asks for it."""
         _describe(about, asker)
         body, kind = bytes(encode_payload(about)), Handing.INTRODUCTION
         if not self._state.elsewhere.hand(target, asker, kind, body, "", now):
@@ -229,8 +231,8 @@ class Rendezvous:
         )
         if target.is_ours:
             about.peer_offer, about.peer_sealed_offer = said.peer_offer, said.peer_sealed_offer
-        # Whoever writes to the broker names any address: the message pays for what goes there,
-        # unless the node is known to be there, which takes an entry.
+        # Anybody who can write to the broker can name any address: the message pays for what is
+        # sent there, unless an entry shows that the node is there.
         known = self._state.elsewhere.holder(handed.source_id)
         is_there = known is not None and known.stands and known.proved
         is_proved = known is not None and is_there and known.address == address
@@ -238,9 +240,9 @@ class Rendezvous:
         return None if has_left else NotHanded.UNSENDABLE
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
-        """A node elsewhere was not told who asks for it: if it is gone, the asker hears that.
+        """A node elsewhere was not told which node asks for it: if it is gone, the asker is told.
 
-        Otherwise that asks again.
+        Otherwise the asker repeats its request.
         """
         if why in (NotHanded.UNKNOWN, NotHanded.SERVER_GONE):
             self._refuse(source, handed.target_id, now)
@@ -250,7 +252,7 @@ class Rendezvous:
     def handle_error(self, server: Peer, payload: ErrorPayload, now: float) -> None:
         """A server refuses; it may concern a node that this one asked for.
 
-        The reference sends no code: the id stands in its words.
+        The reference sends no code: its text contains the id.
         """
         if payload.route_id is not None:
             return  # it is about a message for a node, not about its address
@@ -259,16 +261,16 @@ class Rendezvous:
         self.calls.refuse(server, payload)
 
     def is_from_joined(self, peer: Peer, _payload: P2PConnectPayload) -> bool:
-        """Whether this node has asked the sender for its session: only of such a one it hears where
+        """Whether this node has asked the sender for its session: only such a peer may tell where
         nodes are."""
         return peer.is_joined_server
 
     def handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
-        """A joined server tells where a node is, and shows that it is that server."""
+        """A joined server tells where a node is, and proves that it is that server."""
         self._take_introduction(server, payload, now, is_genuine=True)
 
     def handle_hearsay(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
-        """The same, but anybody may have written it; deployed servers show nothing."""
+        """The same, but anybody may have written it; deployed servers prove nothing."""
         self._take_introduction(server, payload, now, is_genuine=False)
 
     def _take_introduction(
@@ -282,7 +284,7 @@ class Rendezvous:
         offer = self.read_offer(server, node_id, payload, address, now)
         peer = self._state.peers.authenticated(node_id)
         if peer is not None and address != peer.address and peer.is_settled(now):
-            # If it has gone elsewhere, it does not answer where it was.
+            # If it has moved, it does not answer at its old address.
             self._state.counters.drop("introduction_of_a_peer")
             self.on_contradicted(peer, now)
             if offer is not None and server.is_ours:
@@ -316,7 +318,7 @@ class Rendezvous:
         self.calls.serve(introduction, now)
 
     def leave_server(self, server: Peer, now: float) -> None:
-        """A server is gone: without it an introduction lives on traffic alone."""
+        """A server is gone: from now on only traffic keeps its introductions valid."""
         self.introductions.shorten(server, now + self._state.config.server.connection_timeout)
 
     # What comes from introduced addresses.
@@ -324,7 +326,7 @@ class Rendezvous:
     def take_ping(
         self, introduction: Introduction, message: Envelope, earned: Purse, now: float
     ) -> bool:
-        """An introduced node opens the way, or asks whether this one is there."""
+        """An introduced node opens the path, or asks whether this one is there."""
         if introduction.traversed:
             return False
         _, data = self._delivery.build(MessageType.PONG, message.payload, now)
@@ -357,7 +359,7 @@ class Rendezvous:
 
 
 def _describe(about: P2PConnectPayload, other: Listed) -> None:
-    """Say of a node all that another may be told."""
+    """Fill in everything that another node may be told about a node."""
     about.peer_addr = format_address(other.address)
     info = other.info
     if info is not None:

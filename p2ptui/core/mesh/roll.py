@@ -1,7 +1,7 @@
-"""Whom a server lists: everybody with a session here, or with another server of the network.
+"""Which nodes a server lists: all with a session here, or with another server of the network.
 
-A long list leaves in pages, for seconds, and nodes move meanwhile. Whoever is at a server all the
-time, whichever, is in it. Mere claims come last; `taken` says which, and whether by name.
+A long list is sent in pages, over seconds, and nodes move meanwhile. A node that is at some server
+all the time is in it. Mere claims come last; `taken` decides which, and whether with names.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,20 +13,20 @@ from p2ptui.core.state import NodeState
 
 
 class Roll:
-    """Calls all nodes, one after the other.
+    """Lists all nodes, one after the other.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
     """
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
 
     def everybody(self, here: list[str], now: float) -> Iterator[tuple[Listed, bool]]:
-        """All nodes, each once: those here, those elsewhere, and those that came here meanwhile. Of
-        each it is told whether its name may be: a claim waits with what somebody else is called.
+        """All nodes, each once: those here, those elsewhere, and those that came here meanwhile;
+        each with whether it may be named: a claim may not, if another node has its name.
 
-        A node that moves while this goes on may come twice, the second time where it is by then.
+        A node that moves meanwhile may come twice, the second time at its new place.
 
         Args:
             here: The ids of all peers, in the order in which they are listed. Each node is
@@ -54,8 +54,7 @@ class Roll:
                 yield node, is_named
 
     def _still_here(self, node_ids: list[str]) -> Iterator[Listed]:
-        """Of some nodes those that are here, one after the other; who is elsewhere is told of
-        there."""
+        """Those of some nodes that are here; nodes elsewhere are listed with the others there."""
         for node_id in node_ids:
             found = self._here(node_id)
             if isinstance(found, Peer):
@@ -72,7 +71,7 @@ class Roll:
         yield from self.elsewhere()
         came = [
             peer.node_id for peer in self._state.peers if peer.session.joined_at >= began
-        ]  # a few; of all that were here at first a set is made for them only
+        ]  # few: only if there are any is a set made of all that were here
         if came:
             listed = set(here) - away
             for node_id in came:
@@ -85,14 +84,14 @@ class Roll:
         return self._state.find(node_id) if self._state.is_here(node_id) else None
 
     def elsewhere(self) -> Iterator[Foreign]:
-        """The nodes with other servers, and with none here."""
+        """The nodes with a session at another server, and none here."""
         is_here = self._state.is_here
         for node in self._state.elsewhere.nodes():
             if not is_here(node.node_id):
                 yield node
 
     def news(self, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
-        """Which newcomers others are told of, and whether by name.
+        """Which newcomers are announced, and whether by name.
 
         Args:
             node_ids: The newcomers.

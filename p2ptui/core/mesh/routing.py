@@ -1,7 +1,7 @@
-"""Messages for other nodes: handed on along the distance table, or to a few peers that route.
+"""Messages for other nodes: forwarded by the distance table, or to a few peers that route.
 
-Nothing is believed before it is checked, nothing is forwarded twice, and
-nothing is forwarded for anybody who is not authenticated.
+Nothing is believed before it is checked, nothing is forwarded twice, and nothing is forwarded for
+an unauthenticated sender.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -38,13 +38,13 @@ from p2ptui.wire.message import (
 )
 
 MAX_HOPS: Final = 32
-"""More hops than this are not believed, whatever a message asks for."""
+"""A message takes no more hops than this, whatever it asks for."""
 
 FLOOD_CANDIDATES: Final = 64
-"""Peers looked at, most recent first, for some that route."""
+"""Peers examined, most recent first, to find some that route."""
 
 MAX_MET: Final = 1024
-"""Nodes without a session whose names are remembered from one that they had."""
+"""Nodes without a session whose names are remembered from an earlier one."""
 
 MAX_ADDRESS_TEXT: Final = 64
 """Characters kept of an address in a list: one with a full IPv6 address and a port has 47."""
@@ -55,7 +55,7 @@ class Refusal:
     """Why a message could not be handed to anybody."""
 
     code: str
-    """Of the Error that says so."""
+    """The code of the Error that says so."""
     text: str
 
 
@@ -67,7 +67,7 @@ def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
 
 
 def source_named(routed: ReceivedRoutedPayload) -> str | None:
-    """Whom a message names as its writer."""
+    """The id that a message names as its writer's."""
     return canonical_id(routed.source_node)
 
 
@@ -75,8 +75,8 @@ class Routing:
     """Forwards, and finds the next hop of this node's own messages.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
+        state: The shared state.
+        delivery: Sends messages.
         introductions: Nodes that a server named.
     """
 
@@ -99,19 +99,19 @@ class Routing:
         self.contacts = Contacts(shares)
         self.sources = Sources(state, self.table, introductions)
         self.on_arrived: Callable[[Writer, Raw, float], bool] | None = None
-        """Called with the writer and the inner message of what is for this node; whether it is a
-        message that a node takes."""
+        """Called with the writer and the inner message of a message for this node; returns whether
+        nodes accept such a message."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
-        """Called when a peer says that it cannot hand a message on."""
+        """Called when a peer says that it cannot forward a message."""
         self._met: BoundedTable[str, str] = BoundedTable(MAX_MET, shares=shares)
-        """How nodes called themselves in their last session here."""
+        """The names that nodes had in their last session here."""
 
     def handle_joined(self, peer: Peer, _now: float) -> None:
         """A node has a session here."""
         self.table.forget_hearsay(peer.node_id)
 
     def handle_left(self, peer: Peer, _now: float) -> None:
-        """It has none any more."""
+        """A node no longer has a session here."""
         self.table.forget_next_hop(peer.node_id)
         if peer.purse.proved and peer.info is not None:
             self._met.put(peer.node_id, told_name(peer.info.name), address=peer.address)
@@ -126,10 +126,10 @@ class Routing:
         """A peer lists others: they are reached through it, if it forwards.
 
         Args:
-            peer: Who lists them.
-            entries: Whom.
+            peer: The peer that lists them.
+            entries: The listed nodes.
             now: The time, seconds.
-            evidence: What stands behind the list.
+            evidence: How well the list is supported.
         """
         if not peer.forwards or not (peer.purse.proved or peer.is_joined_server):
             return
@@ -151,8 +151,8 @@ class Routing:
                 )
 
     def note_answer(self, writer: Writer, now: float) -> None:
-        """What came back is known to those alone who saw what went to the writer: so this is a way
-        to it."""
+        """Only nodes that saw what was sent to the writer can know what came back: so this is a
+        route to it."""
         hop = writer.origin
         if writer.is_second_hand and self._state.peers.authenticated(writer.node_id) is None:
             distance, evidence = writer.hops + 1, Evidence.ANSWERED
@@ -162,12 +162,13 @@ class Routing:
             )
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
-        """A peer tells who left: they are no longer reached through it."""
+        """A peer reports nodes that have left: they are no longer reached through it."""
         for node_id in left:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers, each its own way, to nodes elsewhere, then behind the peers."""
+        """All routes: to the peers, each its own next hop, to nodes elsewhere, then to nodes behind
+        peers."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
         for foreign in self._state.elsewhere.nodes():
@@ -178,16 +179,17 @@ class Routing:
                 yield RouteEntry(destination, route.next_hop, route.distance)
 
     def _session_with(self, node_id: str, now: float) -> Peer | None:
-        """The node as a peer; not where that may be a mere claim, and a server knows it better."""
+        """The node as a peer; None if that may be a mere claim, and a server knows the node
+        better."""
         peer = self._state.peers.authenticated(node_id)
-        # Who has proved its address is the usual one, and no claim.
+        # The usual case: it has proved its address, and is no claim.
         if peer is None or peer.purse.proved or not peer.is_claim:
             return peer
         route = self.table.peek(node_id, now)
         return peer if route is None or route.evidence is Evidence.HEARSAY else None
 
     def capabilities_of(self, node_id: str, now: float) -> tuple[str, ...] | None:
-        """What a node announced; None if nobody told."""
+        """What a node announced; None if unknown."""
         peer = self._session_with(node_id, now)
         if peer is not None:
             return tuple(peer.facts.capabilities)
@@ -205,8 +207,8 @@ class Routing:
         return capabilities is not None and Capability.ROUTING not in capabilities
 
     def introducer_of(self, node_id: str, now: float) -> Peer | None:
-        """The joined server to ask for a node's address: the one on the way to it, or the best;
-        one that is silent only if all are."""
+        """The joined server to ask for a node's address: the one on the route to it, or the best; a
+        silent one only if all are."""
         servers = self._state.peers.best_servers(now)
         route = self.table.lookup(node_id, now)
         instead_of = self._state.peers.cluster.instead_of
@@ -215,18 +217,18 @@ class Routing:
         return min(candidates, key=lambda server: server.is_silent(now), default=None)
 
     def has_unnamed(self, peer: Peer, now: float) -> bool:
-        """Whether nodes are known to be behind a peer whose names nobody has told."""
+        """Whether some nodes known to be behind a peer have no known name."""
         return any(
             not route.name and route.next_hop == peer.node_id and route.distance == 2
             for _, route in self.table.items(now)
         )
 
     def handle(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> bool:
-        """A routed message came: deliver it here, hand it on, or drop it.
+        """A routed message came: deliver it here, forward it, or drop it.
 
         Returns:
-            False if it was neither delivered nor handed on; whoever wrote it was told so, if that
-            is the peer that it came from.
+            False if it was neither delivered nor forwarded; its writer was told so, if that is the
+            peer that it came from.
         """
         counters = self._state.counters
         destination = canonical_id(routed.destination_node)
@@ -252,7 +254,7 @@ class Routing:
         is_second_hand = writer.hops > 0 and writer.is_second_hand
         if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
-            # Hearsay is the word of whoever is no server that this node chose.
+            # Hearsay comes from peers other than the servers that this node chose.
             by = origin.address if evidence is Evidence.HEARSAY else None
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)
         if destination != own_id:
@@ -270,7 +272,7 @@ class Routing:
     def _object(
         self, origin: Origin, routed: ReceivedRoutedPayload, words: str, now: float
     ) -> None:
-        """A message makes no sense: tell who wrote it, if that is known."""
+        """A message makes no sense: tell its writer, if that is known."""
         if origin.peer is None or routed.hop_count:
             return
         error = ErrorPayload(
@@ -306,13 +308,14 @@ class Routing:
         self._state.counters.drop(f"routed_{refusal.code}")
         if writer is None:
             return True
-        # It may come again, and find a way then.
+        # It may come again, and find a route then.
         self.seen.forget(source, routed.route_id)
         self.refuse(writer, destination, routed.route_id, refusal, now)
         return False
 
     def _far_hop(self, destination: str, now: float) -> Foreign | None:
-        """The node elsewhere that a message goes to next: its own, or one that it is behind."""
+        """The node elsewhere that a message goes to next: its destination, or one that leads
+        there."""
         node = self._state.find(destination)
         if node is None and (route := self.table.lookup(destination, now)) is not None:
             node = self._state.find(route.next_hop)
@@ -321,7 +324,7 @@ class Routing:
     def _hand(
         self, target: Foreign, by: Peer, onward: RoutedPayload, now: float, *, is_writer: bool
     ) -> Refusal | None:
-        """Hand a message to the server of its node; why that failed."""
+        """Hand a message to its node's server; returns why that failed."""
         body, kind = bytes(encode_payload(onward)), Handing.ROUTED
         ref = onward.route_id if is_writer else ""
         if self._state.elsewhere.hand(target, by, kind, body, ref, now):
@@ -332,7 +335,7 @@ class Routing:
     def refuse(
         self, writer: Peer, destination: str, route_id: str, refusal: Refusal, now: float
     ) -> None:
-        """Tell who wrote a message for a node that it goes no further."""
+        """Tell the writer of a message for a node that it goes no further."""
         error = ErrorPayload(refusal.text, refusal.code, target=destination, route_id=route_id)
         self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
 
@@ -358,12 +361,12 @@ class Routing:
     def originate(
         self, routed: RoutedPayload, now: float, hops: list[Peer] | None = None
     ) -> Refusal | None:
-        """Send this node's own message, wrapped, towards another node; why that failed.
+        """Send this node's own message, wrapped, towards another node; returns why that failed.
 
         Args:
             routed: The message.
             now: The time, seconds.
-            hops: Whom to hand it to, if that is known already.
+            hops: The peers to hand it to, if they are already known.
         """
         hops = self.next_hops(routed.destination_node, now) if hops is None else hops
         return self._dispatch(routed, hops, now)
@@ -376,7 +379,8 @@ class Routing:
         refusal, sent = None, False
         for peer in hops:
             on_lost = None
-            # For nobody else it may wait; without itself, which may be long.
+            # It waits only for its writer. The callback does not hold the message, which may be
+            # long.
             if writer is not None and self._delivery.waits_for(peer):
                 on_lost = partial(self._handle_lost, writer, destination, routed.route_id, peer)
             problem = self.hand_on(peer, payload, on_lost, now)
@@ -391,7 +395,7 @@ class Routing:
     def hand_on(
         self, peer: Peer, payload: Raw, on_lost: OnLost | None, now: float
     ) -> Refusal | None:
-        """Send a routed message to a peer; why that failed."""
+        """Send a routed message to a peer; returns why that failed."""
         try:
             if self._delivery.send_once(peer, MessageType.DATA, payload, now, on_lost=on_lost):
                 return None
@@ -404,7 +408,7 @@ class Routing:
         return Refusal(ErrorCode.NO_ROOM, why_not_kept(peer, len(bytes(payload)), now))
 
     def _has_other(self, silent: Peer, now: float) -> bool:
-        """Whether there is a server beside one that has fallen silent."""
+        """Whether there is a live server besides one that has fallen silent."""
         return any(
             peer is not silent and not peer.is_silent(now)
             for peer in self._state.peers.joined_servers
@@ -413,7 +417,7 @@ class Routing:
     def next_hops(
         self, destination: str, now: float, avoid: Collection[str] = frozenset()
     ) -> list[Peer]:
-        """The peers to hand a message to: the one on its way, or a few that route.
+        """The peers to hand a message to: the one on its route, or a few that route.
 
         Args:
             destination: The id of the node that it is for.

@@ -1,8 +1,8 @@
-"""Names that mere claims may not share: a forged handshake must not put a name out of use.
+"""Names that mere claims may not share: a forged handshake must not make a name unusable.
 
-Whoever is told of a node by a server takes its word for it. So a server tells of a claim without
-its name while somebody known has that, and not at all if the beginning of its id would fit two
-nodes; once it is proved it is told of as any other.
+Nodes believe what a server lists. So a server lists a claim without its name while a known node has
+that name, and not at all if the beginning of its id would fit two nodes. Once proved, it is listed
+like any other.
 """
 
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ _HEX: Final = frozenset("0123456789abcdef-")
 
 
 class Taken:
-    """Which words of some claims mean a node that is better known.
+    """Which names and ids of some claims already mean a better known node.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         claims: The claims.
     """
 
@@ -29,7 +29,7 @@ class Taken:
         self._taken = set[str]()
 
     def note_servers(self, now: float) -> None:
-        """This server, and the others of its network, are known."""
+        """Note that this server and the others of its network are known."""
         if self._wanted:
             own = self._state.identity
             self._note(own.id, own.name)
@@ -37,7 +37,7 @@ class Taken:
                 self._note(server.id, server.name)
 
     def note(self, node: Listed) -> None:
-        """A node is known, and no claim."""
+        """Note a known node that is no claim."""
         if self._wanted:
             self._note(node.node_id, node.name)
 
@@ -45,8 +45,8 @@ class Taken:
         self._taken |= self._wanted & _words(node_id, name)
 
     def naming(self, node: Listed) -> bool | None:
-        """Whether a node is told of by its name, as is whoever is no claim; None: it is not told
-        of."""
+        """Whether a node is listed with its name, as each that is no claim is; None: it is not
+        listed."""
         if not is_claim(node):
             return True
         if not self._taken.isdisjoint(_words(node.node_id, "")):
@@ -55,12 +55,12 @@ class Taken:
 
 
 def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple[Listed, bool]]:
-    """Which newcomers others are told of, and whether by name.
+    """Which newcomers are announced, and whether by name.
 
-    A claim waits with what somebody else is known by until it is proved.
+    What another node is known by is withheld from a claim until it is proved.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         node_ids: The newcomers.
         now: The time, seconds.
     """
@@ -84,8 +84,8 @@ def told_of(state: NodeState, node_ids: Iterable[str], now: float) -> list[tuple
 
 
 def _words(node_id: str, name: str) -> set[str]:
-    """By what a person means a node: its name, and what the screen shows of its id. The marks keep
-    the two apart, but for a name that could be the beginning of an id."""
+    """What a person may call a node: its name, and what the screen shows of its id. A mark keeps
+    the two apart, except for a name that could be the beginning of an id."""
     words = {node_id[:SHORT_ID]}
     if name:
         words.add("@" + told_name(name))

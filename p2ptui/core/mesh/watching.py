@@ -24,7 +24,7 @@ MAX_SERVERS: Final = 8
 node that the server knows."""
 
 FIRST_PAUSE_S: Final = 0.5
-"""After a join: what the server sends by itself comes first."""
+"""After a join: what the server sends unasked comes first."""
 
 JITTER: Final = 0.5
 """Up to this fraction is added to that pause, and taken from the time between two requests, so that

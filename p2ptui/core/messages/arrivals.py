@@ -15,7 +15,7 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope
 
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
-"""A member of an enum is looked up in Python."""
+"""Bound here, since looking up an enum member runs Python code."""
 
 
 class Takers(NamedTuple):

@@ -219,7 +219,7 @@ class _Account:
         self._budget = budget
         self._all: TokenBucket | None = None
         self.shares: BoundedTable[Peer, TokenBucket] = BoundedTable(most_peers)
-        """Of peers that are there."""
+        """Those of the present peers."""
 
     def take(self, peer: Peer, now: float) -> bool:
         budget = self._budget

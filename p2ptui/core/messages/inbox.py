@@ -55,7 +55,7 @@ class _Outcome(enum.Enum):
     """Nothing is known about it, or it is not believed."""
 
 
-# A member of an enum is looked up in Python.
+# Bound here, since looking up an enum member runs Python code.
 _TAKEN: Final = _Outcome.TAKEN
 _DUPLICATE: Final = Verdict.DUPLICATE
 _UNKNOWN: Final = Verdict.UNKNOWN
@@ -131,7 +131,8 @@ class Inbox:
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
         # An acknowledged message has arrived, now or earlier.
         channel = peer.channel
-        # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
+        # Peers that number without gaps write no `sender_addr`; a message with one is somebody
+        # else's.
         numbers = Capability.RETRANSMIT in peer.facts.capabilities
         numbered = numbers and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
@@ -198,7 +199,7 @@ class Inbox:
         now: float,
     ) -> Entry | None:
         """The table entry of a valid message that its sender may send. For others, the sender is
-        told where that is appropriate."""
+        told if that is appropriate."""
         if entry is None:
             self._refuse_type(peer, message, now)
         elif error is not None:

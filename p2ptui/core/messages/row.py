@@ -39,7 +39,7 @@ payload_as_it_is: Final[Reader] = attrgetter("payload")
 
 
 class Row(NamedTuple):
-    """One type of message; or one meaning of it, where the payload decides what it means."""
+    """One type of message; or one meaning of it, if the payload decides what it means."""
 
     kind: str
     """Its `message_type`."""
@@ -56,9 +56,9 @@ class Row(NamedTuple):
     budget: Budget = ALLOWANCE
     """The budget that is charged before its handler is called."""
     sender: Callable[[Any, Peer, Any], bool] | None = None
-    """Whether it may come from this peer, decided by the part of the node that knows whom it asked;
-    otherwise it is dropped. Which call an answer belongs to is decided by its key where calls
-    wait: one that comes too late is acknowledged, so that it is not repeated."""
+    """Whether it may come from this peer, decided by the part of the node that knows which peer it
+    asked; otherwise it is dropped. Which call an answer belongs to is decided by its key where
+    calls wait: one that comes too late is acknowledged, so that it is not repeated."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: it is sent only to peers that announced this capability."""

@@ -103,7 +103,7 @@ def read_disconnect(message: Envelope) -> DisconnectPayload:
     """Decode a Disconnect, which may carry nothing.
 
     Raises:
-        MalformedError: It is none.
+        MalformedError: It is malformed.
     """
     payload = decode_payload(message.payload, _PAYLOAD)
     return DisconnectPayload() if payload is None else payload

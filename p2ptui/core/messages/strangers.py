@@ -23,7 +23,7 @@ class Strangers:
         table: Knows the handlers.
         rendezvous: Knows addresses that were introduced.
         telling: Tells the rest to shake hands.
-        races: Addresses that this node asked, where another one answered first.
+        races: Addresses that this node asked, when another one answered first.
         ways: Addresses of a node whose request came from several.
         newcomers: Nodes that must prove that they are there.
     """
@@ -89,8 +89,8 @@ class Strangers:
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
         """Take a frame from an address without a session.
 
-        One that is to be relayed is from a client that does not know yet that this server was
-        restarted: it is told, as by a message.
+        A frame to be relayed is from a client that does not know yet that this server was
+        restarted: the client is told, as after a message.
         """
         self._state.counters.drop("unauthenticated")
         if peer is not None or self._state.closing or data[0] != RELAY:

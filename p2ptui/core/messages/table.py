@@ -82,11 +82,11 @@ class MessageTable:
     """The table as one node uses it.
 
     Args:
-        parts: Who handles messages; each handler is a method of one of them.
+        parts: The parts that handle messages; each handler is a method of one of them.
         accounts: What has been used of the budgets.
-        vouch: Called when the message that is being handled names what only its sender can know.
+        vouch: Called when the message being handled names something that only its sender can know.
 
-    Who takes a type outside of a session stands in `anybody`, `stranger`, `introduced`,
+    Handlers of each type outside of a session are in `anybody`, `stranger`, `introduced`,
     `handshaking` and `routed`: see `Row`.
     """
 

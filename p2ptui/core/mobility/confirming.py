@@ -121,7 +121,7 @@ class Confirming:
         because it is unknown there.
 
         Args:
-            peer: From whom.
+            peer: The peer that sent it.
             message: The response.
             now: The time, seconds.
         """

@@ -49,7 +49,8 @@ TOLD_PAUSE_S: Final = 0.05
 """10,000 peers are told news in ten seconds, at most 1.5 megabytes a second."""
 
 NAMED_AT_GOODBYE: Final = 4
-"""A goodbye is one datagram, whatever the budget; peers that were told of others know the rest."""
+"""A goodbye is one datagram, whatever the budget; peers that were told about others know the
+rest."""
 
 
 class Guests:
@@ -73,8 +74,8 @@ class Guests:
         self._left: deque[Peer] = deque()
         """Peers not told yet about the latest change."""
         self.others: Sequence[OtherServer] = ()
-        """The other servers, at most `MAX_OTHER_SERVERS`, of which a peer that declares itself here
-        is told; set by the code that knows them."""
+        """The other servers, at most `MAX_OTHER_SERVERS`, about which a peer that declares itself
+        here is told; set by the code that knows them."""
 
     def open(
         self,

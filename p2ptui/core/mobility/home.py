@@ -123,7 +123,7 @@ class Home:
 
     @property
     def told(self) -> tuple[ToldServer, ...]:
-        """The other servers that this node was told of, in the order in which they are to be
+        """The other servers that this node was told about, in the order in which they are to be
         tried."""
         return self._told
 

@@ -1,7 +1,7 @@
-"""The machine moved, or slept: sessions are checked, or taken up again, without waiting for a sign.
+"""After the machine moved or slept, sessions are checked or resumed without waiting for a sign.
 
-What moved is known outside of the core (addresses, routes, clocks); here it is only said which
-destinations this node reaches by another way than before.
+Code outside the core watches addresses, routes and clocks; it only tells this module which
+destinations this node now reaches by another path.
 """
 
 import math
@@ -23,31 +23,31 @@ from p2ptui.core.traversal.room import Traversal
 from p2ptui.wire.address import Address
 
 MAX_FOLLOWED: Final = 32
-"""Peers that came by themselves and are asked for by a node that moved; servers always are. A
+"""How many clients are asked for a new session when this node has moved; servers always are. A
 server with thousands of clients waits for them: most are behind a NAT that does not let it in."""
 
 RECENT: Final = 4 * MAX_FOLLOWED
-"""They are looked for among so many."""
+"""They are chosen from this many of the most recent peers."""
 
 DOUBTFUL_S: Final = 10.0
-"""After a shorter sleep a server that has forgotten this node says so to a Ping, and a busy one is
-given its time; a longer one may have cost the NAT's mapping."""
+"""After a shorter sleep a Ping is enough: a server that has forgotten this node says so, and a busy
+one is given time. A longer sleep may have cost the NAT its mapping."""
 
 _MOVED: Final = "this machine's way to it has changed"
 _SLEPT: Final = "this machine stood still"
 
 
 class Moving:
-    """Takes sessions up again.
+    """Resumes and checks the sessions of a machine that moved or slept.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        resumptions: Takes sessions up again.
-        liveness: Asks whether a peer is there.
-        traversal: Direct paths.
-        keepalives: The ways to servers.
-        own_moves: Tells secured peers; None where there are none.
+        state: The shared state.
+        delivery: Sends messages.
+        resumptions: Resumes single sessions.
+        liveness: Checks whether a peer is alive.
+        traversal: Finds direct paths.
+        keepalives: Keep the paths to servers open.
+        own_moves: Tells secured peers where this node is; None without secured sessions.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Moving:
             own_moves.on_confirmed.append(self._handle_confirmed)
             own_moves.on_unanswered = self._handle_unanswered
         self._excused = (-math.inf, -math.inf)
-        """From when until when the silence of all was last excused."""
+        """The interval for which everybody's silence was last excused."""
         self._clients: dict[Peer, None] = {}
-        """Those that came by themselves and are followed."""
+        """The clients that are followed."""
         self.on_begun: Callable[[Address], None] = lambda _: None
-        """Called with where a node is with which this one has begun a session: by the way that
-        leads there now."""
+        """Called with the address of each node with which this one has begun a session, over the
+        current path."""
 
     def note_joined(self, peer: Peer, _now: float) -> None:
         """A session has begun."""
@@ -84,14 +84,14 @@ class Moving:
             self.on_begun(_where(peer))
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
-        """This machine reaches some destinations by another way than before.
+        """This machine now reaches some destinations by another path.
 
         Args:
-            is_affected: Tells it of a destination.
+            is_affected: Whether a destination is one of these.
             now: The time, seconds.
 
         Returns:
-            How many sessions are taken up again.
+            How many sessions are resumed.
         """
         self._keepalives.forget_idle()
         followed = [peer for peer in self._followed() if is_affected(_where(peer))]
@@ -106,8 +106,8 @@ class Moving:
     def _secured(
         self, followed: Iterable[Peer], is_affected: Callable[[Address], bool], now: float
     ) -> dict[Peer, None]:
-        """Those whose session goes on as it is, as soon as they know: all that are there, and those
-        that would be asked for a new one."""
+        """Peers whose session goes on unchanged once they are told: all that are not silent, and
+        those that would otherwise be asked for a new one."""
         if self._own_moves is None:
             return {}
         found = dict.fromkeys(peer for peer in followed if _is_sealed(peer))
@@ -120,7 +120,7 @@ class Moving:
         return found
 
     def _tell(self, secured: Iterable[Peer], now: float) -> None:
-        """Tell those of whom it is certain that they know this session where this node is now."""
+        """Tell peers that certainly know their session where this node is now."""
         if self._own_moves is None:
             return
         held = [peer for peer in secured if self._resumptions.may_keep(peer)]
@@ -129,32 +129,32 @@ class Moving:
             self._resumptions.hold(peer, now, _MOVED)
 
     def _handle_confirmed(self, peer: Peer, now: float) -> None:
-        """The way to a secured peer works from here, and it knows where this node is."""
+        """The path to a secured peer works, and the peer knows where this node is."""
         self._resumptions.let_go(peer, now)
         self._keepalives.note_new_place(peer, now)
         self._traversal.session_follower.note_back(peer, now)
 
     def _handle_unanswered(self, peer: Peer, now: float, reason: str) -> None:
-        """It may have been restarted, or be in a network that this machine has left."""
+        """A secured peer may have been restarted, or be in a network that this machine has left."""
         if peer in self._followed():
             self._resumptions.take_up(peer, now, reason)
 
     def _take_up(
         self, peers: Iterable[Peer], now: float, reason: str, meanwhile: Callable[[], None]
     ) -> int:
-        """Take the sessions of many up again, as `Resumptions.take_up` does with one.
+        """Resume many sessions, as `Resumptions.take_up` resumes one.
 
         Args:
-            peers: Whose.
+            peers: Their peers.
             now: The time, seconds.
             reason: Why, in one line.
-            meanwhile: What happens to direct paths: after new sessions with servers were begun, and
-                before others go on beside the request for a new one.
+            meanwhile: Handles the direct paths: after some sessions were begun anew, and before
+                others are requested anew while they go on.
 
         Returns:
-            How many are taken up.
+            How many are resumed.
         """
-        # Before anything is asked: afterwards no server is there for a while.
+        # Decided before anything is sent: afterwards no server is available for a while.
         held = {peer: self._resumptions.may_keep(peer) for peer in peers}
         over = [peer for peer, may_keep in held.items() if not may_keep and peer.is_plain]
         kept = [peer for peer, may_keep in held.items() if may_keep]
@@ -166,13 +166,13 @@ class Moving:
         return len(over) + len(kept)
 
     def excuse(self, slept_s: float, now: float) -> None:
-        """Nobody listened for so long, so that nobody's silence means anything.
+        """This node did not listen for a while, so nobody's silence in that time means anything.
 
-        One stall is noticed by several: by each timer that is late, and by who compares clocks.
-        Whatever of it was excused already is not excused again.
+        One stall is noticed several times: by each late timer, and by the code that compares
+        clocks. The part that was excused before is not excused again.
 
         Args:
-            slept_s: Seconds.
+            slept_s: For how long, seconds.
             now: The time, seconds.
         """
         began, (known_from, known_until) = now - slept_s, self._excused
@@ -185,11 +185,11 @@ class Moving:
             peer.liveness.excuse(slept_s, now)
 
     def wake(self, slept_s: float, is_reachable: Callable[[Address], bool], now: float) -> None:
-        """The machine stood still, and may have kept everybody waiting.
+        """The machine slept, and may have kept everybody waiting.
 
         Args:
             slept_s: For how long, seconds.
-            is_reachable: Whether there is a way to a destination again already.
+            is_reachable: Whether a destination is already reachable again.
             now: The time, seconds.
         """
         self.excuse(slept_s, now)
@@ -198,7 +198,7 @@ class Moving:
             if not is_reachable(_where(peer)):
                 continue
             if slept_s >= self._liveness.patience_s and peer.initiated and peer.is_plain:
-                given_up.append(peer)  # by the other end
+                given_up.append(peer)  # by the other side
             elif slept_s < DOUBTFUL_S:
                 self._delivery.ping(peer, now)
             else:
@@ -206,10 +206,10 @@ class Moving:
         self._take_up(given_up, now, _SLEPT, lambda: self._traversal.wake(now))
 
     def check(self, is_affected: Callable[[Address], bool], now: float) -> None:
-        """The way to some destinations was gone for a while, and is the same again.
+        """The path to some destinations was gone for a while, and is the same again.
 
         Args:
-            is_affected: Tells it of a destination.
+            is_affected: Whether a destination is one of these.
             now: The time, seconds.
         """
         for peer in self._settled():
@@ -221,20 +221,21 @@ class Moving:
         if peer.initiated:
             self._liveness.suspect(peer, Suspicion.FORGOT, now, reason)
         else:
-            self._delivery.ping(peer, now)  # the network may not be up yet: no haste to lose it
+            self._delivery.ping(peer, now)  # the network may not be up yet: no hurry to lose it
 
     def destinations(self, limit: int) -> list[Address]:
-        """Whose way from here matters: servers and peers, and the other ends of direct paths.
+        """Destinations whose path from here matters: servers, peers, and the other ends of direct
+        paths.
 
         Args:
-            limit: At most so many; servers first.
+            limit: Most destinations; servers come first.
         """
         peers = [_where(peer) for peer in self._followed()]
         return [*peers, *self._traversal.remotes()][:limit]
 
     def _settled(self) -> list[Peer]:
-        """Those of whom nothing is awaited: who has just been asked for a new session is left to
-        answer."""
+        """Followed peers from which nothing is awaited: one just asked for a new session is given
+        time to answer."""
         return [peer for peer in self._followed() if not self._resumptions.is_under_way(peer)]
 
     def _followed(self) -> list[Peer]:
@@ -242,9 +243,9 @@ class Moving:
         return asked + self._find_clients()
 
     def _find_clients(self) -> list[Peer]:
-        """Some that came by themselves, the same ones for as long as they are there: whom thousands
-        have heard of last changes all the time, and the ways of others would be looked up. One of
-        each network goes first: many sessions of one host are no reason to forget all others."""
+        """Some clients, the same ones for as long as they are there: among thousands, the most
+        recent ones change all the time, and each change would look up other paths. One of each
+        network comes first, so that many sessions of one host do not displace all others."""
         kept = [peer for peer in self._clients if _is_client(peer) and not _is_ignoring(peer)]
         first = {_owner(peer): peer for peer in reversed(kept)}
         if len(first) < MAX_FOLLOWED:
@@ -256,12 +257,13 @@ class Moving:
         return [*self._clients]
 
     def forget(self, peer: Peer, _now: float) -> None:
-        """It has left."""
+        """A peer has left."""
         self._clients.pop(peer, None)
 
 
 def _owner(peer: Peer) -> Hashable:
-    """Of whose seats it takes one: its network's or its host's; on this machine, its own."""
+    """Whose share of the followed clients it uses: its network's or host's; on this machine, its
+    own."""
     host, prefix = owners_at(_where(peer)[0])
     return prefix or host or peer
 
@@ -271,7 +273,7 @@ def _where(peer: Peer) -> Address:
 
 
 def _is_sealed(peer: Peer) -> bool:
-    """Whether it takes what is sealed, wherever that comes from."""
+    """Whether it accepts sealed frames, from whatever address."""
     return peer.seal is not None and peer.is_authenticated and peer.seal.session.has_begun
 
 
@@ -280,12 +282,12 @@ def _is_client(peer: Peer) -> bool:
 
 
 def _is_ignoring(peer: Peer) -> bool:
-    """Whether it has left several Pings unanswered: it makes room for another one."""
+    """Whether it has left several Pings unanswered: then it makes room for another."""
     return peer.liveness.unanswered >= SILENT_PINGS
 
 
 def _goes_on(peer: Peer) -> bool:
-    """Whether a session at an address of its own can be taken up again."""
+    """Whether a session at the peer's own address can be resumed."""
     if not (peer.is_authenticated and relayed_node(peer.address) is None):
         return False
     return peer.initiated or peer.dialect is Dialect.SPEC

@@ -19,11 +19,11 @@ class MobilityParts:
     """Makes the parts of mobility.
 
     Args:
-        state: The shared ground.
-        delivery: The way out.
-        sessions: Which go on.
-        failover: Brings them on by way of servers.
-        traversal: Knows the own addresses and the direct paths.
+        state: The shared state.
+        delivery: Sends messages.
+        sessions: Begin and end sessions.
+        failover: Carries sessions on through servers.
+        traversal: Knows this node's addresses and its direct paths.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MobilityParts:
         liveness.on_pinged = keepalives.note_heartbeat
         keepalives.beat_early = liveness.beat_early
         self.clear: Clear | None = None
-        """What is judged by whether it is sealed; None where this node speaks in the open only."""
+        """Rules for messages in the clear; None if this node speaks only in the open."""
         own_moves = None
         if state.seals is not None:
             secure = SecureParts(state, state.seals, delivery, sessions)

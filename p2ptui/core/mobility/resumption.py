@@ -181,7 +181,8 @@ class Resumptions:
         return True
 
     def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
-        """One that was not: it says something new only after requests that crossed."""
+        """An unrequested HandshakeResponse: it says something new only after requests that
+        crossed."""
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
             return

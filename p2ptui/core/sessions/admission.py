@@ -93,7 +93,7 @@ class Admission:
             hosts.put(host, now + 1 / rate if rate else now, now, address=address)
             return rate > 0
         hosts.renew(host, now)
-        # What is used up, in seconds of the rate, with this one; the rest is what floats lose.
+        # What is used up including this one, in seconds of the rate; 1e-9 allows for rounding.
         full_at = (full_at if full_at > now else now) + (1 / rate if rate else math.inf)
         if full_at - now > BURST_S + 1e-9:
             return False

@@ -123,8 +123,8 @@ class Answers:
         purse = peer.purse if peer is not None and is_victim else None
         is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse, is_known=True)
         if not is_out and peer is not None and peer.proved:
-            # An Ack was lost, and the request pays for no more: so does what anybody may ask for
-            # in the name of who is there.
+            # An Ack was lost, and the request pays for no more: the peer's allowance for requests
+            # that may be forged pays instead.
             gate = self._state.gate
             if gate.draw(peer.purse, len(data)):
                 is_out = gate.send(data, to, gate.grant_answer(peer.purse, to))

@@ -7,7 +7,7 @@ then have their result: they end, and their addresses become further addresses o
 request that crossed like this and arrives once the session stands begins no other one. No further
 message is needed, and nobody is refused.
 
-For any other address nobody vouches. A session that was begun from there gives way to the answer to
+Nobody vouches for any other address. A session that was begun from there gives way to the answer to
 this node's own request. If both go through servers, but not the same one, the request of the node
 with the smaller id wins.
 
@@ -76,7 +76,7 @@ class Crossings:
         return [peer for where, peer in asked.items() if where != address]
 
     def lost_to(self, winner: Peer) -> list[Peer]:
-        """Where a node is asked, other than where a session with it has begun."""
+        """The addresses at which a node is asked, except the one where its session has begun."""
         others = self.others(winner.node_id, winner.address)
         if others and not self.leads_to(winner.address, winner.node_id):
             return []  # anybody can claim to be that node
@@ -87,7 +87,7 @@ class Crossings:
         another path, if there is one and the address is the node's."""
         if node_id not in self._asked:
             return None
-        # Messages wait in that of a session that is to go on, and must not end with this one.
+        # The channel of a session that is to go on holds messages that must not end with this one.
         others = [peer for peer in self.others(node_id, address) if not peer.resumes]
         return others[0].channel if others and self.leads_to(address, node_id) else None
 

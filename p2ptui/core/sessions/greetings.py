@@ -42,8 +42,8 @@ OUR_EXTENSIONS: Final = frozenset(OWN_CAPABILITIES) - {*PLAIN_CAPABILITIES, Capa
 """Announced only by our own nodes, which name the request that they answer."""
 
 _NETWORK_KEY: Final = "network_id"
-"""Clients of version 0.2.0 look for the network in the metadata of the answer, and give up where it
-is missing."""
+"""Clients of version 0.2.0 look for the network in the metadata of the answer, and give up if it is
+missing."""
 
 RESPONSE_ENVELOPE_BYTES: Final = 256
 """The most that the envelope and the observed address add to the payload of a response."""

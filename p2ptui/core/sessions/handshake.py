@@ -93,7 +93,7 @@ class Handshake(Judging):
             self._state.finish(token, result)
             return token
         address = self._state.peers.own_address(address)
-        # Before it is asked: a request that cannot be sent ends while it is begun.
+        # Before `_join`: a request that cannot be sent ends before that returns.
         call = self._state.await_session(address, now, timeout_s, token)
         try:
             self._join(address, now, timeout_s, node_id=node_id)
@@ -187,8 +187,8 @@ class Handshake(Judging):
         """A node has proved that it receives at an address: another node's session there is over.
 
         Args:
-            address: Where it is.
-            node_id: Its id; it is asked for itself.
+            address: The address.
+            node_id: Its id; it is asked for a session.
             now: The time, seconds.
         """
         peer = self._state.peers.at(address)

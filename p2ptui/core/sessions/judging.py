@@ -113,18 +113,19 @@ class Judging:
         self._try(attempt, now)
 
     def _drop_malformed(self, attempt: Asking) -> None:
-        """An answer cannot be read: the true one may follow; if not, that is what is told."""
+        """An answer cannot be read; the genuine one may follow. In a key exchange this is what is
+        reported if none does."""
         is_sealed = attempt.greeting.offer is not None
         self._state.counters.drop("exchange_answer_refused" if is_sealed else "malformed")
         if is_sealed:
             attempt.why = UNOPENED
 
     def ask_otherwise(self, peer: Peer, reason: object, now: float) -> bool:
-        """Ask a node once more that refuses: without the network key where it has another one or
-        none, or with it; whether that is done, and its refusal ends nothing.
+        """Ask a refusing node once more: without the network key if it has another one or none,
+        otherwise with it. Returns whether it is asked, so that its refusal ends nothing.
 
         Args:
-            peer: Who is asked.
+            peer: The node that is asked.
             reason: The rule by which it refuses, if it names one.
             now: The time, seconds.
         """
@@ -137,14 +138,14 @@ class Judging:
         return True
 
     def _is_asked_otherwise(self, attempt: Asking, answer: Answer, now: float) -> bool:
-        """Whether a node that answers in the open, and must not, is asked once more."""
+        """Whether a node that answers in the open, but must not, is asked once more."""
         return answer.shown is None and self.ask_otherwise(attempt.peer, OPEN, now)
 
     def _end_flawed(
         self, attempt: Asking, message: Envelope, answer: Answer, flaw: str, now: float
     ) -> None:
-        """Who has answered is no peer of this node, which may be one of its own there by now; under
-        seal it is none before its last message."""
+        """The answering node cannot be a peer of this one, but may already count this one as its
+        peer: in the open at once, under seal only after this node's last message."""
         address, is_in = attempt.peer.address, answer.shown is None
         attempt.outcome = "unfit"
         self._fail(attempt, now, flaw)
@@ -152,10 +153,11 @@ class Judging:
             part(self._state, self._delivery, address, message, NO_PEER, now)
 
     def _end_refused(self, attempt: Asking, response: Response, now: float) -> None:
-        """The other side refuses: it is asked otherwise, or the attempt has failed.
+        """The other side refuses: it is asked with or without the network key, or the attempt
+        fails.
 
-        Of two requests the first one's refusal says more: the other only tried without the network
-        key, or with it.
+        Of two refusals the first says more: the second request only tried without the key, or with
+        it.
         """
         reason, peer = response.reason, attempt.peer
         if not self.ask_otherwise(peer, reason, now):

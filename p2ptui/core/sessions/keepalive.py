@@ -247,7 +247,7 @@ class Keepalives:
     def note_heartbeat(self, peer: Peer, now: float) -> None:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""
         if not peer.initiated:
-            return  # it is no server, as most of those are that ping a server
+            return  # most peers that ping this node are not its servers
         binding = self._bindings.get(peer.address)
         if binding is None:
             self._begin(peer, now)  # it may have become a server of this node meanwhile

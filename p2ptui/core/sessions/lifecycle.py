@@ -1,4 +1,4 @@
-"""How a peer comes and goes: every change of its status passes here, and all who care are told."""
+"""How a peer comes and goes: every change of its status is made and reported here."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -22,22 +22,22 @@ from p2ptui.wire.message import Capability, Envelope, NodeInfo
 Listener: TypeAlias = Callable[[Peer, float], None]
 
 LetIn: TypeAlias = Callable[[float, Channel | None], None]
-"""Lets a node in, at a time, with the channel that it had at its last address, if there is one."""
+"""Admits a node at a time, with its channel from its last address, if there is one."""
 
 
 class Lifecycle:
     """Changes the status of peers.
 
     Args:
-        state: The shared ground.
-        delivery: The way out, which reports the messages that end with a session.
+        state: The shared state.
+        delivery: Sends messages, and reports those that end with a session.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
         self.seats = Seats(state, delivery)
-        """Who makes room for newcomers."""
+        """Finds peers that make room for newcomers."""
         self.on_joined: list[Listener] = []
         """Called when a peer has become authenticated."""
         self.on_left: list[Listener] = []
@@ -45,9 +45,9 @@ class Lifecycle:
         self._former = FormerSessions(state)
         delivery.on_proved.append(self._handle_proved)
         self.on_removed: list[Callable[[Peer, str], None]] = []
-        """Called with the reason when a peer of whatever status is taken out."""
+        """Called with the reason when a peer is removed, whatever its status."""
         self.on_moved: list[Listener] = []
-        """Called when an authenticated peer goes on at another address."""
+        """Called when an authenticated peer continues at another address."""
         self.on_vacated: Callable[[Peer, float], None] = lambda *_: None
         """Called with a peer that has made room: somebody may have waited longer for it."""
 
@@ -60,14 +60,14 @@ class Lifecycle:
         inherited: Channel | None = None,
         is_proved: bool = False,
     ) -> Peer:
-        """Enter a new peer into the table.
+        """Add a new peer to the table.
 
         Args:
-            address: Where it is.
+            address: Its address.
             now: The time, seconds.
             initiated: Whether this node asks for the session.
-            inherited: What it had at its last address, if it goes on here.
-            is_proved: Whether it has shown that it receives there.
+            inherited: Its channel from its last address, if it continues here.
+            is_proved: Whether it has proved that it receives there.
         """
         if inherited is not None:
             inherited.renew(now)
@@ -99,10 +99,11 @@ class Lifecycle:
         has_shown: bool = False,
         shown: Shown | None = None,
     ) -> bool:
-        """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
+        """Whether there is room for another peer; one that is hardly a peer is evicted if
+        necessary.
 
         Args:
-            address: Where it is; None: this node wants it itself.
+            address: Its address; None: this node itself asks for it.
             now: The time, seconds.
             in_haste: As for `Seats.who_goes`.
             has_shown: Likewise.
@@ -125,7 +126,7 @@ class Lifecycle:
         self.on_vacated(peer, now)
 
     def require_room(self, address: Address, now: float) -> None:
-        """This node wants to enter a peer itself; see `make_room`.
+        """Make room for a peer that this node itself asks for; see `make_room`.
 
         Raises:
             LocalError: There is no room.
@@ -136,9 +137,9 @@ class Lifecycle:
             raise LocalError(f"cannot connect to {where}: {self.seats.limit} (max_connections)")
 
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope, now: float) -> None:
-        """Note who a peer says it is, and the habits that its handshake message shows."""
+        """Note who a peer says it is, and the dialect that its handshake message shows."""
         if peer.node_id not in ("", info.id):
-            # What waits is for the one that was here, and for nobody else at its address.
+            # Waiting messages are for the node that was here, not for another one at its address.
             reason = f"another node is at its address now: {info.id}"
             self._fail_messages(peer.channel, now, reason)
             self._lose_held(peer, reason, now)
@@ -171,7 +172,7 @@ class Lifecycle:
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)
-        if has_waited or not peer.accepted:  # else what it is greeted with has left, or is planned
+        if has_waited or not peer.accepted:  # otherwise its greeting was sent, or is planned
             self._delivery.flush(peer, now)
         self.seats.greet(peer, now)
 
@@ -180,14 +181,14 @@ class Lifecycle:
             self._former.recall(peer)
 
     def restart(self, peer: Peer, now: float, reason: str) -> None:
-        """The session is over, a new one begins with the same peer.
+        """The session is over, and a new one begins with the same peer.
 
-        What waits for a node of our kind goes on in the new session, which knows what has come
-        before; other programs would take it twice.
+        Messages that wait for a p2ptui node continue in the new session, which recognises what
+        arrived before; other programs would take them twice.
         """
         self._end_session(peer, reason, now)
         if relayed_node(peer.address) is None:
-            # Where it is asked, or has asked, is its own address; no server answers for that.
+            # Its own address is where it is asked, or has asked; no server vouches for it.
             self._state.peers.take_home(peer, peer.address)
         if Capability.RETRANSMIT in peer.capabilities:
             peer.channel.renew(now)
@@ -200,13 +201,13 @@ class Lifecycle:
         peer.facts.begin_session()
 
     def move(self, peer: Peer, now: float, reason: str, grant: LetIn) -> None:
-        """A peer was found silent, and comes back at another address: there it goes on.
+        """A peer that was found silent comes back at another address, and continues there.
 
         Args:
-            peer: As it was.
+            peer: The peer at its old address.
             now: The time, seconds.
-            reason: Why it leaves where it was.
-            grant: Lets it in at its new address.
+            reason: Why it leaves its old address, in one line.
+            grant: Admits it at its new address.
         """
         left = None
         if Capability.RETRANSMIT in peer.capabilities:
@@ -225,7 +226,8 @@ class Lifecycle:
     def _hand_on(
         self, waiting: list[Held], successor: Peer | None, reason: str, now: float
     ) -> None:
-        """What waited for a proof of the last address waits for one of the next."""
+        """Messages that waited for a proof of the old address now wait for one of the new
+        address."""
         if successor is not None and not successor.is_authenticated:
             successor = None
         for held in waiting:
@@ -236,7 +238,7 @@ class Lifecycle:
             self._delivery.release(successor, now)
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
-        """The session is over, and a new one with the same address is asked for."""
+        """The session is over, and a new one is requested from the same address."""
         self.set_status(peer, PeerStatus.HANDSHAKING, reason)
         peer.session.cancel()
         self.restart(peer, now, reason)
@@ -244,10 +246,10 @@ class Lifecycle:
         self._tell_left(peer, now)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
-        """Take a peer out of the table.
+        """Remove a peer from the table.
 
         Args:
-            peer: Which.
+            peer: The peer.
             status: DISCONNECTED or FAILED.
             now: The time, seconds.
             reason: Why, in one line.
@@ -262,8 +264,8 @@ class Lifecycle:
         self._state.gate.debts.close_purse(peer.purse, peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
-        # What came may come again, also where its session was over before this and no other came
-        # of it. Who only shook hands may be nobody: nothing of it may still arrive.
+        # What arrived may arrive again, even if its session had ended before this and no new one
+        # began. A peer that only shook hands may be nobody: nothing of it is remembered.
         has_begun = was_authenticated or peer.channel.numbers is not None
         if has_begun and (peer.proved or peer.channel.has_heard):
             self._former.keep(peer)
@@ -271,24 +273,24 @@ class Lifecycle:
             self._tell_left(peer, now)
 
     def give_way(self, peer: Peer, now: float, reason: str) -> None:
-        """Somebody else is at the address of a peer now."""
+        """Another node is at the address of a peer now."""
         self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def tell_moved(self, peer: Peer, now: float, reason: str) -> None:
-        """A session goes on at another address, as it was."""
+        """A session continues unchanged at another address."""
         self.set_status(peer, peer.status, reason)
         for listener in self.on_moved:
             listener(peer, now)
         self._delivery.hasten(peer, now)
 
     def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:
-        """End a handshake with an address, if there is one; a session never ends by this.
+        """End a handshake with an address, but never a session; returns whether one was ended.
 
         Args:
-            address: With whom.
+            address: The address.
             reason: Why, in one line.
             now: The time, seconds.
-            resuming: Whether also one by which a session with that peer is to go on.
+            resuming: Whether to end also a handshake that renews a session.
         """
         peer = self._state.peers.at(address)
         if peer is None or peer.is_authenticated or (peer.resumes and not resuming):
@@ -301,7 +303,7 @@ class Lifecycle:
             listener(peer, now)
 
     def set_status(self, peer: Peer, status: PeerStatus, reason: str | None = None) -> None:
-        """Note a status and tell of it."""
+        """Set a status and report it."""
         previous = peer.status if peer.status is not status else None
         self._state.peers.set_status(peer, status)
         self._state.emit(
@@ -330,7 +332,7 @@ class Lifecycle:
         peer.session.cancel_channel()
 
     def _lose_held(self, peer: Peer, reason: str, now: float) -> None:
-        """What waits for a peer is not sent any more: who wrote it is told."""
+        """Messages that wait for a peer are not sent any more: their writers are told."""
         held = self._delivery.take_deferred(peer)
         peer.acks_owed = ()
         peer.untold = ()

@@ -23,9 +23,9 @@ HEARTBEAT_JITTER: Final = 0.1
 MANY_PEERS: Final = 64
 TICKS_PER_S: Final = 16
 TICKS_A_BEAT: Final = 64
-"""With more peers than this, their due actions wait for the next tick, of so many a second or
-between two heartbeats, whichever is more: the process wakes up for all of them together rather
-than for each. A wake-up costs about as much as pinging a peer and handling its answer."""
+"""With more peers than this, their due actions wait for the next tick. There are this many ticks a
+second, or between two heartbeats, whichever is more: the process wakes up for all peers together
+rather than for each. A wake-up costs about as much as pinging a peer and handling its answer."""
 SECRET_TICKS_PER_S: Final = 256
 """Ticks for actions whose moment nobody may guess: 4 ms reveal nothing, since answers may take
 `TOLERANCE_S` longer than others. In a rush every tick has something planned, so that newcomers
@@ -74,21 +74,22 @@ three."""
 
 ALARMED_S: Final = 60.0
 ALARMED_PROBES: Final = 2 * CLOSER_PROBES
-"""So long after a doubt that was wrong somebody forges them: the next one takes twice as long."""
+"""For this long after a wrong doubt, goodbyes are assumed to be forged: the next doubt takes twice
+as long."""
 
 DOUBTFUL_PROBES: Final = 6
 DOUBTFUL_INTERVAL_S: Final = 0.15
-"""One that has not, after a doubt that was wrong, as far as what came from there pays for that.
-Where it pays for less than `SUSPICION_PROBES`, each doubt waits for a time until it does: a short
-goodbye pays for one Ping, and one that is lost says nothing."""
+"""The same for a peer that has not proved its address, after a wrong doubt, as far as what came
+from there pays for it. If that pays for fewer than `SUSPICION_PROBES`, each doubt waits a while
+until it does: a short goodbye pays for one Ping, and a lost Ping says nothing."""
 
 LONGEST_DOUBT_S: Final = 2.9
 """How long a suspicion waits: after a genuine goodbye nothing arrives that pays for Pings."""
 
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
-"""One whose goodbyes name its session is asked so often where one does not: it is most likely
-forged, and there is no haste."""
+"""How often a peer whose goodbyes name its session is asked after one that does not: that one is
+most likely forged, and there is no hurry."""
 
 UNDER_WAY_S: Final = 0.25
 """A datagram this soon after a goodbye may have been sent before it; a later one shows that it was
@@ -203,7 +204,7 @@ class Liveness:
             is_spent = False
             if has_answered or liveness.outstanding < SEVERAL_PINGS:
                 is_spent = not self._delivery.ping(peer, now)
-            # Nothing but what comes from it can pay for one, and that ends its silence.
+            # Only its own datagrams could pay for one, and they would end its silence.
             pings = 1 if is_spent else LAST_CHANCE_PINGS
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / pings, is_spent=is_spent)
             return
@@ -253,7 +254,8 @@ class Liveness:
             listener(peer, now)
 
     def _may_be_timed(self, peer: Peer) -> bool:
-        """Whether a peer that came by itself may prove its address by timing, and there is time."""
+        """Whether a peer that this node did not ask may prove its address by timing, and there is
+        time."""
         if peer.initiated or not peer.proves_by_timing:
             return False
         return self.patience_s * (1 - LAST_CHANCE_SHARE) > PAUSE_S + WINDOW_S
@@ -276,7 +278,7 @@ class Liveness:
         if is_vain or liveness.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         if is_spent:
-            # It is looked at ever more rarely, and as others are: none of this is a secret.
+            # It is checked ever more rarely, at the same ticks as others: none of this is secret.
             pause_s = max(pause_s, min(now - liveness.last_received, interval))
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
         next_at = min(liveness.heartbeat_due, self._last_chance(peer))
@@ -424,7 +426,7 @@ class Liveness:
 
 
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
-    """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
+    """How a suspected peer is asked, given its kind, its proofs and earlier wrong doubts."""
     is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.alarmed_at + ALARMED_S
     if not peer.proved and is_alarmed and not is_vouched:
         return DOUBTFUL_PROBES, DOUBTFUL_INTERVAL_S

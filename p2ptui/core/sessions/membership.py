@@ -39,7 +39,7 @@ all of them together, a server is asked once in this time."""
 
 MOST_PROBED: Final = 3
 PROBED_AGAIN_S: Final = 1.0
-"""Again only if no list comes, after this, and so often at most."""
+"""It is asked again only if no list comes, after this pause, and at most this often."""
 
 
 @dataclass(slots=True)
@@ -98,9 +98,9 @@ class Membership:
         self._ask(question, now)
 
     def probe(self, peer: Peer, now: float) -> bool:
-        """Ask a server for its list, whatever it says: only a server has one. Somebody else may
-        have caused this. So one that has not proved its address pays for it, and each is asked
-        once in `PROBED_S` for all causes.
+        """Ask a server for its list, whatever that says: only a server has one. Somebody else may
+        have caused this. So a server that has not proved its address pays for it, and each is asked
+        for one list in `PROBED_S`, whatever the cause.
 
         Returns:
             Whether it was asked.

@@ -34,7 +34,8 @@ class NatBinding:
     traffic: tuple[int, int] | None = None
     """Bytes in and out when its first answer came: later traffic disturbs the test."""
     sent_by_all: int = 0
-    """What had left for anybody by then: many NATs have one mapping for all, and it stays open."""
+    """Datagrams sent to anybody by then: many NATs have one mapping for all destinations, and any
+    of them keeps it open."""
     trial_s: float = USUAL_S
     """How long the next test leaves the path idle."""
     misses: int = 0
@@ -58,7 +59,7 @@ class NatBinding:
         return max(self.peer.traffic.last_sent, self.inquiry.sent_at, self.answered_at)
 
     def note_answered(self, now: float) -> None:
-        """A keepalive of the server's own was answered: that opens the way, too."""
+        """A keepalive of the server's own was answered: that opens the path, too."""
         self.answered_at = now
 
     def end(self) -> None:
@@ -67,13 +68,13 @@ class NatBinding:
         self.traffic = None
 
     def seek_rest(self) -> None:
-        """Nothing is tested any more."""
+        """End any test."""
         self.end()
         self.idle_before_s = 0.0
 
     def break_off(self, now: float) -> None:
-        """A trial was disturbed. The next one is shorter, so that there is a pause for it; but not
-        if this one had only begun: that was a bad moment, and behind it is a better one."""
+        """A trial was disturbed. The next one is shorter, so that a pause is long enough for it,
+        unless this one had only just begun: then a later moment is better."""
         self.end()
         if now - self.inquiry.sent_at >= self.inquiry.later_s / 2:
             self.trial_s = max(TRIAL_SHARE * self.trial_s, SHORTEST_S)

@@ -1,20 +1,19 @@
-"""A newcomer at an address in use: beside the session there, until it shows that it is there.
+"""Newcomers at addresses in use, held beside the session there until they show that they are there.
 
-Anybody can write a HandshakeRequest in the name of an address. So none ends, replaces or changes
-what there is with that address: a session, or a request of this node. The newcomer is answered, and
-takes the place when it acknowledges that answer, which only the address was sent, with a random
-number in it. The session that there was is not asked, and loses nothing: not a message, a name or a
-capability.
+Anybody can forge a HandshakeRequest from an address. So none ends, replaces or changes what exists
+with that address: a session, or a request of this node. The newcomer is answered, and takes the
+place when it acknowledges the answer, which carries a random number and was sent only to that
+address. The previous session is not asked, and loses no message, name or capability.
 
-Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
-speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` that only the one
-before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered at once,
-before anything else goes to its address: deployed clients believe only the first datagram that
-comes. One that asks again, and says of itself what it said before, keeps the time that has run.
-One that speaks later than that is told to shake hands again, since the word may be of the one
-before. It takes the place when it has gone on for `LATE_S`, with `LATE_WORDS` words.
+Programs that acknowledge nothing prove less. Such a newcomer takes the place if it sends more
+within `GOES_ON_S` after its answer, and for `SILENT_S` nothing arrives that only the previous peer
+can know: an Ack, a Pong that names its Ping, its handshake. It is answered before anything else is
+sent to its address: deployed clients believe only the first datagram that comes. If it asks again
+and says the same, its time keeps running. If it speaks later, it is told to shake hands again,
+since the message may be the previous peer's. It then takes the place after `LATE_S`, with
+`LATE_WORDS` messages.
 
-This is the one place from which a session gives way to a newcomer at its address.
+Only this module makes a session give way to a newcomer at its address.
 """
 
 import math
@@ -54,47 +53,48 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
 
 MAX_NEWCOMERS: Final = 1024
-"""Newcomers at addresses in use, in all; the oldest makes room. A quarter as many are doubted."""
+"""Newcomers at addresses in use, in total; the oldest makes room. A quarter as many are doubted."""
 
 MAX_NEWCOMERS_OF_ONE: Final = 256
-"""Of these, those for the place of one peer. One of the oldest makes room, drawn by lot: if it
-were the oldest, whoever forges so many requests within a round trip kept everybody out."""
+"""Those for the place of one peer. One of the oldest, drawn at random, makes room: if it were
+always the oldest, forging this many requests within a round trip would keep everybody out."""
 
 KEPT_AMONG_GUESSES: Final = 16
-"""Of these, so many stay where somebody guesses: each Ack that names none of them costs one its
-place. Of the numbers of 32 bits there is hardly one that hits so few. That one is doubted."""
+"""How many of these stay while somebody guesses: each Ack that names none of them moves one to the
+doubted. A guess of 32 bits hardly ever hits one of so few."""
 
 MAX_CROSSED: Final = 2
-"""Requests that are taken for the one that crossed this node's own: the last of them."""
+"""How many requests, the latest, may be the one that crossed this node's own."""
 
 Accept: TypeAlias = Callable[[Arrival, Told, float], None]
-"""Lets a newcomer in, with what it was told, at a time."""
+"""Admits a newcomer, with the answer that it was sent, at a time."""
 
 _Key: TypeAlias = tuple[Address, int | str]
-"""Where the newcomer is, and what it acknowledges; the latter is empty for who does not."""
+"""The newcomer's address, and the number that it acknowledges; empty if it acknowledges nothing."""
 
 _Step: TypeAlias = Callable[[_Key, Newcomer, float], None]
-"""What is done with a newcomer at a time, if it is held still."""
+"""What is done with a newcomer at a time, if it is still held."""
 
 
 class Newcomers:
     """Holds newcomers beside the sessions whose place they would take.
 
     Args:
-        state: The shared ground.
-        delivery: Asks the ones before whether they are there.
-        lifecycle: Tells which of them have gone.
+        state: The shared state.
+        delivery: Asks previous peers whether they are there.
+        lifecycle: Reports which of them have gone.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
         self.answers = self._answers = Answers(state, delivery)
-        """Writes what those are told who ask for a session, held or not."""
+        """Writes the answers to requests, held or not."""
         self.accept: Accept = lambda *_: None
-        """Lets one in."""
+        """Admits a newcomer."""
         self.ask_server: Callable[[Peer, float], bool] = lambda *_: False
-        """Asks a deployed server for what only a server sends; not often; whether it did."""
+        """Asks a deployed server for what only a server sends, but not often; returns whether it
+        did."""
         self._held: BoundedTable[_Key, Newcomer] = state.tables.add(
             "newcomers",
             BoundedTable(
@@ -118,15 +118,15 @@ class Newcomers:
         """Whether a request from the address of a peer waits for a sign that it is genuine.
 
         Args:
-            peer: With whom there is a session, or who is asked for one.
+            peer: A peer with a session, or one that is asked for a session.
             arrival: The request.
         """
         return not (peer.is_authenticated and vouches(peer, arrival.continues))
 
     @staticmethod
     def is_known(peer: Peer, arrival: Arrival) -> bool:
-        """Whether a request says of a peer what is known already, but for its metadata: an answer
-        has others than a request."""
+        """Whether a request says nothing new about a peer, except in its metadata, which differ
+        between an answer and a request."""
         info = peer.info
         if info is None or dialect_of(arrival.message) is not peer.dialect:
             return False
@@ -134,21 +134,21 @@ class Newcomers:
 
     @classmethod
     def is_same(cls, peer: Peer, arrival: Arrival) -> bool:
-        """Whether a request says of a peer what is known already, and comes from a program that
-        keeps nothing of a session: it needs an answer, and no other session."""
+        """Whether a request says nothing new about a peer, and comes from a program that keeps no
+        session state: it needs an answer, but no new session."""
         is_plain = peer.dialect is Dialect.REFERENCE and peer.is_authenticated
         return is_plain and cls.is_known(peer, arrival) and arrival.info == peer.info
 
     def hold(self, before: Peer, arrival: Arrival, now: float) -> None:
-        """Keep a newcomer beside the one whose place it would take.
+        """Hold a newcomer beside the peer whose place it would take.
 
         Args:
-            before: Who that is: at the same address, or at another one with the same id.
+            before: That peer: at the same address, or at another one with the same id.
             arrival: The newcomer's request.
             now: The time, seconds.
         """
         number, response_id = self._secrets.of(arrival.address, arrival.message.id)
-        # One that numbers in a session that is not begun has its own number, and is the first.
+        # The first one beside a session that has not begun is numbered by that session.
         keys: list[_Key] = [(arrival.address, number), (arrival.address, "")]
         for key in (*keys, *self._held.of_peer(before)[:1]):
             held = self._held.get(key)
@@ -162,7 +162,7 @@ class Newcomers:
             self._hold_other(before, arrival, now)
 
     def _repeat(self, held: Newcomer, arrival: Arrival, now: float) -> None:
-        """One that is held asks again: it had no answer yet, or that was lost."""
+        """A held newcomer asks again: it was not answered yet, or the answer was lost."""
         is_new = held.arrival.message.id != arrival.message.id
         held.arrival = arrival.kept()
         if arrival.acknowledges:
@@ -174,8 +174,9 @@ class Newcomers:
     def _hold_ours(
         self, before: Peer, arrival: Arrival, sequence: int, response_id: str, now: float
     ) -> None:
-        # As a rule of no number of the session that goes on, and no message of it either. The same
-        # request has the same answer: who was forgotten, and believes to be in, is in by it yet.
+        # Normally neither number nor id belongs to the current session. The same request always
+        # gets the same answer: a newcomer that was forgotten, but believes that it was admitted,
+        # still gets in with it.
         if not (before.is_authenticated or self._held.of_peer(before)):
             sequence = before.channel.numbering.begin()
         told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now, response_id)
@@ -187,37 +188,37 @@ class Newcomers:
 
     def _answer_again(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
-        # One that has had no answer at all must have it, whatever kept it back.
+        # One that was never answered must be, whatever has prevented it.
         if is_alone and (self._answer(newcomer, now) or not newcomer.is_answered):
             self._plan(self._answer_again, key, newcomer, now + ANSWER_AGAIN_S)
 
     def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
         told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
         newcomer = Newcomer(before, arrival.kept(), told, now)
-        key = (arrival.address, "")  # of such there is one at an address, the latest
+        key = (arrival.address, "")  # only the latest of these is held at an address
         self._put(key, newcomer, now)
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)  # first: deployed clients believe the first datagram
         self._ask_before(key, newcomer, now)
 
     def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        """Give the one before something to answer that the newcomer cannot."""
+        """Ask the previous peer something that the newcomer cannot answer."""
         if not self._is_held(key, newcomer):
             return
         before = newcomer.before
         if now >= newcomer.due or not before.is_authenticated:
-            self._consider(key, newcomer, now)  # the time for it may have become another one
+            self._consider(key, newcomer, now)  # its due time may have changed
             return
         is_due = now - before.liveness.last_ping_sent >= PROBE_PAUSE_S / 2
         if before.dialect is Dialect.SPEC and is_due:
             self._delivery.ping(before, now)
         elif newcomer.must_ask and self.ask_server(before, now):
             newcomer.asked_at = min(newcomer.asked_at, now)
-            self._consider(key, newcomer, now)  # it may have spoken before there was a time for it
+            self._consider(key, newcomer, now)  # it may have spoken before it had a due time
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: Newcomer, now: float) -> bool:
-        """Answer one, if what came from it pays for that; whether it did."""
+        """Answer a newcomer, if its request pays for that; returns whether it did."""
         is_out = self._answers.answer_held(newcomer.arrival, newcomer.told.response, now)
         if is_out:
             newcomer.note_answered(now)
@@ -245,7 +246,7 @@ class Newcomers:
             self._forget(key)
 
     def _plan(self, step: _Step, key: _Key, newcomer: Newcomer, when: float) -> None:
-        """Plan a step for one that is held, in place of the same one that was planned before."""
+        """Plan a step for a held newcomer, in place of the same step planned before."""
         if self._held.get(key) is not newcomer:
             return
         name = step.__name__
@@ -258,11 +259,11 @@ class Newcomers:
     # What shows who is there.
 
     def take_ack(self, address: Address, message: Envelope, now: float) -> bool:
-        """Whether a message is the Ack of an answer to somebody who is held at an address.
+        """Whether a message is the Ack of an answer to a newcomer that is held at an address.
 
         Args:
             address: Where it came from.
-            message: Which.
+            message: The message.
             now: The time, seconds.
         """
         number = message.ack_for
@@ -277,7 +278,7 @@ class Newcomers:
         return newcomer is not None and self._take_sure(newcomer, now)
 
     def _take_sure(self, newcomer: Newcomer, now: float) -> bool:
-        """A newcomer has acknowledged its answer; whether that lets it in."""
+        """A newcomer has acknowledged its answer; returns whether that admits it."""
         before = newcomer.before
         is_elsewhere = before.address != newcomer.arrival.address
         if is_elsewhere and has_shown_itself(before, newcomer.began):
@@ -286,12 +287,13 @@ class Newcomers:
         return True
 
     def receive(self, peer: Peer, address: Address, message: Envelope, now: float) -> bool:
-        """A message from an address where somebody may be held; whether that has taken it.
+        """A message from an address where a newcomer may be held; returns whether that has taken
+        it.
 
         Args:
-            peer: Who was there before.
-            address: Where it came from: an own address of that one, or another.
-            message: Which.
+            peer: The previous peer there.
+            address: Where it came from: that peer's own address, or another.
+            message: The message.
             now: The time, seconds.
         """
         kind = message.message_type
@@ -306,10 +308,10 @@ class Newcomers:
         if peer.initiated and peer.is_authenticated and kind in FROM_SERVERS:
             self._forget(key)
         elif kind in ANSWERS:
-            pass  # the one before would send it as well
+            pass  # the previous peer would send it too
         elif is_spec(message) is not is_spec(newcomer.arrival.message):
             if peer.is_authenticated and dialect_of(message) is peer.dialect:
-                self._forget(key)  # of the program before
+                self._forget(key)  # from the previous program
         elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
@@ -318,18 +320,19 @@ class Newcomers:
         return False
 
     def _take_late_word(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        """A word that may be of either comes so late that it is more likely of the one before."""
+        """A message that either may have sent comes so late that it is more likely the previous
+        peer's."""
         if newcomer.goes_on_late(now):
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
             return
         self._plan(self._end, key, newcomer, now + LATE_LIFETIME_S)
-        # Its handshake tells: of the one before, or of the newcomer, which is answered again then.
+        # A handshake tells which of the two it is; a newcomer is then answered again.
         if newcomer.before.dialect is Dialect.REFERENCE and newcomer.may_ask_who(now):
             self._answers.ask_who(newcomer.arrival, now)
 
     def _doubt(self, peer: Peer, now: float) -> None:
-        """An Ack from an address where some are held names none of them: it may be a guess."""
+        """An Ack from an address where newcomers are held names none of them: it may be a guess."""
         if self._held.held_by(peer) <= KEPT_AMONG_GUESSES or not (held := self._numbered(peer)):
             return
         key = draw_oldest(held, 2 * len(held), self._state.rng)
@@ -338,16 +341,17 @@ class Newcomers:
         self._doubted.put(key[0], newcomer, now)
 
     def _numbered(self, peer: Peer) -> list[_Key]:
-        """Those for the place of a peer who have a number to guess: of the others there is one at
-        each of its addresses, which no flood makes room for."""
+        """Newcomers for the place of a peer that have a number to guess. Of the others there is
+        only one at each of its addresses, and no flood displaces it."""
         return [key for key in self._held.of_peer(peer) if key[1] != ""]
 
     def note_before(self, address: Address) -> None:
-        """The one before has sent its own handshake from an address again: it is there."""
+        """The previous peer has sent its own handshake again from an address: it is there."""
         self._forget((address, ""))
 
     def _is_held(self, key: _Key, newcomer: Newcomer) -> bool:
-        """Whether one is held still; no longer where the one before has shown itself since."""
+        """Whether a newcomer is still held; it is dropped if the previous peer has shown itself
+        since."""
         is_held = self._held.get(key) is newcomer
         if is_held and has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
@@ -368,11 +372,11 @@ class Newcomers:
         self.let_in(newcomer.arrival, newcomer.told, now, is_proved=is_proved)
 
     def let_in(self, arrival: Arrival, told: Told, now: float, *, is_proved: bool) -> Peer | None:
-        """Somebody who was answered has shown that it is there.
+        """A node that was answered has shown that it is there.
 
         Args:
             arrival: Its request.
-            told: What answered that.
+            told: The answer to it.
             now: The time, seconds.
             is_proved: Whether it has acknowledged the answer.
 
@@ -388,12 +392,12 @@ class Newcomers:
         return peer
 
     def join_crossed(self, peer: Peer, node_id: str) -> None:
-        """A node has answered this node's request, and its own may be held: they are for one
-        session, to which the answer belongs that is under way.
+        """A node has answered this node's request, and its own may be held: both are for one
+        session, and so is the answer that is on its way.
 
         Args:
-            peer: Where it is.
-            node_id: Who it is.
+            peer: The peer at its address.
+            node_id: Its id.
         """
         for key in self._held.of_peer(peer)[-MAX_CROSSED:]:
             newcomer = self._held[key]
@@ -404,17 +408,19 @@ class Newcomers:
                 peer.handshakes.note_request(newcomer.arrival.message.id)
                 peer.handshakes.answer(told.kept, told.response_id, told.keys, crossed=True)
 
-    # Who is held no longer.
+    # Newcomers that are no longer held.
 
     def _handle_removed(self, before: Peer) -> None:
-        """The one before has gone: who was told that it is in, at its address, has the place."""
+        """The previous peer has gone: a newcomer at its address that was told it is in takes the
+        place."""
         newcomer = self._held.get((before.address, ""))
         is_next = newcomer is not None and newcomer.before is before and newcomer.is_answered
         self._forget_all(before)
         if newcomer is None or not is_next:
             return
         address, node_id = before.address, newcomer.arrival.info.id
-        # What it has sent is in the purse of the one before too, where that had to pay: once only.
+        # What it has sent is also in the previous peer's purse, if that had to pay: it counts only
+        # once.
         earned = newcomer.arrival.earned if before.purse.proved else before.purse
         arrival, told = replace_field(newcomer.arrival, earned=earned), newcomer.told
 
@@ -438,7 +444,7 @@ class Newcomers:
             self._release(newcomer)
 
     def _release(self, newcomer: Newcomer) -> None:
-        """One is held no longer, however that came: nothing more is done for it."""
+        """A newcomer is no longer held, for whatever reason: nothing more is done for it."""
         for timer in newcomer.timers.values():
             timer.cancel()
         newcomer.timers.clear()

@@ -147,15 +147,15 @@ def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Pr
 def last_message(
     initiator: Initiator, account: Account, now: float
 ) -> tuple[Finished, bytes] | None:
-    """Say who this node is, to whose answer was read last; None if none was.
+    """Tell the node whose answer was read last who this node is; None if none was read.
 
     Args:
-        initiator: The exchange, which is over then.
+        initiator: The exchange, which ends with this.
         account: Who this node is.
         now: The time, seconds.
 
     Returns:
-        What came of the exchange, and the frame with message 3.
+        The result of the exchange, and the frame with message 3.
     """
     try:
         finished = initiator.finish(encode_inside(InFinish(account)), now)

@@ -43,8 +43,8 @@ class Told:
     Args:
         response_id: The id of the answer.
         sequence: Its number, if the asker acknowledges by number.
-        response: Its bytes; empty where it must first be rebuilt.
-        again: What it is rebuilt from; None where it never can be.
+        response: Its bytes; empty if it must first be rebuilt.
+        again: What it is rebuilt from; None if it cannot be.
     """
 
     __slots__ = ("again", "response", "response_id", "sequence")
@@ -68,7 +68,7 @@ class Told:
 
     @property
     def kept(self) -> bytes | ToldBefore:
-        """The answer as it is kept, as small as can be."""
+        """The answer as it is kept, in its smallest form."""
         return self.response if self.again is None else self.again
 
 
@@ -97,9 +97,9 @@ class AlternatePaths:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
-        """Called with a message by which a session has moved, to be taken as any other of it."""
+        """Called with a message that has moved a session, to be handled like any other."""
         self.on_newcomer: Callable[[Address, Envelope, float], bool] = lambda *_: False
-        """Called with any other; whether its sender is a peer now."""
+        """Called with any other message; returns whether its sender is a peer now."""
         self._ways: BoundedTable[Address, tuple[AlternatePath, LetIn]] = state.tables.add(
             "other_ways",
             BoundedTable(
@@ -129,16 +129,16 @@ class AlternatePaths:
         return owner.facts.acks and message.id in owner.handshakes.requests
 
     def at(self, address: Address, message: Envelope) -> AlternatePath | None:
-        """The way that a repeated request came before."""
+        """The path on which a repeated request came before."""
         way, _ = self._ways.get(address, (None, None))
         return way if way is not None and way.request_id == message.id else None
 
     def keep(self, way: AlternatePath, accept: LetIn, now: float) -> None:
-        """Remember a way that was answered, if there is room.
+        """Remember a path that was answered, if there is room.
 
         Args:
-            way: The way.
-            accept: Lets the asker in at the address of the way.
+            way: The path.
+            accept: Admits the asker at the address of the path.
             now: The time, seconds.
         """
         if self._ways.get(way.address, (None,))[0] is way:
@@ -173,7 +173,7 @@ class AlternatePaths:
         return False
 
     def handle_goodbye(self, owner: Peer, now: float) -> bool:
-        """An asker has closed the path on which it was accepted; returns whether it goes on by
+        """An asker has closed the path on which it was accepted; returns whether it continues on
         another."""
         addresses = self._ways.of_peer(owner)
         if not addresses:

@@ -22,7 +22,7 @@ def part(
         delivery: Makes messages.
         address: The address that was asked.
         answer: The response that admitted it.
-        why: In a few words.
+        why: The reason, in a few words.
         now: The time, seconds.
     """
     goodbye = DisconnectPayload(why)

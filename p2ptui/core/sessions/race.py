@@ -40,7 +40,7 @@ LATE_S: Final = 10.0
 """How long after a race an address that lost it may still answer."""
 
 MAX_LOSERS: Final = 256
-"""Addresses of which that is remembered; the one that lost first makes room."""
+"""Addresses for which that is remembered; the one that lost first makes room."""
 
 LONGEST_GRACE_S: Final = 1.0
 """A node of the reference's kind is asked anew when the answers of the other addresses must have
@@ -119,7 +119,7 @@ class Races:
             self._state.session_calls.end(call, outcome)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
-        """No call of `connect` waits any more."""
+        """A call of `connect` no longer waits."""
         race = self._running.get(token)
         if race is None:
             self._handshake.withdraw_call(token, now, reason)
@@ -186,11 +186,11 @@ class Race:
     handshake: Handshake
     races: Races
     waiting: list[Address]
-    """Those that were not asked yet."""
+    """The addresses that were not asked yet."""
     deadline: float
     greeting: Greeting | None = None
     asked: dict[Address, float] = field(default_factory=dict)
-    """When each was asked first."""
+    """When each was first asked."""
     running: set[Address] = field(default_factory=set)
     errors: dict[Address, P2PError] = field(default_factory=dict)
     winner: Address | None = None
@@ -223,7 +223,7 @@ class Race:
             self._ask_next(now)  # two addresses of one peer
             self._give_up_if_over()
             return
-        # Before it is asked: what cannot be sent ends while it is begun.
+        # Before `compete`: a request that cannot be sent ends before that returns.
         self.running.add(address)
         if self.waiting:
             self._plan(now + STAGGER_S)
@@ -254,7 +254,7 @@ class Race:
             self.races.end(self, HandshakeError(self._summary()))
 
     def give_up(self, now: float, reason: str) -> None:
-        """Nothing waits for its end: no further address is asked."""
+        """Nobody waits for the result any more: no further address is asked."""
         self._cancel()
         self.waiting.clear()
         for address in list(self.running):
@@ -274,15 +274,15 @@ class Race:
         self.running.discard(address)
         self.errors[address] = error
         if self.waiting:
-            self._plan(self.asked.get(address, 0.0))  # that is: as soon as can be
+            self._plan(self.asked.get(address, 0.0))  # that is, as soon as possible
         self._give_up_if_over()
 
     def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
         """Whether an answer ends the race.
 
-        To a node of the reference's kind, a request that came by two ways is of two clients with
-        one id, and the later one has it. Where it may have had two, it is asked once more when the
-        other way is closed.
+        A node of the reference's kind takes a request on two paths for two clients with one id, and
+        gives the id to the later one. If it may have got two, it is asked once more when the other
+        path is closed.
         """
         if self.winner is not None or dialect is Dialect.SPEC or len(self.asked) < 2:
             return True
@@ -290,7 +290,7 @@ class Race:
         round_trip_s = now - self.asked[address]
         expected = max(self.asked[at] for at in others) + 2 * round_trip_s
         self._close(address, now)
-        # At once where the others are not expected to answer any more.
+        # At once, if the others are no longer expected to answer.
         when = min(max(expected, now), now + LONGEST_GRACE_S)
         self.handshake.ask_anew(address, when)
         return False
@@ -326,7 +326,7 @@ def _reason_at(address: Address, error: P2PError) -> str:
 
 
 def _in_one_line(reasons: Sequence[str]) -> str:
-    """What happened at each address, and what to do: once where that is the same for all."""
+    """What happened at each address, and what to do: once if that is the same for all."""
     parts = [reason.partition("; ") for reason in reasons]
     hints = {hint for _, _, hint in parts}
     if len(hints) == 1:

@@ -17,7 +17,7 @@ RELAYED_ROUND_TRIPS: Final = 3
 RELAYED_GROWTH: Final = 1.5
 LONGEST_RELAYED_RETRY_S: Final = 0.25
 """Through a server, the distance is known: the first repetition follows after this many round trips
-to it, and not before; each further one later by this much, up to the last of these, since a
+to it, and not before; each further pause is longer by this factor, up to the last of these, since a
 request over four paths is lost more often."""
 
 

@@ -25,7 +25,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, MessageType
 
-# A member of an enum is looked up in Python.
+# Bound here, since looking up an enum member runs Python code.
 _HANDSHAKING: Final = PeerStatus.HANDSHAKING
 _SPEC: Final = Dialect.SPEC
 
@@ -153,7 +153,7 @@ class Responder:
             now: The time, seconds.
         """
         if owner is not None and owner is not peer:
-            return False  # that one is asked first
+            return False  # the owner is asked first
         if self._newcomers.is_same(peer, arrival):
             self._newcomers.note_before(arrival.address)
             self._answer_again(peer, arrival, now)
@@ -168,7 +168,8 @@ class Responder:
         return True
 
     def _at_home(self, arrival: Arrival, now: float) -> Arrival:
-        """The same, answered through the server that it came by, of whatever node that is."""
+        """The same, to be answered through the server that it came by, whichever node it is
+        from."""
         came_by = arrival.came_by
         if came_by is None:
             return arrival
@@ -201,8 +202,8 @@ class Responder:
         self._takeover.grant_at_once(claim, now)
 
     def _answer_again(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """A program that keeps nothing of a session asks for it anew: it has it already."""
-        peer.follow_pair(arrival.address)  # it hears what leaves from where it asked
+        """A program that keeps no session state asks again for a session that it already has."""
+        peer.follow_pair(arrival.address)  # it hears what is sent from the address that it asked
         message = arrival.message
         told = self._answers.accept(arrival, None, _allowance(arrival, peer), now)
         self._state.counters.handshakes_accepted += 1
@@ -252,7 +253,7 @@ class Responder:
             return
         self._newcomers.note_before(address)
         peer.liveness.hear(now)
-        # Where the purse is empty, the request pays: without this answer it never proves itself.
+        # If the purse is empty, the request pays: without this answer the peer never proves itself.
         response = self._answers.repeated(peer.handshakes.response)
         self._transmit_response(peer, response, address, earned, now)
         if message.requires_ack:
@@ -354,7 +355,7 @@ class Responder:
             is_proved=arrival.proof is not None,  # it has read what was sent there
         )
         peer.purse.absorb(arrival.earned)
-        # A late copy of what the one before it sent must not bring that one back.
+        # A late copy of the previous peer's request must not bring that peer back.
         former_ids = arrival.legacy.former_ids if other is None else other.handshakes.requests
         peer.handshakes.requests = former_ids
         return peer
@@ -362,7 +363,7 @@ class Responder:
     def _transmit_response(
         self, peer: Peer, response: bytes, address: Address, earned: Purse, now: float
     ) -> None:
-        """Answer at the request's source, which need not be where the session goes."""
+        """Answer at the request's source, which may differ from the session's path."""
         kind = MessageType.HANDSHAKE_RESPONSE
         if address != peer.sends_to and self._crossings.leads_to(address, peer.node_id):
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
@@ -372,7 +373,7 @@ class Responder:
         grant = self._state.gate.grant_answer(peer.purse, peer.sends_to, earned)
         if grant.has_room(len(response)):
             self._delivery.transmit_from(grant, peer, response, kind, now)
-        else:  # it owes for the one before it; the request comes again, and pays too
+        else:  # it owes for the previous peer; the request comes again, and pays too
             self._state.counters.drop("unproved_budget")
 
 

@@ -26,9 +26,9 @@ REPEAT_S: Final = 0.25
 
 REPEAT_GROWTH: Final = 1.4
 REPEATS: Final = 10
-"""Over 17 seconds in all, the fourth 1.8 s after the first: a node where all seats are taken has
-asked by then who may have gone, and this shows once more that somebody is here. By the end the
-session falls silent, or its handshake is over."""
+"""Over 17 seconds in total, the fourth 1.8 s after the first: a node whose seats are all taken has
+by then asked which peers may have gone, and this proves again that this node is here. By the end
+the session falls silent, or its handshake is over."""
 
 UNCONFIRMED: Final = (
     "it has answered, and has not confirmed the last message of the key exchange, which was lost or"
@@ -49,10 +49,10 @@ class SealedAnswers:
         self._seals = seals
 
     def is_ignored(self, attempt: Asking, answer: Answer) -> bool:
-        """Whether an answer is as if it had not come: a true one may follow.
+        """Whether an answer is treated as if it had not come: the genuine one may follow.
 
-        Who was secured is not believed in the open, nor another node in its place that nobody
-        has asked for. Nor is a node whose keys a server must have taken out.
+        A node that was secured is not believed in the open, nor is another node in its place that
+        was not asked for. Nor is a node whose keys a server must have removed.
         """
         peer, shown = attempt.peer, answer.shown
         if shown is None and answer.response.success and self._must_show(peer):
@@ -62,7 +62,8 @@ class SealedAnswers:
         if peer.seal is None:
             return False
         if attempt.refused and not (attempt.is_kept or answer.response.success):
-            # It was asked once more, since it has refused as only it can: this ends that alone.
+            # It was asked once more, after a refusal that only it can send: this ends that attempt
+            # alone.
             return False
         is_other = shown is not None and attempt.is_kept and shown.keys != peer.seal.keys
         is_other = is_other and shown is not None and shown.keys.id != attempt.node_id
@@ -90,18 +91,18 @@ class SealedAnswers:
         elif offer is not None:
             by_key, unix = offer.by_network_key, self._state.unix(now)
             if fault := keys.fault_of(shown.keys.id, shown.claims, unix, by_network_key=by_key):
-                # Where it was asked without the key, that is since it has another one or none.
+                # If it was asked without the key, it has another one or none.
                 words = RULES[attempt.refused or fault].here
                 return f"{where}: node {shown.keys.id}: {words}"
         words = self._seals.judge(address, answer.info.id, None if shown is None else shown.keys)
         return about(where, words)
 
     def may_ask_otherwise(self, attempt: Asking, reason: object) -> bool:
-        """Whether a node that refuses is asked once more, without the network key or with it; then
-        that is noted, and what was begun with it is over.
+        """Whether a node that refuses is asked once more, without the network key or with it; if
+        so, that is noted, and what was begun with it is over.
 
-        A node may come without the key if its id is on the list of those; where its id is not known
-        yet, the answer tells it. Where there is no such list, nobody is asked without.
+        A node may come without the key if its id is allowed; if its id is not known yet, the answer
+        will tell it. If no ids are allowed, nobody is asked without the key.
         """
         keys, offer, seal = self._seals.keys, attempt.greeting.offer, attempt.peer.seal
         if attempt.refused or offer is None or keys.network_key is None or not keys.allowed_ids:
@@ -122,7 +123,7 @@ class SealedAnswers:
         return True
 
     def is_crossed(self, owner: Peer, now: float) -> bool:
-        """Whether an answering node has just begun a session by itself."""
+        """Whether an answering node has itself just begun a session."""
         seal = owner.seal
         if seal is None or not owner.is_authenticated:
             return False

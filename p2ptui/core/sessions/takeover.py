@@ -36,7 +36,7 @@ unanswered by a peer that is alive. What else counts is said above. Deployed cli
 2 s."""
 
 UNEVEN: Final[tuple[float, ...]] = (0.3, 1.3)
-"""Between two Pings to a deployed program that part of the interval passes: at random, between
+"""The pause between two Pings to a deployed program, in intervals: drawn at random between
 these."""
 
 SECOND_ANSWER_S: Final = 1.9
@@ -44,7 +44,7 @@ SECOND_ANSWER_S: Final = 1.9
 
 CLOSER_PROBES: Final = 6
 CLOSER_INTERVAL_S: Final = 0.2
-"""The interval of as many Pings to a node of our kind, for which nothing else counts."""
+"""The number and interval of Pings to a node of our kind, for which nothing else counts."""
 
 COOLDOWN_S: Final = 10.0
 """How long a refused newcomer is refused again without asking the owner; nor is a newcomer that has
@@ -72,8 +72,8 @@ class _Settled:
     """What is known about an id that was recently disputed."""
 
     is_new: bool = False
-    """Whether its owner was silent, and had not proved its address: who came in its place is asked
-    within what it may be sent, until it has."""
+    """Whether its owner was silent and had not proved its address: its successor is pinged only
+    within its allowance until it has proved its own."""
     silent: Peer | None = None
     """A silent owner, while no newcomer has proved that it is there."""
     silent_at: float = 0.0
@@ -125,7 +125,7 @@ class Takeover:
         lifecycle.on_vacated = self._handle_vacated
 
     def _forget_silent(self, owner: Peer, _reason: str) -> None:
-        """An owner has gone, whose place one of those who came may have by now."""
+        """An owner has gone; one of the newcomers may have its place by now."""
         settled = self._settled.get(owner.node_id)
         if settled is not None and settled.silent is owner:
             settled.silent = None
@@ -133,7 +133,8 @@ class Takeover:
                 del self._settled[owner.node_id]
 
     def _handle_vacated(self, owner: Peer, now: float) -> None:
-        """An owner was found silent by others; its seat is for who has claimed its id before."""
+        """Others found an owner silent; its seat goes to the node that has claimed its id
+        before."""
         dispute = self._disputes.get(owner.node_id)
         if dispute is not None and dispute.claim.owner is owner:
             self._settle(owner.node_id, dispute, now)
@@ -162,8 +163,7 @@ class Takeover:
             self._queue(dispute, claim, now)
             return
         began = now if settled is None else max(now, settled.shown_at + PAUSE_S)
-        # Handshakes that somebody forges under one id must not make one address after the other a
-        # target of Pings.
+        # Forged handshakes with one id must not make one address after another a target of Pings.
         is_gentle = not owner.proved and (
             not owner.initiated or (settled is not None and settled.is_new)
         )
@@ -263,7 +263,7 @@ class Takeover:
         elif dispute.is_second or owner.address != dispute.claim.address:
             newest.refuse(now)
         else:
-            # The one that has just been let in is asked whether it is there still.
+            # The node that has just been admitted is asked whether it is still there.
             second_s = max(dispute.newest_at + SECOND_ANSWER_S - now, 0.0)
             claim = replace(newest, owner=owner)
             self._dispute(claim, now, now, is_gentle=True, second_s=second_s)
@@ -295,14 +295,15 @@ class Takeover:
     def _refuse(
         self, settled: _Settled, owner: Peer, claims: list[Claim], sign: Sign, now: float
     ) -> None:
-        """The owner is there; what came after its last sign is looked at anew."""
+        """The owner is there; claims that came after its last sign of life are examined anew."""
         shown_at, ours = owner.liveness.shown_at, owner.acknowledges
         for claim in claims:
             if ours and claim.came_at > shown_at:
                 self.begin(claim, now)
                 continue
             if sign is Sign.ALIVE and claim.hold is None:
-                # Its source may be forged: who can show that it is there is never in this memory.
+                # Its source may be forged, but a node that can prove itself is never remembered
+                # here.
                 settled.refused.put(claim.address, now + COOLDOWN_S)
             claim.refuse(now)
 
@@ -315,11 +316,11 @@ class Takeover:
         now: float,
     ) -> None:
         """The owner is silent: the id goes to a newcomer that proves that it is there, or else to
-        the one that came."""
+        the one that cannot."""
         owner = dispute.claim.owner
         settled.silent, settled.silent_at = owner, now
         if not owner.proved:
-            # Forged handshakes under one id must not make two victims of Pings.
+            # Forged handshakes with one id must not make two nodes the victims of Pings.
             settled.is_new = True
         for claim in claims:
             if claim.hold is not None:

@@ -1,7 +1,7 @@
 """Newcomers in a flood: answered, but without a place in the table until they say something.
 
 An attacker that forges addresses never receives the answers, so nothing follows its handshakes. So
-if more newcomers press into a full table than can be examined, it answers them all, keeps their
+if more newcomers come to a full table than can be examined, it answers them all, keeps their
 requests for a short time, and gives a place to those that go on: to a node of our kind when it
 acknowledges its answer, to others when they send something. The latter may be forged too, so no
 peer loses its place to them before it has had time to answer. They wait for a place, ahead of nodes
@@ -87,8 +87,8 @@ class Unseated:
         self._ways = ways
         ways.on_newcomer = self._seat
         self.on_pong: Callable[[Address], bool] = lambda _: False
-        """Called with where a Pong came from, of nobody that was answered; whether it is one who
-        waits for an answer."""
+        """Called with the address of a Pong that no answered node sent; returns whether a request
+        from there waits for its answer."""
         self._known: BoundedTable[Address, _Unseated] = state.tables.add(
             "newcomers_unseated",
             BoundedTable(MAX_UNSEATED, shares=state.tables.shares, lifetime_s=UNSEATED_S),
@@ -100,7 +100,7 @@ class Unseated:
         self._in_shares: BoundedTable[Address, None] = state.tables.add(
             "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
         )
-        """Likewise, where the share of their address or prefix is full."""
+        """Likewise, if the share of their address or prefix is full."""
 
     def _make_room(self, address: Address) -> None:
         """Forget one of the oldest."""
@@ -150,9 +150,9 @@ class Unseated:
         told = known.told
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
         if known.is_proved and not is_proved:
-            return True  # it is told nothing: its place comes soon
+            return True  # it needs no reply: it will have its place soon
         if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
-            # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
+            # Anybody can guess what comes next. A p2ptui node acknowledges before it speaks.
             return False
         if self._is_taken(known):
             return False
@@ -205,8 +205,8 @@ class Unseated:
         return False
 
     def _ask_again(self, address: Address, known: _Unseated, now: float) -> None:
-        """It may have shown that it is there before the others were asked: then its answer is sent
-        once more, and its Ack shows it again."""
+        """A node may have proved that it is there before the others were asked: then its answer is
+        sent once more, and its Ack proves it again."""
         shown, seats = known.shown, self._lifecycle.seats
         if shown is None or known.is_asked_again or seats.ghosts.is_in_time(shown):
             return
@@ -259,5 +259,5 @@ class Unseated:
 
 
 def _answers(word: Envelope) -> bool:
-    """Whether what somebody says answers something: who answers no Ping says other things."""
+    """Whether a message answers something: a program that answers no Ping sends other things."""
     return word.message_type == MessageType.PONG
