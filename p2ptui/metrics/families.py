@@ -301,9 +301,9 @@ FAMILIES: Final = (
     Family(
         "p2ptui_dropped_total",
         "counter",
-        "Data that was not processed, not sent or not kept, by cause; docs/limits.md explains the"
-        " causes that are limits. Three causes that alerts watch are exported even while they are"
-        " 0: relay_refused, rate_limited and over_share.",
+        "Data that was not processed, not sent or not kept, by cause; docs/drops.md explains each."
+        " Three causes that alerts watch are exported even while they are 0: relay_refused,"
+        " rate_limited and over_share.",
         lambda r: _with(WATCHED_DROPS, r.stats.drops),
         "cause",
     ),

@@ -55,7 +55,7 @@ class Stats:
     stun_replies: int
     """Answers to STUN requests."""
     drops: Mapping[str, int]
-    """Messages that were not processed or not sent, by cause; see docs/limits.md."""
+    """Messages that were not processed or not sent, by cause; see docs/drops.md."""
     socket: SocketCounters
     """The socket's own counters."""
     sizes: Mapping[str, int]

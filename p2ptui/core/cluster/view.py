@@ -287,8 +287,11 @@ class View:
             return
         known = self._entries.get(node_id)
         is_full = len(run.node_ids) >= self._most_of_one and known is None
-        if is_full or not (about.proved or self.unproved.has_room_for(node_id, run)):
+        if is_full:
             self._refuse(node_id, revision, "cluster_nodes_full", now)
+            return
+        if not about.proved and not self.unproved.has_room_for(node_id, run):
+            self._refuse(node_id, revision, "", now)  # counted there
             return
         signed_here, _ = self._statements.of(node_id)
         latest = max(signed_here, 0 if known is None else known.counter)
