@@ -17,7 +17,7 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 _MODULES: Final[Mapping[str, str]] = {"servers": "listed_servers"}
-"""The modules of commands that are not called as these are."""
+"""Commands whose module has another name."""
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
@@ -25,18 +25,18 @@ Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 LONGEST_S: Final = 1e6
 
 _NUMBERS: Final[Mapping[Any, str]] = {int: "a whole number", float: "a number"}
-"""What argparse calls by the names of types."""
+"""Words for what argparse calls by the names of types."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Arguments; whatever is wrong with them is said in one line."""
+    """Parses arguments; any error is reported in one line."""
 
     answer: Answer | None = None
-    """What a program is told where the arguments are wrong."""
+    """The answer for a program if the arguments are wrong."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with the exit code of wrong usage."""
-        # One line is enough: usage is asked for with -h.
+        """Exit with the code of wrong usage."""
+        # One line is enough: -h shows the usage.
         words = f"{printable(message, 1000)}; see {self.prog} -h"
         if self.answer is not None:
             self.answer.fail(words)
@@ -54,7 +54,7 @@ class CommandParser(argparse.ArgumentParser):
             return super()._get_value(action, arg_string if is_file else typed(arg_string))
         except argparse.ArgumentError as error:
             wanted = _NUMBERS.get(action.type) or getattr(action.type, "wanted", "")
-            # A type that complains in its own words has said what it wants.
+            # A type that raises its own error has said what it expects.
             if not wanted or isinstance(error.__context__, argparse.ArgumentTypeError):
                 raise
             raise argparse.ArgumentError(action, f"{error.message}; write {wanted}") from None
@@ -80,7 +80,7 @@ def add_config_arguments(parser: CommandParser) -> None:
 
 
 def refuse_key_on_line(parser: CommandParser, arguments: Sequence[str]) -> None:
-    """Leave with the exit code of wrong usage where a network key is among the arguments.
+    """Exit with the code of wrong usage if a network key is among the arguments.
 
     Everybody on the machine can read those. The key is not repeated.
     """
@@ -94,7 +94,7 @@ def refuse_key_on_line(parser: CommandParser, arguments: Sequence[str]) -> None:
 
 
 class Once(argparse.Action):
-    """An option that means one thing: given again it would silently take the place of that."""
+    """An option that may be given once: a second one would silently replace the first."""
 
     def __call__(
         self,
@@ -103,7 +103,7 @@ class Once(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Keep the value, or leave with the exit code of wrong usage."""
+        """Keep the value, or exit with the code of wrong usage."""
         if getattr(namespace, self.dest) is not None:
             parser.error(f"{option_string} may be given only once")
         setattr(namespace, self.dest, values)
@@ -156,17 +156,17 @@ def read_command(
     environ: Mapping[str, str],
     answer: Answer | None = None,
 ) -> Work:
-    """Check a command's arguments; what comes back carries it out.
+    """Check a command's arguments; the result carries it out.
 
     Args:
-        name: As above.
+        name: As for `run_command`.
         arguments: What follows the name.
         environ: The environment, for the configuration.
-        answer: Takes what is printed with `--json`, and prints it at the end.
+        answer: Holds the output of `--json`, and prints it at the end.
 
     Raises:
         ConfigError: The configuration cannot be used.
-        P2PError: What it is to work on cannot be read.
+        P2PError: Its input cannot be read.
         SystemExit: The arguments are wrong, or asked for help.
     """
     module = _load(name)
@@ -183,16 +183,16 @@ def read_command(
     if _runs_a_node(module):
         from p2ptui.secure.identity import load_primitives
 
-        load_primitives()  # the time that a command may take has not begun yet
+        load_primitives()  # before the command's timeout begins
     return work
 
 
 def command_parser(name: str, parser: CommandParser | None = None) -> CommandParser:
-    """What a command takes.
+    """The arguments of a command.
 
     Args:
-        name: As above.
-        parser: Where that is added to; a new one without it.
+        name: As for `run_command`.
+        parser: The parser to add them to; a new one by default.
     """
     module = _load(name)
     parser = parser or CommandParser(prog=f"p2ptui {name}", allow_abbrev=False)
@@ -232,7 +232,7 @@ def _about_unknown(
 
 
 def mistyped_option(parser: CommandParser, word: str) -> str:
-    """Which option was probably meant, as the end of a complaint; empty where none is near."""
+    """Which option was probably meant, as the end of an error message; empty if none is similar."""
     options = [name for action in parser._actions for name in action.option_strings]
     return suggestion(word.partition("=")[0], options, is_quoted=False)
 
@@ -242,8 +242,8 @@ def _runs_a_node(module: Any) -> bool:
 
 
 def _load(name: str) -> Any:
-    # Not before the command is meant: the node and its event loop take a fifth of a second,
-    # and a twelfth of that would go to the search for garbage that modules do not leave.
+    # Only once the command is certain: the node and its event loop take a fifth of a second, and a
+    # twelfth of that would go to searching for garbage that modules do not leave.
     gc.disable()
     try:
         return importlib.import_module(f"p2ptui.commands.{_MODULES.get(name, name)}")
@@ -264,7 +264,7 @@ def positive_seconds(text: str) -> float:
 
 
 def file_name(text: str) -> str:
-    """Read the name of a file or folder, which stays as the system has it; for argparse."""
+    """Read the name of a file or folder, unchanged; for argparse."""
     return text
 
 
@@ -272,20 +272,20 @@ class OptionNumber:
     """Reads a whole number that a configuration option takes; for argparse.
 
     Args:
-        path: Of the option: `files.max_files`.
+        path: The path of the option: `files.max_files`.
     """
 
-    __name__ = "int"  # so argparse calls what it cannot read
+    __name__ = "int"  # argparse calls unreadable values by this name
 
     def __init__(self, path: str) -> None:
-        from p2ptui.config import OPTIONS  # not before a command needs it
+        from p2ptui.config import OPTIONS  # only when a command needs it
         from p2ptui.config.option import Option
 
         option = OPTIONS.by_path[path]
         assert isinstance(option, Option)
         self._option = option
         self.wanted = option.bounds
-        """What to write instead of what cannot be read."""
+        """What to write instead of an unreadable value."""
 
     def __call__(self, text: str) -> int:
         """See the class."""

@@ -16,7 +16,7 @@ LONGEST_ERROR: Final = 1000
 
 
 def error_words(error: P2PError) -> str:
-    """An error in one line, for whoever can answer it with an option."""
+    """An error in one line, for a user who can respond with an option."""
     if isinstance(error, NetworkMismatchError):
         return f"{error.said}; both nodes need the same --network-id"
     return str(error)

@@ -1,4 +1,4 @@
-"""What `p2ptui receive` prints of each file that comes, and of the servers that it comes by."""
+"""What `p2ptui receive` prints about each incoming file, and about the servers in between."""
 
 import argparse
 import asyncio
@@ -29,19 +29,19 @@ from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 
 WARNINGS_PER_SECOND: Final = 5
-"""Warnings of nodes that are others than before: anybody may come in any name."""
+"""Warnings about nodes that have changed: anybody may come under any name."""
 
 TOLD_LATER_S: Final = 1.0
-"""How long after a warning was left out it is said that some were."""
+"""How long after a warning was omitted the omission is reported."""
 
 
 class FileTeller:
-    """Tells each file as it comes.
+    """Reports each file as it comes.
 
     Args:
-        options: Of the command.
-        servers: Those that were joined.
-        line: The line of progress, which every other line pushes aside.
+        options: The options of the command.
+        servers: The joined servers.
+        line: The progress line, which any other line replaces.
         node: Knows the senders.
     """
 
@@ -65,10 +65,10 @@ class FileTeller:
         self.bytes = 0
 
     async def tell_all(self, events: Subscription) -> bool:
-        """Tell files until there is nothing more to wait for.
+        """Report files until there is nothing more to wait for.
 
         Returns:
-            Whether that is because the one file came that was wanted.
+            Whether that is because the one wanted file has come.
         """
         try:
             async for event in events:
@@ -130,7 +130,7 @@ class FileTeller:
         self._complain(f"{more} left out")
 
     def _trust_in(self, node_id: str) -> Trust | None:
-        """What is known of who has sent a file; None where it has no session any more."""
+        """The trust in the sender of a file; None if it no longer has a session."""
         try:
             return self._node.peer(node_id).trust
         except P2PError:

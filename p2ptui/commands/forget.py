@@ -13,7 +13,7 @@ RUNS_A_NODE: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui forget` takes."""
+    """Add the arguments of `p2ptui forget`."""
     add = parser.add_argument
     add("peer", metavar="PEER", help="its name, its id, the beginning of its id, or HOST:PORT")
     add("--json", action="store_true", help="print one JSON object")
@@ -24,7 +24,7 @@ def prepare(
     _parser: CommandParser,
     _environ: Mapping[str, str],
 ) -> Work:
-    """Check what was asked; what comes back does it, and says of whom."""
+    """Check the arguments; the result does it, and prints for which node."""
     return lambda: _run(options)
 
 

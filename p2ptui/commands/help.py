@@ -16,7 +16,7 @@ READS_FILES: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui help` takes."""
+    """Add the arguments of `p2ptui help`."""
     parser.epilog = f"Topics: the commands, and {', '.join(TOPICS)}."
     parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a command, or a topic")
     parser.add_argument("--man", action="store_true", help="print the manual page, for man")
@@ -24,19 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parsers() -> dict[str, CommandParser]:
-    """All of them: a node's under the empty name, then each command's."""
+    """All parsers: that of a node under the empty name, then each command's."""
     return {"": node_parser(), **{name: command_parser(name) for name in ALL_COMMANDS}}
 
 
 def topics() -> dict[str, str]:
-    """All that can be explained: commands, then topics, each in a few words."""
+    """Everything that can be explained: commands, then topics, each in a few words."""
     return {**ALL_COMMANDS, **{name: topic.summary for name, topic in TOPICS.items()}}
 
 
 def prepare(
     options: argparse.Namespace, parser: CommandParser, _environ: Mapping[str, str]
 ) -> Work:
-    """Check what was asked; what comes back prints it."""
+    """Check the arguments; the result prints the explanation."""
     topic: str | None = options.topic
     if options.man and topic is not None:
         parser.error("--man is the whole page: it takes no topic")
@@ -70,7 +70,7 @@ async def _run(options: argparse.Namespace, topic: str | None) -> int:
 
 
 def text_of(topic: str) -> str:
-    """What is said about a command or a topic."""
+    """The text about a command or a topic."""
     if topic not in TOPICS:
         return command_parser(topic).format_help()
     usage = f"\nUsage: p2ptui {topic} -h\n" if topic in ALL_COMMANDS else ""

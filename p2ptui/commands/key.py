@@ -21,7 +21,7 @@ RUNS_A_NODE: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui key` takes."""
+    """Add the arguments of `p2ptui key`."""
     add = parser.add_argument
     add("what", choices=("show", "new"), metavar="show|new", help="this node's id, or a new key")
     add("--identity", type=file_name, metavar="FILE", help="show the node with this identity file")
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back does it, and prints."""
+    """Check the arguments; the result does it, and prints."""
     if options.what == "new":
         if options.identity is not None:
             parser.error("--identity goes with show: an identity is made when a node starts")
@@ -95,7 +95,7 @@ def _own(config: Config) -> tuple[Path, Identity]:
         return path, Identity(read_key_file(path, KeyKind.SEED))
     except NoKeyFileError:
         raise LocalError(f"{path}: there is no identity yet; {_how_made(path)}") from None
-    except KeyFileError as error:  # it is what was asked for, not what it was asked with
+    except KeyFileError as error:  # the file is the subject of the command, not its configuration
         raise LocalError(str(error)) from None
 
 

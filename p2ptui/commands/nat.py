@@ -34,11 +34,11 @@ from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
 
 WATCH_S: Final = 10.0
-"""Between two diagnoses of `--watch`."""
+"""The pause between two diagnoses of `--watch`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui nat` takes."""
+    """Add the arguments of `p2ptui nat`."""
     add = parser.add_argument
     add(
         "--server",
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back diagnoses, and prints."""
+    """Check the arguments; the result diagnoses, and prints."""
     if options.watch:
         options.answer.tell_each()
     config = command_config(options, environ)
@@ -88,7 +88,7 @@ async def _run(
 ) -> int:
     async with AsyncExitStack() as stack:
         chosen: Sequence[str] | None = servers or None
-        # This node is here for the diagnosis alone: if the NAT bans somebody, nobody is missed.
+        # This node exists only for the diagnosis: if the NAT bans a server, nobody misses it.
         risked = list(servers)
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
@@ -163,7 +163,7 @@ def _print(report: NatReport, options: argparse.Namespace, command: str) -> None
 
 
 def _print_error(error: P2PError, options: argparse.Namespace) -> None:
-    """What went wrong once; the next diagnosis may work."""
+    """Print what went wrong this time; the next diagnosis may work."""
     if options.json:
         print_json({ERROR: printable(str(error), LONGEST_ERROR)})
     else:
@@ -182,7 +182,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> Table:
 def _print_table(report: NatReport) -> None:
     rows = [*report_rows(report)]
     rows += [("server", f"{name}: {said}") for name, said in server_rows(report)]
-    # In a file a line is as long as it is, unless COLUMNS says how wide the lines are to be.
+    # In a file, lines are not wrapped unless COLUMNS sets a width.
     is_folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(highlight=False, soft_wrap=not is_folded)
     width = max(len(label) for label, _ in rows)

@@ -1,5 +1,4 @@
-"""What `p2ptui` takes where no command stands first: the options of a node, and which commands
-there are."""
+"""What `p2ptui` takes without a command: the options of a node, and which commands there are."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,7 @@ ALL_COMMANDS: Final[Mapping[str, str]] = {
     "help": "explain a command or a topic",
     "completion": "complete arguments in a shell, with Tab",
 }
-"""These, and those that concern no node."""
+"""These, and the commands that concern no node."""
 
 _EPILOG: Final = "commands:\n" + "\n".join(
     f"  {name:<11}{meaning}; see p2ptui {name} -h" for name, meaning in ALL_COMMANDS.items()
@@ -42,7 +41,7 @@ _EPILOG: Final = "commands:\n" + "\n".join(
 
 
 def node_overrides(options: argparse.Namespace) -> dict[str, object]:
-    """What the arguments of a node set, by option path."""
+    """The options that the arguments of a node set, by path."""
     overrides: dict[str, object] = {
         path: value
         for name, path in _OPTION_PATHS.items()
@@ -73,7 +72,7 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
     "security_mode": "security.mode",
     "network_key_file": "security.network_key_file",
 }
-"""Where each argument stands in the configuration."""
+"""The configuration option of each argument."""
 
 
 def _boolean(text: str) -> bool:
@@ -180,7 +179,7 @@ def node_parser() -> CommandParser:
 
 
 def read_node_options(parser: CommandParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments of a node, or leave with the exit code of wrong usage."""
+    """Read the arguments of a node, or exit with the code of wrong usage."""
     refuse_key_on_line(parser, arguments)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     options, unknown = parser.parse_known_args(arguments)
@@ -216,7 +215,7 @@ def _refuse_unknown(
         return
     if words and words[0] in ALL_COMMANDS:
         parser.error(f"a command comes first: p2ptui {words[0]} ...")
-    # What follows an unknown option is its value, as far as anybody can know.
+    # What follows an unknown option is assumed to be its value.
     if words and not (unknown and arguments.index(unknown[0]) < arguments.index(words[0])):
         parser.error(_about_unknown(words[0]))
     parser.error(f"unknown argument {unknown[0]!r}{mistyped_option(parser, unknown[0])}")

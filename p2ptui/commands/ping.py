@@ -31,11 +31,11 @@ DEFAULT_INTERVAL_S: Final = 1.0
 MAX_COUNT: Final = 1_000_000
 
 MAX_WAITING: Final = 32
-"""Samples on their way at once: a node remembers no more Pings to one peer."""
+"""Most samples in flight at once: a node remembers no more Pings to one peer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui ping` takes."""
+    """Add the arguments of `p2ptui ping`."""
     add_target_arguments(parser)
     parser.add_argument(
         "-n", dest="count", type=_count, default=DEFAULT_COUNT, metavar="COUNT", help="samples (4)"
@@ -98,7 +98,7 @@ class Samples:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back pings, and prints."""
+    """Check the arguments; the result pings, and prints."""
     if (wrong := str(options.config)).isdigit():
         parser.error(f"-c names a configuration file; for the number of samples: -n {wrong}")
     config = command_config(options, environ)
@@ -149,7 +149,7 @@ async def _measure(target: Target, options: argparse.Namespace, samples: Samples
 
 
 async def _without_finished(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Those that still wait, once there is room for one more."""
+    """The tasks that still wait, once there is room for one more."""
     if len(waiting) >= MAX_WAITING:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
@@ -201,7 +201,7 @@ def _report(options: argparse.Namespace, target: Target, samples: Samples) -> di
 
 
 def _method(target: Target) -> str:
-    """How the path was won; while a node is relayed, whatever was tried before, relay."""
+    """How the path was found; `relay` while a node is relayed, whatever was tried before."""
     return "relay" if target.path is Path.RELAY else target.connection.method.value
 
 

@@ -33,11 +33,11 @@ from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard
 from p2ptui.wire.joined import joined_text, parse_joined
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""A name that means the same in every shell, and no address."""
+"""A name that means the same in every shell, and is not an address."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui receive` takes."""
+    """Add the arguments of `p2ptui receive`."""
     add = parser.add_argument
     add("--into", type=file_name, metavar="DIR", help="where to keep files (the current directory)")
     add(
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked; what comes back receives, and prints."""
+    """Check the arguments; the result receives, and prints."""
     options.answer.tell_each()
     overrides = command_overrides(options)
     if options.join is None:
@@ -129,14 +129,14 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
 
 
 def _exit_code(number: signal.Signals) -> int:
-    """To be asked to end is how it ends; a terminal that went away is told apart."""
+    """Being asked to end is its normal end; a terminal that went away is reported separately."""
     return EXIT_INTERRUPTED if number == signal.SIGTERM else EXIT_BY_SIGNAL + number
 
 
 async def _say_how(
     node: Node, config: Config, servers: Sequence[Address], *, to_stderr: bool
 ) -> None:
-    """Say where files go, and with which command they are sent here."""
+    """Print where files go, and the command that sends them here."""
     name = node.info.name
     target = name if await _is_sure(node, servers) else node.id
     if servers:

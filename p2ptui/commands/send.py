@@ -38,15 +38,15 @@ _KEEPS_NONE: Final = "; it does not keep files"
 _LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
 
 ECHO_PATIENCE_S: Final = 2.0
-"""How long an echo is waited for, beside three times as long as the message took."""
+"""How long to wait for an echo, in addition to three times as long as the message took."""
 
 _EMPTY: Final = Envelope("0" * 36, MessageType.DATA, 10**10 - 1, NULL, 2**32 - 1, True, None)
 ENVELOPE_BYTES: Final = len(encode_envelope(_EMPTY)) - len(bytes(NULL))
-"""What a message's other fields take of the limit, at most."""
+"""The most that a message's other fields take of the limit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui send` takes."""
+    """Add the arguments of `p2ptui send`."""
     add_target_arguments(parser)
     parser.add_argument(
         "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
-    """Check what was asked, and read the payload; what comes back sends, and prints.
+    """Check the arguments, and read the payload; the result sends it, and prints.
 
     Raises:
         LocalError: The payload cannot be read.
@@ -143,7 +143,7 @@ def _too_large(size: str, limit: int) -> MessageTooLargeError:
 
 
 def _too_large_as_file(payload: Any, size: int, limit: int) -> MessageTooLargeError:
-    """What to say of a file that is small enough itself."""
+    """The error for a file that is small enough itself."""
     fit = (limit - size + len(payload[BASE64])) // 4 * 3
     return MessageTooLargeError(
         f"the message is {size} bytes, the limit is {limit} (max_message_size); the file has"
@@ -169,7 +169,7 @@ def _read_payload(options: argparse.Namespace, parser: CommandParser, limit: int
         return text
     if not name:
         parser.error("the text is not UTF-8; send it as a file, or through standard input")
-    # A name of a file may hold bytes that are no UTF-8.
+    # A file name may contain bytes that are not UTF-8.
     name = os.fsencode(name).decode("utf-8", "replace")
     return file_payload(name, data)
 
@@ -213,7 +213,7 @@ def _read_standard_input(limit: int) -> bytes:
 
 
 def _read_at_most(stream: BinaryIO, limit: int) -> bytes:
-    # What comes through a pipe has no size; one byte too many tells that it does not fit.
+    # A pipe has no size; one byte too many shows that its content does not fit.
     data = stream.read(limit + 1)
     if len(data) > limit:
         raise _too_large(f"more than {limit}", limit)
@@ -287,7 +287,7 @@ def _report_receipt(receipt: Receipt | None) -> dict[str, Any]:
 
 
 def _kept_words(receipt: Receipt | None, is_answered: bool) -> str:
-    """What became of a file that was delivered; why it was not kept, the error says."""
+    """What became of a delivered file; the error says why it was not kept."""
     if receipt is not None and receipt.kept:
         return f", kept as {printable(receipt.kept_as, 255)}"
     if receipt is not None:

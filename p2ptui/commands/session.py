@@ -1,4 +1,4 @@
-"""The node behind a one-shot command, and the way to the target that was named."""
+"""The node behind a one-shot command, and the way to its target."""
 
 import argparse
 import asyncio
@@ -29,26 +29,26 @@ from p2ptui.wire.joined import found_for, parse_joined
 from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 5.0
-"""How long a session with a node behind a server is sought before it is asked inside messages to
-the server. Where the server relays there is one at once."""
+"""How long to try for a session with a node behind a server before reaching it inside messages to
+the server. If the server relays, there is one at once."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """How the arguments say that the target is reached."""
+    """How to reach the target, according to the arguments."""
 
     first: Address
     """The first server's address, or the target's own; its host may be a name."""
     wanted: str | None = None
-    """Whom to ask the servers for."""
+    """The node to ask the servers for."""
     others: tuple[Address, ...] = ()
     """Further servers, in the order in which they are asked."""
 
     @property
     def servers(self) -> tuple[Address, ...]:
-        """All that may have to be reached first."""
+        """All servers that may have to be reached first."""
         return self.first, *self.others
 
 
@@ -70,7 +70,7 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> Config:
-    """The configuration of a command's node: that of the user, but for what makes it a server.
+    """The configuration of a command's node: the user's, without what makes it a server.
 
     Raises:
         ConfigError: It cannot be used.
@@ -81,8 +81,8 @@ def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> C
 def load_command(
     options: argparse.Namespace, environ: Mapping[str, str], overrides: Mapping[str, object]
 ) -> Config:
-    """The same with other overrides. Unless it is told another identity, the node takes keys of its
-    own, and shows whose it is, if the user has not asked for no such thing (security.ephemeral).
+    """The same with other overrides. Unless given another identity, the node makes keys of its own
+    and proves whose it is, provided that the user has not switched that off (security.ephemeral).
 
     Raises:
         ConfigError: It cannot be used.
@@ -96,9 +96,9 @@ def load_command(
 
 
 def command_overrides(options: argparse.Namespace) -> dict[str, object]:
-    """What a command's node has otherwise than the configuration says, by option path."""
+    """The options in which a command's node differs from the configuration, by path."""
     overrides: dict[str, object] = {
-        # It comes and goes beside a node that may run with the same file.
+        # It comes and goes beside a node that may use the same file.
         "server.node_id": "",
         "server.enable_discovery": False,
         "server.join": [],
@@ -119,14 +119,14 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
 
 
 def read_address(text: str, parser: CommandParser) -> Address:
-    """Read `HOST:PORT` to reach it, or leave with the exit code of wrong usage."""
+    """Read a `HOST:PORT` to be reached, or exit with the code of wrong usage."""
     address = _read_any_address(text, parser)
     require_reach(address, parser)
     return address
 
 
 def require_reach(address: Address, parser: CommandParser) -> None:
-    """Leave with the exit code of wrong usage where an address lacks its interface."""
+    """Exit with the code of wrong usage if an address lacks its interface."""
     try:
         require_interface(address)
     except NoInterfaceError as error:
@@ -151,7 +151,7 @@ def _read_any_address(text: str, parser: CommandParser) -> Address:
 
 
 def read_way(options: argparse.Namespace, parser: CommandParser) -> TargetSpec:
-    """Read target and server, or leave with the exit code of wrong usage."""
+    """Read target and server, or exit with the code of wrong usage."""
     text: str = options.target
     if options.join is not None:
         if not text:
@@ -174,7 +174,7 @@ async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator
 
 
 def tell_unsigned(node: Node) -> None:
-    """Say on standard error why the node does not show whose it is, where it would."""
+    """Print on standard error why the node does not prove whose it is, if it should."""
     if node.own_identity.unsigned:
         warn(node.own_identity.unsigned)
 
@@ -186,10 +186,10 @@ async def open_target(
     """Run a node, and connect it to the target.
 
     Args:
-        config: Of the node.
+        config: The configuration of the node.
         spec: How the target is reached.
         deadline: When to give up.
-        tells_changes: Whether it is said who is not who was there before; else the caller does.
+        tells_changes: Whether to report nodes that have changed; otherwise the caller does.
 
     Raises:
         P2PError: The target cannot be found or reached in time.
@@ -215,10 +215,10 @@ async def open_target(
 
 
 async def _reach_by(node: Node, servers: Servers, wanted: str, deadline: Deadline) -> Target:
-    """Connect to a node by way of a server: one that leaves meanwhile may come back in time.
+    """Connect to a node through a server: one that leaves meanwhile may come back in time.
 
     Raises:
-        P2PError: It cannot be found or reached; where the server has not come back, that it left.
+        P2PError: It cannot be found or reached; if the server has not come back, that it left.
     """
     has_left = False
     began = asyncio.get_running_loop().time()
@@ -237,7 +237,7 @@ async def _reach_by(node: Node, servers: Servers, wanted: str, deadline: Deadlin
                 where = format_address(joined.address)
                 words = f"the server at {where} has left meanwhile; try again"
                 raise PeerGoneError(words) from error
-        # Others need a moment, too, to join it again.
+        # Others also need a moment to join it again.
         await asyncio.sleep(REJOIN_PAUSE_S)
 
 
@@ -258,7 +258,7 @@ async def reach(
     Args:
         node: The command's node.
         first: The addresses of the servers, or of the target itself.
-        wanted: Whom to ask the servers for; None if the target is at `first`.
+        wanted: The node to ask the servers for; None if the target is at `first`.
         deadline: When to give up.
 
     Raises:

@@ -15,14 +15,14 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability
 
 REJOIN_PAUSE_S: Final = 0.25
-"""How often it is looked whether the server has left: it may only be restarted."""
+"""How often to check whether the server has left: it may just be restarting."""
 
 SHORTEST_WAIT_S: Final = 0.001
-"""What is left of a time that is over: the last step may still find its answer there."""
+"""The time left once it is over: the last step may still find its answer already there."""
 
 
 class Deadline:
-    """One time for all steps of a command.
+    """One timeout for all steps of a command.
 
     Args:
         timeout_s: Seconds from now.
@@ -34,22 +34,22 @@ class Deadline:
 
     @property
     def timeout_s(self) -> float:
-        """Seconds in all."""
+        """The whole timeout, seconds."""
         return self._timeout_s
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left, a trace above 0."""
+        """The seconds left, always slightly above 0."""
         return max(self._end - asyncio.get_running_loop().time(), SHORTEST_WAIT_S)
 
 
 def trust_fields(trust: Trust | None, advice: str) -> dict[str, Any]:
-    """What is known of who a peer is, as `--json` has it; null where there is nothing to say."""
+    """The trust in a peer for `--json`; null if there is nothing to say."""
     return {"trust": None if trust is None else trust.value, "advice": advice or None}
 
 
 def tell_changes(node: Node) -> None:
-    """Say on standard error who of the peers is not who was there before, and what to do."""
+    """Report on standard error which peers have changed, and what to do."""
     for peer in node.peers:
         if peer.advice:
             warn(peer.advice)
@@ -63,19 +63,19 @@ class Target:
     node_id: str
     name: str
     server: Address
-    """Where the server is, or the target itself where none was needed."""
+    """The address of the server, or of the target itself if none was needed."""
     is_peer: bool
-    """Whether there is a session with it; else it is reached inside messages to the server."""
+    """Whether there is a session with it; otherwise it is reached inside messages to the server."""
     began: float
-    """When the command set out to reach it, on the event loop's clock, seconds."""
+    """When the command began to reach it, on the event loop's clock, seconds."""
     failure: str | None = None
     """Why there is no session with it."""
     capabilities: tuple[str, ...] = ()
     """What it announces."""
     met: PeerView | None = None
-    """What was known of it when there was a session first."""
+    """What was known about it when there first was a session."""
     wanted: str = ""
-    """By what the user named it; empty where that was its address."""
+    """The name that the user gave; empty if it was an address."""
 
     @property
     def path(self) -> Path:
@@ -85,23 +85,23 @@ class Target:
 
     @property
     def address(self) -> Address:
-        """Its own where the path is direct, else the server's."""
+        """Its own if the path is direct, otherwise the server's."""
         now = self._now
         return now.address if now is not None else self.server
 
     @property
     def trust(self) -> Trust | None:
-        """What is known of who it is; None where there is no session with it."""
+        """The trust in its identity; None if there is no session with it."""
         return self._view.trust if self.is_peer else None
 
     @property
     def advice(self) -> str:
-        """What happened to that and what to do, in a sentence; empty if there is nothing to do."""
+        """What happened and what to do, in a sentence; empty if there is nothing to do."""
         return self._view.advice if self.is_peer else ""
 
     @property
     def trust_fields(self) -> dict[str, Any]:
-        """The same as `--json` has it."""
+        """The same for `--json`."""
         return trust_fields(self.trust, self.advice)
 
     @property
@@ -116,13 +116,13 @@ class Target:
 
     @property
     def connection(self) -> Connection:
-        """How its path was won, or why it is relayed, as far as that is known now."""
+        """How its path was found, or why it is relayed, as far as is known now."""
         now = self._now
         return Connection(Method.RELAY, reason=self.failure) if now is None else now.connection
 
     @property
     def _now(self) -> PeerView | None:
-        """The session that it is pinged by, which may have come late; None where there is none."""
+        """The session in which it is pinged, which may have begun late; None if there is none."""
         if self.is_peer:
             return self._view
         peers = (peer for peer in self.node.peers if peer.node_id == self.node_id)
@@ -131,7 +131,7 @@ class Target:
 
     @property
     def _view(self) -> PeerView:
-        """As it is now, or where it is gone, as it was met: what became of it, others tell."""
+        """The peer as it is now, or if it is gone, as it was met; its end is reported elsewhere."""
         try:
             return self.node.peer(self.node_id)
         except UnknownPeerError:
@@ -143,7 +143,7 @@ class Target:
         """Measure one round trip.
 
         Raises:
-            P2PError: It failed; of a peer that is gone, that it is.
+            P2PError: It failed; for a peer that is gone, that it is gone.
         """
         try:
             return await self.node.ping(self.node_id, timeout_s)
@@ -151,10 +151,10 @@ class Target:
             raise self._gone(error) from None
 
     async def send(self, payload: Any, timeout_s: float) -> SendResult:
-        """Send one message; see first that it is the node that is meant (`require_meant`).
+        """Send one message; call `require_meant` first.
 
         Raises:
-            P2PError: It failed; of a peer that is gone, that it is.
+            P2PError: It failed; for a peer that is gone, that it is gone.
         """
         if self._now is None:
             left_s = await self._wait_for_server(timeout_s)
@@ -165,7 +165,7 @@ class Target:
             raise self._gone(error) from None
 
     def require_meant(self) -> None:
-        """Before anything is given to it: it is the node that the user means, as it was before.
+        """Check, before anything is sent to it, that it is the node that the user means.
 
         Raises:
             ImpostorError: It is not.
@@ -175,7 +175,8 @@ class Target:
             raise ImpostorError(f"not sent: {words}")
 
     async def _wait_for_server(self, timeout_s: float) -> float:
-        """Wait while it is joined again, at most so long; what is left of the time, seconds."""
+        """Wait at most this long while the server is joined again; returns the time left,
+        seconds."""
         deadline = Deadline(timeout_s)
         for _ in range(int(timeout_s / REJOIN_PAUSE_S)):
             if any(peer.status is PeerStatus.AUTHENTICATED for peer in self.node.peers):
@@ -184,7 +185,8 @@ class Target:
         return deadline.left_s
 
     def _gone(self, error: P2PError) -> P2PError:
-        """Of a peer that was met and is gone, what happened: it is not that it is unknown."""
+        """For a peer that was met and is gone, the error that says so, instead of that it is
+        unknown."""
         if self.met is None or any(peer.node_id == self.node_id for peer in self.node.peers):
             return error
         return PeerGoneError(f"{printable(self.name, 64)} has left meanwhile; try again")

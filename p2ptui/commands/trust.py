@@ -15,7 +15,7 @@ RUNS_A_NODE: Final = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `p2ptui trust` takes."""
+    """Add the arguments of `p2ptui trust`."""
     parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of its id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -25,7 +25,7 @@ def prepare(
     _parser: CommandParser,
     _environ: Mapping[str, str],
 ) -> Work:
-    """Check what was asked; what comes back does it, and says of whom."""
+    """Check the arguments; the result does it, and prints for which node."""
     return lambda: _run(options)
 
 

@@ -249,7 +249,7 @@ class Stepped(Allocator):
         return self._shape / self._exposure_s, max(0.0, seen_s)
 
     def expect(self, rate: float, exposure_s: float) -> None:
-        """Start from what is known of other hosts' traffic: new flows a second, and for how long
+        """Start from what is known about other hosts' traffic: new flows a second, and for how long
         they were counted.
         """
         self._shape += rate * exposure_s

@@ -1,4 +1,4 @@
-"""What STUN observations say of a NAT: how it maps, what it lets in, and how sure that is.
+"""What STUN observations say about a NAT: how it maps, what it lets in, and how sure that is.
 
 The terms are those of RFC 4787 (mapping in section 4.1, filtering in section 5); the
 classical names of RFC 3489 follow from them. Silence is never taken for sameness, and what
@@ -19,13 +19,13 @@ SURE: Final = 0.99
 """Several independent answers agree."""
 
 LIKELY: Final = 0.9
-"""One observation, which only an unusual network would bring about otherwise."""
+"""One observation, which otherwise only an unusual network would cause."""
 
 TWICE_LIKELY: Final = 0.95
-"""Two of those that are not quite independent."""
+"""Two such observations that are not quite independent."""
 
 MAX_FALSE_SILENCE: Final = 0.001
-"""A silence counts as filtering only if loss alone would bring it about less often than this."""
+"""A silence counts as filtering only if loss alone would cause it less often than this."""
 
 
 class Dependence(StrEnum):
@@ -75,7 +75,7 @@ class MappingVerdict:
 
 
 class Change(Enum):
-    """From where else a reply was asked for."""
+    """The other source from which a reply was requested."""
 
     ADDRESS_AND_PORT = "another address and port"
     PORT = "another port of the same address"
@@ -83,29 +83,29 @@ class Change(Enum):
 
 
 class Reply(Enum):
-    """What became of such a question."""
+    """The outcome of such a request."""
 
     CAME = "came"
     SILENCE = "silence"
-    """Nothing came, though the other place can send and was heard otherwise."""
+    """Nothing came, although the other source can send and was heard otherwise."""
     UNTESTABLE = "untestable"
     """Nobody could or would send from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterTest:
-    """One question from a fresh socket for a reply from elsewhere."""
+    """One request from a fresh socket for a reply from elsewhere."""
 
     change: Change
     reply: Reply
     detail: str
     """Who was asked, or why it could not be tested; for the evidence."""
     sends: int = 0
-    """How often it was asked; for silence only as often as the way was seen to be open."""
+    """How often it was sent; for silence, only as often as the path was seen to work."""
     is_cut_off: bool = False
-    """Whether also the control questions on the same flow went unanswered, but for a few."""
+    """Whether nearly all control requests on the same flow went unanswered too."""
     is_refused: bool = False
-    """Whether whoever replied is not heard any more: the reply was there, and was refused."""
+    """Whether the replying server is no longer heard: the reply arrived and was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +147,10 @@ def classify_mapping(
 
 
 def near_among(mapped_hosts: Collection[str], own_hosts: Collection[str]) -> set[str]:
-    """Where servers on this side of the outermost NAT see this machine; they show nothing of it.
+    """Where servers on this side of the outermost NAT see this machine; they show nothing about it.
 
-    They see a private address while others see a public one (they are in between two NATs, or
-    in a container), or this machine's own while others see another.
+    They see a private address while others see a public one (they are between two NATs, or in a
+    container), or this machine's own address while others see another.
 
     Args:
         mapped_hosts: All IP addresses that servers saw.
@@ -190,11 +190,11 @@ def _compare(seen: Sequence[Seen]) -> tuple[Dependence, bool, float, str]:
 
 
 def is_silence_believed(loss: float, sends: int) -> bool:
-    """Whether silence after so many questions is more than bad luck.
+    """Whether silence after this many requests is more than bad luck.
 
     Args:
-        loss: The share of round trips lost on the way, 0 to 1.
-        sends: How often it was asked.
+        loss: The share of round trips lost on the path, 0 to 1.
+        sends: How many requests were sent.
     """
     return loss**sends <= MAX_FALSE_SILENCE
 
@@ -202,17 +202,18 @@ def is_silence_believed(loss: float, sends: int) -> bool:
 def classify_filtering(
     is_translated: bool, tests: Iterable[FilterTest], loss: float = 0.0
 ) -> FilteringVerdict:
-    """What is let in, from questions for replies from elsewhere (RFC 5780, section 4.4).
+    """What is let in, from requests for replies from elsewhere (RFC 5780, section 4.4).
 
     Args:
-        is_translated: Whether there is a NAT; without one, a filter that lets all in is none.
-        tests: The questions; a reply that came decides, whatever was lost before.
-        loss: The share of round trips lost on the way, 0 to 1: how far a silence is believed.
+        is_translated: Whether there is a NAT; without one, a filter that lets everything in is
+            none.
+        tests: The requests; a reply that came decides, whatever was lost before.
+        loss: The share of round trips lost on the path, 0 to 1: how far a silence is believed.
     """
     by_change: dict[Change, FilterTest] = {}
     evidence = []
     for test in tests:
-        # Silence after few questions proves nothing on a lossy way.
+        # Silence after a few requests proves nothing on a lossy path.
         is_silent = test.reply is Reply.SILENCE and not test.is_refused
         if is_silent and not is_silence_believed(loss, test.sends):
             test = FilterTest(
@@ -263,7 +264,7 @@ def _filtering_of(
 
 
 def _confidence(test: FilterTest, loss: float) -> float:
-    # Who stopped may have stopped for a reason of his own; hardly two at once.
+    # A server may stop replying for reasons of its own; two at once are unlikely to.
     return LIKELY if test.is_refused else min(SURE, 1 - loss**test.sends)
 
 

@@ -1,7 +1,7 @@
 """What can go direct between two kinds of NAT, and what this machine's kind means in words.
 
-Measured between kernel NATs (docs/nat.md): whoever filters by address at most can meet
-everybody; a filter by address and port needs to know the other side's port, which a symmetric
+Measured between kernel NATs (docs/nat.md): a NAT that filters at most by address can meet any
+other; one that filters by address and port needs to know the other side's port, which a symmetric
 NAT turns into a guess.
 """
 
@@ -15,7 +15,7 @@ from p2ptui.text import printable
 
 
 class Technique(Enum):
-    """How two nodes can come together: a technique of NAT traversal (RFC 5128)."""
+    """How two nodes can connect: a technique of NAT traversal (RFC 5128)."""
 
     PLAIN = "plain"
     """Each sends to the address where a server saw the other."""
@@ -24,12 +24,12 @@ class Technique(Enum):
     BIRTHDAY = "birthday"
     """Many sockets on the one side, many guesses on the other (one in a thousand suffices)."""
     RELAY = "relay"
-    """Only by way of a server."""
+    """Only through a server."""
     UNKNOWN = "unknown"
 
 
 class Side(Enum):
-    """One side, as far as the table cares."""
+    """One side, as far as the table distinguishes."""
 
     LOOSE = "open or full cone"
     ADDRESS_FILTERED = "restricted cone"
@@ -70,8 +70,8 @@ def side_of(nat_type: NatType, allocation: PortAllocation | None = None) -> Side
 
 
 def strictest(side: Side) -> Side:
-    """As what a side counts when a path is planned: of an unknown one the worst is assumed that
-    needs nothing special of it."""
+    """What a side counts as when a path is planned: an unknown one as the worst that needs no
+    special technique."""
     return Side.PORT_FILTERED if side is Side.UNKNOWN else side
 
 
@@ -81,7 +81,7 @@ def planned_way(one: Side, other: Side) -> Technique:
 
 
 def way_between(one: Side, other: Side) -> Technique:
-    """How two sides can come together."""
+    """How two sides can connect."""
     pair = frozenset({one, other})
     if Side.BLOCKED in pair:
         return Technique.RELAY
@@ -165,10 +165,10 @@ OTHER_VERSION: Final = "ask a server that has an address of the other IP version
 def not_asked_words(
     troubles: Sequence[tuple[str, str]], *, is_heard: bool = False
 ) -> tuple[str, str]:
-    """Meaning and advice where no server could be asked at all.
+    """Meaning and advice if no server could be asked at all.
 
     Args:
-        troubles: Of each server what happened, and what to do about it.
+        troubles: For each server, what happened and what to do about it.
         is_heard: Whether nodes nearby are connected.
     """
     known = troubles or [("", CHECK_NAMES)]
@@ -180,7 +180,7 @@ def not_asked_words(
 
 
 def meaning_of(nat_type: NatType, allocation: PortAllocation) -> str:
-    """What a kind of NAT means for whom to reach, in plain words.
+    """Which nodes can be reached from behind a kind of NAT, in plain words.
 
     Args:
         nat_type: The kind.
@@ -242,12 +242,12 @@ def advice_for(
     mapping: Dependence = Dependence.UNKNOWN,
     filtering: Dependence = Dependence.UNKNOWN,
 ) -> str:
-    """What a person may do about it.
+    """What the user can do about it.
 
     Args:
         nat_type: The kind.
-        mapping: Where the kind is not known: what is known of the mapping.
-        filtering: And of what is let in.
+        mapping: If the kind is unknown: what is known about the mapping.
+        filtering: Likewise, about what is let in.
     """
     known = _ADVICE.get(nat_type)
     if known is not None:
@@ -266,10 +266,10 @@ _MAPS: Final = {
 def spared_words(
     nat_type: NatType, mapping: Dependence, spared: Sequence[str], meaning: str, advice: str
 ) -> tuple[str, str]:
-    """Meaning and advice where what is let in was not tested, for the sake of servers in use.
+    """Meaning and advice if filtering was not tested, to spare servers in use.
 
     Args:
-        nat_type: What could be named all the same.
+        nat_type: What could be named nevertheless.
         mapping: How the NAT maps.
         spared: The servers, `host:port` each.
         meaning: What the type means otherwise.
@@ -305,10 +305,10 @@ _DOUBTFUL_ADVICE: Final = (
 
 
 def doubtful_words(server: str) -> tuple[str, str]:
-    """Meaning and advice where one server was asked, and is silent.
+    """Meaning and advice if one server was asked and is silent.
 
     Args:
-        server: Which, `host:port`.
+        server: The server, `host:port`.
     """
     name = printable(server, 80)
     return f"{name} did not answer: UDP is blocked here, or that server is down.", _DOUBTFUL_ADVICE
@@ -320,11 +320,11 @@ _STUN_ADVICE: Final = (
 
 
 def unanswered_words(nodes: Sequence[str], refused: Sequence[str] = ()) -> tuple[str, str]:
-    """Meaning and advice where UDP passes, but nobody told where this machine is seen.
+    """Meaning and advice if UDP passes, but nobody reported where this machine is seen.
 
     Args:
         nodes: Those that were asked and are nodes without STUN, `host:port` each.
-        refused: And those where nothing listens.
+        refused: Likewise, those where nothing listens.
     """
     if nodes:
         names = " and ".join(printable(node, 80) for node in nodes)

@@ -1,7 +1,7 @@
 """Which addresses inside a STUN answer can be what they are said to be.
 
-A server may be broken, or mean harm, and some tests of a diagnosis send to what it says:
-`is_sendable` alone judges whether they may.
+A server may be broken or malicious, and some tests of a diagnosis send to addresses that it names:
+`is_sendable` alone decides whether they may.
 """
 
 from ipaddress import ip_network
@@ -31,11 +31,11 @@ _PRIVATE_NETWORKS: Final = tuple(
 
 
 def is_plausible_mapped(address: Address, server: Address) -> bool:
-    """Whether one host with one port can be meant, and the server can have seen it.
+    """Whether an address can mean a single host and port, and the server can have seen it.
 
     Args:
-        address: What the server says of the client.
-        server: Whence the answer came.
+        address: What the server says about the client.
+        server: Where the answer came from.
     """
     ip, server_ip = _ip(address[0]), _ip(server[0])
     if ip is None or server_ip is None or address[1] == 0 or ip.version != server_ip.version:
@@ -48,12 +48,12 @@ def is_plausible_mapped(address: Address, server: Address) -> bool:
 def is_sendable(address: Address, server: Address) -> bool:
     """Whether one may send to an address because a server named it.
 
-    It must not be nearer to this machine than the server is: none outside points into a private
-    network.
+    It must not be nearer to this machine than the server is: no outside server points into a
+    private network.
 
     Args:
-        address: What the server says, of the client or of itself.
-        server: Whence the answer came.
+        address: What the server says, about the client or itself.
+        server: Where the answer came from.
     """
     ip, server_ip = _ip(address[0]), _ip(server[0])
     if ip is None or server_ip is None or not is_plausible_mapped(address, server):
@@ -62,11 +62,11 @@ def is_sendable(address: Address, server: Address) -> bool:
 
 
 def why_not_sendable(address: Address, server: Address) -> str:
-    """What is wrong with an address that `is_sendable` refuses, as words after it.
+    """What is wrong with an address that `is_sendable` refuses, as words to follow the address.
 
     Args:
         address: What the server says.
-        server: Whence the answer came.
+        server: Where the answer came from.
     """
     ip, who = _ip(address[0]), format_address(server)
     if ip is not None and ip.is_loopback:

@@ -96,7 +96,7 @@ class PortPredictor:
         port_range_min: The least port that is predicted.
         port_range_max: The greatest.
         enable_nat_type_optimization: Whether `diagnosed` has an effect.
-        remembered: What `PortMemory.recall` says of this network.
+        remembered: What `PortMemory.recall` says about this network.
 
     Raises:
         ValueError: The range is empty.

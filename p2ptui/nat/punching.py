@@ -305,7 +305,7 @@ class Punching:
         return checks
 
     def note_unsent(self) -> None:
-        """One of the checks that were to be sent did not leave."""
+        """One of the due checks was not sent."""
         self.checks_sent -= 1
 
     def _due_pairs(self, now: float) -> list[Pair]:

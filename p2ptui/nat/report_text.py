@@ -147,7 +147,7 @@ def allocation_words(allocation: PortAllocation) -> str:
 
 
 def type_words(report: NatReport) -> str:
-    """The type, or what is known about it; if only one server was asked and is silent, that."""
+    """The type, or what is known about it; or that the only server asked is silent."""
     if report.is_doubtful:
         return NO_ANSWER
     return part_words(report) or str(report.nat_type.value)

@@ -1,8 +1,8 @@
-"""Whom this node's user knows, and what that makes of everybody who comes.
+"""The nodes that this node's user knows, and how others are judged by them.
 
-Who was secured once is not spoken to in the open any more, and a pinned id is no other: such a
-session does not come about. All else is let in and said: the session counts, and what to make of
-who is on the other side is told with it.
+A node that was secured once is no longer accepted in the open, and another id than a pinned one is
+refused: no such session begins. Everyone else is admitted and reported: the session counts, and the
+judgement of the other side is reported with it.
 """
 
 import asyncio
@@ -40,22 +40,22 @@ from p2ptui.wire.joined import JoinedAddress, joined_text
 log = logging.getLogger("p2ptui.node")
 
 PART: Final = 200
-"""Peers that are looked at in one go: some milliseconds."""
+"""Peers that are judged in one go: some milliseconds."""
 
 _AUTHENTICATED: Final = PeerStatus.AUTHENTICATED
 _LETS_ANYONE_IN: Final = Mode.OPEN
 _OPEN: Final = Judgement(Trust.OPEN)
 _OWN: Final = Judgement(Trust.VERIFIED)
-"""Another node of this node's user: that takes the keys of its identity."""
+"""Another node of this node's user: only the keys of its identity prove that."""
 
 
 class Acquaintances:
-    """Judges who comes, and remembers whom this node has met.
+    """Judges other nodes, and remembers those that this node has met.
 
     Args:
         endpoint: The node's protocol.
         book: The known nodes.
-        tell: Tells an event to all who read them.
+        tell: Reports an event to all readers.
     """
 
     def __init__(
@@ -67,19 +67,20 @@ class Acquaintances:
         self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
         """How the user named each address that this node has asked."""
         self._led_to: BoundedTable[Address, str] = BoundedTable(MAX_KNOWN_ADDRESSES)
-        """Whom joining at each address led to first: that one alone is named by the address."""
+        """The node that joining at each address led to first: only that one is named by the
+        address."""
         self.kept_pin: Callable[[Address], str] = lambda _: ""
-        """The id in a configured join that has led to an address; empty without one."""
+        """Returns the id in a configured join that has led to an address; empty without one."""
         self.is_kept: Callable[[JoinedAddress], bool] = lambda _: False
-        """Whether a join is configured in just these words."""
+        """Whether a join is configured with exactly this text."""
         self._warnings = PeerWarnings()
         self._met_here: BoundedTable[str, Judged] = BoundedTable(MAX_TOLD)
-        """Those that had a session, by id: what they have sent may be read when they are gone."""
+        """Nodes that had a session, by id: what they have sent may be read when they are gone."""
         self.on_refused: Callable[[Address, str, PublicKeys | None], None] = lambda *_: None
-        """Told where somebody has answered, as whom, and with which keys, and is turned away."""
+        """Called when a node that answered is refused, with its address, its id and its keys."""
         book.heed(self._is_here)
         self._user_id: str | None = None
-        """See `_find_user`; None until it is asked for."""
+        """See `_find_user`; None until it is needed."""
         self._seals = seals = endpoint.seals
         if seals is not None:
             seals.judge, seals.turn_away = self._judge_answer, self._judge_request
@@ -87,14 +88,13 @@ class Acquaintances:
     def _is_here(self, node_id: str) -> bool:
         return self._endpoint.peers.authenticated(node_id) is not None
 
-    # Whom this node asks, and who asks it.
+    # Nodes that this one asks, and nodes that ask it.
 
     def ask(self, address: JoinedAddress) -> Address:
-        """This node is about to ask an address for a session; that address alone.
+        """This node is about to ask an address for a session; returns the plain address.
 
-        The id that has to be there is the one that is named now. Where none is, it is that of a
-        configured join which has led to this address: to connect to a server that was left is to
-        join it again.
+        The id required there is the one named now. Without one, it is that of a configured join
+        that has led to this address: connecting to a server that was left means joining it again.
 
         Raises:
             LocalError: An id is named, and this node has no keys to check it with.
@@ -112,7 +112,8 @@ class Acquaintances:
         return plain
 
     def note_failed(self, addresses: Iterable[Address]) -> None:
-        """Nothing came of asking these: an id that was named for that alone is named no more."""
+        """These addresses were asked in vain: an id that was required only for that is required no
+        longer."""
         for address in addresses:
             self._give_up_pin(address)
 
@@ -122,10 +123,10 @@ class Acquaintances:
             self._asked.put(address, JoinedAddress(address, asked.given))
 
     def _pin_at(self, address: Address) -> str:
-        """The id that has to be at an address; empty if any may be.
+        """The id required at an address; empty if any is accepted.
 
-        It has to while this node asks for a session with it and as long as there is one, or
-        the join in which it stands is configured.
+        It is required while this node asks for a session, as long as there is one, and while the
+        join that names it is configured.
         """
         asked = self._asked.get(address)
         if asked is None or not asked.pin:
@@ -134,10 +135,10 @@ class Acquaintances:
         return asked.pin if is_in_use else ""
 
     def require_pinned(self, result: ConnectResult) -> None:
-        """There may have been a session long since: with the node that must be there?
+        """Check that a session that may have begun long ago is with the required node.
 
         Raises:
-            HandshakeError: With another one.
+            HandshakeError: It is with another one.
         """
         asked, peer = self._asked.get(result.address), self._endpoint.peers.at(result.address)
         keys = peer.seal.keys if peer is not None and peer.seal is not None else None
@@ -146,7 +147,7 @@ class Acquaintances:
             raise HandshakeError(f"{address_words(result.address)}: {words}")
 
     def _judge_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
-        """What speaks against a node that has answered this one, for this node's user."""
+        """Why a node that has answered this one is refused, for this node's user."""
         words = self.against_answer(address, node_id, keys)
         if words:
             self.on_refused(address, node_id, keys)
@@ -155,17 +156,17 @@ class Acquaintances:
         return words
 
     def against_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
-        """What speaks against a node that has answered this one, for this node's user; nothing if
-        it may come in, as far as is known now."""
+        """Why a node that has answered this one is refused, for this node's user; empty if it may
+        be admitted, as far as is known now."""
         pin = self._pin_at(address)
         return _answers_against(pin, node_id, keys) or self._downgrade(address, node_id, keys)
 
     def asked_as(self, address: Address) -> JoinedAddress:
-        """An address as the user gave it, when it was asked last."""
+        """An address as the user gave it when it was last asked."""
         return self._asked.get(address) or JoinedAddress(address)
 
     def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
-        """What speaks against a node that asks this one, for that node's user."""
+        """Why a node that asks this one is refused, for that node's user."""
         pin = self._pin_at(address)
         words = _asks_against(pin, node_id, keys) if pin else ""
         cause = pin if words else "without keys"
@@ -180,8 +181,8 @@ class Acquaintances:
     def _downgrade(
         self, address: Address, node_id: str, keys: PublicKeys | None, *, asks: bool = False
     ) -> str:
-        """What to say of a node that comes without the keys that it had before, or somebody in its
-        place; nothing if that is not so, or the user lets anyone in."""
+        """The refusal of a node that comes without the keys that it had before, or of another in
+        its place; empty if that does not apply, or the user admits anyone."""
         if keys is not None or self._seals is None or self._seals.keys.mode is _LETS_ANYONE_IN:
             return ""
         known, asked = self.book.known, self._asked.get(address)
@@ -192,7 +193,7 @@ class Acquaintances:
             return ""
         places = (asked.given if asked is not None else None, format_address(address))
         if not known.has_met(node_id, *places):
-            return ""  # of newcomers nearly all
+            return ""  # nearly all newcomers
         name = known.name_of(node_id)
         for joined in places:
             judgement = known.judge(Met(node_id, None, name, joined, asks=asks))
@@ -203,7 +204,7 @@ class Acquaintances:
     def _tell_refused(
         self, address: Address, node_id: str, cause: str, words: str, *, is_asked: bool = False
     ) -> None:
-        """Say that somebody was turned away."""
+        """Report that a node was refused."""
         may_tell = self._warnings.may_refuse(address, cause, is_asked=is_asked)
         if may_tell is False:
             self._endpoint.counters.drop("refusal_untold")
@@ -224,14 +225,14 @@ class Acquaintances:
             )
         )
 
-    # Who has come.
+    # Sessions that begin.
 
     def note(self, event: PeerStatusChanged, tell: Callable[[PeerStatusChanged], None]) -> None:
-        """A peer's status has changed: whoever has a session now is met.
+        """A peer's status has changed: one that now has a session is met.
 
         Args:
-            event: Which.
-            tell: Tells it to all who read events; with what is known of the peer.
+            event: The event.
+            tell: Reports it to all readers, with what is known about the peer.
         """
         peer = self._endpoint.peers.at(event.address)
         judged = trust = None
@@ -244,15 +245,16 @@ class Acquaintances:
             self._say(peer, judged, None)
 
     def _trust_now(self, peer: Peer | None) -> Trust | None:
-        """What is known of who has a session, also where that only goes on elsewhere; None of one
-        that has gone by now."""
+        """The trust in a peer with a session, even if that has just moved; None if it has gone by
+        now."""
         if self._seals is None:
             return Trust.OPEN
         judged = peer.facts.judged_now if peer is not None and peer.is_authenticated else None
         return judged.judgement.trust if judged is not None else None
 
     def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
-        """Look at who has a session now; None where that has been done, and it only moves."""
+        """Judge a peer that has a session now; None if that was done, and the session only
+        moves."""
         before, keys = peer.facts.judged, peer.seal.keys if peer.seal is not None else None
         is_same = before is not None and (before.met.id, before.met.keys) == (peer.node_id, keys)
         if is_same and not is_first:
@@ -268,7 +270,7 @@ class Acquaintances:
     def _met(self, peer: Peer) -> Met:
         asked, seal = self._asked.get(peer.address), peer.seal
         if asked is not None and asked.pin not in ("", peer.node_id):
-            self._give_up_pin(peer.address)  # it has come itself, after an attempt that was left
+            self._give_up_pin(peer.address)  # it came itself, after an abandoned attempt
         joined = asked.given if asked is not None else None
         came_from = None if self._is_named(peer) else visible_address(peer.address)[0]
         if seal is None:
@@ -280,13 +282,13 @@ class Acquaintances:
         )
 
     def _is_asked(self, peer: Peer) -> bool:
-        """Whether there is this session because this node asked an address for one."""
+        """Whether the session exists because this node asked an address for one."""
         return peer.initiated and peer.address in self._asked
 
     def _is_named(self, peer: Peer) -> bool:
         """Whether the user has named a node by the address in a configured join: one for each,
-        however often that is asked again, and nobody who comes from there by itself. Whom the user
-        connects to is named then; see `note_named`."""
+        however often that is asked again, and never one that comes from there by itself. A node
+        that the user connects to is named then; see `note_named`."""
         asked = self._asked.get(peer.address) if peer.initiated else None
         if asked is None or not self.is_kept(asked):
             return False
@@ -302,8 +304,8 @@ class Acquaintances:
             self.book.note(judged.met.as_named())
 
     def statement_trouble(self, node_id: str) -> str:
-        """Why it is not known whose an ephemeral node is that says so; empty if it is, or if it
-        does not say it."""
+        """Why the owner that an ephemeral node names is not proved; empty if it is, or if it names
+        none."""
         peer = self._endpoint.peers.authenticated(node_id)
         try:
             self._read_signer(peer)
@@ -318,7 +320,7 @@ class Acquaintances:
         return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
 
     def _signer_of(self, peer: Peer) -> PublicKeys | None:
-        """Whose an ephemeral node is, if that is shown."""
+        """The owner of an ephemeral node, if that is proved."""
         try:
             return self._read_signer(peer)
         except StatementError as error:
@@ -358,16 +360,16 @@ class Acquaintances:
         return keys.identity.id if not keys.ephemeral else "" if signer is None else signer.id
 
     async def judge_again(self) -> None:
-        """What is known has changed: look at everybody with a session anew."""
+        """The known nodes have changed: judge all peers with a session anew."""
         for number, peer in enumerate(list(self._endpoint.peers), 1):
             if number % PART == 0:
-                await asyncio.sleep(0)  # datagrams do not wait for all of them
+                await asyncio.sleep(0)  # datagrams need not wait for all of them
             judged = peer.facts.judged
             if judged is None or not peer.is_authenticated:
                 continue
             judgement, before = self._judge(judged.met), judged.judgement
             if judgement == Judgement(Trust.KNOWN) and before.trust is Trust.NEW:
-                continue  # this session has made it known
+                continue  # this session made it known
             if judgement != before:
                 again = Judged(judged.met, judgement)
                 peer.facts.note_judged(again)
@@ -398,38 +400,37 @@ class Acquaintances:
         )
 
     async def keep(self) -> None:
-        """Keep the file of the known nodes, and look at everybody anew when somebody else has
-        changed it; until cancelled."""
+        """Keep the file of the known nodes up to date, and judge all peers anew when somebody else
+        has changed it; until cancelled."""
         await self.book.keep(self.judge_again)
 
     async def close(self) -> None:
-        """Say and write down what is left to."""
+        """Report and write what is still pending."""
         self._warnings.tell_untold()
         await self.book.close()
 
-    # Whom the user means.
+    # Which node the user means.
 
     def judged(self, node_id: str) -> Judged | None:
-        """Who has a session, or has had one, under an id, and what is made of that; None if that is
-        not known."""
+        """The node that has, or had, a session under an id, with its judgement; None if unknown."""
         peer = self._endpoint.peers.authenticated(node_id)
         judged = peer.facts.judged_now if peer is not None else None
         return judged or self._met_here.get(node_id)
 
     def against(self, ref: str, node_id: str, name: str) -> str:
-        """What speaks against giving something to a node, or taking it for its, in a line for the
-        user; empty if nothing does.
+        """Why nothing should be sent to a node, or accepted as its own, in a line for the user;
+        empty if nothing speaks against it.
 
         Args:
-            ref: By what the user named it: a name, an id or the beginning of one; empty where it
-                was not named so, but by its address.
+            ref: How the user named it: a name, an id or the beginning of one; empty if it was by
+                its address.
             node_id: The node that is about to get it, or has sent it.
-            name: What that is called.
+            name: The name of that node.
         """
         judged = self.judged(node_id)
         if judged is not None:
             return against(self.book.known, ref, judged, has_keys=judged.met.keys is not None)
-        # By way of others all is sealed from end to end for an id that is made from keys.
+        # Through others, everything for an id made from keys is sealed from end to end.
         met = Met(node_id, None, name)
         has_keys = self._endpoint.far_seals.is_needed(node_id)
         known = self.book.known
@@ -437,17 +438,17 @@ class Acquaintances:
         judgement = listed if has_keys else known.judge(met)
         return against(known, ref, Judged(met, judgement), has_keys=has_keys)
 
-    # What the user says.
+    # The user's decisions.
 
     async def trust(self, ref: str, peer: Peer | None) -> KnownNode:
-        """The user says that a node is the right one.
+        """The user confirms that a node is the right one.
 
         Args:
             ref: Its name, its id, or the beginning of its id.
-            peer: The one with a session that is meant by it, if one is.
+            peer: The peer with a session that is meant by it, if any.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
             NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met = self._only_one(ref, peer)
@@ -465,14 +466,14 @@ class Acquaintances:
         return node
 
     async def forget(self, ref: str, peer: Peer | None = None) -> KnownNode:
-        """Forget a node: who comes next in its place is new.
+        """Forget a node: the next one in its place is new.
 
         Args:
             ref: Its name, its id, the beginning of its id, or an address at which it was joined.
-            peer: The one with a session that is meant by it, if one is.
+            peer: The peer with a session that is meant by it, if any.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
             NotWrittenError: The file of known nodes could not be written: nothing is changed.
         """
         met, known = self._only_one(ref, peer), self.book.known
@@ -483,10 +484,10 @@ class Acquaintances:
         return node
 
     def _only_one(self, ref: str, peer: Peer | None) -> Met | None:
-        """The node with a session that is meant, where what was said fits no other.
+        """The node with a session that is meant, if the reference fits no other.
 
         Raises:
-            UnknownPeerError: Others are known by it as well; the text names them.
+            UnknownPeerError: Other known nodes fit it too; the text names them.
         """
         met = _met_as(peer)
         words = several(self.book.known, ref, met) if met is not None else ""
@@ -496,8 +497,7 @@ class Acquaintances:
 
 
 def _answers_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
-    """What to say where another node answers than the one that must be there; nothing if it is that
-    one."""
+    """The error if another node answers than the required one; empty if it is that one."""
     if _is_pinned(pin, node_id, keys):
         return ""
     if pin == node_id:
@@ -512,7 +512,7 @@ def _answers_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
 
 
 def _asks_against(pin: str, node_id: str, keys: PublicKeys | None) -> str:
-    """As `_answers_against`, of a node that asks this one from where another must be."""
+    """As `_answers_against`, for a node that asks this one from the address of a required one."""
     if _is_pinned(pin, node_id, keys):
         return ""
     if pin == node_id:

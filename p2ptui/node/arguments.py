@@ -24,7 +24,7 @@ def read_seconds(value: float) -> float:
         LocalError: It is not a time that can be waited for.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # In this order: a whole number may be too large for any fraction.
+    # In this order: an int may be too large for a float.
     if not is_number or not 0 < value <= LONGEST_TIMEOUT_S or not math.isfinite(value):
         words = f"must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
         raise LocalError(f"timeout_s = {shown(value)}: {words}")
@@ -66,7 +66,7 @@ def read_bytes(data: bytes) -> bytes:
 
 
 def require_pair(address: Address) -> Address:
-    """An address that is no text: a host and a port.
+    """An address that is not text: a host and a port.
 
     Raises:
         LocalError: It is something else.

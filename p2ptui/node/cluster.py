@@ -158,7 +158,7 @@ class ClusterService:
                 ),
             )
 
-    # Turns: what came from the broker is applied, and what is meant for it leaves.
+    # Turns: what came from the broker is applied, and what is meant for it is sent.
 
     def _plan_turn(self) -> None:
         if not self._is_turn_planned:

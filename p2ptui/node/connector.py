@@ -1,4 +1,4 @@
-"""Looking hosts up and shaking hands, by an address or by way of a server's introduction."""
+"""Looking hosts up and shaking hands, by address or through a server's introduction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -30,23 +30,23 @@ from p2ptui.wire.address import Address, format_address, ip_version
 from p2ptui.wire.joined import as_joined, found_for
 
 SHORTEST_ATTEMPT_S: Final = 0.1
-"""What a handshake gets after a look-up that took all the time."""
+"""The time for a handshake after a look-up that used up all the time."""
 
 HEED_AFTER_S: Final = 0.1
-"""Whoever answers sooner is not asked whether it refuses."""
+"""An address that answers sooner is not checked for refusals."""
 
 LAST_WORD_S: Final = 0.05
-"""So long before the time is over it is said why nothing came."""
+"""How long before the timeout it is reported why nothing came."""
 
 LOOK_S: Final = SENDS * PAUSE_S + 2 * LAST_WORD_S
-"""So long before the time is over it is looked whether small datagrams are answered."""
+"""How long before the timeout it is checked whether small datagrams are answered."""
 
 IsNode: TypeAlias = Callable[[Address], Awaitable[bool]]
 """Whether a node answers small datagrams at an address."""
 FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
-"""As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
+"""As `p2ptui.io.refusal.find_refusal`, with a function that tells whether nobody waits any more."""
 LONGEST_SHARE_S: Final = 2.5
-"""A server that brings no answer for so long is dead, or its peer is: the next one is asked."""
+"""A server that brings no answer for this long is dead, or its peer is: the next one is asked."""
 
 
 class Connector:
@@ -58,13 +58,12 @@ class Connector:
         clock: The time on the endpoint's clock, seconds.
         local: Where the node's socket is bound.
         require_running: Raises once the node is closed or broken.
-        flush: Lets what was asked of the endpoint happen.
+        flush: Carries out what was asked of the endpoint.
         begin: Starts a task that the node owns.
-        find_refusal: Asks whether a machine says itself that nothing listens at an address; None
-            where nobody can.
-        is_node: Looks whether a node answers small datagrams at an address, where one that is
-            asked once stays silent; None: nobody looks.
-        acquaintances: Told how the user named each address, and who must be there.
+        find_refusal: Asks whether a machine itself says that nothing listens at an address; None if
+            that is impossible.
+        is_node: Checks whether a node that stays silent answers small datagrams; None: no check.
+        acquaintances: Told how the user named each address, and which id is required there.
     """
 
     def __init__(
@@ -91,7 +90,8 @@ class Connector:
         self._find_refusal = find_refusal
         self._is_node = is_node
         self.met_over_ipv4: set[Address] = set()
-        """Whose IPv4 addresses are tried alone at first, though their names may have others."""
+        """Servers whose IPv4 addresses are tried alone at first, even if their names have
+        others."""
 
     async def connect(
         self, address: Address, timeout_s: float, *, heed_refusals: bool = False
@@ -125,9 +125,9 @@ class Connector:
     async def connect_elsewhere(
         self, address: Address, timeout_s: float, but: Address
     ) -> ConnectResult:
-        """As `connect`, but with no node at `but` nor at any other address that is silent.
+        """As `connect`, but with no node at `but` or at any other silent address.
 
-        Cancelled, it gives the handshakes up: nobody wants what might come of them.
+        If cancelled, it gives up the handshakes: nobody wants their result.
 
         Raises:
             P2PError: As `connect`; or there is no other address.
@@ -152,11 +152,11 @@ class Connector:
             addresses: Literal ones, in the order in which they are tried.
             timeout_s: Seconds.
             heed_refusals: Whether a machine that says that nothing listens there is believed at
-                once. Anybody may forge that, so it is for those who ask once and can ask again; a
-                session is never ended by it.
+                once. Anybody can forge that, so it is for callers that can ask again; it never ends
+                a session.
 
         Raises:
-            P2PError: All refused, or did not answer, or are out of reach of the node's socket.
+            P2PError: All refused, did not answer, or cannot be reached from the node's socket.
         """
         return await self._connect_any(addresses, timeout_s, heed_refusals=heed_refusals)
 
@@ -175,7 +175,7 @@ class Connector:
         heed_refusals: bool = False,
         is_given_up: bool = False,
     ) -> ConnectResult:
-        """As `connect_any`; with `is_given_up` nothing goes on once it is cancelled."""
+        """As `connect_any`; with `is_given_up` nothing continues once it is cancelled."""
         self._require_running()
         reached = [one for one in addresses if barrier(one, self._local) is None]
         if addresses and not reached:
@@ -199,7 +199,7 @@ class Connector:
         heed_refusals: bool,
         is_given_up: bool,
     ) -> ConnectResult:
-        """Ask those of the addresses that are in reach, in their order."""
+        """Ask the reachable addresses in order."""
         now = self._clock()
         token = self._endpoint.connect_any(reached, now, timeout_s)
         over = asyncio.Event()
@@ -259,7 +259,7 @@ class Connector:
         await asyncio.sleep(HEED_AFTER_S)
         refused_by = None if over.is_set() else await self._find_refusal(address, over.is_set)
         if isinstance(refused_by, Refusal) and refused_by.kind.is_passing:
-            # A route may come back, and a machine be switched on: it only says what was missing.
+            # A route may return, and a machine may be switched on: this only says what was missing.
             await self._wait_until(deadline - LAST_WORD_S, over)
         if refused_by is not None and not over.is_set():
             words = refusal_words(address, refused_by)
@@ -268,7 +268,7 @@ class Connector:
             answered.set()
 
     async def _wait_until(self, when: float, over: asyncio.Event) -> bool:
-        """Wait until a time, or until it is over; whether it is."""
+        """Wait until a given time, or until it is over; returns whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(when - self._clock()):
                 await over.wait()
@@ -277,7 +277,8 @@ class Connector:
     async def _explain_silence(
         self, address: Address, is_node: IsNode, over: asyncio.Event, deadline: float
     ) -> None:
-        """Who answers a Ping but no handshake may be behind a path that carries only small ones."""
+        """A node that answers a Ping but no handshake may be behind a path that carries only small
+        datagrams."""
         if await self._wait_until(deadline - LOOK_S, over) or not await is_node(address):
             return
         if not await self._wait_until(deadline - LAST_WORD_S, over):
@@ -295,7 +296,7 @@ class Connector:
 
         Raises:
             LocalError: No server is joined.
-            P2PError: No server's introduction led anywhere; the most telling of their reasons.
+            P2PError: No server's introduction succeeded; it has the most informative reason.
         """
         servers = self._endpoint.peers.best_servers(self._clock())
         if not servers:
@@ -312,12 +313,12 @@ class Connector:
                 )
             except P2PError as error:
                 errors.append(error)
-        # Of equals the first: the servers were asked in the order of their use.
+        # Of equals the first: the most useful servers were asked first.
         raise max(errors, key=_how_telling)
 
     async def _ask_server(self, server: Peer, node_id: str, timeout_s: float) -> ConnectResult:
         try:
-            # The endpoint ends the call itself, and says why; this is for a server that is lost.
+            # The endpoint ends the call itself, and says why; this is for a lost server.
             async with asyncio.timeout(timeout_s + SHORTEST_ATTEMPT_S):
                 token = self._endpoint.introduce(server, node_id, self._clock(), timeout_s)
                 result: ConnectResult = await self._call(token)
@@ -331,7 +332,7 @@ class Connector:
 
 
 async def look_up(address: Address, timeout_s: float, told_s: float | None = None) -> list[Address]:
-    """All addresses of a host, in the order in which they are to be tried.
+    """All addresses of a host, in the order in which to try them.
 
     Args:
         address: A host, which may be a name, and a port.
@@ -339,7 +340,7 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
         told_s: The time that the error names, if this is what is left of it.
 
     Raises:
-        LocalError: It does not resolve in time, or means no single host.
+        LocalError: It does not resolve in time, or does not mean a single host.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -364,9 +365,9 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
 
 
 def _how_telling(error: P2PError) -> int:
-    """What a server's failure says of the node, against that of another server."""
+    """How much a server's failure says about the node, compared with another server's."""
     if isinstance(error, NotKnownThereError | PeerGoneError):
         return 0  # another one may know it
     if isinstance(error, NotIntroducedError):
         return 1
-    return 2  # it knows the node, and this is what came of it
+    return 2  # it knows the node, and this is the result

@@ -16,7 +16,7 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.stun import Change as ChangeRequest
 
 PAUSE_S: Final = 0.1
-"""Between two rounds: the same as between two transmissions of a test."""
+"""The pause between two rounds: the same as between two transmissions of a test."""
 
 ANSWER_S: Final = 0.2
 """The least time to wait for an answer."""

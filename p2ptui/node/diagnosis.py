@@ -32,33 +32,33 @@ from p2ptui.node.stun_servers import (
 from p2ptui.wire.address import Address, ip_version
 
 MAPPING_SERVERS: Final = 2
-"""Servers that are asked at all of their addresses where they see one socket."""
+"""How many servers are asked at all of their addresses where they see one socket."""
 
 OnProgress: TypeAlias = Callable[[str], None]
 FindDepended: TypeAlias = Callable[[], Awaitable[Dependencies]]
 
 
 async def nobody() -> Dependencies:
-    """What depends on nobody: a diagnosis without a node in use."""
+    """No dependencies: a diagnosis without a node in use."""
     return Dependencies()
 
 
 class Diagnosis:
-    """One run; `run` makes the report.
+    """One diagnosis; `run` makes the report.
 
     Args:
         open_socket: Opens the sockets of the tests.
         rng: Where transaction ids come from.
-        host: Where sockets are bound: one IP address, or None for whichever fits.
+        host: Where sockets are bound: one IP address, or None for any that fits.
         sends: Transmissions of each request.
-        on_progress: Told in words what is being done.
-        own: What is known of the node's own socket.
+        on_progress: Called with the progress, in words.
+        own: What is known about the node's own socket.
         probe_by_peer: Asks a peer of a server for a datagram from its own address.
-        resolve: Looks a name up: all of its addresses.
-        find_refusal: Asks whether a machine says itself that nothing listens at an address.
-        find_depended: Whom the node depends on, asked when it matters.
-        witnesses: Where else STUN is served, asked if the servers do not show the mapping.
-        counters: Where what is asked is counted; None where nobody looks.
+        resolve: Looks up all addresses of a name.
+        find_refusal: Asks whether a machine itself says that nothing listens at an address.
+        find_depended: Finds the hosts that the node depends on, when it matters.
+        witnesses: Other STUN servers, asked if the servers do not show the mapping.
+        counters: Counts the requests; None if nobody reads it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Diagnosis:
     async def run(
         self, servers: Sequence[str], *, joined: Announced | None = None, lifetime: bool = False
     ) -> NatReport:
-        """Find out what is to be known, in at most two seconds where UDP passes.
+        """Diagnose the NAT, in at most two seconds if UDP passes.
 
         Args:
             servers: STUN servers, `host:port` each; several make the result surer.
@@ -100,7 +100,7 @@ class Diagnosis:
             lifetime: Also measure how long a mapping lives, which takes as long as it lives.
 
         Raises:
-            LocalError: No server is given, or one is no address.
+            LocalError: No server is given, or one is not an address.
             BindError: A socket cannot be opened.
         """
         began = self._loop.time()
@@ -159,7 +159,7 @@ class Diagnosis:
                 outside = beyond_nat(contact.of_version(version), self._sockets.own_hosts)
             if best in outside:
                 break
-            # One beyond the NAT was late: what was tested is this side of it.
+            # A server beyond the NAT was late: what was tested is on this side of it.
             best = min(outside, key=_preference)
         seen_v6 = beyond_nat(contact.of_version(6), self._sockets.own_hosts)
         report = replace(report, mapped_v6=seen_v6[0].mapped if seen_v6 else None)
@@ -202,7 +202,7 @@ class Diagnosis:
         return report_of(ground, servers, observations, self._own, results, plan, depended)
 
     def _usual_ports(self, beyond: Sequence[KnownServer]) -> set[Address]:
-        """One host alone shows by its other ports at least whether the NAT maps by port."""
+        """The other ports of a single host: they show at least whether the NAT maps by port."""
         is_alone = len({server.address[0] for server in beyond if server.address}) == 1
         if not is_alone or self._witnesses:
             return set()
@@ -214,7 +214,7 @@ def _preference(server: KnownServer) -> tuple[bool, float]:
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group that a person can act on; the group itself where none is."""
+    """The first error of a group that the user can act on; the group itself if there is none."""
     known, rest = group.split(P2PError)
     if known is None or rest is not None:
         return group

@@ -1,4 +1,4 @@
-"""Files that others send: taken one after the other, kept, told of, and answered for."""
+"""Files that others send: taken one after the other, stored, reported and confirmed."""
 
 import asyncio
 import logging
@@ -46,13 +46,13 @@ log = logging.getLogger("p2ptui.files")
 RECEIPT_TIMEOUT_S: Final = 10.0
 
 MAX_RECEIPTS: Final = 64
-"""Receipts on their way at once; a sender that takes none must not fill the memory."""
+"""Most receipts in flight at once; a sender that accepts none must not fill the memory."""
 
 MAX_RECEIPTS_TO_ONE: Final = 8
-"""Of these to one node: who acknowledges none must not keep others from theirs."""
+"""The same for one node: one that acknowledges none must not keep others from theirs."""
 
 MAX_ROUTED_RECEIPTS: Final = 8
-"""Of these to nodes without a session; others carry them, and not for who has forged a sender."""
+"""The same for nodes without a session: others forward these, and the sender may be forged."""
 
 FINISH_S: Final = 1.0
 """How long a node that ends waits for its last file and receipts."""
@@ -61,20 +61,20 @@ LEAST_OF_AN_ID: Final = 4
 """Characters of an id that count as one: a single character would let in one node in sixteen."""
 
 NOT_TAKEN: Final = "the node takes files of others only"
-"""What a sender is told who is not the one whose files are taken."""
+"""What a sender is told whose files are not accepted."""
 
 REFUSED_PER_SECOND: Final = 20
-"""Files that were not kept of which is told, one by one: anybody may send such without end."""
+"""Most files reported one by one as not kept: anybody may send any number of them."""
 
 TOLD_LATER_S: Final = 1.0
-"""When those are told by their number of which was not told one by one."""
+"""How long until the number of those not reported one by one is reported."""
 
 
 def open_store(config: Config) -> FileStore | None:
     """The directory for files, if there is to be one.
 
     Raises:
-        LocalError: Nothing can be written into it, or what is written there would be run.
+        LocalError: It is not writable, or files written there would be executed.
     """
     options, security = config.files, config.security
     if not options.receive_into:
@@ -84,12 +84,12 @@ def open_store(config: Config) -> FileStore | None:
 
 
 class FileReceiver:
-    """Keeps the files that come to a node, until that ends.
+    """Stores the files that come to a node, until it ends.
 
     Args:
-        runtime: The node's.
+        runtime: The node's runtime.
         config: Every option.
-        store: Where to.
+        store: Where files are stored.
     """
 
     def __init__(self, runtime: Runtime, config: Config, store: FileStore) -> None:
@@ -100,29 +100,29 @@ class FileReceiver:
         self._names: BoundedTable[str, str] = BoundedTable(
             lambda: 2 * config.server.max_connections
         )
-        """Of the peers, at the moment of the event that is read: who sent a file and left at once
-        is in no table any more."""
+        """Peers at the time of the event that is read: one that sent a file and left at once is no
+        longer in any table."""
         self._told = FairBucket(REFUSED_PER_SECOND, runtime.now)
         self._untold = LeftOut(
             lambda count: runtime.tell(FilesNotTold(count)),
             lambda tell: runtime.later(TOLD_LATER_S, lambda _: tell()),
         )
-        """Files that were not kept, and not told of."""
+        """Files that were not kept, and not reported."""
         self._receipts: Counter[str] = Counter()
         self._work = 0
-        """A file that is written, and receipts on their way."""
+        """A file being written, and receipts in flight."""
         self._at_rest = asyncio.Event()
         self._at_rest.set()
         runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
 
     def _subscribe(self, limit: int) -> Subscription:
-        """The one place that asks for Data: files wait in there while one is written."""
+        """The only subscription to Data: files wait in it while one is written."""
         events = self._runtime.subscribe(limit)
         self._learn_names()
         return events
 
     async def finish(self) -> None:
-        """Let the file that is being written be whole, and the last receipts arrive."""
+        """Wait for the file being written, and for the last receipts to arrive."""
         try:
             async with asyncio.timeout(FINISH_S):
                 await self._at_rest.wait()
@@ -166,12 +166,12 @@ class FileReceiver:
         try:
             against = self._against(sender)
             if against:
-                is_other = against.startswith(NOT_TAKEN)  # the rest is this node's own affair
+                is_other = against.startswith(NOT_TAKEN)  # the rest concerns only this node
                 outcome = Outcome(reason=against if is_other else NOT_TAKEN)
             else:
                 whose = self._whose(event, sender)
                 outcome = await self._keep(payload, whose)
-            # The receipt is on its way before anybody is told, who may end the node.
+            # The receipt is sent before anybody is told, who may end the node.
             self._answer(event.node_id, payload, outcome)
         finally:
             self._end_work()
@@ -196,7 +196,7 @@ class FileReceiver:
         )
 
     async def _keep(self, payload: Mapping[str, Any], whose: FileSender | None) -> "Outcome":
-        """A file is decoded and written in a thread: a disk may take its time."""
+        """Decode and write a file in a thread: a disk may be slow."""
         try:
             return await off_loop(keep_file, self._store, payload, whose)
         except NoThreadError as error:
@@ -214,7 +214,7 @@ class FileReceiver:
         return _Sender(node_id, name, signer_id, signer_name, is_trusted)
 
     def _against(self, sender: "_Sender") -> str:
-        """Why no file of a node is taken, in words for the user; empty if it is."""
+        """Why no file from a node is accepted, in words for the user; empty if it is."""
         wanted = self._wanted
         if not wanted:
             return ""
@@ -228,8 +228,8 @@ class FileReceiver:
         return self._runtime.acquaintances.against(wanted, sender.node_id, sender.name)
 
     def _whose(self, event: DataReceived, sender: "_Sender") -> FileSender | None:
-        """For whose share a file counts; None where there is nobody to share with, and for those
-        whom the user trusts."""
+        """The sender whose share a file takes; None if there is nobody to share with, and for nodes
+        that the user trusts."""
         if self._wanted or sender.is_trusted:
             return None
         lasting_id, host = sender.signer_id or sender.node_id, visible_address(event.address)[0]
@@ -245,7 +245,7 @@ class FileReceiver:
         receipt = Receipt(told[:64], outcome.path is not None, kept_as, outcome.reason)
         peer = self._runtime.endpoint.peers.authenticated(node_id)
         if peer is not None and not peer.facts.is_expected_to_ack:
-            return  # it knows nothing of receipts, and may be somebody else's forged address
+            return  # it does not know receipts, and may have a forged address
         mine = self._receipts[node_id]
         routed = sum(self._receipts.values()) if peer is None else 0
         if mine >= MAX_RECEIPTS_TO_ONE or routed >= MAX_ROUTED_RECEIPTS:
@@ -269,7 +269,7 @@ class FileReceiver:
                     )
                 await self._runtime.call(token)
         except (P2PError, TimeoutError):
-            return  # whoever does not wait for it needs none
+            return  # a sender that does not wait needs none
         finally:
             self._receipts[node_id] -= 1
             if not self._receipts[node_id]:
@@ -292,7 +292,7 @@ class _Sender(NamedTuple):
     node_id: str
     name: str
     signer_id: str = ""
-    """Of the user whose passing node it is, where that is shown."""
+    """The id of the user whose ephemeral node it is, if that is proved."""
     signer_name: str = ""
     is_trusted: bool = False
 
@@ -323,26 +323,26 @@ def keep_file(
 
 
 def is_meant(wanted: str, node_id: str, name: str) -> bool:
-    """Whether a node is the one that a person wanted: by id, the beginning of one, or name.
+    """Whether a node is the one that the user wants: by id, the beginning of one, or name.
 
     Args:
-        wanted: What the person said; empty for anybody.
-        node_id: The node's.
-        name: What it says that it is called; empty where that is not known.
+        wanted: The user's reference; empty for anybody.
+        node_id: The node's id.
+        name: Its name, as it says; empty if unknown.
     """
     begins = len(wanted) >= LEAST_OF_AN_ID and node_id.startswith(wanted.lower())
     return not wanted or name == wanted or begins
 
 
 def not_told_words(event: FilesNotTold) -> str:
-    """How many files were not kept, beyond those that were named."""
+    """How many files were not kept, beyond those that were reported."""
     more = counted(event.count, "more file was", "more files were")
     return f"{more} not kept: there were too many to name them"
 
 
 def sender_words(event: FileReceived) -> str:
-    """Who sent a file: a name and the beginning of an id; of a node that is known, if this is a
-    passing one of the same user."""
+    """Who sent a file: a name and the beginning of an id; for an ephemeral node, those of its
+    user's identity, and its own id."""
     if not event.signer_name:
         return f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
     name, command = printable(event.signer_name, 64), short_id(event.node_id)

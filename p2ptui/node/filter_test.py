@@ -111,7 +111,7 @@ class _Questions:
 
     @property
     def _is_decided(self) -> bool:
-        # The first one leaves before anything can be done about it.
+        # The first one is sent before anything can be done about it.
         if self.track.silent_at_last >= max(self._ground.sends, SENDS) - 1:
             return True
         return self.are_enough and is_silence_believed(self._ground.loss, self.track.answered)

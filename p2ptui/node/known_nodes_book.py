@@ -1,8 +1,8 @@
-"""The known nodes as a running node has them: at hand at once, and in the user's file a bit later.
+"""The known nodes of a running node: in memory at once, and in the user's file a bit later.
 
-To judge and to note somebody touches no file. What is noted is written by a thread, since the disk
-may take its time and datagrams do not wait; what commands and other nodes have changed in the file
-is seen within a second. A simulated node has no file, and knows nodes as long as it runs.
+Judging and noting a node touches no file. A thread writes what is noted, since the disk may be slow
+and datagrams do not wait; changes to the file by commands and other nodes are seen within a second.
+A simulated node has no file, and knows nodes only while it runs.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from p2ptui.node.known_nodes_store import KnownNodesStore, NotWrittenError
 from p2ptui.secure.known_nodes import Judgement, KnownNode, KnownNodes, Met
 
 MAX_UNWRITTEN: Final = 1_024
-"""Nodes that were met and are not written down; with half as many they are, at once."""
+"""Nodes that were met and are not in the file yet; at half as many they are written at once."""
 
 WRITE_PAUSE_S: Final = 5.0
-"""Whom a node meets is written down no more often than this, and when it ends."""
+"""How often, at most, the nodes that were met are written; and once more at the end."""
 
 LOOK_S: Final = 1.0
-"""So often it is looked whether the file is another one."""
+"""How often to check whether the file has changed."""
 
 HERE_S: Final = 600.0
-"""So often those that are connected are noted as seen, where the last time is long enough ago."""
+"""How often connected nodes are noted as seen, if the last time is long enough ago."""
 
 CLOSE_S: Final = 2.0
-"""A node that ends waits so long, at most, until it is written whom it has met."""
+"""How long a node that ends waits, at most, for the nodes that it has met to be written."""
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class KnownNodesBook:
 
     Args:
         wall: Unix time, seconds.
-        store: The file; None: nodes are known until this object ends.
+        store: The file; None: nodes are known as long as this object lives.
         in_thread: Whether the file is used by a thread.
     """
 
@@ -54,23 +54,23 @@ class KnownNodesBook:
         self._store = store
         self._in_thread = in_thread
         self._alone = threading.Lock()
-        """Who has it may use the store."""
+        """Its holder may use the store."""
         self._under_way: set[asyncio.Future[Any]] = set()
         """Threads that use the store."""
         self._unwritten: BoundedTable[tuple[str, str | None, bool], Met] = BoundedTable(
             MAX_UNWRITTEN
         )
-        """Whoever is not known to be in the file; strangers are taken for unproved."""
+        """Nodes not known to be in the file; strangers count as unproved."""
         self._since_write_s = WRITE_PAUSE_S
         self._since_seen_s = 0.0
         self._is_stuck = False
-        """Whether the file could not be written the last time: it is tried again at leisure."""
+        """Whether the last write failed: then there is no hurry to try again."""
         self._known = KnownNodes() if store is None else store.known.copy()
         self._is_here: Callable[[str], bool] = lambda _: False
 
     @property
     def known(self) -> KnownNodes:
-        """All of them, as far as they are known at this moment."""
+        """All known nodes at this moment."""
         return self._known
 
     @property
@@ -84,16 +84,16 @@ class KnownNodesBook:
         return self._store is not None
 
     def heed(self, is_here: Callable[[str], bool]) -> None:
-        """Know who is connected now: that is seen now, and makes no room for strangers.
+        """Learn which nodes are connected: these are seen now, and make no room for strangers.
 
         Args:
-            is_here: Whether a node is, by its id.
+            is_here: Whether the node with an id is connected.
         """
         self._is_here = is_here
         self._known.heed(is_here)
 
     def judge(self, met: Met) -> Judgement:
-        """What is known of who is on the other side; changes nothing."""
+        """Judge who is on the other side; changes nothing."""
         return self._known.judge(met)
 
     def note(self, met: Met) -> None:
@@ -103,24 +103,24 @@ class KnownNodesBook:
             self._unwritten.put((met.id, met.joined, is_named), met, proved=is_named)
 
     async def trust(self, ref: str, met: Met | None = None) -> KnownNode:
-        """As `KnownNodesStore.trust`, which writes the file where there is one."""
+        """As `KnownNodesStore.trust`, which writes the file if there is one."""
         if self._store is None:
             return self._known.trust(ref, met, self._wall())
         store = self._store
         return await self._change(lambda: store.trust(ref, met))
 
     async def forget(self, ref: str) -> KnownNode:
-        """As `KnownNodesStore.forget`, which writes the file where there is one."""
+        """As `KnownNodesStore.forget`, which writes the file if there is one."""
         if self._store is None:
             return self._known.forget(ref)
         store = self._store
         return await self._change(lambda: store.forget(ref))
 
     async def keep(self, on_change: Callable[[], Awaitable[None]]) -> None:
-        """Write down whom this node meets, and see what others change, until cancelled.
+        """Write the nodes that this one meets, and notice what others change, until cancelled.
 
         Args:
-            on_change: Told when the file was changed by somebody else.
+            on_change: Called when somebody else has changed the file.
         """
         store = self._store
         while store is not None:
@@ -140,9 +140,9 @@ class KnownNodesBook:
                 await on_change()
 
     async def close(self) -> None:
-        """Write down whom this node has met, if the disk takes it in time.
+        """Write the nodes that this one has met, if the disk is quick enough.
 
-        What is being written when it is called is waited for just as long.
+        A write already in progress gets the same time.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -152,7 +152,7 @@ class KnownNodesBook:
                     await self._write()
 
     async def _write(self) -> None:
-        """Write down whom this node has met; where that fails, it is said once."""
+        """Write the nodes that this one has met; a failure is reported once."""
         self._is_stuck = False
         try:
             await self._change(lambda: None)
@@ -162,7 +162,7 @@ class KnownNodesBook:
             self._store.tell(error)
 
     async def _change(self, change: Callable[[], T]) -> T:
-        """Change the file, and know what it says then.
+        """Change the file, and take over its new content.
 
         Raises:
             NotWrittenError: It could not be written.
@@ -184,12 +184,12 @@ class KnownNodesBook:
         for key, one in met:
             if self._unwritten.get(key) is one:
                 self._unwritten.pop(key)
-        for one in self._unwritten.values():  # who has come meanwhile
+        for one in self._unwritten.values():  # nodes met meanwhile
             self._known.note(one, self._wall())
         return result
 
     async def _away(self, work: Callable[[], T]) -> T:
-        """Do something that may take long, in a thread: one that hangs keeps nobody from ending."""
+        """Do slow work in a thread; one that hangs does not keep the program from ending."""
         if not self._in_thread:
             return work()
         try:
@@ -202,10 +202,10 @@ class KnownNodesBook:
             ) from None
         self._under_way.add(future)
         future.add_done_callback(self._end)
-        # Whoever waits may be cancelled; the thread goes on, and is waited for by `close`.
+        # The waiting task may be cancelled; the thread goes on, and `close` waits for it.
         return await asyncio.shield(future)
 
     def _end(self, future: "asyncio.Future[Any]") -> None:
         self._under_way.discard(future)
         if not future.cancelled():
-            future.exception()  # perhaps nobody waits for it any more
+            future.exception()  # perhaps nobody waits any more

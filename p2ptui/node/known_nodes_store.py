@@ -1,11 +1,11 @@
 """The known nodes of this user, in a file that all nodes and commands of the user share.
 
-A node notes whom it meets; a command in a shell trusts or forgets meanwhile. So each change is made
-to what the file says at that moment, under a lock, and whoever asks for one is told if it could not
-be written. The file is read anew when it has changed.
+A node notes the nodes that it meets; meanwhile a shell command may trust or forget one. So each
+change is made under a lock to the current content of the file, and its caller is told if it could
+not be written. The file is read anew when it has changed.
 
-A damaged file is kept beside, and said in one line; while it is there, nodes that are not known are
-judged as perhaps met before.
+A damaged file is set aside and reported in one line; while it exists, unknown nodes are judged as
+perhaps met before.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ log = logging.getLogger("p2ptui.node")
 FILE_NAME: Final = "known_nodes.json"
 
 MAX_KNOWN_BYTES: Final = 8 << 20
-"""Of the file: more than all that are kept can need, with whatever names."""
+"""The largest file: more than all kept nodes can need, whatever their names."""
 
 MAX_KEPT_BESIDE: Final = 99
 
@@ -39,18 +39,18 @@ Version = tuple[int, int, int, int]
 
 
 class NotWrittenError(LocalError):
-    """The file is as it was before: it cannot be read, or not be written.
+    """The file is unchanged: it cannot be read or written.
 
     Args:
         what: The file, and what is wrong with it.
-        why_not_noted: What that means for a node that notes whom it meets, and until when.
-        to_do: What to do about it, for a person who asked for the change.
+        why_not_noted: The consequence for a node that notes whom it meets, and until when.
+        to_do: What a user who asked for the change can do about it.
     """
 
     def __init__(self, what: str, why_not_noted: str, to_do: str) -> None:
         super().__init__(f"{what}: nothing is changed; {to_do}, and try again")
         self.of_notes = f"{what}: {why_not_noted}"
-        """What to say where nobody asked, and a node has only noted whom it met."""
+        """The text if no user asked, and a node has only noted whom it met."""
 
 
 class KnownNodesStore:
@@ -58,8 +58,8 @@ class KnownNodesStore:
 
     Args:
         wall: Unix time, seconds.
-        path: The file; that of the platform without it, and none for a user without a home: then
-            nodes are known until this object ends.
+        path: The file; by default that of the platform, and none for a user without a home: then
+            nodes are known as long as this object lives.
     """
 
     def __init__(self, wall: Callable[[], float], path: Path | None = None) -> None:
@@ -68,12 +68,12 @@ class KnownNodesStore:
         self._known = KnownNodes()
         self._version: Version | None = None
         self._is_read = self._path is None
-        """Whether what is known is what the file of this version says."""
+        """Whether the known nodes are the content of this version of the file."""
         self._told: set[str] = set()
 
     @property
     def known(self) -> KnownNodes:
-        """All of them, as the file says now; where it cannot be read, that is said once."""
+        """All known nodes, according to the file; if it cannot be read, that is reported once."""
         try:
             self._refresh()
         except NotWrittenError as error:
@@ -82,15 +82,15 @@ class KnownNodesStore:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the file is another one than that which was read or written last."""
+        """Whether the file has changed since it was last read or written."""
         return self._path is not None and _version(self._path) != self._version
 
     def note_all(self, met: Iterable[Met], here: Collection[str] = ()) -> None:
-        """Remember that these were met, and write it down where that is news.
+        """Remember that these were met, and write the file if that is news.
 
         Args:
-            met: Who.
-            here: Ids of those that are connected now.
+            met: The nodes.
+            here: The ids of nodes that are connected now.
 
         Raises:
             NotWrittenError: It could not be written.
@@ -105,32 +105,32 @@ class KnownNodesStore:
         self._change(note, bool)
 
     def trust(self, ref: str, met: Met | None = None) -> KnownNode:
-        """The user says that a node is the right one.
+        """The user confirms that a node is the right one.
 
         Args:
             ref: Its name, its id, or the beginning of its id.
             met: The node of a session that is meant by it; None without one.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
             NotWrittenError: It could not be written.
         """
         return self._change(lambda known: known.trust(ref, met, self._wall()))
 
     def forget(self, ref: str) -> KnownNode:
-        """Forget a node: who comes next in its place is new.
+        """Forget a node: the next one in its place is new.
 
         Args:
             ref: Its name, its id, the beginning of its id, or an address at which it was joined.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
             NotWrittenError: It could not be written.
         """
         return self._change(lambda known: known.forget(ref))
 
     def tell(self, error: NotWrittenError) -> None:
-        """Say once that nobody is remembered; again only when it has worked meanwhile."""
+        """Report once that nobody is remembered; again only if it has worked meanwhile."""
         self._say(error.of_notes)
 
     def _say(self, line: str) -> None:
@@ -141,8 +141,8 @@ class KnownNodesStore:
     def _change(
         self, change: Callable[[KnownNodes], T], is_news: Callable[[T], bool] = lambda _: True
     ) -> T:
-        """Change what the file says now, and write it if that is news."""
-        self._refresh()  # beside a file that cannot be read no lock is left
+        """Change the current content of the file, and write it if that is news."""
+        self._refresh()  # an unreadable file gets no lock beside it
         with self._locked():
             self._refresh()
             try:
@@ -150,14 +150,14 @@ class KnownNodesStore:
                 if self._path is not None and is_news(result):
                     self._write(self._path)
             except BaseException:
-                self._is_read = self._path is None  # what is at hand may be half a change
+                self._is_read = self._path is None  # what is in memory may be half a change
                 raise
         return result
 
     # The file.
 
     def _refresh(self) -> None:
-        """Read the file if it is not the one that was read last.
+        """Read the file if it has changed since it was last read.
 
         Raises:
             NotWrittenError: It cannot be read.
@@ -198,7 +198,7 @@ class KnownNodesStore:
         return KnownNodes(is_partial=True)
 
     def _keep_beside(self, path: Path, why: str) -> None:
-        """Move a damaged file out of the way, over no other.
+        """Move a damaged file out of the way without overwriting another.
 
         Raises:
             NotWrittenError: It cannot be moved.
@@ -249,7 +249,7 @@ class KnownNodesStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone with the file, as far as the system can tell."""
+        """Lock the file, as far as the system supports that."""
         lock: IO[bytes] | None = None
         if self._path is not None:
             with contextlib.suppress(OSError):
@@ -280,12 +280,12 @@ def _version(path: Path) -> Version | None:
         about = path.stat()
     except OSError:
         return None
-    # With the time of what is allowed as well: what could not be read may be so now.
+    # Including the time when its permissions changed: an unreadable file may be readable now.
     return about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size
 
 
 def _beside(path: Path) -> list[Path]:
-    """Damaged files that were kept."""
+    """Damaged files that were set aside."""
     try:
         return list(path.parent.glob(f"{path.stem}.damaged-*{path.suffix}"))
     except OSError:

@@ -41,19 +41,18 @@ class NodeLife:
     """Start and end of a node; `RunningNode` adds its state, and `Node` what it does.
 
     Args:
-        config: Every option; the defaults without it.
+        config: Every option; by default the defaults.
         open_socket: Opens the socket at the listening address; for simulated networks.
-        clock: Seconds that only go forward.
-        rng: Where ids and jitter come from; must be unpredictable but in tests.
+        clock: A monotonic clock, seconds.
+        rng: The source of ids and jitter; it must be unpredictable, except in tests.
         wall: Unix time, seconds.
-        machine: What the node runs on, and may move with; by default this one, or one that never
-            moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind, as every node does by default.
-            With False it has no keys and speaks in the open with everybody, with an id of its own
-            making: to play a node of another program. `start` then refuses a configuration that
-            asks for what only keys can keep.
-        known_nodes: The file of the nodes that its user knows; that of the user without it, and
-            none for a node in a simulated network.
+        machine: The machine that the node runs on, and may move with; by default this one, or one
+            that never moves if the sockets are simulated.
+        secured: Whether it has keys and seals its sessions with its own kind. With False it has no
+            keys, makes up its own id, and speaks in the open with everybody, to play a node of
+            another program. `start` then refuses a configuration that requires keys.
+        known_nodes: The file of known nodes; by default that of the user, and none for a node in a
+            simulated network.
         key_log: A file to which the keys of its sessions are appended, for debugging: anybody
             with that file can decrypt them. See `io.key_log`.
     """

@@ -1,8 +1,8 @@
-"""Notices that this machine has moved, or slept, and has the node's sessions taken up again.
+"""Notices that this machine has moved or slept, and has the node's sessions resumed.
 
-What changes elsewhere on the machine (bridges of containers that come and go) is none of a node's
-business: after a change it is looked up by which way the peers in use are reached, and only those
-are asked again whose way is another one.
+Changes elsewhere on the machine (container bridges that come and go) do not concern a node: after a
+change, the routes to the peers in use are looked up, and only peers whose route has changed are
+asked again.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from p2ptui.wire.address import SOMEWHERE, Address
 log = logging.getLogger("p2ptui.moves")
 
 SETTLE_S: Final = 0.2
-"""Changes come in swarms: an address goes, another comes, and then a route."""
+"""Changes come in groups: an address goes, another comes, and then a route."""
 
 SPACING_S: Final = 0.5
-"""Between two comparisons of routes, however many changes there are."""
+"""The least time between two comparisons of routes, however many changes there are."""
 
 TICK_S: Final = 0.5
-"""How often clocks are compared, and routes read where the system announces no changes."""
+"""How often clocks are compared, and routes read if the system announces no changes."""
 
 SLEPT_S: Final = 2.0
 """Nobody notices a shorter sleep."""
 
 MAX_DESTINATIONS: Final = 256
-"""Peers whose way is looked up: servers, and of those that came by themselves a few
+"""Peers whose route is looked up: servers, and a few of those that came by themselves
 (`mobility.moving:MAX_FOLLOWED`)."""
 
 
@@ -39,10 +39,10 @@ class NetworkMonitor:
 
     Args:
         endpoint: The node's protocol.
-        machine: What may move.
+        machine: The machine, which may move.
         local_host: Where the node's socket is bound.
         clock: The time on the endpoint's clock, seconds.
-        flush: Lets what was asked of the endpoint happen.
+        flush: Carries out what was asked of the endpoint.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class NetworkMonitor:
         self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._ways: dict[str, Way] = {}
-        """As the hosts in use were last reached."""
+        """The routes by which the hosts in use were last reached."""
         self._away: set[str] = set()
-        """Hosts to which there was no way at the last comparison, or whose link was interrupted."""
+        """Hosts without a route at the last comparison, or whose link was interrupted."""
         self._planned: asyncio.TimerHandle | None = None
         self._compared_at = -SPACING_S
         self._down: set[int] = set()
@@ -73,11 +73,11 @@ class NetworkMonitor:
     # What others wait for.
 
     async def pause(self, seconds: float) -> bool:
-        """Wait so long, or until this machine has moved or slept; whether it has."""
+        """Wait this long, or until this machine has moved or slept; returns whether it has."""
         return await _wait(self._moved, seconds)
 
     async def pause_until_changed(self, seconds: float) -> None:
-        """Wait so long, or until anything of this machine's networks may have changed."""
+        """Wait this long, or until anything about this machine's networks may have changed."""
         await _wait(self._changed, seconds)
 
     # What is watched.
@@ -113,7 +113,7 @@ class NetworkMonitor:
             self._planned = self._loop.call_later(wait_s, self._handle_settled_change)
 
     def _interrupt(self, links: set[int]) -> None:
-        """Links that are down, if only for a moment: who is reached by them must be asked."""
+        """Links are down, if only for a moment: the peers reached through them must be asked."""
         if links:
             self._away |= {host for host, way in self._ways.items() if way.interface in links}
 
@@ -134,7 +134,7 @@ class NetworkMonitor:
         _pulse(self._moved)
         _pulse(self._changed)
 
-    # Ways.
+    # Routes.
 
     def _hosts(self) -> list[str]:
         found = dict.fromkeys(SOMEWHERE.values())  # for the default routes
@@ -143,8 +143,8 @@ class NetworkMonitor:
         return list(found)
 
     def _note_begun(self, address: Address) -> None:
-        """A session begins: what its way is compared with is the one by which it has begun, also if
-        that changes before the next look."""
+        """A session begins: from now on its route is compared with the current one, even if that
+        changes before the next check."""
         host = address[0]
         if host in self._ways or len(self._ways) >= MAX_DESTINATIONS:
             return
@@ -195,7 +195,7 @@ class NetworkMonitor:
 
 
 def _pulse(event: asyncio.Event) -> None:
-    """Wake all who wait at this moment."""
+    """Wake all tasks that wait at this moment."""
     event.set()
     event.clear()
 

@@ -33,24 +33,24 @@ from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.stun import MessageClass
 
 LONGEST_BAN_S: Final = 300.0
-"""So long the silence of all servers is explained by a ban that was seen; usual is a minute."""
+"""How long an observed ban explains the silence of all servers; bans usually last a minute."""
 
 DOUBTFUL: Final = 0.6
-"""One host is silent: that UDP is blocked is only one of two ways to explain it."""
+"""One host is silent: blocked UDP is only one of two explanations."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSocket:
-    """What servers that the node joined told of its own socket in their handshakes."""
+    """What joined servers said about the node's own socket in their handshakes."""
 
     local: Address
     seen: tuple[Seen, ...]
     heard: tuple[Address, ...] = ()
-    """Where peers are that are connected, and have shown that they receive what is sent to them."""
+    """Addresses of connected peers that have shown that they receive what is sent to them."""
 
 
 def confidence_in(nat_type: NatType, mapping: MappingVerdict, filtering: float) -> float:
-    """How sure a name is, from what it rests on; 0 to 1."""
+    """How sure a NAT type is, from the evidence for it; 0 to 1."""
     if nat_type is NatType.UNKNOWN:
         return 0.0
     if nat_type is NatType.SYMMETRIC:
@@ -59,7 +59,7 @@ def confidence_in(nat_type: NatType, mapping: MappingVerdict, filtering: float) 
 
 
 def tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]:
-    """Whether plain addresses inside answers are rewritten, obscured ones not (RFC 5780, 4.5)."""
+    """Whether plain addresses inside answers are rewritten, unlike XORed ones (RFC 5780, 4.5)."""
     for server in servers:
         answer = server.answer
         if answer is None or answer.message.message_class is not MessageClass.SUCCESS:
@@ -81,7 +81,7 @@ def hairpin_line(
         translated: Whether there is a NAT.
         hairpin: What the test saw.
         outside: Where the server sees this machine.
-        server: Which.
+        server: The server.
     """
     if not translated:
         return ()
@@ -95,7 +95,7 @@ def hairpin_line(
 
 
 def find_habits(ground: Ground, results: Results) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """What else the NAT does that a person must know of, and the evidence for it."""
+    """What else the NAT does that the user must know, and the evidence for it."""
     findings, lines = [], []
     if ground.control is not None and ground.control.new_flows.are_limited:
         findings.append(Finding.LIMITS_NEW_FLOWS)
@@ -132,11 +132,12 @@ def mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
 def unreached(
     servers: list[KnownServer], own: OwnSocket | None, own_hosts: Collection[str]
 ) -> NatReport:
-    """No server told an address: UDP is blocked, nothing could be asked, or only STUN is missing.
+    """The report if no server told an address: UDP is blocked, nobody could be asked, or STUN is
+    missing.
 
     Args:
-        servers: Those that were asked.
-        own: What is known of the node's own socket.
+        servers: The servers that were asked.
+        own: What is known about the node's own socket.
         own_hosts: The IP addresses of this machine.
     """
     seen = [one for one in own.seen if _is_from_outside(one, own_hosts)] if own is not None else []
@@ -170,7 +171,7 @@ def unreached(
     if heard:
         connected = f"{len(heard)} node{'s are' if len(heard) > 1 else ' is'} connected"
         lines.append(f"udp: {connected}: UDP passes to there")
-    # Who is connected nearby says nothing of what is further away.
+    # Connected nodes nearby say nothing about anything further away.
     farthest = max((_reach(address[0]) for address in heard), default=None)
     is_passing = any(s.refusal is not None or s.is_refused or s.is_node for s in servers) or (
         farthest is not None and any(s.address and _reach(s.address[0]) <= farthest for s in silent)
@@ -188,7 +189,7 @@ def unreached(
         udp = True if heard else None
         return NatReport(udp=udp, evidence=tuple(lines), meaning=meaning, advice=advice)
     if heard:
-        # Somebody is heard: that more is blocked would be a guess.
+        # Somebody is heard: to say that anything is blocked would be a guess.
         lines.append("udp: the nodes that are connected are nearer than those that are silent")
         return NatReport(
             udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
@@ -212,10 +213,10 @@ def unreached(
 
 
 def _still_banned(report: NatReport, line: str) -> NatReport:
-    """The same silence, where a NAT that bans was seen a short time ago.
+    """The report for the same silence if a ban by the NAT was seen a short time ago.
 
     Args:
-        report: What says that UDP is blocked.
+        report: The report that says that UDP is blocked.
         line: The evidence for the ban.
     """
     findings = (Finding.BANS_UNASKED_SENDERS,)
@@ -239,11 +240,12 @@ class BanMemory:
         self._banned_at = -math.inf
 
     def explain(self, report: NatReport, now: float) -> NatReport:
-        """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked.
+        """Servers banned because of an earlier diagnosis are silent for that reason: nothing is
+        blocked.
 
         Args:
-            report: What a diagnosis found.
-            now: Seconds on one and the same clock.
+            report: The result of a diagnosis.
+            now: Seconds, always on the same clock.
         """
         if Finding.BANS_UNASKED_SENDERS in report.findings:
             self._banned_at = now
@@ -262,7 +264,7 @@ def _node_lines(servers: list[KnownServer]) -> list[str]:
 
 
 def _reach(host: str) -> int:
-    """How far away an address is: on this machine, in networks of one's own, or anywhere."""
+    """How far away an address is: on this machine, in private networks, or anywhere."""
     ip = bare_ip(host)
     if ip.is_loopback:
         return 0
@@ -272,7 +274,7 @@ def _reach(host: str) -> int:
 def _is_from_outside(seen: Seen, own_hosts: Collection[str]) -> bool:
     """Whether a session shows that UDP passes beyond this site: a neighbour's does not.
 
-    A neighbour sees this machine's own address; so does everybody where that is a public one.
+    A neighbour sees this machine's own address; so does everybody if that is a public one.
     """
     if seen.mapped[0] not in own_hosts:
         return True

@@ -23,31 +23,31 @@ SENDS: Final = 7
 """Transmissions of each request: at 10 % loss each way, silence is then chance once in 10^5."""
 
 MORE_SENDS: Final = 5
-"""Further transmissions where so much is lost, or so few new flows pass, that it takes longer."""
+"""Further transmissions if it takes longer because much is lost, or few new flows pass."""
 
 ALLOCATION_PROBES: Final = 10
-"""Fresh flows, begun in one burst so that no other flow of ours comes in between. At 10 % loss
-each way fewer than four of ten have their first request answered once in 2,000 times."""
+"""Fresh flows, begun in one burst so that no other flow of ours comes in between. At 10 % loss each
+way, fewer than four of ten first requests are answered once in 2,000 times."""
 
 HAIRPIN_SENDS: Final = 8
 HAIRPIN_PAUSE_S: Final = 0.06
 
 PEER_PROBE_PAUSE_S: Final = 0.1
-"""Between two questions for a probe; the answer to the next says how many were sent."""
+"""The pause between two requests for a probe; the next answer says how many were sent."""
 
 MTU_SIZES: Final = (1500, 1492, 1480, 1460, 1420, 1400, 1280, 576)
 """IP packets to try: Ethernet, PPPoE, tunnels, IPv6's least, IPv4's least."""
 
 MTU_SENDS: Final = 5
 HEADER_BYTES: Final = {4: 28, 6: 48}
-"""Of IP and UDP, by the version of IP."""
+"""Bytes of the IP and UDP headers, by IP version."""
 
 PADDING_OVERHEAD_BYTES: Final = 24
 """The header of a message and of its PADDING attribute."""
 
 
 class OpenSocket(Protocol):
-    """Opens a socket; an `unfragmented` one sends nothing that would travel in pieces."""
+    """Opens a socket; an `unfragmented` one sends nothing that would be fragmented."""
 
     def __call__(
         self, address: Address, *, unfragmented: bool = False
@@ -64,27 +64,28 @@ class Ground:
     host: str
     """Where sockets are bound."""
     server: Address
-    """The server to ask: of the quickest the one that can do most."""
+    """The server to ask: the most capable of the quickest."""
     rtt_s: float
     mapped: Address
     """Where that server saw the socket that asked."""
     sends: int = SENDS
     """Transmissions of a request that may stay unanswered."""
     transactions: list[Transaction] = field(default_factory=list)
-    """All that were answered: the share of losses is taken from them, without control questions."""
+    """All answered transactions except control requests: the loss is computed from them."""
     control: Control | None = None
-    """What is asked over old flows meanwhile."""
+    """The control requests over old flows."""
     gate: Gate | None = None
-    """Grants what is asked; without one each socket has its own."""
+    """Grants requests; without one each socket has its own."""
 
     @property
     def schedule(self) -> Schedule:
-        """For a request that may stay unanswered."""
+        """The schedule of a request that may stay unanswered."""
         return steady_schedule(self.rtt_s, self.sends)
 
     @asynccontextmanager
     async def fresh(self, *, unfragmented: bool = False) -> AsyncIterator[StunClient]:
-        """A socket that has sent nothing yet: what one test opens must not serve the next."""
+        """A socket that has sent nothing yet: mappings that one test opens must not serve the
+        next."""
         sock = await self.open_socket((self.host, 0), unfragmented=unfragmented)
         client = StunClient(sock, self.rng, self.gate)
         try:
@@ -110,7 +111,7 @@ class Ground:
     async def open_flow(self, client: StunClient, transaction: Transaction) -> StunAnswer | None:
         """Wait until a flow is established, so that what follows is not taken for a new one.
 
-        Where something limits new flows it is tried for longer.
+        If something limits new flows, it tries for longer.
         """
         answer = await self.answer(transaction)
         if answer is None and self.may_be_limited:
@@ -124,7 +125,7 @@ class Ground:
 
     @property
     def may_be_limited(self) -> bool:
-        """Whether that may be so."""
+        """Whether that is possible."""
         return self.control is not None and self.control.new_flows.may_be_limited
 
     @property
@@ -138,9 +139,9 @@ class Ground:
 
 
 def mapped_address(answer: StunAnswer | None) -> Address | None:
-    """Where a server saw the request come from; the obscured form is the one to trust.
+    """Where a server saw the request come from; the XORed form is the one to trust.
 
-    None where it names an address that nobody can have. Whoever sends there asks `is_sendable` too.
+    None if it names an impossible address. Code that sends there must check `is_sendable` too.
     """
     if answer is None:
         return None
@@ -188,7 +189,7 @@ async def sample_ports(ground: Ground) -> list[PortSample]:
 
 
 async def begin_more_flows(ground: Ground) -> None:
-    """Begin some more at once, as closer a look at how many new flows pass."""
+    """Begin some more at once, to look more closely at how many new flows pass."""
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(ground.fresh()) for _ in range(ALLOCATION_PROBES)
@@ -209,11 +210,11 @@ async def probe_hairpin(
         ground: The ground of all tests.
         target: The first socket.
         outside: Where servers see it.
-        may_send: Set once it may send there: to the NAT that is unasked.
+        may_send: Set once it may send there: to the NAT that is unsolicited.
 
     Returns:
-        Whether either arrived; None if the second socket has no outside address, or if one of them
-        is nobody's to name for that server.
+        Whether either arrived; None if the second socket has no outside address, or if that server
+        must not name one of them.
     """
     arrived = asyncio.Event()
     async with ground.fresh() as client:
@@ -246,8 +247,8 @@ async def probe_hairpin(
 async def probe_mtu(ground: Ground) -> int | None:
     """The largest IP packet that reaches the server unfragmented, of a few common sizes.
 
-    Any answer counts, also an error: it shows that the request arrived. The flow is begun before,
-    so that only their size tells the requests apart.
+    Any answer counts, even an error: it shows that the request arrived. The flow is opened first,
+    so that the requests differ only in size.
     """
     headers = HEADER_BYTES[ip_version(ground.server[0])]
     schedule = steady_schedule(ground.rtt_s, MTU_SENDS)
@@ -275,8 +276,9 @@ async def probe_by_peer(
     Args:
         ground: The ground of all tests.
         server: The joined server's address.
-        ask: Tells the server of a tag; what it says of the probes so far.
-        refusal: Why the peer at an address, None if the server did not say, must not send unasked.
+        ask: Tells the server a tag; returns what it says about the probes so far.
+        refusal: Returns why the peer at an address (None if the server did not say) must not send
+            unsolicited datagrams.
     """
     arrived = asyncio.Event()
     sources: list[Address] = []
@@ -299,7 +301,7 @@ async def probe_by_peer(
                 return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}: {error}")
             if not report.has_helper:
                 return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}, which has no other peer")
-            # Nothing is sent before the socket has indicated to the server.
+            # Nothing is sent before the socket has sent its indication to the server.
             if (reason := refusal(report.helper)) is not None:
                 return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}, {reason}")
             sent = max(sent, report.sent)

@@ -1,4 +1,4 @@
-"""The verdict of a diagnosis: what its tests saw, put together to a report."""
+"""The verdict of a diagnosis: what its tests saw, combined into a report."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,11 +35,11 @@ from p2ptui.wire.address import Address
 
 @dataclass(slots=True)
 class Observations:
-    """Where servers see one and the same socket, and what that says of the mapping.
+    """Where servers see the same socket, and what that says about the mapping.
 
     Args:
         main: The socket.
-        towards: The server that is asked for most.
+        towards: The server used for most tests.
         own_hosts: The IP addresses of this machine.
     """
 
@@ -50,22 +50,22 @@ class Observations:
 
     @property
     def local(self) -> Address:
-        """Where the socket is, as far as the way to that server tells."""
+        """The socket's own address, as far as the route to that server shows it."""
         return address_towards(self.main.local_address, self.towards)
 
     @property
     def verdict(self) -> MappingVerdict:
-        """What that says of the mapping."""
+        """What that says about the mapping."""
         return classify_mapping(self.local, self.seen, self.own_hosts)
 
     @property
     def is_undecided(self) -> bool:
-        """Whether more have to be asked for a verdict."""
+        """Whether more servers must be asked for a verdict."""
         verdict = self.verdict
         return verdict.kind is Dependence.UNKNOWN and not verdict.varies
 
     def take(self, servers: Iterable[KnownServer], more: Sequence[Seen]) -> None:
-        """Go by what these servers saw, and by more of the same socket."""
+        """Use what these servers saw, and more observations of the same socket."""
         self.seen = [
             *(
                 Seen(server.address, server.mapped)
@@ -76,10 +76,10 @@ class Observations:
         ]
 
     def verdict_with(self, own: OwnSocket | None) -> MappingVerdict:
-        """The same; what one STUN server cannot tell, several joined nodes may have told.
+        """The same; joined nodes may have shown what a single STUN server cannot.
 
         Args:
-            own: What is known of the node's own socket.
+            own: What is known about the node's own socket.
         """
         verdict = self.verdict
         if own is None or verdict.kind is not Dependence.UNKNOWN or verdict.varies:
@@ -105,12 +105,12 @@ def report_of(
 
     Args:
         ground: The ground of all tests.
-        servers: Those that were asked over the same version of IP.
+        servers: The servers that were asked over the same IP version.
         observations: Where they see the main socket.
-        own: What is known of the node's own socket.
+        own: What is known about the node's own socket.
         results: What the tests saw.
-        plan: Who was asked for replies from elsewhere.
-        depended: Whom the node depends on.
+        plan: Which servers were asked for replies from elsewhere.
+        depended: The hosts that the node depends on.
     """
     mapping = observations.verdict_with(own)
     is_translated = mapping.kind is not Dependence.NONE
@@ -163,7 +163,7 @@ def complete(
     Args:
         report: What the tests say.
         known: All servers that were asked.
-        not_asked: Those that were too many, as text.
+        not_asked: The servers beyond the limit, as text.
         duration_s: How long it all took.
     """
     evidence = report.evidence
@@ -183,7 +183,7 @@ def complete(
 
 
 def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
-    """What it means that a report says this, and what to do, but for the findings."""
+    """What a report means, and what to do, apart from the findings."""
     if report.meaning:
         return report.meaning, report.advice
     if report.udp and report.mapped is None and all(server.answer is None for server in known):
@@ -197,7 +197,7 @@ def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
 
 
 def _has_firewall(is_translated: bool, filtering: Dependence, nat_type: NatType) -> bool | None:
-    """Whether something filters that does not translate; None where that could not be seen."""
+    """Whether something filters without translating; None if that could not be seen."""
     if is_translated:
         return None if nat_type is NatType.UNKNOWN else False
     return None if filtering is Dependence.UNKNOWN else filtering is not Dependence.NONE

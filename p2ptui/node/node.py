@@ -133,8 +133,8 @@ class Node(RunningNode):
         return self._connected_to(result)
 
     def _require_somebody(self, ref: str) -> None:
-        """Where there is no peer and no server to join, a name means nobody, and was probably to be
-        an address.
+        """Without peers and servers to join, a name means nobody, and was probably meant as an
+        address.
 
         Raises:
             UnknownPeerError: It says how an address is written.
@@ -211,7 +211,7 @@ class Node(RunningNode):
             async with asyncio.timeout(seconds):
                 while self.peer(node_id).path is not Path.DIRECT:
                     event = await anext(events)
-                    # A change of the relay is a change of path, too, and no outcome.
+                    # A change of the relay is also a change of path, but not an outcome.
                     if (
                         isinstance(event, PathChanged)
                         and event.node_id == node_id

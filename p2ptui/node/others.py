@@ -51,7 +51,7 @@ class OtherNode:
     is_claim: bool = False
     """Whether it is known only from a source that may have made it up."""
     known_since: float = 0.0
-    """Seconds on the node's clock."""
+    """When it became known, seconds on the node's clock."""
     keys: PublicKeys | None = None
     """The public keys that it has shown through others; its id is made from them."""
 

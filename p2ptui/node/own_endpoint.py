@@ -43,7 +43,7 @@ def make_endpoint(
     Args:
         config: Every option.
         local: Where it is bound.
-        rng: Where ids and jitter come from.
+        rng: The source of ids and jitter.
         wall: Unix time, seconds.
         started_at: The time on the node's clock, seconds.
         own: Who it is.

@@ -1,8 +1,8 @@
 """Which warnings about peers the user gets: none twice, and no flood of them.
 
-Anybody may come under any name, as often as they like. What they do leaves room for the warnings
-that matter: about whom this node has asked, and about the names of nodes that its user named or
-verified. Warnings without room are counted, and one line says how many there were.
+Anybody may come under any name, as often as they like. That leaves room for the warnings that
+matter: about nodes that this one has asked, and about the names of nodes that its user named or
+verified. Suppressed warnings are counted, and one line says how many there were.
 """
 
 import asyncio
@@ -18,34 +18,36 @@ from p2ptui.wire.address import Address
 log = logging.getLogger("p2ptui.node")
 
 LINES_PER_SECOND: Final = 5.0
-"""Warnings at most about whom this node has asked, and as many about whoever comes."""
+"""Most warnings about nodes that this one has asked, and as many about those that come by
+themselves."""
 
 NAMED_EACH_S: Final = 60.0
-"""Once in so long there is room for a warning about each node that the user named or verified,
-however many warnings there are."""
+"""Within this time there is room for one warning about each node that the user named or verified,
+however many others there are."""
 
 REFUSED_PER_S: Final = 1.0
 REFUSED_AT_ONCE: Final = 5.0
-"""Who is refused has shown nothing: a flood of requests must not become one of lines and events."""
+"""A refused node has proved nothing: a flood of requests must not become one of lines and
+events."""
 
 MAX_TOLD: Final = 1_024
-"""Warnings that were given, and are not given again."""
+"""Warnings that were given and are not repeated."""
 
 UNTOLD_EACH_S: Final = 10.0
-"""How many warnings there was no room for is said no more often than this."""
+"""How often, at most, the number of suppressed warnings is reported."""
 
 
 class PeerWarnings:
-    """Gives those for which there is room, and counts the others."""
+    """Gives the warnings for which there is room, and counts the others."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
         self._refused: BoundedTable[tuple[Address, str], None] = BoundedTable(MAX_TOLD)
-        """Where somebody was refused, and by what."""
+        """The addresses and causes of refusals."""
         self._named: BoundedTable[str, None] = BoundedTable(MAX_TOLD, lifetime_s=NAMED_EACH_S)
-        """Of whom the user was warned lately, of those that the user named or verified."""
+        """Nodes named or verified by the user about which there was a recent warning."""
         self._lines_asked = TokenBucket(LINES_PER_SECOND, now)
         self._lines_come = TokenBucket(LINES_PER_SECOND, now)
         self._refusals_asked = TokenBucket(REFUSED_PER_S, now, REFUSED_AT_ONCE)
@@ -53,14 +55,14 @@ class PeerWarnings:
         self._left_out = LeftOut(_tell_left_out, partial(self._loop.call_later, UNTOLD_EACH_S))
 
     def changed(self, where: str, words: str, *, is_asked: bool, named: str) -> None:
-        """Warn once of a peer that is not the one of before.
+        """Warn once about a peer that has changed.
 
         Args:
             where: Its address, for people.
-            words: What to say of it, which is said once, wherever it is.
-            is_asked: Whether this node has asked for the session: strangers cause none of these.
-            named: The id of the node that the user named or verified, in whose place it comes;
-                empty if there is none.
+            words: The warning, given once, whatever the address.
+            is_asked: Whether this node asked for the session: strangers cannot cause that.
+            named: The id of the node, named or verified by the user, whose place it takes; empty if
+                there is none.
         """
         if words in self._told:
             return
@@ -73,22 +75,22 @@ class PeerWarnings:
             self._left_out.add()
 
     def _is_first_of(self, named: str, now: float) -> bool:
-        """Whether there was no warning lately about a node that the user named or verified."""
+        """Whether there was no recent warning about a node that the user named or verified."""
         if not named:
             return False
         self._named.expire(now)
         return named not in self._named and self._named.put(named, None, now)
 
     def may_refuse(self, address: Address, cause: str, *, is_asked: bool) -> bool | None:
-        """Whether to say that somebody was turned away; None if it was said before.
+        """Whether to report that a node was refused; None if it was reported before.
 
-        It is said once for each address and cause, since it will come again and again, and of many
-        only some: anybody may ask, from any address, in any name.
+        A refusal is reported once for each address and cause, since it will recur, and only some of
+        many are reported: anybody may ask, from any address, under any name.
 
         Args:
-            address: Where it is.
-            cause: In a word.
-            is_asked: Whether this node has asked it.
+            address: Its address.
+            cause: The cause, in a word.
+            is_asked: Whether this node asked it.
         """
         if (address, cause) in self._refused:
             return None
@@ -100,12 +102,12 @@ class PeerWarnings:
         return True
 
     def warn(self, line: str) -> None:
-        """Warn in these words, whatever was said before."""
-        # An event tells the same to who reads those.
+        """Give this warning, whatever was said before."""
+        # An event tells readers of events the same.
         log.warning("%s", printable(line, 1000), extra={"is_event": True, "event": "peer_warning"})
 
     def tell_untold(self) -> None:
-        """Say how many there was no room for, if there were any."""
+        """Report how many warnings were suppressed, if any."""
         self._left_out.tell()
 
 

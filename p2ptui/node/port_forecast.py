@@ -30,7 +30,7 @@ USE_AFTER_S: Final = 0.15
 """Time from the samples to the checks that use them: an offer and its answer."""
 
 Samples: TypeAlias = list[tuple[float, PortSample]]
-"""Each with the time at which it left."""
+"""Samples, each with the time at which it was sent."""
 
 
 async def sample_flows(

@@ -28,26 +28,26 @@ log = logging.getLogger("p2ptui.node")
 OpenSocket: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
 GOODBYES_AT_ONCE: Final = 32
-"""Peers to whom `close` says goodbye, until the event loop has its turn."""
+"""Peers to which `close` says goodbye before the event loop gets its turn."""
 
 GOODBYES_S: Final = 3.0
-"""How long it goes on so, at most; then all that are left are told at once."""
+"""How long it does so, at most; then all remaining peers are told at once."""
 
 CLOSE_FLUSH_S: Final = 0.5
-"""How long `close` waits, at most, for the system to take goodbyes that it had no room for."""
+"""How long `close` waits, at most, for the system to accept goodbyes that it had no room for."""
 
 CLOSE_LOOKS: Final = 10
-"""So often it looks meanwhile whether they have left."""
+"""How often, in that time, it checks whether they were sent."""
 
 
 class AmongOthers(Protocol):
-    """What a node does that serves its network together with others; see `node.cluster`."""
+    """The part of a node that serves its network together with others; see `node.cluster`."""
 
     def drain(self) -> None:
-        """It is going to say goodbye."""
+        """The node is about to say goodbye."""
 
     async def close(self) -> None:
-        """It has said goodbye."""
+        """The node has said goodbye."""
 
 
 class Runtime:
@@ -55,13 +55,13 @@ class Runtime:
 
     Args:
         config: Every option.
-        own: Who it is, and whom its user knows.
+        own: Who it is, and which nodes its user knows.
         sock: The open socket; `close` closes it.
-        open_socket: Opens further ones.
-        clock: Seconds that only go forward.
-        rng: Where ids and jitter come from.
+        open_socket: Opens further sockets.
+        clock: A monotonic clock, seconds.
+        rng: The source of ids and jitter.
         wall: Unix time, seconds.
-        machine: What the node runs on; without it one that never moves.
+        machine: The machine that the node runs on; by default one that never moves.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class Runtime:
             self.endpoint, sock, self._handle_event, clock, wall, self.fail
         )
         self.flush = driven.flush
-        """Lets what was just asked of the endpoint happen."""
+        """Carries out what was just asked of the endpoint."""
         self.call = driven.call
-        """The end of a call on the endpoint, to be awaited."""
+        """An awaitable for the end of a call on the endpoint."""
         self.later = driven.later
-        """Does something to the endpoint after a time, seconds."""
+        """Does something to the endpoint after a delay, seconds."""
         self._subscriptions = Subscriptions(self.endpoint.readers, self._handle_read)
         self._attachment = Attachment(driven, local, machine, self.begin)
         self.nat = NatService(
@@ -113,7 +113,7 @@ class Runtime:
         self.partings = self._servers.partings
         self.acquaintances = self._servers.acquaintances
         self.refused = self._servers.refusals.shown
-        """The servers that are to be joined, and are turned away."""
+        """The servers that are to be joined and are refused."""
         self.network = self._servers.network
         """The servers of this node's network."""
         self.nat.found_at = self.joining.found_at
@@ -122,7 +122,7 @@ class Runtime:
         )
         self._stun = StunServing(self.endpoint, self.connector, local, clock, driven.flush)
         self.among_others: AmongOthers | None = None
-        """Told of the end; None for a node that serves its network alone."""
+        """Told about the end; None for a node that serves its network alone."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
@@ -163,7 +163,7 @@ class Runtime:
         return runtime
 
     def reload(self, config: Config) -> None:
-        """Go by other options from now on: by those that can change."""
+        """Use other options from now on, as far as they can change."""
         self._config = config
         self.endpoint.reload(config)
         self.nat.reload(config)
@@ -179,7 +179,7 @@ class Runtime:
         return self._driven.clock()
 
     def begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        """Own a task: `close` cancels it, and `failure` tells its exception."""
+        """Start a task: `close` cancels it, and `failure` has its exception."""
         task = self._loop.create_task(work, name=name)
         task.add_done_callback(self._handle_task_end)
         self._tasks.add(task)
@@ -196,7 +196,7 @@ class Runtime:
             self.fail(OSError("the event loop lost the socket"))
 
     def fail(self, error: BaseException) -> None:
-        """The machinery is broken: nothing is done any more, and nobody waits for it."""
+        """The machinery is broken: stop everything, and let nobody wait for it."""
         if self.failure is not None:
             return
         log.error("the node failed", exc_info=error, extra={"event": "node_failed"})
@@ -222,10 +222,10 @@ class Runtime:
         return self._closed is not None
 
     def require_running(self) -> None:
-        """Nothing can be asked of a node that is closed, or broken.
+        """Check that the node is neither closed nor broken.
 
         Raises:
-            LocalError: This one is.
+            LocalError: It is.
         """
         if self.closing:
             raise LocalError("the node is closed")
@@ -241,7 +241,7 @@ class Runtime:
         try:
             if self.failure is None:
                 await self._say_goodbye(reason)
-            await self.acquaintances.close()  # also of a node that broke
+            await self.acquaintances.close()  # even if the node broke
         finally:
             self._stop()
             closed = f"the node was closed: {reason}"
@@ -252,10 +252,10 @@ class Runtime:
                 self._closed.set_result(None)
 
     async def _say_goodbye(self, reason: str) -> None:
-        """To some at a time, and to the next when these have left: what the system had no room for
-        would be lost, and the loop stand still for all of them. If that is cancelled, all that are
-        left are told at once."""
-        self.joining.give_up()  # who is told goodbye is not lost
+        """Say goodbye in groups, each after the previous one was sent: otherwise some would be lost
+        for lack of room in the system, and the loop would stall. If cancelled, all remaining peers
+        are told at once."""
+        self.joining.give_up()  # peers that are told goodbye are not lost
         if self.among_others is not None:
             self.among_others.drain()
         end = self.now + GOODBYES_S
@@ -289,11 +289,11 @@ class Runtime:
     def _end_waiting(self, reason: str, error: BaseException) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
-            self._ended.exception()  # marks it as seen, for those who never wait for it
+            self._ended.exception()  # marks it as seen if nobody ever waits for it
         self._driven.end_calls(reason)
         self._subscriptions.close()
 
-    # What happens, and who is told.
+    # Events, and their readers.
 
     def _handle_event(self, event: Event) -> None:
         if isinstance(event, StunReplyDue):
@@ -316,9 +316,9 @@ class Runtime:
         data: bool | str = True,
         wants: Callable[[Event], bool] | None = None,
     ) -> Subscription:
-        """What happens from now on; `data` is whether that includes Data, or a key that this has to
-        have, and `wants` whether it includes an event."""
-        self.flush()  # what has come already is for those who read already
+        """Subscribe to what happens from now on; `data` says whether that includes Data, or names a
+        key that Data must have, and `wants` whether it includes an event."""
+        self.flush()  # what has already come is for existing readers
         reader_bytes = self._config.reliability.reader_bytes if data else None
         key = data if isinstance(data, str) else ""
         return self._subscriptions.open(limit, reader_bytes, wants, key)

@@ -29,11 +29,11 @@ from p2ptui.node.stun_servers import (
 from p2ptui.wire.address import Address, ip_version
 
 BUDGET_S: Final = 2.6
-"""For look-up and contact together: "blocked" is reported within three seconds."""
+"""The time for look-up and contact together: "blocked" is reported within three seconds."""
 
 AGAIN_S: Final = 0.8
 """After this much silence from all servers a second socket asks: a NAT may lose all packets of one
-flow, as when the outside port that it computes for the flow is taken.
+flow, for example if the outside port that it computes for the flow is taken.
 """
 
 GRACE_S: Final = 0.05
@@ -47,7 +47,7 @@ may be on this side of a NAT, and those beyond it are further away.
 """
 
 SETTLED_S: Final = 1.2
-"""Until then a second server is waited for if one alone does not show the mapping."""
+"""How long to wait for a second server if one alone does not show the mapping."""
 
 IPV4_FIRST_S: Final = 0.9
 """After this, IPv6 is taken if IPv4 is still silent: a report may take two seconds, and at 10 %
@@ -164,7 +164,7 @@ class FirstContact:
             await self._wait_until(min(at for at in limits if at > self._loop.time()))
 
     async def settle(self, version: int) -> bool:
-        """Wait a little for one more server; whether one answered."""
+        """Wait a little for one more server; returns whether one answered."""
         limit = self._began + SETTLED_S
         before = self._count(version)
         while self._is_pending(version) and self._loop.time() < limit:
@@ -178,7 +178,7 @@ class FirstContact:
         return sum(server.mapped is not None for server in self.of_version(version))
 
     def _pick(self, version: int) -> tuple[KnownServer | None, float | None]:
-        """The best of an IP version, if that is clear; else until when others are waited for."""
+        """The best of an IP version, if that is clear; otherwise until when to wait for others."""
         answered = beyond_nat(self.of_version(version), self._own_hosts)
         if not answered:
             return None, None

@@ -1,4 +1,4 @@
-"""The STUN servers of a diagnosis: what is known of each, and where it is."""
+"""The STUN servers of a diagnosis: what is known about each, and where it is."""
 
 import asyncio
 import math
@@ -25,27 +25,27 @@ RESOLVE_S: Final = 1.0
 """A name server that is slower leaves no time for a report within two seconds."""
 
 STUN_PORTS: Final = frozenset({3478, 5349})
-"""Nobody's node but a STUN server is asked for there (RFC 8489, section 19.5): strangers' servers
-are not sent what they have no use for."""
+"""Only a STUN server is expected there, not a node (RFC 8489, section 19.5): strangers' servers are
+not sent what is useless to them."""
 
 FIRST_SCHEDULE: Final = Schedule((0.0, 0.2, 0.4), 0.8)
-"""For one of several addresses of a server, where the next one is asked meanwhile."""
+"""For one of several addresses of a server, with the next one asked meanwhile."""
 
 USUAL_PORTS: Final = (3478, 3479)
-"""Where a p2ptui node that answers at one of its ports serves STUN too (docs/stun.md)."""
+"""Ports at which a p2ptui node that answers at another also serves STUN (docs/stun.md)."""
 
 Resolve: TypeAlias = Callable[[Address], Awaitable[list[Address]]]
 """As `p2ptui.io.resolve.resolve_all`."""
 Announced: TypeAlias = Mapping[str, tuple[Address, ...]]
-"""Servers that are joined nodes, by their text: at which addresses each announced STUN."""
+"""Servers that are joined nodes, by their text: the addresses at which each announced STUN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One first question."""
+    """One first request."""
 
     client: StunClient
-    """From whose socket it was asked."""
+    """The client whose socket sent it."""
     transaction: Transaction
 
 
@@ -56,7 +56,7 @@ class KnownServer:
     text: str
     address: Address | None = None
     error: str | None = None
-    """Why it is of no use, in one line."""
+    """Why it is useless, in one line."""
     unasked: Advice | None = None
     """Why it was never asked, and what to do."""
     contacts: list[Contact] = field(default_factory=list)
@@ -67,20 +67,20 @@ class KnownServer:
     is_refused: bool = False
     """Whether its own machine said that nothing listens there."""
     is_stopped: bool = False
-    """Whether a machine on the way said that it does not let it pass."""
+    """Whether a machine on the path said that it does not let the request pass."""
     is_node: bool = False
-    """Whether a node lives there that serves no STUN."""
+    """Whether there is a node that does not serve STUN."""
 
     @property
     def contact(self) -> Contact | None:
-        """The question that was answered best."""
+        """The request with the best answer."""
         answered = [one for one in self.contacts if one.transaction.answer is not None]
         good = [one for one in answered if mapped_address(one.transaction.answer) is not None]
         return next(iter(good or answered or self.contacts), None)
 
     @property
     def client(self) -> StunClient:
-        """From whose socket that question was asked; there must be one."""
+        """The client whose socket sent that request; there must be one."""
         contact = self.contact
         assert contact is not None
         return contact.client
@@ -99,12 +99,12 @@ class KnownServer:
 
     @property
     def sent(self) -> int:
-        """First questions that really left this machine."""
+        """First requests that really left this machine."""
         return sum(one.transaction.sent for one in self.contacts)
 
     @property
     def other(self) -> Address | None:
-        """Its OTHER-ADDRESS, if it is one that can serve as another."""
+        """Its OTHER-ADDRESS, if that is usable as another address."""
         answer = self.answer
         if answer is None or self.address is None:
             return None
@@ -123,7 +123,7 @@ class KnownServer:
 
     @property
     def other_ports(self) -> set[Address]:
-        """Where else on the same host it is known to serve."""
+        """Other ports of the same host where it is known to serve."""
         if self.address is None:
             return set()
         known = {at for at in self.announced if at[0] == self.address[0]}
@@ -133,19 +133,19 @@ class KnownServer:
 
     @property
     def usual_ports(self) -> list[Address]:
-        """Where else on the same host it may serve without saying so."""
+        """Other ports of the same host where it may serve without saying so."""
         if self.address is None or self.other is not None or self.announced:
             return []
         return [(self.address[0], port) for port in USUAL_PORTS if port != self.address[1]]
 
     @property
     def can_change(self) -> bool:
-        """Whether it is known to reply from elsewhere: others drop the question in silence."""
+        """Whether it is known to reply from elsewhere: others silently drop the request."""
         return self.other is not None or bool(self.announced) or self.has_changed
 
     @property
     def rtt_s(self) -> float:
-        """The round trip to it, seconds; without end while it is silent."""
+        """The round trip to it, seconds; infinite while it is silent."""
         return self.answer.rtt_s if self.answer is not None else math.inf
 
     @property
@@ -180,7 +180,7 @@ class KnownServer:
         self.error, self.unasked = said, Advice(said, OTHER_VERSION)
 
     def report(self) -> ServerReport:
-        """What it was good for."""
+        """What it contributed."""
         is_named = self.address is not None and format_address(self.address) != self.text
         at = self.address if is_named else None
         if self.mapped is not None:
@@ -192,9 +192,9 @@ class KnownServer:
 
 
 def beyond_nat(servers: Collection[KnownServer], own_hosts: Collection[str]) -> list[KnownServer]:
-    """Those that see this machine from furthest outside, of all that answered.
+    """The servers that see this machine from furthest outside, of all that answered.
 
-    A server on this side of the NAT says nothing of what the NAT does, lets in or carries.
+    A server on this side of the NAT says nothing about what the NAT does, lets in or carries.
     """
     seen = [(server, server.mapped[0]) for server in servers if server.mapped is not None]
     near = near_among({host for _, host in seen}, own_hosts)
@@ -202,10 +202,10 @@ def beyond_nat(servers: Collection[KnownServer], own_hosts: Collection[str]) -> 
 
 
 def read_servers(servers: Sequence[str]) -> tuple[list[tuple[str, Address]], list[str]]:
-    """The addresses that are asked, and the texts of those that are too many.
+    """The addresses to ask, and the texts of those beyond the limit.
 
     Raises:
-        LocalError: None is given, or one is no address.
+        LocalError: None is given, or one is not an address.
     """
     texts = list(dict.fromkeys(servers))
     if not texts:
@@ -223,13 +223,13 @@ def unfound(text: str, said: str, error: str = "") -> KnownServer:
     Args:
         text: How it was given.
         said: Why.
-        error: The same with what is advised for this name alone, if anything is.
+        error: The same with advice for this name, if there is any.
     """
     return KnownServer(text, error=error or said, unasked=Advice(said, CHECK_NAMES))
 
 
 async def look_up(text: str, address: Address, resolve: Resolve) -> list[KnownServer]:
-    """A server at each of its addresses, in the order in which they are asked."""
+    """A server at each of its addresses, in the order in which to ask them."""
     try:
         found = await resolve(address)
     except NotResolvedError as error:
@@ -240,11 +240,11 @@ async def look_up(text: str, address: Address, resolve: Resolve) -> list[KnownSe
 
 
 async def first_to_answer(client: StunClient, addresses: Sequence[Address]) -> Address | None:
-    """At which of its addresses a server answers first; they are asked 250 ms apart (RFC 8305).
+    """The address at which a server answers first; they are asked 250 ms apart (RFC 8305).
 
     Args:
-        client: Asks; who gave it closes it.
-        addresses: In the order in which they are asked.
+        client: Sends the requests; the caller closes it.
+        addresses: The addresses, in the order in which to ask them.
     """
     changed = asyncio.Event()
     asked: list[Transaction] = []

@@ -45,7 +45,7 @@ class StunServing:
         self._flush = flush
         self._sockets = StunSockets({})
         self.partner: list[str] = []
-        """Kept connected to like a joined server."""
+        """Kept connected like a joined server."""
 
     async def open(self, options: StunServerOptions, open_socket: Open) -> None:
         """Bind the sockets and find the partner; warn about whatever is missing.

@@ -21,7 +21,7 @@ class Reason(enum.StrEnum):
     NETWORK_KEY_MISSING = "network_key_missing"
     """The other side uses a network key, and this side has none."""
     NETWORK_KEY_WANTED = "network_key_wanted"
-    """This side wants a network key, and the other one uses none."""
+    """This side requires a network key, and the other one uses none."""
     OUT_OF_TURN = "out_of_turn"
     """Not the next step: a mistake of the caller."""
     REPLAYED = "replayed"

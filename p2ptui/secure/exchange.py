@@ -167,7 +167,7 @@ class Initiator:
     def fill(self, datagram: bytes) -> bytes:
         """The request to send: of the same length, with message 1 in place of the placeholder.
 
-        A repeated request is these same bytes again. For a request that differs, as one with a
+        A repeated request is these same bytes again. For a different request, such as one with a
         retry token, call this again: then only the answer to the new one counts. SecureError unless
         the placeholder occurs in it exactly once.
         """
@@ -251,7 +251,7 @@ class Responder:
             keys: The X25519 key pair of this node.
             psk: The network key, 32 bytes, if there is one.
             accepts: Names of patterns that may be answered; by default XXpsk3 with a network key,
-                else XX. Both, if some ids may come in without the network key.
+                else XX. Both, if some ids are admitted without the network key.
             ephemeral: For tests and simulations only; otherwise a new one is generated.
 
         SecureError if the value is malformed or not in the request verbatim, if its pattern is
@@ -321,8 +321,8 @@ def is_first_to_rekey(own: bytes, other: bytes) -> bool:
     """Whether this side's exchange goes on when both sides have begun one with each other at once.
 
     If so, it leaves the other side's request unanswered; otherwise it answers, and gives up its own
-    when message 3 arrives. So the result is one set of keys, rather than two of which each side
-    prefers its own.
+    when message 3 arrives. So the result is one set of keys, rather than two, with each side
+    preferring its own.
 
     Args:
         own: This node's static public key; before any session, its id.

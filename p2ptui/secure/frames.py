@@ -34,7 +34,7 @@ SECURED_OVERHEAD: Final = HEADER_BYTES + TAG_BYTES
 """A secured datagram is this much longer than the datagram itself: 29 bytes."""
 
 LONGEST_BYTES: Final = HEADER_BYTES + MAX_MESSAGE_BYTES
-"""Of a secured datagram."""
+"""The longest secured datagram."""
 
 MESSAGE_3_HEADER_BYTES: Final = _MESSAGE_3.size
 

@@ -27,8 +27,8 @@ STATEMENT_LIFE_S: Final = 86_400.0
 """How long a statement is valid; a running node makes a new one in time."""
 
 STATEMENT_SKEW_S: Final = 14 * 3_600.0
-"""How far the signer's clock may be ahead: one that has local time for UTC is, by up to 14 hours.
-Behind, it may be as far as a statement is valid.
+"""How far the signer's clock may be ahead: by up to 14 hours if it is set to local time instead of
+UTC. Behind, it may be as far as a statement is valid.
 """
 
 _ID_LABEL: Final = b"p2ptui node id 1\0"
@@ -243,7 +243,7 @@ def make_statement(
         kind: What it says.
         life_s: How long it is valid, seconds; nobody accepts more than `STATEMENT_LIFE_S`.
     """
-    expires_at = max(int(now_wall + life_s), 0)  # of a clock before 1970
+    expires_at = max(int(now_wall + life_s), 0)  # for a clock before 1970
     claim = _claim(kind, signer.keys, subject, expires_at)
     signature = signer.sign(_STATEMENT_LABEL + claim)
     return Statement(kind, signer.keys, subject, expires_at, signature)

@@ -1,7 +1,7 @@
-"""What to make of a node that is met, by what is known of those that were.
+"""How far a node that is met can be trusted, given what is known about earlier ones.
 
-A name that comes with another id, and an address that is answered by another id or by nobody with
-a key, are said to be `changed`, until the user says that it is right.
+A name that comes with another id, and an address where another id, or a node without keys, now
+answers, are judged `changed` until the user confirms the change.
 """
 
 from typing import Final
@@ -14,23 +14,23 @@ from p2ptui.secure.node_index import NodeIndex, name_key
 from p2ptui.text import printable
 
 _OPEN: Final = Judgement(Trust.OPEN)
-"""What nearly all without keys are judged, in one object."""
+"""The judgement of nearly all nodes without keys, as one object."""
 
 
 class Judge:
     """Says how far a node can be trusted; changes nothing.
 
     Args:
-        nodes: Those that were met.
-        addresses: Who answered at which.
-        is_partial: Whether others were known, and can no longer be read.
+        nodes: The nodes that were met.
+        addresses: Who answered at which address.
+        is_partial: Whether others were known that can no longer be read.
     """
 
     def __init__(self, nodes: NodeIndex, addresses: KnownAddresses, *, is_partial: bool) -> None:
         self._nodes, self._addresses, self._is_partial = nodes, addresses, is_partial
 
     def judge(self, met: Met) -> Judgement:
-        """What is known of who is on the other side; changes nothing."""
+        """Judge who is on the other side; changes nothing."""
         if met.keys is not None and met.keys.id != met.id:
             return Judgement(
                 Trust.CHANGED,
@@ -48,12 +48,12 @@ class Judge:
         return Judgement(Trust.VERIFIED if known.verified else Trust.KNOWN)
 
     def judge_listed(self, node_id: str, name: str) -> Judgement | None:
-        """What is known of a node that others tell of: what a session with it would be judged, if
-        it has the keys of the id. None for an id that was never met.
+        """Judge a node that others list, as a session with it would be judged if it has the keys of
+        the id. None for an id that was never met.
 
         Args:
             node_id: Its id.
-            name: What it is said to be called.
+            name: Its name according to others.
         """
         known = self._nodes.get(node_id)
         return None if known is None else self.judge(Met(node_id, known.keys, name))
@@ -71,7 +71,7 @@ class Judge:
         return Judgement(Trust.OPEN, without_keys(met)) if is_made_of_keys(met.id) else _OPEN
 
     def _changed_address(self, met: Met) -> str:
-        """What to say where another node was at this address before; nothing if that is not so."""
+        """The warning if another node was at this address before; empty otherwise."""
         if met.joined is None:
             return ""
         before = self._addresses.get(met.joined)
@@ -92,11 +92,11 @@ class Judge:
         )
 
     def changed_name(self, met: Met) -> str:
-        """What to say where this name was another's before; nothing if that is not so."""
+        """The warning if this name was another's before; empty otherwise."""
         if not self._nodes.has_owners:
             return ""
         if met.keys is not None and met.ephemeral:
-            signer = self._nodes.get(met.lasting_id)  # it is as good as whose it is
+            signer = self._nodes.get(met.lasting_id)  # it is judged like its owner
             if signer is None or not signer.disputed:
                 return ""
             return self.changed_name(Met(signer.id, signer.keys, signer.name))
@@ -121,8 +121,9 @@ class Judge:
         )
 
     def claimed_of_named(self, met: Met) -> str:
-        """The id of a node that the user named or verified, of which one that has changed has the
-        id, the name or the address; empty if there is none. It is none by what it is itself."""
+        """The id of a node that the user named or verified and whose id, name or address a
+        `changed` node has taken; empty if there is none. What belongs to the node itself does not
+        count."""
         own_id = "" if met.keys is None else met.lasting_id
         at = self._addresses.get(met.joined) if met.joined is not None else None
         for node_id in (
@@ -145,7 +146,7 @@ class Judge:
 
 
 def without_keys(met: Met) -> str:
-    """What to say of a node that has not shown the keys of which its id is made."""
+    """The warning for a node that has not proved the keys that its id is made from."""
     return (
         f"{met.called} claims an id that is made from keys, and has not shown them ({met.id}):"
         " say nothing secret; somebody on the way may have taken the exchange of keys out: ask its"
@@ -158,5 +159,5 @@ def _does(met: Met) -> str:
 
 
 def _agree(met: Met, before: str) -> str:
-    """How the user says that a change is right; there is no trust in what does not last."""
+    """How the user confirms a change; what does not last cannot be trusted."""
     return f"p2ptui forget {before}" if met.ephemeral else f"p2ptui trust {met.id}"

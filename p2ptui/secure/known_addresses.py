@@ -15,10 +15,10 @@ class KnownAddress:
     """Who answers at an address that the user joined.
 
     Args:
-        id: The node that did first, or that the user trusts.
+        id: The node that answered first, or that the user trusts.
         claimed_by: Another one that has answered there since; empty if there was none.
-        passing_keys: Those of the node, where they lasted no longer than it ran: any other with
-            keys may come in its place.
+        passing_keys: The keys of the node, if they lasted only as long as it ran: any other node
+            with keys may take its place.
     """
 
     id: str
@@ -27,7 +27,7 @@ class KnownAddress:
 
 
 class KnownAddresses:
-    """What is known of each address, as it was typed.
+    """What is known about each address, as it was typed.
 
     Args:
         known: What was known before, by the text that `items` gives.
@@ -46,7 +46,7 @@ class KnownAddresses:
 
     @property
     def ids(self) -> dict[str, None]:
-        """Ids of those that an address belongs to; looked for anew when the addresses change."""
+        """Ids of the nodes that an address belongs to; collected anew when the addresses change."""
         if self._ids is None:
             self._ids = dict.fromkeys(known.id for known in self._known.values())
         return self._ids
@@ -56,11 +56,11 @@ class KnownAddresses:
         return self._known.get(_key(joined))
 
     def copy(self) -> "KnownAddresses":
-        """Another one that knows the same."""
+        """An independent copy."""
         return KnownAddresses(dict(self._known))
 
     def note(self, joined: str, node_id: str) -> bool:
-        """A node that lasts has answered; whether that is news."""
+        """A node with lasting keys has answered; returns whether that is news."""
         before = self.get(joined)
         if before is None or before.passing_keys is not None:
             return self._put(joined, KnownAddress(node_id))
@@ -71,20 +71,20 @@ class KnownAddresses:
         return True
 
     def note_passing(self, joined: str, node_id: str, keys: PublicKeys) -> bool:
-        """A node answered with keys that do not last; whether that is news."""
+        """A node answered with keys that do not last; returns whether that is news."""
         if self.get(joined) is not None:
-            return False  # that it had keys is known
+            return False  # it is known that it had keys
         return self._put(joined, KnownAddress(node_id, passing_keys=keys))
 
     def trust(self, node_id: str) -> None:
-        """What a node has claimed is its own."""
+        """The addresses that a node has claimed become its own."""
         for key, known in list(self._known.items()):
             if known.claimed_by == node_id:
                 self._known[key] = KnownAddress(node_id)
         self._ids = None
 
     def forget(self, node_id: str) -> None:
-        """What belonged to a node belongs to whoever comes next."""
+        """Addresses that belonged to a node belong to the next one that answers."""
         for key, known in list(self._known.items()):
             if known.id == node_id:
                 del self._known[key]
@@ -98,8 +98,8 @@ class KnownAddresses:
         self._ids = None
 
     def _put(self, joined: str, known: KnownAddress) -> bool:
-        """Keep who answers at an address; False if there is no room: only those make it whose keys
-        did not last."""
+        """Keep who answers at an address; False if there is no room: only entries whose keys did
+        not last make room."""
         key = _key(joined)
         if len(key) > MAX_ADDRESS_TEXT:
             return False

@@ -1,4 +1,4 @@
-"""What is known of one node that was met, and how far it can be trusted."""
+"""What is known about one node that was met, and how far it can be trusted."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,5 +63,5 @@ class KnownNode:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it was met over so long a time that it is no passing stranger."""
+        """Whether it was met over a time long enough not to be a passing stranger."""
         return not self.disputed and self.last_seen - self.first_seen >= REGULAR_AFTER_S

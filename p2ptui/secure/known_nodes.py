@@ -1,7 +1,7 @@
-"""Whom this user's nodes have met before: who is remembered, and for whom they make room.
+"""The nodes that this user's nodes have met: which are remembered, and which make room for others.
 
 A lasting node is known by its id, which follows from its keys. People know names and addresses:
-`judging` says what to make of those.
+`judging` says how far those can be trusted.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -44,27 +44,27 @@ __all__ = [
 ]
 
 MAX_KNOWN_NODES: Final = 2_048
-"""Who came by itself goes first, then the one seen longest ago, but none that the user verified or
-joined by its address."""
+"""Nodes that came by themselves make room first, then the one seen longest ago, but never one that
+the user verified or joined by its address."""
 
 GOING: Final = 128
-"""Who may make room is looked for once for so many."""
+"""How many nodes that may make room one search collects."""
 
 SEEN_STEP_S: Final = 3_600.0
-"""When somebody was seen last is noted no finer than this."""
+"""The resolution of the time when a node was last seen."""
 
 ABSENT_S: Final = 180 * 86_400.0
-"""Who came by itself, and has not been seen for so long, makes room for whoever comes."""
+"""A node that came by itself, and was not seen for this long, makes room for any newcomer."""
 
 
 class KnownNodes:
     """The known nodes of one user, without their file.
 
     Args:
-        is_partial: Whether others were known, and can no longer be read: then one that seems new
-            may have been met before, and is judged so.
-        nodes: Those that are known already.
-        addresses: Who answers at which.
+        is_partial: Whether others were known that can no longer be read: then one that seems new
+            may have been met before, and is judged accordingly.
+        nodes: The nodes known already.
+        addresses: Who answers at which address.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class KnownNodes:
         self._addresses = KnownAddresses() if addresses is None else addresses
         self._judge = Judge(self._nodes, self._addresses, is_partial=is_partial)
         self._going: list[KnownNode] = []
-        """Those that may make room next, the first at the end: to find them takes all of them."""
+        """Nodes that may make room, the next one last: finding them takes a pass over all nodes."""
         self._strangers = Strangers(self._room_for_strangers)
 
     def _room_for_strangers(self) -> int:
@@ -96,7 +96,7 @@ class KnownNodes:
 
     @property
     def has_addresses(self) -> bool:
-        """Whether it is known of any address who answers there."""
+        """Whether it is known for any address who answers there."""
         return len(self._addresses) > 0
 
     def get(self, node_id: str) -> KnownNode | None:
@@ -104,12 +104,12 @@ class KnownNodes:
         return self._nodes.get(node_id)
 
     def name_of(self, node_id: str) -> str:
-        """What a node called itself when it was last seen; empty if it is not known."""
+        """What a node called itself when it was last seen; empty if the node is unknown."""
         known = self._nodes.get(node_id)
         return known.name if known is not None else ""
 
     def own_name_of(self, node_id: str) -> str:
-        """The same, if it is the node that is meant by that name; empty if another one is."""
+        """The same, if that name means this node; empty if it means another one."""
         known = self._nodes.get(node_id)
         is_its = known is not None and node_id in self._nodes.owners_of(known.name)
         return known.name if known is not None and is_its else ""
@@ -120,11 +120,11 @@ class KnownNodes:
         return None if known is None else known.id
 
     def has_met(self, node_id: str, *places: str | None) -> bool:
-        """Whether anything is known of an id, or of who is at an address as it was typed.
+        """Whether anything is known about an id, or about who is at an address as it was typed.
 
         Args:
             node_id: The whole id.
-            places: Addresses; None stands for none.
+            places: Addresses; a None is ignored.
         """
         if node_id in self._nodes:
             return True
@@ -133,28 +133,28 @@ class KnownNodes:
         )
 
     def copy(self) -> "KnownNodes":
-        """Another one that knows the same; what becomes of either is not the other's."""
+        """An independent copy."""
         nodes, addresses = self._nodes.copy(), self._addresses.copy()
         other = KnownNodes(is_partial=self._is_partial, nodes=nodes, addresses=addresses)
         self._strangers.copy_to(other._strangers)
         return other
 
     def heed(self, is_here: Callable[[str], bool]) -> None:
-        """Have nobody who is connected now make room for strangers.
+        """Let no node that is connected now make room for strangers.
 
         Args:
-            is_here: Whether a node is, by its id.
+            is_here: Whether the node with an id is connected.
         """
         self._strangers.is_here = is_here
 
-    # What to make of a node.
+    # How far a node can be trusted.
 
     def judge(self, met: Met) -> Judgement:
-        """What is known of who is on the other side; changes nothing."""
+        """Judge who is on the other side; changes nothing."""
         return self._judge.judge(met)
 
     def judge_listed(self, node_id: str, name: str) -> Judgement | None:
-        """What is known of a node that others tell of; see `Judge.judge_listed`."""
+        """Judge a node that others list; see `Judge.judge_listed`."""
         return self._judge.judge_listed(node_id, name)
 
     def claimed_of_named(self, met: Met) -> str:
@@ -165,34 +165,34 @@ class KnownNodes:
         """The node that is meant by a name, an id or the beginning of one.
 
         Raises:
-            UnknownPeerError: None is, or several are: the text names them.
+            UnknownPeerError: None is meant, or several are: the text names them.
         """
         return self._nodes.find(ref)
 
     def owners(self, name: str) -> list[KnownNode]:
-        """Those that are meant by a name: who came under another's does not own it."""
+        """The nodes meant by a name: one that came under another's name does not own it."""
         return [self._nodes[one] for one in self._nodes.owners_of(name)]
 
     def named(self, name: str) -> list[KnownNode]:
-        """All of this name, those as well that came under another's."""
+        """All nodes with this name, including those that came under another's."""
         return self._nodes.named(name)
 
     def beginning(self, prefix: str, shortest: int = SHORTEST_PREFIX) -> list[KnownNode]:
-        """All whose id begins so; none where that has fewer characters than `shortest`."""
+        """All nodes whose id begins with `prefix`; none if it is shorter than `shortest`."""
         return self._nodes.beginning(prefix, shortest)
 
     # What is kept.
 
     def note(self, met: Met, now_wall: float) -> bool:
-        """Remember a node that was met; open ones are not, and of ephemeral ones only that there
-        were keys at the address at which the user joined them.
+        """Remember a node that was met; open ones are not remembered, and of ephemeral ones only
+        that there were keys at the address where the user joined them.
 
         Args:
             met: Who it is; judge it first, since afterwards it is known.
             now_wall: Unix time, seconds.
 
         Returns:
-            Whether anything is to be written down.
+            Whether there is anything to write to the file.
 
         Raises:
             ValueError: Its keys do not fit its id.
@@ -213,7 +213,7 @@ class KnownNodes:
             )
             is_news = self._put(known, host)
         else:
-            # Another's name is not taken over: the next time it would be its own.
+            # Another node's name is not adopted: the next time it would count as this node's own.
             owners = self._nodes.owners_of(name)
             name = known.name if owners and met.id not in owners else name
             disputed, named = known.disputed and disputed, known.named or named
@@ -224,14 +224,14 @@ class KnownNodes:
         return self._note_address(met) or is_news
 
     def see(self, ids: Iterable[str], now_wall: float) -> bool:
-        """Those are connected now, and so seen now.
+        """Record nodes that are connected, and so seen, now.
 
         Args:
-            ids: Of whom.
+            ids: Their ids.
             now_wall: Unix time, seconds.
 
         Returns:
-            Whether anything is to be written down.
+            Whether there is anything to write to the file.
         """
         is_news = False
         for node_id in ids:
@@ -242,7 +242,7 @@ class KnownNodes:
         return is_news
 
     def recall_hosts(self, before: "KnownNodes") -> None:
-        """Where strangers came from is not written down: what was known of that holds on.
+        """Keep what was known about where strangers came from: it is not in the file.
 
         Args:
             before: What was known before the file was read.
@@ -258,7 +258,8 @@ class KnownNodes:
         return self._addresses.note(met.joined, met.id)
 
     def _note_passing(self, met: Met, keys: PublicKeys) -> bool:
-        """An address that the user joined was answered with keys, if only such as do not last."""
+        """A node answered with keys at an address that the user joined, even if they do not
+        last."""
         return met.joined is not None and self._addresses.note_passing(met.joined, met.id, keys)
 
     def trust(self, ref: str, met: Met | None = None, now_wall: float = 0.0) -> KnownNode:
@@ -266,11 +267,11 @@ class KnownNodes:
 
         Args:
             ref: Its name, its id, or the beginning of its id.
-            met: The node of a session that is meant by it, which may be new; None without one.
-            now_wall: Unix time, seconds; for one that is new.
+            met: The node of a session that is meant by `ref`, which may be new; None without one.
+            now_wall: Unix time, seconds; for a new node.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
         """
         if met is not None and met.keys is not None and not met.ephemeral:
             self.note(met.as_named(), now_wall)
@@ -284,16 +285,16 @@ class KnownNodes:
         return trusted
 
     def forget(self, ref: str) -> KnownNode:
-        """Forget a node, its name and its addresses: who comes next in its place is new.
+        """Forget a node, its name and its addresses: the next node in its place is new.
 
         Args:
             ref: Its name, its id, the beginning of its id, or an address at which it was joined.
 
         Returns:
-            The node; where there is only an address, whose keys did not last, under that name.
+            The node; for a mere address, whose keys did not last, one named like the address.
 
         Raises:
-            UnknownPeerError: None is known by it, or several are.
+            UnknownPeerError: No known node is meant by it, or several are.
         """
         known = self._addresses.get(ref)
         if known is not None and known.passing_keys is not None:
@@ -308,8 +309,8 @@ class KnownNodes:
         """Keep a node; False if there is no room for a new one.
 
         Args:
-            node: Which.
-            host: Where it came from by itself; empty: where it did before, if that is known.
+            node: The node.
+            host: The host that it came from by itself; empty: the previous one, if known.
         """
         before = self._nodes.get(node.id)
         if before is not None:
@@ -333,9 +334,9 @@ class KnownNodes:
         self._strangers.discard(node.id)
 
     def _make_room(self, newcomer: KnownNode) -> bool:
-        """One that is not to be kept goes, or will for a stranger, by the shares of strangers; a
-        flood of new ones must not cost more than each."""
-        # Those that came under another's name first: they are of the least worth.
+        """Remove a node that need not be kept; for a stranger, the shares of strangers do that
+        later. Each newcomer of a flood must cost the same."""
+        # Those that came under another's name first: they are worth the least.
         for node_id in islice(self._nodes.disputed, LOOKED_AT):
             node = self._nodes[node_id]
             if not self._is_kept(node):
@@ -358,7 +359,8 @@ class KnownNodes:
         return has_gone and not self._strangers.is_here(node_id)
 
     def _drop_oldest(self) -> bool:
-        """Of those that the user has named the one seen longest ago goes, if it is not here."""
+        """Remove, of the nodes that the user has named, the one seen longest ago and not
+        connected."""
         for _ in range(2):
             while self._going:
                 node = self._going.pop()
@@ -373,10 +375,10 @@ class KnownNodes:
     def _is_kept(self, node: KnownNode) -> bool:
         return node.verified or node.id in self._addresses.ids or self._strangers.is_here(node.id)
 
-    # In writing.
+    # As JSON.
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """As plain values, for JSON."""
         return known_nodes_json.written(self, self._addresses.items())
 
     @classmethod
@@ -392,13 +394,14 @@ class KnownNodes:
         return known
 
     def _read_nodes(self, nodes: list[KnownNode]) -> None:
-        """Keep those of the file, in its order; strangers as they were seen. Who settled is not
-        written: regulars first, and then who was there before, as when they came."""
+        """Keep the nodes of the file, in its order; strangers in the order in which they were seen.
+        The file does not say which had settled: regulars come first, then the earlier ones, as when
+        they came."""
         for node in {node.id: node for node in nodes}.values():
             named = node.named or node.id in self._addresses.ids
             self._nodes.add(node if named == node.named else replace(node, named=named))
         strangers = [node for node in self if not node.named]
         settling = sorted(strangers, key=lambda node: (not node.is_regular, node.first_seen))
         seen = sorted(strangers, key=lambda node: (not node.is_regular, node.last_seen))
-        for node in (*settling, *seen):  # once settled it is, and the order is of the last time
+        for node in (*settling, *seen):  # once settled, it stays; the second pass orders
             self._strangers.put(node.id, "", is_regular=node.is_regular)

@@ -1,4 +1,4 @@
-"""Known nodes in writing, as JSON takes them."""
+"""Known nodes as plain values, for JSON."""
 
 import base64
 import binascii
@@ -34,8 +34,8 @@ def read(content: Any, most_nodes: int) -> tuple[list[KnownNode], dict[str, Know
     """Read what `written` wrote.
 
     Args:
-        content: That.
-        most_nodes: How many nodes are ever written.
+        content: What it wrote.
+        most_nodes: The most nodes that are ever written.
 
     Raises:
         DamagedError: Anything in it is not as `written` writes it.
@@ -89,7 +89,7 @@ def _read_node(entry: Any) -> KnownNode:
 
 
 def _written_address(known: KnownAddress) -> dict[str, Any]:
-    """Who answers at an address, as JSON takes it."""
+    """Who answers at an address, as plain values."""
     written = {"id": known.id, "claimed_by": known.claimed_by}
     if known.passing_keys is not None:
         written |= _written_keys(known.passing_keys)
@@ -97,7 +97,7 @@ def _written_address(known: KnownAddress) -> dict[str, Any]:
 
 
 def _read_address(entry: Any) -> KnownAddress:
-    """Read what `_written_address` wrote; any error of what is no such thing."""
+    """Read what `_written_address` wrote; any error if it is something else."""
     keys = None
     if "x25519" in entry:
         keys = _read_keys(entry)
@@ -107,12 +107,12 @@ def _read_address(entry: Any) -> KnownAddress:
 
 
 def _written_keys(keys: PublicKeys) -> dict[str, str]:
-    """Keys as JSON takes them."""
+    """Keys as plain values."""
     return {"x25519": _key_text(keys.x_public), "ed25519": _key_text(keys.ed_public)}
 
 
 def _read_keys(entry: Any) -> PublicKeys:
-    """Read what `_written_keys` wrote; any error of what is no such thing."""
+    """Read what `_written_keys` wrote; any error if it is something else."""
     return PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
 
 

@@ -17,11 +17,11 @@ class Met:
         id: Its node id; proved by the key exchange, if it has keys.
         keys: Its public keys; None for a node without any.
         name: What it calls itself.
-        joined: The address at which the user joined it, as typed; None if that was not so.
+        joined: The address at which the user joined it, as typed; None if there was none.
         ephemeral: Whether it says that its keys last no longer than it runs.
-        signer: For an ephemeral node: whose it is, by a statement that was checked.
+        signer: For an ephemeral node: its owner, by a verified statement.
         asks: Whether it has asked for the session, and not answered.
-        came_from: The host from which it came by itself; None where the user has named it.
+        came_from: The host from which it came by itself; None if the user has named it.
     """
 
     id: Final[str]
@@ -55,16 +55,16 @@ class Met:
 
     @property
     def called(self) -> str:
-        """Its name, or its id without one; fit to be shown."""
+        """Its name, or its id if it has none; safe to display."""
         return printable(self.name, MAX_KNOWN_NAME) or self.id
 
     def as_named(self) -> "Met":
-        """The same, where the user has named it."""
+        """The same node, as one that the user has named."""
         return Met(
             self.id, self.keys, self.name, self.joined, self.ephemeral, self.signer, self.asks
         )
 
     @property
     def lasting_id(self) -> str:
-        """The id to know it by: that of its user's identity, where it is an ephemeral node."""
+        """The id to know it by: for an ephemeral node, that of its user's identity."""
         return self.signer.id if self.ephemeral and self.signer is not None else self.id

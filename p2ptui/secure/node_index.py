@@ -1,4 +1,4 @@
-"""Known nodes by their ids and by their names: who is meant by a word."""
+"""Known nodes by id and by name: which one a word means."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from p2ptui.secure.met import MAX_KNOWN_NAME
 from p2ptui.text import printable
 
 SHORTEST_PREFIX: Final = 4
-"""Characters of an id by which a node may be named."""
+"""The least characters of an id that may name a node."""
 
 
 class NodeIndex:
@@ -21,7 +21,7 @@ class NodeIndex:
         self._nodes: dict[str, KnownNode] = {}
         self._ids_by_name: dict[str, set[str]] = {}
         self._owners: dict[str, set[str]] = {}
-        """The same without those in dispute: of these nobody can make many."""
+        """The same without disputed nodes: nobody can create many of the others."""
         self._disputed: dict[str, None] = {}
         self._named = 0
 
@@ -39,17 +39,17 @@ class NodeIndex:
 
     @property
     def named_by_user(self) -> int:
-        """How many the user has named or verified."""
+        """How many nodes the user has named or verified."""
         return self._named
 
     @property
     def disputed(self) -> Iterable[str]:
-        """Ids of those that came under the name of another one, the one seen longest ago first."""
+        """Ids of the nodes that came under another's name, the one seen longest ago first."""
         return self._disputed
 
     @property
     def has_owners(self) -> bool:
-        """Whether anybody is meant by any name."""
+        """Whether any name means a node."""
         return bool(self._owners)
 
     def get(self, node_id: str) -> KnownNode | None:
@@ -57,7 +57,7 @@ class NodeIndex:
         return self._nodes.get(node_id)
 
     def copy(self) -> "NodeIndex":
-        """Another one of the same nodes."""
+        """An independent copy."""
         other = NodeIndex()
         other._nodes = dict(self._nodes)
         other._ids_by_name = {name: set(ids) for name, ids in self._ids_by_name.items()}
@@ -67,7 +67,7 @@ class NodeIndex:
         return other
 
     def add(self, node: KnownNode) -> None:
-        """One more; none of its id may be in it."""
+        """Add a node whose id is not in the index."""
         self._nodes[node.id] = node
         self._named += node.named
         key = name_key(node.name)
@@ -90,18 +90,18 @@ class NodeIndex:
                     del ids[key]
 
     def owners_of(self, name: str) -> set[str]:
-        """Ids of those that are meant by a name: none that is in dispute, and where the user has
-        verified any, those alone."""
+        """Ids of the nodes meant by a name: no disputed ones, and only verified ones if there are
+        any."""
         key = name_key(name)
         owners = self._owners.get(key, set()) if key else set()
         return {one for one in owners if self._nodes[one].verified} or owners
 
     def named(self, name: str) -> list[KnownNode]:
-        """All of this name, those as well that came under another's."""
+        """All nodes with this name, including those that came under another's."""
         return [self._nodes[one] for one in self._ids_by_name.get(name_key(name), ())]
 
     def beginning(self, prefix: str, shortest: int) -> list[KnownNode]:
-        """All whose id begins so; none where that has fewer characters than `shortest`."""
+        """All nodes whose id begins with `prefix`; none if it is shorter than `shortest`."""
         if len(prefix) < shortest:
             return []
         return [node for node in self if node.id.startswith(prefix.lower())]
@@ -110,7 +110,7 @@ class NodeIndex:
         """The node that is meant by a name, an id or the beginning of one.
 
         Raises:
-            UnknownPeerError: None is, or several are: the text names them.
+            UnknownPeerError: None is meant, or several are: the text names them.
         """
         by_id = self._nodes.get(ref.lower())
         if by_id is not None:
@@ -128,6 +128,6 @@ class NodeIndex:
 
 
 def name_key(name: str) -> str:
-    """What names have in common that people take for the same one."""
+    """The key shared by all names that people take for the same."""
     folded = unicodedata.normalize("NFKC", printable(name, MAX_KNOWN_NAME)).casefold()
     return " ".join(folded.split())

@@ -1,4 +1,4 @@
-"""A stateless answer to a flood of requests: a token to come again with, before any key is used.
+"""A stateless answer to a flood of requests: a token to repeat one with, before any key is used.
 
 A token proves only that its bearer receives at the address that it asked from. It is good for one
 ephemeral key, from one address, for 10 to 20 seconds, and until this node restarts. The bearer can

@@ -78,7 +78,7 @@ class KeyKind(Enum):
     """The kinds of written keys, by their prefix."""
 
     SEED = "p2ptui-seed-"
-    """Of a node's identity; in one file of its user."""
+    """The seed of a node's identity; in one file of its user."""
     NETWORK = "p2ptui-net-"
     """Shared by all nodes of a network."""
 

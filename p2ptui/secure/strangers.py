@@ -1,9 +1,9 @@
 """Known nodes that came by themselves: this node's user has neither named nor trusted them.
 
-Anybody can come, as often and under as many ids as they like. So these have the room that the
-others leave them, each address and prefix has a share of it as of any table, and where it is full
-newcomers make room for newcomers: who was there before stays, and who was met over a longer time is
-a regular, for whom one that came once makes room.
+Anybody can come, as often and under as many ids as they like. So they get the room that other nodes
+leave, with a share for each address and prefix as in any table. When it is full, newcomers make
+room for newcomers and earlier ones stay; a node met over a longer time is a regular, and one that
+came once makes room for it.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,18 +13,18 @@ from typing import Final, TypeAlias
 from p2ptui.bounded import BoundedTable, Shares
 
 REGULAR_AFTER_S: Final = 86_400.0
-"""Who is seen so long after the first time is a regular."""
+"""A node seen again this long after the first time is a regular."""
 
 SETTLED_PART: Final = 0.75
-"""Of the room for strangers: regulars and those who came while there was room stay in it. In the
-rest the newcomer that came longest ago makes room for the next."""
+"""The share of the room for strangers in which regulars, and nodes that came while there was room,
+stay. In the rest, the newcomer that came longest ago makes room for the next."""
 
 Stay: TypeAlias = tuple[str, str]
-"""An id, and the host that it came from; empty where that is not known."""
+"""An id, and the host that it came from; empty if unknown."""
 
 
 class Strangers:
-    """Which of them stay, by id; the one seen longest ago first.
+    """The strangers that stay, by id; the one seen longest ago first.
 
     Args:
         limit: How many there is room for.
@@ -37,10 +37,10 @@ class Strangers:
         self._stays: BoundedTable[str, Stay] = BoundedTable(
             limit, shares=Shares(), in_use=self._is_in_use, on_evicted=self._note_evicted
         )
-        """The settled are taken for proved."""
+        """Settled nodes count as proved."""
         self._regulars: dict[str, None] = {}
         self._others: dict[str, None] = {}
-        """Of the settled those that came once, the one seen longest ago first."""
+        """The settled nodes that came once, the one seen longest ago first."""
         self._evicted: list[str] = []
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Strangers:
         return iter(self._stays)
 
     def host_of(self, node_id: str) -> str:
-        """The host that a node came from; empty if that is not known."""
+        """The host that a node came from; empty if unknown."""
         stay = self._stays.get(node_id)
         return "" if stay is None else stay[1]
 
@@ -61,8 +61,8 @@ class Strangers:
         """A node was seen; False if there is no room for it.
 
         Args:
-            node_id: Which.
-            host: Where it came from; empty if that is not known.
+            node_id: Its id.
+            host: The host that it came from; empty if unknown.
             is_regular: Whether it was met over a long time; see `REGULAR_AFTER_S`.
         """
         was_settled = node_id in self._regulars or node_id in self._others
@@ -74,7 +74,8 @@ class Strangers:
         return is_in
 
     def _can_settle(self, *, is_regular: bool) -> bool:
-        """Whether one more may settle; for a regular one that came once is a newcomer again."""
+        """Whether one more may settle; to make room for a regular, one that came once becomes a
+        newcomer again."""
         if len(self._regulars) + len(self._others) < SETTLED_PART * self._limit():
             return True
         other = next((each for each in self._others if not self.is_here(each)), None)
@@ -90,7 +91,7 @@ class Strangers:
         return self._stays.put(node_id, (node_id, host), address=address, proved=is_settled)
 
     def discard(self, node_id: str) -> None:
-        """A node is no stranger any more, or forgotten; nothing if it was none."""
+        """A node is no longer a stranger, or was forgotten; does nothing if it was none."""
         self._stays.pop(node_id)
         self._unsettle(node_id)
 
@@ -99,22 +100,22 @@ class Strangers:
         self._others.pop(node_id, None)
 
     def gone(self) -> list[str]:
-        """Those who made room since this was asked last."""
+        """The nodes that have made room since the last call."""
         gone, self._evicted = self._evicted, []
         return gone
 
     def weakest(self) -> str | None:
-        """Who makes room for one that the user has named; None if there is nobody."""
+        """The node that makes room for one that the user has named; None if there is none."""
         each = chain(self._stays.unproved(), self._others, self._stays)
         return next((node_id for node_id in each if not self.is_here(node_id)), None)
 
     def longest_unseen(self) -> Iterator[str]:
-        """The regular that was seen longest ago, and of the other settled the one that was."""
+        """The regular seen longest ago, and the other settled node seen longest ago."""
         for each in (self._regulars, self._others):
             yield from islice(each, 1)
 
     def copy_to(self, other: "Strangers") -> None:
-        """Have an empty one know the same."""
+        """Copy everything to an empty one."""
         newcomers = set(self._stays.unproved())
         for node_id, stay in self._stays.items():
             other._keep(node_id, stay[1], is_settled=node_id not in newcomers)

@@ -189,7 +189,7 @@ class P2PApp(CommandApp):
     # Keys and their actions.
 
     async def on_event(self, event: events.Event) -> None:
-        """What the user does takes effect before the next event is looked at."""
+        """What the user does takes effect before the next event is handled."""
         if not await self._keyboard.take(event):
             await super().on_event(event)
 
@@ -230,7 +230,8 @@ class P2PApp(CommandApp):
         self.call_after_refresh(self.take_peers)
 
     def action_escape(self) -> None:
-        """Cancel what takes long; else leave the bar, show all panes, or go back to the bar."""
+        """Cancel what takes long; otherwise leave the bar, show all panes, or go back to the
+        bar."""
         if self.cancel_lines() or (self.focused is self.nat and self.nat_run.cancel()):
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:
@@ -270,7 +271,7 @@ class P2PApp(CommandApp):
 
 
 def _in_words(shown: Any) -> str:
-    """What Textual would show of a failure, mostly rich's form of a traceback."""
+    """What Textual would show about a failure, usually rich's form of a traceback."""
     trace = getattr(shown, "trace", None)
     if trace is None or not trace.stacks:
         return str(shown)

@@ -161,7 +161,7 @@ class CommandInput(Input):
             self._entered(line)
 
     async def action_leave(self) -> None:
-        """Cancel what runs; else empty the line; if it is empty, go back to the panes."""
+        """Cancel what runs; otherwise empty the line; if it is empty, go back to the panes."""
         if self.value:
             self.value = ""
         else:

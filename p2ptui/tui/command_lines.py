@@ -47,7 +47,7 @@ class CommandLines:
             self._tell_failure(error, line, number)
             return
         if self._screen_verbs.acts_at_once(command):
-            # What is typed after it is meant for the place that it leads to.
+            # Text typed after it is meant for the place that it leads to.
             self._act(command, line, number)
             return
         is_nat = command.verb.name == "nat"

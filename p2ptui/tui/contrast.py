@@ -122,7 +122,7 @@ class ReadableColours(LineFilter):
             seen = style
             if style is not None:
                 meant, seen, as_graphics = self._styles(style, background)
-                # Most stands out as it is: what it is, is looked at only where that matters.
+                # Most of it stands out as it is: its kind is only determined if that matters.
                 if seen is not meant and _GRAPHICS.issuperset(text):
                     # The ends of a scrollbar's handle have the colour of the handle.
                     seen = meant if "@mouse.down" in style.meta else as_graphics

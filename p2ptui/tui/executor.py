@@ -38,9 +38,9 @@ class Done:
     """A command that was carried out."""
 
     said: str
-    """What came of it, in one line."""
+    """The result, in one line."""
     shell: str
-    """The shell command that does the same; empty where there is none."""
+    """The shell command that does the same; empty if there is none."""
 
 
 class Executor:
@@ -48,15 +48,15 @@ class Executor:
 
     Args:
         node: The node.
-        roster: Everybody it knows.
-        selected: The one that is meant when none is named.
+        roster: The nodes that it knows.
+        selected: The node that is meant if none is named.
     """
 
     def __init__(self, node: Node, roster: Roster, selected: Callable[[], Known | None]) -> None:
         self._node = node
         self._roster = roster
         self._selected = selected
-        # The node is there wherever a verb concerns one.
+        # Verbs that concern a node always have one.
         self._actions: dict[str, Callable[[Command, Any, Progress], Awaitable[str]]] = {
             "connect": self._connect,
             "disconnect": self._disconnect,
@@ -78,16 +78,17 @@ class Executor:
         """Carry out a command.
 
         Args:
-            command: What was asked for.
-            progress: Told how it goes, while it takes long.
+            command: The command.
+            progress: Called with the progress, if it takes long.
 
         Returns:
-            What came of it.
+            The result.
 
         Raises:
             P2PError: It did not work; the text says why.
         """
-        # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
+        # The node that is meant is decided once: meanwhile the selection may move, or the node
+        # leave.
         node = await self._target(command, progress) if _concerns_a_peer(command) else None
         if node is not None and is_refused(node):
             raise RemoteError(f"{_name(node)} is refused: {advice_in_bar(node.advice)}")
@@ -102,21 +103,21 @@ class Executor:
         return Done(await self._actions[command.verb.name](command, node, progress), shell)
 
     def in_shell(self, command: Command, node: Known | None) -> str:
-        """The shell command that does the same; empty where there is none.
+        """The shell command that does the same; empty if there is none.
 
         Args:
-            command: What is asked for.
-            node: Whom it concerns.
+            command: The command.
+            node: The node that it concerns.
         """
         target = self._roster.shell_target(node) if node is not None else ()
         return shell_command(command, node, target, self._node.info.network_id)
 
     async def _target(self, command: Command, progress: Progress) -> Known:
-        """Whom a command concerns.
+        """The node that a command concerns.
 
         Raises:
-            UnknownPeerError: Nobody is called so, or several are.
-            LocalError: Nobody is named, and nobody selected.
+            UnknownPeerError: No node has this name, or several have.
+            LocalError: No node is named, and none is selected.
         """
         if command.peer is not None:
             try:
@@ -130,7 +131,7 @@ class Executor:
         if selected is None:
             raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
         if command.verb.name == "disconnect" and not command.is_named:
-            # It ends something: never whoever happens to be under the cursor.
+            # It ends something: it never means the node that happens to be under the cursor.
             raise UsageError(
                 f"disconnect whom? disconnect {SELECTED} says goodbye to the selected node,"
                 f" {_name(selected)}"
@@ -138,7 +139,7 @@ class Executor:
         return selected
 
     def _met(self, command: Command) -> Known | None:
-        """Whom a command means that is about who somebody is: none where it is not here now."""
+        """The node that a command about identities means; None if it is not here now."""
         if command.peer is None:
             selected = self._selected()
             if selected is None:
@@ -152,15 +153,15 @@ class Executor:
             return None
 
     async def find(self, word: str, progress: Progress) -> Known:
-        """The node that a word means; where nobody here is called so, the servers are asked.
+        """The node that a word means; if no node here has that name, the servers are asked.
 
         Args:
             word: An id, the beginning of one, a name or an address.
-            progress: Told that it takes a while.
+            progress: Called if it takes a while.
 
         Raises:
-            UnknownPeerError: Nobody fits.
-            SeveralFitError: More than one does.
+            UnknownPeerError: No node fits.
+            SeveralFitError: More than one fits.
         """
         try:
             return self._roster.find(word)
@@ -204,13 +205,13 @@ class Executor:
         failed: P2PError | None = None
         progress(f"ping 1 of {command.count} to {_name(peer)}")
         while sent < command.count:
-            # What was just told is drawn first: else the drawing would be measured.
+            # Pending output is drawn first: otherwise the drawing would be measured too.
             await asyncio.sleep(PING_PAUSE_S if sent else PAINT_PAUSE_S)
             sent += 1
             try:
                 result = await self._node.ping(peer if isinstance(peer, PeerView) else peer.node_id)
             except (LocalError, PeerGoneError) as error:
-                failed = error  # it will not come back for the next one
+                failed = error  # the next one will not succeed either
                 break
             except P2PError as error:
                 failed = error
@@ -238,7 +239,8 @@ class Executor:
         return _told(result, peer, payload) + self._in_the_open(peer)
 
     def _in_the_open(self, *peers: Known) -> str:
-        """That others can read what was sent; of several, to how many of them."""
+        """The warning that others can read what was sent; for several nodes, to how many of
+        them."""
         open_ones = sum(not self._node.seals_for(peer.node_id) for peer in peers)
         if not open_ones:
             return ""
@@ -266,7 +268,7 @@ class Executor:
         except UnicodeEncodeError:
             raise UsageError("the text has half of a surrogate pair; take it out") from None
         if isinstance(target, OtherNode):
-            # Of several, the one that told of it knows it.
+            # Of several, the one that announced it knows it.
             servers.sort(key=lambda server: server.node_id != target.via)
         progress(f"relaying to {_name(target)}")
         result = await self._node.relay(servers[0], target.node_id, data)
@@ -309,13 +311,13 @@ def _kinds(command: Command) -> list[Kind]:
 def _concerns_a_peer(command: Command) -> bool:
     kinds = _kinds(command)
     if Kind.ADDRESS in kinds:
-        # An address or a whole id needs nobody to be known; any other word names a node.
+        # An address or a whole id needs no known node; any other word names one.
         return command.is_named and canonical_id(command.text) is None
     return Kind.PEER in kinds
 
 
 def _word_of(command: Command, node: Known | None) -> str:
-    """How somebody is named who need not be here: as it was typed, or by the id."""
+    """The name of a node that need not be here: as it was typed, or its id."""
     return command.peer or (node.node_id if node is not None else "")
 
 
@@ -335,7 +337,7 @@ def _name(node: Known) -> str:
 def _told(result: SendResult, peer: Known, payload: object) -> str:
     if result.delivered:
         took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
-        # What was typed is counted, not the message that it travels in.
+        # The typed text is counted, not the message that carries it.
         what = counted(len(payload), "character") if isinstance(payload, str) else "JSON"
         return f"delivered {what} to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:

@@ -113,8 +113,8 @@ class FeedApp(DressedApp):
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
 
     def pop_screen(self) -> AwaitComplete:
-        """Close a page, and forget what was drawn of it: Textual keeps that of the last 1,024
-        widgets, gone or not, in a cache of a class, which a thousand pages fill with 40 MB.
+        """Close a page, and forget its drawing: Textual keeps those of the last 1,024 widgets, gone
+        or not, in a class-level cache, which a thousand pages fill with 40 MB.
         """
         StylesCache.get_inner_outer.cache_clear()
         return super().pop_screen()

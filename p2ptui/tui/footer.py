@@ -35,12 +35,12 @@ def fitting_entries(entries: Sequence[Entry], width: int) -> list[Entry]:
     """The entries that are shown.
 
     Args:
-        entries: All, in their order.
+        entries: All entries, in order.
         width: Cells of the line.
 
     Returns:
-        As many as there is room for, whole, in their order: `MORE` first, the others from left
-        to right.
+        As many whole entries as there is room for, in order: `MORE` has precedence, then the others
+        from left to right.
     """
     ranks = {name: rank for rank, name in enumerate(MORE)}
     places = sorted(

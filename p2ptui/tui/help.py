@@ -1,4 +1,4 @@
-"""The help: every command of the grammar, what a filter may hold, and every key."""
+"""The help: every command of the grammar, what a filter may contain, and every key."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -23,15 +23,15 @@ PEER_WORDS: Final = {
     Kind.MET: "PEER is a node that is here, or was met before: its name, its id, or the beginning"
     " of that; . is the selected node.",
 }
-"""How a node is named, by who may be."""
+"""How a node is named, by kind of argument."""
 
 
 def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) -> Text:
     """The page.
 
     Args:
-        bindings: All that keys can do.
-        keys: By id, the keys of those that the user has chosen anew.
+        bindings: All key bindings.
+        keys: The keys that the user has changed, by the id of the action.
         width: Cells of a line.
     """
     text = Text()
@@ -62,7 +62,7 @@ def verb_text(verb: Verb, width: int) -> Text:
     """The help on one command.
 
     Args:
-        verb: Which.
+        verb: The command.
         width: Cells of a line.
     """
     text = beside(verb.usage, "", 0, width)
@@ -88,7 +88,7 @@ def topic_text(name: str, width: int) -> Text:
     """The text on a topic, which a shell has as `p2ptui help TOPIC`.
 
     Args:
-        name: Which.
+        name: The topic.
         width: Cells of a line.
     """
     text = Text()
@@ -111,7 +111,7 @@ def _filter_words(text: Text, width: int) -> None:
 
 
 def _as_typed(key: str) -> str:
-    """A key by its sign, as `/`, where it has one: Textual calls that slash."""
+    """A key by its character, such as `/`, if it has one: Textual calls that one slash."""
     sign = format_key(key.strip())
     return sign if len(sign) == 1 and sign.isascii() else key.strip()
 

@@ -9,7 +9,7 @@ from p2ptui.tui.settings import write_whole
 MAX_ENTRIES: Final = 500
 
 MAX_HISTORY_BYTES: Final = 1 << 23
-"""Of the file; a larger one is not read."""
+"""The largest file; a larger one is not read."""
 
 
 class History:

@@ -1,4 +1,4 @@
-"""Events of the node become records of the log."""
+"""Turns events of the node into records of the log."""
 
 import time
 from collections.abc import Callable
@@ -71,11 +71,11 @@ FRAME_WORDS: Final[dict[SealFrame, str]] = {
     SealFrame.REKEY_FINISH: "fresh keys 3 of 3",
     SealFrame.OTHER: "belongs to the secured session itself",
 }
-"""Frames that belong to a seal hold nothing to read: what each is for."""
+"""The purpose of each frame that belongs to a seal: these contain nothing to read."""
 
 
 class _RelayEnds(Struct):
-    """Of a payload with relayed bytes only whom it names: the bytes are a long list."""
+    """Only the nodes named by a payload with relayed bytes: the bytes are a long list."""
 
     target_peer_id: str = ""
     from_peer_id: str = ""
@@ -85,7 +85,7 @@ class Journal:
     """Writes the log.
 
     Args:
-        log: Where to.
+        log: The log.
         name_of: The name of the peer at an address, or an empty string.
         wall: Unix time, seconds.
         name_with: The name of the node with an id, or an empty string.
@@ -114,14 +114,14 @@ class Journal:
         if told is None:
             return None
         level, address, node_id, text = told
-        # Whoever has left is not in the table of names any more.
+        # A node that has left is no longer in the table of names.
         name = event.name if isinstance(event, PeerStatusChanged | TrustChanged) else ""
         if not name and address is None and node_id:
             name = self._name_with(node_id)
         return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
 
     def note(self, text: str, level: str = "info") -> Record:
-        """Record something that the screen itself has to say."""
+        """Record a note of the screen itself."""
         return self._add(NOTE, level, None, "", "", 0, b"", text)
 
     def _message(self, event: MessageTraced) -> Record:
@@ -131,7 +131,7 @@ class Journal:
             return routed
         level = "debug" if event.message_type in _CHATTER else "info"
         level = "warn" if event.message_type == "Error" else level
-        # By what it is, not by its name: a message may be called as anybody likes.
+        # By what it is, not by its name: anybody may name a message anything.
         kind = event.message_type
         frame = FRAME_WORDS[kind] if isinstance(kind, SealFrame) else None
         return self._add(
@@ -147,7 +147,7 @@ class Journal:
         )
 
     def _routed(self, event: MessageTraced) -> Record | None:
-        """A message inside another one: what it is, and whom it is from or for."""
+        """A message inside another one: what it is, and which node it is from or for."""
         if event.message_type != MessageType.DATA or ROUTED_KEY.encode() not in event.data:
             return None
         try:
@@ -160,7 +160,8 @@ class Journal:
         is_in = event.direction is Direction.IN
         hop = event.node_id or ""
         destination = canonical_id(routed.destination_node) or ""
-        # Deployed clients write their server's id as the source: who brings it first wrote it.
+        # Deployed clients write their server's id as the source: the first node to bring it wrote
+        # it.
         source = hop if is_in and routed.hop_count == 0 else canonical_id(routed.source_node) or ""
         node_id = source if is_in else destination
         words = []
@@ -170,7 +171,7 @@ class Journal:
             words.append(f"for {self._who(destination)}")
         if not is_in and routed.hop_count > 0:
             words.append(f"from {self._who(source)}")
-        # What is inside is told as well, at the two ends.
+        # The two ends also report what is inside.
         is_passing = self._own_id not in (source, destination)
         kind = SEALED_KIND if is_sealed(message) else printable(message.message_type, 64)
         is_chatter = kind in _CHATTER or (kind == SEALED_KIND and not is_passing)
@@ -189,7 +190,7 @@ class Journal:
         )
 
     def _relayed(self, event: MessageTraced) -> Record | None:
-        """Bytes that a server relays, at their ends: whom they are for, or from."""
+        """Bytes that a server relays, at either end: which node they are for, or from."""
         ends = (event.direction, event.message_type)
         if ends not in _RELAYED:
             return None
@@ -216,7 +217,7 @@ class Journal:
         )
 
     def _who(self, node_id: str) -> str:
-        """A node in a word: its name, else the beginning of its id."""
+        """A node in a word: its name, or the beginning of its id."""
         return printable(self._name_with(node_id), 32) or short_id(node_id)
 
     def _add(
@@ -256,7 +257,7 @@ class Journal:
 
 
 def _exchange_words(event: MessageTraced) -> str:
-    """What a message of a handshake has to do with a key exchange; nothing for others."""
+    """The part of a handshake message in a key exchange; empty for others."""
     words = _EXCHANGE_WORDS.get(event.message_type)
     if words is None or b'"exchange"' not in event.data:
         return ""
@@ -274,7 +275,7 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return None
         case PeerStatusChanged():
             why = (event.reason or "").removeprefix(f"{event.status.value}: ")
-            # Whose line it is, stands beside it.
+            # The node is shown beside the text.
             why = why.removeprefix(f"{format_address(event.address)}: ")
             reason = f": {why}" if why else ""
             level = "info" if event.is_expected else _GRAVE.get(event.status, "info")
@@ -292,7 +293,7 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
         case TrustChanged():
-            # Where it is, or by way of whom, other lines say; who is refused may have no name.
+            # Other lines say where it is, or through which node; a refused node may have no name.
             where = event.address if event.is_refused else None
             return level_of(event), where, event.node_id, event_words(event)
         case FileReceived():

@@ -33,7 +33,7 @@ from p2ptui.wire.address import format_address
 
 MAX_SERVERS_SHOWN: Final = 20
 MAX_STEPS_SHOWN: Final = 20
-"""Of a running diagnosis, the last ones."""
+"""The last steps of a running diagnosis."""
 
 EVIDENCE_CHARACTERS: Final = 1000
 
@@ -269,9 +269,9 @@ def _wrapped(text: str, width: int, style: str = "", *, indent: str = "", first:
     Args:
         text: One line of harmless text.
         width: Cells of a line.
-        style: Of all of it.
-        indent: Before each line but the first, which has room for it already.
-        first: Before the first line instead.
+        style: The style of the paragraph.
+        indent: Precedes each line but the first, for which the caller has left room.
+        first: Precedes the first line instead.
     """
     room = max(width - len(indent), _MIN_WIDTH)
     lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]

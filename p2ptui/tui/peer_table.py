@@ -29,21 +29,21 @@ from p2ptui.tui.columns import (
 from p2ptui.tui.rows import RowView
 
 MAX_TRENDS: Final = 1024
-"""Peers whose round trips are remembered, the least lately seen forgotten first."""
+"""Peers whose round trips are remembered; the least recently seen is forgotten first."""
 
 MANY: Final = 1000
-"""Of more nodes the order is made little by little: for so many it takes 2 ms."""
+"""With more nodes, sorting is done little by little: for this many it takes 2 ms."""
 
 SLICE_S: Final = 0.002
-"""An order is worked at for this long before it lets packets and keys through."""
+"""Sorting works for this long before it lets packets and keys through."""
 
 
 class PeerList(RowView):
-    """The rows of the table; only those in view are looked at.
+    """The rows of the table; only those in view are rendered.
 
     Args:
-        ports: The first and the last one on which nodes nearby are looked for; None if nobody
-            looks.
+        ports: The first and last port on which nearby nodes are searched for; None if there is no
+            search.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +58,7 @@ class PeerList(RowView):
     ]
 
     class SortChanged(Message):
-        """Another order."""
+        """The order has changed."""
 
     def __init__(self, ports: tuple[int, int] | None) -> None:
         super().__init__()
@@ -75,12 +75,12 @@ class PeerList(RowView):
 
     @property
     def row_count(self) -> int:
-        """Nodes."""
+        """How many nodes are shown."""
         return len(self._keys)
 
     @property
     def cursor_row(self) -> int:
-        """Where the selected node stands now."""
+        """The row of the selected node."""
         return self._index.get(self._selected, -1)
 
     @property
@@ -91,11 +91,11 @@ class PeerList(RowView):
 
     @property
     def keys(self) -> Sequence[str]:
-        """All, in the order shown."""
+        """All keys, in the order shown."""
         return self._keys
 
     def row_at(self, index: int) -> PeerRow | None:
-        """What one row shows; None if the node has just gone."""
+        """The content of one row; None if the node has just gone."""
         if self._roster is None or not 0 <= index < len(self._keys):
             return None
         key = self._keys[index]
@@ -128,10 +128,10 @@ class PeerList(RowView):
         )
 
     def take(self, roster: Roster, *, show_cursor: bool = False) -> None:
-        """Show who is there now: of many at once only what the rows say, and their order later.
+        """Show the current nodes; if there are many, their order is updated later.
 
         Args:
-            roster: All that are known.
+            roster: All known nodes.
             show_cursor: Scroll to the selected node.
         """
         self._roster = roster
@@ -170,7 +170,7 @@ class PeerList(RowView):
             self.show_row(max(self.cursor_row, 0))
 
     def _arrange(self, keys: list[str]) -> None:
-        """Show these; the cursor stays with its node."""
+        """Show these nodes; the cursor stays with its node."""
         before, top = self.cursor_row, self.scroll_offset.y
         self._keys = keys
         self._index = {key: number for number, key in enumerate(keys)}
@@ -181,7 +181,7 @@ class PeerList(RowView):
         self.resize_rows()
         seen = top <= before < top + self.scrollable_content_region.height
         if seen and self.cursor_row != before:
-            # It keeps its place under the eye while the others move around it.
+            # It keeps its place on the screen while the others move around it.
             self.scroll_to(y=self.cursor_row - before + top, animate=False, immediate=True)
 
     def _remember_trends(self) -> None:
@@ -206,14 +206,14 @@ class PeerList(RowView):
             self._again()
 
     def sort_by(self, column: Column) -> None:
-        """Sort by a column; again: the other way round."""
+        """Sort by a column; the second time in reverse order."""
         again = column is self.sort_column
         self.descending = not self.descending if again else column.descending
         self.sort_column = column
         self._again()
 
     def _again(self) -> None:
-        """Another order is wanted, or others; the one that is under way is of no use."""
+        """Another order is wanted, or other nodes: the sorting in progress is useless."""
         self._ordering = False
         if self._roster is not None:
             self.take(self._roster, show_cursor=True)
@@ -224,7 +224,7 @@ class PeerList(RowView):
         self.sort_by(COLUMNS[(COLUMNS.index(self.sort_column) + step) % len(COLUMNS)])
 
     def action_reverse(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         self.sort_by(self.sort_column)
 
     def render_row(self, index: int, width: int) -> Text:

@@ -18,7 +18,7 @@ MAX_BYTES: Final = 8 << 20
 """Beyond either limit, the oldest records are dropped."""
 
 MAX_KEPT_BYTES: Final = 16 << 10
-"""Of one message; the rest of a longer one is dropped."""
+"""The most bytes kept of one message; the rest of a longer one is dropped."""
 
 SUMMARY_CHARACTERS: Final = 400
 

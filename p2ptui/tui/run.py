@@ -25,8 +25,8 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
 
     Args:
         config: Every option.
-        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
-        warnings: What is wrong with the files that the configuration comes from, a line each.
+        key_log: Where the keys of sessions are written, for debugging; None: nowhere.
+        warnings: What is wrong with the configuration files, one line each.
 
     Returns:
         The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM, 129 after SIGHUP.
@@ -44,13 +44,13 @@ def run_screen(config: Config, *, key_log: str | None = None, warnings: Sequence
         raise LocalError(
             "the screen needs a terminal that can place its cursor, and TERM is dumb; use --no-ui"
         )
-    # Textual draws there everywhere but on Windows: in a file nobody would see it.
+    # Textual draws to it everywhere except on Windows: in a file nobody would see the screen.
     if not served and sys.platform != "win32" and not sys.stderr.isatty():
         raise LocalError(
             "the screen is drawn on standard error, which is no terminal here: do not redirect it;"
             " for a log set logging.log_to_file"
         )
-    # What would go to standard error becomes notes; a log file is written all the same.
+    # Output meant for standard error becomes notes; a log file is written nevertheless.
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
         try:
@@ -82,7 +82,7 @@ async def _run(config: Config, key_log: str | None, warnings: Sequence[str]) -> 
             await app.run_async()
         finally:
             logger.removeHandler(handler)
-        # Without one it was not left: it failed in a way that nothing foresaw.
+        # Without one the user did not leave: it failed in an unforeseen way.
         return 1 if app.return_code is None else app.return_code
 
 
@@ -98,7 +98,7 @@ def _leave_when_asked(app: P2PApp) -> None:
 
 
 class _NoteHandler(logging.Handler):
-    """What the node logs becomes a note of the message log, but for what events tell it."""
+    """What the node logs becomes a note of the message log, unless events report it."""
 
     def __init__(self, app: P2PApp) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The commands that concern the screen itself: where to look, what to show, save and copy."""
+"""The commands that concern the screen itself: where to go, what to show, save and copy."""
 
 from typing import Final
 
@@ -29,7 +29,7 @@ _AT_ONCE: Final = frozenset(
 
 
 class ScreenVerbs:
-    """Carries them out.
+    """Carries these commands out.
 
     Args:
         app: The screen.
@@ -41,14 +41,14 @@ class ScreenVerbs:
         self._kept = ALL
         """The filter that was entered, while another one is being typed."""
         self._sought = ""
-        """The same of what is sought among the peers."""
+        """The same for the search among the peers."""
 
     def acts_at_once(self, command: Command) -> bool:
         """Whether a command is one for `act`."""
         return command.verb.name in _AT_ONCE
 
     async def save(self, command: Command) -> str:
-        """Save the messages shown; what came of it, in one line.
+        """Save the messages shown; returns the result, in one line.
 
         Raises:
             P2PError: It did not work; the text says why.
@@ -56,7 +56,7 @@ class ScreenVerbs:
         return await save_records(self._app.messages.shown(), command.text)
 
     def act(self, command: Command) -> str:
-        """Carry out a command before anything else is done; what came of it, in one line.
+        """Carry out a command before anything else is done; returns the result, in one line.
 
         Raises:
             P2PError: It did not work; the text says why.
@@ -91,9 +91,9 @@ class ScreenVerbs:
     # Filters, live.
 
     def preview(self, line: str) -> str | None:
-        """Show what a line that is being typed would filter; None, or what is wrong with it.
+        """Show what a line being typed would filter; returns None, or what is wrong with it.
 
-        One that cannot be carried out shows nothing of itself: what was entered stays.
+        An invalid line has no effect: the filter that was entered stays.
         """
         line = line.lstrip(": ")
         verb, _, rest = line.partition(" ")
@@ -120,7 +120,7 @@ class ScreenVerbs:
         return f"showing {self._in_words()}; type filter by itself to show all{also}"
 
     def _choose_level(self, level: str) -> str:
-        # The lowest is the level of all.
+        # The lowest level shows everything.
         self._level = level if level != LEVELS[0] else ""
         self._apply(self._kept)
         words = self._in_words()
@@ -147,13 +147,13 @@ class ScreenVerbs:
     def _apply(self, chosen: Filter) -> None:
         self._app.messages.set_filter(chosen, self._level)
 
-    # What is shown above the panes.
+    # Pages above the panes.
 
     def _show_routes(self) -> None:
         self._app.push_screen(LiveScreen("Routes", self._routes_text))
 
     def _routes_text(self, width: int) -> Text:
-        # The first way to each is the one that is used.
+        # The first route to each destination is the one used.
         ways: dict[str, RouteEntry] = {}
         for route in self._app.node.routes:
             ways.setdefault(route.destination, route)
@@ -198,7 +198,7 @@ class ScreenVerbs:
         self._app.push_screen(PageScreen("Key", lambda width: own_text(node, width)))
 
     def show_node(self) -> None:
-        """The selected node in full."""
+        """Show the selected node in full."""
         row = self._app.peers.list.selected
         if row is None:
             return
@@ -232,7 +232,7 @@ class ScreenVerbs:
         return f"copied {what}"
 
     def selection(self) -> tuple[str, str]:
-        """What would be copied: in words, and itself.
+        """What would be copied: a description, and the text itself.
 
         Raises:
             LocalError: Nothing is selected.
@@ -248,7 +248,8 @@ class ScreenVerbs:
         row = app.peers.list.selected
         if row is None:
             raise LocalError("there is nothing to copy: select a node or a message")
-        # An address that is not its own would lead to another; the id leads to it from anywhere.
+        # An address that is not its own would lead to another node; the id leads to it from
+        # anywhere.
         address = own_address(row.node) if isinstance(row.node, PeerView) else None
         text = row.node.node_id if address is None else format_address(address)
         return text, text

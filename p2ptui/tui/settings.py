@@ -9,7 +9,7 @@ from p2ptui.ordinary import read_ordinary
 from p2ptui.places import user_file
 
 MAX_SETTINGS_BYTES: Final = 1 << 16
-"""Of the file; a larger one counts as empty."""
+"""The largest file; a larger one counts as empty."""
 
 
 class Settings:

@@ -46,8 +46,7 @@ MAX_ROWS: Final = 1_000
 
 
 class GuardedParser(XTermParser):
-    """Textual's parser of keys and mouse, which never sees a paste, and survives what no terminal
-    sends.
+    """Textual's parser of keys and mouse, which never sees a paste and survives invalid input.
 
     Args:
         debug: As in Textual.
@@ -77,7 +76,7 @@ class GuardedParser(XTermParser):
         yield from self._messages(self._guard.tick(self._clock()))
 
     def _sound(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Of what was parsed, what makes sense."""
+        """The parsed messages that make sense."""
         try:
             for message in messages:
                 if not (isinstance(message, events.Resize) and _is_too_large(message)):

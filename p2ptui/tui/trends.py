@@ -9,10 +9,10 @@ STEP_S: Final = 2.0
 """Between two samples."""
 
 SAMPLES: Final = 150
-"""Of each node: five minutes."""
+"""Samples of each node: five minutes."""
 
 MAX_NODES: Final = 1024
-"""The least recently sampled is forgotten first; all together take 0.6 MB."""
+"""Most nodes; the least recently sampled is forgotten first; all together take 0.6 MB."""
 
 
 class Trends:

@@ -21,7 +21,7 @@ TRUST_MEANS: Final = {
 
 
 def advice_in_bar(advice: str) -> str:
-    """What happened and what to do, as it is done here: commands without the program's name."""
+    """What happened and what to do, as on the screen: commands without the program's name."""
     for verb in ("trust", "forget"):
         advice = advice.replace(f"p2ptui {verb} ", f"{verb} ")
     return printable(advice, MAX_ADVICE)

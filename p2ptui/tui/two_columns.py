@@ -1,4 +1,4 @@
-"""Words and what they mean, side by side if there is room, else below each other.
+"""Words and what they mean, side by side if there is room, otherwise below each other.
 
 Cells are counted, not characters: a name may contain letters that are two cells wide.
 """

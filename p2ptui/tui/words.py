@@ -18,7 +18,7 @@ from p2ptui.wire.address import format_address
 from p2ptui.wire.message import MessageType
 
 MAX_WORDS: Final = 50
-"""Offered at once."""
+"""Most words offered at once."""
 
 MAX_ENTRIES: Final = 5_000
 """Entries of a folder that are read: it is read while the user types."""

@@ -1,7 +1,7 @@
-"""How fast it is: `python -m tests.bench` prints one table; it is no part of the test run.
+"""How fast p2ptui is: `python -m tests.bench` prints one table; it is not part of the test run.
 
-Every row stands beside a bare echo in C that returned the same datagrams in the same round. What
-the columns mean is in docs/performance.md.
+Every row is compared with a bare echo in C that returned the same datagrams in the same round.
+docs/performance.md explains the columns.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.bench.report import Report, beside, heading, verdict
 from tests.bench.report import table as written
 
 OLDER = ("core", "loopback")
-"""Tables that were there before: the core without sockets, and event loops beside each other."""
+"""Older tables: the core without sockets, and event loops compared with each other."""
 
 
 def _print_core(rounds: int) -> None:
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """What cannot work ends before anything is measured."""
+    """Refuse impossible options before anything is measured."""
     if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: one at least")
     if options.json and not options.json.parent.is_dir():
@@ -131,7 +131,7 @@ def _refuse(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
 
 
 def main() -> int:
-    """The command line; the exit code."""
+    """Run the command line; returns the exit code."""
     parser = _parser()
     options = parser.parse_args()
     _refuse(parser, options)
@@ -169,7 +169,7 @@ def _end(number: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    # By an exception, so that all that was started ends too.
+    # By an exception, so that everything started ends too.
     signal.signal(signal.SIGTERM, _end)
     try:
         sys.exit(main())

@@ -1,9 +1,9 @@
 """What it costs to know which address was asked: `python -m tests.bench.asked`, on Linux.
 
-Two nodes live in this process, one at 127.0.0.1 and one at all addresses, and are asked in turn at
-the address that the system would choose itself. Measured is what a node does from waking up for a
-batch of datagrams to having sent the answers; the least of many batches, which what else the
-machine does cannot make smaller.
+Two nodes run in this process, one at 127.0.0.1 and one at all addresses, and are asked in turn at
+the address that the system would choose itself. It measures the time from a node's waking up for a
+batch of datagrams until the answers are sent, as the least of many batches: other load on the
+machine only adds to it.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from tests.bench.load import shake_hands, template
 
 BOUND, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 LIMIT: Final = 0.03
-"""Of what a datagram and its answer cost a node at one address."""
+"""The limit, as a share of what a datagram and its answer cost a node at one address."""
 WINDOW: Final = 16
-"""Datagrams of a batch; the more, the less the waking up weighs."""
+"""Datagrams in a batch; the more, the less the waking up matters."""
 KINDS: Final = ("Ping", "Data")
 
 
@@ -56,7 +56,7 @@ class Side:
         return side
 
     async def measure(self, kind: str, number: int) -> None:
-        """One batch."""
+        """Measure one batch."""
         head, _, tail = template(kind).partition("00000000")
         for count in range(WINDOW):
             self.peer.send(f"{head}{number * WINDOW + count:08x}{tail}".encode())
@@ -77,14 +77,14 @@ class Side:
             pass
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self.driver.close()
         self.socket.close()
         self.peer.close()
 
 
 async def measure(rounds: int) -> dict[str, tuple[float, float]]:
-    """By the kind of message: microseconds at one address, and at all of them."""
+    """Microseconds at one address, and at all of them, by kind of message."""
     sides = [await Side.open(host) for host in (BOUND, EVERYWHERE)]
     for number in range(rounds):
         for kind in KINDS:
@@ -96,7 +96,7 @@ async def measure(rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.asked", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     options = parser.parse_args()

@@ -22,22 +22,22 @@ from p2ptui.wire.message import OWN_CAPABILITIES
 
 PEERS: Final = (1, 100, 10_000)
 DATAGRAMS: Final = 20_000
-"""In one round."""
+"""Datagrams in one round."""
 
 BATCH: Final = 256
-"""As the pump reads them."""
+"""Datagrams in a batch, as the pump reads them."""
 
 DAY_S: Final = 86_400.0
 SETTLE_S: Final = 7_000.0
-"""After the handshakes: until all news of peers, which nobody acknowledges, are given up, and
-before the first heartbeat."""
+"""The time after the handshakes: long enough to give up all news of peers, which nobody
+acknowledges, but before the first heartbeat."""
 
 TEXT: Final = "x" * 64
 
 
 @dataclass(slots=True)
 class _Client:
-    """A peer that is played: its address, and the number of its last message."""
+    """A simulated peer: its address, and the number of its last message."""
 
     address: Address
     sequence: int
@@ -115,7 +115,7 @@ class Bench:
         requires_ack: bool = False,
         ack_for: int | None = None,
     ) -> bytes:
-        """The bytes of a message of one of the peers."""
+        """The bytes of a message from one of the peers."""
         message = {
             "id": _uuid(next(self._ids)),
             "message_type": kind,
@@ -127,7 +127,7 @@ class Bench:
         }
         return json.dumps(message, separators=(",", ":")).encode()
 
-    # What is measured: datagrams to be received, each of which must be answered by one.
+    # The workloads: datagrams to be received, each of which must be answered by one.
 
     def pings(self) -> Iterator[tuple[bytes, Address]]:
         """Ping, answered by Pong."""
@@ -151,7 +151,7 @@ class Bench:
             yield message, client.address
 
     def receive(self, datagrams: list[tuple[bytes, Address]]) -> float:
-        """Take them all, batch by batch; microseconds for each."""
+        """Receive all of them, batch by batch; returns microseconds for each."""
         endpoint = self.endpoint
         answers = 0
         began = time.process_time()
@@ -180,7 +180,7 @@ KINDS: Final[dict[str, Callable[[Bench], Iterator[tuple[bytes, Address]]]]] = {
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Microseconds a datagram: for each kind the medians with 1, 100 and 10,000 peers."""
+    """Microseconds per datagram: for each kind the medians with 1, 100 and 10,000 peers."""
     benches = [Bench(peers) for peers in PEERS]
     samples: dict[str, list[list[float]]] = {kind: [[] for _ in PEERS] for kind in KINDS}
     for _ in range(rounds):

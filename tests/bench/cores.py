@@ -1,10 +1,10 @@
-"""What two nodes carry beside one on a machine of two cores: `python -m tests.bench.cores`.
+"""What two nodes carry beside one on a machine with two cores: `python -m tests.bench.cores`.
 
-One node has a core, and its load the other one. Two nodes have a core each, and share it with their
-halves of the load: what both get through is what the machine carries together with its load; what
-the CPU time of the nodes leaves room for is what it would carry if the load came from elsewhere. In
-a cluster a part of what is relayed is for a peer of the other node, by way of a broker on the same
-cores. Needs Linux, two cores, a C compiler and `nats-server`.
+One node has a core, and its load has the other one. Two nodes have a core each, shared with their
+halves of the load: their throughput is what the machine carries together with its load; their CPU
+time shows what it would carry if the load came from elsewhere. In a cluster, some of the relayed
+frames are for a peer of the other node, through a broker on the same cores. Needs Linux, two cores,
+a C compiler and `nats-server`.
 """
 
 import argparse
@@ -32,25 +32,25 @@ from tests.cluster.brokers import PROGRAM, Broker
 LOAD_S: Final = 0.4
 WARM_UP_S: Final = 0.1
 WARM_UP: Final = 15_000
-"""Datagrams of the first load, more than any node answers meanwhile."""
+"""Datagrams of the first load, more than any node answers in that time."""
 
 WHOLE: Final = 0.95
-"""A load that is over after less of its time has run out of datagrams."""
+"""A load that ends after less than this share of its time has run out of datagrams."""
 
 MOST: Final = 200_000
 """Datagrams of a load."""
 
 SPARE: Final = 2.0
-"""So many times the datagrams that follow from it are written, so that a load ends by its time."""
+"""This many times the resulting number of datagrams is written, so that a load ends by its time."""
 
 KNOWN_S: Final = 3.0
-"""Until the nodes of a cluster know each other's peers."""
+"""How long it takes until the nodes of a cluster know each other's peers."""
 
 ROWS: Final = ("echo", "ping", "secured", "relay")
-"""Of nodes that are no cluster, by their key in the other benchmark."""
+"""Rows of nodes without a cluster, by their key in the other benchmark."""
 
 CROSSING: Final = {"none": 0, "half": 2, "all": 1}
-"""Which of the frames are for a peer of the other node: each so-and-so-manyth."""
+"""Which frames are for a peer of the other node: every n-th."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Aimed:
 
     Args:
         load: The datagrams.
-        port: Of the node.
+        port: The port of the node.
         core: Where the load runs.
     """
 
@@ -70,14 +70,14 @@ class Aimed:
 
 @dataclass
 class Row:
-    """What is done at once, and what it brought: figures of each round."""
+    """Loads that run at the same time, and the figures of each round."""
 
     title: str
     nodes: Sequence[int]
-    """Their processes."""
+    """The processes of the nodes."""
     aimed: Sequence[Aimed]
     broker: int = 0
-    """Its process."""
+    """The process of the broker."""
     rates: list[float] = field(default_factory=list)
     node_us: list[float] = field(default_factory=list)
     broker_us: list[float] = field(default_factory=list)
@@ -93,8 +93,8 @@ class Row:
         return nodes, broker, used.ru_utime + used.ru_stime
 
     def play(self, seconds: float, on: "On") -> None:
-        """One round; once more with more datagrams if they did not last, since then the loads
-        were not there at the same time."""
+        """Play one round; once more with more datagrams if they ran out, since then the loads did
+        not overlap completely."""
         while not self._round(seconds, on):
             self.size *= 2
 
@@ -106,7 +106,7 @@ class Row:
         before = self._cpu()
         with ExitStack() as stack:
             running: list[subprocess.Popen[str]] = []
-            with on(*os.sched_getaffinity(0)):  # else the first load may keep it from the second
+            with on(*os.sched_getaffinity(0)):  # otherwise the first load may starve it
                 for one in self.aimed:
                     driving = one.load.crowd.driving(
                         one.port, seconds=seconds, window=WINDOW, match=one.load.match
@@ -122,7 +122,7 @@ class Row:
         if any(float(line[1]) < WHOLE * seconds for line in figures) and self.size < MOST:
             return False
         self.rates.append(sum(int(line[0]) / float(line[1]) for line in figures))
-        # What was still under way when a load ended is no loss.
+        # Datagrams still in flight when a load ended are not lost.
         self.lost += max(sum(int(line[2]) for line in figures) - WINDOW * len(figures), 0)
         self.node_us.append(nodes / answers * 1e6)
         self.broker_us.append(broker / answers * 1e6)
@@ -130,7 +130,7 @@ class Row:
         return True
 
     def begin(self, seconds: float) -> None:
-        """What was played was to warm up; rounds take so many seconds."""
+        """The warm-up is over; from now on rounds take this many seconds."""
         self.size = int(SPARE * seconds * self.rates[0] / len(self.aimed))
         for figures in (self.rates, self.node_us, self.broker_us, self.load_us):
             figures.clear()
@@ -138,10 +138,10 @@ class Row:
 
 
 class On:
-    """On which core a process runs.
+    """Chooses on which core a process runs.
 
     Args:
-        alone: Whether other programs wait for it (in real time, and in turn with its like).
+        alone: Whether other programs wait for it (real-time scheduling, round-robin).
     """
 
     def __init__(self, *, alone: bool) -> None:
@@ -149,7 +149,7 @@ class On:
 
     @contextlib.contextmanager
     def __call__(self, *cores: int) -> Iterator[None]:
-        """Processes that are started meanwhile are there."""
+        """Run processes started in this block on these cores."""
         with ExitStack() as stack:
             stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
             os.sched_setaffinity(0, cores)
@@ -161,12 +161,12 @@ class On:
 
 
 class Bench:
-    """All that runs meanwhile.
+    """Everything that runs during the benchmark.
 
     Args:
-        stack: Ends it.
+        stack: Ends what was started.
         program: The compiled generator.
-        folder: For what a run writes.
+        folder: A folder for what a run writes.
         on: Where processes run.
     """
 
@@ -188,7 +188,7 @@ class Bench:
         return {load.key: load for load in stage.loads(ROWS.__contains__)}
 
     def apart(self, wanted: Callable[[str], bool]) -> list[Row]:
-        """One node, and two that know nothing of each other."""
+        """One node, and two independent ones."""
         keys = [key for key in ROWS if wanted(key)]
         nodes = [self._node(core) for core in self._cores]
         loads = [self._loads(node) for node in nodes] if keys else []
@@ -218,7 +218,7 @@ class Bench:
                 OpenPeer(crowd, 100 + 10 * number + part).join(node.port, (*PLAIN, "relay_frames"))
                 for part in range(2)
             )
-            # Who comes to the socket of this load, but has joined the other node.
+            # Peers that use the socket of this load, but have joined the other node.
             far = OpenPeer(crowd, 102 + 10 * number).join(
                 nodes[1 - number].port, (*PLAIN, "relay_frames")
             )
@@ -249,7 +249,7 @@ def _crossing(
 
 
 def reason_to_skip() -> str:
-    """Why nothing can be measured here; empty if all can."""
+    """Why nothing can be measured here; empty if everything can."""
     if why := table.reason_to_skip():
         return why
     if len(os.sched_getaffinity(0)) < 2:
@@ -279,7 +279,7 @@ def measure(
 
 
 def main() -> int:
-    """The command line; the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cores", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="of each row (7)")
     choices = (*ROWS, "cluster")

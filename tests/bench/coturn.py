@@ -1,4 +1,4 @@
-"""Another one's STUN server, to be measured in the same run: coturn, where it is installed."""
+"""Another STUN server, measured in the same run: coturn, if it is installed."""
 
 import contextlib
 import shutil
@@ -41,7 +41,7 @@ def _answers(port: int) -> bool:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Target]:
-    """Run it as a mere STUN server on loopback for as long as the block.
+    """Run it as a plain STUN server on loopback during the block.
 
     Raises:
         RuntimeError: It does not answer.

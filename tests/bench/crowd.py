@@ -1,7 +1,7 @@
 """Peers that load a node: many addresses on one socket, and the datagrams that they send.
 
-All of 127.0.0.0/8 is this machine. One socket on all addresses sends from whichever of them it is
-told to, and hears to which of them an answer came; so ten thousand peers need one file descriptor.
+All of 127.0.0.0/8 is this machine. One socket on all addresses sends from any of them, and learns
+to which of them an answer came; so ten thousand peers need one file descriptor.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ from tests.bench.load import message
 from tests.bench.machine import deaf_to_interrupts
 
 QUIET_S: Final = 0.2
-"""Nothing has come for so long: what belongs to the beginning is over."""
+"""If nothing has come for this long, the opening messages are over."""
 
 LONGEST_S: Final = 10.0
-"""And so long it may take."""
+"""The longest time that this may take."""
 
 ROOM_BYTES: Final = 4 << 20
 """What may wait in the socket; the system may grant less."""
 
 MOST_FORGOTTEN: Final = 10_000
-"""Datagrams that are forgotten at a time."""
+"""Datagrams that are discarded at a time."""
 
 SPARE_S: Final = 30.0
 """What a load may take beyond its own time before it is ended."""
@@ -44,11 +44,11 @@ IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
 _PKTINFO: Final = struct.Struct("=i4s4s")
 
 Datagram = tuple[str, bytes]
-"""From which host of this machine, and the bytes."""
+"""The host of this machine that sends, and the bytes."""
 
 
 def uuid_of(kind: int, number: int) -> str:
-    """An id that names nothing else."""
+    """A unique id."""
     return f"{number:08x}-{kind:04x}-4000-8000-feedfeedfeed"
 
 
@@ -59,12 +59,12 @@ def host_of(number: int) -> str:
 
 
 def handshake_request(number: int, capabilities: Sequence[str], *, deployed: bool = False) -> bytes:
-    """The request of a peer, which pays for an answer.
+    """The handshake request of a peer, large enough to pay for an answer.
 
     Args:
-        number: Of the peer.
+        number: The number of the peer.
         capabilities: What it announces.
-        deployed: Whether it speaks as the deployed clients do.
+        deployed: Whether it speaks like the deployed clients.
     """
     node_id = uuid_of(0xA, number)
     payload = {
@@ -85,7 +85,7 @@ def handshake_request(number: int, capabilities: Sequence[str], *, deployed: boo
 
 @dataclass
 class Driven:
-    """What a load of the compiled generator brought."""
+    """The result of a load of the compiled generator."""
 
     answers: int
     seconds: float
@@ -96,7 +96,7 @@ class Driven:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.answers / self.seconds if self.seconds else 0.0
 
 
@@ -105,7 +105,7 @@ class Crowd:
 
     Args:
         program: The compiled generator.
-        folder: Where the datagrams of a load are put.
+        folder: Where the datagrams of a load are written.
     """
 
     def __init__(self, program: str, folder: Path) -> None:
@@ -122,7 +122,7 @@ class Crowd:
         return Crowd(self._program, self._path.parent)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self.sock.close()
 
     def send(self, host: str, data: bytes, port: int) -> None:
@@ -144,13 +144,13 @@ class Crowd:
         raise AssertionError("a datagram came to no address")
 
     def drain(self) -> None:
-        """Forget what has come; while more comes it ends, too."""
+        """Discard what has come; bounded even if more keeps coming."""
         for _ in range(MOST_FORGOTTEN):
             if self.receive(0.001) is None:
                 break
 
     def write(self, datagrams: Sequence[Datagram]) -> None:
-        """Put the next load where the generator finds it."""
+        """Write the next load where the generator finds it."""
         parts: list[bytes] = []
         for host, data in datagrams:
             parts += socket.inet_aton(host), struct.pack("!H", len(data)), data
@@ -160,7 +160,7 @@ class Crowd:
     def driving(
         self, port: int, *, seconds: float, window: int, match: str = "", linger_s: float = 0.0
     ) -> Iterator["subprocess.Popen[str]"]:
-        """Run the generator with the load that was written, for as long as the block."""
+        """Run the generator with the load that was written, during the block."""
         self.sock.setblocking(True)
         numbers = (port, self._path, seconds, window, match, linger_s)
         head = [self._program, "drive", str(self.sock.fileno()), "127.0.0.1"]
@@ -185,11 +185,11 @@ class Crowd:
         """Send the load that was written, and count its answers.
 
         Args:
-            port: Of the server.
-            seconds: It takes at most.
-            window: Datagrams under way.
-            match: What an answer holds; empty: all that comes is one.
-            linger_s: How long to stay a polite peer afterwards.
+            port: The port of the server.
+            seconds: The longest time that it takes.
+            window: Datagrams in flight.
+            match: What an answer contains; empty: everything that comes is one.
+            linger_s: How long to keep acknowledging and answering afterwards.
         """
         with self.driving(
             port, seconds=seconds, window=window, match=match, linger_s=linger_s
@@ -221,16 +221,16 @@ class OpenPeer:
 
     @property
     def host(self) -> str:
-        """Where it is."""
+        """Its address."""
         return host_of(self.number)
 
     @property
     def id(self) -> str:
-        """Who it is."""
+        """Its id."""
         return uuid_of(0xA, self.number)
 
     def join(self, port: int, capabilities: Sequence[str], quiet_s: float = QUIET_S) -> "OpenPeer":
-        """Shake hands, and wait until nothing more comes for so long.
+        """Shake hands, and wait until nothing has come for `quiet_s`.
 
         Raises:
             RuntimeError: It was refused, or nobody answered.
@@ -258,12 +258,12 @@ class OpenPeer:
         return self
 
     def message(self, kind: str, payload: Any, **fields: Any) -> bytes:
-        """The next message of it."""
+        """Its next message."""
         message_id = f"{next(self._ids):08x}-{self.number & 0xFFFF:04x}-4000-8000-beefbeefbeef"
         return message(kind, payload, message_id, **fields).encode()
 
     def messages(self, kind: str, payloads: Sequence[str]) -> list[Datagram]:
-        """Many messages that require no Ack, with payloads that are JSON already."""
+        """Many messages that require no Ack, with payloads already encoded as JSON."""
         mark, number = "@payload@", self.number & 0xFFFF
         text = message(kind, mark, "@id@")
         head, rest = text.split("@id@")
@@ -295,7 +295,7 @@ class SecuredPeer:
 
     @property
     def id(self) -> str:
-        """Who it is."""
+        """Its id."""
         return self.core.identity.id
 
     def join(self, port: int) -> "SecuredPeer":
@@ -323,7 +323,7 @@ class SecuredPeer:
         return self.peer is not None and self.peer.is_secured
 
     def take(self, data: bytes, port: int) -> None:
-        """What came for it, and what it answers."""
+        """Handle what came for it, and send its answers."""
         self.core.receive_datagram(data, ("127.0.0.1", port), time.monotonic())
         self.flush(port)
 
@@ -335,7 +335,7 @@ class SecuredPeer:
             self.crowd.send(self.host, data, port)
 
     def sealed(self, datagrams: Sequence[bytes]) -> list[Datagram]:
-        """Datagrams of this session."""
+        """Seal datagrams for this session."""
         assert self.peer is not None
         assert self.peer.seal is not None
         seal = self.peer.seal.session.seal
@@ -343,7 +343,7 @@ class SecuredPeer:
 
 
 def settle(peers: Sequence[SecuredPeer], crowd: Crowd, port: int, seconds: float) -> None:
-    """Let the peers of a socket answer what a node tells them, for a while."""
+    """Let the peers of a socket answer what a node sends them, for a while."""
     by_host = {peer.host: peer for peer in peers}
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
@@ -360,11 +360,11 @@ def settle(peers: Sequence[SecuredPeer], crowd: Crowd, port: int, seconds: float
 
 OWN: Final[tuple[str, ...]] = tuple(OWN_CAPABILITIES)
 PLAIN: Final = ("handshake", "discovery", "data_transfer")
-"""What a peer announces that asks for no extension."""
+"""What a peer without extensions announces."""
 
 
 def in_turn(size: int, peers: int, seed: int) -> list[int]:
-    """Which of the peers sends each of a number of datagrams: in turn, in an order by chance, so
-    that none has two answers under way where there are as many peers as datagrams under way."""
+    """Which of the peers sends each datagram: in turn, in a random order, so that none has two
+    answers in flight if there are as many peers as datagrams in flight."""
     order = random.Random(seed).sample(range(peers), peers)
     return [order[number % peers] for number in range(size)]

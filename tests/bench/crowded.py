@@ -1,4 +1,4 @@
-"""A node with ten thousand peers: how they come, what they take, and what each datagram costs then.
+"""A node with ten thousand peers: how they join, their memory, and what each datagram costs then.
 
 The node is the program itself without its screen, as a user runs it; the peers are addresses of
 one socket, played by the compiled generator, which acknowledges and answers Pings.
@@ -22,40 +22,42 @@ from tests.bench.report import Row, spread
 from tests.bench.rounds import Match, Target, drive, play, ratios
 
 STEPS: Final = 10
-"""Parts of the ramp; growth is that of the cost from the first to the last one."""
+"""Parts of the ramp; growth compares the cost of the last one with that of the first."""
 
 RAMP_WINDOW: Final = 32
-"""Handshakes under way: fewer than may be unfinished."""
+"""Handshakes in flight: fewer than may be pending."""
 
 RAMP_S: Final = 20.0
-"""A step takes at most."""
+"""The longest time that a step may take."""
 
 START_S: Final = 20.0
-"""Until the program says where it listens, at most."""
+"""The longest time until the program says where it listens."""
 
 REST_S: Final = 1.0
-"""After its start, until its memory is looked at."""
+"""The time from its start until its memory is read."""
 
 QUESTIONS_S: Final = 0.8
-"""So long after a handshake nothing follows by itself; then a newcomer is asked for a proof."""
+"""How long after a handshake nothing follows; then a newcomer is asked for a proof."""
 
 LATER_MS: Final = 3_600_000
-"""When news of newcomers leave, where they would hide what is measured."""
+"""When news of newcomers is sent, if it would disturb the measurement."""
 
 CALM_S: Final = 8.0
-"""After the handshakes: nothing is under way any more, and what was freed is the system's again."""
+"""The time after the handshakes until nothing is in flight, and freed memory was returned to the
+system."""
 
 NO_NEWS: Final = "news of newcomers put off"
 
 SCALE: Final = 10_000
-"""Peers for which the cost of being there is told, if others were counted."""
+"""The number of peers to which the idle cost is scaled."""
 
 FIRST: Final = 3
 """Datagrams of each peer before any is measured."""
 
 FEW: Final = WINDOW
-"""Peers whose datagrams are compared with those of all: so many that in turn none has two answers
-under way, as none of all has. One alone is answered by trains (UDP_SEGMENT), no crowd can be."""
+"""Peers whose datagrams are compared with those of all: enough that, taking turns, none has two
+answers in flight, as with all of them. A single peer is answered with segmentation offload
+(UDP_SEGMENT); a crowd cannot be."""
 
 ASKERS: Final = range(40_000, 40_016)
 """The numbers of the peers that ask for lists: each is sent a page every 10 ms."""
@@ -66,19 +68,20 @@ LOOKS, LOOK_S = 3, 0.7
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is done.
+    """How much is measured.
 
     Args:
-        peers: How many come.
+        peers: How many join.
         secured: How many peers have keys, at another node.
-        storm: How many come at once where others are told of it.
-        storm_s: For how long they are told.
-        rest_s: For how long a program without peers is watched.
-        settle_s: After the handshakes, until all has been said and each had its first heartbeat.
-        idle_s: For how long they are watched doing nothing.
-        rounds: Of the loads.
-        load_s: What one of them takes.
-        asked_s: Until newcomers have been asked whether they are there, and have answered.
+        storm: How many join at once while the others are told about it.
+        storm_s: How long they are told.
+        rest_s: How long a program without peers is watched.
+        settle_s: The time after the handshakes until everything was sent and each peer had its
+            first heartbeat.
+        idle_s: How long they are watched while idle.
+        rounds: The rounds of the loads.
+        load_s: How long one load takes.
+        asked_s: The time until newcomers were pinged and have answered.
     """
 
     peers: int = 10_000
@@ -97,13 +100,13 @@ class Plan:
 def program(
     interpreter: Interpreter, peers: int, *arguments: str, tells: bool = True
 ) -> Iterator[Target]:
-    """Run the program without its screen for as long as the block.
+    """Run the program without its screen during the block.
 
     Args:
-        interpreter: By which.
-        peers: How many come, at most.
-        arguments: Of its command line.
-        tells: Whether it tells the others of newcomers at once, as by default.
+        interpreter: The interpreter that runs it.
+        peers: The most that join.
+        arguments: Arguments of its command line.
+        tells: Whether it tells the others about newcomers at once, as by default.
 
     Raises:
         RuntimeError: It does not say where it listens.
@@ -148,19 +151,19 @@ def at_rest(interpreter: Interpreter, cores: Cores, *arguments: str) -> dict[str
 
 
 def share_of(node: Target, seconds: float, wait: Callable[[float], object] = time.sleep) -> float:
-    """Which share of a core a node takes for so long, in which `wait` is called."""
+    """The share of a core that a node takes for this long, during which `wait` is called."""
     before, began = cpu_s(node.pid), time.monotonic()
     wait(seconds)
     return (cpu_s(node.pid) - before) / (time.monotonic() - began)
 
 
 def idle_figures(share: float, alone: float, peers: int) -> dict[str, float]:
-    """The figures of a row: what a node with peers takes, and before any had come.
+    """The figures of a row: what a node takes with peers, and before any joined.
 
     Args:
-        share: Of a core, with so many peers.
-        alone: Without any.
-        peers: How many they are; of other numbers than `SCALE` it is told what that would take.
+        share: The share of a core with the peers.
+        alone: The share without any.
+        peers: How many there are; the figures are scaled to `SCALE`.
     """
     figures = {"core_percent": share * 100, "before_any_came_percent": alone * 100}
     if peers != SCALE:
@@ -170,16 +173,16 @@ def idle_figures(share: float, alone: float, peers: int) -> dict[str, float]:
 
 
 class Crowded:
-    """The node, and what is measured of it.
+    """The node, and its measurements.
 
     Args:
-        node: The program that runs.
+        node: The running program.
         echo: The bare C echo.
         crowd: The socket of the peers.
-        plan: How much is done.
-        cores: Where.
-        kind: What the peers are: `own`, which announce all that p2ptui does, or `plain`, which
-            announce nothing beyond a session, as the deployed clients.
+        plan: How much is measured.
+        cores: Where processes run.
+        kind: What the peers are: `own`, which announce everything that p2ptui does, or `plain`,
+            which announce no extensions, like the deployed clients.
     """
 
     def __init__(
@@ -196,7 +199,7 @@ class Crowded:
         self._plan, self._cores = plan, cores
         self._rest_mb = rss_mb(node.pid)
         self._alone = 0.0
-        """Which share of a core it takes before any has come."""
+        """The share of a core that it takes before any has joined."""
         self._polite = 0
         """Messages of the peers while they last lingered."""
 
@@ -206,7 +209,7 @@ class Crowded:
 
     @contextlib.contextmanager
     def _watched(self, seconds: float) -> Iterator["subprocess.Popen[str]"]:
-        """Have all peers stay polite for so many seconds, or until the block ends."""
+        """Have all peers acknowledge and answer for this many seconds, or until the block ends."""
         self._crowd.write([])
         with (
             self._cores.of_load(),
@@ -215,7 +218,7 @@ class Crowded:
             yield process
 
     def rows(self, wanted: Callable[[str], bool]) -> Iterator[Row]:
-        """What is wanted of it, and perhaps more."""
+        """The wanted rows, and perhaps more."""
         is_idle_wanted = wanted(f"idle-{self._kind}")
         if is_idle_wanted:
             self._alone = share_of(self._node, self._plan.rest_s)
@@ -234,12 +237,12 @@ class Crowded:
             yield self.paging()
 
     def ramp(self, *, apart: bool = False) -> Row:
-        """All peers shake hands. The echoes go to another socket: what the node asks the peers
+        """All peers shake hands. The echoes use another socket: what the node asks the peers
         meanwhile waits for them, and is not lost.
 
         Args:
-            apart: Whether they wait now and then until those who have come were asked, so that what
-                that costs is told by itself.
+            apart: Whether they wait now and then until the newcomers were pinged, so that this cost
+                is reported separately.
         """
         with contextlib.closing(self._crowd.sibling()) as beside:
             return self._ramp(beside, apart=apart)
@@ -305,7 +308,8 @@ class Crowded:
         )
 
     def memory(self) -> Row:
-        """What the peers take that have come: right after, and once all of that is over."""
+        """The memory that the peers take: right after they joined, and once everything has
+        settled."""
         now_mb, of_it_mb = rss_mb(self._node.pid), private_mb(self._node.pid)
         self._linger(min(self._plan.settle_s, CALM_S))
         return Row(
@@ -321,7 +325,7 @@ class Crowded:
         )
 
     def idle(self) -> Row:
-        """What it costs that they are there, once all that belongs to their coming is over."""
+        """What idle peers cost, once everything about their joining is over."""
         self._linger(self._plan.settle_s)
         share = share_of(self._node, self._plan.idle_s, self._linger)
         return Row(
@@ -333,14 +337,14 @@ class Crowded:
         )
 
     def _linger(self, seconds: float) -> None:
-        """The peers are polite for so long."""
+        """The peers acknowledge and answer for this long."""
         self._crowd.write([])
         with self._cores.of_load():
             driven = self._crowd.drive(self._node.port, seconds=0, window=1, linger_s=seconds)
         self._polite = driven.polite
 
     def growth(self) -> list[Row]:
-        """An echo and a Ping of one of them, of a few in turn, and of all in turn."""
+        """An echo and a Ping of one peer, of a few in turn, and of all in turn."""
         rows = []
         crowds = 1, min(FEW, self._plan.peers), self._plan.peers
         matches: dict[str, list[Match]] = {}
@@ -349,7 +353,7 @@ class Crowded:
                 make = of_many(self._crowd, peers, kind)
                 load = Load(f"{kind}-{peers}", "", self._crowd, make, match)
                 matches.setdefault(kind, []).append(Match(load, self._node, self._echo))
-                # What a peer's first datagram makes once is there by then.
+                # By then, what a peer's first datagram allocates once is there.
                 self._crowd.write(make(FIRST * peers))
                 drive(load, self._node, self._cores)
         played = [match for of_kind in matches.values() for match in of_kind]
@@ -360,7 +364,7 @@ class Crowded:
         return rows
 
     def paging(self) -> Row:
-        """Some peers more ask for the list of all."""
+        """A few more peers ask for the list of all."""
         title = f"discovery paging, lists of {self._many}, a page"
         crowd = self._crowd.sibling()
         port = self._node.port
@@ -370,7 +374,7 @@ class Crowded:
             crowd.drain()
             for _ in range(LOOKS):
                 before = cpu_s(self._node.pid)
-                for asker in askers:  # while its last list is under way, nothing new begins
+                for asker in askers:  # while its last list is in progress, nothing new begins
                     crowd.send(asker.host, asker.message("DiscoveryRequest", None), port)
                 count, page = _pages(crowd, page)
                 if not count:
@@ -391,7 +395,8 @@ class Crowded:
         )
 
     def _echoes(self, page: bytes, counts: list[int]) -> tuple[list[float], list[float]]:
-        """As many datagrams of that size, returned by the bare echo: CPU time of each, and rate."""
+        """The same number of datagrams of that size, returned by the bare echo: CPU time of each,
+        and rate."""
         cpu_us, rates = [], []
         for count in counts:
             self._crowd.write([(host_of(0), page)] * count)
@@ -404,7 +409,7 @@ class Crowded:
 
 
 def _pages(crowd: Crowd, page: bytes) -> tuple[int, bytes]:
-    """How many pages come during a look, and the longest of them."""
+    """How many pages come while counting, and the longest of them."""
     end = time.monotonic() + LOOK_S
     count = 0
     while (left := end - time.monotonic()) > 0 and (came := crowd.receive(left)) is not None:
@@ -439,7 +444,7 @@ def _grown(one: Match, few: Match, many: Match, key: str, title: str) -> Row:
 
 
 def storm(interpreter: Interpreter, crowd: Crowd, plan: Plan, cores: Cores) -> Row:
-    """Many come at once, and all hear of each other as they do by default."""
+    """Many join at once, and all are told about each other, as by default."""
     title = f"join storm of {plan.storm:,} peers, a newcomer"
     with cores.of_server():
         running = program(interpreter, plan.storm)
@@ -485,7 +490,7 @@ def measure(
     cores: Cores,
     wanted: Callable[[str], bool],
 ) -> Iterator[Row]:
-    """The rows of a crowd that are wanted; the handshakes come before all others."""
+    """The wanted rows of a crowd; the handshakes come first."""
     if wanted("storm"):
         yield storm(interpreter, new_crowd(), plan, cores)
     kinds: tuple[tuple[Literal["own", "plain"], tuple[str, ...]], ...]

@@ -1,8 +1,8 @@
 """How often a diagnosis is right: `python -m tests.bench.diagnosis [--loss]` prints a table.
 
-Kernel NATs of each kind, all at once and each with a network of its own (tests/natlab; root and
-nftables are needed). "Unknown" is when the report says that it does not know; "wrong" is any
-other difference.
+Kernel NATs of each kind, all at once and each with a network of its own (tests/natlab; needs root
+and nftables). "Unknown" means that the report says that it does not know; "wrong" is any other
+difference.
 """
 
 import argparse
@@ -38,7 +38,7 @@ ROWS: Final[Sequence[tuple[Kind, ...]]] = (
     (Kind.PORT_RESTRICTED, Kind.SYMMETRIC_STEP_1),
     (Kind.SYMMETRIC_RANDOM, Kind.FULL_CONE),
 )
-"""What stands between, the outermost first."""
+"""The NATs in between, the outermost first."""
 
 FIELDS: Final = (
     "nat_type",
@@ -56,7 +56,7 @@ LIFETIMES_S: Final = (10, 30, 60)
 
 @dataclass
 class Tally:
-    """What became of the runs behind one kind."""
+    """The results of the runs behind one kind."""
 
     results: dict[str, Counter[str]] = field(
         default_factory=lambda: {name: Counter() for name in FIELDS}
@@ -75,8 +75,8 @@ class Tally:
 
 
 def measure(runs: int, loss_percent: int) -> dict[str, Tally]:
-    """Diagnose so often behind each kind; the keys are the kinds' names."""
-    # The pool ends last: what its threads wait for ends with the laboratory.
+    """Diagnose this often behind each kind; the keys are the kinds' names."""
+    # The pool ends last: its threads wait for something that ends with the laboratory.
     with (
         ThreadPoolExecutor(len(ROWS)) as pool,
         Laboratory() as laboratory,
@@ -95,9 +95,9 @@ def _tally(kinds: Sequence[Kind], host: Host, runs: int, server: str) -> Tally:
     for _ in range(runs):
         tally.add(_report(process), expected(*kinds))
         if Kind.BANNING in kinds:
-            # A reply that is still on its way would have its sender banned for the next one.
+            # A reply still in flight would get its sender banned for the next run.
             time.sleep(STRAGGLERS_S)
-        # The next one is a machine's first: a pool of ports is small, and 200 mappings stay.
+        # The next run is a machine's first: the pool of ports is small, and 200 mappings remain.
         nat = host.nat
         while nat is not None:
             nat.forget()
@@ -170,7 +170,7 @@ def _print_table(tallies: dict[str, Tally]) -> None:
 
 
 def main() -> None:
-    """Run what was asked for, and print it."""
+    """Run what the arguments ask for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=50, help="diagnoses a kind")
     parser.add_argument(

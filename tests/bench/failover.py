@@ -1,10 +1,10 @@
 """How long a relayed pair is dead when its server is killed: `python -m tests.bench.failover`.
 
 Real processes on loopback: two servers that relay, and two nodes that have joined both. One sends
-the other 100 messages a second, and again and again the server in use is killed with SIGKILL; it is
-started again a moment later. Printed is for how long nothing arrived, for each kill. At the end
-every message must have arrived exactly once. With `--servers 1` the only server is killed and
-started at once; then the time counts from the moment at which it listens again.
+the other 100 messages a second; repeatedly the server in use is killed with SIGKILL and restarted a
+moment later. For each kill it prints how long nothing arrived. At the end every message must have
+arrived exactly once. With `--servers 1` the only server is killed and restarted at once; then the
+time counts from when it listens again.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Run it; nothing is waited for."""
+        """Start it without waiting for anything."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "p2ptui", "--no-ui", "-c", str(self._config)],
             stdout=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ class Server:
         )
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill it without a goodbye."""
         if self._process is not None:
             os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -84,7 +84,7 @@ class Server:
 
 
 class Pair:
-    """Two nodes that are relayed, and what one has told the other."""
+    """Two relayed nodes, and what one has sent to the other."""
 
     def __init__(self, one: Node, other: Node) -> None:
         self.one, self.other = one, other
@@ -94,7 +94,7 @@ class Pair:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def read(self) -> None:
-        """Take what arrives, until cancelled."""
+        """Read what arrives, until cancelled."""
         async for event in self.other.events():
             if isinstance(event, DataReceived) and isinstance(event.payload, int):
                 self.arrived.append((time.monotonic(), event.payload))
@@ -117,7 +117,7 @@ class Pair:
             self.ends[f"{type(error).__name__}: {error}"] += 1
 
     async def settle(self) -> None:
-        """Wait until every message has come to its end."""
+        """Wait until every message has its result."""
         await asyncio.gather(*self._tasks)
 
     def longest_gap_s(self, since: float) -> float:
@@ -126,7 +126,7 @@ class Pair:
         return max(later - earlier for earlier, later in pairwise(times))
 
     def in_use(self, servers: list[Server]) -> Server:
-        """The server by way of which messages go."""
+        """The server that relays the messages."""
         view = self.one.peer(self.other.id)
         return next(server for server in servers if server.address == view.address)
 
@@ -159,9 +159,9 @@ async def run(kills: int, count: int, alive_s: float) -> dict[str, Any]:
     """Kill servers while messages flow.
 
     Args:
-        kills: How often.
+        kills: How many kills.
         count: Servers that both nodes have joined.
-        alive_s: Between two kills, seconds.
+        alive_s: The time between two kills, seconds.
 
     Returns:
         How long the pair was dead each time, seconds, and what became of the messages.
@@ -219,7 +219,8 @@ async def _run(pair: Pair, servers: list[Server], kills: int, alive_s: float) ->
 
 
 def main() -> None:
-    """The command line; it fails if the pair was dead for too long, or a message was not once."""
+    """Run the command line; fails if the pair was dead for too long, or a message did not arrive
+    exactly once."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.failover", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, help="how often (20)")
     parser.add_argument("--servers", type=int, default=2, help="that both nodes have joined (2)")

@@ -1,9 +1,9 @@
-"""What carried and sealed datagrams cost in the core alone: `python -m tests.bench.far`.
+"""What relayed and sealed datagrams cost in the core alone: `python -m tests.bench.far`.
 
-Relay frames, routed messages, STUN, and what is said under seal: bytes in, bytes out, without a
-socket or an event loop, in batches as the pump hands them over. Each figure is the least of many
-short rounds, since whatever else the machine does only adds to one; `--json` is for a program that
-compares two checkouts in turn. `--profile` tells instead where the time of one row goes.
+Relay frames, routed messages, STUN, and sealed traffic: bytes in, bytes out, without a socket or an
+event loop, in batches as the pump hands them over. Each figure is the least of many short rounds,
+since other load on the machine only adds to it; `--json` is for a program that compares two
+checkouts in turn. `--profile` instead shows where the time of one row goes.
 """
 
 import argparse
@@ -26,16 +26,16 @@ from p2ptui.wire.stun import MessageClass, StunMessage, encode
 from tests.bench.secured import SERVER, endpoint, meet
 
 BATCH: Final = 64
-"""As the pump reads them, and one round."""
+"""Datagrams in a batch, as the pump reads them; also one round."""
 
 DATAGRAMS: Final = 1_024
-"""Made at a time."""
+"""Datagrams made at a time."""
 
 PACE_S: Final = 0.001
-"""Of a batch, by the clock of the core: no rate of a client is used up."""
+"""The time of a batch, by the clock of the core: no client exceeds its rate."""
 
 STRANGERS: Final = 4
-"""Hosts that ask by STUN."""
+"""Hosts that send STUN requests."""
 
 PEERS_LISTED: Final = 200
 TEXT: Final = "x" * 64
@@ -43,7 +43,7 @@ TEXT: Final = "x" * 64
 
 @dataclass(slots=True)
 class Client:
-    """A peer that is played: its core, and where it is."""
+    """A simulated peer: its core, and its address."""
 
     core: Endpoint
     address: Address
@@ -57,12 +57,12 @@ class Town:
     first: int = 1
     """The number of the server; those of the clients follow."""
     has_keys: bool = False
-    """Whether the server has keys where it speaks in the open, as those of a cluster have."""
+    """Whether the server has keys although it speaks in the open, like those of a cluster."""
     clients: list[Client] = field(default_factory=list)
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        """Shake hands, and let pass what belongs to the beginning."""
+        """Shake hands, and let the opening messages pass."""
         self._ids = count(1)
         self.server = endpoint(self.first, SERVER, secured=self.secured or self.has_keys)
         self.server.reload(
@@ -83,7 +83,7 @@ class Town:
         self.settle()
 
     def settle(self) -> None:
-        """Carry what all of them say for some minutes."""
+        """Deliver everything that they send for some minutes."""
         until = self.now + 300.0
         cores = {client.address: client.core for client in self.clients}
         while self.now < until:
@@ -112,13 +112,13 @@ class Town:
         return core.datagrams_to_send(self.now)
 
     def peer(self, client: Client) -> Peer:
-        """A client as the server knows it."""
+        """The server's peer for a client."""
         peer = self.server.peers.at(client.address)
         assert peer is not None
         return peer
 
     def said(self, client: Client, data: bytes) -> bytes:
-        """A datagram as a client sends it: under its seal, if it has one."""
+        """A datagram as a client sends it: sealed, if it has a seal."""
         peer = client.core.peers.at(SERVER)
         assert peer is not None
         return data if peer.seal is None else peer.seal.session.seal(data)
@@ -141,7 +141,7 @@ class Town:
         for number in range(DATAGRAMS):
             yield (one, other, number) if number & 1 else (other, one, number)
 
-    # What is measured: datagrams to be received, each of which must be answered by one.
+    # The workloads: datagrams to be received, each of which must be answered by one.
 
     def stun(self) -> Iterator[tuple[bytes, Address]]:
         """Binding requests without attributes."""
@@ -174,12 +174,12 @@ class Town:
             yield self.relayed(one, other, inner)
 
     def relayed(self, one: Client, other: Client, inner: bytes) -> tuple[bytes, Address]:
-        """What one client says to have something relayed to the other."""
+        """The datagram with which one client has something relayed to the other."""
         head = bytes.fromhex(other.core.identity.id.replace("-", ""))
         return self.said(one, encode_relay(RELAY, head, inner)), one.address
 
     def relay_request(self) -> Iterator[tuple[bytes, Address]]:
-        """RelayRequests, as deployed clients relay bytes; each is carried, and answered."""
+        """RelayRequests, as deployed clients relay bytes; each is relayed and answered."""
         for one, other, _ in self._turns():
             payload = {
                 "target_peer_id": other.core.identity.id,
@@ -188,7 +188,7 @@ class Town:
             yield self.said(one, self.message("RelayRequest", payload)), one.address
 
     def routed(self) -> Iterator[tuple[bytes, Address]]:
-        """Routed messages of one client for the other."""
+        """Routed messages from one client to the other."""
         for one, other, _ in self._turns():
             inner = json.loads(self.message("Data", {"text": TEXT}))
             payload = {
@@ -226,7 +226,8 @@ class Town:
             yield self.said(one, self.message("Data", payload, **fields)), one.address
 
     def receive(self, datagrams: list[tuple[bytes, Address]], answers: int) -> float:
-        """Take them all, batch by batch: microseconds a datagram, in the quickest batch."""
+        """Receive all of them, batch by batch; returns microseconds per datagram, in the quickest
+        batch."""
         server = self.server
         least = float("inf")
         for start in range(0, len(datagrams), BATCH):
@@ -266,11 +267,11 @@ ROWS: Final[dict[str, tuple[Make, bool, int]]] = {
     "Ping, open": (Town.ping, False, 1),
     "reliable Data, open": (Town.reliable, False, 1),
 }
-"""What goes in, whether the server speaks under seal, and how many datagrams answer each."""
+"""The input, whether the server has sealed sessions, and how many datagrams answer each."""
 
 
 def measure(rounds: int, only: str = "") -> dict[str, float]:
-    """Microseconds a datagram of each row, the least of all rounds."""
+    """Microseconds per datagram of each row, the least of all rounds."""
     towns = {secured: Town(secured=secured) for secured in (False, True)}
     rows = {name: row for name, row in ROWS.items() if only in name}
     least = dict.fromkeys(rows, float("inf"))
@@ -285,7 +286,7 @@ def measure(rounds: int, only: str = "") -> dict[str, float]:
 
 
 def profile(only: str) -> None:
-    """Where the time goes of the first row that has these words in its name."""
+    """Show where the time of the first row with these words in its name goes."""
     make, secured, answers = next(row for name, row in ROWS.items() if only in name)
     town = Town(secured=secured)
     batches = [list(make(town)) for _ in range(8)]
@@ -298,7 +299,7 @@ def profile(only: str) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.far", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="of each row (10)")
     parser.add_argument("--only", default="", help="rows with these words in their name")

@@ -1,4 +1,4 @@
-"""What the benchmarks of the screen share: a line of their table, a node, and where things are."""
+"""What the benchmarks of the screen share: a line of their table, a node, and paths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ class Figure:
     value: str
     bound: str
     kept: bool | None
-    """None where there is no bound: it is there to understand the others."""
+    """None if there is no bound: the figure explains the others."""
 
 
 def quiet_node(name: str) -> Node:
-    """A node on a free port that looks for nobody."""
+    """A node on a free port that searches for no others."""
     return Node(Config().with_options(address="127.0.0.1:0", enable_discovery=False, name=name))

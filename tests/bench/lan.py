@@ -1,8 +1,8 @@
 """All pairs of a LAN at once, and what the server carries: `python -m tests.bench.lan [--nodes N]`.
 
-The kernel's networks (tests/natlab; root and nftables are needed): one NAT, so many machines behind
-it, each with a node in a process of its own, and a server outside with the default limits. Each
-node connects to those after it, all at the same moment.
+Kernel networks (tests/natlab; needs root and nftables): one NAT, N machines behind it, each with a
+node in a process of its own, and a server outside with the default limits. Each node connects to
+those after it, all at the same moment.
 """
 
 import argparse
@@ -21,28 +21,28 @@ from tests.natlab.tally import Tally
 from tests.natlab.traversal import Ground, Side, join
 
 WATCHED_S: Final = 30.0
-"""From the first connect on."""
+"""How long it is watched from the first connect on."""
 
 LOOK_S: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The result."""
 
     nodes: int
     pairs: int
     direct: int
     """Pairs that both send directly, at the end."""
     all_direct_s: float | None
-    """After so long it was all of them; None: never."""
+    """When all pairs were direct, seconds; None: never."""
     connected: int
-    """Calls that ended well."""
+    """Calls that succeeded."""
     errors: dict[str, int]
     server_packets: int
-    """That came to the server or left it, from the first connect to the end."""
+    """Packets to and from the server, from the first connect to the end."""
     by_kind: dict[str, int]
-    """The same, by what they are; the commonest first."""
+    """The same, by kind; the most common first."""
 
 
 def run(
@@ -52,11 +52,11 @@ def run(
     watched_s: float = WATCHED_S,
     until_direct: bool = False,
 ) -> Outcome:
-    """Let so many nodes meet.
+    """Let nodes meet.
 
     Args:
-        count: Of the nodes.
-        kind: Of the NAT that they are behind.
+        count: The number of nodes.
+        kind: The kind of the NAT that they are behind.
         watched_s: How long it is watched, seconds.
         until_direct: Whether it ends as soon as all pairs are direct.
     """
@@ -68,7 +68,7 @@ def run(
                 raise RuntimeError(answer["error"])
         stack.callback(_stop, sides)
         ids = [side.node_id for side in sides]
-        time.sleep(2.0)  # until the server's lists have told who is there
+        time.sleep(2.0)  # until the server's lists have named all nodes
         tally = stack.enter_context(Tally(ground.host))
         before, began = packets(ground.host), time.monotonic()
         for number, side in enumerate(sides):
@@ -97,7 +97,7 @@ def run(
 
 
 def packets(host: Host) -> int:
-    """What came to a host's interface or left it, so far."""
+    """Packets to and from a host's interface so far."""
     for line in host.run(["cat", "/proc/net/dev"]).stdout.splitlines():
         name, colon, figures = line.partition(":")
         if colon and name.strip() == "eth0":
@@ -121,7 +121,7 @@ def _stop(sides: list[Side]) -> None:
 
 
 def main() -> None:
-    """Run it, and print what came of it."""
+    """Run it, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=20)
     parser.add_argument("--nat", type=Kind, default=Kind.PORT_RESTRICTED, help="what it is behind")

@@ -1,8 +1,8 @@
 """The load generator of the loopback benchmark: a process of its own, bounded in count and time.
 
-It shakes hands if the server is a node, and then keeps a number of messages under way. Where
-there is a C compiler, the compiled generator takes over the socket after the handshake, so
-that no server waits for Python to make its load.
+It shakes hands if the server is a node, and then keeps a number of messages in flight. If there is
+a C compiler, the compiled generator takes over the socket after the handshake, so that no server
+waits for a load made by Python.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 PATIENCE_S: Final = 0.1
-"""What is not answered after this is lost."""
+"""A message not answered after this time is lost."""
 
 TEXT: Final = "x" * 64
 PAYLOADS: Final[dict[str, Any]] = {
@@ -47,7 +47,7 @@ _message = message
 
 
 def shake_hands(sock: socket.socket, server: tuple[str, int]) -> None:
-    """Become a peer that has proved its address, and that asks for no extension."""
+    """Become a peer that has proved its address, without extensions."""
     sock.settimeout(HANDSHAKE_TIMEOUT_S)
     node_id = str(uuid.uuid4())
     payload = {"node_id": node_id, "listen_addr": "127.0.0.1:1", "capabilities": ["data_transfer"]}
@@ -70,7 +70,7 @@ def shake_hands(sock: socket.socket, server: tuple[str, int]) -> None:
     sock.settimeout(0.3)
     try:
         while True:
-            sock.recv(65_535)  # the peer list, and what else belongs to the beginning
+            sock.recv(65_535)  # the peer list, and other opening messages
     except TimeoutError:
         pass
 
@@ -78,7 +78,7 @@ def shake_hands(sock: socket.socket, server: tuple[str, int]) -> None:
 def generate(
     sock: socket.socket, server: tuple[str, int], text: str, count: int, seconds: float, window: int
 ) -> tuple[int, float, int]:
-    """Send and count.
+    """Send messages, and count the answers.
 
     Returns:
         Answers, the seconds that they took, and messages without an answer.

@@ -1,4 +1,4 @@
-"""The rows of the benchmark that are a datagram in and a datagram out: who sends what to whom."""
+"""The rows of the benchmark with a datagram in and a datagram out: who sends what to whom."""
 
 import json
 import random
@@ -25,13 +25,14 @@ from tests.bench.crowd import (
 from tests.bench.load import TEXT, message
 
 WINDOW: Final = 64
-"""Datagrams under way: a server never waits for its load, and no buffer overflows."""
+"""Datagrams in flight: a server never waits for its load, and no buffer overflows."""
 
 STRANGERS: Final = 500
-"""Clients of the STUN server, so that none is over the limit for strangers."""
+"""Clients of the STUN server, enough that none exceeds the limit for strangers."""
 
 NEWS_S: Final = 2.5
-"""After the last peer has joined: until all have been told of it, and have acknowledged that."""
+"""The time after the last peer has joined until all have been told about it, and have acknowledged
+that."""
 
 OPTIONS: Final = {
     "max_connections": 100,
@@ -41,11 +42,11 @@ OPTIONS: Final = {
     "max_relay_rate_per_client": 1 << 34,
     "stun_server": {"enable": True, "address": ":0", "alternate_port": 0},
 }
-"""Of the node that is loaded: quiet peers stay, it relays as fast as it can, and serves STUN. All
-limits are on; that of a relayed client is just never reached."""
+"""The options of the loaded node: quiet peers stay, it relays as fast as it can, and serves STUN.
+All limits are on; that of a relayed client is just never reached."""
 
 _WRITERS: Final = count(60_000)
-"""Whose ids messages have that are not written for one peer: no id comes twice."""
+"""Numbers for the ids of messages that are not written for one peer: no id comes twice."""
 
 _STUN: Final = struct.Struct("!HHI12s")
 _MAGIC_COOKIE: Final = 0x2112A442
@@ -56,12 +57,12 @@ class Load:
     """One row.
 
     Args:
-        key: By which it is asked for.
-        title: What it is called.
-        crowd: The socket of who sends.
-        make: Makes the next so many datagrams.
-        match: What an answer holds; empty where all that comes is one.
-        window: Datagrams under way.
+        key: Its name on the command line.
+        title: Its title.
+        crowd: The socket of the senders.
+        make: Makes the given number of datagrams.
+        match: What an answer contains; empty if everything that comes is one.
+        window: Datagrams in flight.
     """
 
     key: str
@@ -77,7 +78,7 @@ class Stage:
     """The peers that play the rows, at one node.
 
     Args:
-        port: Of the node.
+        port: The port of the node.
         new_crowd: Opens another socket.
         make_endpoint: Makes the core of a secured peer.
     """
@@ -88,7 +89,7 @@ class Stage:
     _secured: list[SecuredPeer] = field(default_factory=list)
 
     def loads(self, wanted: Callable[[str], bool]) -> list[Load]:
-        """The rows that are wanted, ready to be played."""
+        """The wanted rows, ready to be played."""
         made = [make(self) for key, make in LOADS.items() if wanted(key)]
         if self._secured:
             settle(self._secured, self._secured[0].crowd, self.port, NEWS_S)
@@ -245,11 +246,11 @@ LOADS: Final[dict[str, Callable[[Stage], Load]]] = {
     "stun": _stun,
     "latency": _latency,
 }
-"""In the order of the table."""
+"""The rows, in the order of the table."""
 
 
 def of_many(crowd: Crowd, peers: int, kind: str) -> Callable[[int], list[Datagram]]:
-    """Makes datagrams of so many peers that have joined from one socket, in turn."""
+    """A function that makes datagrams of joined peers of one socket, in turn."""
     payload = _DATA if kind == "Data" else _PING
     hosts = [host_of(number) for number in range(peers)]
     ids = OpenPeer(crowd, next(_WRITERS))

@@ -1,7 +1,7 @@
-"""Datagrams a second through the whole node on real sockets, beside bare echoes of the same bytes.
+"""Datagrams per second through a whole node on real sockets, beside bare echoes of the same bytes.
 
-Servers and load generator are processes of their own. All servers run all the time and are
-loaded in turn, so that whatever else the machine does touches all of them alike.
+Servers and load generator are separate processes. All servers run all the time and are loaded in
+turn, so that other load on the machine affects all of them alike.
 """
 
 import shutil
@@ -19,17 +19,17 @@ from typing import Final
 SOURCE: Final = Path(__file__).with_name("udp.c")
 
 COUNT: Final = 200_000
-"""Messages of one load, at most."""
+"""Most messages of one load."""
 
 WINDOW: Final = 64
-"""Messages under way: a server never waits for its load, and no buffer overflows."""
+"""Messages in flight: a server never waits for its load, and no buffer overflows."""
 
 KINDS: Final = ("Ping", "Data")
 
 
 @dataclass(slots=True)
 class Server:
-    """One that is loaded."""
+    """A server that is loaded."""
 
     name: str
     port: int
@@ -38,7 +38,7 @@ class Server:
     lost: int = 0
 
     def rate(self, kind: str) -> float:
-        """The median of the rounds, datagrams a second."""
+        """The median of the rounds, datagrams per second."""
         return median(self.rates[kind])
 
     def ratio(self, kind: str, other: "Server") -> float:
@@ -109,7 +109,7 @@ def _load(server: Server, kind: str, seconds: float, program: str | None) -> Non
 
 
 def measure(rounds: int, seconds: float) -> list[Server]:
-    """Load each server in turn, `rounds` times, for `seconds` at most each time."""
+    """Load each server in turn, `rounds` times, for at most `seconds` each time."""
     with ExitStack() as stack:
         program = stack.enter_context(compiled())
         servers = [stack.enter_context(_python_server("node, asyncio's loop", "node"))]

@@ -19,15 +19,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SERVER: Final = Path(__file__).with_name("server.py")
 
 PATIENCE_S: Final = 30.0
-"""For whatever a child process is asked."""
+"""How long to wait for any answer of a child process."""
 
 
 PRIORITY: Final = 5
-"""Among programs in real time; those of the usual kind wait for any of them."""
+"""The real-time priority; ordinary programs wait for any real-time one."""
 
 
 def may_be_alone() -> bool:
-    """Whether this process may have others wait for what it starts."""
+    """Whether this process may start others in real time."""
     if not hasattr(os, "sched_setscheduler"):
         return False
     before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
@@ -40,7 +40,7 @@ def may_be_alone() -> bool:
 
 
 class Cores:
-    """One core for what is measured, and another one for who loads it, where there are two.
+    """One core for what is measured, and another one for its load, if there are two.
 
     Args:
         alone: Whether other programs wait for both: they run in real time (SCHED_FIFO).
@@ -69,11 +69,11 @@ class Cores:
             yield
 
     def of_server(self) -> contextlib.AbstractContextManager[None]:
-        """Processes that are started meanwhile share the core of the servers."""
+        """Run processes started in this block on the core of the servers."""
         return self._on(self._server)
 
     def of_load(self) -> contextlib.AbstractContextManager[None]:
-        """Likewise that of the load."""
+        """Likewise on that of the load."""
         return self._on(self._load)
 
 
@@ -106,7 +106,7 @@ def rss_mb(pid: int) -> float:
 
 
 def private_mb(pid: int) -> float:
-    """Of it, what no other process can share: no pages of files, megabytes."""
+    """The part of it that no other process can share, without file pages; megabytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) / 1000
@@ -115,7 +115,7 @@ def private_mb(pid: int) -> float:
 
 @contextlib.contextmanager
 def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """End a process with the block, also after Ctrl-C."""
+    """End a process with the block, even after Ctrl-C."""
     try:
         yield
     finally:
@@ -137,11 +137,11 @@ def deaf_to_interrupts() -> None:
 
 
 class Interpreter:
-    """Which p2ptui is measured.
+    """The p2ptui that is measured.
 
     Args:
         python: The interpreter that has it; None for this one and the p2ptui of this folder.
-        home: A folder for whatever its programs write.
+        home: A folder for what its programs write.
     """
 
     def __init__(self, python: str | None, home: Path) -> None:
@@ -169,7 +169,7 @@ class Interpreter:
         )
 
     def says(self, *arguments: str) -> str:
-        """What it writes with these arguments, in one line."""
+        """What it prints with these arguments, in one line."""
         ran = subprocess.run(
             [self.python, "-P", *arguments],
             env=self.environment,
@@ -183,10 +183,10 @@ class Interpreter:
 
 
 class Served:
-    """A node of `server.py` that runs.
+    """A running node of `server.py`.
 
     Args:
-        process: Its process, that has just been started.
+        process: Its process, just started.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -212,7 +212,7 @@ class Served:
 
 @contextlib.contextmanager
 def served(interpreter: Interpreter, about: dict[str, Any]) -> Iterator[Served]:
-    """Run a node of `server.py` for as long as the block."""
+    """Run a node of `server.py` during the block."""
     process = interpreter.start(
         str(SERVER), json.dumps(about), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -222,7 +222,7 @@ def served(interpreter: Interpreter, about: dict[str, Any]) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def bare_echo(program: str) -> Iterator[tuple[int, int]]:
-    """Run the bare echo in C for as long as the block; its process and port."""
+    """Run the bare echo in C during the block; yields its process and port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         command: Sequence[str] = [program, "echo", str(sock.fileno())]
@@ -239,7 +239,7 @@ def folder() -> Iterator[Path]:
 
 
 class Machine(msgspec.Struct, forbid_unknown_fields=True):
-    """Where a run took place."""
+    """The machine of a run."""
 
     system: str
     cpu: str
@@ -249,7 +249,7 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True):
     alone: bool
     """Whether other programs had to wait for them."""
     load_before: float
-    """Programs that ran or waited to, on average of the last minute."""
+    """Programs that ran or waited to, on average over the last minute."""
     load_after: float = 0.0
 
 
@@ -258,22 +258,22 @@ class Program(msgspec.Struct, forbid_unknown_fields=True):
 
     version: str
     says: str
-    """What `p2ptui --version` writes."""
+    """What `p2ptui --version` prints."""
     build: str
     """`pure`, `compiled`, or `partly`: whether the files of the hot floors are compiled."""
     python: str
     package: str
     commit: str
-    """Of this folder, where its p2ptui was measured."""
+    """The commit of this folder, if its p2ptui was measured."""
 
 
 def load_average() -> float:
-    """Of the last minute."""
+    """The load average of the last minute."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def this_machine(cores: Cores) -> Machine:
-    """What there is to know about it."""
+    """The facts about this machine."""
     cpu = platform.processor()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -287,7 +287,7 @@ def this_machine(cores: Cores) -> Machine:
 
 
 def this_program(interpreter: Interpreter, about: dict[str, Any]) -> Program:
-    """What a node has told of itself, and what the program says."""
+    """What a node has said about itself, and what the program says."""
     return Program(
         version=about["version"],
         says=interpreter.says("-m", "p2ptui", "--version"),

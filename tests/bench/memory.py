@@ -1,9 +1,9 @@
-"""What peers take: `python -m tests.bench.memory`; it is no part of the test run, and for Linux.
+"""The memory of peers: `python -m tests.bench.memory`; not part of the test run, and for Linux.
 
-Two measures. A core alone meets peers that then say nothing: what it holds is counted object by
-object, by kind, which is the same in each run. And a whole headless node in a process of its own
-is joined over loopback by as many, each from an address of its own: what it takes at rest, at its
-peak and an hour's heartbeat later is told by the system.
+Two measurements. A core alone meets peers that then stay quiet: what it holds is counted object by
+object, by kind, which is the same in each run. And as many peers, each from an address of its own,
+join a whole headless node in a separate process over loopback: the system reports its memory at
+rest, at its peak and an hour's heartbeat later.
 """
 
 import argparse
@@ -32,19 +32,19 @@ from tests.bench.secured import SERVER, drained, endpoint, meet
 
 OPEN_BYTES: Final = 3_000
 SECURED_BYTES: Final = 4_000
-"""What a quiet peer may take."""
+"""The bound for a quiet peer."""
 
 NODE_MB: Final = 65.0
-"""What a headless node with 10,000 open peers may take."""
+"""The bound for a headless node with 10,000 open peers."""
 
 QUIET_S: Final = 30.0
-"""So long after the handshakes: nothing that belongs to them is left."""
+"""This long after the handshakes, nothing that belongs to them is left."""
 
 WARM: Final = 200
-"""Peers that are met before it is counted: what is there once is there by then."""
+"""Peers that are met before counting: by then, everything allocated once is there."""
 
 KINDS: Final = 12
-"""So many lines of the table by kind."""
+"""Lines of the table by kind."""
 
 AT_ONCE: Final = 100
 """Clients that join together."""
@@ -55,17 +55,17 @@ SETTLED_WITHIN_S: Final = 60.0
 JOINED_WITHIN_S: Final = 15.0
 
 IP_PKTINFO: Final = 8
-"""As Linux numbers it: Python 3.11 has no name for it."""
+"""The number on Linux: Python 3.11 has no name for it."""
 
 
 class Quiet:
-    """A peer that says nothing by itself any more: it acknowledges, and answers Pings.
+    """A peer that no longer sends anything by itself: it acknowledges, and answers Pings.
 
-    Its core is gone, which would take more here than all that is measured.
+    Its core is gone: it would take more memory here than everything measured.
 
     Args:
         client: That core, once it has a session.
-        server: Where its peer is.
+        server: The address of its peer.
     """
 
     def __init__(self, client: Endpoint, server: Address) -> None:
@@ -73,7 +73,7 @@ class Quiet:
         self._session = None if peer is None or peer.seal is None else peer.seal.session
 
     def answers(self, data: bytes, now: float) -> list[bytes]:
-        """What it sends in return."""
+        """What it sends in response."""
         session = self._session
         try:
             message = decode_envelope(data if session is None else session.open(data, now))
@@ -96,7 +96,7 @@ def _address(number: int) -> Address:
 
 
 def settled(server: Endpoint, clients: dict[Address, Quiet], now: float, until: float) -> None:
-    """Let time pass for a server and its peers, which answer what it says."""
+    """Let time pass for a server and its peers, which answer what it sends."""
     while (due := server.next_timeout()) is not None and due <= until:
         now = max(now, due)
         server.handle_timeout(now)
@@ -114,7 +114,7 @@ def settled(server: Endpoint, clients: dict[Address, Quiet], now: float, until: 
 def with_peers(
     server: Endpoint, clients: dict[Address, Quiet], count: int, now: float, *, secured: bool
 ) -> float:
-    """A core meets so many peers more, which say nothing any more; the time afterwards."""
+    """A core meets `count` more peers, which then stay quiet; returns the time afterwards."""
     for number in range(len(clients), len(clients) + count):
         now += 0.05
         address = _address(number)
@@ -128,7 +128,7 @@ def with_peers(
 
 
 def by_kind(count: int, *, secured: bool) -> tuple[dict[str, float], dict[str, float]]:
-    """What each of so many quiet peers takes in a core: bytes, and objects, by their kind."""
+    """What each of `count` quiet peers takes in a core: bytes, and objects, by kind."""
     server = endpoint(1, SERVER, secured=secured)
     clients: dict[Address, Quiet] = {}
     now = with_peers(server, clients, WARM, 1000.0, secured=secured)
@@ -142,7 +142,7 @@ def by_kind(count: int, *, secured: bool) -> tuple[dict[str, float], dict[str, f
 
 
 def in_core(count: int) -> Iterator[Figure]:
-    """Bytes a peer, as counted."""
+    """Bytes per peer, as counted."""
     for secured, words, most in ((False, "open", OPEN_BYTES), (True, "secured", SECURED_BYTES)):
         sizes, numbers = by_kind(count, secured=secured)
         total = sum(sizes.values())
@@ -162,10 +162,11 @@ def in_core(count: int) -> Iterator[Figure]:
 
 
 class Town:
-    """Clients behind one socket, each at an address of its own (127.0.0.0/8 is all this machine).
+    """Clients behind one socket, each at an address of its own (all of 127.0.0.0/8 is this
+    machine).
 
     Args:
-        port: Of the node that they join.
+        port: The port of the node that they join.
         secured: Whether they have keys.
     """
 
@@ -183,7 +184,7 @@ class Town:
         self._socket.settimeout(0.02)
 
     def join(self, count: int) -> None:
-        """So many more are the node's peers, and have heard what it tells newcomers."""
+        """Have `count` more join the node, and receive what it tells newcomers."""
         now = time.monotonic()
         first, self._asked = self._asked, self._asked + count
         for number in range(first, first + count):
@@ -204,7 +205,7 @@ class Town:
         self._clients.clear()
 
     def settle(self) -> None:
-        """All has been said: nothing comes for a while."""
+        """Wait until nothing has come for a while."""
         late = time.monotonic() + SETTLED_WITHIN_S
         until = 0.0
         heard = -1
@@ -257,7 +258,7 @@ def _mb(pid: int, name: str) -> float:
 
 @contextlib.contextmanager
 def headless(port: int, count: int) -> Iterator[int]:
-    """A node without a screen, as people start it; its process."""
+    """A node without a screen, as users start it; yields its process."""
     arguments = (
         f"--no-ui --ephemeral --ERROR -a 127.0.0.1:{port} -m {count} --enable-discovery false"
     )
@@ -300,7 +301,7 @@ def over_loopback(count: int, *, secured: bool) -> Iterator[Figure]:
 
 
 def figures(counts: list[int], only: str | None) -> Iterator[Figure]:
-    """All of them."""
+    """All figures."""
     for count in counts:
         if only in (None, "core"):
             yield from in_core(count)
@@ -311,7 +312,7 @@ def figures(counts: list[int], only: str | None) -> Iterator[Figure]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.memory", description=__doc__)
     parser.add_argument("--peers", type=int, nargs="+", default=[1_000, 10_000], help="how many")
     parser.add_argument("--only", choices=("core", "open", "secured"), help="one part")

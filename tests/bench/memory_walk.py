@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 _SHARED = (type, ModuleType, BuiltinFunctionType)
-"""Code is there once, however many peers there are; what a function has closed over is not."""
+"""Code exists once, however many peers there are; what a function has closed over does not."""
 
 
 def held_by(roots: Iterable[object]) -> "tuple[Counter[str], Counter[str]]":
-    """All that some objects hold, themselves included, each once.
+    """Everything that some objects hold, themselves included, each once.
 
     Returns:
         Bytes by kind, and the number of objects by kind.

@@ -1,9 +1,9 @@
 """How often a predicted port is right: `python -m tests.bench.prediction` prints a table.
 
-Simulated allocators; others open flows at random (Poisson). A flow of our own is seen every 5 to
-20 ms, eight times, each from the same socket to another server; then, 50 to 200 ms later, the
-ninth is to be predicted. The theory is what nobody could beat who knows the allocator and the
-rate of the others, and who sees what we see.
+Simulated allocators; others open flows at random (Poisson). A flow of our own is seen every 5 to 20
+ms, eight times, each from the same socket to another server; then, 50 to 200 ms later, the ninth is
+to be predicted. The theory is the optimum for an observer who knows the allocator and the rate of
+the others, and sees what we see.
 """
 
 import argparse
@@ -127,23 +127,23 @@ class Case:
     port: int
 
     def hit(self, k: int) -> tuple[bool, float]:
-        """Whether one of k predicted ports is right, and how probable that was said to be."""
+        """Whether one of k predicted ports is right, and its predicted probability."""
         destination = (self.host, 3478)
         prediction = self.predictor.predict(self.now, self.use_at, self.local_port, destination, k)
         return self.port in prediction.ports, prediction.chance
 
     def constant_step_hit(self, k: int) -> bool:
-        """The same for the usual way."""
+        """The same for the usual method."""
         return self.port in constant_step_guess(self.ports, k, LOW, HIGH)
 
 
 def cases(name: str, rate: float, seed: int) -> Iterator[Case]:
-    """Flows to predict, without end.
+    """An endless series of flows to predict.
 
     Args:
         name: One of `ALLOCATORS`.
         rate: New flows of others a second.
-        seed: Of all randomness.
+        seed: The seed of all randomness.
     """
     rng = random.Random(f"{name} {rate} {seed}")
     remembered = None
@@ -180,7 +180,7 @@ class _Side:
     def observe(self, number: int) -> None:
         """One more flow of ours is seen."""
         self._wait(0.005, 0.020)
-        # Hashing NATs are asked for few hosts, so that a new flow can go to a known one.
+        # Hashing NATs see few hosts, so that a new flow can go to a known one.
         host = f"192.0.2.{number % 4 if self._name.startswith('hashed') else number}"
         port = self._allocate(self._socket, host)
         self.predictor.observe(self._now, self._socket, (host, 3478 + number), port)
@@ -200,13 +200,13 @@ class _Side:
         while self._next_foreign < self._now:
             self._allocate(rng.randrange(32_768, 61_000), "198.51.100.1")
             self._next_foreign += rng.expovariate(self._rate)
-        # Where the port depends on the local one, sockets differ; elsewhere there is one.
+        # If the port depends on the local one, sockets differ; otherwise there is one.
         if self._name == "preserved" or self._name.startswith("parity"):
             self._socket = rng.randrange(32_768, 61_000)
 
 
 def optimum(name: str, rate: float, k: int) -> float:
-    """The hit rate of one who knows the allocator and the rate."""
+    """The hit rate of an observer who knows the allocator and the rate."""
     match name.split(","):
         case ["preserved"] | ["hashed", " known address"]:
             return 1.0
@@ -241,8 +241,8 @@ def _best(chances: list[float], k: int) -> list[float]:
 def _best_parity(mean: float, k: int) -> float:
     """Each of the others' flows takes one port or two, and so does ours."""
     total = 0.0
-    # Half of our sockets differ in parity from the last one; by how far the pointer went, the
-    # number of others is known as little as before.
+    # Half of our sockets differ in parity from the last one; how far the pointer went still does
+    # not show the number of others.
     ports = [0.0] * 200
     for others, chance in enumerate(_poisson(mean)):
         spread = [1.0]
@@ -263,7 +263,7 @@ def _best_parity(mean: float, k: int) -> float:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.prediction", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="of each cell (1000)")
     parser.add_argument("--seed", type=int, default=1, help="of all randomness (1)")

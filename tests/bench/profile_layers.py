@@ -1,9 +1,8 @@
 """Where the time of a row goes, layer by layer: `python -m tests.bench --profile [ROW]`.
 
-The node itself looks which line runs, after each millisecond of CPU time or as often as the system
-allows, while the row's load is on it. That costs far less than a profiler that counts every call,
-and so hardly bends what it shows. What C code takes counts for the line that called it; so does
-what a compiled floor takes.
+Under the row's load, the node itself samples which line runs, after each millisecond of CPU time or
+as often as the system allows. That costs far less than a profiler that counts every call, and so
+hardly distorts the result. C code counts for the line that called it; so does a compiled floor.
 """
 
 import linecache
@@ -24,26 +23,26 @@ from tests.bench.secured import endpoint
 
 ROWS: Final = tuple(key for key in LOADS if key != "latency")
 CPU_S: Final = 4.0
-"""Of CPU time of the node, for which it is loaded."""
+"""CPU time of the node during which it is loaded."""
 
 LONGEST_S: Final = 60.0
-"""And so long at most, however busy the machine is."""
+"""The longest load, however busy the machine is."""
 
 SIZE: Final = 5_000
 """Datagrams of a load."""
 
 PLACES: Final = 15
-"""Functions that are named one by one."""
+"""Functions listed one by one."""
 
 SYSTEM_CALL: Final = re.compile(r"\b_?(recv|send)(from|to|msg|mmsg)?\(")
-"""A line that asks the system for datagrams, or gives it some."""
+"""A line that receives datagrams from the system, or sends some."""
 
 CALLS: Final = "system calls on sockets"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of the source, and how often it was seen."""
+    """A line of the source, and how often it was sampled."""
 
     file: str
     function: str
@@ -53,15 +52,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was seen.
+    """The samples.
 
     Args:
-        row: Under which load.
+        row: The load.
         build: Whether the hot floors are compiled.
-        cpu_us: CPU time of the node an answer, microseconds.
+        cpu_us: CPU time of the node per answer, microseconds.
         system: The share of it that the system took, by the system's own count.
         package: The folder of the p2ptui that ran.
-        places: Where it was seen.
+        places: Where it was sampled.
     """
 
     row: str
@@ -73,7 +72,7 @@ class Profile:
 
     @property
     def seen(self) -> int:
-        """Looks in all."""
+        """The number of samples."""
         return sum(place.seen for place in self.places)
 
 
@@ -98,12 +97,12 @@ def layer_of(file: str, line: str, package: str) -> str:
 def measure(
     row: str, python: str | None = None, cpu_s: float = CPU_S, *, alone: bool = False
 ) -> Profile:
-    """Load a node with a row, and see where its time goes.
+    """Load a node with a row, and find where its time goes.
 
     Args:
         row: Its key.
-        python: An interpreter whose p2ptui is looked at instead of that of this folder.
-        cpu_s: For how much CPU time of the node it is loaded, seconds.
+        python: An interpreter whose p2ptui is profiled instead of that of this folder.
+        cpu_s: The CPU time of the node during which it is loaded, seconds.
         alone: Whether other programs wait meanwhile.
 
     Raises:
@@ -146,7 +145,7 @@ def measure(
 
 
 def layers(profile: Profile) -> list[tuple[str, int]]:
-    """How often each layer was seen, the one seen most first."""
+    """How often each layer was sampled, the most frequent first."""
     counted: Counter[str] = Counter()
     for place in profile.places:
         text = linecache.getline(place.file, place.line)
@@ -155,7 +154,7 @@ def layers(profile: Profile) -> list[tuple[str, int]]:
 
 
 def functions(profile: Profile) -> list[tuple[str, int]]:
-    """How often each function was seen, likewise."""
+    """How often each function was sampled, likewise."""
     counted: Counter[str] = Counter()
     for place in profile.places:
         inside = place.file.startswith(f"{profile.package}/")

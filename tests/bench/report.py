@@ -9,22 +9,22 @@ import msgspec
 from tests.bench.machine import Machine, Program
 
 FORM: Final = 1
-"""Of the JSON; it grows when a key gets another meaning."""
+"""The version of the JSON; it grows when a key changes its meaning."""
 
 BUSY_BY_CLOCK: Final = 1.5
-"""Where the fastest round of the bare C echo has so many times the rate of its slowest, others used
-the cores: ratios by the clock say little then."""
+"""If the fastest round of the bare C echo has this many times the rate of its slowest, others used
+the cores: ratios by the clock then say little."""
 
 BUSY_BY_CPU: Final = 1.35
-"""Likewise of its CPU time a datagram: then no ratio of this run says much."""
+"""Likewise for its CPU time per datagram: then no ratio of this run says much."""
 
 
 LEAST_SHARE: Final = 0.6
-"""Of its core the bare C echo has at least so much where nobody else uses it."""
+"""The least share of its core that the bare C echo gets if nobody else uses it."""
 
 
 class Spread(msgspec.Struct, forbid_unknown_fields=True):
-    """The median of the rounds, and how far they lie apart."""
+    """The median of the rounds, and their spread."""
 
     median: float
     least: float
@@ -32,7 +32,7 @@ class Spread(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def spread(samples: Sequence[float]) -> Spread:
-    """Of some samples."""
+    """The spread of some samples."""
     return Spread(median(samples), min(samples), max(samples))
 
 
@@ -43,17 +43,18 @@ class Row(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     key: str
     title: str
     rate: Spread | None = None
-    """Answers a second, by the clock."""
+    """Answers per second, by the clock."""
     by_clock: Spread | None = None
     """This rate over that of the C echo."""
     cpu_us: Spread | None = None
-    """CPU time of the server an answer, microseconds."""
+    """CPU time of the server per answer, microseconds."""
     by_cpu: Spread | None = None
-    """The CPU time of the C echo a datagram over this."""
+    """The CPU time of the C echo per datagram, divided by this."""
     echo_rate: Spread | None = None
     echo_cpu_us: Spread | None = None
     share: Spread | None = None
-    """CPU time of the server over the time of the round: near 1 where nobody else used its core."""
+    """CPU time of the server divided by the time of the round: near 1 if nobody else used its
+    core."""
     echo_share: Spread | None = None
     lost: int = 0
     """Answers that did not come."""
@@ -74,20 +75,20 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     rounds: int
     quick: bool
     seconds: float
-    """That the run took."""
+    """How long the run took."""
     rows: list[Row]
     busy: list[str]
-    """Why the machine was too busy to judge; empty where it was not."""
+    """Why the machine was too busy to judge; empty if it was not."""
 
 
 def judged(rows: Sequence[Row], machine: Machine) -> list[str]:
-    """Why the machine was too busy for what was measured to mean much; empty if it was not."""
+    """Why the machine was too busy for meaningful results; empty if it was not."""
     why = []
     for what, limit, spreads in (
         ("rate", BUSY_BY_CLOCK, [row.echo_rate for row in rows if row.echo_rate]),
         ("CPU a datagram", BUSY_BY_CPU, [row.echo_cpu_us for row in rows if row.echo_cpu_us]),
     ):
-        # Of the middle row: one that was disturbed is no busy machine.
+        # The median row decides: a single disturbed one does not make the machine busy.
         apart = sorted(one.most / one.least for one in spreads if one.least > 0)
         if apart and (usual := median(apart)) > limit:
             ratios = "ratios by the clock" if what == "rate" else "all ratios"
@@ -156,15 +157,15 @@ HEAD: Final = ("row", "answers/s", "/ C by the clock", "CPU us", "/ C by CPU", "
 
 
 def table(rows: Sequence[Row]) -> str:
-    """For people, in Markdown: medians, and in brackets the least and the most."""
+    """The table in Markdown: medians, with the least and the most in brackets."""
     lines = [f"| {' | '.join(HEAD)} |", "| --- | ---: | ---: | ---: | ---: | --- |"]
     lines += (f"| {' | '.join(_cells(row))} |" for row in rows)
     return "\n".join(lines)
 
 
 def beside(reports: Sequence[Report]) -> str:
-    """Several programs of one run beside each other, in Markdown; how much faster each is than the
-    first one is by CPU time."""
+    """Several programs of one run side by side, in Markdown; how much faster each is than the first
+    one is judged by CPU time."""
     letters = _LETTERS[: len(reports)]
     builds = [report.program.build for report in reports]
     names = [f"{letter}: {build}" for letter, build in zip(letters, builds, strict=True)]
@@ -190,7 +191,7 @@ def beside(reports: Sequence[Report]) -> str:
 
 
 _LETTERS: Final = "ABCDEFGH"
-"""What the programs of one run are called."""
+"""The names of the programs of one run."""
 
 
 def _over(first: Row, other: Row) -> str:

@@ -12,7 +12,7 @@ from tests.bench.machine import Cores, cpu_s
 from tests.bench.report import Row, spread
 
 WARM_UP: Final = 500
-"""Datagrams of the first load of each row, from which follows how many come in a round."""
+"""Datagrams of the first load of each row, which determines how many a round has."""
 
 LEAST, MOST = 400, 20_000
 """Datagrams of a row in a round."""
@@ -31,18 +31,18 @@ class Target:
 
 @dataclass
 class Taken:
-    """What the rounds of one server brought."""
+    """The results of the rounds of one server."""
 
     rates: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
     share: list[float] = field(default_factory=list)
-    """Of its core, while it was loaded."""
+    """Its share of its core while it was loaded."""
     p50_us: list[float] = field(default_factory=list)
     p99_us: list[float] = field(default_factory=list)
     lost: int = 0
 
     def add(self, driven: Driven, cpu: float) -> None:
-        """One round more, that was answered."""
+        """Add the result of a round."""
         self.rates.append(driven.rate)
         self.cpu_us.append(cpu / driven.answers * 1e6)
         self.share.append(cpu / driven.seconds)
@@ -54,13 +54,13 @@ class Taken:
 def drive(
     load: Load, target: Target, cores: Cores, *, any_answer: bool = False
 ) -> tuple[Driven, float]:
-    """Send the datagrams that were written last; what came, and the CPU time of the server.
+    """Send the datagrams written last; returns the result, and the CPU time of the server.
 
     Args:
-        load: Whose datagrams they are.
-        target: Where to.
-        cores: The load has one of them.
-        any_answer: Whether all that comes is an answer, as of servers of another kind.
+        load: The load.
+        target: The server.
+        cores: The load uses one of them.
+        any_answer: Whether everything that comes is an answer, for servers of another kind.
     """
     match = "" if any_answer else load.match
     if not match:
@@ -77,9 +77,9 @@ class Match:
 
     Args:
         load: What is sent.
-        node: Where to.
+        node: The node.
         echo: The bare C echo.
-        beside: Another server that takes the same load.
+        beside: Another server that gets the same load.
     """
 
     load: Load
@@ -91,7 +91,7 @@ class Match:
     failed: str = ""
 
     def prepare(self, seconds: float, cores: Cores) -> None:
-        """Warm up, and choose how many datagrams make a round of so many seconds."""
+        """Warm up, and choose how many datagrams fill a round of `seconds`."""
         self.load.crowd.write(self.load.make(WARM_UP))
         driven, _ = drive(self.load, self.node, cores)
         if not driven.answers:
@@ -103,7 +103,7 @@ class Match:
         self.size = int(min(max(driven.rate * seconds, LEAST), MOST))
 
     def play(self, cores: Cores) -> None:
-        """One round: the same datagrams to each server in turn."""
+        """Play one round: the same datagrams to each server in turn."""
         if self.failed:
             return
         datagrams = self.load.make(self.size)
@@ -131,7 +131,8 @@ def play(matches: Sequence[Match], rounds: int, seconds: float, cores: Cores) ->
 
 
 def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Of each to its other; 0 where a stretch was too short for the scheduler to count."""
+    """The ratio of each to its counterpart; 0 if a period was too short for the scheduler to
+    count."""
     return [one / other if other else 0.0 for one, other in zip(ones, others, strict=True)]
 
 
@@ -156,11 +157,11 @@ def _row(match: Match, name: str, title: str) -> Row:
 
 
 def row_of(match: Match) -> Row:
-    """What the rounds of a row brought."""
+    """The row with the results of its rounds."""
     row = _row(match, "node", match.load.title)
     if match.load.window == 1 and not match.failed:
         node, echo = match.taken["node"], match.taken["echo"]
-        # Of a window of 1 the rate is the latency, seen from the other side.
+        # With a window of 1, the rate is the inverse of the latency.
         row.rate = row.by_clock = row.echo_rate = row.echo_cpu_us = None
         row.share = row.echo_share = None
         row.figures = {
@@ -176,5 +177,5 @@ def row_of(match: Match) -> Row:
 
 
 def row_beside(match: Match, title: str) -> Row:
-    """What they brought of the server beside it."""
+    """The row of the server beside it."""
     return _row(match, "beside", title)

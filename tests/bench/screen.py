@@ -1,10 +1,10 @@
-"""What the screen costs: measured beside the bound that it must keep.
+"""What the screen costs, compared with the bounds that it must keep.
 
     python -m tests.bench.screen                # everything, about ten minutes
     python -m tests.bench.screen start load     # some: start, load, many, memory
 
-The screen runs as a user runs it, in a pseudo-terminal that somebody reads, against a flood from
-another process. What is compared, with and without the screen, is measured in turns.
+The screen runs as a user runs it, in a pseudo-terminal that is read, against a flood from another
+process. Comparisons with and without the screen are measured in turns.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ TURNS: Final = 3
 MANY: Final = 10_000
 """Peers."""
 JOIN_S: Final = 60.0
-"""They have joined after so long, or it is given up."""
+"""If they have not joined after this time, it is given up."""
 MOST: Final = 0.99
-"""Of them come in at least: an answer may be lost where the machine is busy."""
+"""The least share of them that must join: an answer may be lost on a busy machine."""
 POLITE_S: Final = 1.0
-"""Until what their handshakes began is over."""
+"""The time until everything that their handshakes began is over."""
 PINGS: Final = 400
 
 
-# The program in a terminal, and without.
+# The program in a terminal, and without one.
 
 _LAG = """
 import asyncio, os, sys, time
@@ -88,14 +88,14 @@ peerlist_broadcast_max_wait_ms = 3600000
 [security]
 unvouched_bytes_per_minute = 1000000000
 """
-"""Nobody is asked for a sign of life, or told who came, while it is measured."""
+"""While it is measured, nobody is pinged, or told about newcomers."""
 
 
 class Program:
     """A running p2ptui, with its screen in a pseudo-terminal or without one.
 
     Args:
-        folder: For its files.
+        folder: The folder for its files.
         with_screen: Whether it has a screen.
     """
 
@@ -111,8 +111,8 @@ class Program:
             "COLORTERM": "truecolor",
         }
         command = [sys.executable, "-c", _LAG, "--address", "127.0.0.1:0"]
-        # Each that is measured is another node, of the same name: with keys that last, those who
-        # remember the one before would refuse it.
+        # Each measured node is another one with the same name: with lasting keys, nodes that
+        # remember the previous one would refuse it.
         command += ["--enable-discovery", "false", "--name", "measured", "--ephemeral"]
         command += ["--config", str(folder / "quiet.toml")]
         (folder / "quiet.toml").write_text(QUIET)
@@ -146,7 +146,7 @@ class Program:
             self.output += data
 
     def address(self) -> str:
-        """Where it listens."""
+        """Its listening address."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
             match = re.search(rb"127\.0\.0\.1:[1-9]\d+", bytes(self.output))
@@ -156,12 +156,12 @@ class Program:
         raise RuntimeError(f"it did not start: {bytes(self.output)[-500:]!r}")
 
     def cpu_s(self) -> float:
-        """Processor time that it has used."""
+        """The CPU time that it has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def lags_ms(self, since: float) -> list[float]:
-        """How late its event loop was, each 5 ms since a time (monotonic seconds)."""
+        """How late its event loop was, every 5 ms since a given time (monotonic seconds)."""
         lines = (line.split() for line in self._lag.read_text().splitlines())
         return [float(f[1]) * 1000 for f in lines if len(f) == 2 and float(f[0]) >= since]
 
@@ -179,7 +179,7 @@ class Program:
 
 @contextlib.contextmanager
 def running(*, with_screen: bool) -> Iterator[Program]:
-    """A program for the time of a measurement."""
+    """Run a program during a measurement."""
     with tempfile.TemporaryDirectory() as folder:
         program = Program(Path(folder), with_screen=with_screen)
         try:
@@ -190,7 +190,7 @@ def running(*, with_screen: bool) -> Iterator[Program]:
 
 @contextlib.contextmanager
 def joined(address: str, peers: int) -> Iterator[None]:
-    """Have so many peers join from addresses of one socket, and stay as polite as peers are."""
+    """Have peers join from addresses of one socket, and acknowledge and answer like real ones."""
     port = int(address.rpartition(":")[2])
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -215,7 +215,7 @@ def joined(address: str, peers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def flooded(address: str, per_second: int) -> Iterator[None]:
-    """Have a process of its own send to an address."""
+    """Have a separate process send to an address."""
     if not per_second:
         yield
         return
@@ -242,7 +242,7 @@ async def _flood(address: str, per_second: int) -> None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all does not exceed."""
+    """The value that this share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
@@ -398,7 +398,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as home:
-        # What the nodes that load it remember is none of the user's.
+        # What the load's nodes remember must not reach the user's files.
         os.environ |= dict.fromkeys(_HOMES, home)
         for name in arguments or MEASUREMENTS:
             print(f"measuring {name} ...", file=sys.stderr)

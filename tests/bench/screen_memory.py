@@ -15,12 +15,12 @@ RECORDS: Final = 1_000_000
 WARM_RECORDS: Final = 150_000
 PEERS: Final = 10_000
 WARM_PEERS: Final = 5_000
-"""The node remembers 4,096 strangers at most; full before, it does not grow later."""
+"""The node remembers 4,096 strangers at most; filled before, that does not grow later."""
 
 COMMANDS: Final = 1_000
 FOCUS_CHANGES: Final = 10_000
 WARM_SHARE: Final = 0.3
-"""Of both, before it is measured: Textual fills caches of its own, each of a fixed size."""
+"""The share of both before measuring: Textual fills caches of its own, each of a fixed size."""
 
 
 def rss_mb() -> float:
@@ -41,7 +41,7 @@ def measure_memory() -> list[Figure]:
             "_memory_of_keys",
         ),
     ):
-        # Each in a process of its own, so that they do not hide in each other's memory.
+        # Each in a separate process, so that they do not hide in each other's memory.
         code = f"import asyncio; from tests.bench.screen_memory import {run} as run;"
         code += " print(asyncio.run(run()))"
         ran = subprocess.run(
@@ -170,7 +170,7 @@ async def _memory_of_keys() -> float:
                 for number in range(int(COMMANDS * share)):
                     await press("f2", ":", *_LINES[number % len(_LINES)], "enter")
                     if number % 10 == 0:
-                        # A page, up and away.
+                        # A page is shown and closed.
                         await press("f2", "enter")
                         await press("escape", "ctrl+p")
                         await press("escape")

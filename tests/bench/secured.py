@@ -1,7 +1,7 @@
-"""What speaking under seal costs: `python -m tests.bench.secured`; it is no part of the test run.
+"""What sealed sessions cost: `python -m tests.bench.secured`; it is not part of the test run.
 
-Each figure stands beside that of the open dialect of the same run, taken in turn with it. A bound
-is kept or not by the ratio of the two, not by what this machine can do.
+Each figure is compared with that of the open dialect, measured in turn in the same run. Bounds
+apply to the ratio of the two, not to what this machine can do.
 """
 
 import argparse
@@ -33,19 +33,19 @@ from tests.bench.load import PAYLOADS, message
 from tests.bench.screen_memory import rss_mb
 
 HANDSHAKES: Final = 300
-"""In one round."""
+"""Handshakes in one round."""
 
 PEERS: Final = 2_000
-"""Of which the memory is measured."""
+"""Peers whose memory is measured."""
 
 WARM_PEERS: Final = 200
-"""Before it is: what is allocated once is there by then."""
+"""Peers before that: by then, everything allocated once is there."""
 
 ECHOES: Final = 4_000
-"""Of one load over a socket, at most; all are made before it begins."""
+"""Most echoes of one load over a socket; all are made before it begins."""
 
 WINDOW: Final = 64
-"""Messages under way: the server never waits for its load, and no buffer overflows."""
+"""Messages in flight: the server never waits for its load, and no buffer overflows."""
 
 CORE_DATAGRAMS: Final = 5_000
 SERVER: Final = ("10.0.0.1", 8080)
@@ -69,7 +69,7 @@ PATIENT: Final = Config().with_options(
     enable_rate_limiting=False,
     echo="all",
 )
-"""A peer that says nothing is kept for a day."""
+"""A silent peer is kept for a day."""
 
 
 def endpoint(number: int, address: Address, *, secured: bool, config: Config = PATIENT) -> Endpoint:
@@ -113,10 +113,10 @@ def _cpu_s(pid: int) -> float:
 
 
 class Client:
-    """A peer of a node on loopback, that makes all its messages before a load begins.
+    """A peer of a node on loopback that makes all its messages before a load begins.
 
     Args:
-        port: Of the node.
+        port: The port of the node.
         secured: Whether it has keys.
     """
 
@@ -143,7 +143,7 @@ class Client:
         assert self.peer.is_secured is secured
 
     def _is_quiet(self) -> bool:
-        """Whether what belongs to the beginning is over; else a step further."""
+        """Whether the opening messages are over; otherwise handle some more."""
         now = time.monotonic()
         for data in drained(self._core, now):
             self.sock.sendto(data, self.server)
@@ -164,7 +164,7 @@ class Client:
         return made
 
     def load(self, kind: str, pid: int) -> None:
-        """Send, and count the answers, of whatever kind they are."""
+        """Send, and count the answers of any kind."""
         made = self._messages(kind)
         sock, server = self.sock, self.server
         sock.settimeout(0.2)
@@ -237,16 +237,16 @@ def over_sockets(rounds: int) -> list[Figure]:
 
 @dataclass
 class Meeting:
-    """What a handshake with one newcomer took."""
+    """The cost of a handshake with one newcomer."""
 
     cpu_us: list[float] = field(default_factory=list)
-    """Of the side that answers, datagram by datagram."""
+    """CPU time of the answering side, datagram by datagram."""
     bytes_in: list[int] = field(default_factory=list)
     bytes_out: list[int] = field(default_factory=list)
 
 
 def meet(server: Endpoint, client: Endpoint, address: Address, now: float) -> Meeting:
-    """Have a core without a socket shake hands with another, until nothing is left to be said."""
+    """Have a core without a socket shake hands with another, until nothing is left to send."""
     meeting = Meeting()
     client.connect(SERVER, now, 5.0)
     to_server = drained(client, now)
@@ -280,13 +280,13 @@ def _strangers(numbers: Iterator[int], *, secured: bool) -> Iterator[tuple[Endpo
 def _handshakes(first: int, *, secured: bool) -> list[Meeting]:
     server = endpoint(1, SERVER, secured=secured)
     numbers = iter(range(first, first + HANDSHAKES))
-    gc.disable()  # the garbage is that of the clients, which no server has
+    gc.disable()  # the garbage is the clients', which a server does not have
     met = []
     try:
         for number, (client, address) in enumerate(_strangers(numbers, secured=secured)):
             if number % 50 == 0:
                 gc.collect()
-            # Not more than 100 a second: under load a token would be asked for first.
+            # At most 100 a second: under load a token would be required first.
             met.append(meet(server, client, address, 1000.0 + number / 100))
     finally:
         gc.enable()
@@ -298,9 +298,9 @@ def _quickest(ordered: list[float]) -> float:
 
 
 def handshakes(rounds: int) -> list[Figure]:
-    """What one costs the side that answers: from the request to its greetings.
+    """What a handshake costs the answering side: from the request to its greetings.
 
-    Whoever else uses the machine doubles it: of a hundred one is undisturbed.
+    Other load on the machine doubles it: one in a hundred is undisturbed.
     """
     cpu_us: dict[bool, list[float]] = {True: [], False: []}
     whole_us: dict[bool, list[float]] = {True: [], False: []}
@@ -308,7 +308,7 @@ def handshakes(rounds: int) -> list[Figure]:
     for number in range(rounds):
         for secured in (True, False):
             met = _handshakes(2 + number * HANDSHAKES, secured=secured)
-            # Under seal the newcomer is let in by its second datagram, in the open by the first.
+            # A secured newcomer is admitted by its second datagram, an open one by its first.
             cpu_us[secured] += (sum(each.cpu_us[: 1 + secured]) for each in met)
             whole_us[secured] += (sum(each.cpu_us) for each in met)
             one = met[-1]
@@ -371,7 +371,7 @@ def core_alone(rounds: int) -> list[Figure]:
 
 
 def peer_kb(*, secured: bool) -> float:
-    """What one more peer takes in the core of a server, kilobytes; in a process of its own."""
+    """What one more peer takes in the core of a server, kilobytes; in a separate process."""
     server = endpoint(1, SERVER, secured=secured)
     before = 0.0
     for number in range(2, PEERS + WARM_PEERS + 2):
@@ -380,13 +380,13 @@ def peer_kb(*, secured: bool) -> float:
         address = _address(number)
         meet(server, endpoint(number, address, secured=secured), address, 1000.0 + number / 100)
         if number % 100 == 0:
-            gc.collect()  # the clients, whose memory the next ones take
+            gc.collect()  # the clients, whose memory the next ones reuse
     assert len(server.peers) == PEERS + WARM_PEERS
     return (rss_mb() - before) * 1000 / PEERS
 
 
 def idle_node_mb(*, secured: bool) -> float:
-    """What a whole node takes that has just started, megabytes; in a process of its own."""
+    """What a whole node takes just after its start, megabytes; in a separate process."""
     from p2ptui import Node
 
     async def story() -> float:
@@ -406,7 +406,7 @@ def _in_own_process(call: str) -> float:
 
 
 def memory() -> list[Figure]:
-    """Of one more peer, and of a node without any."""
+    """The memory of one more peer, and of a node without any."""
     figures = []
     for words, call, unit in (
         ("memory of one more peer", "peer_kb", "kB"),
@@ -425,7 +425,7 @@ def _took_s(*arguments: str) -> float:
 
 
 def start_up(rounds: int) -> list[Figure]:
-    """How long the shortest commands take, beside a bare interpreter and a Ping in the open."""
+    """How long the shortest commands take, beside a bare interpreter and an open Ping."""
     with _serve() as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -460,7 +460,7 @@ def start_up(rounds: int) -> list[Figure]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.secured", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="of each measurement (9)")
     parser.add_argument("--only", choices=PARTS, help="one part")

@@ -1,8 +1,8 @@
-"""A node with thousands of secured peers: what they take, and what it costs that they are there.
+"""A node with thousands of secured peers: the memory that they take, and what they cost while idle.
 
-Each of them shakes hands as a core of its own, with keys. Once all that belongs to that is over,
-the core is gone, and what stays is the session: it sends what a node does that keeps it from behind
-a NAT, which are keepalives, and answers. All speak from one socket, and from this process.
+Each of them shakes hands as a core of its own, with keys. Afterwards the core is gone, and only the
+session remains: it sends the keepalives of a node behind a NAT, and answers. All use one socket, in
+this process.
 """
 
 import contextlib
@@ -31,23 +31,23 @@ UNDER_WAY: Final = 16
 
 A_PEER_S: Final = 0.03
 JOIN_S: Final = 30.0
-"""All have come after so long, and as much longer for each, or it is given up."""
+"""All must have joined after this time, plus an allowance for each, or it is given up."""
 
 LOOK_S: Final = 0.1
-"""So often the timers of all cores are looked at."""
+"""How often the timers of all cores are checked."""
 
 GREETED_S: Final = 2.0
-"""After its handshake, until what belongs to that is over."""
+"""The time after a handshake until everything that belongs to it is over."""
 
 KEEPALIVE: Final = encode_keepalive(Keepalive(bytes(KEEPALIVE_NONCE_BYTES), 0.0))
 
 
 class Kept:
-    """A session that is kept, and whose node is gone.
+    """A session that is kept although its node is gone.
 
     Args:
         peer: That node, once it has its session.
-        port: Of the other one.
+        port: The port of the other node.
         now: The time, seconds.
     """
 
@@ -67,12 +67,12 @@ class Kept:
         return self._left_at + USUAL_S
 
     def handle_timeout(self, now: float) -> None:
-        """Nothing has left for as long as a way is left idle. A heartbeat of its own is not due:
-        keepalives are answered."""
+        """The path has been idle for as long as allowed. No heartbeat is due: keepalives are
+        answered."""
         self._send(self._seal(KEEPALIVE), now)
 
     def take(self, data: bytes, now: float) -> int:
-        """What came for it is answered; the number of answers."""
+        """Answer what came for it; returns the number of answers."""
         answers = self._quiet.answers(data, now)
         for answer in answers:
             self._send(answer, now)
@@ -88,20 +88,20 @@ class SecuredCrowd:
 
     Args:
         crowd: Their socket.
-        port: Of the node.
-        size: How many they are.
+        port: The port of the node.
+        size: How many there are.
     """
 
     def __init__(self, crowd: Crowd, port: int, size: int) -> None:
         self._crowd, self._port, self._size = crowd, port, size
         self._cores: dict[str, SecuredPeer] = {}
         self._secured: dict[str, float] = {}
-        """Of these, those that have a session, and since when."""
+        """The ones with a session, and since when."""
         self._kept: dict[str, Kept] = {}
         self._plans: list[tuple[float, str]] = []
         self._looked = 0.0
         self.heard = 0
-        """Datagrams that came for those whose node is gone."""
+        """Datagrams for sessions whose node is gone."""
 
     def _step(self) -> None:
         now = time.monotonic()
@@ -140,13 +140,14 @@ class SecuredCrowd:
                 heapq.heappush(self._plans, (kept.due, host))
 
     def stay(self, seconds: float) -> None:
-        """Keep all sessions, for so long."""
+        """Keep all sessions for this long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._step()
 
     def join(self) -> bool:
-        """Shake hands, a few at a time; whether all have a secured session then, and are kept."""
+        """Shake hands, a few at a time; returns whether all then have a secured session and are
+        kept."""
         begun = 0
         end = time.monotonic() + JOIN_S + A_PEER_S * self._size
         while len(self._kept) < self._size and time.monotonic() < end:
@@ -205,7 +206,7 @@ def measure(
     cores: Cores,
     wanted: Callable[[str], bool],
 ) -> Iterator[Row]:
-    """The rows of secured peers that are wanted."""
+    """The wanted rows of secured peers."""
     if not any(map(wanted, PARTS)):
         return
     with contextlib.ExitStack() as stack:

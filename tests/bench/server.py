@@ -1,9 +1,9 @@
-"""A node that the benchmark measures, and the sender of its transfers: a process of its own.
+"""A node that the benchmark measures, and the sender of its transfers: a separate process.
 
-It is run as a file by the interpreter that is measured, which may have another p2ptui than that of
-this folder; so it imports nothing else from here. Its argument is JSON: `role`, `options` of the
-configuration, and `secured`. It says in a line of JSON where it listens and what it is, then
-answers each line of its standard input with one of JSON, and ends when that ends.
+The measured interpreter runs it as a file, and may have another p2ptui than this folder; so it
+imports nothing else from here. Its argument is JSON: `role`, `options` of the configuration, and
+`secured`. It prints a line of JSON with where it listens and what it is, then answers each line of
+its standard input with one of JSON, and ends when that ends.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ FLOORS: Final = ("wire.codec", "core.endpoint", "secure.session")
 """One module of each floor that may be compiled."""
 
 SAMPLE_S: Final = 0.001
-"""Of CPU time, between two looks at what runs; the kernel may make it longer."""
+"""CPU time between two samples; the kernel may make it longer."""
 
 MOST_PLACES: Final = 100_000
-"""Places in the source that are told apart; there are far fewer lines than that."""
+"""Places in the source that are distinguished; there are far fewer lines than that."""
 
 PAYLOAD_BYTES: Final = 1_000_000
 
@@ -48,13 +48,13 @@ def build() -> dict[str, Any]:
 
 
 class Sampler:
-    """Looks now and then, by the CPU time that went by, which line runs."""
+    """Samples, by elapsed CPU time, which line runs."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, str, int]] = Counter()
 
     def start(self) -> None:
-        """Begin anew."""
+        """Start anew."""
         self._seen.clear()
         signal.signal(signal.SIGPROF, self._look)
         signal.setitimer(signal.ITIMER_PROF, SAMPLE_S, SAMPLE_S)
@@ -65,7 +65,7 @@ class Sampler:
             self._seen[code.co_filename, code.co_qualname, frame.f_lineno or 0] += 1
 
     def stop(self) -> list[tuple[str, str, int, int]]:
-        """File, function, line, and how often it was seen."""
+        """Returns file, function, line, and how often it was sampled."""
         signal.setitimer(signal.ITIMER_PROF, 0)
         return [(*place, seen) for place, seen in self._seen.most_common()]
 
@@ -104,7 +104,7 @@ async def _send(node: Node, host: str, port: int) -> None:
 
 
 async def main() -> None:
-    """What the argument says."""
+    """Do what the argument says."""
     told = json.loads(sys.argv[1])
     options = {"address": "127.0.0.1:0", "enable_discovery": False, "ephemeral": True}
     config = Config().with_options(**options | told.get("options", {}))

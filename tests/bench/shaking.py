@@ -1,9 +1,9 @@
 """What a handshake costs in the core alone, step by step: `python -m tests.bench.shaking`.
 
-Newcomers ask one after the other, are answered, and answer what asks them to: bytes in, bytes out,
+Newcomers ask one after the other, are answered, and answer what requires it: bytes in, bytes out,
 without a socket or an event loop, in batches as the pump hands them over. Each figure is that of
-the quickest of many batches, since whatever else the machine does only adds to one; those of the
-growth are the sums of all, with the collector's work. `--profile` tells where the time goes.
+the quickest of many batches, since other load on the machine only adds to it; those of the growth
+are sums of all, including garbage collection. `--profile` shows where the time goes.
 """
 
 import argparse
@@ -25,32 +25,32 @@ from tests.bench.crowd import OWN, PLAIN, handshake_request, host_of, uuid_of
 from tests.bench.load import message
 
 BATCH: Final = 32
-"""Handshakes under way, as in the whole program's row."""
+"""Handshakes in flight, as in the whole program's row."""
 
 PEERS: Final = 10_000
 PROFILED: Final = 120
 """Functions that a profile shows."""
 
 STEP_BATCHES: Final = 200
-"""Of which the quickest counts."""
+"""Batches of which the quickest counts."""
 
 PACE_S: Final = 0.003
-"""Between two batches, by the clock of the core."""
+"""The time between two batches, by the clock of the core."""
 
 LATER_MS: Final = 3_600_000
-"""When news of newcomers leave."""
+"""When news of newcomers is sent."""
 
 KINDS: Final = {"plain": PLAIN, "own": OWN}
 
 STEPS: Final = "request", "answers", "due"
-"""The request comes in; what asked for an answer has one; what is due meanwhile is done."""
+"""The request comes in; messages that require an answer get one; due timers run."""
 
 
 class Shaking:
-    """A core to which newcomers come.
+    """A core that newcomers join.
 
     Args:
-        kind: What they are: as in `crowded`.
+        kind: What they are, as in `crowded`.
     """
 
     def __init__(self, kind: str) -> None:
@@ -68,15 +68,15 @@ class Shaking:
         self._numbers = count()
         self._ids = count(1)
         self.left: dict[str, int] = {}
-        """What left, by its type."""
+        """The number of datagrams sent, by type."""
 
     def requests(self) -> list[tuple[bytes, Address]]:
-        """Those of the next batch."""
+        """The requests of the next batch."""
         numbers = [next(self._numbers) for _ in range(BATCH)]
         return [(handshake_request(n, self._capabilities), (host_of(n), 40_000)) for n in numbers]
 
     def answers(self, datagrams: list[tuple[bytes, Address]]) -> Iterator[tuple[bytes, Address]]:
-        """What polite peers return."""
+        """What well-behaved peers return."""
         for data, address in datagrams:
             said = json.loads(data)
             kind = said["message_type"]
@@ -92,7 +92,7 @@ class Shaking:
         return message(kind, payload, uuid_of(0xD, next(self._ids)), **fields).encode()
 
     def take(self, datagrams: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
-        """Hand datagrams over; what leaves for them."""
+        """Hand datagrams over; returns what is sent in response."""
         endpoint, now = self.endpoint, self.now
         for data, address in datagrams:
             endpoint.receive_datagram(data, address, now)
@@ -102,7 +102,7 @@ class Shaking:
         return out
 
     def batch(self) -> dict[str, float]:
-        """One batch from its requests to the last answer: microseconds a newcomer, by step."""
+        """One batch from its requests to the last answer: microseconds per newcomer, by step."""
         took = dict.fromkeys(STEPS, 0.0)
         came, step = self.requests(), "request"
         while came:
@@ -128,8 +128,8 @@ def measure(kind: str) -> tuple[dict[str, float], list[float], dict[str, float]]
     """Ten thousand handshakes of one kind.
 
     Returns:
-        Microseconds of each step, in the quickest batch; of all, on the average of each tenth; and
-        how many datagrams of each type left for each newcomer.
+        Microseconds of each step, in the quickest batch; of all steps, on average over each tenth;
+        and how many datagrams of each type were sent per newcomer.
     """
     shaking = Shaking(kind)
     rounds = PEERS // BATCH
@@ -147,7 +147,7 @@ def measure(kind: str) -> tuple[dict[str, float], list[float], dict[str, float]]
 
 
 class Stopwatch:
-    """Times of parts that call each other: each its own, without those that it calls."""
+    """Times of parts that call each other: for each its own, without the parts that it calls."""
 
     def __init__(self) -> None:
         self.took: dict[str, float] = {}
@@ -177,8 +177,8 @@ class Stopwatch:
 
 
 def steps(kind: str) -> dict[str, float]:
-    """Microseconds of each part of a handshake, in the quickest batch; a look at the clock before
-    and after each is in them."""
+    """Microseconds of each part of a handshake, in the quickest batch, including reading the clock
+    before and after each."""
     shaking = Shaking(kind)
     endpoint: Any = shaking.endpoint
     watch = Stopwatch()
@@ -212,8 +212,8 @@ def steps(kind: str) -> dict[str, float]:
 
 
 def profile(kind: str, rounds: int = 100) -> None:
-    """Where the time goes: the share of each function with all that it calls, its own, and its
-    calls for each newcomer."""
+    """Show where the time goes: the share of each function including callees, its own share, and
+    its calls per newcomer."""
     shaking = Shaking(kind)
     for _ in range(10):
         shaking.batch()
@@ -240,7 +240,7 @@ def profile(kind: str, rounds: int = 100) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.shaking", description=__doc__)
     parser.add_argument("--only", choices=KINDS, help="newcomers of one kind")
     parser.add_argument("--profile", action="store_true", help="where the time goes")

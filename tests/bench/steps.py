@@ -1,7 +1,7 @@
 """Where the core's time for a datagram goes, step by step: `python -m tests.bench.steps`.
 
-Each step is called by itself on the node that the benchmark of the core has made, with one peer,
-and takes the least of many short rounds. The table is that of docs/hot-path.md.
+Each step is called by itself on the node of the core benchmark, with one peer, and its figure is
+the least of many short rounds. The table is that of docs/hot-path.md.
 """
 
 import time
@@ -28,7 +28,7 @@ KINDS: Final[dict[str, tuple[str, Any, bool]]] = {
 
 
 class Steps:
-    """One node with one peer, and the parts that a datagram comes by."""
+    """One node with one peer, and the parts that a datagram passes."""
 
     def __init__(self) -> None:
         self.bench = Bench(1)
@@ -59,13 +59,13 @@ class Steps:
         return best / CALLS * 1e6
 
     def datagram(self, kind: str, payload: Any, *, asks: bool) -> bytes:
-        """What comes in."""
+        """The incoming datagram."""
         self.client.sequence += asks
         number = self.client.sequence if asks else None
         return self.bench.message(kind, payload, number, requires_ack=asks)
 
     def measure(self, kind: str, payload: Any, *, asks: bool) -> dict[str, float]:
-        """Microseconds of each step of one datagram; together they are those of all of it."""
+        """Microseconds of each step of one datagram; they add up to the whole."""
         peer, now = self.peer, self.bench.now
         address, channel, delivery = self.client.address, self.peer.channel, self.delivery
 

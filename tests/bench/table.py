@@ -39,12 +39,12 @@ IN_ROUNDS: Final = (*LOADS, "transfer")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is done.
+    """How much is measured.
 
     Args:
-        rounds: Of each row.
-        load_s: What a row takes in a round, about.
-        crowd: What is done with many peers.
+        rounds: The rounds of each row.
+        load_s: Roughly how long a row takes in a round.
+        crowd: What is measured with many peers.
         alone: Whether other programs wait meanwhile.
     """
 
@@ -74,7 +74,7 @@ QUICK: Final = Plan(
 
 
 def reason_to_skip() -> str:
-    """Why nothing can be measured here; empty if all can."""
+    """Why nothing can be measured here; empty if everything can."""
     if not sys.platform.startswith("linux"):
         return "the load generator and the CPU times of processes are those of Linux"
     with compiled() as program:
@@ -85,13 +85,13 @@ class Bench:
     """What all rows share.
 
     Args:
-        stack: Ends what is begun.
-        interpreter: Whose p2ptui is measured.
+        stack: Ends what was started.
+        interpreter: The interpreter whose p2ptui is measured.
         program: The compiled echo and generator.
-        folder: For what a run writes.
-        plan: How much is done.
+        folder: A folder for what a run writes.
+        plan: How much is measured.
         wanted: Whether a row is to be measured.
-        tell: Told what is being done.
+        tell: Called with the progress.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Bench:
         self._sent: transfer.Transfer | None = None
 
     def new_crowd(self) -> Crowd:
-        """A socket of a load."""
+        """A socket for a load."""
         return self._stack.enter_context(closing(Crowd(self._program, self._folder)))
 
     def prepare(self, node: machine.Served, echo: Target) -> list[Match]:
-        """Have the peers of the rows that are played in rounds join a node; these rows."""
+        """Have the peers of the rows that are played in rounds join a node; returns these rows."""
         self._node, self._echo = Target(node.pid, node.port), echo
         if not any(map(self._wanted, (*IN_ROUNDS, "stun-beside"))):
             return []
@@ -134,12 +134,12 @@ class Bench:
         return self._matches
 
     def play_transfer(self) -> None:
-        """A round of it, if it is wanted."""
+        """Play a round of the transfer, if it is wanted."""
         if self._sent is not None:
             self._sent.play()
 
     def rows(self) -> list[Row]:
-        """What was played, and all rows that are measured by themselves."""
+        """The rows that were played, and all rows that are measured separately."""
         rows = self._played()
         if self._wanted("memory"):
             rows.append(self._memory())
@@ -171,7 +171,7 @@ class Bench:
         return rows
 
     def _coturn(self) -> tuple[Target | None, str]:
-        """It, where it runs, else why not."""
+        """The running coturn, or why there is none."""
         if why := coturn.reason_to_skip():
             return None, why
         try:
@@ -197,10 +197,10 @@ def measure(
     """Run the benchmark; `reason_to_skip` must be empty.
 
     Args:
-        plan: How much is done.
-        rows: The keys of those to measure.
+        plan: How much is measured.
+        rows: The keys of the rows to measure.
         python: An interpreter whose p2ptui is measured instead of that of this folder.
-        tell: Told what is being done.
+        tell: Called with the progress.
     """
     [report] = compare(plan, rows, [python], tell)
     return report
@@ -217,10 +217,10 @@ def compare(
     Rows of a crowd are measured for one after the other as a whole, each beside the same echo.
 
     Args:
-        plan: How much is done.
-        rows: The keys of those to measure.
+        plan: How much is measured.
+        rows: The keys of the rows to measure.
         pythons: Interpreters whose p2ptui is measured; None for that of this folder.
-        tell: Told what is being done.
+        tell: Called with the progress.
 
     Returns:
         A report for each interpreter, in their order.

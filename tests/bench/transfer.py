@@ -1,4 +1,4 @@
-"""A message of 1 MB from one node to another, beside the bare echo of as many bytes."""
+"""A message of 1 MB from one node to another, beside a bare echo of the same number of bytes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from tests.bench.rounds import LONGEST_S, Target, ratios
 
 MEGABYTE: Final = 1_000_000
 PIECE_BYTES: Final = 1_200
-"""Datagrams of the bare echo: a node begins with this size, too, and finds a larger one."""
+"""The size of the bare echo's datagrams: a node begins with it too, and finds a larger one."""
 
 
 class Transfer:
-    """A sender, and what its messages took.
+    """A sender, and the cost of its messages.
 
     Args:
         sender: The node that sends.
-        node: Who receives.
+        node: The receiver.
         echo: The bare echo.
         crowd: A socket for its datagrams.
-        cores: Where.
+        cores: Where processes run.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Transfer:
         self._failed = ""
 
     def play(self) -> None:
-        """One message, and its bytes to the bare echo."""
+        """Send one message, and as many bytes to the bare echo."""
         if self._failed:
             return
         before = cpu_s(self._node.pid)
@@ -56,7 +56,7 @@ class Transfer:
         self._echo_s.append(driven.seconds)
 
     def row(self) -> Row:
-        """What the rounds brought; an answer is a message here."""
+        """The row with the results; an answer is a message here."""
         title = "transfer of 1 MB"
         if self._failed or not self._seconds:
             return Row("transfer", title, skipped=self._failed or "no round was played")
@@ -80,7 +80,7 @@ class Transfer:
 def ready(
     interpreter: Interpreter, node: Target, echo: Target, crowd: Crowd, cores: Cores
 ) -> Iterator[Transfer]:
-    """Run a sender, in the open dialect, for as long as the block."""
+    """Run a sender, in the open dialect, during the block."""
     about = {"role": "send", "to": ["127.0.0.1", node.port], "secured": False}
     with contextlib.ExitStack() as stack:
         with cores.of_load():

@@ -1,7 +1,7 @@
 """What goes direct between which NATs: `python -m tests.bench.traversal [--runs N]`.
 
-Kernel NATs (tests/natlab; root and nftables are needed), a server, and two nodes that are fresh in
-every run. Each part prints a table; `--json FILE` keeps every run.
+Kernel NATs (tests/natlab; needs root and nftables), a server, and two nodes that are fresh in every
+run. Each part prints a table; `--json FILE` keeps every run.
 """
 
 import argparse
@@ -37,14 +37,14 @@ OFTEN: Final = (
 """Cells whose share of direct paths is a matter of chance: run `--special` times."""
 
 RATES: Final = (0, 10, 35, 50)
-"""New flows a second by others behind the same NAT."""
+"""New flows per second from others behind the same NAT."""
 
 LOSSES: Final = (0, 2, 5, 10, 20)
-"""Percent, on each of two lines in each direction: of round trips between the nodes four times as
+"""Percent, on each of two links in each direction: of round trips between the nodes, four times as
 much is lost, or a little less."""
 
 REFILL_S: Final = 0.3
-"""After so long a NAT that limits new flows has forgotten those of the run before."""
+"""After this time, a NAT that limits new flows has forgotten those of the previous run."""
 
 RELAYED_S: Final = (2.0, 0.5, 4.0, 8.0, 15.0)
 """How long a path stays cut after the relay took over."""
@@ -95,7 +95,7 @@ def places(runs: int) -> Iterator[Row]:
                 _runs(runs, ground.at(nat.host()), ground.at(nat.host())),
             )
         for kind in (Kind.PORT_RESTRICTED, Kind.HAIRPIN):
-            # Two homes behind one carrier: only the carrier's hairpin joins them, where it has one.
+            # Two homes behind one carrier: only the carrier's hairpin connects them, if it has one.
             carrier = lab.nat(kind)
             homes = [ground.at(carrier.nat(Kind.PORT_RESTRICTED).host()) for _ in range(2)]
             yield f"two homes behind one {kind} carrier", _runs(runs, *homes)
@@ -129,7 +129,7 @@ def traps(runs: int) -> Iterator[Row]:
 
 
 def loss(runs: int) -> Iterator[Row]:
-    """So many percent lost on the outer line of each NAT, in each direction."""
+    """Loss on the outer link of each NAT, in each direction."""
     with Ground() as ground:
         strict = ground.side(Kind.PORT_RESTRICTED)
         for kind in (Kind.PORT_RESTRICTED, Kind.SYMMETRIC_STEP_1, Kind.SYMMETRIC_RANDOM):
@@ -205,16 +205,16 @@ def stream(
 
     Args:
         ground: The laboratory.
-        a: Who sends.
-        b: Who receives.
+        a: The sender.
+        b: The receiver.
         count: Messages.
-        per_second: Of them.
-        relayed_s: The path stays cut for so long after the relay took over.
+        per_second: Messages per second.
+        relayed_s: How long the path stays cut after the relay took over.
     """
     lab = ground.laboratory
     nats = a.nats[-1], b.nats[-1]
     join(a, b)
-    # Relayed at first: the direct way is not there yet.
+    # Relayed at first: the direct path is not there yet.
     lab.block(*nats)
     a.tell("connect", to=b.node_id, wait_s=0.5)
     a.tell("stream", to=b.node_id, count=count, per_second=per_second)
@@ -237,7 +237,7 @@ def stream(
     return {
         "sent": count,
         "delivered": report["delivered"],
-        # The two of the connect are among them.
+        # The two from the connect are among them.
         "received": other["received"] - 2,
         "distinct": other["distinct_streamed"],
         "fell_back_s": fell_back,
@@ -275,12 +275,12 @@ def table(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def line(name: str, outcomes: Sequence[dict[str, Any]]) -> str:
-    """One row: shares, and medians of those that went direct."""
+    """One row: shares, and medians of the direct ones."""
     done = [one for one in outcomes if "error" not in one]
     direct = [one for one in done if one["path"] == "direct"]
     methods = Counter(one["method"] for one in direct)
     how = ", ".join(f"{method} {number}" for method, number in methods.most_common())
-    # A round of plain checks has the number 0, and is left out where it is known to be of no use.
+    # A round of plain checks has the number 0, and is left out if known to be useless.
     first = sum(one["rounds"] <= 1 for one in direct)
     times = [one["direct_ms"] for one in direct]
     sent = [sum(one["checks"]) for one in direct or done]
@@ -304,7 +304,7 @@ def line(name: str, outcomes: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run what was asked for, and print it."""
+    """Run what the arguments ask for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="of a cell")
     parser.add_argument("--special", type=int, default=200, help="of a cell that takes luck")

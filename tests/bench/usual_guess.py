@@ -1,4 +1,4 @@
-"""The usual way to guess the ports that a NAT gives next: what ours is compared with."""
+"""The usual way to guess the ports that a NAT gives next, to compare ours with."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from p2ptui.wire.address import MAX_PORT
 def constant_step_guess(
     ports: Sequence[int], k: int, port_range_min: int = 1024, port_range_max: int = MAX_PORT
 ) -> tuple[int, ...]:
-    """What is usually done: go on from the last port by the step that was seen most often.
+    """The usual method: continue from the last port by the most frequent step.
 
-    To compare with; it knows nothing of time and of others.
+    For comparison; it ignores time and other hosts' flows.
 
     Args:
         ports: External ports in the order of their mappings.
         k: Ports wanted.
         port_range_min: The least port.
-        port_range_max: The greatest; behind it comes the least.
+        port_range_max: The greatest, followed by the least.
     """
     steps = Counter(b - a for a, b in pairwise(ports) if a != b)
     if not ports:

@@ -1,9 +1,9 @@
 """What several processes on one port would cost: `python -m tests.bench.workers`; Linux.
 
-Three things that decide whether a node should have workers: what a relayed frame takes in the cores
-of two of them that hand it over without a broker, what a socket between them takes, and whether the
-kernel, which chooses a worker by the addresses of a datagram (SO_REUSEPORT), keeps to its choice
-when one has died and is back.
+Three things decide whether a node should have workers: what a relayed frame costs in the cores of
+two of them that hand it over without a broker, what a socket between them costs, and whether the
+kernel, which chooses a worker by the addresses of a datagram (SO_REUSEPORT), keeps its choice when
+one has died and is back.
 """
 
 import argparse
@@ -20,24 +20,24 @@ from p2ptui.io.memory_bus import SERVERS, MemoryBroker
 from tests.bench.far import BATCH, TEXT, Town
 
 PACE_S: Final = 0.01
-"""Between batches, by the clock of the cores: no rate is used up."""
+"""The time between batches, by the clock of the cores: no rate limit is reached."""
 
 BEAT_S: Final = 0.5
-"""So often all that is due between the workers happens, apart from what is measured."""
+"""How often the workers' due work is done, outside what is measured."""
 
 CLIENTS: Final = 500
 DATAGRAM: Final = bytes(330)
 """As large as what is handed over with a frame of the benchmark."""
 
 AT_ONCE: Final = 8
-"""A Unix socket for datagrams lets no more than ten wait, as Linux is set up."""
+"""On Linux, a Unix datagram socket by default queues at most ten datagrams."""
 
 
 class Pair:
-    """Two cores in one cluster, whose broker takes no time.
+    """Two cores in one cluster whose broker takes no time.
 
     Args:
-        secured: Whether all speak under seal.
+        secured: Whether all sessions are sealed.
     """
 
     def __init__(self, *, secured: bool) -> None:
@@ -54,7 +54,7 @@ class Pair:
             self.beat()
 
     def beat(self) -> None:
-        """Let half a second pass, and all that is due in it."""
+        """Let half a second pass, with everything due in it."""
         end = self.now + BEAT_S
         while self.now < end:
             self.now += 0.05
@@ -69,7 +69,8 @@ class Pair:
                 town.server.datagrams_to_send(self.now)
 
     def relay(self, *, crosses: bool) -> tuple[float, float]:
-        """A batch of frames of one client; microseconds a frame, at its server and at the other."""
+        """Relay a batch of frames of one client; returns microseconds per frame, at its server and
+        at the other."""
         self.now += PACE_S
         now, (here, there) = self.now, self.towns
         source, near = here.clients
@@ -106,7 +107,7 @@ def _is_for_one(order: Order) -> bool:
 
 
 def measure_frames(batches: int) -> None:
-    """In the cores alone."""
+    """Measure frames in the cores alone."""
     print("| relayed frame, us in the core | same worker | crosses: first | second | times |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for secured in (False, True):
@@ -136,7 +137,7 @@ def _least(batches: int, run: Callable[[], None]) -> float:
 
 
 def measure_sockets(batches: int) -> None:
-    """What sending and reading one of several messages takes."""
+    """Measure sending and reading one of several messages."""
     print(f"\n| Unix socket, {AT_ONCE} messages at a time | us a message, sent and read |")
     print("| --- | ---: |")
     kinds = {"datagrams": socket.SOCK_DGRAM, "a stream, a call for each": socket.SOCK_STREAM}
@@ -190,7 +191,7 @@ class Shared(ExitStack):
         return sock
 
     def whose(self) -> list[int]:
-        """Which worker each client's datagram comes to."""
+        """Which worker each client's datagram reaches."""
         found = []
         for client in self._clients:
             client.sendto(b"x", self._to)
@@ -204,16 +205,16 @@ class Shared(ExitStack):
         return found
 
     def kill(self) -> None:
-        """The first is gone."""
+        """Kill the first worker."""
         self._workers[0].close()
 
     def start(self) -> None:
-        """It is back."""
+        """Start it again."""
         self._workers[0] = self._worker(self._to[1])
 
 
 def measure_steering() -> None:
-    """Whose clients come to another worker than before."""
+    """Measure which clients reach another worker than before."""
     print("\n| workers on one port | of clients of those that live: one dies | and is back |")
     print("| ---: | ---: | ---: |")
     for workers in (2, 4):
@@ -232,7 +233,7 @@ def measure_steering() -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.workers", description=__doc__)
     parser.add_argument("--batches", type=int, default=400, help="of each measurement (400)")
     options = parser.parse_args()

@@ -1,13 +1,12 @@
-"""A node without keys is at two servers: the one that held it asks it, and lets it go if it is not
-there any more.
+"""A node without keys is at two servers: its former holder pings it, and lets it go if it is gone.
 
-It cannot sign where it is, so nobody takes the word of the server to which it has come. While that
-is asked its session there goes on, and only nobody is told of it.
+It cannot sign where it is, so the word of its new server is not enough. Until the matter is
+settled, its session there goes on, but nobody is told about it.
 
-Nor does a session end because of a claim, which may be mistaken or forged: one that is merely quiet
-is left to the other server, which messages for it go to, and is served here as before. When it is
-heard again its node is claimed back. Its session ends by its heartbeats as any other; only of one
-that was not heard within them, when the other server has put it.
+A claim, which may be mistaken or forged, ends no session either: a peer that is merely quiet is
+left to the other server, which gets the messages for it, and is served here as before. When it is
+heard again, its node is claimed back. Its session ends by its heartbeats like any other; only if it
+was not heard within them does it end once the other server has put it.
 """
 
 import math
@@ -32,30 +31,30 @@ ANSWERED_S: Final = 1.5
 """A server that has not answered by then does not hold the node, or is not there."""
 
 UNSENT_S: Final = 1.0
-"""A server is asked again so long after a Claim for which the link had no room."""
+"""How long after a Claim for which the link had no room the server is asked again."""
 
 FIRST_HELD_S: Final = 6.0
 HELD_S: Final = 60.0
-"""A server that holds the node is asked again after this: soon at first, as it may not have looked
-again since the last one asked, and each time after twice as long."""
+"""A server that holds the node is asked again after the first of these, since it may have answered
+from an earlier probe, then after twice as long each time, up to the second."""
 
 PROBES: Final = 10
 PROBE_S: Final = 0.1
-"""The holder sends its peer so many Pings in a second: where every fifth datagram is lost, fewer
-than one in ten thousand answers none of them."""
+"""The holder sends its peer this many Pings in a second: if every fifth datagram is lost, fewer
+than one peer in ten thousand answers none of them."""
 
 LONG_PROBE_S: Final = 0.52
-"""But a peer that was heard within its heartbeats has 5.2 s for them, as in a dispute with somebody
-who comes to this server; whoever claims it is told meanwhile that it is held."""
+"""A peer heard within its heartbeats gets 5.2 s for them, as in a dispute with a newcomer at this
+server; meanwhile the claimant is told that it is held."""
 
 PAUSE_S: Final = 5.0
-"""One that was there is not asked again so soon, whoever claims it."""
+"""A peer that answered is not asked again within this time, whoever claims it."""
 
 LEFT_S: Final = 5.0
-"""A peer that was left to another server is told of again if no server has put it by then."""
+"""A peer that was left to another server is announced again if no server has put it by then."""
 
 LOOK_S: Final = 1.0
-"""So often it is looked whether one was heard again."""
+"""How often peers are checked for having been heard again."""
 
 MAX_ASKED: Final = 1_024
 """Peers that are asked whether they are still here."""
@@ -69,7 +68,7 @@ class _Asked:
     def __init__(self, run: Run, again_s: float) -> None:
         self.run = run
         self.again_s = again_s
-        """It is asked again so long after it has said that it holds the node."""
+        """How long after it said that it holds the node it is asked again."""
         self.is_waiting = True
         """Whether it has been asked, and may yet answer."""
         self.is_ceded = False
@@ -86,25 +85,25 @@ class _Doubt:
         self.probe_s = probe_s
         self.probes = 0
         self.is_over = False
-        """Whether it was there, a moment ago."""
+        """Whether it turned out just now that the peer is there."""
         self.is_settled = False
-        """Whether that was longer ago."""
+        """Whether that was longer ago: the next claim begins anew."""
         self.runs: dict[str, Run] = {}
-        """Who wants to know; no more than there are servers."""
+        """The servers that want to know; no more than there are."""
         self.told: tuple[Run, ...] = ()
-        """Who was told that it is held, and would like to know if it is not any more."""
+        """The servers that were told that it is held, and want to know once it no longer is."""
 
 
 class Claims:
     """Settles who holds a node without keys.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
         others: The other servers.
         view: What they hold.
-        delivery: The way out, for Pings.
-        lifecycle: Where a peer that is gone is removed.
+        delivery: Sends Pings.
+        lifecycle: Removes peers that are gone.
         statements: What the peers have signed.
         send: Sends a message to a server, by its id.
     """
@@ -136,14 +135,15 @@ class Claims:
             BoundedTable(MAX_ASKED, full="cluster_claimed_full", in_use=_is_under_way),
         )
         self.on_settled: Callable[[str, float], None] = lambda *_: None
-        """Called with the id of a node when it is known whether it may be told of."""
+        """Called with the id of a node when it is known whether it may be announced."""
 
     def left_until(self, peer: Peer, now: float) -> float | None:
         """Until when a peer is left to another server, as far as can be decided here. This only
         judges: `pursue` does something about it.
 
         Returns:
-            None: the others are told that it is here. Else a time, or inf: until something changes.
+            None: the others are told that it is here. Otherwise a time, or inf: until something
+                changes.
         """
         node_id = peer.node_id
         entry = self._view.entry(node_id)
@@ -166,8 +166,8 @@ class Claims:
         """Do what can be done about a peer that is left to another server: end its session, if it
         went there and is silent here; or ask that server to let it go.
 
-        One that has proved nothing, and may be a forged handshake, is left where another such one
-        came first.
+        A peer that has proved nothing, and may be a forged handshake, is left to a server where
+        another such one came first.
         """
         node_id = peer.node_id
         entry = self._view.entry(node_id)
@@ -201,7 +201,7 @@ class Claims:
                 self._put_off(asked, node_id, now)
 
     def handle_unsent(self, claim: Claim, server_id: str, now: float) -> None:
-        """A Claim has not left: silence is no answer from a server that was not asked."""
+        """A Claim was not sent: silence from a server that was not asked is no answer."""
         node_id = node_id_text(claim.node)
         asked = self._asked.get(node_id)
         if asked is not None and asked.is_waiting and asked.run.server_id == server_id:
@@ -226,7 +226,7 @@ class Claims:
         """A server that was asked says whether it holds the node."""
         node_id = node_id_text(answer.node)
         asked = self._asked.get(node_id)
-        is_late = isinstance(answer, Released)  # it was held, and asked meanwhile
+        is_late = isinstance(answer, Released)  # it was held, and probed meanwhile
         if asked is None or asked.run is not run or not (asked.is_waiting or is_late):
             self._state.counters.drop("cluster_unasked")
             return
@@ -243,20 +243,20 @@ class Claims:
             self.on_settled(node_id, now)
 
     def forget(self, node_id: str) -> None:
-        """Nothing is claimed any more."""
+        """The node is no longer claimed."""
         asked = self._asked.pop(node_id)
         if asked is not None and asked.timer is not None:
             asked.timer.cancel()
 
     def forget_all(self) -> None:
-        """The link is gone: what was asked is asked again."""
+        """The link is gone: all questions are asked again."""
         for node_id in list(self._asked):
             self.forget(node_id)
 
     # Nodes that others claim.
 
     def receive(self, claim: Claim, run: Run, now: float) -> None:
-        """A server has a node that this one holds: the node is asked."""
+        """A server claims a node that this one holds: the node is probed."""
         node_id = node_id_text(claim.node)
         peer = self._state.peers.authenticated(node_id)
         if peer is None or not peer.is_plain or not peer.proved or peer.liveness.is_ceded:

@@ -1,4 +1,4 @@
-"""What an entry says of a node: written of a peer of this server, and read of those elsewhere."""
+"""What an entry says about a node: written for a peer of this server, read for nodes elsewhere."""
 
 from functools import lru_cache
 
@@ -29,8 +29,8 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
 
     Args:
         own: Who this server is.
-        peer: Whose.
-        statement: Counter and signature of what it has signed, or 0 and nothing.
+        peer: The peer.
+        statement: The counter and signature of its statement, or 0 and nothing.
     """
     node = written_about(peer)
     if node is None:
@@ -43,12 +43,12 @@ def written_entry(own: Own, peer: Peer, statement: tuple[int, bytes]) -> bytes |
 
 
 def written_about(peer: Peer) -> Raw | None:
-    """What an entry of a peer tells of it; None if that cannot be written."""
+    """What an entry of a peer says about it; None if that cannot be written."""
     info, seal = peer.facts.info, peer.seal
     address = _told_address(peer.address)
     if info is None or address is None:
         return None
-    host, port = address  # without a zone, which means something on this machine only
+    host, port = address  # without a zone, which only has meaning on this machine
     known, others = split_capabilities(info.capabilities)
     keys = boot = b""
     if seal is not None:
@@ -63,14 +63,14 @@ def written_about(peer: Peer) -> Raw | None:
 
 
 def _told_address(address: Address) -> Address | None:
-    """Without a zone, and unmapped; where a socket sees an IPv4 address, it is written as usual."""
+    """Without a zone, and unmapped: an IPv4 address is written as usual, whatever socket saw it."""
     if ":" in address[0]:
         return parse_ip_address(format_address(address))
     return (address[0], address[1]) if address[1] else None
 
 
 def read_about(node: bytes | Raw, node_id: str) -> About:
-    """What is told of a node; MalformedError if it is not about this one, or nowhere."""
+    """What is said about a node; MalformedError if it is about another one, or has no address."""
     about = decode_about(node)
     address = about.host, about.port
     if parse_ip_address(format_address(address)) != address:
@@ -81,13 +81,13 @@ def read_about(node: bytes | Raw, node_id: str) -> About:
 
 
 def capabilities_of(about: About) -> tuple[str, ...]:
-    """What a node announced, as far as it is kept."""
+    """What a node announced, as far as that is kept."""
     return _capabilities(about.known, about.others)
 
 
 @lru_cache(LISTS_SHARED)
 def _capabilities(known: int, others: tuple[str, ...]) -> tuple[str, ...]:
-    # One list for all nodes that announce the same, as those of one program do.
+    # One list for all nodes that announce the same, like those running one program.
     return bounded_capabilities(joined_capabilities(known, others))
 
 
@@ -97,12 +97,12 @@ def keys_of(about: About) -> PublicKeys:
 
 
 def is_keyless(state: NodeState, node_id: str, about: About) -> bool:
-    """Whether keys are missing; a server without any of its own asks nobody for them."""
+    """Whether keys are missing; a server without keys of its own requires none."""
     return not about.keys and state.seals is not None and is_made_of_keys(node_id)
 
 
 def is_signed(node_id: str, presence: Presence, about: About) -> bool:
-    """Whether a node has said itself that this server holds it."""
+    """Whether the node itself has said that this server holds it."""
     server_id, counter = node_id_text(presence.server), presence.counter
     return verify_presence(
         keys_of(about), node_id, server_id, counter, presence.signature, presence.network

@@ -109,7 +109,7 @@ class Passing:
         self._entries.pop(node_id)
 
     def expire(self, now: float) -> None:
-        """Forget nodes of which nothing was heard since."""
+        """Forget nodes that nothing was heard about since."""
         self._entries.expire(now)
 
     def foreign(self, node_id: str, network_id: str) -> Foreign | None:

@@ -1,7 +1,8 @@
 """What is handed to the servers that hold other nodes, and what they hand to this one.
 
-It goes at most once, as a datagram does. While the link to the broker is down it waits, within a
-bound and a time; what did not arrive is told to whoever sent it, as far as anybody knows.
+Each item is delivered at most once, like a datagram. While the link to the broker is down it waits,
+within limits of size and time; as far as it is known that something did not arrive, its sender is
+told.
 """
 
 from collections.abc import Callable
@@ -20,38 +21,38 @@ from p2ptui.wire.cluster import MAX_BODY_BYTES, MAX_REF, HandOver, Message, Unde
 from p2ptui.wire.frames import node_id_bytes, node_id_text
 
 WAITING_S: Final = 5.0
-"""So long something waits for the link to the broker."""
+"""How long something waits for the link to the broker."""
 
 MAX_WAITING: Final = 16_384
 MAX_WAITING_BYTES: Final = 8_388_608
-"""What waits for it, with what keeping it takes."""
+"""Limits of what waits for it, including the overhead of keeping it."""
 
 KEPT_BYTES: Final = 512
-"""What something that waits takes besides its body."""
+"""The memory that a waiting item takes besides its body."""
 
 
 class _Waiting(NamedTuple):
     """Something that waits for the link."""
 
     server_id: str
-    """Who held its target when it came."""
+    """The server that held its target when it came."""
     handed: Handed
-    """As its source is told of it, should it not arrive."""
+    """What its source is told about, should it not arrive."""
     until: float
 
 
 class HandOvers:
-    """Hands things over.
+    """Hands things over to other servers, and takes what they hand over.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
         others: The other servers.
         view: The nodes that they hold.
-        taker: Who gives the peers of this server what comes for them.
-        news: What is told of a peer of which the others may not have heard yet.
+        taker: Gives the peers of this server what comes for them.
+        news: What is said about a peer that the others may not have heard of yet.
         send: Sends a message to a server, by its id; False: there is no room for it.
-        max_waiting_bytes: Of what waits for the link, at most.
+        max_waiting_bytes: Most bytes that wait for the link.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class HandOvers:
         self._taker = taker
         self._news = news
         self._send = send
-        # In the order in which it came. It has a lifetime since its oldest is asked for again and
-        # again; `_expire` tells of each before that ends.
+        # In order of arrival. The table has a lifetime because its oldest item is looked up again
+        # and again; `_expire` reports each item before that ends.
         self._waiting: BoundedTable[int, _Waiting] = state.tables.add(
             "cluster_waiting",
             BoundedTable(
@@ -88,14 +89,14 @@ class HandOvers:
         self._numbers = count()
         self._expires = False
         self.is_ready = False
-        """Whether the link is there, and it is known who holds whom."""
+        """Whether the link is up, and it is known who holds whom."""
         self.given = self.returned = self.taken = self.failed = 0
-        """Totals, which never fall: what was given to the link, and what of it came back without
-        having left; what was taken for peers of this server, and told to have failed."""
+        """Totals, which never fall: items given to the link, and those that came back unsent; items
+        taken for peers of this server, and items reported as failed."""
 
     @property
     def handed(self) -> int:
-        """What was given to the link and did not come back."""
+        """How many items were given to the link and did not come back."""
         return self.given - self.returned
 
     @property
@@ -105,7 +106,7 @@ class HandOvers:
 
     @property
     def waiting_bytes(self) -> int:
-        """What they take."""
+        """The bytes that they take."""
         return self._waiting.used_bytes
 
     # The way out.
@@ -136,7 +137,7 @@ class HandOvers:
 
     def _hand_over(self, waiting: _Waiting, now: float) -> bool:
         if not self._is_there(waiting):
-            # Whoever hands it over is in the midst of something else.
+            # The caller is in the middle of something else.
             self._state.timers.schedule_about(now, self._tell_gone, waiting)
             return True
         handed = waiting.handed
@@ -170,7 +171,7 @@ class HandOvers:
             self._taker.handle_not_handed(source, handed, why, now)
 
     def handle_ready(self, now: float) -> None:
-        """The link is back, and it is known again who holds whom: what waits leaves."""
+        """The link is back, and it is known again who holds whom: what waits is sent."""
         self.is_ready = True
         all_waiting = list(self._waiting.values())
         self._waiting.clear()
@@ -186,8 +187,8 @@ class HandOvers:
         self.is_ready = False
 
     def handle_unsent(self, over: HandOver, server_id: str, is_too_large: bool, now: float) -> None:
-        """Something has not left, though it was handed over: it waits for the link if that is gone,
-        else its source is told."""
+        """Something given to the link was not sent: it waits for the link if that is down;
+        otherwise its source is told."""
         self.returned += 1
         source = self._state.peers.authenticated(node_id_text(over.source))
         if source is None:
@@ -198,7 +199,7 @@ class HandOvers:
         if is_too_large:
             self._tell(waiting.handed, NotHanded.TOO_LARGE, now)
         elif self.is_ready:
-            # The bus may be about to say that the link is gone.
+            # The bus may be about to report that the link is down.
             self._state.timers.schedule_about(now, self._settle_unsent, waiting)
         else:
             self._settle_unsent(waiting, now)
@@ -225,9 +226,9 @@ class HandOvers:
     def receive(self, over: HandOver, run: Run, now: float) -> None:
         """A server hands something over.
 
-        It may speak for a node that another one holds, as for one with sessions at both: who is
-        with it, nobody else can know, and what is believed of it is judged by the taker. What
-        comes back goes to the holder.
+        It may speak for a node that another one holds, such as one with sessions at both: no other
+        server can know who is connected to it, and the taker judges what it says. What comes back
+        goes to the holder.
         """
         target_id, source_id = node_id_text(over.target), node_id_text(over.source)
         try:
@@ -241,7 +242,7 @@ class HandOvers:
         why: NotHanded | None = NotHanded.UNKNOWN
         if target is not None and target.is_plain:
             on_lost = None
-            if kind is not Handing.FRAME:  # that never waits
+            if kind is not Handing.FRAME:  # this kind never waits
                 back = self._undelivered(over, NotHanded.UNKNOWN)
                 on_lost = partial(self._tell_lost, run.server_id, back)
             handed = Handed(kind, run.server_id, source_id, target_id, over.body, over.ref, on_lost)
@@ -255,7 +256,7 @@ class HandOvers:
         return Undelivered(*self._own.head, over.kind, why, over.source, over.target, over.ref)
 
     def _tell_lost(self, server_id: str, back: Undelivered, _why: str, _now: float) -> None:
-        """What was taken for a peer has waited, and will not be sent."""
+        """Something taken for a peer has waited, and will not be sent."""
         self._send(server_id, back)
 
     def receive_undelivered(self, back: Undelivered, run: Run, now: float) -> None:

@@ -43,7 +43,7 @@ class Own:
         self._clock_ms = int.from_bytes(self.instance, "big") >> 12
         self.network = identity.network_id
         self.head = self.network, self.server, self.instance
-        """How all its entries and messages begin."""
+        """The beginning of all its entries and messages."""
         self.name = name[:MAX_NAME]
         self.advertised = advertised[:MAX_ADVERTISED]
         self.is_open = True

@@ -1,7 +1,7 @@
-"""What this server tells of its peers: an entry for each, as long as it is here.
+"""What this server announces about its peers: an entry for each, as long as it is here.
 
-An entry replaces the one that is known to stand there, and no other: if another server was quicker,
-the broker refuses it, and what that server has put decides. What is due leaves at a pace.
+A Put replaces only the entry known to be in the table: if another server was quicker, the broker
+refuses it, and what that server has put decides. Due entries leave at a limited rate.
 """
 
 import math
@@ -23,36 +23,37 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 
 COALESCED_S: Final = 0.05
-"""Changes of one peer within this time are told as one."""
+"""Changes of one peer within this time are announced as one."""
 
 PUTS_PER_S: Final = 2_000
 PUTS_AT_ONCE: Final = 500
-"""The pace of all entries, and how many of them leave together: those of 10,000 peers within five
-seconds after the link came back."""
+"""The rate of all entries, and how many of them leave together: those of 10,000 peers within five
+seconds after the link is back."""
 
 AGAIN_S: Final = 0.2
 LONGEST_AGAIN_S: Final = 5.0
-"""After an entry was refused it is tried again, each time after twice as long."""
+"""A refused entry is tried again after the first of these, then after twice as long each time, up
+to the second."""
 
 CONTESTED_S: Final = 1.0
-"""An entry that somebody has taken away, or overwritten, is put again after this time at least:
-nobody can make this server put one after the other."""
+"""An entry that somebody has deleted or overwritten is put again after at least this time: nobody
+can make this server put one after another."""
 
 NEWS_S: Final = 1.0
-"""An entry reaches the others as long after the broker has it, or sooner."""
+"""An entry reaches the others within this time after the broker has it."""
 
 MAX_DISOWNED: Final = 1_024
-"""Entries in this server's name, of nodes that it does not hold, that are taken away at a time."""
+"""Entries in this server's name, for nodes that it does not hold, that are deleted at a time."""
 
 FIRST_BEAT_SHARE: Final = 0.5
-"""The first heartbeat of an entry comes after this share of the interval at least, and any time
-until its end: those that were put together are not put together again."""
+"""The first heartbeat of an entry is due at a random time between this share of the interval and
+its end: entries that were put together are not put together again."""
 
 Send: TypeAlias = Callable[[Order], bool]
 
 
 class _Mine:
-    """What is known of the entry of one peer."""
+    """What is known about the entry of one peer."""
 
     __slots__ = (
         "beat",
@@ -69,21 +70,21 @@ class _Mine:
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        """Of the entry that stands there; 0: none, as far as is known."""
+        """The revision of the entry in the table; 0: none, as far as is known."""
         self.is_ours = False
-        """Whether this server put that."""
+        """Whether this server put it."""
         self.ordered_at: float | None = None
         """When something was ordered whose outcome is not known yet; seconds."""
         self.tried = 0
-        """The revision that was to be replaced then."""
+        """The revision that it was to replace."""
         self.is_late = False
         """Whether something has changed since."""
         self.put_at = -math.inf
         self.told_at = math.inf
-        """Since when this server's entry stands there; seconds."""
+        """Since when this server's entry has been in the table; seconds."""
         self.refusals = 0
         self.planned_at = math.inf
-        """When it will be looked at; seconds."""
+        """When it will be examined; seconds."""
         self.beat: Timer | None = None
 
 
@@ -91,10 +92,10 @@ class OwnPresence:
     """Keeps the entries of this server's peers.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         own: Who this server is in the cluster.
         view: What the other servers hold.
-        claims: Asks them for those that have come here.
+        claims: Asks them for nodes that have come here.
         statements: What the peers have signed.
         send: Takes an order for the broker.
     """
@@ -132,12 +133,13 @@ class OwnPresence:
         """Peers that another server holds."""
         self._pace = TokenBucket(PUTS_PER_S, 0.0, PUTS_AT_ONCE)
         self._ours = 0
-        """How many entries of this server stand there, as far as is known."""
+        """How many entries of this server are in the table, as far as is known."""
         self._flushes = False
         self.is_ready = False
-        """Whether the link is there, and what stands in the table is known."""
+        """Whether the link is up, and the content of the table is known."""
         self.is_paused = False
-        """Whether another process with this server's id is there: then neither tells of anybody."""
+        """Whether there is another process with this server's id: then neither announces
+        anybody."""
         self.puts = self.refused = 0
         """How many entries were ordered, and how many refused, since the start."""
 
@@ -146,17 +148,17 @@ class OwnPresence:
 
     @property
     def waiting(self) -> int:
-        """How many entries are still to be told."""
+        """How many entries are still to be put."""
         return len(self._due)
 
     def is_known(self, node_id: str) -> bool:
-        """Whether it is, or was until now, a peer of this server."""
+        """Whether a node is, or was until now, a peer of this server."""
         return node_id in self._mine
 
     # What happens here.
 
     def note(self, peer: Peer, now: float) -> None:
-        """Something of a peer may have changed."""
+        """Something about a peer may have changed."""
         if peer.proved:
             self._unproved.forget(peer.node_id, now)
         if self._is_told(peer):
@@ -188,13 +190,13 @@ class OwnPresence:
         self._mark(node_id, now)
 
     def reconsider(self, node_id: str, now: float) -> None:
-        """What other servers hold has changed; here it matters of this server's peers."""
+        """What other servers hold has changed; here only this server's peers matter."""
         mine = self._mine.get(node_id)
         if mine is not None:
             self._plan(node_id, mine, max(now, mine.put_at + CONTESTED_S))
 
     def handle_run(self, run: Run, now: float) -> None:
-        """Another server is there, or gone: what it holds may have come here."""
+        """Another server has come or gone: its nodes may have come here."""
         for node_id in [each for each in run.node_ids if each in self._yielded]:
             self.reconsider(node_id, now)
 
@@ -213,7 +215,7 @@ class OwnPresence:
             self._state.timers.schedule_upkeep(now + COALESCED_S, self._flush)
 
     def _mark_later(self, node_id: str, now: float) -> None:
-        """A timer's action."""
+        """The action of a timer."""
         mine = self._mine.get(node_id)
         if mine is not None:
             mine.planned_at = math.inf
@@ -297,7 +299,7 @@ class OwnPresence:
         mine = self._mine.get(node_id)
         if mine is not None:
             mine.beat = None
-            mine.ordered_at = None  # nobody has told what became of it
+            mine.ordered_at = None  # its outcome was never reported
             self._mark(node_id, now)
 
     def value(self, peer: Peer) -> bytes | None:
@@ -305,16 +307,16 @@ class OwnPresence:
         return written_entry(self._own, peer, self._statements.of(peer.node_id))
 
     def news(self, peer: Peer, now: float) -> bytes:
-        """What its entry tells of a peer, if the others may not have heard yet that it is here."""
+        """What the entry of a peer says, if the others may not have heard yet that it is here."""
         mine = self._mine.get(peer.node_id)
         if mine is None or now >= mine.told_at + NEWS_S or peer.node_id in self._yielded:
             return b""
         return bytes(written_about(peer) or b"")
 
-    # What the broker tells.
+    # What the broker reports.
 
     def handle_link(self, is_up: bool) -> None:
-        """What was ordered is forgotten, and what stands there is told anew."""
+        """Orders are forgotten, and the content of the table is reported anew."""
         self.is_ready = False
         self._due.clear()
         for mine in self._mine.values():
@@ -325,12 +327,12 @@ class OwnPresence:
                 mine.told_at = math.inf
 
     def handle_complete(self, now: float) -> None:
-        """All that stands there was told: now all peers of this server are."""
+        """The whole table was reported: now all peers of this server are announced."""
         self.is_ready = True
         self.mark_all(now)
 
     def mark_all(self, now: float) -> None:
-        """All are to be looked at."""
+        """All peers are to be examined."""
         for peer in self._state.peers:
             self.note(peer, now)
         for node_id in list(self._mine):
@@ -339,11 +341,11 @@ class OwnPresence:
     def note_standing(
         self, node_id: str, revision: int, value: bytes | None, now: float, *, is_own: bool
     ) -> None:
-        """What stands there now.
+        """Take the current entry of a node.
 
         Args:
-            node_id: Of whom.
-            revision: Which revision.
+            node_id: The id of the node.
+            revision: Its revision.
             value: The entry, whoever put it, believed or not; None: there is none.
             now: The time, seconds.
             is_own: Whether it says that this run of this server put it.
@@ -360,7 +362,7 @@ class OwnPresence:
         self._own_it(mine, is_ours=is_own and value is not None)
         mine.told_at = min(mine.told_at, now) if mine.is_ours else math.inf
         if had and value is None:
-            mine.ordered_at = None  # a Delete is done, and whatever else was for it is refused
+            mine.ordered_at = None  # a Delete is done, and any other order for it is refused
         if is_own:
             self._settle(node_id, mine, now)
         peer = self._state.peers.authenticated(node_id)
@@ -392,7 +394,7 @@ class OwnPresence:
             self._mark(node_id, now)
 
     def handle_put(self, node_id: str, revision: int, now: float) -> None:
-        """An entry of this server stands there."""
+        """An entry of this server is in the table."""
         mine = self._mine.get(node_id)
         if mine is None:
             self._disown(node_id, revision, now)
@@ -410,7 +412,7 @@ class OwnPresence:
             self._mark(node_id, now)
 
     def handle_refused(self, node_id: str, now: float) -> None:
-        """What was ordered was not done."""
+        """An order was not carried out."""
         mine = self._mine.get(node_id)
         self.refused += 1
         if mine is None:
@@ -418,9 +420,10 @@ class OwnPresence:
         mine.ordered_at = None
         mine.refusals += 1
         if not self._is_told(self._state.peers.authenticated(node_id)) and mine.refusals > 2:
-            self._forget(node_id, mine)  # it comes to its end by itself
+            self._forget(node_id, mine)  # it will expire by itself
             return
-        # What stood there has expired, or something came that was not told yet: tried in turn.
+        # The previous entry has expired, or one came that was not reported yet: these are tried in
+        # turn.
         if mine.revision and mine.revision == mine.tried:
             mine.revision = 0
             self._own_it(mine, is_ours=False)
@@ -430,7 +433,7 @@ class OwnPresence:
         self._plan(node_id, mine, now + again_s)
 
     def all_deleted(self) -> list[Delete]:
-        """What takes away all that this server has put, and has not taken away yet."""
+        """Deletes for everything that this server has put and not deleted yet."""
         authenticated = self._state.peers.authenticated
         return [
             Delete(node_id, mine.revision)

@@ -1,4 +1,4 @@
-"""The room of the cluster: what other rooms ask of other servers, and what the broker tells."""
+"""The room of the cluster: what other rooms ask other servers, and what the broker reports."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -33,66 +33,66 @@ from p2ptui.wire.cluster import (
 )
 
 SERVERS: Final = "servers"
-"""The subject that all servers hear."""
+"""The subject that all servers listen to."""
 
 MAX_ORDERS: Final = 65_536
 MAX_ORDERED_BYTES: Final = 16_777_216
-"""What waits for whoever drives this room: it is asked at once, so this is not reached unless it
-stands still."""
+"""Orders waiting for the code that drives this room: it is called at once, so this limit is only
+reached if it stalls."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """How the cluster is, as this server sees it."""
+    """The state of the cluster as this server sees it."""
 
     server_id: str
     name: str
     is_up: bool
-    """Whether the link to the broker is there."""
+    """Whether the link to the broker is up."""
     is_complete: bool
     """Whether it is known who holds whom."""
     since: float
-    """Since when the link is there, or gone; seconds on this node's clock."""
+    """Since when the link has been up, or down; seconds on this node's clock."""
     servers: tuple[ServerStatus, ...]
-    """The others that are there."""
+    """The other live servers."""
     nodes: int
     """Nodes elsewhere that can be reached."""
     entries: int
-    """Peers of this server that the others are told of."""
+    """Peers of this server that are announced to the others."""
     entries_due: int
     waiting: int
-    """What waits for the link, to be handed over."""
+    """Items that wait for the link, to be handed over."""
     waiting_bytes: int
     puts: int
-    """Totals since the start, as all that follow."""
+    """A total since the start, like all that follow."""
     refused: int
     handed: int
-    """Without what came back: this one may fall."""
+    """Without items that came back: this one may fall."""
     taken: int
     failed: int
     returned: int = 0
-    """What was given to the link and did not leave: it waits for the link, or has failed."""
+    """Items given to the link and not sent: they wait for the link, or have failed."""
 
     @property
     def given(self) -> int:
-        """What was given to the link, whether it came back or not."""
+        """Items given to the link, whether they came back or not."""
         return self.handed + self.returned
 
 
 class Cluster:
-    """Several servers serve one network, and this is one of them; an `Elsewhere`, and a `Heard`.
+    """This server as one of several that serve one network; an `Elsewhere`, and a `Heard`.
 
     Args:
-        state: The shared ground.
-        delivery: The way out, which tells of proved addresses.
-        lifecycle: Tells of joins, leaves and moves.
-        taker: Who gives the peers of this server what comes for them.
-        name: What the server is called, for people.
+        state: The shared state.
+        delivery: Reports proved addresses.
+        lifecycle: Reports joins, leaves and moves.
+        taker: Gives the peers of this server what comes for them.
+        name: The display name of the server.
         advertised: Where clients reach it, `HOST:PORT`.
         identity: Its keys, which sign its beacons.
-        max_nodes: Nodes elsewhere, at most.
-        heartbeat_s: An entry is put again so often.
-        max_waiting_bytes: What waits for the link, at most.
+        max_nodes: Most nodes elsewhere.
+        heartbeat_s: How often an entry is put again.
+        max_waiting_bytes: Most bytes that wait for the link.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Cluster:
         self._is_up = self._is_complete = False
         self._since = 0.0
         self.on_orders: Callable[[], None] = lambda: None
-        """Called when there are orders, and there were none."""
+        """Called when there are orders and there were none before."""
         self._others = others = Others(state, own, identity, self._say)
         self._statements = statements = Statements(state)
         self._view = view = View(state, others, statements, max_nodes, heartbeat_s)
@@ -136,23 +136,23 @@ class Cluster:
         others.on_heard.append(mine.handle_run)
         others.on_twin = self._handle_twin
         self.on_trouble: Callable[[Trouble, str], None] = lambda *_: None
-        """Called with what is wrong in the cluster, and words for it, remote text among them: once,
-        and again after a minute if it goes on."""
+        """Called with a problem in the cluster and its description, which contains remote text:
+        once, and again at intervals if it persists."""
         others.on_trouble = self._tell_trouble
         self.on_joined_elsewhere = view.on_joined
-        """Called with a node, and the time, that has come to another server, or changed there."""
+        """Called with a node that has come to another server, or changed there, and the time."""
         self.on_left_elsewhere = view.on_left
         """Called with the id of a node that has left all others, and the time."""
         self.servers_told = others.told
         """See `Elsewhere.servers_told`."""
         self.on_servers = others.on_changed
-        """Called with the time when other servers are there, or gone, or at other addresses."""
+        """Called with the time when other servers have come, gone, or changed their addresses."""
 
     def _tell_trouble(self, trouble: Trouble, words: str) -> None:
         self.on_trouble(trouble, words)
 
     def open(self, now: float) -> None:
-        """Begin: other rooms ask here from now on."""
+        """Begin: from now on other rooms ask here."""
         lifecycle, mine = self._lifecycle, self._mine
         self._since = now
         lifecycle.on_joined.append(mine.note)
@@ -169,7 +169,7 @@ class Cluster:
             self._others.say(now)
 
     def close(self, now: float) -> None:
-        """End: what this server has put is taken away; `orders` has it."""
+        """End: `orders` then deletes the entries of this server."""
         if not self._own.is_open:
             return
         self.drain(now)
@@ -200,7 +200,7 @@ class Cluster:
                 yield foreign
 
     def _claimed(self) -> Iterator[Foreign]:
-        """Those of which no server knows that they are there: they may be made up."""
+        """Nodes that no server has confirmed: they may be made up."""
         for node_id in list(self._view.unproved):
             if (found := self._view.foreign(node_id)) is not None and not found.proved:
                 yield found
@@ -219,15 +219,15 @@ class Cluster:
         return True
 
     def statement_of(self, peer: Peer) -> tuple[int, bytes]:
-        """What a peer has said last; see `Statements.of`."""
+        """The latest statement of a peer; see `Statements.of`."""
         return self._statements.of(peer.node_id)
 
     def servers(self, now: float) -> list[ServerStatus]:
-        """The other servers that are there."""
+        """The other live servers."""
         return self._others.servers(now)
 
     def status(self, now: float) -> ClusterStatus:
-        """How it is."""
+        """The current status."""
         mine, handing = self._mine, self._handing
         return ClusterStatus(
             self._own.server_id,
@@ -252,7 +252,7 @@ class Cluster:
     # Orders for the broker.
 
     def orders(self) -> list[Order]:
-        """What is due for the broker, in this order, each once."""
+        """The orders due for the broker, in this order, each once."""
         orders = list(self._orders)
         self._orders.clear()
         self._ordered_bytes = 0
@@ -286,7 +286,7 @@ class Cluster:
             return False
         return self._order(Publish(subject, data))
 
-    # What the broker tells: `Heard`.
+    # What the broker reports: `Heard`.
 
     def handle_link(self, is_up: bool, now: float) -> None:
         """See `Heard.handle_link`."""
@@ -393,7 +393,7 @@ class Cluster:
             self._mine.handle_refused(key, now)
 
     def handle_unsent(self, order: Order, is_too_large: bool, now: float) -> None:
-        """See `Heard.handle_unsent`; entries are told anew anyway."""
+        """See `Heard.handle_unsent`; entries are reported anew anyway."""
         if not isinstance(order, Publish) or not self._own.is_open:
             return
         try:

@@ -1,10 +1,10 @@
-"""Nodes that have not proved their addresses, and how many of them servers tell each other of.
+"""Nodes that have not proved their addresses, and how many of them servers tell each other about.
 
-Deployed clients may answer no Ping at all, and prove nothing. With one server they are listed,
-introduced and written to all the same, within what their own bytes pay for; so they are with
-several. But anybody can forge a handshake, and what follows it: so each server tells of a few of
-them only, with a share for each address and prefix, and takes no more of each other server. They
-take a node from no server that holds it, and no name from anybody.
+Deployed clients may answer no Ping at all, and prove nothing. A single server still lists them,
+introduces them and writes to them, within what their own bytes pay for; so do several. But anybody
+can forge a handshake and what follows it, so each server announces only a few of them, with a share
+for each address and prefix, and accepts no more from each other server. They cannot take a node
+from a server that holds it, nor a name from anybody.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,25 +18,26 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.tables import Tables
 
 MAX_UNPROVED: Final = 512
-"""Peers that have not proved their addresses of which the other servers are told."""
+"""Peers announced to the other servers without having proved their addresses."""
 
 MAX_UNPROVED_ELSEWHERE: Final = 8_192
-"""Nodes of other servers that have not; of one server as many as it tells of."""
+"""The same for nodes of other servers; of one server as many as it may announce."""
 
 FIRST_LOOK_S: Final = 1.0
 LOOK_S: Final = 5.0
-"""A newcomer is looked at so soon, to see whether it has gone on speaking. One that has not may be
-a forged handshake: it is looked at less often then, at last every `LOOK_S`, until it ends."""
+"""A newcomer is checked after the first of these, to see whether it still sends. If it does not, it
+may be a forged handshake, and is checked less and less often, in the end every `LOOK_S`, until its
+session ends."""
 
 _FULL: Final = "cluster_unproved_full"
 
 
 class UnprovedHere:
-    """Which of this server's peers the others are told of without a proof.
+    """Which of this server's peers are announced to the others without a proof.
 
     Args:
-        state: The shared ground.
-        tell: Called with one of which they are to be told, and the time.
+        state: The shared state.
+        tell: Called with a peer to be announced, and the time.
     """
 
     def __init__(self, state: NodeState, tell: Callable[[Peer, float], None]) -> None:
@@ -57,18 +58,18 @@ class UnprovedHere:
                 lambda: 2 * state.config.server.max_connections, shares=state.tables.shares
             ),
         )
-        """Those for which there was no room: the longest first."""
+        """Peers for which there was no room, the longest waiting first."""
 
     def watch(self, peer: Peer, now: float) -> None:
-        """A peer has joined, and proved nothing: look whether it goes on speaking."""
+        """A peer has joined, and proved nothing: check whether it keeps sending."""
         self._state.timers.schedule_about(now + FIRST_LOOK_S, self._look, peer)
 
     def holds(self, peer: Peer) -> bool:
-        """Whether the others are told of a peer that has not proved its address."""
+        """Whether a peer that has not proved its address is announced to the others."""
         return self._told.get(peer.node_id) is peer
 
     def forget(self, node_id: str, now: float) -> None:
-        """It has proved its address, or is gone: another one may have its place."""
+        """A peer has proved its address, or is gone: another one may have its place."""
         self._refused.pop(node_id)
         if self._told.pop(node_id) is not None and len(self._refused):
             self._state.timers.schedule(now, self._fill)
@@ -88,14 +89,15 @@ class UnprovedHere:
             self._refused.put(peer.node_id, peer, now, address=peer.address)
 
     def _enter(self, peer: Peer, now: float) -> bool:
-        """Tell of a peer, if there is room for it; whether there is."""
+        """Announce a peer if there is room for it; returns whether there is."""
         has_room = self._told.put(peer.node_id, peer, now, address=peer.address)
         if has_room:
             self._tell(peer, now)
         return has_room
 
     def _fill(self, now: float) -> None:
-        """There is room again: whoever has waited longest, and whose share lets it in, has it."""
+        """There is room again: the peers that have waited longest, and whose shares allow it, get
+        it."""
         for node_id, peer in list(islice(self._refused.items(), LOOKED_AT)):
             if not self._told.has_room:
                 return
@@ -133,8 +135,8 @@ class UnprovedElsewhere:
         return iter(self._runs)
 
     def has_room_for(self, node_id: str, run: Run) -> bool:
-        """Whether a server may tell of a node that has not proved its address; nothing changes yet,
-        but a refusal is counted."""
+        """Whether a server may announce a node that has not proved its address; nothing changes
+        yet, but a refusal is counted."""
         holder = self._runs.get(node_id)
         if holder is not run and self._runs.held_by(run) >= MAX_UNPROVED:
             self._runs.count(_FULL)
@@ -142,12 +144,13 @@ class UnprovedElsewhere:
         return holder is not None or self._runs.admit()
 
     def note(self, node_id: str, run: Run, *, is_proved: bool) -> None:
-        """What a server tells of a node is believed from now on; `has_room_for` has let it in."""
+        """What a server says about a node is believed from now on; `has_room_for` has admitted
+        it."""
         if is_proved:
             self._runs.pop(node_id)
         else:
             self._runs.put(node_id, run, peers=(run,))
 
     def forget(self, node_id: str) -> None:
-        """No server tells of it any more."""
+        """No server announces it any more."""
         self._runs.pop(node_id)

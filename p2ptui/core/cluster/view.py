@@ -1,9 +1,9 @@
-"""The nodes that other servers hold: a copy of the broker's table, of which not all is believed.
+"""The nodes that other servers hold: a copy of the broker's table, not all of it believed.
 
 Anybody who can write to the broker may have written an entry. The newest one counts, by revision
-and never by time; but an entry takes a node from one server to another only where the node itself
-has signed so, or where it has no keys to sign with. Entries age by this node's own clock, since
-the broker does not tell when it lets one expire.
+and never by time; but an entry moves a node from one server to another only if the node itself has
+signed that, or has no keys to sign with. Entries age by this node's own clock, since the broker
+does not report when it lets one expire.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,59 +25,59 @@ from p2ptui.wire.cluster import About, Presence
 from p2ptui.wire.codec import MalformedError
 
 HEARTBEAT_S: Final = 30.0
-"""An entry is put again so often, whatever has changed; or as the options say."""
+"""How often an entry is put again without any change, unless the options say otherwise."""
 
 LIVES: Final = 3
-"""An entry that was not put again for so many heartbeats counts no more."""
+"""An entry that was not put again for this many heartbeats no longer counts."""
 
 MAX_NODES: Final = 200_000
 """Nodes that other servers hold."""
 
 SHARE_OF_ONE: Final = 1 / 3
-"""Of these, what one server may hold: six times as many as it is made for."""
+"""The share of these that one server may hold: six times as many as it is made for."""
 
 MAX_ODD: Final = 16_384
 """Entries that are not in the view, but whose revision is known: the server that holds the node
 replaces them."""
 
 MAX_IN_USE: Final = 1_024
-"""Nodes elsewhere that are kept as they are read: one that is spoken to is asked for with each
-datagram."""
+"""Nodes elsewhere that are kept decoded: one in use is looked up for each datagram."""
 
 MOVED_S: Final = 5.0
 """How long the nodes of a server that has fallen silent have to join another one before they are
 reported to have left."""
 
 VERIFIED_PER_S: Final = 2_000
-"""Statements; each takes a tenth of a millisecond, and anybody may write a false one."""
+"""Statements verified per second; each takes a tenth of a millisecond, and anybody may write a
+false one."""
 
 MAX_UNVERIFIED: Final = 16_384
 MAX_UNVERIFIED_BYTES: Final = 8_388_608
-"""Entries that wait until there is time to verify them, and what they take."""
+"""Entries that wait until there is time to verify them, and their bytes."""
 
 KEPT_BYTES: Final = 400
-"""What such an entry takes besides what it tells of its node."""
+"""The memory that such an entry takes besides what it says about its node."""
 
 VERIFY_TICK_S: Final = 0.05
 AGE_TICK_S: Final = 1.0
 
 FEW: Final = 1_024
-"""Of more nodes than this a list may leave out those that came within the last `AGE_TICK_S`."""
+"""A list of more nodes than this may leave out those that came within the last `AGE_TICK_S`."""
 
 AGED_AT_ONCE: Final = 256
 AGE_MORE_S: Final = 0.02
-"""So many entries are given up at once; more of them after this time."""
+"""How many expired entries are dropped at once; more of them follow after this time."""
 
 
 class View:
-    """What is known of the nodes elsewhere.
+    """What is known about the nodes elsewhere.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         others: The servers that hold them.
-        statements: What nodes have signed last.
+        statements: What nodes last signed.
         max_nodes: Most nodes.
-        heartbeat_s: An entry is put again so often.
+        heartbeat_s: How often an entry is put again.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class View:
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self.heartbeat_s = heartbeat_s
-        """An entry is put again so often, and counts no more after three times as long."""
+        """How often an entry is put again; it no longer counts after three times as long."""
         self._state = state
         self._others = others
         self._statements = statements
         tables = state.tables
-        # The oldest first: an entry that is put again goes to the end.
+        # The oldest first: an entry that is put again moves to the end.
         self._entries: BoundedTable[str, Entry] = tables.add(
             "cluster_nodes", BoundedTable(max_nodes, refuses=True, full="cluster_nodes_full")
         )
@@ -114,7 +114,7 @@ class View:
         self._most_of_one = max(1, int(max_nodes * SHARE_OF_ONE))
         self._budget = TokenBucket(VERIFIED_PER_S, 0.0)
         self._untold: dict[str, None] | None = None
-        """While entries are told anew: those known before that were not told yet."""
+        """While entries are reported anew: those known before and not reported yet."""
         self._listed: tuple[str, ...] | None = None
         self._is_first = True
         self._ages = self._verifies = False
@@ -122,21 +122,21 @@ class View:
         self.on_joined: list[Callable[[Foreign, float], None]] = []
         """Called with a node that has come, or that has changed or moved."""
         self.on_left: list[Callable[[str, float], None]] = []
-        """Called with the id of one that is gone."""
+        """Called with the id of a node that is gone."""
         self.on_change: Callable[[str, float], None] = lambda *_: None
-        """Called with each id of which something else stands here than before."""
+        """Called with each id whose entry here has changed."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    # What is asked.
+    # Queries.
 
     def entry(self, node_id: str) -> Entry | None:
-        """What is known of a node, whether its server can be reached or not."""
+        """What is known about a node, whether its server can be reached or not."""
         return self._entries.get(node_id)
 
     def standing(self, node_id: str) -> int:
-        """The revision of the entry that stands in the table, as far as is known; 0: none."""
+        """The revision of the entry in the table, as far as is known; 0: none."""
         odd = self._odd.get(node_id)
         entry = self._entries.get(node_id)
         return max(odd or 0, entry.revision if entry is not None else 0)
@@ -149,14 +149,14 @@ class View:
         return known or self._passing.foreign(node_id, self._state.identity.network_id)
 
     def nodes(self, text: str = "") -> Iterator[Foreign]:
-        """Those that a text may mean, or all, without claims: `Elsewhere.nodes`."""
+        """The nodes that a text may mean, or all, without claims: `Elsewhere.nodes`."""
         for node_id in self._ids_for(text) if text else self._ids():
             found = self._in_use.get(node_id) or self._reachable(node_id)
             if found is not None and found.proved:
                 yield found
 
     def _ids_for(self, text: str) -> Iterator[str]:
-        # To look for the bytes of a name takes half a microsecond, and to read an entry twenty.
+        # Searching for the bytes of a name takes half a microsecond, decoding an entry twenty.
         prefix, name = text.lower(), told_name(text).encode()
         for node_id in self._ids():
             entry = self._entries.get(node_id)
@@ -164,8 +164,8 @@ class View:
                 yield node_id
 
     def _ids(self) -> tuple[str, ...]:
-        # Each list that goes out in parts holds them until its end: of many ids there is one copy
-        # for all that begin until the next look at ages.
+        # Each list that is sent in parts holds the ids until its end: if there are many, all lists
+        # begun before the next ageing pass share one copy.
         ids = self._listed
         if ids is None:
             ids = tuple(reversed(self._entries))
@@ -184,13 +184,13 @@ class View:
         return not peer.is_claim and peer.is_plain
 
     def reachable(self) -> int:
-        """How many there are whose server can be reached."""
+        """How many nodes there are whose server can be reached."""
         return self._others.nodes()
 
-    # What is told.
+    # What is reported.
 
     def handle_link(self, is_up: bool) -> None:
-        """All entries are told anew, and what was known of revisions may be of another table."""
+        """All entries are reported anew, and known revisions may be those of another table."""
         if is_up:
             self._untold = dict.fromkeys(self._entries)
             for entry in self._entries.values():
@@ -199,7 +199,7 @@ class View:
             self._unverified.clear()
 
     def handle_complete(self, now: float) -> None:
-        """All were told: what was not is gone."""
+        """All entries were reported: those that were not are gone."""
         untold, self._untold = self._untold or {}, None
         for node_id in untold:
             self._drop(node_id, now)
@@ -209,7 +209,7 @@ class View:
         return revision <= self.standing(node_id)
 
     def take_out(self, node_id: str, revision: int, now: float) -> None:
-        """No other server's entry stands there any more."""
+        """There is no entry of another server any more."""
         if not self._is_old(node_id, revision):
             self._passing.forget(node_id)
             self._odd.pop(node_id)
@@ -218,21 +218,21 @@ class View:
 
     @staticmethod
     def can_hold(key: str) -> bool:
-        """Whether an entry may stand under a key: an id as all write it."""
+        """Whether a key may have an entry: an id in canonical text."""
         return canonical_id(key) == key
 
     def note_odd(self, node_id: str, revision: int) -> None:
-        """What stands there is not believed."""
+        """The entry in the table is not believed."""
         if revision > self.standing(node_id):
             self._odd.put(node_id, revision)
 
     def receive(self, node_id: str, presence: Presence, revision: int, now: float) -> None:
-        """Another server put an entry, it says.
+        """An entry has arrived that claims to be from another server.
 
         Args:
-            node_id: In canonical text.
+            node_id: The id of the node, in canonical text.
             presence: The entry, of this network.
-            revision: Of it.
+            revision: Its revision.
             now: The time, seconds.
         """
         if self._is_old(node_id, revision):
@@ -256,10 +256,11 @@ class View:
         self._judge(node_id, presence, about, revision, now)
 
     def note_passing(self, node_id: str, about: bytes, run: Run, now: float) -> None:
-        """A server hands over what a node has sent, and says what it knows of that: until its entry
-        comes the node can be answered, unless something better is known of it.
+        """A server hands over something that a node has sent, with what it knows about the node:
+        until its entry arrives the node can be answered, unless something better is known.
 
-        No other server takes a node that has signed where it is, even if that has fallen silent.
+        No other server can take a node that has signed where it is, even if its server has fallen
+        silent.
         """
         known = self._entries.get(node_id)
         if (known is not None and known.run.is_live) or self.is_here(node_id):
@@ -310,7 +311,7 @@ class View:
         elif counter > latest and not is_postponed and not is_signed(node_id, presence, about):
             self._refuse(node_id, revision, "cluster_false_statement", now)
         else:
-            # Of one that nobody else holds, or held, no statement is needed: it may be there.
+            # A node that nobody else holds, or held, needs no statement: it may be there.
             verified = latest if is_postponed else max(counter, latest)
             entry = Entry(bytes(presence.node), verified, now, revision, run)
             self._enter(node_id, known, entry, now, is_proved=about.proved)
@@ -320,7 +321,7 @@ class View:
             self._plan_verifying(now)
 
     def _renew(self, node_id: str, known: Entry, revision: int, now: float) -> None:
-        """It was put again, as most are that come."""
+        """An entry was put again, like most that arrive."""
         known.revision, known.heard_at = revision, now
         self._in_use.pop(node_id)
         self._entries.renew(node_id)
@@ -357,7 +358,7 @@ class View:
             self._state.counters.drop(cause)
         known = self._entries.get(node_id)
         if known is not None and known.revision == revision:
-            self._drop(node_id, now)  # it was believed for want of time
+            self._drop(node_id, now)  # it was believed for lack of time to verify it
 
     def _enter(
         self, node_id: str, known: Entry | None, entry: Entry, now: float, *, is_proved: bool
@@ -369,7 +370,7 @@ class View:
             entry.about = known.about if known.about == entry.about else entry.about
         self._note_told(node_id)
         if not self._entries.put(node_id, entry):
-            self._odd.put(node_id, entry.revision)  # whoever comes to hold the node replaces it
+            self._odd.put(node_id, entry.revision)  # the next server to hold the node replaces it
             return
         self.unproved.note(node_id, run, is_proved=is_proved)
         run.node_ids[node_id] = None
@@ -415,7 +416,7 @@ class View:
             self._ages = True
             self._state.timers.schedule_upkeep(now + after_s, self._age)
 
-    # Servers that come and go, and with them their nodes.
+    # Servers that come and go, and their nodes with them.
 
     def _handle_silent(self, run: Run, _now: float) -> None:
         for node_id, foreign in list(self._in_use.items()):
@@ -425,7 +426,7 @@ class View:
     def _tell_of(self, run: Run, node_id: str, now: float) -> None:
         """A server has fallen silent, or is back."""
         if node_id not in run.node_ids:
-            return  # that was told
+            return  # that was reported
         if run.is_told_gone:
             self._tell_left(node_id, now)
         else:
@@ -435,7 +436,7 @@ class View:
         self._ages = False
         self._listed = None
         self._passing.expire(now)
-        # Found in one pass: to look for the first of a dict passes over all that were taken out.
+        # Found in one pass: finding the first key of a dict skips over all removed ones.
         oldest = islice(self._entries.items(), AGED_AT_ONCE)
         since = now - LIVES * self.heartbeat_s
         old = [key for key, _ in takewhile(lambda item: item[1].heard_at <= since, oldest)]

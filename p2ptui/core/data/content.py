@@ -11,7 +11,8 @@ from p2ptui.wire.message import Envelope
 class DataKind(enum.Enum):
     """The kinds of Data payload."""
 
-    # As they compare. Its own is written in Python, and each message is looked up by its meaning.
+    # By identity, as members compare. The hash of Enum is written in Python, and each message is
+    # looked up by its kind.
     __hash__ = object.__hash__
 
     PLAIN = "plain"

@@ -26,7 +26,7 @@ class ReceiveWindows:
     Args:
         state: The shared state.
         delivery: Sends messages.
-        lifecycle: Tells who leaves.
+        lifecycle: Reports peers that leave.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:

@@ -41,7 +41,8 @@ def read_data(message: Envelope) -> DataContent:
     """Determine what the payload of Data is.
 
     Raises:
-        MalformedError: It is a broken routed message, or holds what Python cannot represent.
+        MalformedError: It is a broken routed message, or contains something that Python cannot
+            represent.
     """
     # The only copy: delivered and echoed as it is, decoded by its reader. `bytes` of a Raw
     # would take three times as long.
@@ -110,7 +111,7 @@ class DataService:
         self._pager = pager
         self._second = 0
         self._after_echo = _end_of_echo(0)
-        """How an echo ends in that second of Unix time."""
+        """The end of an echo in that second of Unix time."""
 
     def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
         """Forward a message; returns whether that was possible, since an acknowledgement says

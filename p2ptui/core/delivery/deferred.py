@@ -1,7 +1,7 @@
 """Messages that wait until their receivers may be sent them.
 
-A receiver has first to prove its address, or to pay for more by what it sends, or to show that no
-other node is at its address by now.
+A receiver must first prove its address, or pay for more by what it sends, or show that no other
+node has taken its address.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from p2ptui.core.state import NodeState
 
 MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
-"""Messages that wait for one peer, and their bytes."""
+"""Most messages that wait for one peer, and their bytes."""
 
 MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
-"""Bytes of those that wait for all peers together, with what keeping them takes."""
+"""Most bytes that wait for all peers together, with the overhead of keeping them."""
 
 HELD_BYTES: Final = 1200
-"""What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
-told if it is lost."""
+"""The memory that a message takes besides its bytes: its places in the queue and in the table, and
+what is reported if it is lost."""
 
 SHORT_BYTES: Final = 1200
-"""A message of so many bytes fits into one datagram nearly everywhere."""
+"""A message of this size fits into one datagram nearly everywhere."""
 
 PAID_WITHIN_S: Final = 60.0
 """A longer message is refused if an unproved peer would not pay for it within this time."""
 
 SEEN_S: Final = 5.0
-"""A peer that has been there for so long shows how much it will pay for."""
+"""After this time, a peer has shown how much it will pay for."""
 
 ENVELOPE_BYTES: Final = 200
-"""What a message takes besides its payload, about."""
+"""Roughly what a message takes besides its payload."""
 
 NO_ROOM_TEXT: Final = (
     "messages wait already for a node that has not shown that it is there; try again later"
@@ -45,10 +45,10 @@ TOO_DEAR_TEXT: Final = (
 
 
 class Deferred:
-    """Keeps them in each peer's queue, within what all queues together may hold.
+    """Keeps messages in each peer's queue, within a limit for all queues together.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         send: Puts a datagram to a peer on the wire.
     """
 
@@ -68,10 +68,10 @@ class Deferred:
         self._so_far = 0
 
     def put(self, peer: Peer, held: Held, now: float) -> bool:
-        """Let a message wait; whether there is room for it.
+        """Let a message wait; returns whether there is room for it.
 
         Args:
-            peer: For whom.
+            peer: The receiver.
             held: The message.
             now: The time, seconds.
         """
@@ -89,9 +89,9 @@ class Deferred:
     def release(self, peer: Peer, _now: float) -> None:
         """Send a peer what waits for it, as far as it may be sent that now.
 
-        What this node says itself comes first: it is short, and another node may have been told of
-        it, as of an introduction. A message of more than a datagram is passed by those that are
-        shorter. Otherwise they keep their order.
+        This node's own messages come first: they are short, and another node may have been told
+        about them, as with an introduction. Shorter messages overtake one that exceeds a datagram.
+        Otherwise they keep their order.
         """
         if not peer.deferred or Outlet.is_contested(peer):
             return
@@ -106,13 +106,14 @@ class Deferred:
         peer.deferred = tuple(held for held in peer.deferred if held.number not in sent)
 
     def end_contest(self, peer: Peer) -> None:
-        """No other node may be at a peer's address any more: what has waited for that may leave."""
+        """No other node can be at a peer's address any more: what has waited for that may be
+        sent."""
         peer.facts.note_contested(None)
-        if peer.deferred:  # later: the peer may be about to give way to that node
+        if peer.deferred:  # later: the peer may be about to yield to that node
             self._state.timers.schedule_about(self._state.gate.now, self.release, peer)
 
     def take_all(self, peer: Peer) -> list[Held]:
-        """What waits for a peer; nothing waits any more."""
+        """Remove and return what waits for a peer."""
         held = list(peer.deferred)
         peer.deferred = ()
         for each in held:
@@ -120,27 +121,27 @@ class Deferred:
         return held
 
     def _lose(self, number: int, peer: Peer) -> None:
-        """Others need the room of a message: of each peer the oldest goes first."""
+        """Others need the room of a message: the oldest of each peer goes first."""
         lost = next((held for held in peer.deferred if held.number == number), None)
         if lost is None:
             return
         peer.deferred = tuple(held for held in peer.deferred if held is not lost)
         if lost.on_lost is not None:
             reason = "too many wait for nodes that have not shown that they are there"
-            on_lost = lost.on_lost  # later: whoever writes is answered by itself
+            on_lost = lost.on_lost  # later: not while another message is being written
             self._state.timers.schedule(self._state.gate.now, lambda now: on_lost(reason, now))
 
 
 def _rank(held: Held) -> int:
-    """What leaves before what."""
+    """The priority of a message; the lowest is sent first."""
     if held.on_lost is None:
         return 0
     return 1 if len(held.data) <= SHORT_BYTES else 2
 
 
 def is_too_dear(peer: Peer, size: int, now: float) -> bool:
-    """Whether a peer would not pay for so much in time if it goes on as it did: a third of what its
-    bytes pay for answers them. One that has proved its address pays for nothing."""
+    """Whether a peer would not pay for this many bytes in time at its current rate: a third of what
+    its bytes pay for answers them. One that has proved its address pays for nothing."""
     age_s = now - peer.session.joined_at
     if peer.purse.proved or size <= SHORT_BYTES or age_s < SEEN_S:
         return False
@@ -149,10 +150,10 @@ def is_too_dear(peer: Peer, size: int, now: float) -> bool:
 
 
 def why_not_kept(peer: Peer, payload_bytes: int, now: float) -> str:
-    """Why a message may not wait for a peer, in words for whoever wrote it.
+    """Why a message may not wait for a peer, in words for its author.
 
     Args:
-        peer: For whom.
+        peer: The receiver.
         payload_bytes: The size of its payload.
         now: The time, seconds.
     """

@@ -31,7 +31,7 @@ from p2ptui.wire.message import (
 from p2ptui.wire.templates import Unnumbered
 
 INSISTENCE_S: Final = 5.0
-"""For so long it is asked while something waits for it."""
+"""How long a peer is pinged while something waits for it."""
 
 _OWN: Final = Reason.OWN_SESSION
 
@@ -45,7 +45,7 @@ class Delivery(Outlet):
         super().__init__(state, extensions, following)
         self._on_channel_timeout = self._handle_channel_timeout  # one for all peers
         self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
-        """Called with the sender and the id of a message that came again, and the time."""
+        """Called with the sender and the id of a repeated message, and the time."""
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
@@ -56,9 +56,9 @@ class Delivery(Outlet):
         state.peers.on_rerouted = self._handle_rerouted
         self._deferred = deferred = Deferred(state, self.transmit_frame)
         self.take_deferred = deferred.take_all
-        """What waits for a peer; nothing waits any more."""
+        """Remove and return what waits for a peer."""
         self.end_contest = deferred.end_contest
-        """No other node may be at a peer's address any more."""
+        """See `Deferred.end_contest`."""
 
     def send(
         self,
@@ -74,7 +74,7 @@ class Delivery(Outlet):
         """Send a message that needs no Ack; see `send_once` for what it takes.
 
         Returns:
-            Whether it left, or is on its way, or waits for the peer's proof of its address.
+            Whether it was sent, is in progress, or waits for the peer's proof of its address.
         """
         try:
             if kind in self._extensions:
@@ -107,19 +107,19 @@ class Delivery(Outlet):
         """Send a message that needs no Ack.
 
         Args:
-            peer: To whom.
+            peer: The receiver.
             kind: Its `message_type`.
             payload: Its payload, encoded.
             now: The time, seconds.
             ack_for: What it acknowledges.
             reason: Why this node sends it of its own accord; None for what an unproved peer must
-                have paid for itself. Whoever caused it, nobody else's bytes pay for it.
-            waits: Whether it waits for the proof if it does not fit, or is dropped.
+                have paid for itself. No other node's bytes ever pay for it.
+            waits: Whether it waits for the proof if it does not fit; otherwise it is dropped.
             for_reader: Whether it is Data for a program that reads at the other end.
             on_lost: Called if it waits and the peer leaves before it may be sent.
 
         Returns:
-            As `send`; of what is granted, whether its bound lets it out.
+            As `send`; for granted messages, whether the bound of the grant allows it.
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
@@ -159,10 +159,10 @@ class Delivery(Outlet):
     def send_at_once(
         self, peer: Peer, kind: str, payload: Raw | bytes, now: float, *, for_reader: bool = False
     ) -> None:
-        """Send what a call of the user waits to see leave; see `send_once`.
+        """Send a message whose departure a call of the user waits for; see `send_once`.
 
         Raises:
-            QueueFullError: It does not leave: too much at once, or no way there.
+            QueueFullError: It is not sent: too much at once, or no way there.
             LocalError: As for `send_once`.
         """
         user = Reason.USER_ASKED
@@ -180,16 +180,16 @@ class Delivery(Outlet):
         for_reader: bool = False,
         ack_for: str | None = None,
     ) -> None:
-        """Send a message until it is acknowledged; `token` tells its end.
+        """Send a message until it is acknowledged; its result is reported with `token`.
 
         `for_reader` and `ack_for` are as for `send_once`: all but Data always has room there.
 
-        To a peer of the reference's kind that never acknowledges it goes once: *unconfirmed*.
+        A peer of the reference's kind that never acknowledges is sent it once: *unconfirmed*.
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
-            QueueFullError: Too much is already waiting for this peer, or one that leaves at once
-                does not.
+            QueueFullError: Too much is already waiting for this peer, or a message that must leave
+                at once cannot.
             NotAnnouncedError: As for `send_once`.
         """
         if kind in self._extensions:
@@ -202,7 +202,7 @@ class Delivery(Outlet):
         self.check_size(peer, size)
         if not (peer.facts.is_expected_to_ack and self._may_insist(peer, token)):
             message.write(sender.numbering.take())
-            # What a call of the user waits for leaves at once; what answers the peer, it pays for.
+            # What a call of the user waits for leaves at once; the peer pays for what answers it.
             reason = None if token is None else Reason.USER_ASKED
             if not self.transmit(peer, message.data, kind, now, reason=reason) and reason:
                 raise not_sent(peer)
@@ -223,18 +223,19 @@ class Delivery(Outlet):
     def _may_insist(self, peer: Peer, token: int | None) -> bool:
         """Whether a message may be sent until it is acknowledged, or waits until it may.
 
-        To whom this node asked for a session, and who has proved nothing, only what its user waits
-        for is. All else may answer what anybody has written: it goes once, and the peer pays.
+        To an unproved peer that this node asked for a session, that holds only for what the user
+        waits for. Anything else may answer what anybody has written: it is sent once, and the peer
+        pays.
         """
         return token is not None or peer.purse.proved or self._is_held(peer)
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
-        """Whether a message must be reliable, for its size."""
+        """Whether the size of a message requires it to be reliable."""
         if Capability.FRAGMENTS not in peer.facts.capabilities:
             return False
         if size > self.datagram_bytes(peer):
             return True
-        # Sent again and again in vain, it would not even show that its path is too small.
+        # Repeated in vain, it would not even show that its path is too small.
         is_offer = kind == MessageType.P2P_CONNECT
         return is_offer and size > FLOOR_BYTES and not peer.channel.sender.path.has_passed(size)
 
@@ -249,33 +250,35 @@ class Delivery(Outlet):
         waits: bool = True,
         on_lost: OnLost | None = None,
     ) -> bool:
-        """Put one message on the wire, unless the peer has not proved itself and had enough."""
+        """Put one message on the wire, unless the peer is unproved and has used up its
+        allowance."""
         if reason is None and not self.may_have(peer, len(data)):
             return waits and self.defer(peer, Held(data, on_lost), now)
         grant = None if reason is None else self.grant(peer, reason, now)
         return self._put(peer, data, kind, now, grant)
 
     def transmit_from(self, grant: Grant, peer: Peer, data: bytes, kind: str, now: float) -> bool:
-        """Put one message on the wire that a grant pays for which the sender holds."""
+        """Put one message on the wire, paid for by a grant that the sender holds."""
         return self._put(peer, data, kind, now, grant)
 
     def hasten(self, peer: Peer, now: float) -> None:
-        """Send again at once what was under way: the way to the peer has changed."""
+        """Resend what was in flight at once: the way to the peer has changed."""
         if peer.is_authenticated:
             peer.channel.sender.expire(now)
             self._handle_channel_timeout(peer, now)
 
     def _handle_rerouted(self, peer: Peer) -> None:
         if peer.is_authenticated:
-            self._plan(peer, -math.inf, -math.inf)  # at once: what was under way goes again
+            self._plan(peer, -math.inf, -math.inf)  # at once: what was in flight is sent again
 
     def defer(self, peer: Peer, held: Held, now: float) -> bool:
-        """Let a message wait until its peer may be sent it; whether there is room for that."""
+        """Let a message wait until its peer may be sent it; returns whether there is room for
+        it."""
         size = sum(len(other.data) for other in peer.deferred) + len(held.data)
         if len(peer.deferred) >= MAX_DEFERRED or size > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")
             return False
-        is_first = not peer.deferred  # what waits may make room for this
+        is_first = not peer.deferred  # what waits may be evicted for this
         if not self._deferred.put(peer, held, now):
             return False
         if is_first and peer.pings.insist(now + INSISTENCE_S):
@@ -293,7 +296,7 @@ class Delivery(Outlet):
             )
 
     def release(self, peer: Peer, now: float) -> None:
-        """Send what was deferred, as far as it may go now."""
+        """Send what was deferred, as far as it may be sent now."""
         self._deferred.release(peer, now)
         if peer.untold:
             self.on_room(peer, now)
@@ -303,7 +306,7 @@ class Delivery(Outlet):
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.
 
-        Deployed clients ignore it: where bytes are scarce it is the first thing to leave out.
+        Deployed clients ignore it: where bytes are scarce, it is omitted first.
         """
         data = self._build_ack(message, now)
         if peer.purse.proved:
@@ -315,7 +318,7 @@ class Delivery(Outlet):
             self.challenge(peer, now)
 
     def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
-        """Acknowledge a message once what matters more has left."""
+        """Acknowledge a message once more important ones have been sent."""
         peer.owe_ack(self._build_ack(message, now))
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
@@ -325,7 +328,7 @@ class Delivery(Outlet):
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
         """The peer has returned what only somebody at its address could know; or, if it is
-        `guessable`, something by which it is there, and which moves and proves nothing."""
+        `guessable`, something that shows that it is there, but moves and proves nothing."""
         peer.liveness.note_answer(now, is_certain=not guessable)
         if guessable:
             return
@@ -335,7 +338,7 @@ class Delivery(Outlet):
         self.trust_address(peer, now)
 
     def trust_address(self, peer: Peer, now: float) -> None:
-        """Somebody receives at the peer's address, whoever it is in the session."""
+        """Somebody receives at the peer's address, whoever that is in the session."""
         if peer.purse.proved:
             return
         peer.purse.proved = True
@@ -350,13 +353,13 @@ class Delivery(Outlet):
             return True
         if peer.purse.proved:
             return False
-        # Nothing that must be acknowledged goes to an unproved peer that connected to this
-        # node: it proves itself first, so that a forged handshake draws no retransmissions.
-        # Nor to one that numbers, whoever asked: it proves itself by the first Ping.
+        # Nothing that must be acknowledged goes to an unproved peer that connected to this node: it
+        # proves itself first, so that a forged handshake draws no retransmissions. Nor to one that
+        # numbers its messages, whoever asked: it proves itself by the first Ping.
         return proves_at_once(peer) or (peer.session.accepted and not peer.initiated)
 
     def flush(self, peer: Peer, now: float) -> None:
-        """Send what the session's window lets go, and plan what comes later."""
+        """Send what the session's window allows, and plan what comes later."""
         if not peer.is_authenticated:
             return
         if peer.channel.rests:
@@ -364,7 +367,7 @@ class Delivery(Outlet):
             return
         sender = peer.channel.sender
         if not self._is_held(peer):
-            free = self._gate.set_apart()  # what waited is no answer to what has just come
+            free = self._gate.set_apart()  # what waited does not answer what has just come
             if sender.needs_skip:
                 self._announce_skip(peer, now)
             sender.fit(now)
@@ -390,7 +393,7 @@ class Delivery(Outlet):
         self._plan(peer, when, now)
 
     def _withdraw(self, peer: Peer, sequence: int, now: float) -> None:
-        # What has arrived of it would keep memory there that the next message needs.
+        # The fragments that have arrived would keep memory there that the next message needs.
         text = f"message {sequence} was given up"
         payload = encode_payload(ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence))
         self.send(peer, MessageType.ERROR, payload, now)
@@ -439,9 +442,10 @@ class Delivery(Outlet):
         peer.rest(now)
 
     def report(self, finished: Finished, peer: Peer | None = None) -> None:
-        """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
+        """Report the result of a reliable message; with the peer, also that its path was too
+        narrow."""
         if (token := finished.message.token) is None:
-            return  # as of all that nobody waits for
+            return  # like everything that nobody waits for
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
             reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"

@@ -1,4 +1,4 @@
-"""One message to one peer, on the wire at once; and the Pings by which a peer is asked."""
+"""One message to one peer, on the wire at once; and the Pings by which a peer is probed."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -23,8 +23,8 @@ CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
 
 OUR_CHALLENGE_INTERVAL_S: Final = 0.25
-"""And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
-altogether is the same: three times its own bytes."""
+"""The same for a peer of our kind, which proves itself by the first Pong that arrives. Its
+allowance is the same: three times its own bytes."""
 
 QUIET_S: Final = 2.5
 """A peer that was sent nothing for this long is quiet."""
@@ -34,9 +34,9 @@ class Outlet:
     """Makes messages, puts them on the wire, and asks peers whether they are there.
 
     Args:
-        state: The shared ground.
-        extensions: Types that only those understand who announced a capability, and which.
-        following: Those of them that are sent also to who has sent one of the same capability.
+        state: The shared state.
+        extensions: Types that require a capability, and which one.
+        following: Those of them also sent to peers that have sent one of the same capability.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Outlet:
         self._counters = state.counters
         self._templates: dict[str, Template] = {}
         self.transmit_frame = state.gate.send_to
-        """Puts a datagram on the wire that is no message of its own; as `Gate.send_to`."""
+        """Puts a datagram on the wire that is not a message; as `Gate.send_to`."""
         self.on_busy: Callable[[Peer, float], None] | None = None
-        """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        """Called when messages begin to flow to a quiet peer that has a path of its own."""
         self.on_proved: list[Callable[[Peer, float], None]] = []
         """Called when a peer has proved its address."""
 
@@ -70,7 +70,7 @@ class Outlet:
             raise NotAnnouncedError(f"the node at {where} did not announce {capability}")
 
     def check_size(self, peer: Peer, size: int) -> None:
-        """Whether a message of `size` bytes can reach a peer at all.
+        """Check that a message of `size` bytes can reach a peer at all.
 
         Raises:
             MessageTooLargeError: It cannot.
@@ -80,18 +80,18 @@ class Outlet:
 
     @staticmethod
     def is_contested(peer: Peer) -> bool:
-        """Whether another node may be at a peer's address, which has not shown itself since."""
+        """Whether another node may be at the address of a peer that has not shown itself since."""
         at = peer.facts.contested_at
         return at is not None and peer.liveness.shown_at <= at
 
     @staticmethod
     def waits_for(peer: Peer) -> bool:
-        """Whether something that others send a peer may have to wait."""
+        """Whether messages from others to a peer may have to wait."""
         return not peer.purse.proved or peer.facts.contested_at is not None
 
     def may_have(self, peer: Peer, size: int) -> bool:
-        """Whether a peer may be sent `size` bytes that it pays for: what answers it, and of others
-        what nobody else may read at its address."""
+        """Whether a peer may be sent `size` bytes that it pays for: answers to it, and other
+        messages only if nobody else could read them at its address."""
         is_answer = self._gate.source == peer.address
         return peer.purse.has_room(size) and (is_answer or not self.is_contested(peer))
 
@@ -106,7 +106,7 @@ class Outlet:
         ack_for: int | str | None = None,
         message_id: str = "",
     ) -> tuple[str, bytes]:
-        """Make a message of this node; a new one, unless it has an id.
+        """Make a message of this node; a new one unless an id is given.
 
         Returns:
             Its id and its bytes.
@@ -120,7 +120,7 @@ class Outlet:
     def write(
         self, kind: str, payload: Raw | bytes, now: float, ack_for: int | str | None = None
     ) -> bytes:
-        """The bytes of a new message that has no number and asks for no Ack; as `build`."""
+        """The bytes of a new message without a number that asks for no Ack; as `build`."""
         template = self._templates.get(kind)
         if template is None:
             template = self._templates[kind] = Template(kind)
@@ -132,7 +132,8 @@ class Outlet:
         number = message.sequence_number
         key = message.id if number is None or message.speaks_reference else number
         if message.message_type == MessageType.HANDSHAKE_RESPONSE:
-            # Among guesses of its number this tells that the answer itself was received.
+            # An Ack that names it, among guesses of its number, shows that the answer itself was
+            # received.
             own_id = id_of_ack(message.id)
             return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
         return self.write(MessageType.ACK, NULL, now, key)
@@ -140,7 +141,7 @@ class Outlet:
     def _put(
         self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None
     ) -> bool:
-        """Put one message on the wire; whether it leaves."""
+        """Put one message on the wire; returns whether it was sent."""
         gate = self._gate
         gate.now = now
         purse = peer.purse
@@ -164,10 +165,10 @@ class Outlet:
             self.on_busy(peer, now)
 
     def grant(self, peer: Peer, reason: Reason | None, now: float) -> Grant | None:
-        """What pays for what a peer is sent; None if its purse does.
+        """The grant that pays for a message to a peer; None if its purse does.
 
         Args:
-            peer: To whom.
+            peer: The receiver.
             reason: Why this node sends it of its own accord; None if the peer pays.
             now: The time, seconds.
         """
@@ -180,17 +181,17 @@ class Outlet:
         return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
     def datagram_bytes(self, peer: Peer) -> int:
-        """What a datagram to a peer may be of which nobody would notice that it is lost."""
+        """How large a datagram to a peer may be if nobody would notice its loss."""
         return peer.channel.within(self._state.config.server.datagram_budget)
 
     def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
-        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
+        """Tell a peer which fragments have arrived; nobody would notice if this were too large."""
         self.transmit_frame(peer, encode_fragment_ack(report, peer.channel.sender.path.floor_bytes))
 
     def is_paid(self, peer: Peer, size: int) -> bool:
-        """Whether a message of `size` bytes may be queued that leaves in parts, and maybe later: if
-        it answers the datagram that is being handled, that pays for it now, since what waits is no
-        answer any more."""
+        """Whether a message of `size` bytes may be queued that is sent in parts, and maybe later:
+        if it answers the datagram being handled, that pays for it now, since what waits no longer
+        counts as an answer."""
         gate, purse = self._gate, peer.purse
         if not purse.proved or gate.is_vouched or gate.is_own_doing(purse, peer.sends_to):
             return True
@@ -200,7 +201,7 @@ class Outlet:
         """Ask whether a peer is there, if it may be sent that.
 
         Args:
-            peer: Whom.
+            peer: The peer.
             now: The time, seconds.
             is_secret: Whether nobody else can guess that it is asked now.
 
@@ -211,7 +212,7 @@ class Outlet:
         purse = peer.purse
         nonce, data = self.build_ping(now)
         if purse.proved:
-            # One that a relay drops counts as well: it is silence all the same.
+            # A Ping dropped by a relay counts too: it is silence all the same.
             self._put(peer, data, MessageType.PING, now)
             self._note_ping(peer, nonce, data, now)
             return True
@@ -227,13 +228,14 @@ class Outlet:
         return True
 
     def ask(self, peer: Peer, kind: str, now: float) -> bool:
-        """Ask a peer something that shows who is there, if it pays for that; whether it is asked.
+        """Ask a peer something that shows who is there, if it pays for that; returns whether it was
+        asked.
 
         It need not wait until nobody else can be at the peer's address: that is what the answer
-        tells, and the question tells nothing.
+        shows, and the question reveals nothing.
 
         Args:
-            peer: Whom.
+            peer: The peer.
             kind: The `message_type` of the question, which has no payload.
             now: The time, seconds.
         """
@@ -244,7 +246,7 @@ class Outlet:
         """Send a Ping whose Pong can be recognised, for a reason of this node's own.
 
         Returns:
-            What its Pong is known by; None if it does not leave, and no Pong will come.
+            What its Pong is recognised by; None if it was not sent, and no Pong will come.
         """
         nonce, data = self.build_ping(now)
         if not self._put(peer, data, MessageType.PING, now, self.grant(peer, reason, now)):
@@ -273,8 +275,8 @@ class Outlet:
         return liveness.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
 
     def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
-        """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
-        settles that."""
+        """Also ask from this machine's other addresses, which the peer may be more likely to hear:
+        its Pong settles that."""
         where = peer.sends_to
         if peer.beside is not None and peer.beside == where:
             beside = self._gate.grant_ping(peer.purse, where)
@@ -282,7 +284,7 @@ class Outlet:
         elif is_missed and (former := peer.former) is not None and former == where:
             self._gate.send(data, former, self._gate.grant_ping(peer.purse, where))
         elif is_missed and peer.initiated and own_host(where) is not None:
-            # The way out may be another one by now.
+            # The outgoing route may have changed by now.
             elsewhere = where[0], where[1]
             self._gate.send(data, elsewhere, self._gate.grant_ping(peer.purse, elsewhere))
 
@@ -296,8 +298,8 @@ class Outlet:
         """Give an unproved peer the chance to prove itself.
 
         A deployed client may answer no Ping at all: until it has answered one, further Pings are
-        left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
-        may be sent is never a challenge.
+        left to the heartbeats, and its allowance to what it asks for. The last Ping that it may be
+        sent is never a challenge.
         """
         liveness = peer.liveness
         if peer.purse.proved or now - liveness.last_ping_sent < challenge_interval_s(peer):
@@ -311,12 +313,12 @@ class Outlet:
 
 
 def challenge_interval_s(peer: Peer) -> float:
-    """How long a peer that has not proved its address is not asked again; seconds."""
+    """The least time between two challenges to a peer that has not proved its address; seconds."""
     return OUR_CHALLENGE_INTERVAL_S if peer.is_ours else CHALLENGE_INTERVAL_S
 
 
 def not_sent(peer: Peer) -> QueueFullError:
-    """The error for what was to leave at once and was dropped."""
+    """The error for a message that was to leave at once and was dropped."""
     where = address_words(peer.address)
     return QueueFullError(
         f"it was not sent to {where}: too much at once, or no way there; try again in a few seconds"

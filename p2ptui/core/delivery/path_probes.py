@@ -86,7 +86,7 @@ class PathProbes:
                 path.handle_answer(probe.key, now + outcome.rtt_s)
                 self._delivery.flush(peer, now + outcome.rtt_s)
 
-        # An answer that names none is taken for the large one's last of all.
+        # An answer that names none is credited to the large one last of all.
         last = probe.size_bytes == 0
         ping = peer.pings.add(probe.key, now, self._state.counters.drop, last=last)
         ping.on_end = end

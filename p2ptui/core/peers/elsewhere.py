@@ -1,8 +1,8 @@
-"""The seam to other servers of the network: who holds a node, and how it is handed something.
+"""The interface to other servers of the network: who holds a node, and how to hand it something.
 
-All that the rooms of the core know of a cluster stands here. A server without one asks `ALONE`,
-which knows nobody; `core.cluster` answers from what the servers tell each other by a broker, and
-tests from a dictionary.
+This is all that the rooms of the core know about a cluster. A server without one asks `ALONE`,
+which knows nobody; `core.cluster` answers from what the servers tell each other through a broker,
+and tests from a dictionary.
 """
 
 from collections.abc import Iterator
@@ -27,18 +27,19 @@ class Foreign:
     address: Address
     """Where its server sees it."""
     heard_at: float
-    """When its server last told of it, seconds on this node's clock."""
+    """When its server last announced it, seconds on this node's clock."""
     proved: bool
     """Whether it has shown its server that it receives at the address."""
     keys: str = ""
-    """Its public keys as they travel (`PublicKeys.text`), which make its id; empty where its
+    """Its public keys as sent on the wire (`PublicKeys.text`), which determine its id; empty if its
     session is in the open."""
     boot: str = ""
-    """What it made when it started, hexadecimal: a sealed offer for it names this."""
+    """The name of its run, hexadecimal: a sealed offer for it contains this."""
     is_signed: bool = False
     """Whether the node has signed that this server holds it."""
     stands: bool = True
-    """Whether its server has told all others of it; else it has only handed something over."""
+    """Whether its server has announced it to all others; otherwise it has only handed something
+    over."""
 
     @property
     def node_id(self) -> str:
@@ -62,7 +63,7 @@ class Foreign:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its address means the same to others: a server tells of no other nodes."""
+        """Whether its address means the same to others: a server announces no other nodes."""
         return True
 
 
@@ -96,35 +97,35 @@ class Elsewhere(Protocol):
         """The node, if another server holds it and can be reached; None: nobody knows it.
 
         Args:
-            node_id: In canonical text.
+            node_id: The id of the node, in canonical text.
         """
 
     def nodes(self, text: str = "") -> Iterator[Foreign]:
-        """The nodes elsewhere, those told of last first; others may come and go meanwhile.
+        """The nodes elsewhere, the most recently announced first; nodes may come and go meanwhile.
 
         Args:
-            text: Of many, only those that it may mean are read: all whose name it is, or whose id
-                begins so, and perhaps others; empty for all of them.
+            text: Of many nodes, only those that it may mean are read: all that have this name, or
+                whose id begins like this, and perhaps others; empty for all of them.
         """
 
     def servers_told(self, now: float) -> list[ListedServer]:
-        """The servers of the network, as peers are told of them: this one first."""
+        """The servers of the network, as peers are told about them: this one first."""
 
     def hand(
         self, target: Foreign, source: Peer, kind: Handing, body: bytes, ref: str, now: float
     ) -> bool:
         """Hand something to the server of a node, at most once, as a datagram is sent.
 
-        If the broker is away it waits for it, within a bound and a time. What does not arrive
-        because the other server does not hold the node any more, or because it waited too long, is
-        told to the `Taker` of its kind.
+        It waits for the broker if that is away, within limits of size and time. If it does not
+        arrive because the other server no longer holds the node, or because it waited too long, the
+        `Taker` of its kind is told.
 
         Args:
-            target: Whose server.
+            target: The node.
             source: The peer of this server that it comes from.
-            kind: What it is.
+            kind: What is handed over.
             body: The bytes.
-            ref: How `source` calls it, where it does: the `route_id`, the `request_id`.
+            ref: What `source` calls it, if anything: the `route_id`, the `request_id`.
             now: The time, seconds.
 
         Returns:
@@ -151,14 +152,14 @@ class _Alone:
 
 
 ALONE: Final[Elsewhere] = _Alone()
-"""What there is without a cluster."""
+"""The `Elsewhere` without a cluster."""
 
 
 class NotHanded(IntEnum):
     """Why something did not arrive; the number is on the wire."""
 
     UNKNOWN = 1
-    """The other server does not hold the node any more."""
+    """The other server no longer holds the node."""
     UNSENDABLE = 2
     """The other server could not send it: too much waits for the node, or it has not proved its
     address."""
@@ -167,40 +168,41 @@ class NotHanded(IntEnum):
     SERVER_GONE = 4
     """The other server has fallen silent."""
     TOO_LARGE = 5
-    """The node takes nothing so large."""
+    """The node accepts nothing this large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Something that a server hands to a node of another; or what comes back, undelivered."""
+    """Something that a server hands to a node of another; or what comes back undelivered."""
 
     kind: Handing
     server_id: str
     """The server that handed it over, or says that it has not arrived."""
     source_id: str
-    """Whose it is."""
+    """The node that it is from."""
     target_id: str
-    """Whom it is for."""
+    """The node that it is for."""
     body: bytes
     ref: str
     """As for `Elsewhere.hand`."""
     on_lost: OnLost | None = field(default=None, compare=False, repr=False)
-    """Called if it waits here, and the node leaves before it may be sent that."""
+    """Called if it waits here, and the node leaves before it may be sent it."""
 
 
 class Taker(Protocol):
     """A room that gives its peers what other servers hand over: one for each `Handing`."""
 
     def take_handed(self, target: Peer, handed: Handed, now: float) -> NotHanded | None:
-        """Give it to its target, an authenticated and plain peer; why it has not left, or None.
+        """Give it to its target, an authenticated and plain peer; returns why it was not sent, or
+        None.
 
-        Limits and permissions of relaying were looked at where it came from. What protects the
-        target's address (its purse, its proof, its capabilities) is looked at here.
+        Limits and permissions of relaying were checked where it came from. What protects the
+        target's address (its purse, its proof, its capabilities) is checked here.
         """
 
     def handle_not_handed(self, source: Peer, handed: Handed, why: NotHanded, now: float) -> None:
         """What `source`, a peer of this server, sent to a node elsewhere did not arrive: it is told
-        as it would be of a node here."""
+        as it would be for a node here."""
 
 
 class _NoTaker:
@@ -216,4 +218,4 @@ class _NoTaker:
 
 
 NO_TAKER: Final[Taker] = _NoTaker()
-"""Until somebody takes what is handed over."""
+"""The default until somebody takes what is handed over."""

@@ -56,8 +56,8 @@ class Facts:
         """What it announced, without extensions of ours that a peer of the reference's kind
         claims."""
         self.used: frozenset[str] = NOTHING
-        """Capabilities of which it has sent a message since its latest handshake: that is as good
-        as an announcement."""
+        """Capabilities that it has used in a message since its latest handshake: that is as good as
+        an announcement."""
         self.vouches_lists = False
         """Whether it has sent, since its latest handshake, a list that names a handshake message:
         lists that do not may be forged."""
@@ -66,8 +66,8 @@ class Facts:
         self.public_address: Address | None = None
         """This node's address as the peer saw it."""
         self.contested_at: float | None = None
-        """When another node asked last that may be at its address by now, and would read what is
-        sent there: what others send this one waits until that is known. None: nobody did."""
+        """When another node last asked that may be at its address by now, and would read what is
+        sent there: messages from others wait until that is settled. None: nobody did."""
         self.judged: Judged | None = None
         """What this node's user knows about its identity; None before its session, or if nobody
         judges."""

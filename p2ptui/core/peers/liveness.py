@@ -216,7 +216,7 @@ class PeerLiveness:
             self._signs.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
-        """This node did not listen for so many seconds: they do not count as silence."""
+        """This node did not listen for this many seconds: they do not count as silence."""
         self.last_received = max(self.last_received, min(self.last_received + silent_s, now))
         self.answered_at = max(self.answered_at, min(self.answered_at + silent_s, now))
 

@@ -100,7 +100,7 @@ class Peer:
 
     @property
     def seal(self) -> Seal | None:
-        """The keys that it is spoken to with; None: in the open."""
+        """The keys of its session; None: in the open."""
         return self.session.seal
 
     @property

@@ -25,7 +25,7 @@ LASTING: Final = Claims()
 
 
 def claims_of(account: Account) -> Claims:
-    """What a node says of its keys."""
+    """What a node says about its keys."""
     return Claims(account.ephemeral, account.statement, account.boot)
 
 

@@ -8,18 +8,18 @@ from p2ptui.core.peers.seal import Seal
 from p2ptui.core.timers import NEVER, Action, SubjectT, Timer, Timers
 
 GREETING_PAUSE_S: Final = 5.0
-"""A peer that shakes hands anew, and keeps its session, is sent the list this often, at most."""
+"""A peer that repeats its handshake, and keeps its session, is sent the list at most this often."""
 
 QUESTIONS_PER_S: Final = 16
-"""Newcomers are asked at so many moments of a second: in a rush of them there is something to be
-planned for each moment, and not for each newcomer by itself."""
+"""Newcomers are pinged at this many moments of a second: in a rush of them one timer serves each
+moment, instead of one for each newcomer."""
 
 
 class Session:
-    """Whether there is a session with a peer, since when, and the timers of it.
+    """Whether there is a session with a peer, since when, and its timers.
 
     Args:
-        accepted: See there.
+        accepted: See the attribute.
     """
 
     __slots__ = (
@@ -39,13 +39,13 @@ class Session:
         self.accepted = accepted
         """Whether the peer asked for it; with `initiated`, their requests crossed."""
         self.resumes = False
-        """Whether there was a session, and another is asked for: messages wait for that."""
+        """Whether there was a session, and another has been requested: messages wait for it."""
         self.joined_at = NEVER
         """When its latest handshake was complete; seconds."""
         self.challenged = False
         """Whether somebody else may be at the address by now: see `sessions.newcomers`."""
         self.greeted_at = NEVER
-        """When a repeated handshake of it last drew more than its answer; seconds."""
+        """When a repeated handshake last drew more than its answer; seconds."""
         self.parted = False
         """Whether this node itself says goodbye to the peer."""
         self.channel_timer: Timer | None = None
@@ -53,7 +53,7 @@ class Session:
         self.question: Timer | None = None
         """When a newcomer is first asked whether it is there."""
         self.seal: Seal | None = None
-        """By what keys the peer is spoken to; None: in the open. `core.sealing` says."""
+        """The keys of the session; None: in the open. Set by `core.sealing`."""
         self._timer: Timer | None = None
         """Heartbeat and expiry, or the handshake's next step."""
 
@@ -64,7 +64,7 @@ class Session:
         self.cancel()
 
     def take_seal(self, seal: Seal) -> None:
-        """From now on all that is said is sealed."""
+        """From now on everything is sealed."""
         self.seal = seal
 
     def may_greet(self, now: float) -> bool:
@@ -75,19 +75,19 @@ class Session:
         return True
 
     def note_challenge(self, *, is_held: bool) -> None:
-        """Whether a newcomer is held that would take the place."""
+        """Record whether a newcomer that would take the place is held."""
         self.challenged = is_held
 
     def note_accepted(self) -> None:
-        """The peer has asked for it as well."""
+        """The peer has asked for the session too."""
         self.accepted = True
 
     def suspend(self) -> None:
-        """It is over, and another one is asked for."""
+        """The session is over, and another one has been requested."""
         self.resumes = True
 
     def end(self) -> None:
-        """The peer is taken out: nothing goes on."""
+        """The peer was removed: cancel everything."""
         self.resumes = False
         self.cancel()
         self.forget_question()
@@ -99,15 +99,15 @@ class Session:
         action: Callable[[SubjectT, float], None],
         subject: SubjectT,
     ) -> None:
-        """As `schedule`, of an action that is the same for all peers; see `Timers`."""
+        """As `schedule`, for an action that is the same for all peers; see `Timers`."""
         self.cancel()
         self._timer = timers.schedule_about(when, action, subject)
 
     def schedule(self, timers: Timers, when: float, action: Action) -> None:
-        """Plan the next step, in place of the one that was planned before.
+        """Plan the next step, replacing the one planned before.
 
         Args:
-            timers: Where.
+            timers: The timers of this node.
             when: The time, seconds.
             action: What is done then.
         """
@@ -121,19 +121,20 @@ class Session:
         action: Callable[[SubjectT, float], None],
         subject: SubjectT,
     ) -> None:
-        """Plan when a newcomer is first asked whether it is there; it is forgotten with it.
+        """Plan when a newcomer is first asked whether it is there; cancelled when the peer is
+        removed.
 
         Args:
-            timers: Where.
+            timers: The timers of this node.
             when: The time, seconds; it may be a little later.
             action: What is done then, the same for all peers.
-            subject: To whom.
+            subject: The argument of the action.
         """
         moment = math.ceil(when * QUESTIONS_PER_S) / QUESTIONS_PER_S
         self.question = timers.schedule_about(moment, action, subject)
 
     def forget_question(self) -> None:
-        """It is asked, or need not be any more."""
+        """It was asked, or need not be any more."""
         if self.question is not None:
             self.question.cancel()
             self.question = None
@@ -151,7 +152,7 @@ class Session:
         return math.inf if timer is None or timer.action is None else timer.when
 
     def cancel_channel(self) -> None:
-        """Nothing is to be done for the channel by itself."""
+        """Cancel the channel's next step."""
         if self.channel_timer is not None:
             self.channel_timer.cancel()
             self.channel_timer = None

@@ -8,8 +8,7 @@ from p2ptui.core.state import NodeState
 
 ANNOUNCEMENTS: Final = 6
 ANNOUNCEMENT_PAUSE_S: Final = 0.1
-"""A change is announced until the other end has answered, each time after twice the previous
-pause."""
+"""A change is announced until the other end answers; each pause is twice the previous one."""
 
 
 class Announcing:

@@ -42,8 +42,8 @@ REFUSALS_PER_SECOND: Final = 2
 """How often a client that keeps sending refused datagrams is told so."""
 
 LASTING_REFUSALS_PER_SECOND: Final = 50
-"""The same for refusals that will not change in a moment: each may be about another node, and until
-it is told, a client asks again and again."""
+"""The same for refusals that will not change in a moment: each may be about another node, and a
+client keeps asking until it is told."""
 
 
 @dataclass(slots=True, eq=False)
@@ -330,8 +330,8 @@ class RelayControl:
         if self._relays.get(pair):
             self._relays.renew(pair, now)
         elif not self._relays.put(pair, True, now, peers=pair, address=client.address):
-            # It counts for the node that opens it: what others bring to a host takes nothing from
-            # the nodes on that host.
+            # It counts for the node that opens it: relays that others open to a host take nothing
+            # from the nodes on that host.
             limit = self._read_options().max_concurrent_relays
             text = f"all {limit} relays of this server are in use (max_concurrent_relays)"
             if self._relays.has_room:

@@ -42,10 +42,10 @@ SHORTEST_ROUND_S: Final = 0.25
 LONGEST_ROUND_S: Final = 1.0
 ROUND_GROWTH: Final = 1.4
 EVEN_ROUNDS: Final = 3
-"""Between two rounds of checks: evenly at first, then growing."""
+"""The pauses between rounds of checks: even at first, then growing."""
 
 DECIDING_ROUNDS: Final = 2
-"""How many checks the way in use has to answer before it is left: one may be lost; at 10 % loss on
+"""How many chances to answer the way in use has before it is left: one may be lost; at 10 % loss on
 each of four paths that happens in a third of all cases."""
 
 IDLE_ROUNDS: Final = 4
@@ -64,7 +64,7 @@ REFUSAL_PAUSE_S: Final = 2.0
 """A server's refusal means nothing within this time after an answer has come through it."""
 
 SPREAD_S: Final = 0.2
-"""What many sessions would do at the same time is spread over this time."""
+"""Work that many sessions would do at once is spread over this time."""
 
 
 class Failover:
@@ -253,12 +253,12 @@ class Failover:
             self._begin_trouble(session, now)
 
     def is_held(self, peer: Peer) -> bool:
-        """Whether it still is."""
+        """Whether its session is still held."""
         session = self._checks.sessions.get(peer)
         return session is not None and session.held is not None
 
     def let_go(self, peer: Peer, now: float) -> None:
-        """Nothing has come from its own address in time: messages wait no longer."""
+        """Nothing has come from its own address in time: messages no longer wait."""
         session = self._checks.sessions.get(peer)
         if session is not None and session.held is not None:
             session.held = None
@@ -286,8 +286,8 @@ class Failover:
                 self._begin_trouble(session, now)
 
     def _doubt(self, peer: Peer, now: float) -> None:
-        """Watch a joined server closely, even one whose own session may be rescued: others may have
-        to do without it."""
+        """Watch a joined server closely, even one whose own session may be rescued: others may
+        depend on it."""
         if peer.is_joined_server:
             self._watch.doubt(peer, now)
 
@@ -310,7 +310,7 @@ class Failover:
         if session is None or self._checks.servers.get(server.address) is not server:
             return
         way = self._checks.way(session, server)
-        # Forged refusals must not have the way checked without end.
+        # Forged refusals must not cause endless checks of the way.
         if now < session.recovered_at + REFUSAL_PAUSE_S:
             return
         way.refused_at = now
@@ -382,7 +382,7 @@ class Failover:
         session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
 
     def _is_hopeless(self, session: RelayedSession, now: float) -> bool:
-        """Whether the reason of the silence is known: the server is gone, or does not carry it."""
+        """Whether the reason for the silence is known: the server is gone, or does not carry it."""
         peer = session.peer
         server = self._checks.server_in_use(peer)
         if server is None:

@@ -59,7 +59,7 @@ def read_relayed(message: Envelope) -> RelayedBytes:
     """Decode a RelayData.
 
     Raises:
-        MalformedError: It is none.
+        MalformedError: The message is not one.
     """
     payload = decode_payload(message.payload, RelayDataPayload)
     node_id = canonical_id(payload.from_peer_id)
@@ -195,7 +195,7 @@ class Relay:
         return self._state.admits_data(peer.node_id, content.data, now)
 
     def refuse_data(self, _peer: Peer, content: RelayedBytes, _now: float) -> None:
-        """There was none: the reader is told what will not be repeated."""
+        """The readers had no room: data that will not be repeated is reported as lost."""
         if content.comes_again:
             self._state.counters.drop("reader_full")
         else:

@@ -16,8 +16,8 @@ from p2ptui.core.peers import Peer
 from p2ptui.wire.message import Capability
 
 SILENT_ROUNDS: Final = 4
-"""Pings that an address has to answer, within a second, before it is left: at 10 % loss each way
-one in eight hundred stays silent by chance, and the path through a server is longer."""
+"""Unanswered Pings, within a second, after which an address is left: at 10 % loss each way one in
+eight hundred stays silent by chance, and the path through a server is longer."""
 
 
 def goes_plainly(peer: Peer) -> bool:

@@ -27,7 +27,7 @@ SURVEY_AGAIN_S: Final = 5.0
 
 TICK_S: Final = 2.0
 IN_USE_S: Final = 30.0
-"""A session with Data in the latter time is in use, and examined at the former interval."""
+"""A session with Data within the latter time is in use, and is surveyed at the former interval."""
 
 ATTENTIVE_S: Final = 180.0
 """For this long after its last Data, a server from which nothing has arrived for half a tick is

@@ -26,7 +26,7 @@ BETTER_S: Final = 0.005
 HOLD_S: Final = 30.0
 LONGEST_HOLD_S: Final = 600.0
 """After a change, no other one is made merely for speed for this long at most, twice as long each
-time, so that the session does not alternate between two ways that take turns in being slow."""
+time, so that the session does not alternate between two ways that take turns being slow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,7 +112,7 @@ class RelayedSession:
 
         Args:
             reason: Why, in one line.
-            patience: Judges the session unless it is found before.
+            patience: Judges the session unless a way is found first.
         """
         self.find()
         self.lost, self.patience = reason, patience
@@ -154,7 +154,7 @@ class RelayedSession:
         self.switched_at = now
 
     def stop(self, timers: Iterable[str] = ("timer", "tick", "quiet", "patience")) -> None:
-        """Cancel all timers."""
+        """Cancel the named timers, by default all."""
         for name in timers:
             timer: Timer | None = getattr(self, name)
             if timer is not None:

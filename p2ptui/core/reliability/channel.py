@@ -99,7 +99,7 @@ class Channel:
         # One of the two is set. Most of the time a peer is sent nothing that needs an Ack.
         self._sender: ReliableSender | None = None
         self._resting: Resting | None = NEW
-        # The number before the first one, until there is more to be said of them.
+        # The number before the first one, until there is more to know about them.
         self._numbering: Numbering | int = first_sequence
         # Made for the first fragment: most peers never send one.
         self._reassembly: Reassembly | None = None
@@ -438,7 +438,7 @@ class Channels:
         self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total, shares)
 
     def new(self) -> Channel:
-        """A channel with random first sequence number."""
+        """A channel with a random first sequence number."""
         return Channel(self._config, self._rng.getrandbits(32), self._reassembly)
 
     def sizes(self) -> dict[str, int]:

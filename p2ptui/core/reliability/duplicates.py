@@ -58,7 +58,7 @@ class RecentIds:
         self._next = 0
         self.marks: dict[int, None] | tuple[int, ...] = ()
         """Their hashes, the oldest first until there are as many as may be. A tuple while there are
-        few: from most peers nothing comes that is remembered, and these take least so."""
+        few: most peers send nothing that is remembered, and this takes the least memory."""
 
     def __contains__(self, key: str) -> bool:
         return hash(key) in self.marks

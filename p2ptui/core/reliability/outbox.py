@@ -16,7 +16,7 @@ RESEND_KEPT_S: Final = 2.0
 """How long an acknowledged message can be requested: longer than its Ack is in flight."""
 
 PARTS_KEPT: Final = 16
-"""If there is no room for one more, this fraction (one in so many) is forgotten."""
+"""If there is no room for one more, one in this many is forgotten."""
 
 
 _NONE_LARGE: Final = TransferQueue()

@@ -1,6 +1,6 @@
 """The answering side of the key exchange: requests that carry one wait without changing anything.
 
-Such a request is never accepted at once, and nothing is guessed about it. It is answered with
+Such a request is never accepted at once, and nothing is assumed about it. It is answered with
 message 2, as far as it pays for that, and waits for message 3, whether its address is free or in
 use and whether or not its id has another owner. Message 3 proves the keys of the id, at the address
 that was answered: its sender is the owner, and `completing` admits it. Until then nothing changes.

@@ -173,8 +173,8 @@ class Completing:
         self._refusals.refuse_end(pending, words, now)
 
     def _doubt(self, arrival: Arrival, now: float) -> str:
-        """What speaks against a node that has proved its keys, as the name of a rule or in words;
-        empty if nothing does."""
+        """Why a node that has proved its keys is not admitted, as the name of a rule or in words;
+        empty if it may be."""
         node_id, proof = arrival.info.id, arrival.proof
         assert proof is not None
         unix, by_key = self._state.unix(now), proof.by_network_key
@@ -209,8 +209,8 @@ class Completing:
         return peers.add_alias(owner, address, Standing.ANSWERED)
 
     def _have_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> bool:
-        """Whether a node with a session has asked for one without knowing about it yet: this node
-        has asked for the session, and the other one had asked before it sent anything in it."""
+        """Whether a node with a session asked for one before it knew of it: this node has asked for
+        the session, and the other one had asked before it sent anything in it."""
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False

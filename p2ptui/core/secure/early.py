@@ -2,7 +2,7 @@
 
 The asking side has the keys first, and may send as soon as that message has left. If the message
 goes through a server while a direct path is found, or if the network reorders datagrams, the next
-frame arrives first. Nobody repeats a Ping, so a frame dropped for that reason would be lost (RFC
+frame arrives first. Pings are not repeated, so a frame dropped for that reason would be lost (RFC
 9001, section 5.7, keeps such packets too). Nothing is opened or answered before the session has
 begun; then each frame is handled as if it had just arrived.
 """

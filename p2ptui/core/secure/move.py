@@ -5,8 +5,8 @@ from typing import Final
 
 FIRST_REST_S: Final = 0.5
 LONGEST_REST_S: Final = 1.5
-"""An address that was not followed, since the one in use answers, is probed again after the first
-of these, doubled each time up to the second."""
+"""An address that was not followed because the one in use answers is probed again after the first
+of these, then after twice as long each time, up to the second."""
 
 LEADS: Final = 3
 LEADS_S: Final = 1.0
@@ -24,7 +24,7 @@ class Move:
     home_nonce: bytes
     """The challenge to the one in use."""
     until: float
-    """How long answers count; or when the rest ends."""
+    """Until when answers count, or when the rest ends."""
     rest_s: float
     judged_at: float
     """When the address in use has had its time to answer."""

@@ -174,7 +174,7 @@ def write_answer(
         if _text_length(inside) <= room:
             break
     text = responder.answer(inside, number=number).encode("ascii")
-    # It is written once, since base64url needs no escapes; nothing else in it can look so.
+    # It is written once, since base64url needs no escapes; nothing else in it can look like that.
     response = response.replace(_NO_EXCHANGE, b'"exchange":"%s"' % text)
     return Told(response_id, sequence, Plain(response))
 

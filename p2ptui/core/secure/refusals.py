@@ -24,11 +24,11 @@ from p2ptui.wire.message import Envelope, RefusedExchangePayload, RefusedOfferPa
 
 TOLD_PER_S: Final = 1.0
 TOLD_AT_ONCE: Final = 5.0
-"""Anybody may ask, in any name: a flood of requests must not become a flood of log lines."""
+"""Anyone may ask, in any name: a flood of requests must not become a flood of log lines."""
 
 
 class Refusals:
-    """Writes refusals, and reports no more of them than somebody reads.
+    """Writes refusals, and reports no more of them than a user can read.
 
     Args:
         state: The shared state.
@@ -83,19 +83,19 @@ class Refusals:
             pending.refused = why
             self._tell(to, why, now, node_id)
         data = _write_refusal(state, pending, why, now)
-        # Whom this node has asked as well has spent what it was granted: this answer is for what
-        # has just come, as that to a request is.
+        # A node that this one has asked as well has spent its grant: like an answer to a request,
+        # this one is paid for by what has just arrived.
         peer = state.peers.at(to)
         crosses = peer is not None and peer.initiated
-        # One that was held, or doubted, is refused when nothing has just come: its last message
-        # pays.
+        # An exchange that was held or doubted is refused when nothing has just arrived: its last
+        # message pays.
         is_late = pending.is_held or pending.is_doubted
         earned = pending.last if crosses or is_late else state.gate.answer_purse
         is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
         note_answer(state, data, to, is_out=is_out)
 
     def _tell(self, address: Address, why: str, now: float, node_id: str = "") -> None:
-        """Tell the user, if a rule applies, which the user could change."""
+        """Tell the user if a rule applies: the user could change it."""
         rule = RULES.get(why)
         if rule is None:
             return

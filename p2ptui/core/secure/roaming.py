@@ -187,8 +187,8 @@ class Roaming:
         return True
 
     def _may_follow(self, peer: Peer, address: Address) -> bool:
-        """Whether it is news that it comes from there: paths that were searched for, and other
-        known paths to a relayed peer, are up to the search."""
+        """Whether this address is news: the search handles paths that it found, and other known
+        paths to a relayed peer."""
         if not peer.is_authenticated or address == peer.sends_to:
             return False
         is_known = self._state.peers.at(address) is peer

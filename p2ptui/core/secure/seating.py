@@ -19,7 +19,7 @@ MAX_WAITING_SEALED: Final = 256
 """Complete key exchanges that wait for a place; the oldest makes room."""
 
 WAITS_S: Final = 3.0
-"""How long one may wait: by then peers that may have left are found out."""
+"""How long one may wait: by then it is known which peers have left."""
 
 HASTE_AFTER_S: Final = 0.5
 """How long peers that have never answered are given to do so; then the latest of them makes

@@ -18,7 +18,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import is_made_of_keys
 
 FIRST_PAUSE_S: Final = 5.0
-"""Until a peer is asked, and from the end of the first vain attempt to the next one."""
+"""Until a peer is asked, and from the end of the first failed attempt to the next one."""
 
 PAUSE_GROWTH: Final = 2.0
 

@@ -27,7 +27,7 @@ LATE_S: Final = 1.0
 """How much later an answer still moves the session."""
 
 REPEATS: Final = 3
-"""How often a message is repeated although it was acknowledged each time: then no Ack arrives."""
+"""How often a message is repeated although each copy was acknowledged: then no Ack arrives."""
 
 REMEMBERED_S: Final = 8.0
 """How long the repetitions of the same message are counted."""
@@ -74,7 +74,7 @@ class Unheard:
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def _doubt_of(self, peer: Peer) -> _Doubt | None:
-        """What speaks against a peer's current address; None if the peer can be nowhere else, or
+        """The evidence against a peer's current address; None if the peer can be nowhere else, or
         has moved too often."""
         if not peer.is_secured or not self._roaming.has_others(peer):
             return None

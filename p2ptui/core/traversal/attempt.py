@@ -23,12 +23,12 @@ from p2ptui.wire.message import Capability
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_LIMITED_ROUNDS: Final = 12
-"""Rounds at most where a NAT limits new flows, or an offer holds more addresses than `MAX_ROUNDS`
-can try. They are short, each with fresh sockets, which meet all that was opened before."""
+"""Most rounds where a NAT limits new flows, or an offer holds more addresses than `MAX_ROUNDS` can
+try. They are short, each with fresh sockets, which meet everything opened before."""
 
 MAX_ROUNDS: Final = 4
-"""Offers with which a path is tried before the relay is accepted for a while: one plain, and
-three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
+"""Offers tried before the relay is accepted for a while: one plain, and three with what was learnt
+about the NATs (97.6 % of the successes of libp2p come at the first)."""
 
 MAX_ANSWERS_AT: Final = 8
 """Addresses at which the other side has answered; its handshake comes from one of them."""
@@ -41,13 +41,13 @@ RELAY_LATE: Final = "the server relays, but there was no time left for that"
 
 @dataclass(frozen=True, slots=True)
 class NatFacts:
-    """What a side knows of its own NAT."""
+    """What a side knows about its own NAT."""
 
     nat_type: NatType = NatType.UNKNOWN
     mapping: Dependence = Dependence.UNKNOWN
     allocation: PortAllocation = field(default_factory=PortAllocation)
     diagnosed: bool = False
-    """Whether it was looked for, and this is all that could be seen."""
+    """Whether it was diagnosed, and this is all that could be seen."""
 
     @property
     def is_typed(self) -> bool:
@@ -76,7 +76,7 @@ class DirectPath:
     unanswered: int = 0
     """Checks since an answer came."""
     asked_at: float = 0.0
-    """When the first of them left."""
+    """When the first of them was sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -86,24 +86,24 @@ class WaitingCalls:
     deadline: float = 0.0
     """When the last of them gives up."""
     holds_relay_until: float | None = None
-    """So long they wait for a direct path although the server would relay; None: they do not."""
+    """Until when they wait for a direct path although the server would relay; None: they do not."""
     refusal: str = NOT_RELAYING
-    """Why waiting calls cannot go by way of the server."""
+    """Why waiting calls cannot go through the server."""
 
 
 @dataclass(slots=True, eq=False)
 class Gathered:
-    """What the node's machinery has brought for this attempt, and what it still has to."""
+    """What the node's machinery has provided for this attempt, and what it still owes."""
 
     sockets: tuple[int, ...] = ()
     """Opened for this attempt."""
     at: float = 0.0
-    """When they, and what was predicted of them, were ready."""
+    """When they and their predicted addresses were ready."""
     wanted: set[str] = field(default_factory=set)
-    """What was asked for, and has not come yet."""
+    """What was requested and has not arrived yet."""
 
     def take(self, what: str) -> bool:
-        """Something comes; whether it was asked for, and not given up meanwhile."""
+        """Something has arrived; returns whether it was requested and not given up meanwhile."""
         is_wanted = what in self.wanted
         self.wanted.discard(what)
         return is_wanted
@@ -114,15 +114,15 @@ class Heard:
     """What came from the other side without a server in between."""
 
     is_checked: bool = False
-    """Whether a check of the other side came in this search: it has this side's offer."""
+    """Whether a check from the other side arrived in this search: it has this side's offer."""
     early: EarlyChecks = field(default_factory=EarlyChecks)
     """Checks that came before there was a round."""
     answers_at: deque[Address] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS_AT))
-    """Where checks of this search were answered last, as the peer table knows addresses."""
+    """Where checks of this search were last answered, as the peer table knows addresses."""
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
     learnt: Allowances = field(default_factory=Allowances)
-    """What addresses that checks came from may still be sent, over all rounds."""
+    """How much may still be sent to the addresses that checks came from, over all rounds."""
 
     def note_answer(self, address: Address) -> None:
         """A check was answered there."""
@@ -130,22 +130,22 @@ class Heard:
             self.answers_at.append(address)
 
     def begin_anew(self) -> None:
-        """A search begins: what was heard in the one before shows nothing of this one."""
+        """A search begins: what was heard in the previous one says nothing about it."""
         self.is_checked = False
         self.answers_at.clear()
 
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """What all searches took, and what came of them: as it is told."""
+    """What all searches cost and achieved, as it is reported."""
 
     rounds: int = 0
     checks: int = 0
     bytes_spent: int = 0
     method: Method = Method.PLAIN
-    """Of the round that runs, or that won."""
+    """The method of the current round, or of the one that won."""
     guessed_blindly: bool = False
-    """Whether ports were guessed although nothing says that a NAT needs it."""
+    """Whether ports were guessed although nothing shows that a NAT requires it."""
     reason: str | None = None
     """Why there is no direct path."""
 
@@ -155,7 +155,7 @@ class Account:
         self.bytes_spent += size_bytes
 
     def note_answer(self, size_bytes: int) -> None:
-        """A check of the other side was answered."""
+        """A check from the other side was answered."""
         self.bytes_spent += size_bytes
 
     def explain(self, method: Method, won_after_s: float | None) -> Connection:
@@ -179,7 +179,7 @@ class Attempt:
     """Brings the offers, and relays until there is a path."""
     controlling: bool
     offer: TraversalOffer
-    """This side's latest."""
+    """This side's latest offer."""
     backoff: Backoff
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
@@ -194,7 +194,7 @@ class Attempt:
     waiting: WaitingCalls = field(default_factory=WaitingCalls)
     account: Account = field(default_factory=Account)
 
-    # Of the parts, what is asked for by name.
+    # Shortcuts into the parts.
 
     @property
     def observed(self) -> Address | None:
@@ -208,17 +208,17 @@ class Attempt:
 
     @property
     def claimed_since(self) -> dict[Address, int]:
-        """What the other side told that may be tried; see `Exchange`."""
+        """The addresses from the other side that may be tried; see `Exchange`."""
         return self.exchange.claimed_since
 
     @property
     def tried(self) -> dict[Address, int]:
-        """What was tried of that."""
+        """Those of them that were tried."""
         return self.exchange.tried
 
     @property
     def refusal(self) -> str:
-        """Why waiting calls cannot go by way of the server."""
+        """Why waiting calls cannot go through the server."""
         return self.waiting.refusal
 
     @refusal.setter
@@ -228,13 +228,13 @@ class Attempt:
 
     @property
     def why_not_relayed(self) -> str:
-        """The same as it is known when it is told: calls may have waited for a path too long."""
+        """The same as known when it is reported: calls may have waited too long for a path."""
         relays = Capability.RELAY in self.server.capabilities
         return RELAY_LATE if relays and self.refusal == NOT_RELAYING else self.refusal
 
     @property
     def sockets(self) -> tuple[int, ...]:
-        """Those opened for this attempt."""
+        """The sockets opened for this attempt."""
         return self.gathered.sockets
 
     @sockets.setter
@@ -244,7 +244,7 @@ class Attempt:
 
     @property
     def prepared_at(self) -> float:
-        """When they, and what was predicted of them, were ready."""
+        """When they and their predicted addresses were ready."""
         return self.gathered.at
 
     @prepared_at.setter
@@ -254,7 +254,7 @@ class Attempt:
 
     @property
     def checks(self) -> int:
-        """How many were sent, over all searches."""
+        """How many checks were sent, over all searches."""
         return self.account.checks
 
     @property
@@ -264,23 +264,23 @@ class Attempt:
 
     @property
     def server_rtt_s(self) -> float:
-        """The round trip to the server, seconds; a usual one where none is measured."""
+        """The round trip to the server, seconds; a typical one if none was measured."""
         return self.server.channel.srtt or DEFAULT_RTT_S
 
     @property
     def is_served(self) -> bool:
-        """Whether nothing is awaited of the server: what it says by itself answers nothing."""
+        """Whether nothing is awaited from the server: what it sends unasked answers nothing."""
         return self.exchange.asked is None
 
     @property
     def relayed_address(self) -> Address:
-        """Where the node is by way of the server, as the peer table knows it."""
+        """The node's address through the server, as the peer table knows it."""
         return relay_address(self.server.address, self.node_id)
 
     def use(self, server: Peer) -> None:
         """Another server brings the offers from now on, or the same one anew.
 
-        What another one has said counts no more: it may see nodes elsewhere, and refuse other
+        What the previous server said no longer counts: it may see nodes elsewhere, and refuse other
         things.
         """
         if server.address != self.server.address:
@@ -291,18 +291,18 @@ class Attempt:
         self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
-        """Let an action happen at the time `when` instead of what was planned before."""
+        """Schedule an action for the time `when`, replacing what was planned before."""
         self.stop_timer()
         self.timer = timers.schedule(when, lambda at: action(self, at))
 
     def stop_timer(self) -> None:
-        """Nothing happens by itself any more."""
+        """Cancel the planned action."""
         if self.timer is not None:
             self.timer.cancel()
 
     @property
     def remote_facts(self) -> NatFacts:
-        """What the other side says of its NAT."""
+        """What the other side says about its NAT."""
         if self.remote is None:
             return NatFacts()
         nat_type = _member(NatType, self.remote.nat_type, NatType.UNKNOWN)
@@ -310,7 +310,7 @@ class Attempt:
         return NatFacts(nat_type, allocation=PortAllocation(kind))
 
     def way(self, own: NatFacts) -> Technique:
-        """How the two can come together."""
+        """How the two can connect."""
         there = self.remote_facts.side
         if self.remote is None or self.remote.round == 0:
             return way_between(own.side, there)  # the other side may not have looked yet

@@ -1,4 +1,4 @@
-"""How searches fared, and how long the next one is put off (exponential backoff)."""
+"""How searches fared, and how long the next one is delayed (exponential backoff)."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Final
 FIRST_REST_S: Final = 2.5
 LONGEST_REST_S: Final = 60.0
 RETURN_REST_S: Final = 5.0
-"""Pauses between two searches while the relay is used: a minute, as others have it, but short
-where there was a direct path before, and growing from short where no answer came."""
+"""Pauses between searches while the relay is used: a minute, as in other implementations, but short
+where there was a direct path before, and short at first and growing where no answer came."""
 
 SHORTEST_REST_S: Final = 0.4
-"""Of a path that died as soon as it was found the other side may not know at all: it is searched
-again soon, and each time later."""
+"""The other side may not even know of a path that died as soon as it was found: it is searched for
+again soon, and later each time."""
 YOUNG_S: Final = 10.0
-"""A path is as young as that."""
+"""Up to this age, a path is young."""
 
 SEARCHES: Final = 3
 SEARCHES_S: Final = 6.0
@@ -27,7 +27,7 @@ class Backoff:
     """The latest search for a node, the results of earlier ones, and the pause that follows."""
 
     began: float
-    """When the latest search did."""
+    """When the latest search began."""
     won_after_s: float | None = None
     """From there to the latest path; None: there has been none."""
     began_direct: bool = False
@@ -41,7 +41,7 @@ class Backoff:
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
     begun_for_anybody: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
-    """When somebody began searches who may or may not be the other side."""
+    """When searches were begun by somebody who may or may not be the other side."""
 
     def note_won(self, now: float) -> None:
         """A path was found."""

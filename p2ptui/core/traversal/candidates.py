@@ -22,12 +22,12 @@ REFLEXIVE: Final = "srflx"
 PREDICTED: Final = "predicted"
 
 MAX_OTHERS: Final = MAX_OWN + 1
-"""Of a side's other addresses at most this many are told, of its own and of those that servers
-see: with the predicted ports they fit an offer."""
+"""At most this many of a side's other addresses are offered, its own ones and those that servers
+see: together with the predicted ports they fit into an offer."""
 
 MAX_CLAIMED: Final = 2
-"""Of a side's global IPv6 addresses at most this many are tried in a round: nobody but itself
-vouches for them, so they might be a stranger's."""
+"""At most this many of a side's global IPv6 addresses are tried in a round: only that side vouches
+for them, so they might be a stranger's."""
 
 _ItemT = TypeVar("_ItemT")
 
@@ -71,9 +71,9 @@ def offered(
 
 
 def turn(items: Sequence[_ItemT], limit: int, number: int) -> list[_ItemT]:
-    """So many of the items as there is room for: the first ones in round 0, the next in round 1.
+    """As many items as there is room for: the first ones in round 0, the next in round 1.
 
-    What a limit cuts off may be what works: where there are more it is the turn of each.
+    An item that a limit cuts off may be the one that works, so all of them take turns.
     """
     if len(items) <= limit:
         return list(items)
@@ -91,22 +91,22 @@ def believed(
     versions: Collection[int] = (4, 6),
     tried: Collection[Address] = (),
 ) -> list[Believed]:
-    """What of an offer is tried: a claim must not aim this node at somebody else.
+    """Which addresses of an offer are tried: a claim must not aim this node at somebody else.
 
-    Outside addresses count only at the host where the server saw the other node; inside ones
-    only in ranges that are never routed, or at that same host. A server that was joined over IPv4
-    sees no IPv6 address; there a few are tried, with checks so few that a stranger behind one got
+    Outside addresses count only at the host where the server saw the other node; inside ones only
+    in ranges that are never routed, or at that same host. A server that was joined over IPv4 sees
+    no IPv6 address; a few of those are tried, with so few checks that a stranger behind one gets
     less than three times what the claim cost (RFC 8445, section 19.5.1, leaves that to a limit).
 
     Args:
         offer: What the other side said.
         observed: Where the server sees it.
         limit: Candidates of a kind in one round, at most, without predicted ports.
-        own: The networks of this machine: what is in one of them is tried first, and what others
-            reach by a bridge or a tunnel only, last.
-        own_addresses: Of this node's sockets.
-        versions: IP versions that they reach.
-        tried: What earlier rounds of the search tried: what they did not is tried before that.
+        own: The networks of this machine: addresses in one of them are tried first, those reached
+            only through a bridge or a tunnel last.
+        own_addresses: The addresses of this node's sockets.
+        versions: The IP versions that they reach.
+        tried: What earlier rounds of the search tried: it comes after what they did not.
     """
     claims = claims_of(offer, observed, own, own_addresses, versions)
 
@@ -161,8 +161,8 @@ def _elsewhere(
 ) -> list[Address]:
     """The addresses of another node, each once, in the order in which this machine reaches them.
 
-    Two machines have the same addresses at the bridges of their containers: what is sent there
-    never leaves. Only a node on this very machine has none but this machine's.
+    Two machines may have the same addresses on their container bridges: datagrams sent there never
+    leave the machine. Only a node on this same machine has no addresses but this machine's.
     """
     is_same_machine = all(own.holds(host) for host, _ in addresses)
     mine = frozenset(own_addresses)
@@ -186,7 +186,7 @@ _INSIDE: Final = tuple(
         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
     )
 )
-"""RFC 1918, 6598 and 4193. What Python calls private holds more: loopback, and the broadcast."""
+"""RFC 1918, 6598 and 4193. Python's `is_private` includes more: loopback and broadcast."""
 
 
 def _is_inside(host: str) -> bool:

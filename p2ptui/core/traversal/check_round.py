@@ -1,4 +1,4 @@
-"""Whether a further round of checks is of use: which technique, what it needs, or why none."""
+"""Whether another round of checks is worthwhile: which technique, what it needs, or why none."""
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.connection import Method
@@ -11,9 +11,9 @@ from p2ptui.wire.offer import MAX_PREDICTED
 
 
 def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
-    """Whether plain checks would only cost time, and use up ports that are predicted. Decided by
-    what both sides say about their NATs. Behind one and the same outside address the table does
-    not apply: there may be a common network."""
+    """Whether plain checks would only cost time, and use up predicted ports. Decided by what both
+    sides say about their NATs. Behind the same outside address the table does not apply: there may
+    be a common network."""
     if attempt.server.public_address is None or attempt.observed is None:
         return False
     if shared_outside(attempt) is not None:
@@ -26,11 +26,11 @@ def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
 
 
 def way_now(attempt: Attempt, own: NatFacts) -> Technique:
-    """How the two can come together, as far as is known.
+    """How the two can connect, as far as is known.
 
     A server with one address cannot tell whether a NAT uses another port for every other address.
-    Where plain checks failed, and nothing speaks against it, many guesses are tried once: the port
-    towards one address stays the same, whatever the NAT does for others.
+    If plain checks failed and nothing rules it out, many guesses are tried once: the port towards
+    one address stays the same, whatever the NAT does for others.
     """
     way = attempt.way(own)
     is_open = way in (Technique.PLAIN, Technique.UNKNOWN)
@@ -44,12 +44,12 @@ def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
     if attempt.observed is None or shared_outside(attempt) is not None:
         return False
     sides = {own.side, attempt.remote_facts.side}
-    # A NAT that lets in more than exact addresses would have been passed by plain checks.
+    # Plain checks would have passed a NAT that admits more than exact addresses.
     return Side.UNKNOWN in sides and sides <= {Side.UNKNOWN, Side.PORT_FILTERED}
 
 
 def note_blind(attempt: Attempt, own: NatFacts) -> None:
-    """A round has failed: no further round of guesses without a reason."""
+    """A round has failed: guess no further without a reason."""
     if attempt.account.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
         is_asked_for = attempt.remote_facts.side is Side.UNPREDICTABLE
         attempt.account.guessed_blindly = attempt.account.guessed_blindly or not is_asked_for
@@ -81,7 +81,7 @@ def is_exhausted(
         own: What is known about this side's NAT.
         config: All options.
         limited: Whether a NAT limits the flows of guesses.
-        has_more: Whether there are addresses that were not offered, or tried, yet.
+        has_more: Whether there are addresses not yet offered, or not yet tried.
     """
     done = attempt.offer.round
     as_before = way is Technique.PLAIN or _needs_only_what_is_off(attempt, way, own, config)

@@ -153,9 +153,9 @@ def _targets(
         return (observed,) * len(attempt.sockets)
     if not attempt.controlling:
         return tuple(predicted)
-    # Where both predict: the other side takes the ports in turn, this one waits with all of its
-    # sockets for one of the middle. In lockstep one flow of somebody else would part them for
-    # good; so it only is another socket of each that meets.
+    # If both predict, the other side takes the ports in turn, while this one waits with all of its
+    # sockets for one in the middle. In lockstep, one foreign flow would separate them for good;
+    # this way, it only means that other sockets meet.
     return (predicted[len(predicted) // 2],) * len(attempt.sockets)
 
 
@@ -193,9 +193,9 @@ def _guesses(
 
 
 def lead_s(attempt: Attempt, config: Config) -> float:
-    """How long the answering side sends checks before it answers, seconds. What these open is open
-    then: checks that arrive earlier are lost at a strict NAT, and make some NATs change their
-    mapping."""
+    """How long the answering side sends checks before it answers, seconds. By then its checks have
+    opened the NAT: checks that arrive earlier are lost at a strict NAT, and make some NATs change
+    their mapping."""
     if attempt.punching is None or not config.ice.opener_ttl:
         return 0.0
     if attempt.account.method is Method.BIRTHDAY:

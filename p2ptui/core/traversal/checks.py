@@ -82,7 +82,8 @@ def build_check(
 
 
 def affordable_checks(own: TraversalOffer, other: TraversalOffer | None, size_bytes: int) -> int:
-    """How many requests have this many bytes: in case all went to somebody who asked for none.
+    """How many requests fit in this many bytes, in case all of them go to somebody who asked for
+    none.
 
     Args:
         own: This side's offer.

@@ -73,7 +73,7 @@ class DirectPaths:
             BoundedTable(
                 lambda: MAX_ASKED,
                 full="checks_forgotten",
-                # Only while the round of it may still run.
+                # Only while its round may still run.
                 holds=lambda asker, _: asker.punching is not None and asker.direct is None,
                 peer_share=INDEXED,
             ),
@@ -125,8 +125,8 @@ class DirectPaths:
         """Let a session use a path; returns whether it may."""
         if self._state.peers.take_path(peer, direct.address, still_arrives=still_arrives):
             return True
-        # Another session lives at that address. Only one node can be there, so that one falls
-        # silent; with every answer on the path it is asked for again.
+        # Another session uses that address. Only one node can be there, so that session falls
+        # silent; each answer on the path tries again to take the address.
         self._state.counters.drop("path_of_another")
         return False
 
@@ -174,15 +174,16 @@ class DirectPaths:
             self._state.peers.remove_aliases(peer)
 
     def _known(self, attempt: Attempt) -> Peer | None:
-        """The attempt's node, or whom the server relays to by that name: with loss the answer to
-        the handshake may come by the path first."""
+        """The attempt's node, or the node that the server relays to under that id: with loss, the
+        answer to the handshake may arrive first over the path."""
         known = self._state.peers.with_id(attempt.node_id)
         return known or self._state.peers.at(attempt.relayed_address)
 
     def _tell(self, attempt: Attempt, peer: Peer, *, ends_search: bool = False) -> None:
         direct = attempt.direct
         method = method_of(attempt)
-        # One that was asked by its address may be a server, and is so however it is reached.
+        # A node that was asked by its address may be a server, and remains one however it is
+        # reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
             peer.reach.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
         path = Path.DIRECT if direct is not None else Path.RELAY
@@ -255,7 +256,7 @@ class DirectPaths:
             return
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and self._can_fall_back(attempt):
-            # The path may be well, and what is sent again by the relay would make the other side
+            # The path may be fine, and retransmissions through the relay would make the other side
             # doubt in turn, and so on.
             self._state.peers.leave_path(peer, still_arrives=True)
         self.hurry(attempt, now)
@@ -273,8 +274,8 @@ class DirectPaths:
         direct.unanswered += 1
         server = attempt.server
         if direct.unanswered == DOUBTFUL_CHECKS and now > server.last_received + SILENCE_S:
-            # What has ended the path may have moved this node for its server too, which is
-            # needed next: it hears so in time.
+            # Whatever ended the path may also have changed this node's address at its server, which
+            # is needed next: it learns of that in time.
             self._delivery.ping(server, now)
         check = attempt.punching.confirm(direct.pair, now)
         self.send_check(attempt, check, now)
@@ -291,7 +292,7 @@ class DirectPaths:
         # Without a relay there is nothing better: the session's own timeout decides.
         if peer is None:
             return True
-        # The address of a further socket is a detour, too, but no other way.
+        # The address of a further socket is a detour too, but not another way.
         return relayed_node(peer.home) is not None and peer.home in self._state.detours
 
     def handle_confirmed(self, attempt: Attempt, pair: Pair, now: float) -> None:
@@ -323,7 +324,7 @@ class DirectPaths:
             self.on_lost(attempt, now)
 
     def leave(self, attempt: Attempt) -> None:
-        """Use the relay only, without a word: the other side begins a new search."""
+        """Use only the relay, without telling the other side, which begins a new search."""
         direct, attempt.direct = attempt.direct, None
         if direct is None:
             self.drop_aliases(attempt)
@@ -344,7 +345,7 @@ class DirectPaths:
         self._close_empty_homes()
 
     def _close_empty_homes(self) -> None:
-        """A further socket with a session at its address stays open as long as the session does."""
+        """Close further sockets without a session; one with a session at its address stays open."""
         for address, socket in list(self._homes.items()):
             peer = self._state.peers.at(address)
             if peer is None or peer.address != address or peer.info is None:
@@ -412,7 +413,7 @@ def method_of(attempt: Attempt) -> Method:
     """How a node is reached."""
     if attempt.direct is None:
         return Method.RELAY
-    # What the other side names itself needs no guess, whatever round it was in.
+    # An address that the other side names needs no guess, whatever the round.
     is_plain = attempt.direct.pair.kind in (Kind.HOST, Kind.CLAIMED)
     return Method.PLAIN if is_plain else attempt.account.method
 
@@ -423,7 +424,7 @@ def _judged_at(direct: DirectPath) -> float:
 
 
 def _retry_s(direct: DirectPath) -> float:
-    """From a check that no answer followed yet to the next one, seconds."""
+    """From an unanswered check to the next one, seconds."""
     rtt_s = direct.pair.rtt_s or 0.0
     pause_s = max(RETRY_ROUND_TRIPS * rtt_s, SHORTEST_RETRY_S)
     # A path without a relay beside it may stay silent for long: the power must not overflow.

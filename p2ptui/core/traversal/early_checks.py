@@ -33,7 +33,7 @@ class EarlyChecks:
             nominated: Whether it says that this pair was chosen.
 
         Returns:
-            False if it, or the one whose place it took, is not kept.
+            False if it, or the one that it replaced, is not kept.
         """
         key = source, socket
         is_room = key in self._checks or self._checks.has_room

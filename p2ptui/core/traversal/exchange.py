@@ -1,4 +1,4 @@
-"""The exchange of offers with one node: what was said when, and what of it was tried."""
+"""The exchange of offers with one node: what was said and when, and how much of it was tried."""
 
 import math
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from p2ptui.wire.offer import TraversalOffer
 
 
 class Asked(NamedTuple):
-    """An offer was sent, in response to which a server names the other node."""
+    """An offer was sent, and the server names the other node in response."""
 
     at: float
     resent: int
-    """Datagrams that had been sent to the server again by then: of those that follow it may be
-    one."""
+    """Datagrams that had been retransmitted to the server by then: this offer may be among later
+    ones."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,31 +32,32 @@ class Exchange:
     sent_at: float = -math.inf
     """When this side's offer was last sent."""
     asked: Asked | None = None
-    """The latest ask to which the server has not named the node in return; None: it need not."""
+    """The latest offer for which the server has yet to name the node; None: there is none."""
     awaits_keys: bool = False
-    """Whether this side's offer has not left so far: the keys that it is sealed to are not here."""
+    """Whether this side's offer has not been sent so far for lack of the keys to seal it to."""
     asks_until: float = 0.0
     """Until when it is repeated."""
     claimed_in: tuple[str, int] | None = None
     """The latest offer, by name and round, for which addresses that nobody vouches for were sent
     checks."""
     claimed_since: dict[Address, int] = field(default_factory=dict)
-    """What the other side told that may be tried, and in which round of the search first."""
+    """The addresses from the other side that may be tried, and the first round of the search for
+    each."""
     tried: dict[Address, int] = field(default_factory=dict)
-    """What was tried of that, and in which round first."""
+    """Those of them that were tried, and the first round for each."""
 
     def note_sent(self, now: float) -> None:
-        """This side's offer leaves: what was asked by the one before is not answered any more."""
+        """This side's offer is sent: the previous one will no longer be answered."""
         self.asked = None
         self.sent_at = now
 
     def take_asked(self) -> Asked | None:
-        """What was asked: from now on that is answered, or nobody waits for it."""
+        """Return what was asked; from now on it counts as answered or given up."""
         asked, self.asked = self.asked, None
         return asked
 
     def note_written(self, *, is_told: bool) -> None:
-        """This side's offer was written, or could not be for want of keys."""
+        """This side's offer was written, or could not be for lack of keys."""
         self.awaits_keys = not is_told
 
     def note_asked(self, now: float, resent: int) -> None:
@@ -74,16 +75,15 @@ class Exchange:
         return {address for address, first in self.tried.items() if first < number}
 
     def leaves_untried(self, remote: TraversalOffer | None) -> bool:
-        """Whether the other side, with this latest offer, told what was not tried, or may have
-        more to tell."""
+        """Whether the other side has offered something untried, or may have more to offer."""
         # A round with new ones may be followed by one with others.
         latest = max(self.claimed_since.values(), default=0)
         has_news = remote is not None and latest == remote.round > 0
         return has_news or bool(self.claimed_since.keys() - self.tried.keys())
 
     def is_first_with(self, offer: TraversalOffer) -> bool:
-        """Whether addresses that nobody vouches for get checks for this offer: once for each,
-        however often its round begins anew."""
+        """Whether addresses that nobody vouches for get checks for this offer: once per offer,
+        however often its round restarts."""
         this_offer = offer.ufrag, offer.round
         is_first, self.claimed_in = self.claimed_in != this_offer, this_offer
         return is_first

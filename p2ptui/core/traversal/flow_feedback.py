@@ -41,7 +41,7 @@ class FlowFeedback:
         return FlowPace(ice.pace_ms / 1000, self._state.rng, probes=ice.adapt_pace)
 
     def forget(self) -> None:
-        """The network is another."""
+        """The network has changed."""
         self.pace = self._new_pace()
         self._offers.flow_limit = None
 

@@ -23,8 +23,8 @@ nothing takes 0.7 s."""
 
 LONGER_EACH_S: Final = 0.3
 LONGEST_SHARE: Final = 0.5
-"""Where many are sought at once the machines are busy, and so is the server: each gets so much more
-time for each other one, up to this share of what the call has."""
+"""If many searches run at once, the machines and the server are busy: each search gets the first of
+these longer for each other one, up to this share of the call's timeout."""
 
 SLOW_ANSWERS: Final = 3
 """If everything is slow, the head start is the time of this many answers."""
@@ -76,7 +76,7 @@ class HeadStart:
             if until is None or attempt.waiting.holds_relay_until != until:
                 return
             self._offers.slowness.note(now - until, now)
-            # Where everybody is late the server is, too, and would only have more to do.
+            # If everybody is late, so is the server, which would only have more to do.
             server = attempt.server.address
             slow_s = SLOW_ANSWERS * self._offers.slowness.answer_s(now, server)
             longer = min(began + HEAD_START_S + slow_s, latest)
@@ -90,7 +90,7 @@ class HeadStart:
             self._state.timers.schedule(until, expire)
 
     def _expire(self, attempt: Attempt, now: float) -> None:
-        # The first round tells when it has ended; those that follow find less often.
+        # The first round reports its end; later ones succeed less often.
         is_first = attempt.punching is not None and attempt.offer.round == 0
         if self._offers.get(attempt.node_id) is attempt and not is_first:
             self.check(attempt, now)

@@ -14,14 +14,14 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_UNASKED: Final = MAX_ATTEMPTS // 2
-"""Attempts that others may cause: this node's user finds room at any time."""
+"""Attempts that others may cause: this leaves room for this node's user at any time."""
 
 SHORTEST_ROUND_S: Final = 0.3
 """A round that follows the first one sooner is taken up later, when its offer is repeated."""
 
 SEARCHES_PER_SECOND: Final = 20
-"""Searches that others may begin, all together; and as many again where something shows that the
-offer is true, so that nobody who forges offers uses those up."""
+"""Searches that others may begin, in total; and as many again where something shows that the offer
+is genuine, so that forged offers cannot use those up."""
 
 SEARCHES_AT_ONCE: Final = 100
 """How many of these at once: a node that joins a LAN is asked by every node there."""
@@ -115,7 +115,7 @@ class OfferIntake:
     def _may_take(
         self, attempt: Attempt, offer: TraversalOffer, now: float, *, is_shown: bool
     ) -> bool:
-        """Whether an offer may change anything: so it counts as begun if it begins a search."""
+        """Whether an offer may change anything; if it begins a search, that is counted."""
         known = attempt.remote
         is_signed = offer.names == attempt.offer.ufrag
         if offer.names is not None and not is_signed:
@@ -144,7 +144,7 @@ class OfferIntake:
         is_signed = offer.names == attempt.offer.ufrag
         is_new = known is None or offer.ufrag != known.ufrag
         if is_new and self._is_claim(attempt, offer):
-            # Who begins anew sends it again, with the name of this answer.
+            # A side that begins anew sends it again, with the name of this answer.
             self._offers.answer_claim(attempt, offer, now)
             return
         if is_new:
@@ -194,7 +194,7 @@ class OfferIntake:
         if remote is None or observed is None or ufrag != remote.ufrag:
             return
         if attempt.exchange.signs.note(remote, observed) and attempt.punching is not None:
-            attempt.punching.release(now)  # and the way that the check came goes first
+            attempt.punching.release(now)  # and the way that the check came is tried first
 
     def _take_again(
         self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
@@ -202,14 +202,14 @@ class OfferIntake:
         """An offer came that is known already, perhaps with news about the other side's NAT."""
         if offer.answer and not known.answer and offer.round == known.round:
             attempt.remote = (
-                offer  # this side's offer is answered, by the side whose own it crossed
+                offer  # this side's offer is answered by the side whose own offer it crossed
             )
         elif offer.answer and offer.round == known.round and offer.flows != known.flows:
             attempt.remote = offer
             self._take_news(attempt, now)
         elif not offer.answer:
-            # What answers may still be about to leave. What this side would have offered by
-            # itself in its place would turn the leading side around, and nobody would lead.
+            # The answer may still be about to leave. An offer of this side's own in its place would
+            # reverse the roles, and nobody would lead.
             if attempt.controlling or attempt.offer.answer:
                 self._offers.answer_again(attempt, now)  # or the offer that crossed was lost
             if attempt.punching is not None:

@@ -48,7 +48,7 @@ USUAL_VARIATION: Final = 2
 """A server that answers later than after this many round trips is busy."""
 
 SAME_ASK_S: Final = SHORTEST_ASK_S / 2
-"""An offer repeated this soon after its answer was sent had not received that yet."""
+"""An offer repeated this soon after its answer was sent has crossed that answer."""
 
 ANSWERS: Final = 2
 """How often an answer to which no check comes is repeated."""
@@ -59,8 +59,8 @@ side knows that: it then names the answer, without which that side sends only a 
 
 ASK_SHARE_S: Final = 0.06
 LONGEST_SHARED_ASK_S: Final = 1.2
-"""With many offers unanswered, the answers come one after the other: for each of them the pause is
-longer by this much, up to the second of these."""
+"""With many offers unanswered, the answers arrive one after the other: each lengthens the pause by
+the first of these, up to the second."""
 
 
 class Offers:
@@ -166,8 +166,8 @@ class Offers:
 
     def has_more(self, attempt: Attempt) -> bool:
         """Whether a round can have addresses, of either side, that no round of the search has had.
-        What the other side tries of this one's is only known for our own kind: it tries them
-        all, or begins a search itself."""
+        Which of this side's addresses the other side tries is only known for our own kind: it tries
+        them all, or begins a search itself."""
         told = told_at_once(self._state.config.ice.max_candidates) * (attempt.offer.round + 1)
         is_told = len(set(self.own_addresses)) <= told
         return not is_told or attempt.exchange.leaves_untried(attempt.remote)
@@ -215,7 +215,7 @@ class Offers:
         attempt.controlling = True
         attempt.remote = None
         attempt.exchange.signs.forget()
-        # This side's own search: its checks are nobody else's doing.
+        # This side's own search: nobody else caused its checks.
         attempt.exchange.claimed_in = None
         attempt.heard.begin_anew()
         attempt.heard.early.clear()
@@ -280,23 +280,24 @@ class Offers:
             self._state.timers.schedule(when, again)
 
     def answer_again(self, attempt: Attempt, now: float) -> None:
-        """The other side asks again for what it was sent: that, or the answer, was lost or late."""
+        """The other side repeats its offer: that, or the answer, was lost or late."""
         slow_s = self.slowness.delay_s(now, attempt.server.address)
         if now - attempt.exchange.sent_at >= max(SAME_ASK_S, slow_s):
             self.send(attempt, now)
 
     def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
-        """A server has named a node, in return for an offer if one is out: after a round trip at
-        least."""
+        """A server has named a node, in response to an offer if one is pending: after at least a
+        round trip."""
         asked = attempt.exchange.take_asked()
         if attempt.exchange.awaits_keys:
             self._take_keys(attempt, now)
         rtt = server.channel.rtt
-        # Who named it unasked has answered nothing; and what was sent again may have been lost.
+        # A server that named it unasked has answered nothing; and retransmissions may have been
+        # lost.
         if asked is None or server.channel.retransmissions != asked.resent:
             return
         usual_s = rtt.srtt if rtt.minimum is None else rtt.minimum
-        # Of several offers the last one counts: those before may have been lost.
+        # Of several offers the last one counts: earlier ones may have been lost.
         took_s = now - asked.at
         if usual_s is not None and took_s > USUAL_VARIATION * usual_s:
             self.slowness.note(took_s - usual_s, now, server.address)
@@ -310,7 +311,7 @@ class Offers:
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
-        of it later is no answer."""
+        about it later is no answer."""
         attempt.exchange.take_asked()
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:
@@ -326,8 +327,8 @@ class Offers:
     def _ask(
         self, attempt: Attempt, offer: TraversalOffer, pause_s: float, tries: int, now: float
     ) -> None:
-        # Who has found a path by the other side's offer still has to tell its own, which was lost
-        # if no check comes.
+        # A side that has found a path through the other side's offer must still deliver its own,
+        # which was lost if no check comes.
         is_known = attempt.direct is None or attempt.heard.is_checked
         is_answered = self._is_answered(attempt, offer)
         if is_answered and not self._is_confirmed(attempt):
@@ -347,7 +348,7 @@ class Offers:
             attempt.exchange.note_asked(now, attempt.server.channel.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
-        # Each time longer: nobody knows how slow the other node is.
+        # Longer each time: nobody knows how slow the other node is.
         slow_s = self._answer_s(attempt, now) * ASK_GROWTH**tries
         when = now + max(pause_s, min(slow_s, LONGEST_SLOW_ASK_S))
 
@@ -365,13 +366,14 @@ class Offers:
         return remote is not None and is_meant and remote.round >= offer.round
 
     def is_asked_still(self, attempt: Attempt) -> bool:
-        """Whether the answer to this side's latest offer is awaited, though another one is here."""
+        """Whether the answer to this side's latest offer is still awaited although another one is
+        here."""
         return attempt.node_id in self.asking and not self._is_answered(attempt, attempt.offer)
 
     @staticmethod
     def _is_confirmed(attempt: Attempt) -> bool:
         """Whether the other side, which answered the first offer, can tell that it was this side's:
-        by a check that came through, or since the offer has been sent again, with its name."""
+        by a check that arrived, or because the offer was sent again naming the answer."""
         if attempt.direct is not None or attempt.offer.round or not attempt.is_signed:
             return True
         return attempt.heard.is_checked or attempt.exchange.signs.confirmations >= CONFIRMATIONS

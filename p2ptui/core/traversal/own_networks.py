@@ -58,8 +58,8 @@ class OwnNetworks:
     def worth_telling(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
         """This machine's addresses that may lead others here, the best first.
 
-        Where an IP version has no network but bridges, this machine does not speak it with
-        others: its containers' addresses would only look as if it did.
+        If bridges are its only networks of an IP version, this machine does not use that version
+        with others: its containers' addresses would only suggest that it does.
         """
         links = {one.host: one.link for one in self.attached}
         found = self.in_order(addresses)
@@ -76,7 +76,7 @@ class OwnNetworks:
         return Link.ELSEWHERE if found is None else found.link
 
     def is_near(self, host: str) -> bool:
-        """Whether a literal IP address is in a network of this machine's that others share."""
+        """Whether a literal IP address is in a network of this machine that others share."""
         return self.link_to(host) in (Link.FACING, Link.PHYSICAL)
 
     def network_of(self, host: str) -> Network | None:

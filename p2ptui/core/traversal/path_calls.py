@@ -1,4 +1,4 @@
-"""Calls that wait for a direct path to a node, and go on at an address."""
+"""Calls that wait for a direct path to a node, and continue at an address."""
 
 from p2ptui.core.calls import Call
 from p2ptui.core.sessions.handshake import Handshake
@@ -10,10 +10,10 @@ from p2ptui.wire.address import Address
 
 
 def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float) -> int:
-    """Let a call wait for a direct path, while nothing relays; its token.
+    """Let a call wait for a direct path while nothing relays; returns its token.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         attempt: The search.
         now: The time, seconds.
         timeout_s: How long it waits, seconds.
@@ -40,16 +40,16 @@ def go_on(
     """Calls that wait for a direct path wait for a session with an address from now on.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         handshake: Asks that address.
         waiting_for: The id of the node that they wait for.
-        address: Whom to ask.
+        address: The address to ask.
         now: The time, seconds.
         timeout_s: How long to try, seconds.
-        node_id: Who is there, if authentic checks have told it.
+        node_id: Who is there, if authentic checks have shown it.
 
     Returns:
-        How many they are.
+        How many there are.
     """
     calls = state.session_calls.waiting(waiting_for)
     for call in calls:

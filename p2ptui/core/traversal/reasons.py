@@ -22,7 +22,7 @@ ELSEWHERE: Final = "one of the two has changed networks; searching for a direct 
 """The text where a reason was withdrawn."""
 
 IPV6_NETWORK_BITS: Final = 64
-"""Of an IPv6 address, what names the network (RFC 4291, section 2.5.4)."""
+"""The bits of an IPv6 address that name the network (RFC 4291, section 2.5.4)."""
 
 UNANSWERED: Final = "the other node does not answer offers of a direct path"
 UNANSWERED_NOW: Final = "the other node stopped answering offers of a direct path"
@@ -41,12 +41,13 @@ class _Whereabouts:
     shared: str | None
     """The network in which both were; empty if none."""
     networks: frozenset[Network]
-    """Those of this machine that others share: its own bridges come and go. Empty: not known."""
+    """The networks of this machine that others share: its own bridges come and go. Empty:
+    unknown."""
 
     def is_left_in(self, now: "_Whereabouts") -> bool:
-        """Whether one of the two is elsewhere now, as far as it is known of both times."""
+        """Whether one of the two is elsewhere now, as far as both places are known."""
         if self.networks and now.networks and not self.networks <= now.networks:
-            return True  # one more may have been found late: it is not left for that
+            return True  # one more may have been found late: this one is not left because of that
         if self.server != now.server:
             return False
         is_left = _differ(self.here, now.here) or _differ(self.there, now.there)
@@ -56,7 +57,7 @@ class _Whereabouts:
         return is_left or (is_comparable and is_apart)
 
     def with_news(self, now: "_Whereabouts") -> "_Whereabouts":
-        """With what was learnt since, or of another server."""
+        """With what was learnt since, or from another server."""
         networks = self.networks or now.networks
         if self.server != now.server:
             return replace(now, networks=networks)
@@ -95,7 +96,7 @@ class Reasons:
         if remote is None:
             return UNANSWERED
         if attempt.controlling and remote.round < attempt.offer.round:
-            # What it said of itself before may no longer hold.
+            # What it said about itself before may no longer hold.
             return UNANSWERED_NOW
         offers = self._offers
         return why_relayed(attempt, offers.facts, self._state.config, offers.own)
@@ -133,10 +134,10 @@ class Reasons:
             self.check(attempt)
 
     def _whereabouts(self, attempt: Attempt, *, is_found: bool = False) -> _Whereabouts:
-        """Where both are; `is_found` if a search has ended, and what it was told is complete."""
+        """Where both are; `is_found` if a search has ended and has all its information."""
         own, remote = self._offers.own, attempt.remote
         networks = _networks(own)
-        # Later rounds of a search need not tell all addresses again.
+        # Later rounds of a search need not offer all addresses again.
         is_told = remote is not None and (is_found or remote.round == 0)
         shared = None
         if networks and is_told and attempt.observed is not None:
@@ -151,15 +152,16 @@ class Reasons:
 
 
 def _differ(before: str | None, after: str | None) -> bool:
-    """Whether both places are known, and are two; by the other IP version a node is seen elsewhere
-    without having gone anywhere."""
+    """Whether both places are known and differ; over the other IP version, a node is seen elsewhere
+    without having moved."""
     if before is None or after is None or (":" in before) != (":" in after):
         return False
     return before != after
 
 
 def _place(address: Address | None) -> str | None:
-    """What stays the same until a node moves: of IPv6 addresses each host has many, by turns."""
+    """What stays the same until a node moves: a host has many IPv6 addresses and alternates
+    them."""
     if address is None or ":" not in address[0]:
         return None if address is None else address[0]
     return str(ip_network((address[0].partition("%")[0], IPV6_NETWORK_BITS), strict=False))

@@ -64,8 +64,8 @@ class Refusals:
         self._offers.handle_answered(attempt)
         error = NotKnownThereError(f"the server does not know node {node_id}")
         if self._state.peers.authenticated(node_id) is not None:
-            # It is talked to all the same; perhaps it is about to join the server again, or
-            # another one knows it.
+            # The session with it goes on; perhaps it is about to join the server again, or another
+            # one knows it.
             attempt.unknown_at.add(server)
             self._rest(attempt, str(error), now)
         else:
@@ -102,7 +102,7 @@ class Refusals:
         attempt.waiting.refusal = words
         error = RemoteError(f"{words}; no direct path was found in time either")
         calls = self._state.session_calls
-        # What waited for the relayed session waits for the direct one from now on.
+        # Calls that waited for the relayed session wait for the direct one from now on.
         for call in calls.waiting(self._relayed(attempt)):
             calls.move(call, attempt.node_id, max(attempt.waiting.deadline, now), lambda _: error)
         self._end_relayed(attempt, words, now)

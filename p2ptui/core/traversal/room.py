@@ -51,9 +51,9 @@ class Traversal:
         self.standing = StandingSockets(state, offers, paths)
         """The sockets that all searches share."""
         self.flows = FlowFeedback(state, offers)
-        """What is known of the limits to new flows."""
+        """What is known about the limits to new flows."""
         self.head_start = HeadStart(state, handshake, offers, relay)
-        """Holds the relay back for those that seem to be on one LAN."""
+        """Holds the relay back for nodes that seem to be on this LAN."""
         searches = Searches(state, offers, paths, reasons, self.head_start, self.flows)
         self._stop = searches.stop
         reaching = Reaching(state, handshake, relay, offers, paths, self.head_start, searches)
@@ -92,7 +92,7 @@ class Traversal:
         )
         """What follows when nodes and servers come and go."""
 
-        # What is asked of the room.
+        # Requests to the room.
         self.connect = reaching.connect
         self.has_path = reaching.has_path
         self.search = searches.search

@@ -16,14 +16,14 @@ all do so at the first try (measured for libp2p's DCUtR)."""
 OPENER_MARGIN_S: Final = 0.02
 
 MET_MARGIN_S: Final = 0.25
-"""The same where the other side's checks can come in by what was opened: they are answered at
-once, so that waiting costs nothing unless one is lost. A busy machine takes such a while for its
-own, and what overtook it there could move the mapping that this side was told of."""
+"""The same where the other side's checks can arrive through what was opened: they are answered at
+once, so that waiting costs nothing unless one is lost. A busy machine takes this long for its own
+checks, and one that overtook them there could move the mapping that this side was told about."""
 
 OPENED_SHARE: Final = 0.25
-"""Of the time of a first birthday round the many sockets only open this node's NAT, and wait to be
-met: what went to the other NAT before that one's host sent there could move its mapping. After
-that they reach out themselves: what was guessed too early, or lost, is open there."""
+"""For this share of a first birthday round, the many sockets only open this node's NAT and wait to
+be met: a datagram that reached the other NAT before its own host had sent there could move its
+mapping. Then they reach out themselves: ports guessed too early, or lost, are open there."""
 
 LIMITED_ROUND_S: Final = 0.7
 """The length of a birthday round if the guessing side's NAT limits new flows. Sockets that stay
@@ -51,9 +51,9 @@ class Situation:
 
     @property
     def opens(self) -> bool:
-        """Whether this side's first datagrams only open its own NAT: the side that answers begins
-        earlier by two ways to the server, and what it sent then would reach the other NAT before
-        that one's own host has sent anything."""
+        """Whether this side's first datagrams only open its own NAT: the answering side begins
+        earlier by two one-way delays to the server, and its datagrams would reach the other NAT
+        before that NAT's own host has sent anything."""
         return not self.controlling and self.ice.opener_ttl > 0
 
     @property
@@ -86,7 +86,7 @@ class RoundPlan:
     """From the first, short-lived datagram of a further socket to the next one; None: the first
     goes all the way."""
     outside_first: bool = False
-    """Whether the other side's outside addresses come before all others: whatever it will send to
+    """Whether the other side's outside addresses come before all others: whatever it will reach
     from outside is opened before it hears of it."""
     guesses: int | None = None
     """Random ports tried from the node's own socket; None: none."""
@@ -112,7 +112,7 @@ def plan_predicted(here: Situation) -> RoundPlan:
 def plan_birthday(here: Situation) -> RoundPlan:
     """Many sockets wait on one side; the other guesses their ports."""
     if not here.sockets and here.remote_sockets <= 1:
-        return plan_plain(here)  # neither knew in time what to prepare: waiting is of no use
+        return plan_plain(here)  # neither knew in time what to prepare: waiting is useless
     seconds = here.at_most(_birthday_s(here))
     only_opens = here.round <= 1 and here.ice.opener_ttl > 0
     pause_s = OPENED_SHARE * seconds if only_opens else None
@@ -125,11 +125,11 @@ def plan_birthday(here: Situation) -> RoundPlan:
 
 
 def _birthday_s(here: Situation) -> float:
-    # Fresh sockets are tried by all the guesses before, which are open still; so a round ends
-    # soon, but the last.
+    # All earlier guesses are still open, and reach fresh sockets too; so every round but the last
+    # ends soon.
     if here.flow_limit is None:
         return here.ice.birthday_seconds * (2 if here.repeats >= MAX_ROUNDS - 2 else 1)
-    # The guesses of the side that is led go on until the next offer is here.
+    # The controlled side keeps guessing until the next offer is here.
     return LIMITED_ROUND_S * (1 if here.controlling else 2)
 
 
@@ -137,7 +137,7 @@ PLANNERS: Final[Mapping[Technique, Planner]] = {
     Technique.PLAIN: plan_plain,
     Technique.PREDICTED: plan_predicted,
     Technique.BIRTHDAY: plan_birthday,
-    # The other side may know better, and leads: follow its plan halfway.
+    # The other side leads, and may know better: follow its plan halfway.
     Technique.RELAY: plan_plain,
     Technique.UNKNOWN: plan_plain,
 }

@@ -76,7 +76,7 @@ class Rounds:
             self._take_unsigned(attempt, offer, now)
             return
         if offer.round and not attempt.controlling:
-            # The side that leads has ended the round before.
+            # The leading side has ended the previous round.
             attempt.punching = None
             self._searches.close_sockets(attempt)
         skips_plain = offer.round == 0 and check_round.is_plain_hopeless(

@@ -30,21 +30,21 @@ MAX_KNOWN: Final = 1024
 """Nodes whose keys are known for their next offer."""
 
 KNOWN_S: Final = 3600.0
-"""How long it is believed that a node does, or does not, use the network key."""
+"""How long a node is believed to use, or not to use, the network key."""
 
 LATE_MS: Final = 10_000
 """An offer written this much before another one that has arrived counts as a repetition."""
 
 LATE_S: Final = 60.0
-"""So does any that was not written after it, this long after that one came."""
+"""So does any offer that was not written after it and arrives this long after it."""
 
 AHEAD_MS: Final = 60_000
 """How far the clock of a writer may be ahead without its offers counting again once they are
 forgotten."""
 
 MAX_RUNS: Final = 4
-"""Runs of one writer of which the latest offer is remembered. So often it may be restarted with its
-clock set back: none is forgotten for another that has proved nothing, as its offers would count
+"""Runs of one writer whose latest offer is remembered. This is how often it may be restarted with
+its clock set back: none is forgotten for another that has proved nothing, as its offers would count
 again."""
 
 _LABEL: Final = b"p2ptui offer 1\0"
@@ -53,8 +53,8 @@ _LABEL: Final = b"p2ptui offer 1\0"
 class _Inside(Struct, array_like=True):
     ed_public: Key
     written_at: Annotated[int, Meta(ge=0, le=2**62)]
-    """On the clock of the writer, in milliseconds: compared with its own ones, and always later
-    while that runs."""
+    """On the writer's clock, in milliseconds: compared only with its other offers, and always
+    increasing during one run."""
     offer: TraversalOffer
     reader_boot: bytes = b""
     """The run of its receiver that it is for."""
@@ -67,20 +67,20 @@ class _Run:
     newest: int = 0
     """When the latest offer of a run was written."""
     taken_at: float = 0.0
-    """When that one came, seconds."""
+    """When that one arrived, seconds."""
 
 
 @dataclass(slots=True, eq=False)
 class _Known:
     keys: PublicKeys
     boot: bytes = b""
-    """Of the run that offers are for; empty: not known."""
+    """The run that offers are for; empty: unknown."""
     newest: int = 0
-    """When the latest of its offers was written, in whatever run."""
+    """When the latest of its offers was written, in any run."""
     runs: dict[bytes, _Run] = field(default_factory=dict)
-    """The latest of each run."""
+    """The latest offer of each run."""
     takes_psk: bool | None = None
-    """Whether it uses the network key; None: it has shown nothing so far."""
+    """Whether it uses the network key; None: it has not shown so far."""
     shown_at: float = 0.0
 
 
@@ -103,7 +103,7 @@ class SealedOffers:
             ),
         )
         self._floor = 0
-        """Who is not known here writes later than all that was forgotten: see `_is_again`."""
+        """Unknown writers must write later than everything that was forgotten: see `_is_again`."""
         self._written_at = 0
         self._uses_psk = True
 
@@ -122,13 +122,13 @@ class SealedOffers:
             node_id: The id of the node that the offer is for.
             offer: The offer.
             nat_type: The type of this node's NAT, if known: told to servers that see everything
-                else.
+                else anyway.
             now: The time, seconds.
         """
         if not must_show_keys(server, node_id):
             payload = P2PConnectPayload(node_id, nat_type=nat_type, offer=offer)
             return encode_payload(payload), True
-        # Without keys it is asked for these: the server names them with the node's address.
+        # Without the keys, the server is asked for them: it names them with the node's address.
         sealed = self._seal(node_id, offer, now)
         return encode_payload(P2PConnectPayload(node_id, sealed_offer=sealed)), sealed is not None
 
@@ -154,7 +154,7 @@ class SealedOffers:
             return None
         own = seals.keys.identity
         keys, boot = reader
-        # A clock that is set back must not make it look repeated.
+        # A clock that was set back must not make it look repeated.
         self._written_at = max(self._wall_ms(now), self._written_at + 1)
         inside = _Inside(own.ed_public, self._written_at, offer, boot, seals.boot)
         try:
@@ -251,7 +251,7 @@ class SealedOffers:
         return inside.offer
 
     def _is_new(self, node_id: str, inside: _Inside, known: _Known, now: float) -> bool:
-        """Whether an offer has not come before; if so, it is noted."""
+        """Whether an offer is new; if so, it is noted."""
         run, written_at = known.runs.get(inside.boot), inside.written_at
         if run is None:
             if not self._may_begin(node_id, inside, known):
@@ -270,10 +270,10 @@ class SealedOffers:
     def _may_begin(self, node_id: str, inside: _Inside, known: _Known) -> bool:
         """Whether an offer may be the first of a run of its writer.
 
-        Mostly it is newer than all before it. The clock may have been set back in between, though:
-        then a session with that run proves it, and otherwise there must be room for one more run.
-        If the writer is no longer known, an offer that may have come before it was forgotten does
-        not count.
+        Usually it is newer than all before it. But the clock may have been set back in between:
+        then a session with that run proves it, or there must be room for one more run. If the
+        writer is no longer known, an offer that may have come before it was forgotten does not
+        count.
         """
         if not known.newest:
             return inside.written_at > self._floor
@@ -292,7 +292,7 @@ class SealedOffers:
         is_known = known is not None and now < known.shown_at + KNOWN_S
         if known is not None and is_known and known.takes_psk is not None:
             return psk if known.takes_psk else None
-        # An offer is sent several times: one in two is one that it can read.
+        # An offer is sent several times: the receiver can read every other one.
         self._uses_psk = not self._uses_psk
         return psk if self._uses_psk else None
 
@@ -305,14 +305,14 @@ _decoder: Final = msgspec.msgpack.Decoder(_Inside)
 
 
 def _is_again(written_at: int, run: _Run, now: float) -> bool:
-    """Whether an offer of a run has come before: it is not the newest, and does not come at the
-    same time as that one on another path, or late."""
+    """Whether an offer of a run counts as a repetition: written more than `LATE_MS` before the
+    newest, or not newer than it and arriving more than `LATE_S` after it."""
     is_late = written_at + LATE_MS < run.newest
     return is_late or (written_at <= run.newest and now > run.taken_at + LATE_S)
 
 
 def _boot_in(text: str) -> bytes:
-    """What a server tells of a node's run; empty if it is none."""
+    """What a server says about a node's run; empty if that is invalid."""
     try:
         boot = bytes.fromhex(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """Searches for direct paths: begun, ended, and begun again after a rest.
 
-A search is a row of rounds. One that finds nothing leaves the node to the relay for a while; so
+A search is a series of rounds. One that finds nothing leaves the node to the relay for a while; so
 does a path that has died, until another one is found.
 """
 
@@ -24,20 +24,20 @@ from p2ptui.errors import LocalError, RemoteError
 from p2ptui.wire.address import Address
 
 TOLD_S: Final = 2.0
-"""A server that was told of this node's move says soon where it sees it now; a search that does not
-wait for that offers addresses of before."""
+"""A server that was told about this node's move soon says where it now sees it; a search that does
+not wait for that offers old addresses."""
 
 
 class Searches:
     """Begins and ends searches, one attempt for each node.
 
     Args:
-        state: The shared ground.
+        state: The shared state.
         offers: The attempts.
         paths: The paths in use.
-        reasons: Why there is none.
+        reasons: Why there are none.
         head_start: Holds the relay back meanwhile.
-        flows: What is known of the limits to new flows.
+        flows: What is known about the limits to new flows.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Searches:
         """Refuse to search where that is switched off.
 
         Raises:
-            LocalError: It is.
+            LocalError: It is switched off.
         """
         if not self._is_enabled:
             raise LocalError(SWITCHED_OFF)
@@ -75,7 +75,7 @@ class Searches:
     # How one begins.
 
     def search(self, node_id: str, now: float) -> None:
-        """Search a direct path now, instead of at the end of the pause.
+        """Search for a direct path now, instead of at the end of the pause.
 
         Raises:
             LocalError: There is no server in common with this node.
@@ -89,11 +89,11 @@ class Searches:
             self.begin(attempt, now)
 
     def regain(self, peer: Peer, server: Peer, now: float) -> None:
-        """A node's own address fell silent, and a server relays to it: search a direct path.
+        """A node's own address fell silent, and a server relays to it: search for a direct path.
 
         Args:
             peer: The node.
-            server: Which relays.
+            server: The server that relays.
             now: The time, seconds.
         """
         if not self._is_enabled:
@@ -104,12 +104,12 @@ class Searches:
             self._state.counters.drop("searches_full")
             return
         attempt.backoff.began_direct = True
-        if attempt.direct is None:  # else it is watched, and searched again once it is given up
+        if attempt.direct is None:  # else it is watched, and searched for again once it is given up
             attempt.backoff.forget_failures()
             self.begin(attempt, now)
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Offer, and end what was under way."""
+        """Send an offer, and end what was in progress."""
         self.stop(attempt)
         self._offers.begin(attempt, now)
         self.wait_for_answer(attempt, now)
@@ -119,19 +119,19 @@ class Searches:
         if attempt.direct is not None or self._offers.get(attempt.node_id) is not attempt:
             return
         if not self._is_talked_to(attempt):
-            self.close(attempt)  # nobody talks to it
+            self.close(attempt)  # there is no session with it
         elif choose_server(self._state, attempt, now):
             self.begin(attempt, now)
         else:
             attempt.plan(self._state.timers, now + NO_SERVER_REST_S, self.begin_again)
 
     def wait(self, attempt: Attempt, now: float, then: Callable[[Attempt, float], None]) -> None:
-        """Nothing may come of what was asked for: it goes on all the same."""
+        """Limit the wait for what was requested: afterwards the search goes on without it."""
         patience_s = self._state.config.ice.gathering_timeout / 1000
         attempt.plan(self._state.timers, now + patience_s, then)
 
     def wait_for_answer(self, attempt: Attempt, now: float) -> None:
-        """Nothing may come of what was offered: the round is over then."""
+        """Limit the wait for an answer to the offer: afterwards the round is over."""
         self.wait(attempt, now, self.on_unanswered)
 
     # How one ends.
@@ -145,10 +145,10 @@ class Searches:
         """No direct path for now: the relay serves, and the search begins again later.
 
         Args:
-            attempt: Which.
+            attempt: The attempt.
             reason: Why, in one line.
             now: The time, seconds.
-            ends_calls: Whether those that nothing relays end, too.
+            ends_calls: Whether calls that nothing relays end too.
         """
         self.stop(attempt)
         if not self._head_start.end(attempt, now) and ends_calls:
@@ -160,13 +160,14 @@ class Searches:
 
     def rest_unanswered(self, attempt: Attempt, now: float) -> None:
         """The other side is silent."""
-        # It may be about to come back: calls wait for as long as they were given.
+        # It may be about to return: calls wait until their timeout.
         self.rest(attempt, UNANSWERED, now, ends_calls=False)
 
     def leave_lead(self, attempt: Attempt, now: float) -> None:
-        """The other side leads; unless it was lost too, it offers the next round."""
+        """The other side leads, and offers the next round unless it is gone too."""
         self._reasons.tell(attempt, self._reasons.why_relayed(attempt))
-        # A forged offer may have begun it, and nobody talks to the node: it makes room soon.
+        # A forged offer may have begun it, and there is no session with the node: it soon makes
+        # room.
         is_known = attempt.is_signed or self._is_talked_to(attempt)
         rest_s = LONGEST_REST_S if is_known else 4 * FIRST_REST_S
         attempt.plan(self._state.timers, now + rest_s, self.begin_again)
@@ -177,7 +178,7 @@ class Searches:
         return is_peer or bool(self._state.session_calls.waiting(node_id))
 
     def stop(self, attempt: Attempt) -> None:
-        """End what is under way."""
+        """End what is in progress."""
         attempt.stop_timer()
         attempt.gathered.wanted.clear()
         attempt.punching = None
@@ -207,12 +208,13 @@ class Searches:
     def move(
         self, is_affected: Callable[[Address], bool], now: float, told: Container[Peer] = ()
     ) -> None:
-        """This machine reaches some destinations by another way: what was known is of no use.
+        """This machine reaches some destinations by another route: what was known is useless.
 
         Args:
-            is_affected: Tells it of a destination.
+            is_affected: Whether a destination is among them.
             now: The time, seconds.
-            told: Peers that go on as they are, and have yet to say where they see this node now.
+            told: Peers whose sessions continue, and which have yet to say where they now see this
+                node.
         """
         self._offers.facts = NatFacts()
         self._flows.forget()
@@ -232,11 +234,11 @@ class Searches:
         return [each.direct.pair.remote for each in self._offers.all() if each.direct is not None]
 
     def methods(self) -> list[Method]:
-        """How each peer is reached whose path was searched, and is in use."""
+        """How each peer is reached whose path was found by a search and is in use."""
         found = map(self._paths.method_of_peer, self._offers.all())
         return [method for method in found if method is not None]
 
     def wake(self, now: float) -> None:
-        """The machine stood still: the paths in use are asked at once."""
+        """The machine was suspended: the paths in use are checked at once."""
         for attempt in self._offers.all():
             self._paths.hurry(attempt, now)

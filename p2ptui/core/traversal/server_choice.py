@@ -8,11 +8,11 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 
 NO_SERVER_REST_S: Final = 5.0
-"""A search for which there is no server begins so much later, if there is one by then."""
+"""A search for which there is no server begins this much later, if there is one by then."""
 
 
 def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
-    """Let an attempt use another server if its own is of no use; returns whether it has one.
+    """Let an attempt use another server if its own is useless; returns whether it has one.
 
     Args:
         state: The shared state.
@@ -42,9 +42,9 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
 def may_speak(state: NodeState, attempt: Attempt, server: Peer, now: float) -> bool:
     """Whether a server that is not an attempt's own may bring its offers from now on.
 
-    Another server must not turn a session aside that the own one brought about: unless that is of
-    no use any more, or the other one is known to bring the same node. Servers of one cluster are
-    one here: whichever a node asks, it is answered by its home.
+    Another server must not divert a session that the attempt's own server brought about, unless
+    that server is no longer usable, or the other one is known to bring the same node. Servers of
+    one cluster count as one: whichever a node asks, its home answers.
     """
     if state.peers.cluster.are_one(attempt.server, server):
         return True

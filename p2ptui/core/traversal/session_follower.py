@@ -67,8 +67,8 @@ class SessionFollower:
         return self._state.config.ice.enable
 
     def note_back(self, peer: Peer, now: float) -> None:
-        """A secured session goes on from where this node is now: if it is a server's, what waited
-        for that begins."""
+        """A secured session goes on from where this node is now: if it is a server's, searches that
+        waited for it begin."""
         if peer.is_joined_server:
             self._reopen(peer, now)
 

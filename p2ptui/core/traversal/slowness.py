@@ -89,5 +89,5 @@ class Slowness:
         return here_s if there is None else max(here_s, there.expected_s(now))
 
     def answer_s(self, now: float, server: Address | None = None) -> float:
-        """What an answer of another node may take because of it, seconds."""
+        """How long another node's answer may take because of it, seconds."""
         return TURNS * self.delay_s(now, server)

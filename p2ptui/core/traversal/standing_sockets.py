@@ -26,11 +26,11 @@ class StandingSockets:
         self._state.socket_of_version = dict.fromkeys(versions, 0)
 
     def way(self, way: Technique, observed: Address | None) -> Technique:
-        """How to meet a node that the server sees at an address: what needs further sockets, or
-        guesses from the own one, is of use only where these reach it.
+        """How to meet a node that the server sees at an address: techniques with further sockets,
+        or with guesses from the main one, only help if these reach it.
 
         Args:
-            way: What the two NATs ask for.
+            way: The technique that the two NATs require.
             observed: The address.
         """
         if observed is None or way is Technique.RELAY:
@@ -39,9 +39,9 @@ class StandingSockets:
         return way if standing == 0 else Technique.PLAIN
 
     def stand_beside(self, socket: int | None, hosts: tuple[Address, ...], now: float) -> None:
-        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
+        """From now on a socket for IPv6 stands beside the node's own; None: there is none any more.
 
-        The one before is closed as soon as no path uses it (`SocketsDone`).
+        The previous one is closed once no path uses it (`SocketsDone`).
 
         Args:
             socket: Its number.
