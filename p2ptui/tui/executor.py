@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import (
+    ImpostorError,
     LocalError,
     P2PError,
     PeerGoneError,
@@ -16,8 +17,8 @@ from p2ptui.errors import (
     UnknownPeerError,
 )
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
-from p2ptui.node.lookup import OtherServerError, SeveralFitError
-from p2ptui.secure.known_nodes import KnownNode
+from p2ptui.node.lookup import OtherServerError, SeveralFitError, is_node_ref
+from p2ptui.secure.known_nodes import KnownNode, Trust
 from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.tui.trust_words import advice_in_bar, is_refused
@@ -231,12 +232,24 @@ class Executor:
 
     async def _send(self, command: Command, peer: Known, progress: Progress) -> str:
         payload = read_payload(command.text)
+        self._require_meant(command, peer)
         progress(f"sending to {_name(peer)}")
         if isinstance(peer, OtherNode):
             result = await self._node.send_routed(peer.node_id, payload)
         else:
             result = await self._node.send(peer, payload)
         return _told(result, peer, payload) + self._in_the_open(peer)
+
+    def _require_meant(self, command: Command, node: Known) -> None:
+        """Check, before anything is sent to a node, that it is the one that the user means.
+
+        Raises:
+            ImpostorError: It is not.
+        """
+        ref = command.peer or ""
+        words = self._node.against(ref if is_node_ref(ref) else "", node.node_id, node.name)
+        if words:
+            raise ImpostorError(f"not sent: {advice_in_bar(words)}")
 
     def _in_the_open(self, *peers: Known) -> str:
         """The warning that others can read what was sent; for several nodes, to how many of
@@ -247,9 +260,13 @@ class Executor:
         return ", in the open" if len(peers) == 1 else f", to {open_ones} in the open"
 
     async def _broadcast(self, command: Command, _node: Known | None, progress: Progress) -> str:
-        peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
-        if not peers:
+        present = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
+        if not present:
             raise LocalError("there is no peer to send to; connect to one first")
+        peers = [peer for peer in present if peer.trust is not Trust.CHANGED]
+        changed = len(present) - len(peers)
+        if not peers:
+            raise ImpostorError(f"not sent: {counted(changed, 'peer')}, and each has changed")
         payload = read_payload(command.text)
         progress(f"sending to {counted(len(peers), 'peer')}")
         results = await asyncio.gather(
@@ -257,9 +274,11 @@ class Executor:
         )
         delivered = sum(isinstance(r, SendResult) and r.delivered for r in results)
         told = f"delivered to {delivered} of {counted(len(peers), 'peer')}"
-        return told + self._in_the_open(*peers)
+        left_out = f"; not sent to {changed} changed" if changed else ""
+        return told + self._in_the_open(*peers) + left_out
 
     async def _relay(self, command: Command, target: Known, progress: Progress) -> str:
+        self._require_meant(command, target)
         servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
         if not servers:
             raise LocalError("there is no server that could relay; connect to one first")

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from p2ptui.core.events import DataReceived
+from p2ptui.node import Node
 from p2ptui.node.known_nodes_store import KnownNodesStore
+from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.tui.completion import completions
 from p2ptui.tui.palette import GrammarProvider
@@ -200,3 +203,58 @@ def test_the_words_are_those_of_the_shell():
         assert VERBS[name].usage == f"{name} PEER"
         assert VERBS[name].in_shell
     assert VERBS["key"].usage == "key show"
+
+
+async def an_impostor(stage: Stage, folder: Path) -> tuple[Node, Subscription]:
+    """Bob goes, and a node with other keys comes under his name; what it hears."""
+    bob = await lasting(stage, folder, "bob", 2)
+    await bob.close()
+    await stage.wait()
+    impostor = await lasting(stage, folder, "bob", 3, key="other")
+    await stage.wait()
+    assert trust_in(stage, "bob") is Trust.CHANGED
+    return impostor, impostor.events()
+
+
+def heard(events: Subscription) -> list[object]:
+    return [event for event in events.take(1000) if isinstance(event, DataReceived)]
+
+
+@pytest.mark.parametrize("verb", ["send", "relay"])
+@pytest.mark.parametrize("named_by", ["name", "id", "prefix", "address", "selected"])
+def test_nothing_is_sent_to_who_is_not_who_it_was(verb, named_by, tmp_path):
+    async def story(stage: Stage) -> None:
+        app = await stage.open((200, 40))
+        impostor, events = await an_impostor(stage, tmp_path)
+        changed = app.roster.find("bob")
+        word = {
+            "name": "bob",
+            "id": changed.node_id,
+            "prefix": changed.node_id[:8],
+            "address": "10.0.1.3:8080",
+            "selected": ".",
+        }[named_by]
+        app.peers.list.place_cursor(list(app.peers.list.keys).index(changed.node_id))
+        said = await stage.type(f"{verb} {word} secret")
+        assert said == f"not sent: {changed.advice.replace('p2ptui trust', 'trust')}"
+        assert heard(events) == []
+        await stage.type(f"trust {changed.node_id}")
+        assert (await stage.type(f"send {word} secret")).startswith("delivered 6 characters")
+        assert [event.payload for event in heard(events)] == ["secret"]
+        assert impostor.id == changed.node_id
+
+    play(story)
+
+
+def test_a_broadcast_leaves_out_who_is_not_who_it_was(tmp_path):
+    async def story(stage: Stage) -> None:
+        await stage.open((160, 40))
+        _, events = await an_impostor(stage, tmp_path)
+        said = await stage.type("broadcast secret")
+        assert said == "not sent: 1 peer, and each has changed"
+        await stage.friend("carol", 4)
+        said = await stage.type("broadcast secret")
+        assert said == "delivered to 1 of 1 peer; not sent to 1 changed"
+        assert heard(events) == []
+
+    play(story)
