@@ -1,4 +1,4 @@
-"""Look-ups of host names: each in a thread, few at a time, and none twice at once.
+"""Look-ups of host names: each in a thread, few at a time, and few of the same name.
 
 The system's look-up cannot be cancelled, and may take minutes if no name server answers. Callers
 give up sooner, and ask again.
@@ -7,26 +7,45 @@ give up sooner, and ask again.
 import asyncio
 import socket
 from collections.abc import Hashable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from p2ptui.io.threads import in_thread
 
 MAX_LOOKUPS: Final = 32
 """Threads for look-ups at once: half of what the systemd unit allows (`TasksMax`)."""
 
-FRESH_S: Final = 30.0
-"""After this time another look-up begins: the first may ask a network that this machine has
-left."""
+MAX_OF_A_NAME: Final = 2
+"""How many of these one name may have: a name whose look-up hangs leaves room for others."""
 
-_Answer = list[Any]
+FRESH_S: Final = 30.0
+"""After this time another look-up of the name begins: the first may ask a network that this machine
+has left."""
+
+_Answer: TypeAlias = list[Any]
+
+
+class _Name:
+    """The look-ups of one name that are under way."""
+
+    __slots__ = ("began", "looking")
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        """When the latest began."""
+        self.looking: list[asyncio.Future[_Answer]] = []
+
+    def may_begin(self, now: float) -> bool:
+        """Whether another look-up may begin."""
+        if len(self.looking) >= MAX_OF_A_NAME:
+            return False
+        return not self.looking or now >= self.began + FRESH_S
 
 
 class Lookups:
     """The look-ups of one event loop."""
 
     def __init__(self) -> None:
-        self._latest: dict[Hashable, tuple[float, asyncio.Future[_Answer]]] = {}
-        self._under_way: set[asyncio.Future[_Answer]] = set()
+        self._names: dict[Hashable, _Name] = {}
 
     async def get(self, host: Any, port: Any, **options: Any) -> _Answer:
         """Look a host up; `socket.getaddrinfo` has the arguments, the result and the errors.
@@ -34,30 +53,38 @@ class Lookups:
         Raises:
             NoThreadError: No thread can be started for it.
         """
-        key = host, port, *sorted(options.items())
+        # Whoever asks for another port of the same host waits for the same answer.
+        asked = 0 if type(port) is int else port
+        key = host, asked, *sorted(options.items())
+        name = self._names.get(key) or _Name()
         now = asyncio.get_running_loop().time()
-        began, looking = self._latest.get(key, (0.0, None))
-        if looking is None or now - began >= FRESH_S:
-            if len(self._under_way) >= MAX_LOOKUPS:
-                words = f"{MAX_LOOKUPS} names are being looked up already"
-                raise socket.gaierror(socket.EAI_AGAIN, words)
-            looking = self._begin(key, host, port, options)
-            self._latest[key] = now, looking
+        if name.may_begin(now):
+            self._require_room()
+            name.looking.append(self._begin(key, name, host, asked, options))
+            name.began = now
+            self._names[key] = name
         # Others may wait for the same one.
-        return await asyncio.shield(looking)
+        answer = await asyncio.shield(name.looking[-1])
+        if asked is port:
+            return list(answer)
+        return [(*kind, (to[0], port, *to[2:])) for *kind, to in answer]
+
+    def _require_room(self) -> None:
+        if sum(len(name.looking) for name in self._names.values()) >= MAX_LOOKUPS:
+            words = f"{MAX_LOOKUPS} look-ups of names are under way already"
+            raise socket.gaierror(socket.EAI_AGAIN, words)
 
     def _begin(
-        self, key: Hashable, host: Any, port: Any, options: dict[str, Any]
+        self, key: Hashable, name: _Name, host: Any, port: Any, options: dict[str, Any]
     ) -> "asyncio.Future[_Answer]":
         looking = in_thread(lambda: socket.getaddrinfo(host, port, **options), f"look up {host}")
-        self._under_way.add(looking)
 
         def end(_: object) -> None:
-            self._under_way.discard(looking)
             if not looking.cancelled():
                 looking.exception()  # perhaps nobody waits for it any more
-            if self._latest.get(key, (0.0, None))[1] is looking:
-                del self._latest[key]
+            name.looking.remove(looking)
+            if not name.looking:
+                del self._names[key]
 
         looking.add_done_callback(end)
         return looking

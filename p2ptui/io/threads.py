@@ -27,7 +27,7 @@ def in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
         name: The thread's name.
 
     Returns:
-        The result; cancelling it does not end the work.
+        The result, or the error that the work raised; cancelling it does not end the work.
 
     Raises:
         NoThreadError: In place of Python's `RuntimeError`, which also means a mistake in the
@@ -48,6 +48,8 @@ def in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
         result, error = None, None
         try:
             result = work()
+        except StopIteration as raised:  # the only error that a future refuses
+            error = RuntimeError(repr(raised))
         except BaseException as raised:
             error = raised
         with suppress(RuntimeError):  # the loop is closed, and nobody asks any more

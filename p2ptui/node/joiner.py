@@ -238,6 +238,9 @@ async def keep_joined(
     where = server
     partings.note_joined(where)
     while True:
+        # Whenever the user said goodbye: also while the next attempt was waited for.
+        if await partings.wait_until_wanted(where):
+            pause = FIRST_PAUSE_S
         try:
             limit_s = timeout_s() if callable(timeout_s) else timeout_s
             result = await connect(server, limit_s)
@@ -275,9 +278,8 @@ async def keep_joined(
             was_stable = now() - began >= STABLE_S
             if was_stable:
                 pause = FIRST_PAUSE_S
-        if await partings.wait_until_wanted(where):
-            pause = FIRST_PAUSE_S
-            continue  # the user has connected to it
+        if partings.is_parted(where):
+            continue  # until the user connects to it
         if was_stable:
             await asyncio.sleep(rng.uniform(0.0, REJOIN_WITHIN_S))
             continue

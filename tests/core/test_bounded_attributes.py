@@ -275,6 +275,9 @@ EXEMPT = {
     "Gaps._stretches": HOT,
     "Handshake._attempts": "peers that this node asks, which are in the peer table",
     "Lane._small": OWN_CALLS,
+    "Lookups._names": HERE,  # MAX_LOOKUPS
+    "_Name.looking": HERE,  # MAX_OF_A_NAME
+    "_Known.runs": HERE,  # MAX_RUNS
     "Learnt.traffic": "read from this machine's own file, at most MAX_ENTRIES",
     "Learnt.trust": "read from this machine's own file, at most MAX_ENTRIES",
     "Learnt.weights": "read from this machine's own file, at most MAX_ENTRIES",

@@ -202,6 +202,34 @@ def test_a_goodbye_while_a_server_is_being_asked_holds_too():
     run_virtual(story())
 
 
+def test_a_goodbye_during_the_pause_before_the_next_attempt_holds_too():
+    async def story():
+        partings, script = Partings(), Script()
+        clock = asyncio.get_running_loop().time
+        work = asyncio.ensure_future(
+            keep_joined(
+                SERVER,
+                script.connect,
+                script.wait_until_left,
+                clock,
+                random.Random(1),
+                10.0,
+                partings,
+            )
+        )
+        await asyncio.sleep(20)
+        asked = len(script.attempts)
+        partings.part(SERVER)
+        await asyncio.sleep(600)
+        assert len(script.attempts) == asked > 2
+        partings.resume(SERVER)
+        await asyncio.sleep(1.5)
+        assert len(script.attempts) == asked + 2, "at once, and with short pauses again"
+        work.cancel()
+
+    run_virtual(story())
+
+
 def test_a_goodbye_to_one_server_concerns_no_other_and_a_plain_peer_is_not_kept():
     async def story():
         async with Town() as town:

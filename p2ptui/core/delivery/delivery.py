@@ -47,8 +47,7 @@ class Delivery(Outlet):
         self.on_repeated: Callable[[Peer, str, float], None] = lambda *_: None
         """Called with the sender and the id of a repeated message, and the time."""
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
-        """Called when messages to a peer were not acknowledged in time, before they are sent again
-        or given up."""
+        """Called when messages to a peer are overdue, before they are sent again or given up."""
         self.probe_path: Callable[[Peer, float], None] = lambda *_: None
         """Called when it is a peer's turn, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
@@ -188,8 +187,7 @@ class Delivery(Outlet):
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
-            QueueFullError: Too much is already waiting for this peer, or a message that must leave
-                at once cannot.
+            QueueFullError: Too much is waiting for this peer, or what must leave at once cannot.
             NotAnnouncedError: As for `send_once`.
         """
         if kind in self._extensions:
@@ -223,9 +221,8 @@ class Delivery(Outlet):
     def _may_insist(self, peer: Peer, token: int | None) -> bool:
         """Whether a message may be sent until it is acknowledged, or waits until it may.
 
-        To an unproved peer that this node asked for a session, that holds only for what the user
-        waits for. Anything else may answer what anybody has written: it is sent once, and the peer
-        pays.
+        To an unproved peer that this node asked for a session, only what the user waits for may.
+        Anything else may answer what anybody has written: it is sent once, and the peer pays.
         """
         return token is not None or peer.purse.proved or self._is_held(peer)
 
@@ -353,9 +350,9 @@ class Delivery(Outlet):
             return True
         if peer.purse.proved:
             return False
-        # Nothing that must be acknowledged goes to an unproved peer that connected to this node: it
-        # proves itself first, so that a forged handshake draws no retransmissions. Nor to one that
-        # numbers its messages, whoever asked: it proves itself by the first Ping.
+        # Nothing that must be acknowledged goes to an unproved peer that connected to this node: a
+        # forged handshake must draw no retransmissions. Nor to one that numbers its messages,
+        # whoever asked: it proves itself by the first Ping.
         return proves_at_once(peer) or (peer.session.accepted and not peer.initiated)
 
     def flush(self, peer: Peer, now: float) -> None:

@@ -167,8 +167,7 @@ class Routing:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers, each its own next hop, to nodes elsewhere, then to nodes behind
-        peers."""
+        """All routes: to the peers themselves, to nodes elsewhere, and to nodes behind peers."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
         for foreign in self._state.elsewhere.nodes():
@@ -179,8 +178,7 @@ class Routing:
                 yield RouteEntry(destination, route.next_hop, route.distance)
 
     def _session_with(self, node_id: str, now: float) -> Peer | None:
-        """The node as a peer; None if that may be a mere claim, and a server knows the node
-        better."""
+        """The node as a peer; None if that may be a mere claim, and a server knows better."""
         peer = self._state.peers.authenticated(node_id)
         # The usual case: it has proved its address, and is no claim.
         if peer is None or peer.purse.proved or not peer.is_claim:

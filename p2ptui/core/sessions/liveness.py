@@ -74,8 +74,7 @@ three."""
 
 ALARMED_S: Final = 60.0
 ALARMED_PROBES: Final = 2 * CLOSER_PROBES
-"""For this long after a wrong doubt, goodbyes are assumed to be forged: the next doubt takes twice
-as long."""
+"""For this long after a wrong doubt, goodbyes count as forged: the next doubt is twice as long."""
 
 DOUBTFUL_PROBES: Final = 6
 DOUBTFUL_INTERVAL_S: Final = 0.15
@@ -132,8 +131,7 @@ class Liveness:
         """Called when this node says goodbye to a peer; returns where the peer may go instead, as
         JSON."""
         self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
-        """Called when a peer has said a genuine goodbye; returns whether it goes on at another
-        address."""
+        """Called after a genuine goodbye; returns whether the peer goes on at another address."""
         lifecycle.on_joined.append(self._begin)
         delivery.on_proved.append(self._handle_proved)
 

@@ -287,8 +287,7 @@ class Newcomers:
         return True
 
     def receive(self, peer: Peer, address: Address, message: Envelope, now: float) -> bool:
-        """A message from an address where a newcomer may be held; returns whether that has taken
-        it.
+        """A message from where a newcomer may be held; returns whether that has taken it.
 
         Args:
             peer: The previous peer there.
@@ -320,8 +319,7 @@ class Newcomers:
         return False
 
     def _take_late_word(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        """A message that either may have sent comes so late that it is more likely the previous
-        peer's."""
+        """What either may have sent comes so late that it is more likely the previous peer's."""
         if newcomer.goes_on_late(now):
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
@@ -350,8 +348,7 @@ class Newcomers:
         self._forget((address, ""))
 
     def _is_held(self, key: _Key, newcomer: Newcomer) -> bool:
-        """Whether a newcomer is still held; it is dropped if the previous peer has shown itself
-        since."""
+        """Whether a newcomer is still held; not if the previous peer has shown itself since."""
         is_held = self._held.get(key) is newcomer
         if is_held and has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
@@ -411,16 +408,14 @@ class Newcomers:
     # Newcomers that are no longer held.
 
     def _handle_removed(self, before: Peer) -> None:
-        """The previous peer has gone: a newcomer at its address that was told it is in takes the
-        place."""
+        """The previous peer has gone: a newcomer there that was told it is in takes the place."""
         newcomer = self._held.get((before.address, ""))
         is_next = newcomer is not None and newcomer.before is before and newcomer.is_answered
         self._forget_all(before)
         if newcomer is None or not is_next:
             return
         address, node_id = before.address, newcomer.arrival.info.id
-        # What it has sent is also in the previous peer's purse, if that had to pay: it counts only
-        # once.
+        # What it has sent is also in the previous peer's purse, if that had to pay: it counts once.
         earned = newcomer.arrival.earned if before.purse.proved else before.purse
         arrival, told = replace_field(newcomer.arrival, earned=earned), newcomer.told
 

@@ -73,6 +73,8 @@ class _Run:
 @dataclass(slots=True, eq=False)
 class _Known:
     keys: PublicKeys
+    floor: int
+    """What was written no later may have come before this entry was made."""
     boot: bytes = b""
     """The run that offers are for; empty: unknown."""
     newest: int = 0
@@ -103,7 +105,7 @@ class SealedOffers:
             ),
         )
         self._floor = 0
-        """Unknown writers must write later than everything that was forgotten: see `_is_again`."""
+        """When the latest forgotten offer was written: the floor of entries made from now on."""
         self._written_at = 0
         self._uses_psk = True
 
@@ -204,7 +206,7 @@ class SealedOffers:
     def _keep(self, node_id: str, keys: PublicKeys, address: Address, now: float) -> _Known | None:
         known = self._known.get(node_id)
         if known is None:
-            known = _Known(keys)
+            known = _Known(keys, self._floor)
             if not self._known.put(node_id, known, now, address=address):
                 return None
         else:
@@ -271,13 +273,11 @@ class SealedOffers:
         """Whether an offer may be the first of a run of its writer.
 
         Usually it is newer than all before it. But the clock may have been set back in between:
-        then a session with that run proves it, or there must be room for one more run. If the
-        writer is no longer known, an offer that may have come before it was forgotten does not
-        count.
+        then a session with that run proves it, or there must be room for one more run, and the
+        offer must be newer than any that came before its writer was forgotten.
         """
-        if not known.newest:
-            return inside.written_at > self._floor
-        if inside.written_at > known.newest or len(known.runs) < MAX_RUNS:
+        has_room = len(known.runs) < MAX_RUNS
+        if inside.written_at > (known.floor if has_room else max(known.newest, known.floor)):
             return True
         peer = self._state.peers.with_id(node_id)
         if peer is None or not peer.is_authenticated or peer.seal is None or not inside.boot:

@@ -330,22 +330,56 @@ def test_an_offer_for_an_earlier_run_is_not_taken_and_one_for_the_new_run_is() -
     assert box.brings(box.write())
 
 
+def forget(box: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second makes room for others, and so no longer knows the first."""
+    sealed = box.other.endpoint.traversal.offers.sealed
+    with monkeypatch.context() as small:
+        small.setattr(sealed._known, "_fixed_limit", 2)
+        for _ in range(3):
+            keys = box.world.keys().identity.keys
+            about = P2PConnectPayload(keys.id, peer_keys=keys.text, peer_boot="00" * 8)
+            server = box.other.peer(box.server)
+            assert server is not None
+            sealed.take(server, keys.id, about, ("10.9.9.9", 9), box.world.now + 100)
+    assert box.one.id not in sealed._known
+
+
 def test_whom_it_has_forgotten_cannot_be_replayed_either(monkeypatch: pytest.MonkeyPatch) -> None:
     box = Mailbox()
     text = box.write()
     assert box.brings(text)
-    known = box.other.endpoint.traversal.offers.sealed._known
-    monkeypatch.setattr(known, "_fixed_limit", 2)
-    for _ in range(3):
-        keys = box.world.keys().identity.keys
-        about = P2PConnectPayload(keys.id, peer_keys=keys.text, peer_boot="00" * 8)
-        server = box.other.peer(box.server)
-        assert server is not None
-        sealed = box.other.endpoint.traversal.offers.sealed
-        sealed.take(server, keys.id, about, ("10.9.9.9", 9), box.world.now + 100)
-    assert box.one.id not in known
+    forget(box, monkeypatch)
     assert not box.brings(text, 100.0)
     assert box.brings(box.write(100.0), 100.0)
+
+
+def test_nor_can_its_earlier_runs_after_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Mailbox()
+    texts = []
+    for number in range(2):
+        restarted(box, number)
+        texts.append(box.write(20.0 * number))
+        assert box.brings(texts[-1], 20.0 * number)
+    forget(box, monkeypatch)
+    restarted(box, 2)
+    assert box.brings(box.write(300.0), 300.0)
+    for text in texts:
+        assert not box.brings(text, 400.0)
+        assert not box.brings(text, 3_900.0)
+
+
+def test_a_session_proves_a_run_whose_clock_is_behind_all_that_was_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = Mailbox()
+    assert box.brings(box.write(30.0))
+    forget(box, monkeypatch)
+    restarted(box, 1)
+    box.one.endpoint.traversal.offers.sealed._written_at = 0
+    assert not box.brings(box.write(), 100.0)
+    box.one.outcome(box.one.connect(box.other))
+    box.world.run_for(1)
+    assert box.brings(box.write(), 101.0)
 
 
 def test_a_node_that_was_restarted_is_met_again_at_once() -> None:
