@@ -24,7 +24,11 @@ searched for from the beginning."""
 
 PART_PREFIX: Final = ".p2ptui-"
 PART_SUFFIX: Final = ".part"
-"""A file that is being written has a name of this form; one that a crash left may be deleted."""
+"""A file that is being written has a name of this form."""
+
+LEFT_AFTER_S: Final = 3600.0
+"""One that was not touched for this long was left by a program that crashed, and is removed at the
+next start: no other node still writes it."""
 
 _USED_UP: Final = f"{MAX_NUMBER} files have this name already"
 
@@ -86,10 +90,12 @@ class FileStore:
         try:
             # Only creating a file shows whether files can be created there.
             part, number = self._create()
+            written_at = os.fstat(number).st_mtime  # by the clock of the file system
             os.close(number)
             part.unlink()
         except (OSError, ValueError) as error:
             raise LocalError(f"cannot receive files into {directory}: {cause(error)}") from None
+        self._remove_left(before=written_at - LEFT_AFTER_S)
 
     def keep(self, name: str, chunks: Iterable[bytes], sender: FileSender | None = None) -> Path:
         """Write a file, under a name that is made harmless and that no other file has.
@@ -131,6 +137,16 @@ class FileStore:
             raise FileNotKeptError(_USED_UP)
         self._room.note(path, name, size, sender)
         return path
+
+    def _remove_left(self, before: float) -> None:
+        """Remove what crashed programs left half written before a time."""
+        with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
+            for entry in entries:
+                if not (entry.name.startswith(PART_PREFIX) and entry.name.endswith(PART_SUFFIX)):
+                    continue
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)
 
     def _create(self) -> tuple[Path, int]:
         part = self.directory / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"

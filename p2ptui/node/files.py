@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -54,8 +55,12 @@ MAX_RECEIPTS_TO_ONE: Final = 8
 MAX_ROUTED_RECEIPTS: Final = 8
 """The same for nodes without a session: others forward these, and the sender may be forged."""
 
+LAST_FILE_S: Final = 10.0
+"""How long a node that ends waits for the file that is being written: a disk may be slow, but a
+network drive that is gone may never answer."""
+
 FINISH_S: Final = 1.0
-"""How long a node that ends waits for its last file and receipts."""
+"""How long it then waits for the last receipts to arrive."""
 
 LEAST_OF_AN_ID: Final = 4
 """Characters of an id that count as one: a single character would let in one node in sixteen."""
@@ -111,8 +116,9 @@ class FileReceiver:
         self._receipts: Counter[str] = Counter()
         self._work = 0
         """A file being written, and receipts in flight."""
-        self._at_rest = asyncio.Event()
+        self._at_rest, self._is_written = asyncio.Event(), asyncio.Event()
         self._at_rest.set()
+        self._is_written.set()
         runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
 
     def _subscribe(self, limit: int) -> Subscription:
@@ -123,11 +129,10 @@ class FileReceiver:
 
     async def finish(self) -> None:
         """Wait for the file being written, and for the last receipts to arrive."""
-        try:
-            async with asyncio.timeout(FINISH_S):
-                await self._at_rest.wait()
-        except TimeoutError:
-            return
+        for limit_s, ended in ((LAST_FILE_S, self._is_written), (FINISH_S, self._at_rest)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await ended.wait()
 
     async def _run(self, events: Subscription) -> None:
         async for event in events:
@@ -197,10 +202,13 @@ class FileReceiver:
 
     async def _keep(self, payload: Mapping[str, Any], whose: FileSender | None) -> "Outcome":
         """Decode and write a file in a thread: a disk may be slow."""
+        self._is_written.clear()
         try:
             return await off_loop(keep_file, self._store, payload, whose)
         except NoThreadError as error:
             return Outcome(reason=cause(error))
+        finally:
+            self._is_written.set()
 
     def _sender_of(self, node_id: str) -> "_Sender":
         acquaintances = self._runtime.acquaintances

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from p2ptui.errors import LocalError
 from p2ptui.io import file_store
-from p2ptui.io.file_store import MAX_NUMBER, FileNotKeptError, FileStore
+from p2ptui.io.file_store import (
+    LEFT_AFTER_S,
+    MAX_NUMBER,
+    PART_PREFIX,
+    PART_SUFFIX,
+    FileNotKeptError,
+    FileStore,
+)
 
 posix = pytest.mark.skipif(os.name == "nt", reason="links and permissions of POSIX")
 unprivileged = pytest.mark.skipif(
@@ -46,6 +53,20 @@ def test_a_file_is_kept_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     assert path == tmp_path / "notes.txt"
     assert path.read_bytes() == b"one two"
     assert names(tmp_path) == {"notes.txt"}
+
+
+def test_what_a_crash_left_is_removed_once_nobody_can_still_write_it(tmp_path: Path) -> None:
+    old, new = (tmp_path / f"{PART_PREFIX}{letter}{PART_SUFFIX}" for letter in "ab")
+    others = [tmp_path / name for name in (f"{PART_PREFIX}notes", f"notes{PART_SUFFIX}")]
+    folder = tmp_path / f"{PART_PREFIX}folder{PART_SUFFIX}"
+    folder.mkdir()
+    for path in (old, new, *others):
+        path.touch()
+    written = new.stat().st_mtime
+    for path in (old, folder, *others):
+        os.utime(path, (written, written - LEFT_AFTER_S - 10))
+    store(tmp_path)
+    assert names(tmp_path) == {path.name for path in (new, folder, *others)}
 
 
 @posix

@@ -13,7 +13,13 @@ from p2ptui import Node
 from p2ptui.core.events import DataReceived, FileReceived, FilesNotTold
 from p2ptui.errors import LocalError
 from p2ptui.node import files
-from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, REFUSED_PER_SECOND, is_meant
+from p2ptui.node.files import (
+    LAST_FILE_S,
+    MAX_ROUTED_RECEIPTS,
+    NOT_TAKEN,
+    REFUSED_PER_SECOND,
+    is_meant,
+)
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
 from tests.reference_client import ReferenceClient
@@ -222,6 +228,47 @@ def test_a_file_comes_by_way_of_others_as_well(tmp_path: Path) -> None:
             assert (await receipt_of(at_alice)).kept_as == "notes.txt"
 
     run_virtual(story())
+
+
+def test_a_node_that_ends_finishes_the_file_that_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_alice = alice.events()
+            slowly(monkeypatch, LAST_FILE_S / 2)
+            assert (await alice.send(keeper.id, TEXT)).delivered
+            await keeper.close()
+            assert names(tmp_path) == {"notes.txt"}
+            assert (await receipt_of(at_alice)).kept_as == "notes.txt"
+
+    run_virtual(story())
+
+
+def test_a_disk_that_never_answers_does_not_keep_a_node_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            slowly(monkeypatch, 1e9)
+            assert (await alice.send(keeper.id, TEXT)).delivered
+            async with asyncio.timeout(LAST_FILE_S + 3):
+                await keeper.close()
+            assert names(tmp_path) == set()
+
+    run_virtual(story())
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """The disk takes so long for each file."""
+
+    async def later(work: Callable[..., Any], *arguments: Any) -> Any:
+        await asyncio.sleep(seconds)
+        return work(*arguments)
+
+    monkeypatch.setattr(files, "off_loop", later)
 
 
 def test_a_disk_that_is_full_is_told_and_the_node_goes_on(
