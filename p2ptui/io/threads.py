@@ -45,7 +45,8 @@ def in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
             future.set_exception(error)
 
     def run() -> None:
-        result, error = None, None
+        result: Any = None
+        error: BaseException | None = None
         try:
             result = work()
         except StopIteration as raised:  # the only error that a future refuses
