@@ -16,7 +16,8 @@ class Moment(NamedTuple):
     changed_ns: int
     """When it had last changed, nanoseconds; -1 if that is unknown."""
     is_sure: bool
-    """Whether it covers every change before it was read."""
+    """Whether it covers every change before it was read that this machine can see: a network drive
+    may tell up to a minute later, with a later time."""
 
 
 class DirectoryChange:
