@@ -277,7 +277,7 @@ EXEMPT = {
     "Lane._small": OWN_CALLS,
     "Lookups._names": HERE,  # MAX_LOOKUPS
     "_Name.looking": HERE,  # MAX_OF_A_NAME
-    "_Known.runs": HERE,  # MAX_RUNS
+    "_Writer.runs": HERE,  # MAX_RUNS
     "Learnt.traffic": "read from this machine's own file, at most MAX_ENTRIES",
     "Learnt.trust": "read from this machine's own file, at most MAX_ENTRIES",
     "Learnt.weights": "read from this machine's own file, at most MAX_ENTRIES",

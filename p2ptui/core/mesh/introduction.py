@@ -78,15 +78,13 @@ class OnIntroduced(Protocol):
         """
 
 
-ReadOffer: TypeAlias = Callable[
-    [Peer, str, P2PConnectPayload, Address, float], TraversalOffer | None
-]
-"""Extracts a node's offer from a server's message: given the server, the node, its address, and the
+ReadOffer: TypeAlias = Callable[[Peer, str, P2PConnectPayload, float], TraversalOffer | None]
+"""Extracts a node's offer from a server's message: given the server, the node, the message, and the
 time, seconds."""
 
 
 def offer_in_the_open(
-    _server: Peer, _node_id: str, payload: P2PConnectPayload, _address: Address, _now: float
+    _server: Peer, _node_id: str, payload: P2PConnectPayload, _now: float
 ) -> TraversalOffer | None:
     """A node's offer, if nothing is sealed."""
     return payload.peer_offer

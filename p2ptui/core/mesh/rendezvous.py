@@ -281,7 +281,7 @@ class Rendezvous:
         if address is None or node_id is None or node_id == self._state.identity.id:
             self._state.counters.drop("introduction_invalid")
             return
-        offer = self.read_offer(server, node_id, payload, address, now)
+        offer = self.read_offer(server, node_id, payload, now)
         peer = self._state.peers.authenticated(node_id)
         if peer is not None and address != peer.address and peer.is_settled(now):
             # If it has moved, it does not answer at its old address.

@@ -304,7 +304,7 @@ class Offers:
 
     def _take_keys(self, attempt: Attempt, now: float) -> None:
         """The server has named a node whose keys are awaited, and may have stated them."""
-        if self.sealed.keys_of(attempt.node_id) is None:
+        if not self.sealed.has_keys(attempt.server, attempt.node_id):
             self._state.counters.drop("offer_without_keys")
         elif self.send(attempt, now):
             attempt.exchange.note_asked(now, attempt.server.channel.retransmissions)

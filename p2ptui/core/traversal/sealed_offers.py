@@ -2,9 +2,13 @@
 
 There is no session yet, so an offer is sealed to the keys of its receiver. The server states these
 along with the node's address; they must hash to the node's id, so it cannot substitute its own. An
-offer is valid only for the run of the receiver that it names, and only once: a server gains nothing
-by keeping one. Through a server with which this node has a secured session, no offer to or from an
-id derived from keys is sent in the open: a server gains nothing by withholding the keys.
+offer is valid only for the run of the receiver that it names. Which run that is, each server says
+of the offers that it brings itself: whoever names a false one keeps only those back. As long as its
+writer is remembered, an offer counts once. Through a server with which this node has a secured
+session, no offer to or from an id derived from keys is sent in the open: a server gains nothing by
+withholding the keys.
+
+Offers of different writers are never compared: one with a false clock would shut out the others.
 """
 
 from dataclasses import dataclass, field
@@ -20,14 +24,17 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.identity import PublicKeys, read_keys
 from p2ptui.secure.one_way import open_once, seal_once
-from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.exchange import BOOT_BYTES, Key
 from p2ptui.wire.message import P2PConnectPayload
 from p2ptui.wire.offer import TraversalOffer
 
-MAX_KNOWN: Final = 1024
-"""Nodes whose keys are known for their next offer."""
+MAX_READERS: Final = 1024
+"""Nodes whose keys and runs servers have stated, for the next offer to them; each for each
+server."""
+
+MAX_WRITERS: Final = 1024
+"""Nodes of which the latest offers are remembered."""
 
 KNOWN_S: Final = 3600.0
 """How long a node is believed to use, or not to use, the network key."""
@@ -37,10 +44,6 @@ LATE_MS: Final = 10_000
 
 LATE_S: Final = 60.0
 """So does any offer that was not written after it and arrives this long after it."""
-
-AHEAD_MS: Final = 60_000
-"""How far the clock of a writer may be ahead without its offers counting again once they are
-forgotten."""
 
 MAX_RUNS: Final = 4
 """Runs of one writer whose latest offer is remembered. This is how often it may be restarted with
@@ -70,19 +73,25 @@ class _Run:
     """When that one arrived, seconds."""
 
 
-@dataclass(slots=True, eq=False)
-class _Known:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Whom an offer is for."""
+
     keys: PublicKeys
-    floor: int
-    """What was written no later may have come before this entry was made."""
-    boot: bytes = b""
-    """The run that offers are for; empty: unknown."""
+    boot: bytes
+    """Its run; empty: unknown."""
+
+
+@dataclass(slots=True, eq=False)
+class _Writer:
+    reader: _Reader
+    """Whom the answer to its newest offer is for."""
     newest: int = 0
-    """When the latest of its offers was written, in any run."""
+    """When that was written, in any run."""
     runs: dict[bytes, _Run] = field(default_factory=dict)
     """The latest offer of each run."""
-    takes_psk: bool | None = None
-    """Whether it uses the network key; None: it has not shown so far."""
+    takes_psk: bool = False
+    """Whether it uses the network key."""
     shown_at: float = 0.0
 
 
@@ -95,17 +104,16 @@ class SealedOffers:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
-        self._known: BoundedTable[str, _Known] = state.tables.add(
+        shares = state.tables.shares
+        self._readers: BoundedTable[tuple[str, str], _Reader] = state.tables.add(
             "offer_keys",
-            BoundedTable(
-                MAX_KNOWN,
-                full="offer_keys_forgotten",
-                shares=state.tables.shares,
-                on_evicted=lambda _, known: self._note_forgotten(known),
-            ),
+            BoundedTable(MAX_READERS, full="offer_keys_forgotten", shares=shares),
         )
-        self._floor = 0
-        """When the latest forgotten offer was written: the floor of entries made from now on."""
+        """By the ids of the server that states them, and of the node."""
+        self._writers: BoundedTable[str, _Writer] = state.tables.add(
+            "offer_writers",
+            BoundedTable(MAX_WRITERS, full="offer_writer_forgotten", shares=shares),
+        )
         self._written_at = 0
         self._uses_psk = True
 
@@ -131,38 +139,36 @@ class SealedOffers:
             payload = P2PConnectPayload(node_id, nat_type=nat_type, offer=offer)
             return encode_payload(payload), True
         # Without the keys, the server is asked for them: it names them with the node's address.
-        sealed = self._seal(node_id, offer, now)
+        sealed = self._seal(server, node_id, offer, now)
         return encode_payload(P2PConnectPayload(node_id, sealed_offer=sealed)), sealed is not None
 
-    def keys_of(self, node_id: str) -> PublicKeys | None:
-        """The keys of a node, if enough is known to seal an offer for it."""
-        reader = self._reader(node_id)
-        return None if reader is None else reader[0]
+    def has_keys(self, server: Peer, node_id: str) -> bool:
+        """Whether enough is known to seal an offer for a node that goes through a server."""
+        return self._reader(server, node_id) is not None
 
-    def _reader(self, node_id: str) -> tuple[PublicKeys, bytes] | None:
-        """The keys of a node, and the run that an offer is for."""
-        known = self._known.get(node_id)
-        if known is not None and known.boot:
-            return known.keys, known.boot
+    def _reader(self, server: Peer, node_id: str) -> _Reader | None:
+        """Whom an offer is for: as its server says, else as a session or its own offer shows."""
+        stated, writer = self._readers.get((server.node_id, node_id)), self._writers.get(node_id)
         peer = self._state.peers.with_id(node_id)
-        if peer is None or peer.seal is None or not peer.seal.claims.boot:
-            return None
-        return peer.seal.keys, peer.seal.claims.boot
+        if stated is not None and stated.boot:
+            return stated
+        if peer is not None and peer.seal is not None and peer.seal.claims.boot:
+            return _Reader(peer.seal.keys, peer.seal.claims.boot)
+        return writer.reader if writer is not None and writer.reader.boot else None
 
-    def _seal(self, node_id: str, offer: TraversalOffer, now: float) -> str | None:
+    def _seal(self, server: Peer, node_id: str, offer: TraversalOffer, now: float) -> str | None:
         """An offer that only a given node can read; None if its keys are not known."""
-        reader, seals = self._reader(node_id), self._state.seals
+        reader, seals = self._reader(server, node_id), self._state.seals
         if reader is None or seals is None:
             return None
         own = seals.keys.identity
-        keys, boot = reader
         # A clock that was set back must not make it look repeated.
         self._written_at = max(self._wall_ms(now), self._written_at + 1)
-        inside = _Inside(own.ed_public, self._written_at, offer, boot, seals.boot)
+        inside = _Inside(own.ed_public, self._written_at, offer, reader.boot, seals.boot)
         try:
             return seal_once(
                 seals.static,
-                keys.x_public,
+                reader.keys.x_public,
                 _encoder.encode(inside),
                 prologue=_prologue(own.id, node_id),
                 psk=self._psk_for(node_id, seals.keys, now),
@@ -172,7 +178,7 @@ class SealedOffers:
             return None
 
     def take(
-        self, server: Peer, node_id: str, payload: P2PConnectPayload, address: Address, now: float
+        self, server: Peer, node_id: str, payload: P2PConnectPayload, now: float
     ) -> TraversalOffer | None:
         """The offer of a node that a server names; None if there is no valid one.
 
@@ -180,45 +186,26 @@ class SealedOffers:
             server: The server.
             node_id: The id of the named node.
             payload: The server's message.
-            address: The address of the node.
             now: The time, seconds.
         """
         if payload.peer_keys is not None and self._state.seals is not None:
-            self._note(node_id, payload.peer_keys, payload.peer_boot, server.address, now)
+            self._note(server, node_id, payload.peer_keys, payload.peer_boot, now)
         if payload.peer_sealed_offer is not None:
-            return self._open(node_id, payload.peer_sealed_offer, address, now)
+            return self._open(server, node_id, payload.peer_sealed_offer, now)
         if payload.peer_offer is not None and must_show_keys(server, node_id):
             self._state.counters.drop("offer_stripped")
             return None
         return payload.peer_offer
 
-    def _note(
-        self, node_id: str, text: str, boot: str | None, address: Address, now: float
-    ) -> None:
+    def _note(self, server: Peer, node_id: str, text: str, boot: str | None, now: float) -> None:
         keys = read_keys(text, node_id)
         if keys is None:
             self._state.counters.drop("keys_of_another_id")
             return
-        known = self._keep(node_id, keys, address, now)
-        if known is not None and boot:
-            known.boot = _boot_in(boot)
+        stated = _Reader(keys, _boot_in(boot or ""))
+        self._readers.put((server.node_id, node_id), stated, now, address=server.address)
 
-    def _keep(self, node_id: str, keys: PublicKeys, address: Address, now: float) -> _Known | None:
-        known = self._known.get(node_id)
-        if known is None:
-            known = _Known(keys, self._floor)
-            if not self._known.put(node_id, known, now, address=address):
-                return None
-        else:
-            self._known.renew(node_id, now)
-        return known
-
-    def _note_forgotten(self, known: _Known) -> None:
-        # A clock that is far ahead must not shut the others out.
-        latest = self._wall_ms(self._state.gate.now) + AHEAD_MS
-        self._floor = max(self._floor, min(known.newest, latest))
-
-    def _open(self, node_id: str, text: str, address: Address, now: float) -> TraversalOffer | None:
+    def _open(self, server: Peer, node_id: str, text: str, now: float) -> TraversalOffer | None:
         seals = self._state.seals
         if seals is None:
             return None
@@ -244,40 +231,39 @@ class SealedOffers:
         if inside.reader_boot != seals.boot:
             self._state.counters.drop("offer_of_another_run")
             return None
-        known = self._keep(node_id, keys, address, now)
-        if known is None or not self._is_new(node_id, inside, known, now):
+        writer = self._writers.get(node_id) or _Writer(_Reader(keys, b""))
+        is_new = self._is_new(node_id, inside, writer, now)
+        if not (is_new and self._writers.put(node_id, writer, now, address=server.address)):
             self._state.counters.drop("offer_replayed")
             return None
-        known.boot = inside.boot or known.boot
-        known.takes_psk, known.shown_at = text.startswith("Xpsk1"), now
+        writer.takes_psk, writer.shown_at = text.startswith("Xpsk1"), now
         return inside.offer
 
-    def _is_new(self, node_id: str, inside: _Inside, known: _Known, now: float) -> bool:
+    def _is_new(self, node_id: str, inside: _Inside, writer: _Writer, now: float) -> bool:
         """Whether an offer is new; if so, it is noted."""
-        run, written_at = known.runs.get(inside.boot), inside.written_at
+        run, written_at = writer.runs.get(inside.boot), inside.written_at
         if run is None:
-            if not self._may_begin(node_id, inside, known):
+            if not self._may_begin(node_id, inside, writer):
                 return False
-            if len(known.runs) >= MAX_RUNS:
+            if len(writer.runs) >= MAX_RUNS:
                 # Its offers stay repetitions: they are older than the newest, and there is no room.
-                del known.runs[min(known.runs, key=lambda boot: known.runs[boot].newest)]
-            run = known.runs[inside.boot] = _Run()
+                del writer.runs[min(writer.runs, key=lambda boot: writer.runs[boot].newest)]
+            run = writer.runs[inside.boot] = _Run()
         elif _is_again(written_at, run, now):
             return False
         if written_at > run.newest:
             run.newest, run.taken_at = written_at, now
-            known.newest = max(known.newest, written_at)
+        if written_at > writer.newest:
+            writer.newest, writer.reader = written_at, _Reader(writer.reader.keys, inside.boot)
         return True
 
-    def _may_begin(self, node_id: str, inside: _Inside, known: _Known) -> bool:
+    def _may_begin(self, node_id: str, inside: _Inside, writer: _Writer) -> bool:
         """Whether an offer may be the first of a run of its writer.
 
         Usually it is newer than all before it. But the clock may have been set back in between:
-        then a session with that run proves it, or there must be room for one more run, and the
-        offer must be newer than any that came before its writer was forgotten.
+        then a session with that run proves it, or there must be room for one more run.
         """
-        has_room = len(known.runs) < MAX_RUNS
-        if inside.written_at > (known.floor if has_room else max(known.newest, known.floor)):
+        if inside.written_at > writer.newest or len(writer.runs) < MAX_RUNS:
             return True
         peer = self._state.peers.with_id(node_id)
         if peer is None or not peer.is_authenticated or peer.seal is None or not inside.boot:
@@ -286,12 +272,11 @@ class SealedOffers:
 
     def _psk_for(self, node_id: str, own: OwnKeys, now: float) -> bytes | None:
         """The network key, unless the receiver may and does come without it."""
-        psk, known = own.psk, self._known.get(node_id)
+        psk, writer = own.psk, self._writers.get(node_id)
         if psk is None or node_id not in own.allowed_ids:
             return psk
-        is_known = known is not None and now < known.shown_at + KNOWN_S
-        if known is not None and is_known and known.takes_psk is not None:
-            return psk if known.takes_psk else None
+        if writer is not None and now < writer.shown_at + KNOWN_S:
+            return psk if writer.takes_psk else None
         # An offer is sent several times: the receiver can read every other one.
         self._uses_psk = not self._uses_psk
         return psk if self._uses_psk else None
