@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from p2ptui.core.events import (
     PeerStatusChanged,
 )
 from p2ptui.core.identity import short_id
-from p2ptui.errors import P2PError
 from p2ptui.io.file_room import FileSender
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 from p2ptui.io.threads import NoThreadError, off_loop
+from p2ptui.node.receipts import Receipts
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.secure.known_nodes import Trust
@@ -39,21 +38,9 @@ from p2ptui.wire.files import (
     Receipt,
     is_file,
     read_file,
-    receipt_payload,
 )
 
 log = logging.getLogger("p2ptui.files")
-
-RECEIPT_TIMEOUT_S: Final = 10.0
-
-MAX_RECEIPTS: Final = 64
-"""Most receipts in flight at once; a sender that accepts none must not fill the memory."""
-
-MAX_RECEIPTS_TO_ONE: Final = 8
-"""The same for one node: one that acknowledges none must not keep others from theirs."""
-
-MAX_ROUTED_RECEIPTS: Final = 8
-"""The same for nodes without a session: others forward these, and the sender may be forged."""
 
 LAST_FILE_S: Final = 10.0
 """How long a node that ends waits for the file that is being written: a disk may be slow, but a
@@ -81,11 +68,17 @@ def open_store(config: Config) -> FileStore | None:
     Raises:
         LocalError: It is not writable, or files written there would be executed.
     """
-    options, security = config.files, config.security
+    options = config.files
     if not options.receive_into:
         return None
-    shares = Shares(lambda: security.max_share_per_address, lambda: security.max_share_per_prefix)
-    return FileStore(Path(options.receive_into), options.max_files, options.max_bytes, shares)
+    directory = Path(options.receive_into)
+    return FileStore(directory, options.max_files, options.max_bytes, shares_of(config))
+
+
+def shares_of(config: Config) -> Shares:
+    """The part of what all senders share for each address and prefix."""
+    security = config.security
+    return Shares(lambda: security.max_share_per_address, lambda: security.max_share_per_prefix)
 
 
 class FileReceiver:
@@ -101,7 +94,6 @@ class FileReceiver:
         self._runtime = runtime
         self._store = store
         self._wanted = config.files.receive_from
-        self._max_hops = config.routing.max_hops
         self._names: BoundedTable[str, str] = BoundedTable(
             lambda: 2 * config.server.max_connections
         )
@@ -113,11 +105,8 @@ class FileReceiver:
             lambda tell: runtime.later(TOLD_LATER_S, lambda _: tell()),
         )
         """Files that were not kept, and not reported."""
-        self._receipts: Counter[str] = Counter()
-        self._work = 0
-        """A file being written, and receipts in flight."""
-        self._at_rest, self._is_written = asyncio.Event(), asyncio.Event()
-        self._at_rest.set()
+        self._receipts = Receipts(runtime, shares_of(config), config.routing.max_hops)
+        self._is_written = asyncio.Event()
         self._is_written.set()
         runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
 
@@ -129,7 +118,7 @@ class FileReceiver:
 
     async def finish(self) -> None:
         """Wait for the file being written, and for the last receipts to arrive."""
-        for limit_s, ended in ((LAST_FILE_S, self._is_written), (FINISH_S, self._at_rest)):
+        for limit_s, ended in ((LAST_FILE_S, self._is_written), (FINISH_S, self._receipts.at_rest)):
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit_s):
                     await ended.wait()
@@ -167,19 +156,14 @@ class FileReceiver:
         if not is_file(payload):
             return
         sender = self._sender_of(event.node_id)
-        self._begin_work()
-        try:
-            against = self._against(sender)
-            if against:
-                is_other = against.startswith(NOT_TAKEN)  # the rest concerns only this node
-                outcome = Outcome(reason=against if is_other else NOT_TAKEN)
-            else:
-                whose = self._whose(event, sender)
-                outcome = await self._keep(payload, whose)
-            # The receipt is sent before anybody is told, who may end the node.
-            self._answer(event.node_id, payload, outcome)
-        finally:
-            self._end_work()
+        against = self._against(sender)
+        if against:
+            is_other = against.startswith(NOT_TAKEN)  # the rest concerns only this node
+            outcome = Outcome(reason=against if is_other else NOT_TAKEN)
+        else:
+            outcome = await self._keep(payload, self._whose(event, sender))
+        # The receipt is sent before anybody is told, who may end the node.
+        self._answer(event, payload, outcome, sender)
         file = outcome.file
         has_proved = self._runtime.endpoint.peers.has_proved(event.carrier_id or event.node_id)
         sources = sources_at(event.address, is_claim=not has_proved)
@@ -245,53 +229,17 @@ class FileReceiver:
             return FileSender(lasting_id, host, carrier=event.carrier_id or host)
         return FileSender(lasting_id, host)
 
-    def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
+    def _answer(
+        self, event: DataReceived, payload: Mapping[str, Any], outcome: "Outcome", sender: "_Sender"
+    ) -> None:
         told = payload.get(SHA256) if outcome.file is None else outcome.file.sha256
         if not isinstance(told, str):
             return
         kept_as = "" if outcome.path is None else outcome.path.name
         receipt = Receipt(told[:64], outcome.path is not None, kept_as, outcome.reason)
-        peer = self._runtime.endpoint.peers.authenticated(node_id)
-        if peer is not None and not peer.facts.is_expected_to_ack:
-            return  # it does not know receipts, and may have a forged address
-        mine = self._receipts[node_id]
-        routed = sum(self._receipts.values()) if peer is None else 0
-        if mine >= MAX_RECEIPTS_TO_ONE or routed >= MAX_ROUTED_RECEIPTS:
-            return
-        if self._work > MAX_RECEIPTS:
-            return
-        self._begin_work()
-        self._receipts[node_id] += 1
-        self._runtime.begin(self._send_receipt(node_id, receipt_payload(receipt)), "receipt")
-
-    async def _send_receipt(self, node_id: str, payload: dict[str, Any]) -> None:
-        endpoint, now = self._runtime.endpoint, self._runtime.now
-        try:
-            async with asyncio.timeout(RECEIPT_TIMEOUT_S):
-                peer = endpoint.peers.authenticated(node_id)
-                if peer is not None:
-                    token = endpoint.send(peer, payload, now)
-                else:
-                    token = endpoint.send_routed(
-                        node_id, payload, self._max_hops, now, RECEIPT_TIMEOUT_S
-                    )
-                await self._runtime.call(token)
-        except (P2PError, TimeoutError):
-            return  # a sender that does not wait needs none
-        finally:
-            self._receipts[node_id] -= 1
-            if not self._receipts[node_id]:
-                del self._receipts[node_id]
-            self._end_work()
-
-    def _begin_work(self) -> None:
-        self._work += 1
-        self._at_rest.clear()
-
-    def _end_work(self) -> None:
-        self._work -= 1
-        if not self._work:
-            self._at_rest.set()
+        is_alone = sender.is_trusted or (bool(self._wanted) and receipt.kept)
+        address = None if is_alone else visible_address(event.address)
+        self._receipts.send(event, receipt, address)
 
 
 class _Sender(NamedTuple):

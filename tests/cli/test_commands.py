@@ -16,7 +16,7 @@ from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
 from p2ptui.core.events import DataReceived
-from p2ptui.node import files
+from p2ptui.node import files, receipts
 from p2ptui.node.subscription import Subscription
 from p2ptui.wire.files import file_payload
 from tests.reference_client import NODE_ID as REFERENCE_ID
@@ -256,7 +256,7 @@ def test_a_file_that_is_not_kept_is_no_success(world, keeping, tmp_path):
 
 
 def test_a_receiver_that_does_not_answer_is_no_success(world, keeping, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_RECEIPTS", -1)
+    monkeypatch.setattr(receipts, "MAX_RECEIPTS", 0)
     file = tmp_path / "notes.txt"
     file.write_bytes(b"hello")
     said = world.run("send", "bob", "--file", str(file), "--join", SERVER, "--timeout", "3")

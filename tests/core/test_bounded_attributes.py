@@ -206,7 +206,6 @@ EXEMPT = {
     "Driven._calls": OWN_CALLS,
     "FairInbox._queues": HERE,  # MAX_DEBTORS, and the bytes of those with something
     "FairInbox._rings": NAMED_IN_CODE,  # one of each standing
-    "FileReceiver._receipts": HERE,  # MAX_RECEIPTS
     "FirstContact._clients": OWN_MACHINE,  # one for each version of IP
     "FirstContact._first_answer_at": OWN_MACHINE,
     "FirstContact._known": OWN_CALLS,  # cut to MAX_SERVERS

@@ -15,11 +15,11 @@ from p2ptui.errors import LocalError
 from p2ptui.node import files
 from p2ptui.node.files import (
     LAST_FILE_S,
-    MAX_ROUTED_RECEIPTS,
     NOT_TAKEN,
     REFUSED_PER_SECOND,
     is_meant,
 )
+from p2ptui.node.receipts import MAX_RECEIPTS_TO_ONE
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
 from tests.reference_client import ReferenceClient
@@ -410,8 +410,39 @@ def test_routed_files_in_the_names_of_others_draw_few_receipts(tmp_path: Path) -
             for _ in range(30):
                 assert (await next_of(events, FileReceived)).path is not None
                 waiting.append(keeper.stats().sizes["routed_waiting"])
-            assert max(waiting) == MAX_ROUTED_RECEIPTS
+            assert max(waiting) == MAX_RECEIPTS_TO_ONE
             await sent
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_those_who_take_no_receipts_keep_nobody_from_theirs(tmp_path: Path, keeps: bool) -> None:
+    """However many nodes there are at one address, and whatever became of their files."""
+
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_alice = alice.events()
+            payload = TEXT if keeps else TEXT | {"sha256": "00" * 32}
+            many = [
+                await town.start(f"mallory{number}", ("10.66.6.6", 8000 + number))
+                for number in range(10)
+            ]
+            for mallory in many:
+                await mallory.connect(keeper.address)
+            await asyncio.sleep(MET_S)
+            sending = [
+                mallory.send(keeper.id, payload, timeout_s=1) for mallory in many for _ in range(9)
+            ]
+            sent = asyncio.gather(*sending)
+            await asyncio.sleep(0.015)
+            for mallory in many:
+                town.crash(mallory)
+            await sent
+            assert keeper.stats().drops["receipts_full"]
+            assert (await alice.send(keeper.id, TEXT)).delivered
+            assert (await receipt_of(at_alice)).kept
 
     run_virtual(story())
 
