@@ -14,7 +14,7 @@ from typing import Any, Final
 from p2ptui.errors import LocalError
 from p2ptui.manual.topics import TOPICS
 from p2ptui.nearest import nearest, suggestion
-from p2ptui.text import printable, whole_number
+from p2ptui.text import shown, whole_number
 from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
@@ -396,8 +396,8 @@ def _begins_option(word: str, option: str) -> bool:
 def _read_count(verb: Verb, word: str) -> int:
     count = whole_number(word, MAX_COUNT)
     if not count:
-        shown = printable(word, 40)
-        raise UsageError(f"{shown!r}: the count must be 1 to {MAX_COUNT:,}; usage: {verb.usage}")
+        words = f"the count must be 1 to {MAX_COUNT:,}; usage: {verb.usage}"
+        raise UsageError(f"{shown(word, 40)}: {words}")
     return count
 
 

@@ -76,6 +76,20 @@ def test_pretty_is_time_level_message_and_fields() -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["pretty", "json"])
+@pytest.mark.parametrize(
+    ("created", "seconds"),
+    [(-0.25, "59.750"), (-1.0, "59.000"), (-86_400.125, "59.875"), (0.25, "00.250")],
+)
+def test_a_time_before_1970_is_one_line_too(created: float, seconds: str, way: str) -> None:
+    stream = logging_to(io.StringIO(), format=way)
+    record = log.makeRecord(log.name, logging.INFO, "", 0, "early", (), None)
+    record.created = created
+    log.handle(record)
+    (line,) = stream.getvalue().splitlines()
+    assert re.search(rf":\d\d:{re.escape(seconds)}[ Z]", line)
+
+
 def test_json_is_an_object_a_line() -> None:
     stream = logging_to(io.StringIO(), format="json")
     log.info(

@@ -1,8 +1,10 @@
 """Remote text made harmless: nothing unseen gets through, everything readable does."""
 
+import ast
 import os
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,34 @@ def test_whatever_a_program_passed_can_be_shown() -> None:
     assert shown("\x1b[31m") == "'\\x1b[31m'"
     assert shown(10**5000) == shown(Odd()) == "of a kind that cannot be shown"
     assert shown("x" * 1000, 10) == "'xxxxxxxx…"
+
+
+def test_what_was_made_harmless_is_not_escaped_once_more():
+    """`shown` quotes a text: `repr` of what `printable` returns doubles each backslash in it."""
+
+    def is_printable(node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "printable"
+
+    def twice(tree: ast.AST) -> Iterator[int]:
+        made = {
+            statement.targets[0].id
+            for statement in ast.walk(tree)
+            if isinstance(statement, ast.Assign)
+            and is_printable(statement.value)
+            and isinstance(statement.targets[0], ast.Name)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FormattedValue) or node.conversion != ord("r"):
+                continue
+            if is_printable(node.value) or getattr(node.value, "id", "") in made:
+                yield node.lineno
+
+    assert list(twice(ast.parse('f"{printable(text)!r}"'))) == [1]
+    assert list(twice(ast.parse('t = printable(text)\nf"{t!r} {t}"'))) == [2]
+    package = Path(p2ptui.__file__).parent
+    found = [
+        f"{path.relative_to(package)}:{line}"
+        for path in sorted(package.rglob("*.py"))
+        for line in twice(ast.parse(path.read_text("utf-8")))
+    ]
+    assert not found

@@ -11,7 +11,7 @@ from p2ptui.commands.answer import Answer, json_wanted
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import suggestion
 from p2ptui.secure.secret import looks_like_key
-from p2ptui.text import printable, typed
+from p2ptui.text import printable, shown, typed
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -293,6 +293,6 @@ class OptionNumber:
         try:
             self._option.accept(value, self._option.path)
         except ConfigError:
-            words = f"{printable(text, 40)!r} is not {self.wanted}"
+            words = f"{shown(text, 40)} is not {self.wanted}"
             raise argparse.ArgumentTypeError(words) from None
         return value

@@ -22,7 +22,7 @@ from p2ptui.commands.target import Deadline, Target
 from p2ptui.config import Config
 from p2ptui.core.events import Path
 from p2ptui.errors import P2PError
-from p2ptui.text import printable, whole_number
+from p2ptui.text import printable, shown, whole_number
 from p2ptui.wire.address import format_address
 
 DEFAULT_COUNT: Final = 4
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     count = whole_number(text, MAX_COUNT)
     if not count:
-        shown = printable(text, 20)
-        raise argparse.ArgumentTypeError(f"{shown!r} is not a count of 1 to {MAX_COUNT:,}")
+        words = f"{shown(text, 20)} is not a count of 1 to {MAX_COUNT:,}"
+        raise argparse.ArgumentTypeError(words)
     return count
 
 

@@ -14,7 +14,7 @@ from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.lookup import SeveralFitError, find_named
 from p2ptui.node.network import way_to_server, with_servers, without_link
-from p2ptui.text import printable
+from p2ptui.text import printable, shown
 from p2ptui.wire.address import (
     Address,
     format_address,
@@ -210,8 +210,9 @@ async def _find(
         if node_id is not None:
             words = f"{where} does not know node {node_id}"
         elif is_cut_off and with_port(text) is None:
-            shown = printable(text, 80)
-            words = f"{where} knows no node that is called {shown!r} or has an id that begins so"
+            words = (
+                f"{where} knows no node that is called {shown(text)} or has an id that begins so"
+            )
         words += _caveat(listed)
         raise (_CutOffError if is_cut_off else UnknownPeerError)(words) from None
     if isinstance(found, ListedNode) and is_cut_off:

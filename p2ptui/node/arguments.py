@@ -3,7 +3,7 @@ made.
 """
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
@@ -26,8 +26,10 @@ def read_seconds(value: float) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # In this order: an int may be too large for a float.
     if not is_number or not 0 < value <= LONGEST_TIMEOUT_S or not math.isfinite(value):
-        words = f"must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
-        raise LocalError(f"timeout_s = {shown(value)}: {words}")
+        words = f"above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
+        raise LocalError(
+            f"timeout_s = {shown(value)}: must be a number of seconds, int or float, {words}"
+        )
     return value
 
 
@@ -37,9 +39,14 @@ def read_hops(value: int) -> int:
     Raises:
         LocalError: It is not a valid limit.
     """
-    if type(value) is not int or not 1 <= value <= MAX_HOPS:
+    if not _is_whole(value) or not 1 <= value <= MAX_HOPS:
         raise LocalError(f"max_hops = {shown(value)}: must be a whole number, 1 to {MAX_HOPS}")
-    return value
+    return int(value)
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is an int, perhaps one with a name, as of an IntEnum."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def read_node_id(text: str) -> str:
@@ -71,10 +78,23 @@ def require_pair(address: Address) -> Address:
     Raises:
         LocalError: It is something else.
     """
-    is_pair = isinstance(address, tuple) and [type(each) for each in address] == [str, int]
-    if not is_pair:
-        raise LocalError(f"{shown(address)} is no address: give a host and a port, or HOST:PORT")
-    return address
+    given: Any = address
+    is_pair = isinstance(given, tuple) and len(given) == 2
+    if not is_pair or not isinstance(given[0], str) or not _is_whole(given[1]):
+        raise LocalError(f"{shown(given)} is no address: {_instead_of(given)}")
+    if type(given[0]) is str and type(given[1]) is int:
+        return address  # it may say which node is meant
+    # A member of an enumeration may be written in another way than its value.
+    return str.__str__(given[0]), int(given[1])
+
+
+def _instead_of(given: Any) -> str:
+    """What to give in place of something that is no address."""
+    match given:
+        case (str(host), int(port), int(), int(scope)):  # as a socket of IPv6 names one
+            pair = f"{host}%{scope}" if scope and "%" not in host else host, port
+            return f"give its host and its port only, {shown(pair)}"
+    return "give a host and a port, or HOST:PORT"
 
 
 def read_address(target: str | Address) -> Address:

@@ -17,7 +17,7 @@ from p2ptui.node.arguments import require_pair, single_host
 from p2ptui.node.others import OtherNode, find_others
 from p2ptui.node.view import PeerView
 from p2ptui.node.ways import way_words
-from p2ptui.text import printable
+from p2ptui.text import printable, shown
 from p2ptui.wire.address import Address, format_address, parse_address, with_port
 from p2ptui.wire.joined import JoinedAddress
 from p2ptui.wire.message import ListedServer, NodeInfo
@@ -258,7 +258,7 @@ def find_named(text: str, candidates: Iterable[_Named], now: float = math.inf) -
     ids = ", ".join(node.node_id for node in fitting[:NAMED_AT_MOST])
     more = ", ..." if len(fitting) > NAMED_AT_MOST else ""
     raise SeveralFitError(
-        f"{printable(text, 80)!r} fits {len(fitting)} nodes: {ids}{more}; give more of the id"
+        f"{shown(text)} fits {len(fitting)} nodes: {ids}{more}; give more of the id"
     )
 
 
@@ -293,15 +293,14 @@ def _since(node: Peer | NodeInfo | OtherNode) -> float:
 
 
 def _nobody(text: str) -> str:
-    shown = printable(text, 80)
     if with_port(text) is not None:
         try:
             parse_address(text)
         except ValueError as error:
             return printable(str(error))
-    words = f"no node is called {shown!r} or has an id that begins so"
+    words = f"no node is called {shown(text)} or has an id that begins so"
     if _HOST.fullmatch(text):
-        words += f"; if it is a host, the port is missing: write {shown}:PORT"
+        words += f"; if it is a host, the port is missing: write {printable(text, 80)}:PORT"
     return words
 
 

@@ -20,7 +20,7 @@ from p2ptui.secure.known_nodes import (
     Trust,
     without_keys,
 )
-from p2ptui.text import printable
+from p2ptui.text import printable, shown
 
 NAMED_AT_MOST: Final = 4
 """If many nodes may be meant, this many are named."""
@@ -75,7 +75,7 @@ def several(known: KnownNodes, ref: str, met: Met) -> str:
     if not others:
         return ""
     return (
-        f"{printable(ref, 80)!r} could be any of several nodes: {met.lasting_id}, which is here,"
+        f"{shown(ref)} could be any of several nodes: {met.lasting_id}, which is here,"
         f" and {_ids(others)}, which you know; give the id"
     )
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,8 +10,12 @@ from p2ptui.secure.identity import KEY_BYTES, PublicKeys
 from p2ptui.secure.known_addresses import MAX_KNOWN_ADDRESSES, KnownAddress
 from p2ptui.secure.known_node import KnownNode
 from p2ptui.secure.met import MAX_KNOWN_NAME
+from p2ptui.text import shown
 
 FORM: Final = 1
+
+LATEST_S: Final = 250_000_000_000
+"""Unix time, seconds: no clock goes on until then, and calendars end soon after."""
 
 
 class DamagedError(LocalError):
@@ -42,7 +45,9 @@ def read(content: Any, most_nodes: int) -> tuple[list[KnownNode], dict[str, Know
     """
     try:
         if content["form"] != FORM:
-            raise DamagedError(f"is of form {content['form']!r}, and this version knows {FORM}")
+            raise DamagedError(
+                f"is of form {shown(content['form'])}, and this version knows {FORM}"
+            )
         nodes, addresses = content["nodes"], content["addresses"]
         if len(nodes) > most_nodes or len(addresses) > MAX_KNOWN_ADDRESSES:
             raise DamagedError("has more entries than are ever written")
@@ -53,7 +58,7 @@ def read(content: Any, most_nodes: int) -> tuple[list[KnownNode], dict[str, Know
 
 
 def _written_node(node: KnownNode) -> dict[str, Any]:
-    written: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "id": node.id,
         **_written_keys(node.keys),
         "name": node.name,
@@ -63,37 +68,51 @@ def _written_node(node: KnownNode) -> dict[str, Any]:
         "disputed": node.disputed,
     }
     if node.named:
-        written["named"] = True
-    return written
+        plain["named"] = True
+    return plain
 
 
 def _read_node(entry: Any) -> KnownNode:
     keys = _read_keys(entry)
     name, verified, disputed = entry["name"], entry["verified"], entry["disputed"]
     named = entry.get("named", verified)  # earlier versions did not write it
-    times = float(entry["first_seen"]), float(entry["last_seen"])
+    first_seen, last_seen = _read_time(entry["first_seen"]), _read_time(entry["last_seen"])
     sound = (
         isinstance(name, str)
         and len(name) <= MAX_KNOWN_NAME
         and isinstance(verified, bool)
         and isinstance(disputed, bool)
         and isinstance(named, bool)
-        and all(map(math.isfinite, times))
         and keys.id == entry["id"]
     )
     if not sound:
         raise ValueError
     return KnownNode(
-        keys.id, keys, name, *times, verified=verified, disputed=disputed, named=named or verified
+        keys.id,
+        keys,
+        name,
+        first_seen,
+        last_seen,
+        verified=verified,
+        disputed=disputed,
+        named=named or verified,
     )
+
+
+def _read_time(value: Any) -> float:
+    """A time as Unix time, seconds; any error if it is something else."""
+    # Compared before it is converted: an int may be too large for a float.
+    if isinstance(value, bool) or not -LATEST_S <= value <= LATEST_S:
+        raise ValueError
+    return float(value)
 
 
 def _written_address(known: KnownAddress) -> dict[str, Any]:
     """Who answers at an address, as plain values."""
-    written = {"id": known.id, "claimed_by": known.claimed_by}
+    plain = {"id": known.id, "claimed_by": known.claimed_by}
     if known.passing_keys is not None:
-        written |= _written_keys(known.passing_keys)
-    return written
+        plain |= _written_keys(known.passing_keys)
+    return plain
 
 
 def _read_address(entry: Any) -> KnownAddress:

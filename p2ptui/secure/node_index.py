@@ -8,7 +8,7 @@ from p2ptui.errors import NotMetError, UnknownPeerError
 from p2ptui.nearest import suggestion
 from p2ptui.secure.known_node import KnownNode
 from p2ptui.secure.met import MAX_KNOWN_NAME
-from p2ptui.text import printable
+from p2ptui.text import printable, shown
 
 SHORTEST_PREFIX: Final = 4
 """The least characters of an id that may name a node."""
@@ -116,14 +116,15 @@ class NodeIndex:
         if by_id is not None:
             return by_id
         fitting = self.named(ref) or self.beginning(ref, SHORTEST_PREFIX)
-        shown = printable(ref, 80)
         if not fitting:
             hint = suggestion(ref, [node.name for node in self])
-            raise NotMetError(f"no known node is called {shown!r}{hint}")
+            raise NotMetError(f"no known node is called {shown(ref)}{hint}")
         if len(fitting) > 1:
             newest = sorted(fitting, key=lambda node: node.last_seen, reverse=True)
             named = ", ".join(node.id for node in newest[:5])
-            raise UnknownPeerError(f"{shown!r} could be any of several nodes: {named}; give the id")
+            raise UnknownPeerError(
+                f"{shown(ref)} could be any of several nodes: {named}; give the id"
+            )
         return fitting[0]
 
 

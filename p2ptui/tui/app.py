@@ -30,7 +30,7 @@ from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.palette import GrammarProvider, Palette
 from p2ptui.tui.settings import Settings
-from p2ptui.tui.terminal import guarded_driver
+from p2ptui.tui.terminal import drawable, guarded_driver
 
 
 class P2PApp(CommandApp):
@@ -190,6 +190,9 @@ class P2PApp(CommandApp):
 
     async def on_event(self, event: events.Event) -> None:
         """What the user does takes effect before the next event is handled."""
+        if isinstance(event, events.Resize):
+            # However the size was learnt: at the start, from a signal, or from the terminal itself.
+            event = drawable(event)
         if not await self._keyboard.take(event):
             await super().on_event(event)
 

@@ -7,7 +7,7 @@ from textual.app import App
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.theme import Theme
 
-from p2ptui.text import printable
+from p2ptui.text import shown
 from p2ptui.tui.contrast import ReadableColours, terminal_theme, with_readable_scrollbars
 from p2ptui.tui.settings import Settings
 
@@ -38,7 +38,7 @@ class DressedApp(App[int]):
         if wanted in self.available_themes:
             self.theme = wanted
         elif wanted:
-            wrong = f"there is no theme {printable(wanted, 64)!r}; the theme command lists them"
+            wrong = f"there is no theme {shown(wanted, 64)}; the theme command lists them"
         elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
             self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
         self._take_colours()

@@ -8,7 +8,7 @@ from rich.text import Text
 from p2ptui.errors import LocalError
 from p2ptui.nearest import suggestion
 from p2ptui.node import PeerView, own_address, way_words
-from p2ptui.text import counted, printable
+from p2ptui.text import counted, printable, shown
 from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, topic_text, verb_text
@@ -261,6 +261,6 @@ class ScreenVerbs:
         if name not in themes:
             near = suggestion(name, themes, is_quoted=False)
             hint = near or f"; one of {', '.join(sorted(themes))}"
-            raise LocalError(f"there is no theme {printable(name, 40)!r}{hint}")
+            raise LocalError(f"there is no theme {shown(name, 40)}{hint}")
         self._app.theme = name
         return f"the theme is {name}"

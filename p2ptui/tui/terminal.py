@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TextIO
 
 from textual import events
+from textual._parser import Parser
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.drivers._writer_thread import WriterThread
+from textual.geometry import Size
 from textual.message import Message
 
 from p2ptui.io.signals import EXIT_BY_SIGNAL, HANGUP
@@ -42,7 +44,9 @@ STALLED_S: Final = 1.0
 
 MAX_COLUMNS: Final = 2_000
 MAX_ROWS: Final = 1_000
-"""The largest screen that a terminal may report: each cell takes memory, and time to draw."""
+"""The largest screen that is drawn: each cell takes memory and time, and a terminal may report a
+billion of them.
+"""
 
 
 class GuardedParser(XTermParser):
@@ -55,7 +59,7 @@ class GuardedParser(XTermParser):
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(debug)
-        self._is_debug, self._clock = debug, clock
+        self._clock = clock
         self._guard = PasteGuard()
 
     @property
@@ -64,10 +68,7 @@ class GuardedParser(XTermParser):
         return self._guard.waits
 
     def feed(self, data: str) -> Iterable[Message]:
-        """Take what the terminal sent; empty means that it is closed."""
-        if not data:
-            yield from super().feed("")
-            return
+        """Take what the terminal sent, at least one character."""
         yield from self._messages(self._guard.feed(data, self._clock()))
 
     def tick(self) -> Iterable[Message]:
@@ -76,30 +77,31 @@ class GuardedParser(XTermParser):
         yield from self._messages(self._guard.tick(self._clock()))
 
     def _sound(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """The parsed messages that make sense."""
+        """The parsed messages, until one cannot be parsed."""
         try:
-            for message in messages:
-                if not (isinstance(message, events.Resize) and _is_too_large(message)):
-                    yield message
-        except (ValueError, OverflowError):  # a key code beyond Unicode
-            pixels = self.mouse_pixels, self.terminal_size, self.terminal_pixel_size
-            super().__init__(self._is_debug)  # a generator that has raised does not go on
-            self.mouse_pixels, self.terminal_size, self.terminal_pixel_size = pixels
+            yield from messages
+        except (ValueError, ArithmeticError):  # a key code beyond Unicode, a screen of no cells
+            # A generator that has raised does not go on. What is known of the terminal stays.
+            Parser.__init__(self)
 
     def _messages(self, inputs: Iterable[Input]) -> Iterator[Message]:
         for entry in inputs:
             if not isinstance(entry, Keys):
                 yield events.Paste(entry.text)
                 continue
-            yield from self._sound(super().feed(entry.text))
+            for character in entry.text:
+                # One by one: what follows a sequence that cannot be parsed is still read.
+                yield from self._sound(super().feed(character))
             if entry.complete and self._timeout_time is not None:
                 # The guard has already waited long enough for both.
                 self._timeout_time = 0.0
                 yield from self._sound(super().tick())
 
 
-def _is_too_large(resize: events.Resize) -> bool:
-    return resize.size.width > MAX_COLUMNS or resize.size.height > MAX_ROWS
+def drawable(resize: events.Resize) -> events.Resize:
+    """A size that the terminal reported, cut down to what is drawn."""
+    size = Size(min(resize.size.width, MAX_COLUMNS), min(resize.size.height, MAX_ROWS))
+    return resize if size == resize.size else events.Resize.from_dimensions(size, None)
 
 
 class TerminalFile:

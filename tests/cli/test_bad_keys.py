@@ -1,5 +1,6 @@
 """Keys that cannot be used: one clear line each, by every way in, and nothing is open instead."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -96,6 +97,25 @@ def listing(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_symlink() or not path.is_fifo()
     }
+
+
+def test_a_key_that_no_file_is_left_to_read_is_not_blamed_on_its_file(home, monkeypatch):
+    path = home / "some.key"
+    write(path, KEY_TEXT)
+    opened = os.open
+
+    def fail(name, *arguments, **options):
+        if Path(name) == path:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(KeyFileError) as refused:
+        read_key_file(path, KeyKind.NETWORK)
+    assert str(refused.value) == (
+        f"{path}: cannot be read: too many files and sockets are open; raise the limit"
+        " (ulimit -n), or run fewer programs"
+    )
 
 
 @posix

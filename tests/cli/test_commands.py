@@ -325,7 +325,7 @@ def test_a_deployed_client_is_sent_what_it_cannot_confirm(world):
             f"the server at {SERVER} does not know node 00000000-0000-4000-8000-000000000009",
         ),
         ("10.0.0.77:80", "no answer from 10.0.0.77:80; is a node running there?"),
-        ("x\x1b[31m", "no node is called 'x\\\\x1b[31m'"),
+        ("x\x1b[31m", "no node is called 'x\\x1b[31m'"),
     ],
 )
 def test_a_target_that_nobody_knows(world, target, says):

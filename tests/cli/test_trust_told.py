@@ -291,6 +291,7 @@ def test_receive_says_whose_files_are_taken_and_by_whose_command_one_came(
     teller = FileTeller(options, [], Line(), Strangers())  # type: ignore[arg-type]
     refused = FileReceived("0123456789", "bob", "x", None, None, None, NOT_TAKEN)
     teller._tell(refused)
+    teller._tell(replace(refused, reason=f"{NOT_TAKEN}; whose this one is cannot be told: it is"))
     teller._tell(FilesNotTold(7))
     teller._tell(replace(refused, path="in/x", size_bytes=1, sha256="00", reason=None))
     by = {"signer_id": "abcdefghij", "signer_name": "alice\n"}
@@ -298,6 +299,8 @@ def test_receive_says_whose_files_are_taken_and_by_whose_command_one_came(
     said = capsys.readouterr()
     assert said.err == (
         "p2ptui: file x from bob (01234567) is not kept: files are taken from alice only (--from)\n"
+        "p2ptui: file x from bob (01234567) is not kept: files are taken from alice only (--from);"
+        " whose this one is cannot be told: it is\n"
         "p2ptui: 7 more files were not kept: there were too many to name them\n"
     )
     assert said.out == (

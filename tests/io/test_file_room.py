@@ -229,3 +229,12 @@ def test_no_file_goes_where_python_runs_modules_from(
     for folder in (Path(), other):
         with pytest.raises(LocalError, match="choose another folder"):
             FileStore(folder, 1, 1)
+
+
+def test_where_more_is_kept_than_may_be_there_is_no_room_and_never_less(tmp_path: Path) -> None:
+    room = FileStore(tmp_path, 20, 100)._room
+    bob = at("127.0.0.78", "bob")
+    room.note(tmp_path / "large", "large", 150, bob)
+    (tmp_path / "large").touch()
+    for sender in (None, bob, at("127.0.0.79", "carol")):
+        assert room.bytes_for(sender, "x") == 0

@@ -1,7 +1,9 @@
 """The sockets that carry only STUN, on loopback: what is bound, what is warned of, who answers."""
 
 import asyncio
+import errno
 import logging
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -10,10 +12,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from p2ptui import Config, Node
-from p2ptui.errors import ConfigError, LocalError
+from p2ptui.errors import BindError, ConfigError, LocalError
+from p2ptui.io.bind import bind_error
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.io.stun_client import CONTACT, StunAnswer, StunClient
-from p2ptui.io.stun_sockets import StunSockets, require_other_node
+from p2ptui.io.stun_sockets import StunSockets, _refusal, require_other_node
 from p2ptui.io.udp import open_udp
 from p2ptui.nat.behavior import Dependence
 from p2ptui.nat.stun_server import Place
@@ -104,6 +107,26 @@ async def test_a_taken_port_is_a_warning_and_the_own_socket_still_serves(
     assert warning == (
         f"STUN is not served at {at}: address already in use; change address in [stun_server]"
     )
+
+
+def test_what_this_machine_lacks_is_not_blamed_on_the_address() -> None:
+    at = "192.0.2.1:3478"
+
+    def refused(number: int) -> str:
+        error = OSError(number, os.strerror(number))
+        cannot_bind = bind_error(("192.0.2.1", 3478), error)
+        cannot_bind.__cause__ = error
+        return _refusal(Place.PRIMARY, at, cannot_bind)
+
+    assert refused(errno.EMFILE) == (
+        f"STUN is not served at {at}: too many files and sockets are open; raise the limit"
+        " (ulimit -n), or run fewer programs"
+    )
+    assert refused(errno.EADDRINUSE) == (
+        f"STUN is not served at {at}: address already in use; change address in [stun_server]"
+    )
+    own = _refusal(Place.PRIMARY, at, BindError(f"cannot bind {at}: it is a group; choose another"))
+    assert own == f"STUN is not served at {at}: it is a group; change address in [stun_server]"
 
 
 async def test_a_taken_alternate_port_leaves_the_rest(

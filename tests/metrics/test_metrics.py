@@ -1,6 +1,7 @@
 """Every metric by its name, what it counts in a network, and what a scraper is told of health."""
 
 import asyncio
+import errno
 import json
 import logging
 import re
@@ -430,6 +431,33 @@ async def test_a_mistake_while_it_is_tried_again_is_told_and_hides_no_reason_of_
     assert caplog.records[-1].getMessage() == (
         "metrics are not served at 127.0.0.1:9, and this is not tried again; the node goes on"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (
+            "EMFILE",
+            "too many files and sockets are open; raise the limit (ulimit -n), or run fewer"
+            " programs",
+        ),
+        (
+            "EADDRNOTAVAIL",
+            "no interface of this machine has this address; choose another address with --metrics",
+        ),
+    ],
+)
+async def test_why_they_are_not_served_and_what_to_do_is_one_line(caplog, monkeypatch, name, why):
+    async def fail(*_):
+        raise OSError(getattr(errno, name), "the system's words")
+
+    serving = serving_metrics(object(), configured("192.0.2.1:9100"))
+    monkeypatch.setattr(serving._http, "open", fail)
+    async with serving:
+        pass
+    assert caplog.messages == [
+        f"cannot serve metrics at 192.0.2.1:9100: {why}; the node runs on without them"
+    ]
 
 
 async def test_a_host_that_does_not_resolve_is_one_line_and_the_node_goes_on(caplog):

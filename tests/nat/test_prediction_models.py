@@ -35,6 +35,13 @@ MODELS: list[Callable[[], Allocator]] = [
 ]
 
 
+def test_no_port_of_the_other_parity_follows_in_even_steps() -> None:
+    for step in (2, -2, 0):
+        with pytest.raises(ValueError, match=f"in steps of {step}"):
+            Stepped(step, IDLE, RANGE, parity=True)
+    assert Stepped(3, IDLE, RANGE, parity=True).step == 3
+
+
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("local_port", LOCAL_PORTS)
 def test_the_probabilities_of_all_ports_are_one(

@@ -13,19 +13,18 @@ from p2ptui import Node
 from p2ptui.core.events import DataReceived, FileReceived, FilesNotTold
 from p2ptui.errors import LocalError
 from p2ptui.node import files
-from p2ptui.node.files import (
-    LAST_FILE_S,
-    NOT_TAKEN,
-    REFUSED_PER_SECOND,
-    is_meant,
-)
+from p2ptui.node.files import LAST_FILE_S, NOT_TAKEN, REFUSED_PER_SECOND, is_meant
 from p2ptui.node.receipts import MAX_RECEIPTS_TO_ONE
+from p2ptui.secure.identity import Identity
+from p2ptui.secure.secret import Secret
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
+from tests.node.test_acquaintances import stand_beside
 from tests.reference_client import ReferenceClient
 from tests.town import MET_S, Town, next_of, taken
 from tests.virtual_loop import run_virtual
 
+NOW = 1_795_000_000.0
 TEXT = file_payload("notes.txt", b"hello\n")
 
 
@@ -150,19 +149,42 @@ def test_a_file_that_contradicts_itself_is_not_written(
     run_virtual(story())
 
 
-def test_a_statement_that_does_not_hold_is_named_where_a_file_is_refused(tmp_path: Path) -> None:
+HOUR_S = 3_600.0
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "why"),
+    [
+        (-23 * HOUR_S, ""),
+        (0.0, ""),
+        (14 * HOUR_S - 60, ""),
+        (-25 * HOUR_S, "the statement has expired, or the clocks of the two nodes differ"),
+        (
+            14 * HOUR_S + 60,
+            "the statement is valid for too long, or the clocks of the two nodes differ",
+        ),
+    ],
+)
+def test_a_file_of_a_command_is_refused_for_its_clock_and_both_ends_are_told_so(
+    tmp_path: Path, ahead_s: float, why: str
+) -> None:
     async def story() -> None:
         async with Town() as town:
-            keeper, alice = await pair(town, tmp_path, receive_from="bob")
-            why = "the statement has expired, or the clocks of the two nodes differ"
-            keeper._runtime.acquaintances.statement_trouble = {alice.id: why}.__getitem__
-            at_keeper, at_alice = keeper.events(), alice.events()
-            await alice.send(keeper.id, TEXT)
-            for reason in (
-                (await next_of(at_keeper, FileReceived)).reason,
-                (await receipt_of(at_alice)).reason,
-            ):
-                assert reason == f"{NOT_TAKEN}; whose this one is cannot be told: {why}"
+            bob = Identity(Secret(bytes(32)))
+            into = {"receive_into": str(tmp_path), "receive_from": bob.id}
+            keeper = town.make_from(town.configured("keeper", files=into), wall=lambda: NOW)
+            command = town.make_from(town.configured("command"), wall=lambda: NOW + ahead_s)
+            command._choose_identity = lambda: stand_beside(bob, "command")
+            await keeper.start()
+            await command.start()
+            await command.connect(keeper.address)
+            await asyncio.sleep(MET_S)
+            at_keeper, at_command = keeper.events(), command.events()
+            await command.send(keeper.id, TEXT)
+            expected = f"{NOT_TAKEN}; whose this one is cannot be told: {why}" if why else None
+            assert (await next_of(at_keeper, FileReceived)).reason == expected
+            assert (await receipt_of(at_command)).reason == (expected or "")
+            assert names(tmp_path) == (set() if why else {"notes.txt"})
 
     run_virtual(story())
 

@@ -1,6 +1,8 @@
 """A caller's mistake is named where it was made."""
 
 import math
+from enum import IntEnum, StrEnum
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from p2ptui.node.arguments import (
     require_pair,
     single_host,
 )
+from p2ptui.wire.joined import parse_joined
 
 
 @pytest.mark.parametrize("value", [0.001, 1, 1e7])
@@ -24,16 +27,25 @@ def test_a_time(value):
 
 @pytest.mark.parametrize(
     "value",
-    [0, -0.0, -1, math.nan, math.inf, -math.inf, 1e8, 10**400, True, "1", None],
+    [0, -0.0, -1, math.nan, math.inf, 1e8, 10**400, True, "1", None, Fraction(3, 2)],
 )
 def test_no_time(value):
-    with pytest.raises(LocalError, match="timeout_s = "):
+    with pytest.raises(LocalError, match=r"timeout_s = .*: must be a number of seconds, int or"):
         read_seconds(value)
 
 
-@pytest.mark.parametrize("value", [1, 255])
+class Named(IntEnum):
+    PORT = 80
+
+
+class Host(StrEnum):
+    HERE = "192.0.2.1"
+
+
+@pytest.mark.parametrize("value", [1, 255, Named.PORT])
 def test_hops(value):
     assert read_hops(value) == value
+    assert type(read_hops(value)) is int
 
 
 @pytest.mark.parametrize("value", [0, -1, 256, 1.5, True, "3", None, 10**400])
@@ -66,7 +78,19 @@ def test_an_error_is_one_line_whatever_was_passed(text):
 
 
 @pytest.mark.parametrize(
-    "target", [None, 5, b"h:1", (), ("h",), ("h", "80"), ("h", 80, 0, 0), ["h", 80], ("\x1b", None)]
+    "target",
+    [
+        None,
+        5,
+        b"h:1",
+        (),
+        ("h",),
+        ("h", "80"),
+        ("h", 80, 0),
+        ["h", 80],
+        ("\x1b", None),
+        ("h", True),
+    ],
 )
 def test_what_is_no_address_at_all_is_shown(target):
     for read in (read_address, require_pair):
@@ -75,6 +99,34 @@ def test_what_is_no_address_at_all_is_shown(target):
         assert str(refused.value).isprintable()
     with pytest.raises(LocalError, match="is not a node id"):
         read_node_id(target)
+
+
+def test_the_node_that_an_address_names_is_not_lost():
+    pinned = parse_joined("192.0.2.1:80#0123abcd-0000-4000-8000-000000000001")
+    assert read_address(pinned) is require_pair(pinned) is pinned
+
+
+def test_a_member_of_an_enumeration_is_an_address_of_plain_values():
+    read = require_pair((Host.HERE, Named.PORT))
+    assert read == read_address((Host.HERE, Named.PORT)) == ("192.0.2.1", 80)
+    assert list(map(type, read)) == [str, int]
+
+
+@pytest.mark.parametrize(
+    ("given", "pair"),
+    [
+        (("::1", 80, 0, 0), "('::1', 80)"),
+        (("fe80::1", 80, 0, 3), "('fe80::1%3', 80)"),
+        (("fe80::1%eth0", 80, 0, 3), "('fe80::1%eth0', 80)"),
+    ],
+)
+def test_of_what_a_socket_of_ipv6_calls_an_address_only_host_and_port_are_taken(given, pair):
+    for read in (read_address, require_pair):
+        with pytest.raises(LocalError) as refused:
+            read(given)
+        assert str(refused.value) == (
+            f"{given} is no address: give its host and its port only, {pair}"
+        )
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:80", "[2001:db8::1]:80", "127.0.0.1:80"])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.secure.identity import (
+    SHORT_STATEMENT_BYTES,
     STATEMENT_LIFE_S,
     STATEMENT_SKEW_S,
     Identity,
@@ -92,6 +93,20 @@ def test_a_statement_says_whose_ephemeral_node_it_is():
     assert read == statement
     assert read.signer.id == MINE.id
     assert len(statement.to_text()) == 204
+
+
+@pytest.mark.parametrize("now", [NOW + STATEMENT_LIFE_S, NOW, NOW - STATEMENT_SKEW_S])
+def test_a_statement_is_valid_for_a_day_and_from_a_clock_that_is_hours_ahead(now):
+    assert read_statement(make_statement(MINE, OTHER.id, NOW).to_text(), OTHER.id, now)
+
+
+@pytest.mark.parametrize("now", [-1e9, -STATEMENT_LIFE_S - 0.5, -1.0])
+def test_before_1970_a_statement_is_made_and_is_worth_nothing_later(now):
+    statement = make_statement(MINE, OTHER.id, now)
+    assert statement.expires_at == max(int(now + STATEMENT_LIFE_S), 0)
+    assert len(statement.to_bytes()) == SHORT_STATEMENT_BYTES
+    with pytest.raises(StatementError, match="expired"):
+        read_statement(statement.to_text(), OTHER.id, NOW)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +24,9 @@ from p2ptui.secure.known_nodes import (
     Met,
     Trust,
 )
+from p2ptui.secure.known_nodes_json import LATEST_S
 from p2ptui.secure.secret import Secret
+from p2ptui.text import shown
 
 NOW = 1_795_000_000.0
 WHERE = "example.org:8080"
@@ -302,6 +307,66 @@ def test_what_is_damaged_is_said(value, where, data):
     # It is read, or said to be damaged: nothing else ends it.
     with contextlib.suppress(DamagedError):
         KnownNodes.from_dict(content)
+
+
+@pytest.mark.parametrize("name", ["first_seen", "last_seen"])
+@pytest.mark.parametrize(
+    "time", [10**400, -(10**400), 1e308, math.nan, -math.inf, 2.6e11, True, "1", None, [1]]
+)
+def test_what_is_no_time_of_a_calendar_is_damage(known, name, time):
+    content = known.to_dict()
+    content["nodes"][0][name] = time
+    with pytest.raises(DamagedError, match="is damaged"):
+        KnownNodes.from_dict(content)
+
+
+@pytest.mark.parametrize("time", [NOW, 0, -1, LATEST_S])
+def test_what_any_clock_may_have_shown_is_read(known, time):
+    content = known.to_dict()
+    content["nodes"][0]["first_seen"] = content["nodes"][0]["last_seen"] = time
+    assert KnownNodes.from_dict(content).to_dict()["nodes"][0]["first_seen"] == time
+
+
+def test_another_form_is_named_however_long_it_is():
+    with pytest.raises(DamagedError, match=r"is of form '2x*…, and this version knows 1"):
+        KnownNodes.from_dict({"form": "2" + "x" * 10_000})
+
+
+def altered(content: Any, value: Any) -> Iterator[Any]:
+    """The content with this value in place of each of its parts, one at a time."""
+    yield value
+    if isinstance(content, dict | list):
+        for key in content if isinstance(content, dict) else range(len(content)):
+            for part in altered(content[key], value):
+                changed = content.copy()
+                changed[key] = part
+                yield changed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        10**400,
+        10**5000,
+        -1,
+        0.5,
+        math.inf,
+        math.nan,
+        "",
+        "\x00é",
+        True,
+        None,
+        [],
+        {},
+        [[]],
+        {"id": 1},
+    ],
+    ids=shown,
+)
+def test_whatever_stands_in_place_of_a_value_it_is_read_or_damaged(known, value):
+    for content in altered(known.to_dict(), value):
+        with contextlib.suppress(DamagedError):
+            json.dumps(KnownNodes.from_dict(content).to_dict())
 
 
 def test_where_some_cannot_be_read_nobody_is_simply_new():

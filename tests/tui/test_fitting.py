@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
+from textual import events
 
 from p2ptui.tui.columns import columns_for, render_cells
 from p2ptui.tui.fitting import fitting, shortened
 from p2ptui.tui.footer import Entry, fitting_entries
+from p2ptui.tui.terminal import MAX_COLUMNS, MAX_ROWS, drawable
 from tests.tui.stage import Stage, play
 
 SIZES = [(40, 10), (40, 20), (80, 24), (100, 30), (120, 40), (200, 60)]
@@ -82,5 +84,36 @@ def test_nothing_is_clipped_wherever_the_focus_is(size):
                 assert "^p Palette" in footer
                 assert "…" not in lines[0]
                 assert lines[0].split()[0] == "alice"
+
+    play(story)
+
+
+def test_of_the_size_that_a_terminal_reports_only_so_much_is_drawn():
+    def drawn(width: int, height: int) -> tuple[int, int]:
+        return drawable(events.Resize.from_dimensions((width, height), None)).size
+
+    assert drawn(MAX_COLUMNS, MAX_ROWS) == (MAX_COLUMNS, MAX_ROWS)
+    assert drawn(MAX_COLUMNS + 1, 24) == (MAX_COLUMNS, 24)
+    assert drawn(80, MAX_ROWS + 1) == (80, MAX_ROWS)
+    assert drawn(65_535, 65_535) == (MAX_COLUMNS, MAX_ROWS)
+    assert drawn(0, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("first", [(300, 100), (120, 40)])
+def test_however_a_size_is_learnt_only_so_much_is_drawn(first, monkeypatch):
+    # The largest one takes seconds to draw, and what is larger may take all memory.
+    monkeypatch.setattr("p2ptui.tui.terminal.MAX_COLUMNS", 150)
+    monkeypatch.setattr("p2ptui.tui.terminal.MAX_ROWS", 50)
+
+    async def story(stage: Stage) -> None:
+        app = await stage.open(size=first)
+        # As at SIGWINCH, and as the terminal itself reports it.
+        app.post_message(events.Resize.from_dimensions((300, 100), None))
+        await stage.wait()
+        assert app.size == app.screen.size == (150, 50)
+        assert [len(line) for line in stage.lines()] == [150] * 50
+        app.post_message(events.Resize.from_dimensions((80, 24), None))
+        await stage.wait()
+        assert app.screen.size == (80, 24)
 
     play(story)

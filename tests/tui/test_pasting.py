@@ -234,21 +234,30 @@ def test_escape_is_a_key_and_an_arrow_is_one_key():
         "\x1b[1114112u",  # a key code beyond Unicode
         "\x1b[97;1;99999999999u",
         f"\x1b[{'9' * 20}u",
-        "\x1b[48;99999999;99999999;0;0t",  # a screen of more cells than there is memory
-        "\x1b[48;1001;80;0;0t",
     ],
 )
-def test_what_no_terminal_sends_is_passed_over_and_the_next_key_is_read(odd):
-    for reads in ((f"a{odd}", "b"), ("a", odd, "b"), ("a", odd, odd, "b")):
+def test_what_no_terminal_sends_is_passed_over_and_all_else_is_read(odd):
+    for reads in ((f"a{odd}bc",), (f"{odd}a{odd}b", f"c{odd}"), ("a", odd, "b", odd, odd, "c")):
         told = parsed(*reads)
-        assert [event.key for event in told if isinstance(event, events.Key)] == ["a", "b"]
-        assert not [event for event in told if isinstance(event, events.Resize)]
+        assert [event.key for event in told] == ["a", "b", "c"]
 
 
-def test_a_size_that_a_terminal_can_have_is_told():
-    (resize,) = parsed("\x1b[48;1000;2000;0;0t")
-    assert isinstance(resize, events.Resize)
-    assert resize.size == (2000, 1000)
+def test_the_mouse_on_a_screen_of_no_cells_is_passed_over():
+    told = parsed("\x1b[48;0;0;0;0t", "a\x1b[<0;5;5Mb", "\x1b[48;24;80;240;800t\x1b[<0;11;11M")
+    none, a, b, size, click = told
+    assert (none.size, a.key, b.key) == ((0, 0), "a", "b")
+    assert size.size == (80, 24)
+    assert (click.x, click.y) == (1, 1)  # in pixels
+
+
+@given(
+    st.lists(
+        st.sampled_from(["\x1b", "[", "<", "0", "48", "1114112", ";", ":", "t", "u", "M", "é"]),
+        min_size=1,
+    )
+)
+def test_whatever_a_terminal_sends_ends_nothing(pieces):
+    parsed("\x1b[48;0;0;0;0t", "".join(pieces), rest_s=0.2)
 
 
 def test_other_drivers_are_left_as_they_are():

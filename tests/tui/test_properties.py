@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.traceback import Trace, Traceback
 from textual.widgets import Tabs
 
-from p2ptui.config import UiOptions
+from p2ptui.config import Config, UiOptions
 from p2ptui.core.events import Direction, MessageTraced
 from p2ptui.errors import ConfigError, P2PError
+from p2ptui.tui import run
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.columns import COLUMNS, GLYPHS
 from p2ptui.tui.feed import LOG_INTERVAL_S, MANY_PEERS_INTERVAL_S, PEERS_INTERVAL_S
@@ -904,6 +906,48 @@ def test_a_screen_that_fails_leaves_with_one_line():
         app._exception = None
 
     play(story)
+
+
+def traceback_of(error: Exception) -> Traceback:
+    return Traceback.from_exception(type(error), error, None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ([traceback_of(OverflowError("too large"))], "OverflowError: too large"),
+        ([traceback_of(RuntimeError(HOSTILE))], "RuntimeError: \\x1b]0;owned"),
+        (["no screen", "no\nmouse"], "no screen; no\\nmouse"),
+        ([Traceback(Trace([]))], "Traceback"),
+    ],
+)
+def test_a_thread_of_the_terminal_that_fails_leaves_with_one_line_too(shown, said):
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        app.call_later(app.panic, *shown)
+        await stage.wait()
+        assert app.return_code == 1
+        (line,) = app._exit_renderables
+        assert line.plain.startswith("p2ptui: the screen failed: ")
+        assert said in line.plain
+        assert not CONTROL.search(line.plain)
+
+    play(story)
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 1), (0, 0), (143, 143)])
+async def test_a_screen_that_ends_without_being_left_has_failed(
+    returned, code, monkeypatch, tmp_path
+):
+    for purpose in ("DATA", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{purpose}_HOME", str(tmp_path))
+
+    async def end_at_once(app):
+        app._return_code = returned
+
+    monkeypatch.setattr(run.P2PApp, "run_async", end_at_once)
+    config = Config().with_options(address="127.0.0.1:0", enable_discovery=False, ephemeral=True)
+    assert await run._run(config, None, ()) == code
 
 
 def test_the_rows_of_a_list_must_be_told_by_a_subclass():

@@ -55,7 +55,7 @@ class CongestionWindow:
         self._recovery_until = -math.inf
         self.window = 0.0
         """Bytes that may be in flight."""
-        self._open(self._initial)
+        self._set_window(self._initial)
         self.in_flight = 0
         """Bytes in flight."""
 
@@ -76,7 +76,7 @@ class CongestionWindow:
         """
         self.resize(datagram_bytes)
         window, threshold = learnt
-        self._open(window or self.window)
+        self._set_window(window or self.window)
         self._threshold = threshold or float(self._maximum)
 
     @property
@@ -105,11 +105,11 @@ class CongestionWindow:
         if not in_use:
             return
         if self.window < self._threshold:
-            self._open(self.window + size)
+            self._set_window(self.window + size)
         else:
-            self._open(self.window + self._datagram_bytes * size / self.window)
+            self._set_window(self.window + self._datagram_bytes * size / self.window)
 
-    def _open(self, window: float) -> None:
+    def _set_window(self, window: float) -> None:
         self.window = min(window, float(self._maximum))
 
     def handle_lost(self, size: int, sent_at: float, now: float) -> None:
@@ -120,7 +120,7 @@ class CongestionWindow:
             return
         self._recovery_until = now
         self._threshold = max(self.window / 2, MIN_WINDOW_DATAGRAMS * self._datagram_bytes)
-        self._open(self._threshold)
+        self._set_window(self._threshold)
 
     def resize(self, datagram_bytes: int) -> None:
         """Datagrams are larger or smaller from now on; the number of bytes in flight stays the
@@ -128,11 +128,11 @@ class CongestionWindow:
         # Larger ones take no more room at the receiver than the same bytes in smaller ones.
         self._maximum = min(self._most_datagrams * datagram_bytes, self._most_bytes)
         self._datagram_bytes = datagram_bytes
-        self._open(self.window)
+        self._set_window(self.window)
 
     def restart(self, now: float) -> None:
         """The path is another one: losses on the previous one say nothing about it."""
-        self._open(self._initial)
+        self._set_window(self._initial)
         self._threshold = float(self._maximum)
         self._recovery_until = now
 

@@ -144,6 +144,7 @@ def test_a_server_without_room_takes_no_node_from_the_one_that_holds_it() -> Non
     rooms.run_for(0.1)
 
     assert other.drops["cluster_unproved_full"] == 1
+    assert "cluster_nodes_full" not in other.drops, "it would count twice"
     assert other.holder(node) == one.id
     assert node.node_id in [claim.node_id for claim in other.state.claims_elsewhere()]
 
