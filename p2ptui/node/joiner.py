@@ -236,6 +236,7 @@ async def keep_joined(
     pause, was_stable = FIRST_PAUSE_S, False
     partings = partings or Partings()
     where = server
+    partings.resume(where)  # whoever configures it anew wants it
     partings.note_joined(where)
     while True:
         # Whenever the user said goodbye: also while the next attempt was waited for.
