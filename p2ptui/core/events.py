@@ -66,7 +66,8 @@ class SendResult:
     """Why it was not delivered, in one line."""
     may_have_arrived: bool = False
     """For a message that is not acknowledged: whether all of it has left. If you send it again, it
-    may arrive twice."""
+    may arrive twice. Of a routed message it is False, too, if the next nodes say that they did not
+    forward it."""
 
     def failure_words(self, name: str) -> str:
         """Say in one line that it was not delivered to the node of this name, or that this is not
