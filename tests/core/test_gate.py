@@ -867,7 +867,8 @@ SENDERS: dict[str, set[str]] = {
     # What has a `send` of its own, which leads to the gate or to no network.
     "node/runtime.py": {"self._stun.send"},
     "node/stun_serving.py": {"self._sockets.send"},
-    "node/files.py": {"endpoint.send"},
+    "node/files.py": {"self._receipts.send"},
+    "node/receipts.py": {"endpoint.send"},
     "node/node.py": {"self._endpoint.send"},
     "tui/executor.py": {"self._node.send"},
     "commands/target.py": {"self.node.send"},

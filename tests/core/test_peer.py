@@ -398,7 +398,7 @@ OF_OTHERS = {
     "core/relay/surveys.py: session.heard",
     "core/secure/seating.py: waiting.shown_at",
     "core/sessions/takeover.py: settled.shown_at",
-    "core/traversal/sealed_offers.py: known.shown_at",
+    "core/traversal/sealed_offers.py: writer.shown_at",
     "core/traversal/standing_sockets.py: self._offers.beside",
 }
 """Fields of the same name that are no part of a peer."""

@@ -260,6 +260,18 @@ def test_whom_the_user_named_is_written_before_strangers(tmp_path):
     assert (keys(1).id, None, True) in book._unwritten
 
 
+def test_no_stranger_takes_the_place_of_a_named_node_under_anothers_name(monkeypatch):
+    monkeypatch.setattr(known_nodes, "MAX_KNOWN_NODES", 8)
+    known = KnownNodes()
+    known.note(stranger(9, "n1"), NOW)
+    known.note(stranger(1).as_named(), NOW)
+    assert known.get(keys(1).id).disputed
+    for number in range(20, 60):
+        known.note(stranger(number), NOW)
+    assert len(known) == 8
+    assert knows(known, 1)
+
+
 steps = st.tuples(
     st.integers(1, 30),
     st.sampled_from(["comes", "comes as n1", "named", "joined", "trusted", "forgotten", "seen"]),
