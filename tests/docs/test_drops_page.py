@@ -97,6 +97,12 @@ def trees() -> dict[str, ast.Module]:
     }
 
 
+@cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """Every node of a module or a function, which are asked for again and again."""
+    return list(ast.walk(tree))
+
+
 def named(node: ast.AST | None) -> str:
     """The last part of a name."""
     return getattr(node, "attr", "") or getattr(node, "id", "")
@@ -116,7 +122,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+    return (node for node in nodes(tree) if isinstance(node, Function))
 
 
 class Module:
@@ -130,7 +136,7 @@ class Module:
         )
         """Whether something here is given `Counters.drop`, and calls it by another name."""
         self.function_of = {
-            part: function for function in functions(tree) for part in ast.walk(function)
+            part: function for function in functions(tree) for part in nodes(function)
         }
         """The innermost function around each part, since inner ones come later."""
 
@@ -138,7 +144,7 @@ class Module:
         return Place(self.path, node.lineno)
 
     def causes(self) -> Iterator[tuple[str, Place]]:
-        for node in ast.walk(self.tree):
+        for node in nodes(self.tree):
             for value in self.written_at(node):
                 for cause in self.read(value):
                     if not re.fullmatch(r"[a-z][a-z_]*", cause):
@@ -182,7 +188,7 @@ class Module:
         """Attributes that are declared as tables or queues."""
         return {
             named(node.target)
-            for node in ast.walk(self.tree)
+            for node in nodes(self.tree)
             if isinstance(node, ast.AnnAssign)
             and re.match(r"Bounded(Table|Queue)\[", ast.unparse(node.annotation))
         }
@@ -225,7 +231,7 @@ class Module:
                 return self.read(statement.value)
         function = self.function_of.get(value)
         if function is not None:
-            for node in ast.walk(function):
+            for node in nodes(function):
                 if isinstance(node, ast.Assign) and named(node.targets[0]) == value.id:
                     return self.read_returned(node.value, value)
             names = [parameter.arg for parameter in parameters(function)]
@@ -237,7 +243,7 @@ class Module:
         name = named(call.func) if isinstance(call, ast.Call) else ""
         for function in functions(self.tree):
             if function.name == name:
-                returned = [node for node in ast.walk(function) if isinstance(node, ast.Return)]
+                returned = [node for node in nodes(function) if isinstance(node, ast.Return)]
                 return set().union(*(self.read(node.value) for node in returned if node.value))
         raise self.unknown(value)
 
@@ -248,7 +254,7 @@ class Module:
             return rules_refused() - RULES.keys()
         calls = [
             node
-            for node in ast.walk(self.tree)
+            for node in nodes(self.tree)
             if isinstance(node, ast.Call) and named(node.func) == function.name
         ]
         if not calls or any(len(call.args) <= at for call in calls):
@@ -271,7 +277,7 @@ def codes_of_refusals() -> set[str]:
         getattr(ErrorCode, named(node.args[0]))
         for path, tree in trees().items()
         if path.startswith("core/mesh/")
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call)
         and named(node.func) == "Refusal"
         and ast.unparse(node.args[0]).startswith("ErrorCode.")
@@ -283,7 +289,7 @@ def rules_refused() -> set[str]:
     refused: set[str] = set()
     for path, tree in trees().items():
         module = Module(path, tree)
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Call) and named(node.func) == "refuse_offer":
                 rule = node.args[1]
                 if ast.unparse(rule) == "error.reason" and (path, "") in RAISED:
@@ -351,7 +357,7 @@ def takers() -> set[str]:
     """Functions, and classes, with a parameter that counts."""
     found = set()
     for tree in trees().values():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             is_class = isinstance(node, ast.ClassDef)
             for function in functions(node) if is_class else filter(is_function, [node]):
                 if is_class and function.name != "__init__":
@@ -367,8 +373,8 @@ def is_function(node: ast.AST) -> bool:
 
 def handed_on(module: Module) -> Iterator[ast.expr]:
     """The counter, wherever it is not called: the one of the node, or one that was given."""
-    called = {node.func for node in ast.walk(module.tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(module.tree):
+    called = {node.func for node in nodes(module.tree) if isinstance(node, ast.Call)}
+    for node in nodes(module.tree):
         if isinstance(node, ast.Attribute) and node.attr == "drop" and node not in called:
             yield node
     for node, function in module.function_of.items():
@@ -384,7 +390,7 @@ def test_where_the_counter_goes_is_known() -> None:
     unknown = []
     for path, tree in trees().items():
         given: dict[ast.expr, str] = {}
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Call):
                 given |= dict.fromkeys(node.args, named(node.func))
                 given |= {word.value: "count=" for word in node.keywords if word.arg in COUNTING}
@@ -405,7 +411,7 @@ def test_every_drop_is_counted_by_the_counters() -> None:
     unknown = [
         f"p2ptui/{path}:{node.lineno}: {ast.unparse(node)}"
         for path, tree in trees().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "drop"
