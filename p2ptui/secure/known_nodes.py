@@ -336,8 +336,8 @@ class KnownNodes:
     def _make_room(self, newcomer: KnownNode) -> bool:
         """Remove a node that need not be kept; for a stranger, the shares of strangers do that
         later. Each newcomer of a flood must cost the same."""
-        # Those that came under another's name first: they are worth the least. But no stranger takes
-        # the place of one that the user has named.
+        # Those that came under another's name first: they are worth the least. But no stranger
+        # takes the place of one that the user has named.
         for node_id in islice(self._nodes.disputed, LOOKED_AT):
             node = self._nodes[node_id]
             if not self._is_kept(node) and (newcomer.named or not node.named):
