@@ -260,15 +260,13 @@ def test_whom_the_user_named_is_written_before_strangers(tmp_path):
     assert (keys(1).id, None, True) in book._unwritten
 
 
-def test_no_stranger_takes_the_place_of_a_named_node_under_anothers_name(monkeypatch):
-    monkeypatch.setattr(known_nodes, "MAX_KNOWN_NODES", 8)
+def test_no_stranger_takes_the_place_of_a_named_node_under_anothers_name():
     known = KnownNodes()
     known.note(stranger(9, "n1"), NOW)
     known.note(stranger(1).as_named(), NOW)
     assert known.get(keys(1).id).disputed
-    for number in range(20, 60):
-        known.note(stranger(number), NOW)
-    assert len(known) == 8
+    flood(known)
+    assert len(known) == MAX_KNOWN_NODES
     assert knows(known, 1)
 
 
