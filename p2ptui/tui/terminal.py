@@ -252,8 +252,14 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
                 # what changes.
                 _soon(driver, _redraw)
 
+        def stop_program(driver: Any, *_: Any) -> None:
+            # Not within the signal handler: what it interrupts may hold the lock of the queue into
+            # which the last output goes.
+            _soon(driver, base._sigtstp_application)  # type: ignore[attr-defined]
+
         members |= {
             "__init__": begin,
+            "_sigtstp_application": stop_program,
             "write": _write,
             "start_application_mode": start,
             "stop_application_mode": stop,

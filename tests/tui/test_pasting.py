@@ -1,6 +1,9 @@
 """What a terminal sends, as keys and pastes: nothing of a paste is ever a key."""
 
+import asyncio
 import itertools
+import signal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -267,3 +270,21 @@ def test_other_drivers_are_left_as_they_are():
     assert guarded_driver(Other) is Other
     posix = pytest.importorskip("textual.drivers.linux_driver").LinuxDriver
     assert guarded_driver(posix).run_input_thread is not posix.run_input_thread
+
+
+def test_the_signal_that_stops_the_program_takes_no_lock_of_what_it_interrupts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    posix = pytest.importorskip("textual.drivers.linux_driver").LinuxDriver
+    done: list[Any] = []
+    monkeypatch.setattr(posix, "_sigtstp_application", done.append)
+    driver = object.__new__(guarded_driver(posix))
+
+    async def program() -> None:
+        driver._loop = asyncio.get_running_loop()
+        driver._sigtstp_application(signal.SIGTSTP, None)
+        assert done == []
+        await asyncio.sleep(0)
+        assert done == [driver]
+
+    asyncio.run(program())
