@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import headers
+
 VARIABLE: Final = "P2PTUI_COMPILE"
 """Environment: "1" compiles; empty, "0" or unset does not."""
 
@@ -67,6 +69,12 @@ _OBJECT: Final = "\nfrom typing import Any\nAddress: TypeAlias = Any\n"
 _REVERSED: Final = re.compile(r"!= -113\.0 && PyErr_Occurred\(\)")
 _LIBRARY: Final = "p2ptui"
 _GENERATED: Final = "generated"
+
+_BEGINNINGS: Final = (
+    f'#include "__native_{_LIBRARY}.h"\n#include "__native_internal_{_LIBRARY}.h"\n',
+    "#include <Python.h>\n",
+)
+"""What the generated files begin with: those of the library, and those that lead Python to it."""
 
 _HIDDEN: Final = "-fvisibility=hidden"
 """Modules find each other through a table, not by their symbols: without the symbols of thousands
@@ -203,6 +211,8 @@ def build_ext() -> type[Any]:
             if not getattr(self.compiler, "initialized", True):
                 self.compiler.initialize()  # Microsoft's searches for itself, and only once
             compile_in_turn = self.compiler.compile
+            if sys.platform == "linux" and headers.is_gcc(self.compiler.compiler_so):
+                compile_in_turn = headers.ReadOnce(compile_in_turn, _BEGINNINGS, Path(_GENERATED))
 
             def compile_together(sources: list[str], **options: Any) -> list[str]:
                 with ThreadPoolExecutor(cores) as pool:

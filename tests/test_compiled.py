@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from setuptools._distutils import ccompiler, sysconfig
 
 from p2ptui.version import VERSION, described
 from tests.compiled.__main__ import NOTHING_COMPILED
@@ -23,6 +24,7 @@ from tests.patience import PATIENCE_S
 
 sys.path.insert(0, str(ROOT / ".build_backend"))
 import compiled
+import headers
 
 PACKAGE = ROOT / "p2ptui"
 COMPILED = [path.relative_to(PACKAGE).as_posix() for path in compiled.modules(PACKAGE)]
@@ -43,6 +45,39 @@ def test_without_a_compiler_it_ends_at_once_and_says_so(
     monkeypatch.setenv("CC", compiler)
     with pytest.raises(SystemExit, match=r"install a C compiler .* or install without"):
         compiled.refuse_without_compiler()
+
+
+def test_headers_that_files_begin_with_are_read_once_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = ccompiler.new_compiler()
+    sysconfig.customize_compiler(compiler)
+    if missing() or not headers.is_gcc(compiler.compiler_so):
+        pytest.skip("no GCC")
+    monkeypatch.chdir(tmp_path)
+    beginning = '#include "given.h"\n'
+    given = Path("given.h")
+    given.write_text("#ifndef GIVEN\n#define GIVEN 1\n#endif\n")
+    sources = ["first.c", "second.c", "another.c"]
+    for source in sources[:2]:
+        Path(source).write_text(f"{beginning}int which(void) {{ return GIVEN; }}\n")
+    Path("another.c").write_text("int another(void) { return 3; }\n")
+    options = {"include_dirs": ["."], "extra_postargs": ["-Winvalid-pch", "-Werror"]}
+    compiler.compile(sources, output_dir="as-ever", **options)
+
+    compiles = headers.ReadOnce(compiler.compile, [beginning], tmp_path)
+    made = compiles(sources[:1], output_dir="read-once", **options)
+    given.write_text("#ifndef GIVEN\n#error read again\n#endif\n")
+    made += [*compiles(sources[1:2], output_dir="read-once", **options)]
+    made += [*compiles(sources[2:], output_dir="read-once", **options)]
+    assert [Path(name).name for name in made] == ["first.o", "second.o", "another.o"]
+    for name in made:
+        assert Path(name).read_bytes() == Path("as-ever", Path(name).name).read_bytes()
+
+
+@pytest.mark.parametrize("command", [["/bin/false"], ["/bin/echo"]])
+def test_other_compilers_are_not_taken_for_gcc(command: list[str]) -> None:
+    assert not headers.is_gcc(command)
 
 
 def test_no_compiled_module_stands_beside_its_source() -> None:
