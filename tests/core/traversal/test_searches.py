@@ -164,8 +164,9 @@ def test_ten_thousand_messages_over_relay_direct_relay_direct(loss: float) -> No
         talk.run(0.1)
     assert world.now - began < 10
     talk.run(1000)
-    world.run_until(lambda: len(meeting.heard(meeting.b)) >= 10_000, 200)
-    world.run_until(lambda: meeting.a.outcomes.keys() >= set(talk.tokens), 60)
+    tokens = set(talk.tokens)
+    world.run_until(lambda: meeting.a.outcomes.keys() >= tokens, 260)
+    world.run_until(lambda: len(meeting.heard(meeting.b)) >= 10_000, 60)
 
     assert sorted(meeting.heard(meeting.b)) == list(range(10_000))
     unsure = [r for r in results(meeting.a, talk.tokens) if not r.delivered]
