@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-import headers
+import read_once
 
 VARIABLE: Final = "P2PTUI_COMPILE"
 """Environment: "1" compiles; empty, "0" or unset does not."""
@@ -211,8 +211,8 @@ def build_ext() -> type[Any]:
             if not getattr(self.compiler, "initialized", True):
                 self.compiler.initialize()  # Microsoft's searches for itself, and only once
             compile_in_turn = self.compiler.compile
-            if sys.platform == "linux" and headers.is_gcc(self.compiler.compiler_so):
-                compile_in_turn = headers.ReadOnce(compile_in_turn, _BEGINNINGS, Path(_GENERATED))
+            if sys.platform == "linux" and read_once.is_gcc(self.compiler.compiler_so):
+                compile_in_turn = read_once.ReadOnce(compile_in_turn, _BEGINNINGS, Path(_GENERATED))
 
             def compile_together(sources: list[str], **options: Any) -> list[str]:
                 with ThreadPoolExecutor(cores) as pool:

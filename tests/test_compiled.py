@@ -24,7 +24,7 @@ from tests.patience import PATIENCE_S
 
 sys.path.insert(0, str(ROOT / ".build_backend"))
 import compiled
-import headers
+import read_once
 
 PACKAGE = ROOT / "p2ptui"
 COMPILED = [path.relative_to(PACKAGE).as_posix() for path in compiled.modules(PACKAGE)]
@@ -52,7 +52,7 @@ def test_headers_that_files_begin_with_are_read_once_and_change_nothing(
 ) -> None:
     compiler = ccompiler.new_compiler()
     sysconfig.customize_compiler(compiler)
-    if missing() or not headers.is_gcc(compiler.compiler_so):
+    if missing() or not read_once.is_gcc(compiler.compiler_so):
         pytest.skip("no GCC")
     monkeypatch.chdir(tmp_path)
     beginning = '#include "given.h"\n'
@@ -65,7 +65,7 @@ def test_headers_that_files_begin_with_are_read_once_and_change_nothing(
     options = {"include_dirs": ["."], "extra_postargs": ["-Winvalid-pch", "-Werror"]}
     compiler.compile(sources, output_dir="as-ever", **options)
 
-    compiles = headers.ReadOnce(compiler.compile, [beginning], tmp_path)
+    compiles = read_once.ReadOnce(compiler.compile, [beginning], tmp_path)
     made = compiles(sources[:1], output_dir="read-once", **options)
     given.write_text("#ifndef GIVEN\n#error read again\n#endif\n")
     made += [*compiles(sources[1:2], output_dir="read-once", **options)]
@@ -77,7 +77,7 @@ def test_headers_that_files_begin_with_are_read_once_and_change_nothing(
 
 @pytest.mark.parametrize("command", [["/bin/false"], ["/bin/echo"]])
 def test_other_compilers_are_not_taken_for_gcc(command: list[str]) -> None:
-    assert not headers.is_gcc(command)
+    assert not read_once.is_gcc(command)
 
 
 def test_no_compiled_module_stands_beside_its_source() -> None:

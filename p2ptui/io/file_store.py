@@ -27,8 +27,8 @@ PART_SUFFIX: Final = ".part"
 """A file that is being written has a name of this form."""
 
 LEFT_AFTER_S: Final = 3600.0
-"""One that was not touched for this long was left by a program that crashed, and is removed at the
-next start: no other node still writes it."""
+"""One that was not touched for this long was left by a program that crashed: no other node still
+writes it."""
 
 _USED_UP: Final = f"{MAX_NUMBER} files have this name already"
 
@@ -89,13 +89,9 @@ class FileStore:
             )
         try:
             # Only creating a file shows whether files can be created there.
-            part, number = self._create()
-            written_at = os.fstat(number).st_mtime  # by the clock of the file system
-            os.close(number)
-            part.unlink()
+            self._written_at()
         except (OSError, ValueError) as error:
             raise LocalError(f"cannot receive files into {directory}: {cause(error)}") from None
-        self._remove_left(before=written_at - LEFT_AFTER_S)
 
     def keep(self, name: str, chunks: Iterable[bytes], sender: FileSender | None = None) -> Path:
         """Write a file, under a name that is made harmless and that no other file has.
@@ -138,15 +134,25 @@ class FileStore:
         self._room.note(path, name, size, sender)
         return path
 
-    def _remove_left(self, before: float) -> None:
-        """Remove what crashed programs left half written before a time."""
+    def remove_left(self) -> None:
+        """Remove what crashed programs left half written, if that is long ago. Blocks."""
         with contextlib.suppress(OSError), os.scandir(self.directory) as entries:
+            before = self._written_at() - LEFT_AFTER_S
             for entry in entries:
                 if not (entry.name.startswith(PART_PREFIX) and entry.name.endswith(PART_SUFFIX)):
                     continue
                 with contextlib.suppress(OSError):
                     if entry.stat(follow_symlinks=False).st_mtime < before:
                         os.unlink(entry.path)
+
+    def _written_at(self) -> float:
+        """When a file is written that is written now, by the clock of the file system."""
+        part, number = self._create()
+        try:
+            return os.fstat(number).st_mtime
+        finally:
+            os.close(number)
+            part.unlink()
 
     def _create(self) -> tuple[Path, int]:
         part = self.directory / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"

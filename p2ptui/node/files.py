@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import short_id
 from p2ptui.io.file_room import FileSender
-from p2ptui.io.file_store import FileNotKeptError, FileStore
+from p2ptui.io.file_store import LEFT_AFTER_S, FileNotKeptError, FileStore
 from p2ptui.io.threads import NoThreadError, off_loop
 from p2ptui.node.receipts import Receipts
 from p2ptui.node.runtime import Runtime
@@ -42,15 +42,18 @@ from p2ptui.wire.files import (
 
 log = logging.getLogger("p2ptui.files")
 
-LAST_FILE_S: Final = 10.0
+LAST_FILE_S: Final = 3.0
 """How long a node that ends waits for the file that is being written: a disk may be slow, but a
-network drive that is gone may never answer."""
+network drive that is gone may never answer, and what runs the node kills it after ten seconds."""
 
 FINISH_S: Final = 1.0
 """How long it then waits for the last receipts to arrive."""
 
 LEAST_OF_AN_ID: Final = 4
 """Characters of an id that count as one: a single character would let in one node in sixteen."""
+
+ENDS: Final = "the node was shutting down"
+"""What senders are told whose files wait while the last one is written."""
 
 NOT_TAKEN: Final = "the node takes files of others only"
 """What a sender is told whose files are not accepted."""
@@ -62,8 +65,12 @@ TOLD_LATER_S: Final = 1.0
 """How long until the number of those not reported one by one is reported."""
 
 
-def open_store(config: Config) -> FileStore | None:
+def open_store(config: Config, shares: Shares | None = None) -> FileStore | None:
     """The directory for files, if there is to be one.
+
+    Args:
+        config: Every option.
+        shares: The part of what all senders share for each address and prefix.
 
     Raises:
         LocalError: It is not writable, or files written there would be executed.
@@ -72,13 +79,19 @@ def open_store(config: Config) -> FileStore | None:
     if not options.receive_into:
         return None
     directory = Path(options.receive_into)
-    return FileStore(directory, options.max_files, options.max_bytes, shares_of(config))
+    return FileStore(directory, options.max_files, options.max_bytes, shares)
 
 
-def shares_of(config: Config) -> Shares:
-    """The part of what all senders share for each address and prefix."""
-    security = config.security
-    return Shares(lambda: security.max_share_per_address, lambda: security.max_share_per_prefix)
+def shares_of(config: Callable[[], Config]) -> Shares:
+    """The part of what all senders share for each address and prefix.
+
+    Args:
+        config: Every option, as the node has it at the time.
+    """
+    return Shares(
+        lambda: config().security.max_share_per_address,
+        lambda: config().security.max_share_per_prefix,
+    )
 
 
 class FileReceiver:
@@ -86,16 +99,16 @@ class FileReceiver:
 
     Args:
         runtime: The node's runtime.
-        config: Every option.
+        config: Every option, as the node has it at the time.
         store: Where files are stored.
     """
 
-    def __init__(self, runtime: Runtime, config: Config, store: FileStore) -> None:
+    def __init__(self, runtime: Runtime, config: Callable[[], Config], store: FileStore) -> None:
         self._runtime = runtime
         self._store = store
-        self._wanted = config.files.receive_from
+        self._wanted = config().files.receive_from
         self._names: BoundedTable[str, str] = BoundedTable(
-            lambda: 2 * config.server.max_connections
+            lambda: 2 * config().server.max_connections
         )
         """Peers at the time of the event that is read: one that sent a file and left at once is no
         longer in any table."""
@@ -105,10 +118,13 @@ class FileReceiver:
             lambda tell: runtime.later(TOLD_LATER_S, lambda _: tell()),
         )
         """Files that were not kept, and not reported."""
-        self._receipts = Receipts(runtime, shares_of(config), config.routing.max_hops)
-        self._is_written = asyncio.Event()
-        self._is_written.set()
-        runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
+        self._receipts = Receipts(runtime, shares_of(config), config().routing.max_hops)
+        self._ends = False
+        self._at_rest = asyncio.Event()
+        """Set while no file is being written."""
+        self._at_rest.set()
+        runtime.begin(self._run(self._subscribe(config().server.event_queue_size)), "files")
+        runtime.begin(self._remove_left(), "files left half written")
 
     def _subscribe(self, limit: int) -> Subscription:
         """The only subscription to Data: files wait in it while one is written."""
@@ -117,11 +133,19 @@ class FileReceiver:
         return events
 
     async def finish(self) -> None:
-        """Wait for the file being written, and for the last receipts to arrive."""
-        for limit_s, ended in ((LAST_FILE_S, self._is_written), (FINISH_S, self._receipts.at_rest)):
+        """Begin no other file, and wait for the one being written, and for the last receipts to
+        arrive."""
+        self._ends = True
+        for limit_s, ended in ((LAST_FILE_S, self._at_rest), (FINISH_S, self._receipts.at_rest)):
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit_s):
                     await ended.wait()
+
+    async def _remove_left(self) -> None:
+        for pause_s in (0.0, LEFT_AFTER_S + 1):  # what is too young now is old enough then
+            await asyncio.sleep(pause_s)
+            with suppress(NoThreadError):
+                await off_loop(self._store.remove_left)
 
     async def _run(self, events: Subscription) -> None:
         async for event in events:
@@ -160,6 +184,8 @@ class FileReceiver:
         if against:
             is_other = against.startswith(NOT_TAKEN)  # the rest concerns only this node
             outcome = Outcome(reason=against if is_other else NOT_TAKEN)
+        elif self._ends:
+            outcome = Outcome(reason=ENDS)
         else:
             outcome = await self._keep(payload, self._whose(event, sender))
         # The receipt is sent before anybody is told, who may end the node.
@@ -186,13 +212,13 @@ class FileReceiver:
 
     async def _keep(self, payload: Mapping[str, Any], whose: FileSender | None) -> "Outcome":
         """Decode and write a file in a thread: a disk may be slow."""
-        self._is_written.clear()
+        self._at_rest.clear()
         try:
             return await off_loop(keep_file, self._store, payload, whose)
         except NoThreadError as error:
             return Outcome(reason=cause(error))
         finally:
-            self._is_written.set()
+            self._at_rest.set()
 
     def _sender_of(self, node_id: str) -> "_Sender":
         acquaintances = self._runtime.acquaintances

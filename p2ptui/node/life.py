@@ -18,7 +18,7 @@ from p2ptui.errors import ConfigError, LocalError
 from p2ptui.io.key_log import KeyLog, key_log_words
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
-from p2ptui.node.files import FileReceiver, open_store
+from p2ptui.node.files import FileReceiver, open_store, shares_of
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.node.own_endpoint import Own
@@ -105,7 +105,7 @@ class NodeLife:
             keys = self._own_keys(self._own)
             if self._config.cluster.servers and keys is None:
                 raise ConfigError(WITHOUT_KEYS)
-            store = open_store(self._config)
+            store = open_store(self._config, shares_of(lambda: self._config))
             self._started = await Runtime.start(
                 self._config,
                 Own(self._open_book(), self._own.id, keys),
@@ -116,7 +116,7 @@ class NodeLife:
                 self._machine,
             )
             if store is not None:
-                self._files = FileReceiver(self._started, self._config, store)
+                self._files = FileReceiver(self._started, lambda: self._config, store)
             if self._config.cluster.servers:
                 self._join_cluster(self._started)
         finally:
@@ -184,6 +184,11 @@ class NodeLife:
         try:
             if self._files is not None:
                 await self._files.finish()
+        finally:
+            await self._close_rest(reason)
+
+    async def _close_rest(self, reason: str) -> None:
+        try:
             if self._started is not None:
                 await self._started.close(reason)
         finally:

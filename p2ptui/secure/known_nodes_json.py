@@ -15,7 +15,8 @@ from p2ptui.text import shown
 FORM: Final = 1
 
 LATEST_S: Final = 250_000_000_000
-"""Unix time, seconds: no clock goes on until then, and calendars end soon after."""
+"""Unix time, seconds, before or after 1970: no clock goes that far. Calendars of some systems end
+earlier."""
 
 
 class DamagedError(LocalError):

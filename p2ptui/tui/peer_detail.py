@@ -145,7 +145,10 @@ def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> 
 
 
 def _time_words(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+    except (OSError, OverflowError, ValueError):  # this system's calendar does not have it
+        return "unknown"
 
 
 def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:

@@ -252,20 +252,41 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
                 # what changes.
                 _soon(driver, _redraw)
 
-        def stop_program(driver: Any, *_: Any) -> None:
-            # Not within the signal handler: what it interrupts may hold the lock of the queue into
-            # which the last output goes.
-            _soon(driver, base._sigtstp_application)  # type: ignore[attr-defined]
-
-        members |= {
+        members |= _stopped_by_signal(base) | {
             "__init__": begin,
-            "_sigtstp_application": stop_program,
             "write": _write,
             "start_application_mode": start,
             "stop_application_mode": stop,
             "close": _close,
         }
     return type(f"Guarded{base.__name__}", (base,), members)
+
+
+def _stopped_by_signal(base: Any) -> dict[str, object]:
+    """What stops the program at Ctrl-Z, and lets it go on, by the signals' names in Textual."""
+
+    def stop_program(driver: Any, *_: Any) -> None:
+        # Not within the signal handler: what it interrupts may hold the lock of the queue into
+        # which the last output goes.
+        driver._is_to_stop = True
+        _soon(driver, stop_now)
+
+    def stop_now(driver: Any) -> None:
+        if driver._is_to_stop:
+            driver._is_to_stop = False
+            base._sigtstp_application(driver)
+
+    def go_on(driver: Any, *_: Any) -> None:
+        if driver._is_to_stop:
+            driver._is_to_stop = False  # as the system does with a stop that is pending
+        else:
+            base._sigcont_application(driver)
+
+    return {
+        "_is_to_stop": False,
+        "_sigtstp_application": stop_program,
+        "_sigcont_application": go_on,
+    }
 
 
 def _is_started(driver: Any) -> bool:

@@ -13,8 +13,11 @@ import pytest
 from p2ptui.cli import _node_parser
 from p2ptui.config.load import _VARIABLES, load_config
 from p2ptui.io.key_files import create_key_file
+from p2ptui.io.nats_link import DRAIN_S
 from p2ptui.metrics.families import FAMILIES, WATCHED_DROPS
+from p2ptui.node.files import FINISH_S, LAST_FILE_S
 from p2ptui.node.own_identity import network_key_of
+from p2ptui.node.runtime import CLOSE_FLUSH_S, GOODBYES_S
 from p2ptui.secure.secret import KeyKind, Secret
 from tests.patience import PATIENCE_S
 
@@ -54,6 +57,13 @@ def needs(tool: str) -> pytest.MarkDecorator:
 
 
 # The dashboard and the alerts.
+
+
+def test_a_node_has_time_to_end_before_it_is_killed() -> None:
+    ends_s = LAST_FILE_S + FINISH_S + GOODBYES_S + CLOSE_FLUSH_S + DRAIN_S
+    (unit_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE)
+    (container_s,) = re.findall(r"^# Give it at least (\d+) s to stop", CONTAINER, re.MULTILINE)
+    assert ends_s < int(container_s) < int(unit_s)
 
 
 def test_the_dashboard_is_as_its_script_writes_it() -> None:

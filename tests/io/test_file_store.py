@@ -65,7 +65,9 @@ def test_what_a_crash_left_is_removed_once_nobody_can_still_write_it(tmp_path: P
     written = new.stat().st_mtime
     for path in (old, folder, *others):
         os.utime(path, (written, written - LEFT_AFTER_S - 10))
-    store(tmp_path)
+    keeper = store(tmp_path)
+    assert old.exists(), "to open a folder changes nothing: a check of the options does that, too"
+    keeper.remove_left()
     assert names(tmp_path) == {path.name for path in (new, folder, *others)}
 
 

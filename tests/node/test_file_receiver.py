@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 
 from p2ptui import Node
-from p2ptui.core.events import DataReceived, FileReceived, FilesNotTold
+from p2ptui.core.events import (
+    DataReceived,
+    FileReceived,
+    FilesNotTold,
+    PeerStatus,
+    PeerStatusChanged,
+)
 from p2ptui.errors import LocalError
+from p2ptui.io.file_store import LEFT_AFTER_S, PART_PREFIX, PART_SUFFIX
 from p2ptui.node import files
-from p2ptui.node.files import LAST_FILE_S, NOT_TAKEN, REFUSED_PER_SECOND, is_meant
+from p2ptui.node.files import ENDS, LAST_FILE_S, NOT_TAKEN, REFUSED_PER_SECOND, is_meant
 from p2ptui.node.receipts import MAX_RECEIPTS_TO_ONE
 from p2ptui.secure.identity import Identity
 from p2ptui.secure.secret import Secret
@@ -276,9 +283,78 @@ def test_a_disk_that_never_answers_does_not_keep_a_node_from_ending(
             keeper, alice = await pair(town, tmp_path)
             slowly(monkeypatch, 1e9)
             assert (await alice.send(keeper.id, TEXT)).delivered
-            async with asyncio.timeout(LAST_FILE_S + 3):
+            async with asyncio.timeout(LAST_FILE_S + 1):
                 await keeper.close()
             assert names(tmp_path) == set()
+
+    run_virtual(story())
+
+
+def test_a_node_that_ends_begins_no_other_file_and_tells_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_alice = alice.events()
+            slowly(monkeypatch, LAST_FILE_S / 2)
+            for name in ("first.txt", "second.txt", "third.txt"):
+                assert (await alice.send(keeper.id, TEXT | {"file": name})).delivered
+            await keeper.close()
+            assert names(tmp_path) == {"first.txt"}
+            told = [await receipt_of(at_alice) for _ in range(3)]
+            assert [receipt.kept for receipt in told] == [True, False, False]
+            assert {receipt.reason for receipt in told[1:]} == {ENDS}
+
+    run_virtual(story())
+
+
+def test_an_end_that_is_cancelled_while_the_disk_is_slow_is_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_alice, keeper_id = alice.events(), keeper.id
+            slowly(monkeypatch, 1e9)
+            assert (await alice.send(keeper_id, TEXT)).delivered
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(LAST_FILE_S / 2):
+                    await keeper.close()
+            told = await next_of(at_alice, PeerStatusChanged)
+            assert (told.status, told.node_id) == (PeerStatus.DISCONNECTED, keeper_id)
+
+    run_virtual(story())
+
+
+def test_what_a_crash_left_is_removed_also_if_it_is_new_when_a_node_starts(tmp_path: Path) -> None:
+    async def story() -> None:
+        left = tmp_path / f"{PART_PREFIX}left{PART_SUFFIX}"
+        async with Town() as town:
+            left.touch()
+            written = left.stat().st_mtime
+            await pair(town, tmp_path)
+            await asyncio.sleep(LEFT_AFTER_S / 2)
+            assert left.exists()
+            # The disk has a clock of its own.
+            os.utime(left, (written, written - LEFT_AFTER_S - 10))
+            await asyncio.sleep(LEFT_AFTER_S)
+            assert not left.exists()
+
+    run_virtual(story())
+
+
+def test_shares_are_those_that_the_node_has_now(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path, max_files=100)
+            keeper.reload(keeper._config.with_values({"security.max_share_per_address": 0.01}))
+            at_keeper = keeper.events()
+            kept = []
+            for _ in range(2):
+                assert (await alice.send(keeper.id, TEXT)).delivered
+                kept.append((await next_of(at_keeper, FileReceived)).path is not None)
+            assert kept == [True, False]
 
     run_virtual(story())
 

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import signal
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -276,8 +275,9 @@ def test_the_signal_that_stops_the_program_takes_no_lock_of_what_it_interrupts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     posix = pytest.importorskip("textual.drivers.linux_driver").LinuxDriver
-    done: list[Any] = []
-    monkeypatch.setattr(posix, "_sigtstp_application", done.append)
+    done: list[str] = []
+    monkeypatch.setattr(posix, "_sigtstp_application", lambda _: done.append("stopped"))
+    monkeypatch.setattr(posix, "_sigcont_application", lambda _: done.append("went on"))
     driver = object.__new__(guarded_driver(posix))
 
     async def program() -> None:
@@ -285,6 +285,13 @@ def test_the_signal_that_stops_the_program_takes_no_lock_of_what_it_interrupts(
         driver._sigtstp_application(signal.SIGTSTP, None)
         assert done == []
         await asyncio.sleep(0)
-        assert done == [driver]
+        assert done == ["stopped"]
+        driver._sigcont_application(signal.SIGCONT, None)
+        assert done == ["stopped", "went on"]
+        # One that comes before the program could be stopped takes that back.
+        driver._sigtstp_application(signal.SIGTSTP, None)
+        driver._sigcont_application(signal.SIGCONT, None)
+        await asyncio.sleep(0)
+        assert done == ["stopped", "went on"]
 
     asyncio.run(program())

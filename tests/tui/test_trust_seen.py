@@ -1,6 +1,7 @@
 """Who a peer is, as far as that is known, is seen: table, title, page, log, and one alarm."""
 
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from rich.text import Text
 from p2ptui.core.events import PeerStatus, TrustChanged
 from p2ptui.node import Node, OtherNode, PeerView
 from p2ptui.secure.known_nodes import Trust
+from p2ptui.secure.known_nodes_json import LATEST_S
 from p2ptui.tui.alarms import MAX_TOLD, PAUSE_S, Alarms
 from p2ptui.tui.columns import COLUMNS, PeerRow, columns_for, render_cells
-from p2ptui.tui.peer_detail import node_text
+from p2ptui.tui.peer_detail import _time_words, node_text
 from p2ptui.tui.run import _NoteHandler
 from p2ptui.tui.trust_words import event_words, level_of
 from tests.tui.stage import Stage, play
@@ -192,6 +194,15 @@ def test_the_page_of_the_node_says_who_comes_in_without_the_network_key(mode, tm
         assert ("programs without keys, too, in the open" in text) is (mode != "require")
 
     play(story)
+
+
+@pytest.mark.parametrize("error", [OSError, OverflowError, ValueError])
+def test_a_time_that_the_systems_calendar_lacks_ends_nothing(error, monkeypatch):
+    def none(_: float) -> time.struct_time:
+        raise error
+
+    monkeypatch.setattr(time, "localtime", none)
+    assert _time_words(-LATEST_S) == "unknown"
 
 
 def test_the_page_of_a_peer_says_what_is_known_and_what_to_type(tmp_path):

@@ -30,8 +30,7 @@ from p2ptui.wire.message import P2PConnectPayload
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_READERS: Final = 1024
-"""Nodes whose keys and runs servers have stated, for the next offer to them; each for each
-server."""
+"""Pairs of a server and a node whose keys and runs it has stated, for the next offer to it."""
 
 MAX_WRITERS: Final = 1024
 """Nodes of which the latest offers are remembered."""
