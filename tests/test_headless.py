@@ -33,7 +33,6 @@ from p2ptui.event_log import level_of
 from p2ptui.headless import PEER_LINES_PER_SECOND
 from p2ptui.io.memory_socket import MemorySocket
 from p2ptui.logs import TRACE
-from p2ptui.node import files
 from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.files import file_payload
 from tests.attacks.flood import deployed_handshakes
@@ -430,9 +429,6 @@ def test_a_file_that_is_not_kept_is_named_with_size_and_hash(monkeypatch, caplog
 def test_a_file_that_is_kept_is_named_with_its_place(monkeypatch, caplog, tmp_path):
     payload = file_payload("../notes.txt", b"hello\n")
 
-    async def at_once(work, *arguments):
-        return work(*arguments)
-
     async def story(town, serving):
         client = await town.start("client")
         await client.connect("10.0.0.100:8080")
@@ -441,7 +437,6 @@ def test_a_file_that_is_kept_is_named_with_its_place(monkeypatch, caplog, tmp_pa
         await asyncio.sleep(1)
         interrupt()
 
-    monkeypatch.setattr(files, "off_loop", at_once)
     told = serve(monkeypatch, caplog, story, files={"receive_into": str(tmp_path)})
     lines = [line for line in told if line.startswith("file ")]
     (kept, broken) = [re.sub(r"\([0-9a-f]{8}\)", "(ID)", line) for line in lines]

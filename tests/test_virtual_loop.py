@@ -1,15 +1,18 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from p2ptui.io.threads import off_loop
 from tests.patience import PATIENCE_S
 from tests.virtual_loop import (
     START_S,
+    WORK_S,
     DeadlockError,
     RealWorkError,
     TimeLimitError,
@@ -120,6 +123,17 @@ def test_another_thread_keeps_the_clock_of_the_machine():
             return pool.submit(time.time).result()
 
     assert run_virtual(story()) == pytest.approx(time.time(), abs=3600)
+
+
+def test_what_p2ptui_does_in_a_thread_takes_a_moment_however_busy_the_machine_is():
+    async def story():
+        began, work = time.monotonic(), asyncio.create_task(off_loop(threading.current_thread))
+        await asyncio.sleep(WORK_S / 2)
+        assert not work.done()
+        assert await work is threading.current_thread()
+        return time.monotonic() - began
+
+    assert run_virtual(story()) == pytest.approx(WORK_S)
 
 
 def test_work_that_a_thread_would_do_in_real_time_is_an_error():

@@ -11,15 +11,18 @@
 
 When nothing is ready, time jumps to the next timer. When no timer is left either, nothing can
 ever happen again, and `DeadlockError` says which tasks wait, and where. All clocks of `time` that
-are read in the loop are the loop's own (`tests.virtual_time`). A thread or a real socket is not
-waited for; to hand work to a thread is an error.
+are read in the loop are the loop's own (`tests.virtual_time`). What p2ptui does in a thread is done
+in the loop, and takes a moment; to hand other work to a thread is an error. A real socket is not
+waited for.
 """
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
+from p2ptui.io import threads
 from tests import virtual_time
 from tests.virtual_time import START_S
 
@@ -28,6 +31,10 @@ T = TypeVar("T")
 DEFAULT_LIMIT_S = 86_400.0
 MAX_LIMIT_S = 1e6
 """Far beyond it, the loop's clock resolution of 1 ns is lost in rounding, and timers with it."""
+
+
+WORK_S = 0.001
+"""What work takes in a thread: a machine that is busy would take as long as it likes."""
 
 
 class DeadlockError(Exception):
@@ -83,6 +90,28 @@ class VirtualLoop(asyncio.SelectorEventLoop, virtual_time.VirtualClock):
             where = f"{stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else "?"
             lines.append(f"  {task.get_name()} at {where}")
         return "\n".join(lines) or "  (no task)"
+
+
+class _Threads:
+    """What work is handed to: the loop, if its time is virtual."""
+
+    @staticmethod
+    def Thread(target: Callable[[], None], **options: Any) -> Any:  # noqa: N802 - as it is called
+        loop = asyncio._get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            return _InLoop(loop, target)
+        return threading.Thread(target=target, **options)
+
+
+class _InLoop:
+    def __init__(self, loop: VirtualLoop, target: Callable[[], None]) -> None:
+        self._loop, self._target = loop, target
+
+    def start(self) -> None:
+        self._loop.call_later(WORK_S, self._target)
+
+
+threads.threading = _Threads  # type: ignore[assignment]
 
 
 class _JumpingSelector(selectors.DefaultSelector):

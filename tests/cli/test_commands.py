@@ -16,7 +16,7 @@ from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
 from p2ptui.core.events import DataReceived
-from p2ptui.node import files, receipts
+from p2ptui.node import receipts
 from p2ptui.node.subscription import Subscription
 from p2ptui.wire.files import file_payload
 from tests.reference_client import NODE_ID as REFERENCE_ID
@@ -213,13 +213,9 @@ def test_a_message_goes_by_way_of_the_server_too(world):
 
 
 @pytest.fixture
-def keeping(world, monkeypatch, tmp_path):
+def keeping(world, tmp_path):
     """Bob keeps files; gives his folder."""
 
-    async def at_once(work, *arguments):
-        return work(*arguments)
-
-    monkeypatch.setattr(files, "off_loop", at_once)
     directory = tmp_path / "of-bob"
     directory.mkdir()
     world.bob_options = {"files": {"receive_into": str(directory)}}

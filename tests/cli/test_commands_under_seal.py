@@ -132,11 +132,7 @@ def test_a_file_that_a_command_sends_is_sealed(world, tmp_path):
     assert all(world.secured)
 
 
-def test_a_file_that_a_command_receives_is_sealed(world, monkeypatch, tmp_path):
-    async def at_once(work, *arguments):
-        return work(*arguments)
-
-    monkeypatch.setattr("p2ptui.node.files.off_loop", at_once)
+def test_a_file_that_a_command_receives_is_sealed(world, tmp_path):
     world.send_file = True
     into = ("--into", str(tmp_path), "--once", "--name", "keeper")
     said = world.run("receive", *into, "--join", SERVER)

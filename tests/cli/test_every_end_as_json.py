@@ -11,6 +11,7 @@ from p2ptui.errors import LocalError
 from p2ptui.io import signals
 from tests.cli.test_commands import BOB, COMMAND_HOST, SERVER, World
 from tests.town import Town
+from tests.virtual_loop import WORK_S
 
 UNKNOWN = "00000000-0000-4000-8000-000000000009"
 
@@ -186,7 +187,7 @@ def test_a_file_that_nobody_says_to_have_kept(world, tmp_path):
     world.bob_options = {"files": {"receive_into": str(tmp_path)}}
     file = tmp_path / "notes"
     file.write_bytes(b"hello")
-    world.muted_after_s = 0.035  # after his Ack, and before his receipt
+    world.muted_after_s = 0.03 + WORK_S / 2  # after his Ack, and before his receipt
     said = world.run("send", BOB, "--file", str(file), "--timeout", "3", "--json")
     agree(said)
     assert said.json["kept"] is None

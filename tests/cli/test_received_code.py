@@ -46,7 +46,8 @@ def test_python_m_runs_nothing_that_lies_in_the_current_folder(tmp_path):
         (tmp_path / name).write_text("open('ran', 'w').write(__file__)\n")
     said = module(tmp_path, "ping", "127.0.0.1:9", "--timeout", "0.2")
     assert said.returncode == 1
-    assert said.stderr.startswith("p2ptui: 127.0.0.1:9")
+    assert said.stderr.startswith("p2ptui: ")
+    assert "127.0.0.1:9" in said.stderr
     assert {path.name for path in tmp_path.iterdir()} == {*MODULES}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from brokers import Broker, needs_broker, until
 from certificates import Certificates, certificates, operated
-from conftest import Member
+from members import Member
 
 from p2ptui.core.cluster.bus import Put
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from brokers import Broker, needs_broker, until
-from conftest import Member
+from members import Member
 
 from p2ptui import Config, Node
 from p2ptui.core.cluster.bus import Delete, Publish, Put

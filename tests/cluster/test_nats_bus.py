@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from brokers import Broker, needs_broker, until
-from conftest import Member
+from members import Member
 
 from p2ptui.core.cluster.bus import Delete, Publish, Put
 from p2ptui.io.nats_link import MAX_PUTS

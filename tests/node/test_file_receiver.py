@@ -35,17 +35,6 @@ NOW = 1_795_000_000.0
 TEXT = file_payload("notes.txt", b"hello\n")
 
 
-@pytest.fixture(autouse=True)
-def _without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time waits for no thread."""
-
-    async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
-        await asyncio.sleep(0.001)
-        return work(*arguments)
-
-    monkeypatch.setattr(files, "off_loop", at_once)
-
-
 def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 

@@ -1,7 +1,6 @@
 """Whole nodes at different servers of a cluster: found, connected, spoken to, sent files."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,11 @@ import pytest
 from p2ptui import Node
 from p2ptui.core.events import DataReceived, FileReceived
 from p2ptui.core.events import Path as Way
-from p2ptui.node import files
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import file_payload
 from tests.joined_town import TownBroker
 from tests.town import Town, next_of, taken
 from tests.virtual_loop import run_virtual
-
-
-@pytest.fixture(autouse=True)
-def _without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time waits for no thread."""
-
-    async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
-        await asyncio.sleep(0.001)
-        return work(*arguments)
-
-    monkeypatch.setattr(files, "off_loop", at_once)
 
 
 async def pair(town: Town, broker: TownBroker, **options: Any) -> tuple[Node, Node]:

@@ -19,14 +19,6 @@ OF_KEYS = "0badc0de-1abd-8738-b545-74297a8e3db5"
 V4 = "-0000-4000-8000-000000000001"
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(work: Any, *arguments: Any) -> Any:
-        return work(*arguments)
-
-    monkeypatch.setattr(files, "off_loop", at_once)
-
-
 async def sent_by(sender: Node, keeper: Node) -> FileReceived:
     """What a node that keeps files tells of one."""
     events = keeper.events()
